@@ -1,0 +1,110 @@
+"""Commands to the server and their replies: the one place that talks to the driver.
+
+Connections come from the client's pool and are used directly, so the retries that a client may hide (some run a write
+twice) never happen, and replies are bytes whatever `decode_responses` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import NoScriptError, ResponseError
+
+from wnc_store_redis._errors import translate
+from wnc_store_redis._scripts import Script
+
+Command = tuple[bytes, ...]
+Reply = Any
+"""What a server may answer: bytes, int, None or a list of these."""
+
+_deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
+
+
+class Commands:
+    """Commands on one client.
+
+    Args:
+        client: redis-py's asyncio client, with any settings.
+        where: the server's address, for errors.
+        timeout: how long an operation may take.
+    """
+
+    def __init__(self, client: Redis, where: str, timeout: timedelta) -> None:
+        self._pool = client.connection_pool
+        self._where = where
+        self._timeout = timeout.total_seconds()
+
+    @contextmanager
+    def one_operation(self) -> Iterator[None]:
+        """Let all commands inside share one deadline."""
+        token = _deadline.set(asyncio.get_running_loop().time() + self._timeout)
+        try:
+            yield
+        finally:
+            _deadline.reset(token)
+
+    async def read(self, *command: bytes) -> Reply:
+        """Send a command that changes nothing; its second word is the key, for errors."""
+        key = command[1] if len(command) > 1 else b""
+        return self._value((await self._exchange([command], key, writes=False))[0], key)
+
+    async def read_many(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands that change nothing in one round trip."""
+        if not commands:
+            return []
+        replies = await self._exchange(commands, commands[0][1], writes=False)
+        return [self._value(reply, command[1]) for reply, command in zip(replies, commands, strict=True)]
+
+    async def write(self, *command: bytes) -> Reply:
+        """Send a command that changes something."""
+        return self._value((await self._exchange([command], command[1], writes=True))[0], command[1])
+
+    async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
+        """Run a script by its SHA-1, or by its source where the server has forgotten it."""
+        tail = (str(len(keys)).encode(), *keys, *arguments)
+        (reply,) = await self._exchange([(b"EVALSHA", script.sha, *tail)], keys[0], writes=True)
+        if isinstance(reply, NoScriptError):
+            (reply,) = await self._exchange([(b"EVAL", script.source, *tail)], keys[0], writes=True)
+        return self._value(reply, keys[0])
+
+    def _value(self, reply: Reply, key: bytes) -> Reply:
+        if isinstance(reply, ResponseError):
+            raise translate(reply, where=self._where, key=_text(key), sent=False)
+        return reply
+
+    async def _exchange(self, commands: Sequence[Command], key: bytes, *, writes: bool) -> list[Reply]:
+        """Send commands on one connection and return their replies; a refused command's reply is its ResponseError."""
+        sent = False
+        try:
+            async with asyncio.timeout_at(_deadline.get() or asyncio.get_running_loop().time() + self._timeout):
+                # The pool is typed for the connections it can make; all of them are AbstractConnections.
+                connection = cast("AbstractConnection", await self._pool.get_connection())
+                try:
+                    sent = writes
+                    await connection.send_packed_command(connection.pack_commands(commands))
+                    return [await _reply(connection) for _ in commands]
+                finally:
+                    # A connection whose replies were not all read has disconnected itself by now.
+                    await self._pool.release(connection)
+        except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
+            failure = translate(error, where=self._where, key=_text(key), sent=sent)
+        # Raised outside the handler: the driver's exception would stay within reach as the context.
+        raise failure
+
+
+async def _reply(connection: AbstractConnection) -> Reply:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as refusal:
+        return refusal
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "replace")

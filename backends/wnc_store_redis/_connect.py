@@ -1,0 +1,50 @@
+"""Clients: one of our own from a URL, and what errors call the server of any client."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from wnc_store import ConfigurationError, StoreSettings
+
+_MAX_CONNECTIONS = 32
+"""More callers than that wait for a connection; a server gains nothing from more."""
+
+
+def connect(url: str, settings: StoreSettings) -> Redis:
+    """Return a client for `redis://`, `rediss://` or `unix://`; it connects when it is first used.
+
+    Options in the URL's query go to redis-py (`?ssl_ca_certs=/path&max_connections=8`), and win over ours.
+
+    Raises:
+        ConfigurationError: the URL is wrong. The message holds no part of it but the scheme.
+    """
+    timeout = settings.operation_timeout.total_seconds()
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_MAX_CONNECTIONS,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            protocol=2,  # redis-py 8.1 hands out dead idle connections over RESP3
+            retry=Retry(NoBackoff(), 0),
+        )
+    except (ValueError, TypeError):
+        pool = None
+    if pool is None:
+        scheme = url.partition("://")[0]
+        message = f"this {scheme}:// URL is wrong; it looks like redis://user:password@host:6379/0 or unix:///path?db=0"
+        raise ConfigurationError(message)
+    return Redis(connection_pool=pool)
+
+
+def address(client: Redis) -> str:
+    """Return host and port, or the path of the socket."""
+    options = cast("dict[str, Any]", client.connection_pool.connection_kwargs)
+    if "path" in options:
+        return str(options["path"])
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

@@ -1,0 +1,28 @@
+"""The names of the keys: those of the Node app, behind a prefix."""
+
+from __future__ import annotations
+
+
+class Keys:
+    """The keys of one namespace.
+
+    Args:
+        prefix: goes before every key.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._room = f"{prefix}room:".encode()
+        self._chat = f"{prefix}chat:".encode()
+        self.active_rooms = f"{prefix}active-rooms".encode()
+
+    def room(self, room_id: str | bytes) -> bytes:
+        """Return the key of a room: a string of JSON."""
+        return self._room + _bytes(room_id)
+
+    def chat(self, room_id: str | bytes) -> bytes:
+        """Return the key of a room's chat: a list of JSON, oldest first."""
+        return self._chat + _bytes(room_id)
+
+
+def _bytes(room_id: str | bytes) -> bytes:
+    return room_id.encode() if isinstance(room_id, str) else room_id

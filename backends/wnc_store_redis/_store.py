@@ -1,0 +1,58 @@
+"""A store on Redis, with a client of its own or the caller's."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from redis.asyncio import Redis
+
+from wnc_store import BaseStore, Clock, StoreSettings, SystemClock
+from wnc_store_redis._chat import RedisChatStore
+from wnc_store_redis._commands import Commands
+from wnc_store_redis._connect import address, connect
+from wnc_store_redis._keys import Keys
+from wnc_store_redis._rooms import RedisRoomStore
+
+
+class RedisStore(BaseStore):
+    """A store on Redis.
+
+    Args:
+        client: redis-py's asyncio client, of either `decode_responses`. It is used and never closed. Its pool and
+            time-outs count; its retries do not, because they could run a write twice.
+        settings: as everywhere; the defaults if left out.
+        clock: writes the times into records; the machine's if left out. TTLs go by the server's clock.
+    """
+
+    def __init__(self, client: Redis, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
+        super().__init__()
+        settings = settings or StoreSettings()
+        keys = Keys(settings.key_prefix)
+        self._own_client: Redis | None = None
+        self._commands = Commands(client, address(client), settings.operation_timeout)
+        self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
+        self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
+
+    @classmethod
+    def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:
+        """Return a store with a client of its own, which it closes.
+
+        Raises:
+            ConfigurationError: the URL is wrong.
+        """
+        client = connect(url, settings or StoreSettings())
+        store = cls(client, settings, clock=clock)
+        store._own_client = client
+        return store
+
+    async def _ping(self) -> None:
+        await self._commands.read(b"PING")
+
+    async def _close(self) -> None:
+        if self._own_client is not None:
+            await self._own_client.aclose(close_connection_pool=True)
+
+
+def open_redis(url: str, settings: StoreSettings, clock: Clock) -> RedisStore:
+    """Return a store for `redis://`, `rediss://` or `unix://` (see `wnc_store.Backend`)."""
+    return RedisStore.from_url(url, settings, clock=clock)

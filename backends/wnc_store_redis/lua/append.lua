@@ -1,0 +1,29 @@
+-- Append a chat message unless its id is already among the kept ones.
+--
+-- KEYS[1]  the chat: a list of JSON, oldest first
+-- ARGV[1]  the message's bytes
+-- ARGV[2]  the message's id: of A-Z a-z 0-9 _ - . : only, so JSON spells it in one way
+-- ARGV[3]  how many messages are kept
+-- ARGV[4]  TTL of the chat in milliseconds
+--
+-- Returns 1 when appended; 0 when the id was there and nothing was written.
+
+-- cjson stops at the lone surrogates that JavaScript leaves in texts, so escapes are blanked out before it reads. Only
+-- the id is looked at; the entry itself is never written back.
+local function id_of(entry)
+  local plain = entry:gsub('\\\\', ''):gsub('\\u%x%x%x%x', '?')
+  local ok, message = pcall(cjson.decode, plain)
+  return ok and type(message) == 'table' and message.id
+end
+
+local quoted = '"' .. ARGV[2] .. '"'
+for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)) do
+  if entry:find(quoted, 1, true) and id_of(entry) == ARGV[2] then
+    return 0
+  end
+end
+
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1

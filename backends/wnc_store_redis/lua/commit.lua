@@ -1,0 +1,39 @@
+-- Compare-and-commit: one room, its entry in the index, and its chat when the room begins or ends.
+--
+-- KEYS[1]  the room: a string, JSON
+-- KEYS[2]  the index of active rooms: a set
+-- KEYS[3]  the room's chat
+-- ARGV[1]  the bytes that the room must hold, or "" if there must be no room
+-- ARGV[2]  the bytes to store, or "" to delete room, entry and chat
+-- ARGV[3]  TTL of the room in milliseconds
+-- ARGV[4]  the room's id
+--
+-- Returns {1} when committed; else {0, the stored bytes or false} and nothing was written.
+-- All types are checked before the first write: an error does not undo what a script has written.
+
+local index_type = redis.call('TYPE', KEYS[2]).ok
+if index_type ~= 'set' and index_type ~= 'none' then
+  return redis.error_reply('WRONGTYPE the index of active rooms holds a ' .. index_type)
+end
+
+local stored = redis.call('GET', KEYS[1])
+if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
+  return {0, stored}
+end
+
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1], KEYS[3])
+  redis.call('SREM', KEYS[2], ARGV[4])
+  return {1}
+end
+
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('SADD', KEYS[2], ARGV[4])
+-- The index lives as long as the room that lives longest, which may be another writer's.
+if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[3]) then
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+end
+if ARGV[1] == '' then
+  redis.call('DEL', KEYS[3])
+end
+return {1}

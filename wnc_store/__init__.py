@@ -1,0 +1,73 @@
+"""The storage layer of a watch-party app: rooms, users, video state and chat, with exchangeable backends.
+
+Start with `open_store`; `RoomStore` and `ChatStore` say what every backend guarantees.
+"""
+
+from wnc_store import rules
+from wnc_store.base import BaseChatStore, BaseRoomStore, BaseStore, Conflict, Lifecycle, StoredRoom
+from wnc_store.clock import Clock, ManualClock, SystemClock
+from wnc_store.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptRecordError,
+    InvalidIdError,
+    NotSupportedError,
+    OutcomeUnknownError,
+    RoomExistsError,
+    RoomNotFoundError,
+    StoreClosedError,
+    StoreError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    UserNotFoundError,
+)
+from wnc_store.factory import configured_url, get_store, open_store
+from wnc_store.ids import is_id
+from wnc_store.models import ChatMessage, Record, Room, User, VideoState
+from wnc_store.protocols import Backend, ChatReader, ChatStore, RoomReader, RoomStore, Store
+from wnc_store.settings import StoreSettings
+from wnc_store.wire import from_wire, to_wire
+
+__all__ = [
+    "Backend",
+    "BaseChatStore",
+    "BaseRoomStore",
+    "BaseStore",
+    "ChatMessage",
+    "ChatReader",
+    "ChatStore",
+    "Clock",
+    "ConfigurationError",
+    "Conflict",
+    "ConflictError",
+    "CorruptRecordError",
+    "InvalidIdError",
+    "Lifecycle",
+    "ManualClock",
+    "NotSupportedError",
+    "OutcomeUnknownError",
+    "Record",
+    "Room",
+    "RoomExistsError",
+    "RoomNotFoundError",
+    "RoomReader",
+    "RoomStore",
+    "Store",
+    "StoreClosedError",
+    "StoreError",
+    "StoreSettings",
+    "StoreTimeoutError",
+    "StoreUnavailableError",
+    "StoredRoom",
+    "SystemClock",
+    "User",
+    "UserNotFoundError",
+    "VideoState",
+    "configured_url",
+    "from_wire",
+    "get_store",
+    "is_id",
+    "open_store",
+    "rules",
+    "to_wire",
+]

@@ -1,0 +1,141 @@
+"""Field types for what `JSON.stringify` makes of JavaScript's numbers and dates.
+
+A value keeps the spelling it was read with, so that an untouched record is written back as it was.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_BEYOND_PYTHON = re.compile(r"([+-])\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
+
+
+class SpelledDate(datetime):
+    """A datetime that remembers the JSON it was read from, where that is not what `Date.toJSON()` writes for it."""
+
+    spelling: str | None
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return _spelled_date, (datetime.combine(self.date(), self.timetz()), self.spelling)
+
+
+class SpelledMilliseconds(int):
+    """Epoch milliseconds that were read from an ISO 8601 string, which is remembered."""
+
+    spelling: str
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _spelled_milliseconds, (int(self), self.spelling)
+
+
+def _spelled_date(value: datetime, spelling: str | None) -> SpelledDate:
+    date = SpelledDate.combine(value.date(), value.timetz())
+    date.spelling = spelling
+    return date
+
+
+def _spelled_milliseconds(value: int, spelling: str) -> SpelledMilliseconds:
+    milliseconds = SpelledMilliseconds(value)
+    milliseconds.spelling = spelling
+    return milliseconds
+
+
+def to_milliseconds(value: datetime) -> int:
+    """Return the epoch milliseconds of an aware datetime, rounded down."""
+    return (value - EPOCH) // _MILLISECOND
+
+
+def from_milliseconds(value: int) -> datetime:
+    """Return the UTC datetime of epoch milliseconds."""
+    return EPOCH + value * _MILLISECOND
+
+
+def iso(value: datetime) -> str:
+    """Spell an aware datetime as `Date.prototype.toJSON()` does: UTC, three digits of milliseconds, Z."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _parse_date(value: object) -> datetime:
+    if isinstance(value, SpelledDate):
+        return value
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            message = "a datetime needs a time zone, say datetime.now(UTC)"
+            raise ValueError(message)
+        value = value.astimezone(UTC)
+        return value.replace(microsecond=value.microsecond // 1000 * 1000)
+    if value is None:  # an invalid Date
+        return _spelled_date(datetime.min.replace(tzinfo=UTC), None)
+    if isinstance(value, str):
+        return _parse_iso(value)
+    message = "a date is an ISO 8601 string or an aware datetime"
+    raise ValueError(message)
+
+
+def _parse_iso(text: str) -> datetime:
+    beyond = _BEYOND_PYTHON.fullmatch(text)
+    if beyond:  # JavaScript's years reach from -271821 to 275760, Python's from 1 to 9999
+        limit = datetime.max if beyond[1] == "+" else datetime.min
+        return _spelled_date(_parse_date(limit.replace(tzinfo=UTC)), text)
+    date = _parse_date(datetime.fromisoformat(text))
+    return date if iso(date) == text else _spelled_date(date, text)
+
+
+def _write_date(value: datetime) -> str | None:
+    return value.spelling if isinstance(value, SpelledDate) else iso(value)
+
+
+def _parse_number(value: object) -> float:
+    if value is None:  # NaN and the infinities are null in JSON
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        message = "this is a number"
+        raise ValueError(message)
+    return value if isinstance(value, int) or math.isfinite(value) else math.nan
+
+
+def _write_number(value: float) -> float | None:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _parse_timestamp(value: object) -> float:
+    if not isinstance(value, str):
+        return _parse_number(value)
+    return _spelled_milliseconds(to_milliseconds(_parse_iso(value)), value)
+
+
+def _write_timestamp(value: float) -> float | str | None:
+    return value.spelling if isinstance(value, SpelledMilliseconds) else _write_number(value)
+
+
+Number = Annotated[
+    float,
+    PlainValidator(_parse_number),
+    PlainSerializer(_write_number, return_type=Any, when_used="json"),
+    WithJsonSchema({"type": ["number", "null"]}),
+]
+"""A JavaScript number: int or float as it was written, NaN where JSON holds null."""
+
+Date = Annotated[
+    datetime,
+    PlainValidator(_parse_date),
+    PlainSerializer(_write_date, return_type=Any, when_used="json"),
+    WithJsonSchema({"type": ["string", "null"], "format": "date-time"}),
+]
+"""A JavaScript Date: an aware UTC datetime in whole milliseconds. An invalid Date reads as the first moment of year 1,
+a year beyond Python's as the nearest moment that Python has."""
+
+Timestamp = Annotated[
+    float,
+    PlainValidator(_parse_timestamp),
+    PlainSerializer(_write_timestamp, return_type=Any, when_used="json"),
+    WithJsonSchema({"type": ["number", "string", "null"]}),
+]
+"""Epoch milliseconds; an ISO 8601 string is read too."""

@@ -1,0 +1,78 @@
+"""What can be set, and how the environment sets it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from wnc_store.errors import ConfigurationError
+from wnc_store.wire import problems
+
+_MILLISECOND = timedelta(milliseconds=1)
+_ENVIRONMENT_PREFIX = "WNC_STORE_"
+
+
+def _seconds(value: object) -> object:
+    """Read "86400" as seconds: pydantic reads only clock times and ISO 8601 durations from strings."""
+    try:
+        return timedelta(seconds=float(value)) if isinstance(value, str) else value
+    except (ValueError, OverflowError):
+        return value
+
+
+def _whole_milliseconds(value: timedelta) -> timedelta:
+    if value < _MILLISECOND:
+        message = "a duration is at least one millisecond"
+        raise ValueError(message)
+    return value - value % _MILLISECOND
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_whole_milliseconds)]
+"""A timedelta of at least one millisecond, cut to whole milliseconds. A number, or a string of one, is seconds."""
+
+
+class StoreSettings(BaseModel):
+    """The settings of a store, the same for every backend.
+
+    Attributes:
+        room_ttl: how long a room lives after its last write.
+        chat_ttl: how long a room's chat lives after its last message.
+        chat_history_limit: how many messages of a room are kept.
+        key_prefix: goes before every key, so that several apps can share one database.
+        operation_timeout: how long one operation may take before it raises `StoreTimeoutError`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    room_ttl: Duration = timedelta(hours=24)
+    chat_ttl: Duration = timedelta(hours=24)
+    chat_history_limit: int = Field(default=20, ge=1)
+    key_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
+    operation_timeout: Duration = timedelta(seconds=5)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> StoreSettings:
+        """Return the settings that `WNC_STORE_ROOM_TTL`, `WNC_STORE_CHAT_HISTORY_LIMIT`, ... ask for.
+
+        Args:
+            environment: `os.environ` if left out. Variables that are not there or empty leave the default.
+
+        Raises:
+            ConfigurationError: a variable holds what its setting can't be.
+        """
+        given = os.environ if environment is None else environment
+        values = {
+            name: given[variable]
+            for name in cls.model_fields
+            if given.get(variable := f"{_ENVIRONMENT_PREFIX}{name.upper()}")
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            wrong = ", ".join(f"{_ENVIRONMENT_PREFIX}{str(detail['loc'][0]).upper()}" for detail in error.errors())
+            message = f"the environment variable {wrong} is wrong: {problems(error)}"
+        raise ConfigurationError(message)

@@ -1,0 +1,76 @@
+"""Records to bytes and back: JSON as Node's `JSON.stringify` writes it and `JSON.parse` reads it."""
+
+from __future__ import annotations
+
+import json
+from typing import NoReturn, TypeVar
+
+from pydantic import ValidationError
+
+from wnc_store.errors import CorruptRecordError
+from wnc_store.models import Record
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def to_wire(record: Record) -> bytes:
+    """Return a record as UTF-8 JSON."""
+    value = record.to_json()
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:  # half of an emoji that JavaScript cut: only an escape can hold it
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:
+    """Return the record that `data` holds.
+
+    Args:
+        kind: `Room`, `User`, `VideoState` or `ChatMessage`.
+        data: UTF-8 JSON. Read by the standard library's json, the only parser that takes lone surrogates.
+        key: where it is stored, for the error.
+
+    Raises:
+        CorruptRecordError: it is not JSON, or not such a record. The error holds no part of the data.
+    """
+    try:
+        value = json.loads(data.decode("utf-8", "surrogatepass"), parse_constant=_refuse_constant)
+        return kind.model_validate(value, by_alias=True, by_name=False)
+    except ValidationError as error:
+        reason = f"not a {kind.__name__}: {problems(error)}"
+    except RecursionError:
+        reason = "its JSON is nested too deeply"
+    except ValueError:
+        reason = "it is not UTF-8 JSON"
+    # Raised outside the handlers: their exceptions hold the input, and would stay within reach as the context.
+    raise CorruptRecordError(key, reason)
+
+
+def checked(record: RecordT, kind: type[RecordT]) -> RecordT:
+    """Return `record` validated as a plain `kind`, as a reader of the stored record would see it.
+
+    Raises:
+        TypeError: it is no `kind`.
+        ValueError: it holds what can't be stored. The error names the fields and holds no values.
+    """
+    if not isinstance(record, kind):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+        message = f"expected a {kind.__name__}, got {type(record).__name__}"
+        raise TypeError(message)
+    try:
+        return kind.model_validate(record)
+    except ValidationError as error:
+        message = f"this {kind.__name__} can't be stored: {problems(error)}"
+    raise ValueError(message)
+
+
+def problems(error: ValidationError) -> str:
+    """Say what is wrong and where, without the values: they may be secrets."""
+    return "; ".join(
+        f"{'.'.join(map(str, detail['loc'])) or 'the record'}: {detail['msg']}"
+        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    message = "NaN and Infinity are not JSON"
+    raise ValueError(message)
