@@ -1,7 +1,7 @@
 """The methods of the protocols, written once over a few storage primitives.
 
-A backend subclasses these and writes the primitives (the methods that begin with an underscore). The atomic ones have no
-default, because a default could only be racy.
+A backend subclasses these and writes the primitives (the methods that begin with an underscore). The atomic ones have
+no default, because a default could only be racy.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
 
     @abstractmethod
     async def _commit(self, before: StoredRoom[VersionT], after: Room | None) -> Conflict[VersionT] | None:
-        """Atomically, if the room is still in the state `before`: replace it by `after`, with its full TTL, and list it.
+        """Atomically, if the room still is as it was `before`: replace it by `after`, with its full TTL, and list it.
 
         `after` None: delete it, its chat and its entry in the index instead.
 

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _BEYOND_PYTHON = re.compile(r"([+-])\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
@@ -72,7 +74,7 @@ def _parse_date(value: object) -> datetime:
         value = value.astimezone(UTC)
         return value.replace(microsecond=value.microsecond // 1000 * 1000)
     if value is None:  # an invalid Date
-        return _spelled_date(datetime.min.replace(tzinfo=UTC), None)
+        return _spelled_date(_FIRST, None)
     if isinstance(value, str):
         return _parse_iso(value)
     message = "a date is an ISO 8601 string or an aware datetime"
@@ -82,8 +84,7 @@ def _parse_date(value: object) -> datetime:
 def _parse_iso(text: str) -> datetime:
     beyond = _BEYOND_PYTHON.fullmatch(text)
     if beyond:  # JavaScript's years reach from -271821 to 275760, Python's from 1 to 9999
-        limit = datetime.max if beyond[1] == "+" else datetime.min
-        return _spelled_date(_parse_date(limit.replace(tzinfo=UTC)), text)
+        return _spelled_date(_LAST if beyond[1] == "+" else _FIRST, text)
     date = _parse_date(datetime.fromisoformat(text))
     return date if iso(date) == text else _spelled_date(date, text)
 
@@ -96,8 +97,8 @@ def _parse_number(value: object) -> float:
     if value is None:  # NaN and the infinities are null in JSON
         return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        message = "this is a number"
-        raise ValueError(message)
+        message = "a number is an int or a float"
+        raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueErrors
     return value if isinstance(value, int) or math.isfinite(value) else math.nan
 
 

@@ -55,7 +55,8 @@ class Record(BaseModel):
         # model_copy() and model_construct() check nothing; the stores check a whole record by validating it again.
         revalidate_instances="always",
     )
-    __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]]
+    # Field(init=False) keeps it out of the signature that type checkers see.
+    __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record as JSON values in camelCase, just as it is stored: the host token included.
@@ -88,7 +89,7 @@ def _layout(kind: type[Record]) -> tuple[_Field, ...]:
         _Field(
             name,
             info.alias or name,
-            next((item.func for item in info.metadata if isinstance(item, PlainSerializer)), None),
+            next((cast("Any", item.func) for item in info.metadata if isinstance(item, PlainSerializer)), None),
             info.exclude_if,
         )
         for name, info in kind.model_fields.items()

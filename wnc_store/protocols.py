@@ -4,7 +4,7 @@ All of it holds for every method:
 
 - Ids are 1-128 characters of `A-Z a-z 0-9 _ - . :`; anything else raises `InvalidIdError` before anything is sent.
 - Every method is atomic: it happens as a whole or not at all, also among concurrent callers and clients.
-- Every write gives what it wrote its full TTL again. Reading never extends life. At the end of its TTL a record is gone.
+- Every write gives what it wrote its full TTL again. Reading never extends life. A record is gone when its TTL ends.
 - An error from a write means that it did not happen, except `OutcomeUnknownError`.
 - Every method may raise `StoreUnavailableError` (and its kinds), `StoreClosedError` after `aclose()`, and
   `CorruptRecordError` where a record can't be read. A method that a backend lacks raises `NotSupportedError`.

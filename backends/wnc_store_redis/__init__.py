@@ -5,13 +5,13 @@ library. What differs: TTLs go by the server's clock, and other writers of the s
 between a read and a commit, but can't be kept from overwriting.
 """
 
-try:
-    import hiredis as _hiredis  # noqa: F401 - redis-py parses with it when it is there; the extra promises it
-    import redis as _redis  # noqa: F401
-except ImportError as error:
-    _message = f"the Redis backend needs {error.name}: pip install 'wnc-store[redis]'"
-    raise ImportError(_message, name=error.name) from error
+from importlib.util import find_spec
 
-from wnc_store_redis._store import RedisStore, open_redis
+for _needed in ("redis", "hiredis"):  # redis-py parses with hiredis when it is there; the extra promises it
+    if find_spec(_needed) is None:
+        _message = f"the Redis backend needs {_needed}: pip install 'wnc-store[redis]'"
+        raise ImportError(_message, name=_needed)
+
+from wnc_store_redis._store import RedisStore, open_redis  # noqa: E402 - after the check above
 
 __all__ = ["RedisStore", "open_redis"]

@@ -7,11 +7,11 @@ twice) never happen, and replies are bytes whatever `decode_responses` says.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -42,7 +42,7 @@ class Commands:
         self._timeout = timeout.total_seconds()
 
     @contextmanager
-    def one_operation(self) -> Iterator[None]:
+    def one_operation(self) -> Generator[None]:
         """Let all commands inside share one deadline."""
         token = _deadline.set(asyncio.get_running_loop().time() + self._timeout)
         try:
@@ -84,8 +84,7 @@ class Commands:
         sent = False
         try:
             async with asyncio.timeout_at(_deadline.get() or asyncio.get_running_loop().time() + self._timeout):
-                # The pool is typed for the connections it can make; all of them are AbstractConnections.
-                connection = cast("AbstractConnection", await self._pool.get_connection())
+                connection = await self._pool.get_connection()
                 try:
                     sent = writes
                     await connection.send_packed_command(connection.pack_commands(commands))
@@ -101,7 +100,7 @@ class Commands:
 
 async def _reply(connection: AbstractConnection) -> Reply:
     try:
-        return await connection.read_response(disable_decoding=True)
+        return await connection.read_response(disable_decoding=True)  # pyright: ignore[reportUnknownVariableType]
     except ResponseError as refusal:
         return refusal
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -24,7 +22,7 @@ def connect(url: str, settings: StoreSettings) -> Redis:
     """
     timeout = settings.operation_timeout.total_seconds()
     try:
-        pool = BlockingConnectionPool.from_url(
+        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             url,
             max_connections=_MAX_CONNECTIONS,
             timeout=timeout,
@@ -44,7 +42,7 @@ def connect(url: str, settings: StoreSettings) -> Redis:
 
 def address(client: Redis) -> str:
     """Return host and port, or the path of the socket."""
-    options = cast("dict[str, Any]", client.connection_pool.connection_kwargs)
+    options = client.connection_pool.connection_kwargs
     if "path" in options:
         return str(options["path"])
     return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

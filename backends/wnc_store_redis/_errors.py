@@ -39,7 +39,9 @@ def translate(error: BaseException, *, where: str, key: str, sent: bool) -> Stor
         key: the key that the command was about.
         sent: whether a write may have reached the server without an answer.
     """
-    found = _answered(error, where, key) if isinstance(error, driver.ResponseError) else _failed(error, where, key, sent)
+    found = (
+        _answered(error, where, key) if isinstance(error, driver.ResponseError) else _failed(error, where, key, sent)
+    )
     found.__cause__ = _without_arguments(error)
     return found
 
@@ -49,17 +51,21 @@ def _answered(error: driver.ResponseError, where: str, key: str) -> StoreError:
     if code == "WRONGTYPE":
         return CorruptRecordError(key, "the key holds another type of value")
     if code in _WRONG_CREDENTIALS:
-        return ConfigurationError(f"Redis at {where} refused the command on {key!r} ({code}): check user and permissions")
+        return ConfigurationError(
+            f"Redis at {where} refused the command on {key!r} ({code}): check user and permissions"
+        )
     if code in _CANNOT_SERVE_NOW:
         return StoreUnavailableError(f"Redis at {where} can't serve {key!r} now ({code}): {_CANNOT_SERVE_NOW[code]}")
     return StoreError(f"Redis at {where} refused the command on {key!r} ({code}); nothing happened")
 
 
-def _failed(error: BaseException, where: str, key: str, sent: bool) -> StoreError:  # noqa: FBT001 - internal
+def _failed(error: BaseException, where: str, key: str, sent: bool) -> StoreError:
     if isinstance(error, driver.AuthenticationError | driver.AuthorizationError):
         return ConfigurationError(f"Redis at {where} refused the credentials: check user and password in the URL")
     if isinstance(error, driver.BusyLoadingError):
-        return StoreUnavailableError(f"Redis at {where} can't serve {key!r} now (LOADING): {_CANNOT_SERVE_NOW['LOADING']}")
+        return StoreUnavailableError(
+            f"Redis at {where} can't serve {key!r} now (LOADING): {_CANNOT_SERVE_NOW['LOADING']}"
+        )
     if sent:
         return OutcomeUnknownError(
             f"the connection to Redis at {where} failed after a write on {key!r} was sent: it may or may not have "

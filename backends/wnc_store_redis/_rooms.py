@@ -18,7 +18,7 @@ from wnc_store import (
     is_id,
     to_wire,
 )
-from wnc_store_redis._commands import Commands
+from wnc_store_redis._commands import Commands, Reply
 from wnc_store_redis._durations import milliseconds, remaining
 from wnc_store_redis._keys import Keys
 from wnc_store_redis._scripts import COMMIT, REMOVE, SWEEP
@@ -89,7 +89,7 @@ class RedisRoomStore(BaseRoomStore[bytes]):
             if cursor == b"0":
                 return
 
-    async def _run_commit(self, room_id: str, before: bytes, after: bytes) -> list[int | bytes | None]:
+    async def _run_commit(self, room_id: str, before: bytes, after: bytes) -> Reply:
         return await self._commands.run(COMMIT, self._all_keys(room_id), before, after, self._ttl_ms, room_id.encode())
 
     def _all_keys(self, room_id: str) -> list[bytes]:

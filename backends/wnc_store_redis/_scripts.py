@@ -16,7 +16,7 @@ class Script:
 
 
 def _read(name: str) -> Script:
-    source = (files(__package__) / "lua" / f"{name}.lua").read_bytes()
+    source = (files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes()
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
 

@@ -1,0 +1,1 @@
+"""The clauses, by subject. Each class is a part of `StoreContract`."""

@@ -1,0 +1,169 @@
+"""Concurrent callers and clients: every operation happens as a whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wnc_store import Room, RoomExistsError, RoomNotFoundError, Store
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import message, room, user
+
+CALLERS = 30
+
+
+async def read(store: Store) -> Room:
+    """Return the room of the clause."""
+    found = await store.rooms.get_room("A3X9K2")
+    assert found is not None
+    return found
+
+
+class ConcurrencyClauses:
+    """Many at the same moment."""
+
+    @clause()
+    async def test_joins_at_the_same_moment_all_stay(self, bench: Bench) -> None:
+        """Users who join one room at the same moment are all in it."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        names = {f"u{number}" for number in range(CALLERS)}
+        await asyncio.gather(*(store.rooms.add_user_to_room("A3X9K2", user(name)) for name in names))
+        found = await read(store)
+        assert sorted(one.id for one in found.users) == sorted({"host", *names})
+
+    @clause(Capability.SHARED)
+    async def test_two_clients_join_at_the_same_moment(self, bench: Bench) -> None:
+        """Two users who join through two clients at the same moment both stay, time after time."""
+        first, second = await bench.open(), await bench.open()
+        await first.rooms.create_room(room())
+        for number in range(10):
+            await asyncio.gather(
+                first.rooms.add_user_to_room("A3X9K2", user(f"first-{number}")),
+                second.rooms.add_user_to_room("A3X9K2", user(f"second-{number}")),
+            )
+        assert len((await read(first)).users) == 21
+
+    @clause(Capability.SHARED)
+    async def test_a_second_client_sees_the_same(self, bench: Bench) -> None:
+        """What one client wrote, another reads."""
+        first, second = await bench.open(), await bench.open()
+        await first.rooms.create_room(room())
+        assert await second.rooms.get_room("A3X9K2") == await first.rooms.get_room("A3X9K2")
+        await second.rooms.delete_room("A3X9K2")
+        assert await first.rooms.get_room("A3X9K2") is None
+
+    @clause()
+    async def test_edits_at_the_same_moment_all_count(self, bench: Bench) -> None:
+        """Edits of one room at the same moment build on one another."""
+        store = await bench.open()
+        await store.rooms.create_room(room(count=0))
+
+        def count(found: Room) -> Room:
+            return found.model_copy(update={"count": (found.model_extra or {})["count"] + 1})
+
+        await asyncio.gather(*(store.rooms.edit_room("A3X9K2", count) for _ in range(CALLERS)))
+        assert (await read(store)).model_extra == {"count": CALLERS}
+
+    @clause()
+    async def test_one_failing_edit_harms_no_other(self, bench: Bench) -> None:
+        """A change that raises among others at the same moment raises for its caller only."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+
+        def fail(_room: Room) -> Room:
+            raise LookupError
+
+        calls = [store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")) for number in range(10)]
+        results = await asyncio.gather(*calls, store.rooms.edit_room("A3X9K2", fail), return_exceptions=True)
+        assert [type(one) for one in results] == [Room] * 10 + [LookupError]
+        assert len((await read(store)).users) == 11
+
+    @clause()
+    async def test_a_cancelled_caller_takes_nobody_down(self, bench: Bench) -> None:
+        """Cancelling one of many callers on a room leaves the others their joins."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        tasks = [
+            asyncio.ensure_future(store.rooms.add_user_to_room("A3X9K2", user(f"u{number}"))) for number in range(10)
+        ]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert {f"u{number}" for number in range(1, 10)} <= {one.id for one in (await read(store)).users}
+
+    @clause()
+    async def test_one_of_many_creates_wins(self, bench: Bench) -> None:
+        """Of many who create the same room at the same moment one succeeds, and its room is the one that is stored."""
+        store = await bench.open()
+        calls = [store.rooms.create_room(room("A3X9K2", f"u{number}")) for number in range(CALLERS)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        winners = [number for number, result in enumerate(results) if result is None]
+        assert len(winners) == 1
+        assert sum(isinstance(result, RoomExistsError) for result in results) == CALLERS - 1
+        assert (await read(store)).host_id == f"u{winners[0]}"
+
+    @clause()
+    async def test_one_of_many_deletes_wins(self, bench: Bench) -> None:
+        """Of many who delete the same room at the same moment one is told True."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        results = await asyncio.gather(*(store.rooms.delete_room("A3X9K2") for _ in range(CALLERS)))
+        assert sorted(results) == [False] * (CALLERS - 1) + [True]
+
+    @clause()
+    async def test_all_leave_at_the_same_moment(self, bench: Bench) -> None:
+        """When all leave at the same moment the room is gone."""
+        store = await bench.open()
+        names = ["host", *(f"u{number}" for number in range(CALLERS))]
+        await store.rooms.create_room(room("A3X9K2", *names))
+        await asyncio.gather(*(store.rooms.remove_user_from_room("A3X9K2", name) for name in names))
+        assert await store.rooms.get_room("A3X9K2") is None
+
+    @clause()
+    async def test_the_host_is_always_in_the_room(self, bench: Bench) -> None:
+        """While users join and hosts leave at the same moment, host_id always names a user of the room."""
+        store = await bench.open()
+        names = [f"u{number}" for number in range(10)]
+        await store.rooms.create_room(room("A3X9K2", *names))
+        await asyncio.gather(
+            *(store.rooms.remove_user_from_room("A3X9K2", name) for name in names[:-1]),
+            *(store.rooms.add_user_to_room("A3X9K2", user(f"late-{name}")) for name in names),
+        )
+        found = await read(store)
+        assert found.user(found.host_id) is not None
+        assert len(found.users) == 11
+
+    @clause()
+    async def test_a_late_join_revives_no_room(self, bench: Bench) -> None:
+        """A join at the moment of the deletion either makes it in time or fails; no room is left."""
+        store = await bench.open()
+        for _ in range(10):
+            await store.rooms.create_room(room())
+            deleted, *joins = await asyncio.gather(
+                store.rooms.delete_room("A3X9K2"),
+                *(store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")) for number in range(5)),
+                return_exceptions=True,
+            )
+            assert deleted is True
+            assert all(isinstance(one, (Room, RoomNotFoundError)) for one in joins)
+            assert await store.rooms.get_room("A3X9K2") is None
+
+    @clause(Capability.CHAT)
+    async def test_messages_at_the_same_moment_all_count(self, bench: Bench) -> None:
+        """Of messages that many add at the same moment the last 20 are kept, none of them twice."""
+        store = await bench.open()
+        await asyncio.gather(*(store.chat.add_message(message(number)) for number in range(15)))
+        found = {one.id for one in await store.chat.get_messages("A3X9K2")}
+        assert found == {f"m{number}" for number in range(15)}
+        await asyncio.gather(*(store.chat.add_message(message(number)) for number in range(15, 60)))
+        last = [one.id for one in await store.chat.get_messages("A3X9K2")]
+        assert len(last) == len(set(last)) == 20
+        assert not found & set(last)
+
+    @clause(Capability.CHAT)
+    async def test_one_message_many_times_is_kept_once(self, bench: Bench) -> None:
+        """A message that many add at the same moment is kept once."""
+        store = await bench.open()
+        await asyncio.gather(*(store.chat.add_message(message(1)) for _ in range(CALLERS)))
+        assert len(await store.chat.get_messages("A3X9K2")) == 1

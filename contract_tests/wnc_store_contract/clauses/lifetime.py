@@ -1,0 +1,229 @@
+"""TTLs, at their real 24 hours: what renews them, and what ends with them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from wnc_store import RoomNotFoundError, Store, VideoState
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import message, room, user
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+SLACK = timedelta(seconds=30)
+"""How long a slow machine may take between two calls of a clause."""
+
+
+async def renews_the_room(bench: Bench, write: Callable[[Store], Awaitable[object]]) -> None:
+    """Check that a write an hour before the end gives a room its 24 hours again, and no more than these."""
+    store = await bench.open()
+    await store.rooms.create_room(room("A3X9K2", "host", "guest"))
+    await bench.advance(23 * HOUR)
+    await write(store)
+    await bench.advance(23 * HOUR)
+    assert await store.rooms.room_exists("A3X9K2") is True
+    await bench.advance(HOUR)
+    assert await store.rooms.get_room("A3X9K2") is None
+
+
+class LifetimeClauses:
+    """How long records live."""
+
+    @clause()
+    async def test_a_room_lives_for_24_hours(self, bench: Bench) -> None:
+        """A room that nobody writes to lives for 24 hours and is gone then."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        ttl = await store.rooms.room_ttl("A3X9K2")
+        assert ttl is not None
+        assert timedelta(days=1) - SLACK < ttl <= timedelta(days=1)
+        await bench.advance(DAY - MINUTE)
+        assert await store.rooms.get_room("A3X9K2") is not None
+        await bench.advance(MINUTE)
+        assert await store.rooms.get_room("A3X9K2") is None
+        assert await store.rooms.room_exists("A3X9K2") is False
+        assert await store.rooms.room_ttl("A3X9K2") is None
+
+    @clause()
+    async def test_writes_find_no_expired_room(self, bench: Bench) -> None:
+        """A room at the end of its TTL is gone for every write."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        await bench.advance(DAY)
+        with pytest.raises(RoomNotFoundError):
+            await store.rooms.add_user_to_room("A3X9K2", user("guest"))
+        with pytest.raises(RoomNotFoundError):
+            await store.rooms.update_room("A3X9K2", room())
+        assert await store.rooms.remove_user_from_room("A3X9K2", "host") is None
+        assert await store.rooms.delete_room("A3X9K2") is False
+
+    @clause()
+    async def test_the_id_of_an_expired_room_is_free(self, bench: Bench) -> None:
+        """A room can be created under the id of one that has expired, with the full TTL."""
+        store = await bench.open()
+        await store.rooms.create_room(room("A3X9K2", "first"))
+        await bench.advance(DAY)
+        await store.rooms.create_room(room("A3X9K2", "second"))
+        await bench.advance(23 * HOUR)
+        found = await store.rooms.get_room("A3X9K2")
+        assert found is not None
+        assert found.host_id == "second"
+
+    @clause()
+    async def test_update_room_renews(self, bench: Bench) -> None:
+        """update_room gives a room its full TTL again."""
+        await renews_the_room(bench, lambda store: store.rooms.update_room("A3X9K2", room()))
+
+    @clause()
+    async def test_edit_room_renews(self, bench: Bench) -> None:
+        """edit_room gives a room its full TTL again, even when it changes nothing."""
+        await renews_the_room(bench, lambda store: store.rooms.edit_room("A3X9K2", lambda one: one))
+
+    @clause()
+    async def test_add_user_to_room_renews(self, bench: Bench) -> None:
+        """add_user_to_room gives a room its full TTL again."""
+        await renews_the_room(bench, lambda store: store.rooms.add_user_to_room("A3X9K2", user("new")))
+
+    @clause()
+    async def test_remove_user_from_room_renews(self, bench: Bench) -> None:
+        """remove_user_from_room gives a room its full TTL again."""
+        await renews_the_room(bench, lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest"))
+
+    @clause()
+    async def test_transfer_host_renews(self, bench: Bench) -> None:
+        """transfer_host gives a room its full TTL again."""
+        await renews_the_room(bench, lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
+
+    @clause()
+    async def test_update_video_state_renews(self, bench: Bench) -> None:
+        """update_video_state gives a room its full TTL again."""
+        await renews_the_room(bench, lambda store: store.rooms.update_video_state("A3X9K2", VideoState()))
+
+    @clause()
+    async def test_set_video_url_renews(self, bench: Bench) -> None:
+        """set_video_url gives a room its full TTL again."""
+        await renews_the_room(bench, lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1"))
+
+    @clause()
+    async def test_reading_a_room_renews_nothing(self, bench: Bench) -> None:
+        """Reading a room, asking for it and for its TTL never extend its life."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        await bench.advance(23 * HOUR)
+        await store.rooms.get_room("A3X9K2")
+        await store.rooms.room_exists("A3X9K2")
+        ttl = await store.rooms.room_ttl("A3X9K2")
+        assert ttl is not None
+        assert ttl <= timedelta(hours=1)
+        await bench.advance(HOUR)
+        assert await store.rooms.get_room("A3X9K2") is None
+
+    @clause(Capability.LISTING)
+    async def test_listing_renews_nothing(self, bench: Bench) -> None:
+        """Listing and sweeping the active rooms never extend their life."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        await bench.advance(23 * HOUR)
+        assert [one async for one in store.rooms.active_room_ids()] == ["A3X9K2"]
+        await store.rooms.sweep_active_rooms()
+        await bench.advance(HOUR)
+        assert await store.rooms.get_room("A3X9K2") is None
+
+    @clause(Capability.CHAT)
+    async def test_a_message_renews_no_room(self, bench: Bench) -> None:
+        """A chat message keeps its chat alive, not its room."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        await bench.advance(23 * HOUR)
+        await store.chat.add_message(message(1))
+        await bench.advance(HOUR)
+        assert await store.rooms.room_exists("A3X9K2") is False
+        assert len(await store.chat.get_messages("A3X9K2")) == 1
+
+    @clause()
+    async def test_the_room_ttl_can_be_set(self, bench: Bench) -> None:
+        """A room lives as long as room_ttl says."""
+        store = await bench.open(room_ttl=timedelta(hours=1))
+        await store.rooms.create_room(room())
+        await bench.advance(HOUR - MINUTE)
+        assert await store.rooms.room_exists("A3X9K2") is True
+        await bench.advance(MINUTE)
+        assert await store.rooms.room_exists("A3X9K2") is False
+
+    @clause()
+    async def test_a_rooms_ttl_is_exact_to_the_millisecond(self, bench: Bench) -> None:
+        """A TTL is not cut to whole seconds."""
+        ttl = timedelta(hours=1, milliseconds=999)
+        store = await bench.open(room_ttl=ttl)
+        # Asked at once: no machine takes a second for every one of three tries.
+        lefts: list[timedelta] = []
+        for room_id in ("A", "B", "C"):
+            await store.rooms.create_room(room(room_id))
+            left = await store.rooms.room_ttl(room_id)
+            assert left is not None
+            lefts.append(left)
+        assert timedelta(hours=1) < max(lefts) <= ttl
+
+    @clause(Capability.CHAT)
+    async def test_a_chat_lives_for_24_hours(self, bench: Bench) -> None:
+        """A chat lives for 24 hours after its last message and is gone then."""
+        store = await bench.open()
+        await store.chat.add_message(message(1))
+        ttl = await store.chat.chat_ttl("A3X9K2")
+        assert ttl is not None
+        assert timedelta(days=1) - SLACK < ttl <= timedelta(days=1)
+        await bench.advance(DAY - MINUTE)
+        assert len(await store.chat.get_messages("A3X9K2")) == 1
+        await bench.advance(MINUTE)
+        assert await store.chat.get_messages("A3X9K2") == []
+        assert await store.chat.chat_ttl("A3X9K2") is None
+
+    @clause(Capability.CHAT)
+    async def test_each_message_renews_the_chat(self, bench: Bench) -> None:
+        """Every message gives the whole chat its full TTL again."""
+        store = await bench.open()
+        await store.chat.add_message(message(1))
+        await bench.advance(23 * HOUR)
+        await store.chat.add_message(message(2))
+        await bench.advance(23 * HOUR)
+        assert len(await store.chat.get_messages("A3X9K2")) == 2
+        await bench.advance(HOUR)
+        assert await store.chat.get_messages("A3X9K2") == []
+
+    @clause(Capability.CHAT)
+    async def test_reading_a_chat_renews_nothing(self, bench: Bench) -> None:
+        """Reading a chat and asking for its TTL never extend its life."""
+        store = await bench.open()
+        await store.chat.add_message(message(1))
+        await bench.advance(23 * HOUR)
+        assert len(await store.chat.get_messages("A3X9K2")) == 1
+        ttl = await store.chat.chat_ttl("A3X9K2")
+        assert ttl is not None
+        assert ttl <= timedelta(hours=1)
+        await bench.advance(HOUR)
+        assert await store.chat.get_messages("A3X9K2") == []
+
+    @clause(Capability.CHAT)
+    async def test_the_chat_ttl_can_be_set(self, bench: Bench) -> None:
+        """A chat lives as long as chat_ttl says."""
+        store = await bench.open(chat_ttl=timedelta(hours=1))
+        await store.chat.add_message(message(1))
+        await bench.advance(HOUR - MINUTE)
+        assert len(await store.chat.get_messages("A3X9K2")) == 1
+        await bench.advance(MINUTE)
+        assert await store.chat.get_messages("A3X9K2") == []
+
+    @clause(Capability.CHAT)
+    async def test_writing_a_room_renews_no_chat(self, bench: Bench) -> None:
+        """A write to a room keeps the room alive, not its chat."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        await store.chat.add_message(message(1))
+        await bench.advance(23 * HOUR)
+        await store.rooms.add_user_to_room("A3X9K2", user("guest"))
+        await bench.advance(HOUR)
+        assert await store.chat.get_messages("A3X9K2") == []
+        assert await store.rooms.room_exists("A3X9K2") is True

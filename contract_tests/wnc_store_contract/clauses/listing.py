@@ -1,0 +1,119 @@
+"""The active rooms: listing and sweeping."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wnc_store import Store
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import room, user
+
+HOUR = 3600
+MANY = 1200
+"""More rooms than one page of any index holds."""
+
+
+async def listed(store: Store) -> list[str]:
+    """Return the ids of the active rooms, sorted."""
+    return sorted([room_id async for room_id in store.rooms.active_room_ids()])
+
+
+class ListingClauses:
+    """Which rooms are active."""
+
+    @clause(Capability.LISTING)
+    async def test_nothing_is_listed_at_first(self, bench: Bench) -> None:
+        """A store without rooms lists none and has none to sweep."""
+        store = await bench.open()
+        assert await listed(store) == []
+        assert await store.rooms.sweep_active_rooms() == 0
+
+    @clause(Capability.LISTING)
+    async def test_live_rooms_are_listed(self, bench: Bench) -> None:
+        """Each live room is listed once, however often it was written to."""
+        store = await bench.open()
+        await store.rooms.create_room(room("A"))
+        await store.rooms.create_room(room("B"))
+        await store.rooms.add_user_to_room("A", user("guest"))
+        assert await listed(store) == ["A", "B"]
+
+    @clause(Capability.LISTING)
+    async def test_many_rooms_are_listed(self, bench: Bench) -> None:
+        """All rooms are listed, each once, when they are many."""
+        store = await bench.open()
+        names = [f"room-{number:04}" for number in range(MANY)]
+        for start in range(0, MANY, 100):
+            await asyncio.gather(*(store.rooms.create_room(room(name)) for name in names[start : start + 100]))
+        assert await listed(store) == names
+
+    @clause(Capability.LISTING)
+    async def test_deleted_rooms_are_not_listed(self, bench: Bench) -> None:
+        """A room that was deleted, or left by its last user, is not listed."""
+        store = await bench.open()
+        for room_id in ("A", "B", "C"):
+            await store.rooms.create_room(room(room_id))
+        await store.rooms.delete_room("A")
+        await store.rooms.remove_user_from_room("B", "host")
+        assert await listed(store) == ["C"]
+        assert await store.rooms.sweep_active_rooms() == 0
+
+    @clause(Capability.LISTING)
+    async def test_expired_rooms_are_not_listed(self, bench: Bench) -> None:
+        """A room whose TTL has ended is not listed, whether it was swept or not."""
+        store = await bench.open()
+        await store.rooms.create_room(room("A"))
+        await bench.advance(12 * HOUR)
+        await store.rooms.create_room(room("B"))
+        await bench.advance(12 * HOUR)
+        assert await listed(store) == ["B"]
+
+    @clause(Capability.LISTING)
+    async def test_the_sweep_counts_what_it_removes(self, bench: Bench) -> None:
+        """sweep_active_rooms removes the entries of dead rooms, says how many, and leaves the live ones."""
+        store = await bench.open()
+        await store.rooms.create_room(room("A"))
+        await store.rooms.create_room(room("B"))
+        await bench.advance(12 * HOUR)
+        await store.rooms.create_room(room("C"))
+        await bench.advance(12 * HOUR)
+        assert await store.rooms.sweep_active_rooms() == 2
+        assert await store.rooms.sweep_active_rooms() == 0
+        assert await listed(store) == ["C"]
+
+    @clause(Capability.LISTING)
+    async def test_listing_bears_changes(self, bench: Bench) -> None:
+        """Rooms may come and go while they are listed; those that stay are all listed, once."""
+        store = await bench.open()
+        for number in range(20):
+            await store.rooms.create_room(room(f"stays-{number}"))
+            await store.rooms.create_room(room(f"goes-{number}"))
+        found: list[str] = []
+        async for room_id in store.rooms.active_room_ids():
+            if not found:
+                for number in range(20):
+                    await store.rooms.delete_room(f"goes-{number}")
+                    await store.rooms.create_room(room(f"comes-{number}"))
+            found.append(room_id)
+        assert len(found) == len(set(found))
+        assert {f"stays-{number}" for number in range(20)} <= set(found)
+
+    @clause(Capability.LISTING, Capability.SHARED)
+    async def test_a_room_created_during_a_sweep_is_listed(self, bench: Bench) -> None:
+        """A room that one client creates while another sweeps its expired forerunner is listed."""
+        sweeper, creator = await bench.open(), await bench.open()
+        for round_ in range(12):
+            await creator.rooms.create_room(room("A"))
+            await bench.advance(12 * HOUR)
+            await creator.rooms.create_room(room("keeps-the-index"))
+            await bench.advance(12 * HOUR)
+
+            async def create_late(turns: int = round_) -> None:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await creator.rooms.create_room(room("A"))
+
+            await asyncio.gather(sweeper.rooms.sweep_active_rooms(), create_late())
+            assert "A" in await listed(sweeper)
+            await creator.rooms.delete_room("A")
+            await creator.rooms.delete_room("keeps-the-index")

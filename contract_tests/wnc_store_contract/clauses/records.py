@@ -1,0 +1,243 @@
+"""Records: revisions, unknown fields, ids, and that nobody can change them in place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from wnc_store import InvalidIdError, Room, Store, VideoState
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import message, node_room, parsed, room, user
+
+BAD_IDS = ["", " ", "a b", "a\n", "a*", "{a}", "a/b", "å", "x" * 500, "\ud83d", "a\x00"]
+NAME = "EXTRA1"
+UNKNOWN = parsed(b'{"videoMeta":{"headers":{},"tracks":[]},"settings":{"isChatLocked":true}}')
+
+
+async def unknown_fields_survive(bench: Bench, write: Callable[[Store], Awaitable[object]]) -> None:
+    """Check that a write leaves the unknown fields of a room, its users and its video state as they are."""
+    store = await bench.open()
+    made = node_room("room_with_unknown_fields")
+    state = made.video_state.model_copy(update={"playbackRate": 1.25})
+    await store.rooms.create_room(made.model_copy(update={"video_state": state, "users": (*made.users, user("guest"))}))
+    await write(store)
+    after = await store.rooms.get_room(NAME)
+    assert after is not None
+    assert after.model_extra == made.model_extra
+    assert after.video_state.model_extra == {"playbackRate": 1.25}
+    old_host = after.user("h1")
+    assert old_host is not None
+    assert old_host.model_extra == {"avatar": None, "tags": []}
+
+
+async def raises_the_revision(bench: Bench, write: Callable[[Store], Awaitable[object]]) -> None:
+    """Check that a write raises a room's revision by one."""
+    store = await bench.open()
+    await store.rooms.create_room(room("A3X9K2", "host", "guest"))
+    before = await store.rooms.get_room("A3X9K2")
+    await write(store)
+    after = await store.rooms.get_room("A3X9K2")
+    assert before is not None
+    assert after is not None
+    assert after.rev == before.rev + 1
+
+
+class RecordClauses:
+    """What happens to a record as a whole."""
+
+    @clause()
+    async def test_create_room_begins_the_revision(self, bench: Bench) -> None:
+        """The first commit of a room makes its revision 1."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        found = await store.rooms.get_room("A3X9K2")
+        assert found is not None
+        assert found.rev == 1
+
+    @clause()
+    async def test_update_room_raises_the_revision(self, bench: Bench) -> None:
+        """update_room raises the revision by one, whatever revision the given room has."""
+        await raises_the_revision(bench, lambda store: store.rooms.update_room("A3X9K2", room(rev=0)))
+
+    @clause()
+    async def test_edit_room_raises_the_revision(self, bench: Bench) -> None:
+        """edit_room raises the revision by one, whatever the change does to it."""
+        await raises_the_revision(
+            bench, lambda store: store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"rev": 70}))
+        )
+
+    @clause()
+    async def test_add_user_to_room_raises_the_revision(self, bench: Bench) -> None:
+        """add_user_to_room raises the revision by one."""
+        await raises_the_revision(bench, lambda store: store.rooms.add_user_to_room("A3X9K2", user("new")))
+
+    @clause()
+    async def test_remove_user_from_room_raises_the_revision(self, bench: Bench) -> None:
+        """remove_user_from_room raises the revision by one."""
+        await raises_the_revision(bench, lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest"))
+
+    @clause()
+    async def test_transfer_host_raises_the_revision(self, bench: Bench) -> None:
+        """transfer_host raises the revision by one."""
+        await raises_the_revision(bench, lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
+
+    @clause()
+    async def test_update_video_state_raises_the_revision(self, bench: Bench) -> None:
+        """update_video_state raises the revision by one."""
+        await raises_the_revision(bench, lambda store: store.rooms.update_video_state("A3X9K2", VideoState()))
+
+    @clause()
+    async def test_set_video_url_raises_the_revision(self, bench: Bench) -> None:
+        """set_video_url raises the revision by one."""
+        await raises_the_revision(bench, lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1"))
+
+    @clause()
+    async def test_create_room_keeps_unknown_fields(self, bench: Bench) -> None:
+        """create_room stores fields that the models do not declare."""
+        await unknown_fields_survive(bench, lambda store: store.rooms.get_room(NAME))
+
+    @clause()
+    async def test_update_room_keeps_unknown_fields(self, bench: Bench) -> None:
+        """update_room stores the unknown fields of the given room."""
+
+        async def write_back(store: Store) -> None:
+            found = await store.rooms.get_room(NAME)
+            assert found is not None
+            await store.rooms.update_room(NAME, found)
+
+        await unknown_fields_survive(bench, write_back)
+
+    @clause()
+    async def test_edit_room_keeps_unknown_fields(self, bench: Bench) -> None:
+        """edit_room leaves the unknown fields that the change leaves."""
+        await unknown_fields_survive(
+            bench, lambda store: store.rooms.edit_room(NAME, lambda one: one.model_copy(update={"host_name": "N"}))
+        )
+
+    @clause()
+    async def test_a_join_keeps_unknown_fields(self, bench: Bench) -> None:
+        """add_user_to_room leaves unknown fields."""
+        await unknown_fields_survive(bench, lambda store: store.rooms.add_user_to_room(NAME, user("new")))
+
+    @clause()
+    async def test_a_rejoin_keeps_unknown_fields(self, bench: Bench) -> None:
+        """A user who joins again keeps the unknown fields that the new record does not set."""
+        await unknown_fields_survive(bench, lambda store: store.rooms.add_user_to_room(NAME, user("h1")))
+
+    @clause()
+    async def test_a_leave_keeps_unknown_fields(self, bench: Bench) -> None:
+        """remove_user_from_room leaves the others' unknown fields."""
+        await unknown_fields_survive(bench, lambda store: store.rooms.remove_user_from_room(NAME, "guest"))
+
+    @clause()
+    async def test_a_transfer_keeps_unknown_fields(self, bench: Bench) -> None:
+        """transfer_host leaves unknown fields."""
+        await unknown_fields_survive(bench, lambda store: store.rooms.transfer_host(NAME, "guest"))
+
+    @clause()
+    async def test_a_video_state_keeps_unknown_fields(self, bench: Bench) -> None:
+        """update_video_state leaves unknown fields, those of the state too."""
+        await unknown_fields_survive(bench, lambda store: store.rooms.update_video_state(NAME, VideoState()))
+
+    @clause()
+    async def test_a_new_video_keeps_unknown_fields(self, bench: Bench) -> None:
+        """set_video_url leaves unknown fields, those of the state too."""
+        await unknown_fields_survive(bench, lambda store: store.rooms.set_video_url(NAME, "https://video.example/1"))
+
+    @clause()
+    async def test_given_records_are_not_shared(self, bench: Bench) -> None:
+        """Changing what was passed in, deep inside, does not change what is stored."""
+        store = await bench.open()
+        settings = {"isChatLocked": True, "words": ["a"]}
+        given = room(settings=settings)
+        await store.rooms.create_room(given)
+        settings["words"].append("b")  # type: ignore[union-attr]
+        found = await store.rooms.get_room("A3X9K2")
+        assert found is not None
+        assert found.model_extra == {"settings": {"isChatLocked": True, "words": ["a"]}}
+
+    @clause()
+    async def test_returned_records_are_not_shared(self, bench: Bench) -> None:
+        """Changing what was returned, deep inside, is refused or does not change what is stored."""
+        store = await bench.open()
+        await store.rooms.create_room(room(settings={"words": ["a"]}))
+        found = await store.rooms.get_room("A3X9K2")
+        assert found is not None
+        settings = (found.model_extra or {})["settings"]
+        for change in (lambda: settings.update(x=1), lambda: settings["words"].append("b")):
+            try:
+                change()
+            except (TypeError, AttributeError):
+                continue
+        again = await store.rooms.get_room("A3X9K2")
+        assert again is not None
+        assert again.model_extra == {"settings": {"words": ["a"]}}
+
+    @clause()
+    async def test_bad_room_ids_are_refused(self, bench: Bench) -> None:
+        """Every method that takes a room id raises InvalidIdError, a ValueError, for one that breaks the rules."""
+        store = await bench.open()
+        rooms = store.rooms
+        for bad in BAD_IDS:
+            for call in (
+                rooms.create_room(room(bad)),
+                rooms.get_room(bad),
+                rooms.update_room(bad, room(bad)),
+                rooms.edit_room(bad, lambda one: one),
+                rooms.delete_room(bad),
+                rooms.room_exists(bad),
+                rooms.add_user_to_room(bad, user("guest")),
+                rooms.remove_user_from_room(bad, "guest"),
+                rooms.transfer_host(bad, "guest"),
+                rooms.update_video_state(bad, VideoState()),
+                rooms.set_video_url(bad, "https://video.example/1"),
+                rooms.room_ttl(bad),
+            ):
+                with pytest.raises(InvalidIdError):
+                    await call
+
+    @clause()
+    async def test_bad_user_ids_are_refused(self, bench: Bench) -> None:
+        """Every method that takes a user raises InvalidIdError for an id that breaks the rules, and changes nothing."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        before = await store.rooms.get_room("A3X9K2")
+        for bad in BAD_IDS:
+            for call in (
+                store.rooms.create_room(room("other", bad)),
+                store.rooms.add_user_to_room("A3X9K2", user(bad)),
+                store.rooms.remove_user_from_room("A3X9K2", bad),
+                store.rooms.transfer_host("A3X9K2", bad),
+            ):
+                with pytest.raises(InvalidIdError):
+                    await call
+        assert await store.rooms.get_room("A3X9K2") == before
+        assert await store.rooms.room_exists("other") is False
+
+    @clause(Capability.CHAT)
+    async def test_bad_ids_in_a_chat_are_refused(self, bench: Bench) -> None:
+        """Every method of the chat raises InvalidIdError for a room or message id that breaks the rules."""
+        store = await bench.open()
+        for bad in BAD_IDS:
+            for call in (
+                store.chat.add_message(message(1, bad)),
+                store.chat.add_message(message(1, id=bad)),
+                store.chat.get_messages(bad),
+                store.chat.clear_messages(bad),
+                store.chat.chat_ttl(bad),
+            ):
+                with pytest.raises(InvalidIdError):
+                    await call
+        assert await store.chat.get_messages("A3X9K2") == []
+
+    @clause()
+    async def test_odd_but_valid_ids_work(self, bench: Bench) -> None:
+        """Ids of 1 and of 128 characters, and of all that is allowed, are as good as any."""
+        store = await bench.open()
+        for room_id in ("a", "x" * 128, "A-Z_a.z:0-9", "..", "-"):
+            await store.rooms.create_room(room(room_id))
+            found = await store.rooms.get_room(room_id)
+            assert isinstance(found, Room)
+            assert found.id == room_id

@@ -1,0 +1,116 @@
+"""The store as a whole: opening, closing, and what a backend leaves out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from wnc_store import NotSupportedError, StoreClosedError, VideoState
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import message, room, user
+
+
+class StoreClauses:
+    """What holds for every part of a store."""
+
+    @clause()
+    async def test_a_store_answers_a_ping(self, bench: Bench) -> None:
+        """A ping returns on a store that can serve."""
+        store = await bench.open()
+        await store.ping()
+        assert store.closed is False
+
+    @clause()
+    async def test_a_closed_store_refuses_everything(self, bench: Bench) -> None:
+        """Every method of a closed store and of its rooms raises StoreClosedError."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        rooms = store.rooms
+        await store.aclose()
+        assert store.closed is True
+        for call in (
+            store.ping(),
+            rooms.create_room(room("other")),
+            rooms.get_room("A3X9K2"),
+            rooms.update_room("A3X9K2", room()),
+            rooms.edit_room("A3X9K2", lambda one: one),
+            rooms.delete_room("A3X9K2"),
+            rooms.room_exists("A3X9K2"),
+            rooms.add_user_to_room("A3X9K2", user("guest")),
+            rooms.remove_user_from_room("A3X9K2", "host"),
+            rooms.transfer_host("A3X9K2", "host"),
+            rooms.update_video_state("A3X9K2", VideoState()),
+            rooms.set_video_url("A3X9K2", "https://video.example/1"),
+            rooms.room_ttl("A3X9K2"),
+        ):
+            with pytest.raises(StoreClosedError):
+                await call
+
+    @clause(Capability.LISTING)
+    async def test_a_closed_store_lists_nothing(self, bench: Bench) -> None:
+        """Listing and sweeping on a closed store raise StoreClosedError."""
+        store = await bench.open()
+        await store.aclose()
+        with pytest.raises(StoreClosedError):
+            await anext(aiter(store.rooms.active_room_ids()))
+        with pytest.raises(StoreClosedError):
+            await store.rooms.sweep_active_rooms()
+
+    @clause(Capability.CHAT)
+    async def test_a_closed_chat_refuses_everything(self, bench: Bench) -> None:
+        """Every method of a closed store's chat raises StoreClosedError."""
+        store = await bench.open()
+        chat = store.chat
+        await store.aclose()
+        for call in (
+            chat.add_message(message(1)),
+            chat.get_messages("A3X9K2"),
+            chat.clear_messages("A3X9K2"),
+            chat.chat_ttl("A3X9K2"),
+        ):
+            with pytest.raises(StoreClosedError):
+                await call
+
+    @clause()
+    async def test_closing_twice_does_nothing(self, bench: Bench) -> None:
+        """Closing a closed store does nothing."""
+        store = await bench.open()
+        await store.aclose()
+        await store.aclose()
+        assert store.closed is True
+
+    @clause(Capability.SHARED)
+    async def test_closing_one_client_leaves_the_other(self, bench: Bench) -> None:
+        """A second client of the same data works on when the first is closed."""
+        first, second = await bench.open(), await bench.open()
+        await first.rooms.create_room(room())
+        await first.aclose()
+        assert await second.rooms.room_exists("A3X9K2") is True
+
+    @clause(Capability.SHARED)
+    async def test_clients_may_differ_in_settings(self, bench: Bench) -> None:
+        """The TTL of a room is that of the client who wrote it last."""
+        first, second = await bench.open(), await bench.open(room_ttl=timedelta(hours=1))
+        await first.rooms.create_room(room())
+        await second.rooms.add_user_to_room("A3X9K2", user("guest"))
+        await bench.advance(3600)
+        assert await first.rooms.room_exists("A3X9K2") is False
+
+    @clause()
+    async def test_what_is_not_declared_is_not_supported(self, bench: Bench) -> None:
+        """A part that the harness does not declare raises NotSupportedError."""
+        store = await bench.open()
+        declared = bench.harness.capabilities
+        if Capability.CHAT not in declared:
+            with pytest.raises(NotSupportedError):
+                await store.chat.add_message(message(1))
+            with pytest.raises(NotSupportedError):
+                await store.chat.get_messages("A3X9K2")
+        if Capability.LISTING not in declared:
+            with pytest.raises(NotSupportedError):
+                await anext(aiter(store.rooms.active_room_ids()))
+            with pytest.raises(NotSupportedError):
+                await store.rooms.sweep_active_rooms()
+        assert declared <= frozenset(Capability)

@@ -1,0 +1,172 @@
+"""The wire: what Node wrote is read, and what is written Node reads. By raw access, behind the store's back."""
+
+from __future__ import annotations
+
+import pytest
+
+from wnc_store import CorruptRecordError, RoomNotFoundError, VideoState
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import message, node_record, node_records, parsed, room, user
+
+UNREADABLE_ROOMS = [b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"id":"A3X9K2"}', b'{"id":NaN}', b"[" * 5000]
+
+
+class WireClauses:
+    """The records as another writer of the same store sees them."""
+
+    @clause(Capability.RAW)
+    async def test_a_room_is_stored_as_node_writes_it(self, bench: Bench) -> None:
+        """A stored room is the JSON that Node writes for it, and a `rev`."""
+        store, raw = await bench.open(), bench.harness.raw
+        await store.rooms.create_room(room("A3X9K2", "host"))
+        assert parsed(await raw.get_room("A3X9K2")) == {
+            "id": "A3X9K2",
+            "hostId": "host",
+            "hostName": "Name of host",
+            "hostToken": "token-of-the-host",
+            "videoUrl": None,
+            "videoType": None,
+            "videoState": {"isPlaying": False, "currentTime": 12.5, "duration": 60, "lastUpdateTime": 1767225600000},
+            "users": [
+                {"id": "host", "name": "Name of host", "isHost": True, "joinedAt": "2026-01-01T12:00:00.125Z"},
+            ],
+            "createdAt": "2026-01-01T12:00:00.125Z",
+            "rev": 1,
+        }
+
+    @clause(Capability.RAW)
+    async def test_an_absent_host_token_stays_absent(self, bench: Bench) -> None:
+        """A room without a host token is stored without that field, not with null."""
+        store, raw = await bench.open(), bench.harness.raw
+        await store.rooms.create_room(room(host_token=None))
+        assert "hostToken" not in parsed(await raw.get_room("A3X9K2"))
+
+    @clause(Capability.RAW, Capability.CHAT)
+    async def test_a_message_is_stored_as_node_writes_it(self, bench: Bench) -> None:
+        """A stored message is the JSON that Node writes for it, newest last."""
+        store, raw = await bench.open(), bench.harness.raw
+        await store.chat.add_message(message(1, message="👩‍👩‍👧"))
+        await store.chat.add_message(message(2))
+        first, second = await raw.get_chat("A3X9K2")
+        assert parsed(first) == {
+            "id": "m1",
+            "roomId": "A3X9K2",
+            "userId": "host",
+            "userName": "Host",
+            "message": "👩‍👩‍👧",
+            "timestamp": 1767225600001,
+        }
+        assert parsed(second)["id"] == "m2"
+
+    @clause(Capability.RAW)
+    async def test_every_room_of_node_is_carried_unchanged(self, bench: Bench) -> None:
+        """A room that Node wrote is read, and after a join all but the users and `rev` is JSON-equal."""
+        store, raw = await bench.open(), bench.harness.raw
+        for name, record in node_records("room").items():
+            before = parsed(record)
+            await raw.put_room(before["id"], record)
+            assert await store.rooms.get_room(before["id"]) is not None, name
+            await store.rooms.add_user_to_room(before["id"], user("guest"))
+            after = parsed(await raw.get_room(before["id"]))
+            assert after.pop("rev") == 1, name
+            assert after["users"].pop()["id"] == "guest", name
+            assert after == before, name
+
+    @clause(Capability.RAW, Capability.CHAT)
+    async def test_every_message_of_node_is_read(self, bench: Bench) -> None:
+        """Messages that Node wrote are read in order, and are JSON-equal when they are written again elsewhere."""
+        store, raw = await bench.open(), bench.harness.raw
+        records = list(node_records("message").values())
+        for record in records:
+            await raw.push_chat("A3X9K2", record)
+        found = await store.chat.get_messages("A3X9K2")
+        assert len(found) == len(records)
+        for one in found:
+            await store.chat.add_message(one.model_copy(update={"room_id": "copy"}))
+        copies = [parsed(entry) for entry in await raw.get_chat("copy")]
+        assert [{**copy, "roomId": "A3X9K2"} for copy in copies] == [parsed(record) for record in records]
+
+    @clause(Capability.RAW, Capability.CHAT)
+    async def test_a_message_of_node_is_not_repeated(self, bench: Bench) -> None:
+        """A message whose id Node has already written changes nothing."""
+        store, raw = await bench.open(), bench.harness.raw
+        await raw.push_chat("A3X9K2", node_record("message_javascript_edges"))
+        await store.chat.add_message(message(1, id="m5"))
+        assert len(await raw.get_chat("A3X9K2")) == 1
+
+    @clause(Capability.RAW)
+    async def test_a_room_without_a_ttl_is_mended(self, bench: Bench) -> None:
+        """A room that another writer left without a TTL has its full TTL after the next write."""
+        store, raw = await bench.open(), bench.harness.raw
+        await raw.put_room("A3X9K2", node_record("room_new"))
+        await bench.advance(48 * 3600)
+        await store.rooms.update_video_state("A3X9K2", VideoState())
+        await bench.advance(24 * 3600)
+        assert await store.rooms.get_room("A3X9K2") is None
+
+    @clause(Capability.RAW)
+    async def test_a_corrupt_room_is_not_absent(self, bench: Bench) -> None:
+        """A room that can't be read raises CorruptRecordError from reads and writes, and is left as it is."""
+        store, raw = await bench.open(), bench.harness.raw
+        for record in UNREADABLE_ROOMS:
+            await raw.put_room("A3X9K2", record)
+            for call in (
+                store.rooms.get_room("A3X9K2"),
+                store.rooms.add_user_to_room("A3X9K2", user("guest")),
+                store.rooms.update_room("A3X9K2", room()),
+                store.rooms.remove_user_from_room("A3X9K2", "guest"),
+            ):
+                with pytest.raises(CorruptRecordError):
+                    await call
+            assert await raw.get_room("A3X9K2") == record
+
+    @clause(Capability.RAW)
+    async def test_a_corrupt_room_can_be_deleted(self, bench: Bench) -> None:
+        """delete_room deletes a room that can't be read."""
+        store, raw = await bench.open(), bench.harness.raw
+        await raw.put_room("A3X9K2", b"{")
+        assert await store.rooms.delete_room("A3X9K2") is True
+        assert await raw.get_room("A3X9K2") is None
+
+    @clause(Capability.RAW)
+    async def test_a_corrupt_record_stays_private(self, bench: Bench) -> None:
+        """The error about a corrupt room names the room and shows nothing of what is stored."""
+        store, raw = await bench.open(), bench.harness.raw
+        await raw.put_room(
+            "A3X9K2", node_record("room_new").replace(b'"hostToken":"', b'"hostId":7,"hostToken":"SECRET')
+        )
+        with pytest.raises(CorruptRecordError, match="A3X9K2") as caught:
+            await store.rooms.get_room("A3X9K2")
+        shown = f"{caught.value!s}{caught.value!r}{caught.value.__cause__!r}{caught.value.__context__!r}"
+        assert "SECRET" not in shown
+
+    @clause(Capability.RAW)
+    async def test_a_room_under_another_id_is_corrupt(self, bench: Bench) -> None:
+        """A room that is stored under another room's id is a CorruptRecordError."""
+        store, raw = await bench.open(), bench.harness.raw
+        await raw.put_room("other", node_record("room_new"))
+        with pytest.raises(CorruptRecordError):
+            await store.rooms.get_room("other")
+
+    @clause(Capability.RAW, Capability.CHAT)
+    async def test_a_corrupt_message_hides_no_other(self, bench: Bench) -> None:
+        """Of 20 entries of which one can't be read the other 19 are served."""
+        store, raw = await bench.open(), bench.harness.raw
+        for number in range(1, 20):
+            await store.chat.add_message(message(number))
+        for entry in (b"\xff{",):
+            await raw.push_chat("A3X9K2", entry)
+        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == [f"m{number}" for number in range(1, 20)]
+        assert [one.id for one in await store.chat.get_messages("A3X9K2", 2)] == ["m18", "m19"]
+
+    @clause(Capability.RAW, Capability.LISTING)
+    async def test_a_dead_entry_is_not_listed(self, bench: Bench) -> None:
+        """An id in the index whose room is not there is not listed, and is swept."""
+        store, raw = await bench.open(), bench.harness.raw
+        await raw.put_room("A3X9K2", node_record("room_new"))
+        await raw.list_room("dead")
+        assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A3X9K2"]
+        assert await store.rooms.sweep_active_rooms() == 1
+        with pytest.raises(RoomNotFoundError):
+            await store.rooms.edit_room("dead", lambda one: one)

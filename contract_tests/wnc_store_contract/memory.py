@@ -1,0 +1,27 @@
+"""The harness of the memory backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wnc_store import ManualClock, StoreSettings
+from wnc_store_contract.harness import Capability, Harness
+from wnc_store_memory import MemoryDatabase, MemoryStore
+
+
+class MemoryHarness(Harness):
+    """Memory stores on one database, with a clock that is moved by hand."""
+
+    capabilities = frozenset({Capability.CHAT, Capability.LISTING, Capability.SHARED})
+
+    def __init__(self) -> None:
+        self._clock = ManualClock()
+        self._database = MemoryDatabase(self._clock)
+
+    def open_store(self, **settings: Any) -> MemoryStore:
+        """Return a store on the database."""
+        return MemoryStore(StoreSettings(**settings), clock=self._clock, database=self._database)
+
+    async def advance(self, seconds: float) -> None:
+        """Move the clock."""
+        self._clock.advance(seconds)

@@ -1,0 +1,107 @@
+"""The harness of the Redis backend, on any real or fake server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from wnc_store import StoreSettings
+from wnc_store_contract.harness import Capability, Harness
+from wnc_store_redis import RedisStore
+
+_UNSET = "unset"
+
+
+class RedisHarness(Harness):
+    """Redis stores with a client each, and one more client behind their backs.
+
+    Time passes by shortening the TTLs that the server counts: 24 hours take no time. Only keys that begin with the
+    prefix are touched, and they are removed at the end.
+
+    Args:
+        url: of a server.
+        key_prefix: of all keys; one that nobody else has if left out. "" takes the whole database for its own.
+    """
+
+    capabilities = frozenset(Capability)
+
+    def __init__(self, url: str, *, key_prefix: str = _UNSET) -> None:
+        self._url = url
+        self.key_prefix = f"wnc-contract-{uuid4().hex}:" if key_prefix is _UNSET else key_prefix
+        self._client = self.make_client()
+
+    def make_client(self) -> Redis:
+        """Return a client; redis-py's own way, so that the harness does not depend on what it checks."""
+        return Redis.from_url(self._url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
+
+    def open_store(self, **settings: Any) -> RedisStore:
+        """Return a store on a client of its own."""
+        return RedisStore.from_url(self._url, self.settings(**settings))
+
+    def settings(self, **settings: Any) -> StoreSettings:
+        """Return settings with the prefix of this harness."""
+        return StoreSettings(key_prefix=self.key_prefix, **settings)
+
+    async def advance(self, seconds: float) -> None:
+        """Shorten the TTL of each key, and delete those whose time is over."""
+        delta = round(seconds * 1000)
+        keys = [key async for key in self._keys()]
+        async with self._client.pipeline(transaction=False) as asked:
+            for key in keys:
+                asked.pttl(key)
+            lefts = cast("list[int]", await asked.execute())
+        async with self._client.pipeline(transaction=False) as told:
+            for key, left in zip(keys, lefts, strict=True):
+                if left > delta:
+                    told.pexpire(key, left - delta)
+                elif left >= 0:
+                    told.delete(key)
+            await told.execute()
+
+    async def aclose(self) -> None:
+        """Remove the keys with the prefix, and no other."""
+        keys = [key async for key in self._keys()]
+        if keys:
+            await self._client.delete(*keys)
+        await self._client.aclose()
+
+    @property
+    def raw(self) -> RedisRaw:
+        """The stored records."""
+        return RedisRaw(self._client, self.key_prefix)
+
+    async def _keys(self) -> AsyncIterator[bytes]:
+        async for key in self._client.scan_iter(match=f"{self.key_prefix}*", count=1000):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            yield cast("bytes", key)
+
+
+class RedisRaw:
+    """The records as plain commands see them."""
+
+    def __init__(self, client: Redis, key_prefix: str) -> None:
+        self._client = cast("Any", client)
+        self._prefix = key_prefix
+
+    async def get_room(self, room_id: str) -> bytes | None:
+        """GET."""
+        return await self._client.get(f"{self._prefix}room:{room_id}")
+
+    async def put_room(self, room_id: str, data: bytes) -> None:
+        """SET and SADD."""
+        await self._client.set(f"{self._prefix}room:{room_id}", data)
+        await self.list_room(room_id)
+
+    async def get_chat(self, room_id: str) -> list[bytes]:
+        """LRANGE."""
+        return await self._client.lrange(f"{self._prefix}chat:{room_id}", 0, -1)
+
+    async def push_chat(self, room_id: str, entry: bytes) -> None:
+        """RPUSH."""
+        await self._client.rpush(f"{self._prefix}chat:{room_id}", entry)
+
+    async def list_room(self, room_id: str) -> None:
+        """SADD."""
+        await self._client.sadd(f"{self._prefix}active-rooms", room_id)

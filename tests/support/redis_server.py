@@ -1,0 +1,74 @@
+"""A redis-server of one's own: on a free port of 127.0.0.1 and a Unix socket, in a folder that goes away with it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_START_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A running server."""
+
+    port: int
+    socket: Path
+
+    @property
+    def url(self) -> str:
+        """Its URL over TCP."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def unix_url(self) -> str:
+        """Its URL over the Unix socket."""
+        return f"unix://{self.socket}?db=1"
+
+
+@contextmanager
+def redis_server(*options: str) -> Generator[RedisServer]:
+    """Run a redis-server without persistence; `options` are its own (`"--maxmemory", "3mb"`)."""
+    program = shutil.which("redis-server")
+    if program is None:
+        message = "the tests need a redis-server on the PATH: run `make redis`, or install it (Debian: redis-server)"
+        raise RuntimeError(message)
+    with tempfile.TemporaryDirectory(prefix="wnc-redis-") as folder:
+        server = RedisServer(_free_port(), Path(folder) / "redis.sock")
+        where = ["--bind", "127.0.0.1", "--port", str(server.port), "--unixsocket", str(server.socket)]
+        log = Path(folder) / "redis.log"
+        command = [program, *where, "--dir", folder, "--save", "", "--logfile", str(log), *options]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own arguments
+            try:
+                _wait_until_ready(server, process, log)
+                yield server
+            finally:
+                process.terminate()
+                process.wait(_START_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(server: RedisServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                if connection.recv(7) == b"+PONG\r\n":
+                    return
+        except OSError:
+            pass
+        time.sleep(0.02)
+    message = f"redis-server did not start: {log.read_text() if log.exists() else 'no log'}"
+    raise RuntimeError(message)
