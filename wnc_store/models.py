@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, StrictBool
 from pydantic.alias_generators import to_camel
@@ -55,8 +55,8 @@ class Record(BaseModel):
         # model_copy() and model_construct() check nothing; the stores check a whole record by validating it again.
         revalidate_instances="always",
     )
-    # Field(init=False) keeps it out of the signature that type checkers see.
-    __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+    if not TYPE_CHECKING:  # a type checker would take it for one more argument of every record
+        __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]]
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record as JSON values in camelCase, just as it is stored: the host token included.

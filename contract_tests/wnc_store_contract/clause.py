@@ -70,20 +70,20 @@ def clause(*needs: Capability) -> Callable[[Body], Test]:
         def test(self: HasHarness) -> None:
             asyncio.run(_run(self, body, frozenset(needs)))
 
-        return as_clause(test, body, frozenset(needs))
+        return as_clause(body.__name__, test, body, frozenset(needs))
 
     return decorate
 
 
-def as_clause(test: Test, body: Callable[..., object], needs: frozenset[Capability]) -> Test:
-    """Mark a test as the clause that `body` is."""
+def as_clause(name: str, test: Test, body: Callable[..., object], needs: frozenset[Capability]) -> Test:
+    """Give a test its name and mark it as the clause that `body` is."""
     rule = inspect.getdoc(body)
     if not rule:
         message = f"a clause says its rule in one sentence: {body.__qualname__} has no docstring"
         raise TypeError(message)
-    test.__name__, test.__qualname__, test.__module__ = body.__name__, body.__qualname__, body.__module__
+    test.__name__, test.__qualname__, test.__module__ = name, body.__qualname__, body.__module__
     test.__doc__ = rule
-    cast("Any", test).clause = Clause(body.__name__, rule, needs)
+    cast("Any", test).clause = Clause(name, rule, needs)
     return test
 
 

@@ -140,9 +140,9 @@ class ConcurrencyClauses:
         store = await bench.open()
         for _ in range(10):
             await store.rooms.create_room(room())
-            deleted, *joins = await asyncio.gather(
-                store.rooms.delete_room("A3X9K2"),
+            *joins, deleted = await asyncio.gather(
                 *(store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")) for number in range(5)),
+                store.rooms.delete_room("A3X9K2"),
                 return_exceptions=True,
             )
             assert deleted is True

@@ -182,21 +182,21 @@ class RecordClauses:
         rooms = store.rooms
         for bad in BAD_IDS:
             for call in (
-                rooms.create_room(room(bad)),
-                rooms.get_room(bad),
-                rooms.update_room(bad, room(bad)),
-                rooms.edit_room(bad, lambda one: one),
-                rooms.delete_room(bad),
-                rooms.room_exists(bad),
-                rooms.add_user_to_room(bad, user("guest")),
-                rooms.remove_user_from_room(bad, "guest"),
-                rooms.transfer_host(bad, "guest"),
-                rooms.update_video_state(bad, VideoState()),
-                rooms.set_video_url(bad, "https://video.example/1"),
-                rooms.room_ttl(bad),
+                lambda: rooms.create_room(room(bad)),
+                lambda: rooms.get_room(bad),
+                lambda: rooms.update_room(bad, room(bad)),
+                lambda: rooms.edit_room(bad, lambda one: one),
+                lambda: rooms.delete_room(bad),
+                lambda: rooms.room_exists(bad),
+                lambda: rooms.add_user_to_room(bad, user("guest")),
+                lambda: rooms.remove_user_from_room(bad, "guest"),
+                lambda: rooms.transfer_host(bad, "guest"),
+                lambda: rooms.update_video_state(bad, VideoState()),
+                lambda: rooms.set_video_url(bad, "https://video.example/1"),
+                lambda: rooms.room_ttl(bad),
             ):
                 with pytest.raises(InvalidIdError):
-                    await call
+                    await call()
 
     @clause()
     async def test_bad_user_ids_are_refused(self, bench: Bench) -> None:
@@ -206,13 +206,13 @@ class RecordClauses:
         before = await store.rooms.get_room("A3X9K2")
         for bad in BAD_IDS:
             for call in (
-                store.rooms.create_room(room("other", bad)),
-                store.rooms.add_user_to_room("A3X9K2", user(bad)),
-                store.rooms.remove_user_from_room("A3X9K2", bad),
-                store.rooms.transfer_host("A3X9K2", bad),
+                lambda: store.rooms.create_room(room("other", bad)),
+                lambda: store.rooms.add_user_to_room("A3X9K2", user(bad)),
+                lambda: store.rooms.remove_user_from_room("A3X9K2", bad),
+                lambda: store.rooms.transfer_host("A3X9K2", bad),
             ):
                 with pytest.raises(InvalidIdError):
-                    await call
+                    await call()
         assert await store.rooms.get_room("A3X9K2") == before
         assert await store.rooms.room_exists("other") is False
 
@@ -222,14 +222,14 @@ class RecordClauses:
         store = await bench.open()
         for bad in BAD_IDS:
             for call in (
-                store.chat.add_message(message(1, bad)),
-                store.chat.add_message(message(1, id=bad)),
-                store.chat.get_messages(bad),
-                store.chat.clear_messages(bad),
-                store.chat.chat_ttl(bad),
+                lambda: store.chat.add_message(message(1, bad)),
+                lambda: store.chat.add_message(message(1, id=bad)),
+                lambda: store.chat.get_messages(bad),
+                lambda: store.chat.clear_messages(bad),
+                lambda: store.chat.chat_ttl(bad),
             ):
                 with pytest.raises(InvalidIdError):
-                    await call
+                    await call()
         assert await store.chat.get_messages("A3X9K2") == []
 
     @clause()

@@ -31,22 +31,22 @@ class StoreClauses:
         await store.aclose()
         assert store.closed is True
         for call in (
-            store.ping(),
-            rooms.create_room(room("other")),
-            rooms.get_room("A3X9K2"),
-            rooms.update_room("A3X9K2", room()),
-            rooms.edit_room("A3X9K2", lambda one: one),
-            rooms.delete_room("A3X9K2"),
-            rooms.room_exists("A3X9K2"),
-            rooms.add_user_to_room("A3X9K2", user("guest")),
-            rooms.remove_user_from_room("A3X9K2", "host"),
-            rooms.transfer_host("A3X9K2", "host"),
-            rooms.update_video_state("A3X9K2", VideoState()),
-            rooms.set_video_url("A3X9K2", "https://video.example/1"),
-            rooms.room_ttl("A3X9K2"),
+            lambda: store.ping(),
+            lambda: rooms.create_room(room("other")),
+            lambda: rooms.get_room("A3X9K2"),
+            lambda: rooms.update_room("A3X9K2", room()),
+            lambda: rooms.edit_room("A3X9K2", lambda one: one),
+            lambda: rooms.delete_room("A3X9K2"),
+            lambda: rooms.room_exists("A3X9K2"),
+            lambda: rooms.add_user_to_room("A3X9K2", user("guest")),
+            lambda: rooms.remove_user_from_room("A3X9K2", "host"),
+            lambda: rooms.transfer_host("A3X9K2", "host"),
+            lambda: rooms.update_video_state("A3X9K2", VideoState()),
+            lambda: rooms.set_video_url("A3X9K2", "https://video.example/1"),
+            lambda: rooms.room_ttl("A3X9K2"),
         ):
             with pytest.raises(StoreClosedError):
-                await call
+                await call()
 
     @clause(Capability.LISTING)
     async def test_a_closed_store_lists_nothing(self, bench: Bench) -> None:
@@ -65,13 +65,13 @@ class StoreClauses:
         chat = store.chat
         await store.aclose()
         for call in (
-            chat.add_message(message(1)),
-            chat.get_messages("A3X9K2"),
-            chat.clear_messages("A3X9K2"),
-            chat.chat_ttl("A3X9K2"),
+            lambda: chat.add_message(message(1)),
+            lambda: chat.get_messages("A3X9K2"),
+            lambda: chat.clear_messages("A3X9K2"),
+            lambda: chat.chat_ttl("A3X9K2"),
         ):
             with pytest.raises(StoreClosedError):
-                await call
+                await call()
 
     @clause()
     async def test_closing_twice_does_nothing(self, bench: Bench) -> None:

@@ -112,13 +112,13 @@ class WireClauses:
         for record in UNREADABLE_ROOMS:
             await raw.put_room("A3X9K2", record)
             for call in (
-                store.rooms.get_room("A3X9K2"),
-                store.rooms.add_user_to_room("A3X9K2", user("guest")),
-                store.rooms.update_room("A3X9K2", room()),
-                store.rooms.remove_user_from_room("A3X9K2", "guest"),
+                lambda: store.rooms.get_room("A3X9K2"),
+                lambda: store.rooms.add_user_to_room("A3X9K2", user("guest")),
+                lambda: store.rooms.update_room("A3X9K2", room()),
+                lambda: store.rooms.remove_user_from_room("A3X9K2", "guest"),
             ):
                 with pytest.raises(CorruptRecordError):
-                    await call
+                    await call()
             assert await raw.get_room("A3X9K2") == record
 
     @clause(Capability.RAW)
