@@ -40,10 +40,17 @@ def test_a_mistake_turns_its_clauses_red(mistake: Mistake) -> None:
     assert reds == mistake.reds
 
 
-CAUGHT_BY_THE_NET = {"19 messages are kept", "the last becomes host", "a rejoin keeps its place", "dead rooms are listed"}
+CAUGHT_BY_THE_NET = {
+    "19 messages are kept",
+    "the last becomes host",
+    "a rejoin keeps its place",
+    "dead rooms are listed",
+}
 
 
-@pytest.mark.parametrize("mistake", [one for one in MISTAKES if one.name in CAUGHT_BY_THE_NET], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "mistake", [one for one in MISTAKES if one.name in CAUGHT_BY_THE_NET], ids=lambda one: one.name
+)
 def test_the_state_machine_catches_mistakes(mistake: Mistake) -> None:
     """The state machine, which knows no clause, finds mistakes of very different kinds."""
     with mistake.made():

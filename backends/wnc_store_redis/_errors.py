@@ -36,47 +36,48 @@ def translate(error: BaseException, *, where: str, key: str, sent: bool) -> Stor
     Args:
         error: what the driver raised or the server answered.
         where: host and port, or the path of the socket.
-        key: the key that the command was about.
+        key: the key that the command was about; "" if it was about none.
         sent: whether a write may have reached the server without an answer.
     """
-    found = (
-        _answered(error, where, key) if isinstance(error, driver.ResponseError) else _failed(error, where, key, sent)
-    )
+    server = f"Redis at {where}"
+    about = f" (key {key!r})" if key else ""
+    if isinstance(error, driver.ResponseError):
+        found = _answered(error, server, about, key)
+    else:
+        found = _failed(error, server, about, sent=sent)
     found.__cause__ = _without_arguments(error)
     return found
 
 
-def _answered(error: driver.ResponseError, where: str, key: str) -> StoreError:
+def _answered(error: driver.ResponseError, server: str, about: str, key: str) -> StoreError:
     code = _code(error)
     if code == "WRONGTYPE":
-        return CorruptRecordError(key, "the key holds another type of value")
+        return CorruptRecordError(key, "the key, or the index of active rooms, holds another type of value")
     if code in _WRONG_CREDENTIALS:
         return ConfigurationError(
-            f"Redis at {where} refused the command on {key!r} ({code}): check user and permissions"
+            f"{server} refused the command{about} with {code}: check the user and its permissions"
         )
     if code in _CANNOT_SERVE_NOW:
-        return StoreUnavailableError(f"Redis at {where} can't serve {key!r} now ({code}): {_CANNOT_SERVE_NOW[code]}")
-    return StoreError(f"Redis at {where} refused the command on {key!r} ({code}); nothing happened")
+        return StoreUnavailableError(f"{server} can't serve now{about}, {code}: {_CANNOT_SERVE_NOW[code]}")
+    return StoreError(f"{server} refused the command{about} with {code}; nothing happened")
 
 
-def _failed(error: BaseException, where: str, key: str, sent: bool) -> StoreError:
+def _failed(error: BaseException, server: str, about: str, *, sent: bool) -> StoreError:
     if isinstance(error, driver.AuthenticationError | driver.AuthorizationError):
-        return ConfigurationError(f"Redis at {where} refused the credentials: check user and password in the URL")
+        return ConfigurationError(f"{server} refused the credentials: check user and password in the URL")
     if isinstance(error, driver.BusyLoadingError):
-        return StoreUnavailableError(
-            f"Redis at {where} can't serve {key!r} now (LOADING): {_CANNOT_SERVE_NOW['LOADING']}"
-        )
+        return StoreUnavailableError(f"{server} can't serve now{about}, LOADING: {_CANNOT_SERVE_NOW['LOADING']}")
+    if isinstance(error, driver.DataError):
+        return StoreError(f"the driver refused the command to {server}{about}; nothing was sent")
     if sent:
         return OutcomeUnknownError(
-            f"the connection to Redis at {where} failed after a write on {key!r} was sent: it may or may not have "
-            "happened; read before you try again"
+            f"the connection to {server} failed{about} after a write was sent: it may or may not have happened; read "
+            "before you try again"
         )
     if isinstance(error, driver.TimeoutError | asyncio.TimeoutError):
-        return StoreTimeoutError(f"Redis at {where} did not answer in time ({key!r}); check the server and the network")
-    if isinstance(error, driver.DataError):
-        return StoreError(f"the driver refused the command on {key!r}; nothing was sent")
+        return StoreTimeoutError(f"{server} did not answer in time{about}: check the server and the network")
     # Whatever else comes out of the driver is a dead connection: on some Python versions even an AttributeError.
-    return StoreUnavailableError(f"Redis at {where} can't be reached ({key!r}): is it running, and is the URL right?")
+    return StoreUnavailableError(f"{server} can't be reached{about}: is it running, and is the URL right?")
 
 
 def _code(error: driver.ResponseError) -> str:

@@ -70,6 +70,10 @@ class Harness(ABC):
     async def aclose(self) -> None:  # noqa: B027 - a harness may have nothing to remove
         """Remove the data; called once, after the stores are closed."""
 
+    async def occupied(self) -> str | None:
+        """Say what of other people's is where this harness puts its data, or None: `wnc-store verify` refuses that."""
+        return None
+
     @property
     def raw(self) -> RawAccess:
         """The stored records; needs `Capability.RAW`."""

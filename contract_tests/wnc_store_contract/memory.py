@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wnc_store import ManualClock, StoreSettings
+from wnc_store import ConfigurationError, ManualClock, StoreSettings
 from wnc_store_contract.harness import Capability, Harness
 from wnc_store_memory import MemoryDatabase, MemoryStore
 
@@ -14,7 +14,10 @@ class MemoryHarness(Harness):
 
     capabilities = frozenset({Capability.CHAT, Capability.LISTING, Capability.SHARED})
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = "memory://") -> None:
+        if url != "memory://":
+            message = "the memory backend's URL is memory:// and nothing more"
+            raise ConfigurationError(message)
         self._clock = ManualClock()
         self._database = MemoryDatabase(self._clock)
 

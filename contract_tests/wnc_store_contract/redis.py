@@ -68,6 +68,17 @@ class RedisHarness(Harness):
             await self._client.delete(*keys)
         await self._client.aclose()
 
+    async def occupied(self) -> str | None:
+        """Tell how many keys the database holds.
+
+        Raises:
+            StoreUnavailableError: the server can't be reached.
+        """
+        async with self.open_store() as store:
+            await store.ping()
+        keys = await self._client.dbsize()
+        return f"the Redis database is not empty: it holds {keys} keys" if keys else None
+
     @property
     def raw(self) -> RedisRaw:
         """The stored records."""

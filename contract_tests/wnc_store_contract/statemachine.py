@@ -14,7 +14,14 @@ from typing import Any, TypeVar, cast
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from wnc_store import Room, RoomExistsError, RoomNotFoundError, Store, UserNotFoundError, VideoState
 from wnc_store_contract.clause import HasHarness, as_clause, skip_without

@@ -58,7 +58,9 @@ class Mistake:
             return stack.pop_all()
 
 
-def mistake(name: str, reds: str | set[str], *patches: Patch, harness: Callable[[], Harness] = MemoryHarness) -> Mistake:
+def mistake(
+    name: str, reds: str | set[str], *patches: Patch, harness: Callable[[], Harness] = MemoryHarness
+) -> Mistake:
     """Describe a mistake; clauses are named without their `test_`."""
     names = {reds} if isinstance(reds, str) else reds
     return Mistake(name, frozenset(f"test_{one.removeprefix('test_')}" for one in names), patches, harness)
@@ -147,7 +149,9 @@ async def load_and_renew(self: MemoryRoomStore, room_id: str) -> Room | None:
     return entry.value
 
 
-async def mutate_without_compare(self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
+async def mutate_without_compare(
+    self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
+) -> Room | None:
     """Read, wait, write what was made of the read: the lost update."""
     current = await self._load(room_id)
     if current is None:
@@ -494,62 +498,298 @@ LEAVE_ROOM = MemoryRoomStore.remove_user_from_room
 HANDOVER = "test_the_host_hands_over_to_the_first"
 
 MISTAKES = [
-    mistake("a create overwrites", {"create_refuses_an_id_that_lives", "a_refused_create_keeps_the_chat", "one_of_many_creates_wins"}, (MemoryRoomStore, "_insert", insert_always)),
-    mistake("a create keeps old chat", "create_clears_chat_left_behind", (MemoryRoomStore, "_insert", insert_keeping_chat)),
-    mistake("an update makes a ghost", {"update_makes_no_ghost", "update_refuses_a_deleted_room", "writes_find_no_expired_room"}, (MemoryRoomStore, "update_room", update_anyway)),
-    mistake("an update merges", "update_replaces_all_of_a_room", after("replace", lambda before, new: new.model_copy(update={"host_token": new.host_token or before.host_token}))),
-    *(mistake(f"{method} does not renew", f"{method}_renews", without_renewal(method)) for method in ("update_room", "edit_room", "remove_user_from_room", "transfer_host", "update_video_state", "set_video_url")),
-    mistake("add_user_to_room does not renew", {"add_user_to_room_renews", "clients_may_differ_in_settings"}, without_renewal("add_user_to_room")),
-    mistake("reading a room renews it", {"reading_a_room_renews_nothing", "a_room_lives_for_24_hours"}, (MemoryRoomStore, "get_room", load_and_renew)),
+    mistake(
+        "a create overwrites",
+        {"create_refuses_an_id_that_lives", "a_refused_create_keeps_the_chat", "one_of_many_creates_wins"},
+        (MemoryRoomStore, "_insert", insert_always),
+    ),
+    mistake(
+        "a create keeps old chat", "create_clears_chat_left_behind", (MemoryRoomStore, "_insert", insert_keeping_chat)
+    ),
+    mistake(
+        "an update makes a ghost",
+        {"update_makes_no_ghost", "update_refuses_a_deleted_room", "writes_find_no_expired_room"},
+        (MemoryRoomStore, "update_room", update_anyway),
+    ),
+    mistake(
+        "an update merges",
+        "update_replaces_all_of_a_room",
+        after(
+            "replace", lambda before, new: new.model_copy(update={"host_token": new.host_token or before.host_token})
+        ),
+    ),
+    *(
+        mistake(f"{method} does not renew", f"{method}_renews", without_renewal(method))
+        for method in (
+            "update_room",
+            "edit_room",
+            "remove_user_from_room",
+            "transfer_host",
+            "update_video_state",
+            "set_video_url",
+        )
+    ),
+    mistake(
+        "add_user_to_room does not renew",
+        {"add_user_to_room_renews", "clients_may_differ_in_settings"},
+        without_renewal("add_user_to_room"),
+    ),
+    mistake(
+        "reading a room renews it",
+        {"reading_a_room_renews_nothing", "a_room_lives_for_24_hours"},
+        (MemoryRoomStore, "get_room", load_and_renew),
+    ),
     mistake("the last becomes host", HANDOVER, (rules, "leave", leave_to_the_last)),
     mistake("isHost is not handed over", "the_host_hands_over_the_rank", (rules, "leave", leave_without_rank)),
-    mistake("hostName is not handed over", "the_host_hands_over_the_name", after("leave", lambda before, result: result.model_copy(update={"host_name": before.host_name}))),
-    mistake("the host token goes with the host", "the_host_token_stays", after("leave", lambda before, result: result.model_copy(update={"host_token": None if result.host_id != before.host_id else before.host_token}))),
-    mistake("an empty room is kept", {"the_last_one_out_deletes_the_room", "the_last_one_out_takes_the_chat_along", "all_leave_at_the_same_moment", "deleted_rooms_are_not_listed"}, (rules, "leave", leave_keeping_the_empty_room)),
-    mistake("a deletion leaves the chat", "delete_takes_the_chat_along", (MemoryRoomStore, "delete_room", delete_leaving_chat)),
-    mistake("the last one out leaves the chat", {"the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along"}, (MemoryRoomStore, "_remove", remove_leaving_chat)),
-    mistake("everybody deleted the room", {"delete_tells_who_deleted", "one_of_many_deletes_wins", "writes_find_no_expired_room"}, (MemoryRoomStore, "_remove", always_removed)),
+    mistake(
+        "hostName is not handed over",
+        "the_host_hands_over_the_name",
+        after("leave", lambda before, result: result.model_copy(update={"host_name": before.host_name})),
+    ),
+    mistake(
+        "the host token goes with the host",
+        "the_host_token_stays",
+        after(
+            "leave",
+            lambda before, result: result.model_copy(
+                update={"host_token": None if result.host_id != before.host_id else before.host_token}
+            ),
+        ),
+    ),
+    mistake(
+        "an empty room is kept",
+        {
+            "the_last_one_out_deletes_the_room",
+            "the_last_one_out_takes_the_chat_along",
+            "all_leave_at_the_same_moment",
+            "deleted_rooms_are_not_listed",
+        },
+        (rules, "leave", leave_keeping_the_empty_room),
+    ),
+    mistake(
+        "a deletion leaves the chat",
+        "delete_takes_the_chat_along",
+        (MemoryRoomStore, "delete_room", delete_leaving_chat),
+    ),
+    mistake(
+        "the last one out leaves the chat",
+        {"the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along"},
+        (MemoryRoomStore, "_remove", remove_leaving_chat),
+    ),
+    mistake(
+        "everybody deleted the room",
+        {"delete_tells_who_deleted", "one_of_many_deletes_wins", "writes_find_no_expired_room"},
+        (MemoryRoomStore, "_remove", always_removed),
+    ),
     mistake("a rejoin duplicates", "a_rejoin_moves_to_the_end", (rules, "join", join_twice)),
     mistake("a rejoin keeps its place", "a_rejoin_moves_to_the_end", (rules, "join", join_in_place)),
     mistake("a join takes the room over", "a_join_leaves_the_rest_of_the_room", (rules, "join", join_claiming_host)),
     mistake("a stranger's leave is a write", "a_stranger_can_not_leave", (rules, "leave", leave_writing)),
-    mistake("a stranger's leave deletes", "a_stranger_deletes_no_empty_room", (rules, "leave", leave_by_a_stranger_deletes)),
-    mistake("a transfer leaves the old host's rank", "a_transfer_ends_the_old_hosts_rank", after("transfer_host", lambda before, result: result.model_copy(update={"users": tuple(user.model_copy(update={"is_host": user.is_host or user.id == before.host_id}) for user in result.users)}))),
+    mistake(
+        "a stranger's leave deletes", "a_stranger_deletes_no_empty_room", (rules, "leave", leave_by_a_stranger_deletes)
+    ),
+    mistake(
+        "a transfer leaves the old host's rank",
+        "a_transfer_ends_the_old_hosts_rank",
+        after(
+            "transfer_host",
+            lambda before, result: result.model_copy(
+                update={
+                    "users": tuple(
+                        user.model_copy(update={"is_host": user.is_host or user.id == before.host_id})
+                        for user in result.users
+                    )
+                }
+            ),
+        ),
+    ),
     mistake("a transfer goes to anybody", "a_transfer_needs_the_user", (rules, "transfer_host", transfer_to_anybody)),
     mistake("a lost update", JOINS_AND_LEAVES, (MemoryRoomStore, "_mutate", mutate_without_compare)),
-    mistake("a handover in two steps", "the_host_is_always_in_the_room", (MemoryRoomStore, "remove_user_from_room", leave_in_two_steps)),
+    mistake(
+        "a handover in two steps",
+        "the_host_is_always_in_the_room",
+        (MemoryRoomStore, "remove_user_from_room", leave_in_two_steps),
+    ),
     mistake("a late join revives", "a_late_join_revives_no_room", (MemoryRoomStore, "add_user_to_room", revive)),
     mistake("a new video keeps its place", "a_new_video_starts_anew", (rules, "set_video", video_keeping_its_place)),
-    mistake("a new video is stamped in seconds", "a_new_video_is_stamped_with_now", (rules, "set_video", stamp_in_seconds)),
-    *(mistake(f"{rule} does not raise rev", f"{method}_raises_the_revision", without_revision(rule)) for rule, method in (("join", "add_user_to_room"), ("leave", "remove_user_from_room"), ("transfer_host", "transfer_host"), ("update_video_state", "update_video_state"), ("set_video", "set_video_url"))),
-    mistake("a join drops unknown fields", {"a_join_keeps_unknown_fields", "a_rejoin_keeps_unknown_fields"}, without_unknown_fields("join")),
-    mistake("a rejoin drops the user's unknown fields", "a_rejoin_keeps_unknown_fields", (rules, "join", join_forgetting_the_old_user)),
+    mistake(
+        "a new video is stamped in seconds", "a_new_video_is_stamped_with_now", (rules, "set_video", stamp_in_seconds)
+    ),
+    *(
+        mistake(f"{rule} does not raise rev", f"{method}_raises_the_revision", without_revision(rule))
+        for rule, method in (
+            ("join", "add_user_to_room"),
+            ("leave", "remove_user_from_room"),
+            ("transfer_host", "transfer_host"),
+            ("update_video_state", "update_video_state"),
+            ("set_video", "set_video_url"),
+        )
+    ),
+    mistake(
+        "a join drops unknown fields",
+        {"a_join_keeps_unknown_fields", "a_rejoin_keeps_unknown_fields"},
+        without_unknown_fields("join"),
+    ),
+    mistake(
+        "a rejoin drops the user's unknown fields",
+        "a_rejoin_keeps_unknown_fields",
+        (rules, "join", join_forgetting_the_old_user),
+    ),
     mistake("a leave drops unknown fields", "a_leave_keeps_unknown_fields", without_unknown_fields("leave")),
-    mistake("a transfer drops unknown fields", "a_transfer_keeps_unknown_fields", without_unknown_fields("transfer_host")),
-    mistake("a new video drops the state's unknown fields", "a_new_video_keeps_unknown_fields", without_unknown_fields("set_video", state=True)),
-    mistake("a video state drops the state's unknown fields", "a_video_state_keeps_unknown_fields", without_unknown_fields("update_video_state", state=True)),
+    mistake(
+        "a transfer drops unknown fields", "a_transfer_keeps_unknown_fields", without_unknown_fields("transfer_host")
+    ),
+    mistake(
+        "a new video drops the state's unknown fields",
+        "a_new_video_keeps_unknown_fields",
+        without_unknown_fields("set_video", state=True),
+    ),
+    mistake(
+        "a video state drops the state's unknown fields",
+        "a_video_state_keeps_unknown_fields",
+        without_unknown_fields("update_video_state", state=True),
+    ),
     mistake("state is shared", "returned_records_are_not_shared", (MemoryRoomStore, "_insert", insert_thawed)),
     mistake("dead rooms are listed", {"expired_rooms_are_not_listed"}, (MemoryRoomStore, "_list", list_everything)),
-    mistake("rooms are listed twice", {"live_rooms_are_listed", "many_rooms_are_listed", "deleted_rooms_are_not_listed", "expired_rooms_are_not_listed", "the_sweep_counts_what_it_removes", "listing_bears_changes", "listing_renews_nothing"}, (MemoryRoomStore, "_list", list_twice)),
+    mistake(
+        "rooms are listed twice",
+        {
+            "live_rooms_are_listed",
+            "many_rooms_are_listed",
+            "deleted_rooms_are_not_listed",
+            "expired_rooms_are_not_listed",
+            "the_sweep_counts_what_it_removes",
+            "listing_bears_changes",
+            "listing_renews_nothing",
+        },
+        (MemoryRoomStore, "_list", list_twice),
+    ),
     mistake("a sweep counts nothing", "the_sweep_counts_what_it_removes", (MemoryRoomStore, "_sweep", sweep_nothing)),
-    mistake("a sweep removes what was created meanwhile", "a_room_created_during_a_sweep_is_listed", (MemoryRoomStore, "_sweep", sweep_late)),
-    mistake("TTLs in whole seconds", "a_rooms_ttl_is_exact_to_the_millisecond", (MemoryRoomStore, "_ttl", whole_seconds)),
-    mistake("19 messages are kept", {"the_oldest_kept_message_can_not_be_repeated", "twenty_messages_are_kept", "the_history_limit_can_be_set", "messages_at_the_same_moment_all_count"}, trimmed_to(-1)),
-    mistake("21 messages are kept", {"twenty_messages_are_kept", "the_history_limit_can_be_set", "messages_at_the_same_moment_all_count"}, trimmed_to(1), (MemoryChatStore, "_read", read_untrimmed)),
-    mistake("messages come newest first", {"messages_come_oldest_first", "twenty_messages_are_kept", "the_history_limit_can_be_set", "a_limit_asks_for_the_newest", "a_repeated_message_changes_nothing", "the_oldest_kept_message_can_not_be_repeated", "only_the_id_of_the_message_counts"}, (MemoryChatStore, "get_messages", read_newest_first)),
-    mistake("a limit asks for the oldest", "a_limit_asks_for_the_newest", (MemoryChatStore, "get_messages", read_oldest)),
-    mistake("an append is not idempotent", {"a_repeated_message_changes_nothing", "the_oldest_kept_message_can_not_be_repeated", "a_message_of_half_an_emoji_is_known_again", "one_message_many_times_is_kept_once"}, append_with(append_always)),
-    mistake("an append forgets the oldest message", "the_oldest_kept_message_can_not_be_repeated", append_with(append_forgetting_the_oldest)),
+    mistake(
+        "a sweep removes what was created meanwhile",
+        "a_room_created_during_a_sweep_is_listed",
+        (MemoryRoomStore, "_sweep", sweep_late),
+    ),
+    mistake(
+        "TTLs in whole seconds", "a_rooms_ttl_is_exact_to_the_millisecond", (MemoryRoomStore, "_ttl", whole_seconds)
+    ),
+    mistake(
+        "19 messages are kept",
+        {
+            "the_oldest_kept_message_can_not_be_repeated",
+            "twenty_messages_are_kept",
+            "the_history_limit_can_be_set",
+            "messages_at_the_same_moment_all_count",
+        },
+        trimmed_to(-1),
+    ),
+    mistake(
+        "21 messages are kept",
+        {"twenty_messages_are_kept", "the_history_limit_can_be_set", "messages_at_the_same_moment_all_count"},
+        trimmed_to(1),
+        (MemoryChatStore, "_read", read_untrimmed),
+    ),
+    mistake(
+        "messages come newest first",
+        {
+            "messages_come_oldest_first",
+            "twenty_messages_are_kept",
+            "the_history_limit_can_be_set",
+            "a_limit_asks_for_the_newest",
+            "a_repeated_message_changes_nothing",
+            "the_oldest_kept_message_can_not_be_repeated",
+            "only_the_id_of_the_message_counts",
+        },
+        (MemoryChatStore, "get_messages", read_newest_first),
+    ),
+    mistake(
+        "a limit asks for the oldest", "a_limit_asks_for_the_newest", (MemoryChatStore, "get_messages", read_oldest)
+    ),
+    mistake(
+        "an append is not idempotent",
+        {
+            "a_repeated_message_changes_nothing",
+            "the_oldest_kept_message_can_not_be_repeated",
+            "a_message_of_half_an_emoji_is_known_again",
+            "one_message_many_times_is_kept_once",
+        },
+        append_with(append_always),
+    ),
+    mistake(
+        "an append forgets the oldest message",
+        "the_oldest_kept_message_can_not_be_repeated",
+        append_with(append_forgetting_the_oldest),
+    ),
     mistake("an append looks for the id anywhere", "only_the_id_of_the_message_counts", append_with(append_by_text)),
-    mistake("a message does not renew the chat", "each_message_renews_the_chat", (MemoryChatStore, "_append", append_without_renewal)),
-    mistake("reading a chat renews it", {"reading_a_chat_renews_nothing", "a_chat_lives_for_24_hours", "the_chat_ttl_can_be_set", "each_message_renews_the_chat"}, (MemoryChatStore, "_read", read_and_renew)),
+    mistake(
+        "a message does not renew the chat",
+        "each_message_renews_the_chat",
+        (MemoryChatStore, "_append", append_without_renewal),
+    ),
+    mistake(
+        "reading a chat renews it",
+        {
+            "reading_a_chat_renews_nothing",
+            "a_chat_lives_for_24_hours",
+            "the_chat_ttl_can_be_set",
+            "each_message_renews_the_chat",
+        },
+        (MemoryChatStore, "_read", read_and_renew),
+    ),
     mistake("a message renews the room", "a_message_renews_no_room", remembering_stores(), renewing_the_room()),
-    mistake("a room's write renews the chat", "writing_a_room_renews_no_chat", (MemoryRoomStore, "_commit", commit_renewing_the_chat)),
-    mistake("any id goes", {"bad_room_ids_are_refused", "bad_user_ids_are_refused", "bad_ids_in_a_chat_are_refused"}, (base_module, "check_id", anything_goes)),
-    mistake("a closed store works on", {"a_closed_store_refuses_everything", "a_closed_store_lists_nothing", "a_closed_chat_refuses_everything"}, (Lifecycle, "ensure_open", lambda _self: None)),
-    mistake("clients do not share", {"a_second_client_sees_the_same", "two_clients_join_at_the_same_moment", "closing_one_client_leaves_the_other", "clients_may_differ_in_settings", "a_room_created_during_a_sweep_is_listed"}, harness=SeparateHarness),
-    mistake("an absent token becomes null", {"an_absent_host_token_stays_absent", "every_room_of_node_is_carried_unchanged"}, (redis_rooms, "to_wire", write_null_token), harness=FakeHarness),
-    mistake("a timestamp in seconds", {"a_message_is_stored_as_node_writes_it", "a_message_is_read_back", "a_message_of_half_an_emoji_is_known_again", "every_message_of_node_is_read"}, (redis_chat, "to_wire", write_seconds), harness=FakeHarness),
-    mistake("a corrupt room is absent", {"a_corrupt_room_is_not_absent", "a_corrupt_record_stays_private", "a_room_under_another_id_is_corrupt"}, (RedisRoomStore, "_load", load_or_absent), harness=FakeHarness),
-    mistake("a corrupt message hides the others", "a_corrupt_message_hides_no_other", (RedisChatStore, "_decode", decode_all_or_nothing), harness=FakeHarness),
+    mistake(
+        "a room's write renews the chat",
+        "writing_a_room_renews_no_chat",
+        (MemoryRoomStore, "_commit", commit_renewing_the_chat),
+    ),
+    mistake(
+        "any id goes",
+        {"bad_room_ids_are_refused", "bad_user_ids_are_refused", "bad_ids_in_a_chat_are_refused"},
+        (base_module, "check_id", anything_goes),
+    ),
+    mistake(
+        "a closed store works on",
+        {"a_closed_store_refuses_everything", "a_closed_store_lists_nothing", "a_closed_chat_refuses_everything"},
+        (Lifecycle, "ensure_open", lambda _self: None),
+    ),
+    mistake(
+        "clients do not share",
+        {
+            "a_second_client_sees_the_same",
+            "two_clients_join_at_the_same_moment",
+            "closing_one_client_leaves_the_other",
+            "clients_may_differ_in_settings",
+            "a_room_created_during_a_sweep_is_listed",
+        },
+        harness=SeparateHarness,
+    ),
+    mistake(
+        "an absent token becomes null",
+        {"an_absent_host_token_stays_absent", "every_room_of_node_is_carried_unchanged"},
+        (redis_rooms, "to_wire", write_null_token),
+        harness=FakeHarness,
+    ),
+    mistake(
+        "a timestamp in seconds",
+        {
+            "a_message_is_stored_as_node_writes_it",
+            "a_message_is_read_back",
+            "a_message_of_half_an_emoji_is_known_again",
+            "every_message_of_node_is_read",
+        },
+        (redis_chat, "to_wire", write_seconds),
+        harness=FakeHarness,
+    ),
+    mistake(
+        "a corrupt room is absent",
+        {"a_corrupt_room_is_not_absent", "a_corrupt_record_stays_private", "a_room_under_another_id_is_corrupt"},
+        (RedisRoomStore, "_load", load_or_absent),
+        harness=FakeHarness,
+    ),
+    mistake(
+        "a corrupt message hides the others",
+        "a_corrupt_message_hides_no_other",
+        (RedisChatStore, "_decode", decode_all_or_nothing),
+        harness=FakeHarness,
+    ),
 ]

@@ -1,0 +1,54 @@
+# make demo      a room's life on the memory backend
+# make test      everything: lint, types, tests, coverage, the built wheel
+# make test-all  the tests on each Python from 3.11 to 3.13 that is installed
+# make redis     a redis-server for the tests, by apt-get where that may be
+
+VENV ?= .venv
+PYTHON ?= $(shell sh scripts/find-python.sh)
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: demo test check tests wheel redis test-all format clean
+
+demo: $(VENV)/.demo
+	$(BIN)/wnc-store demo
+
+test: redis check tests wheel
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+tests: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+wheel: $(VENV)/.dev
+	$(BIN)/python scripts/check_wheel.py
+
+redis:
+	@sh scripts/ensure-redis.sh
+
+test-all: redis
+	sh scripts/test-all.sh
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .venv-* build dist .ruff_cache .pytest_cache .coverage
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "wnc-store needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(INPUTS) | $(BIN)/python
+	$(INSTALL) --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
+	$(INSTALL) --upgrade pip
+	$(INSTALL) --group dev --editable '.[redis,contract,cli]' --editable examples/third_party_backend
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,194 @@
+"""The contract on a backend that is named at run time, with a report: what `wnc-store verify` does."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+from unittest.mock import patch
+
+import pytest
+from pydantic import JsonValue
+
+from wnc_store import ConfigurationError
+from wnc_store_contract._verified import TestVerified
+from wnc_store_contract.clause import Clause, clauses_of
+from wnc_store_contract.harness import Harness
+
+_GROUP = "wnc_store.harnesses"
+
+Outcome = Literal["passed", "failed", "skipped", "xfailed"]
+
+
+class Level(StrEnum):
+    """How much of the contract a backend keeps."""
+
+    FULL = "full"
+    """Every clause ran and passed."""
+
+    PARTIAL = "partial"
+    """Every clause that ran passed; some did not run, or are marked xfail, and the report says why."""
+
+    NONE = "none"
+    """A clause failed, or none ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one clause; `detail` says why it did not pass."""
+
+    clause: Clause
+    outcome: Outcome
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the contract."""
+
+    target: str
+    results: list[Result] = field(default_factory=list[Result])
+
+    @property
+    def level(self) -> Level:
+        """How much of the contract was kept."""
+        outcomes = {result.outcome for result in self.results}
+        if "failed" in outcomes or "passed" not in outcomes or len(self.results) < len(clauses_of(TestVerified)):
+            return Level.NONE
+        return Level.FULL if outcomes == {"passed"} else Level.PARTIAL
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many clauses ended so."""
+        return sum(result.outcome == outcome for result in self.results)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the report as JSON values."""
+        return {
+            "target": self.target,
+            "level": self.level.value,
+            "passed": self.count("passed"),
+            "failed": self.count("failed"),
+            "skipped": self.count("skipped"),
+            "xfailed": self.count("xfailed"),
+            "clauses": [
+                {
+                    "name": result.clause.name,
+                    "rule": result.clause.rule,
+                    "outcome": result.outcome,
+                    "detail": result.detail,
+                    "seconds": round(result.seconds, 4),
+                }
+                for result in self.results
+            ],
+        }
+
+
+def harness_for_url(url: str) -> Callable[[], Harness]:
+    """Return what makes harnesses for a URL, by the entry points of the group `wnc_store.harnesses`.
+
+    Raises:
+        ConfigurationError: no harness for that scheme is installed.
+    """
+    scheme = url.partition("://")[0] if "://" in url else ""
+    installed = {entry.name: entry for entry in entry_points(group=_GROUP)}
+    if scheme not in installed:
+        known = ", ".join(f"{name}://" for name in sorted(installed))
+        message = f"no harness for {scheme or 'this'}:// is installed; installed: {known}. Or name one with --harness"
+        raise ConfigurationError(message)
+    make: Callable[[str], Harness] = installed[scheme].load()
+    return lambda: make(url)
+
+
+def harness_by_name(name: str) -> Callable[[], Harness]:
+    """Return the harness class that `package.module:Class` names; modules in the working directory count.
+
+    Raises:
+        ConfigurationError: there is no such class, or it is no Harness.
+    """
+    module, _, attribute = name.partition(":")
+    with patch.object(sys, "path", [str(Path.cwd()), *sys.path]):
+        try:
+            found: Any = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            message = f"there is no harness {name!r} ({error}); name it as package.module:Class"
+            raise ConfigurationError(message) from error
+    if not (isinstance(found, type) and issubclass(found, Harness)):
+        message = f"{name!r} is no subclass of wnc_store_contract.Harness"
+        raise ConfigurationError(message)
+    return found
+
+
+def ensure_unoccupied(make_harness: Callable[[], Harness]) -> None:
+    """Return if nobody else's data is where the harness puts its own.
+
+    Raises:
+        ConfigurationError: something is there.
+    """
+
+    async def look() -> str | None:
+        harness = make_harness()
+        found = await harness.occupied()
+        await harness.aclose()  # not reached where the place can't be: then there is nothing to remove
+        return found
+
+    found = asyncio.run(look())
+    if found:
+        message = f"{found}. Choose an empty one, or allow it (--allow-nonempty): nothing but its own keys is touched"
+        raise ConfigurationError(message)
+
+
+def verify(make_harness: Callable[[], Harness], target: str, on_result: Callable[[Result], None]) -> Report:
+    """Run the contract with pytest, apart from the configuration, plugins and conftest files of where it is run.
+
+    Args:
+        make_harness: makes a new harness for each clause.
+        target: what is verified, for the report.
+        on_result: told each result as it comes.
+    """
+    report = Report(target)
+    clauses = clauses_of(TestVerified)
+
+    class Recorder:
+        """Turns pytest's reports into results."""
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            """Take the first word on a clause: its setup if that failed, else its call."""
+            if report.when == "call" or (report.when == "setup" and not report.passed):
+                record(report)
+
+    def record(of: pytest.TestReport) -> None:
+        result = Result(clauses[of.location[2].rpartition(".")[2]], _outcome(of), _detail(of), of.duration)
+        report.results.append(result)
+        on_result(result)
+
+    TestVerified.factory = staticmethod(make_harness)
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "pytest.ini"
+        config.write_text("[pytest]\n")
+        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
+        arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
+        with patch.dict(os.environ, alone):
+            pytest.main([*arguments, "--pyargs", "wnc_store_contract._verified"], plugins=[Recorder()])
+    return report
+
+
+def _outcome(report: pytest.TestReport) -> Outcome:
+    return "xfailed" if report.skipped and hasattr(report, "wasxfail") else report.outcome
+
+
+def _detail(report: pytest.TestReport) -> str:
+    if report.passed:
+        return ""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr)

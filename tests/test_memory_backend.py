@@ -1,0 +1,120 @@
+"""The memory backend: what the contract does not ask of every backend."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from weakref import WeakSet
+
+from wnc_store import ManualClock, StoreSettings
+from wnc_store_contract.samples import message, room, user
+from wnc_store_memory import MemoryDatabase, MemoryStore
+from wnc_store_memory._expiring import ExpiringMap
+
+
+async def test_stores_are_apart_by_default() -> None:
+    """Two stores without a common database share nothing."""
+    first, second = MemoryStore(), MemoryStore()
+    await first.rooms.create_room(room())
+    assert await second.rooms.get_room("A3X9K2") is None
+
+
+async def test_prefixes_are_namespaces() -> None:
+    """Stores of different prefixes on one database see nothing of one another, also in listing and sweeping."""
+    clock = ManualClock()
+    database = MemoryDatabase(clock)
+    app, app2, none = (MemoryStore(StoreSettings(key_prefix=name), database=database) for name in ("app:", "app2:", ""))
+    await app.rooms.create_room(room("A"))
+    await app2.chat.add_message(message(1, "A"))
+    assert [one async for one in app2.rooms.active_room_ids()] == []
+    assert [one async for one in none.rooms.active_room_ids()] == []
+    assert await app.chat.get_messages("A") == []
+    clock.advance(timedelta(days=2))
+    assert await app2.rooms.sweep_active_rooms() == 0
+    assert await app.rooms.sweep_active_rooms() == 1
+
+
+async def test_reading_returns_the_room_without_copying() -> None:
+    """Frozen models need no copies: two reads return the same object."""
+    store = MemoryStore()
+    await store.rooms.create_room(room())
+    assert await store.rooms.get_room("A3X9K2") is await store.rooms.get_room("A3X9K2")
+
+
+async def test_a_clock_stamps_a_new_video() -> None:
+    """The injected clock is what set_video_url goes by."""
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
+    await store.rooms.create_room(room())
+    clock.advance(100)
+    found = await store.rooms.set_video_url("A3X9K2", "https://video.example/1")
+    assert found.video_state.last_update_time == clock.now_ms()
+
+
+async def test_it_needs_no_event_loop_of_its_own() -> None:
+    """A store may be used from one event loop after another."""
+    store = MemoryStore()
+    await store.rooms.create_room(room())
+    assert await asyncio.to_thread(lambda: asyncio.run(store.rooms.room_exists("A3X9K2")))
+
+
+def test_expired_entries_are_freed_by_writes_to_others() -> None:
+    """Entries that nobody asks for again are freed, a few with each write."""
+
+    class Value:
+        """Something whose end can be seen."""
+
+    now = [0]
+    entries: ExpiringMap[Value] = ExpiringMap(lambda: now[0])
+    alive: WeakSet[Value] = WeakSet()
+    for number in range(5000):
+        value = Value()
+        alive.add(value)
+        entries.set(f"old-{number}", value, ttl_ms=10)
+    del value
+    now[0] = 10
+    held = [len(alive)]
+    for _ in range(1100):
+        entries.set("new", Value(), ttl_ms=10)
+        held.append(len(alive))
+    assert (held[0], held[-1]) == (5000, 0)
+    assert max(before - after for before, after in zip(held, held[1:], strict=False)) < 100
+
+
+def test_an_entry_ends_with_its_last_millisecond() -> None:
+    """An entry lives until just before its TTL has passed."""
+    now = [0]
+    entries: ExpiringMap[int] = ExpiringMap(lambda: now[0])
+    entries.set("a", 1, ttl_ms=10)
+    now[0] = 9
+    assert entries.remaining_ms("a") == 1
+    now[0] = 10
+    assert entries.get("a") is None
+    assert entries.remaining_ms("a") is None
+    assert entries.pop("a") is None
+
+
+def test_a_longer_ttl_replaces_a_shorter_one() -> None:
+    """Setting a key again gives it the new TTL, also when the old one ends meanwhile."""
+    now = [0]
+    entries: ExpiringMap[str] = ExpiringMap(lambda: now[0])
+    entries.set("a", "old", ttl_ms=10)
+    entries.set("a", "new", ttl_ms=100)
+    now[0] = 50
+    entries.set("b", "other", ttl_ms=10)
+    assert entries.free() == 0
+    found = entries.get("a")
+    assert found is not None
+    assert found.value == "new"
+
+
+async def test_a_user_may_join_many_rooms() -> None:
+    """The same user may be in several rooms."""
+    store = MemoryStore()
+    for room_id in ("A", "B"):
+        await store.rooms.create_room(room(room_id))
+        await store.rooms.add_user_to_room(room_id, user("guest"))
+    await store.rooms.remove_user_from_room("A", "guest")
+    found = await store.rooms.get_room("B")
+    assert found is not None
+    assert found.user("guest") is not None

@@ -1,0 +1,235 @@
+"""Models and wire: what is read, what is written, and what is never shown."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import pickle
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from wnc_store import ChatMessage, CorruptRecordError, Record, Room, User, VideoState, from_wire, to_wire
+from wnc_store_contract.samples import message, node_record, node_records, parsed, room, user
+
+KINDS: dict[str, type[Record]] = {"room": Room, "message": ChatMessage}
+RECORDS = [(kind, name) for kind in KINDS for name in node_records(kind)]
+SECRET = "SECRET-9f1c"
+
+
+def read(kind: str, name: str) -> Record:
+    """Return a record that Node wrote."""
+    return from_wire(KINDS[kind], node_record(name), key=name)
+
+
+@pytest.mark.parametrize(("kind", "name"), RECORDS)
+def test_a_record_of_node_is_written_back_equal(kind: str, name: str) -> None:
+    """What Node wrote is read and written back JSON-equal."""
+    assert parsed(to_wire(read(kind, name))) == parsed(node_record(name))
+
+
+@pytest.mark.parametrize(("kind", "name"), [one for one in RECORDS if "edges" not in one[1]])
+def test_a_plain_record_of_node_is_written_back_in_the_same_bytes(kind: str, name: str) -> None:
+    """Where no unknown field stands between known ones, even the bytes are those of JSON.stringify."""
+    if "unknown" not in name:
+        assert to_wire(read(kind, name)) == node_record(name)
+
+
+@pytest.mark.parametrize(("kind", "name"), RECORDS)
+def test_copies_keep_their_spelling(kind: str, name: str) -> None:
+    """A pickled, deep-copied or validated record is written as the record it came from."""
+    record = read(kind, name)
+    for other in (pickle.loads(pickle.dumps(record)), copy.deepcopy(record), type(record).model_validate(record)):
+        assert to_wire(other) == to_wire(record)
+
+
+def test_dates_are_written_as_javascript_writes_them() -> None:
+    """A date is UTC with three digits of milliseconds and a Z, whatever zone and microseconds it was given with."""
+    tokyo = timezone(timedelta(hours=9))
+    joined = user("u", joined_at=datetime(2026, 1, 1, 9, 0, 0, 123999, tzinfo=tokyo))
+    assert joined.joined_at == datetime(2026, 1, 1, 0, 0, 0, 123000, tzinfo=UTC)
+    assert joined.to_json()["joinedAt"] == "2026-01-01T00:00:00.123Z"
+    early = user("u", joined_at=datetime(33, 4, 3, tzinfo=UTC))
+    assert early.to_json()["joinedAt"] == "0033-04-03T00:00:00.000Z"
+
+
+def test_a_naive_date_is_refused() -> None:
+    """A datetime without a time zone is refused, and the error says what to do."""
+    with pytest.raises(ValidationError, match="datetime.now"):
+        user("u", joined_at=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake that is refused
+
+
+def test_a_date_beyond_python_is_kept() -> None:
+    """Years that Python has not, and an invalid Date, read as the nearest moment and are written back as they were."""
+    edges = read("room", "room_javascript_edges")
+    assert isinstance(edges, Room)
+    assert edges.users[0].joined_at.year == 1
+    assert edges.users[1].joined_at.year == 9999
+    assert edges.to_json()["createdAt"] == "-000001-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("value", [1767225600000, "1767225600000", "yesterday", True, {}])
+def test_what_is_no_date_is_refused(value: object) -> None:
+    """A number is not guessed to be seconds or milliseconds, and text that is no date is refused."""
+    record = {"id": "u", "name": "U", "isHost": False, "joinedAt": value}
+    with pytest.raises(CorruptRecordError, match="joinedAt"):
+        from_wire(User, json.dumps(record).encode(), key="k")
+
+
+def test_nan_is_null_on_the_wire() -> None:
+    """NaN and the infinities are written as null, as JSON.stringify does, and null is read as NaN."""
+    state = VideoState(current_time=math.nan, duration=math.inf, last_update_time=1)
+    assert to_wire(state) == b'{"isPlaying":false,"currentTime":null,"duration":null,"lastUpdateTime":1}'
+    assert math.isnan(from_wire(VideoState, to_wire(state), key="k").current_time)
+    assert VideoState(duration=math.nan, last_update_time=1) == VideoState(duration=math.inf, last_update_time=1)
+
+
+def test_numbers_keep_their_spelling() -> None:
+    """An integer stays one, however big, and a float stays one."""
+    data = b'{"isPlaying":true,"currentTime":0,"duration":100000000000000000000,"lastUpdateTime":1.5}'
+    assert to_wire(from_wire(VideoState, data, key="k")) == data
+
+
+@pytest.mark.parametrize("value", ['"5"', "true", "[]", "{}"])
+def test_what_is_no_number_is_refused(value: str) -> None:
+    """A string of digits and a boolean are no numbers."""
+    with pytest.raises(CorruptRecordError, match="currentTime"):
+        from_wire(VideoState, f'{{"isPlaying":true,"currentTime":{value}}}'.encode(), key="k")
+
+
+def test_an_iso_timestamp_is_read_in_milliseconds() -> None:
+    """A message whose timestamp is an ISO string has it in epoch milliseconds, and a new one replaces it."""
+    iso = read("message", "message_iso_timestamp")
+    assert isinstance(iso, ChatMessage)
+    assert iso.timestamp == 1767225600125
+    assert iso.model_copy(update={"timestamp": 5}).to_json()["timestamp"] == 5
+
+
+def test_half_an_emoji_is_carried() -> None:
+    """A lone surrogate is read, and written as an escape that JSON.parse reads."""
+    data = b'{"id":"u","name":"hi \\ud83d","isHost":false,"joinedAt":"2026-01-01T00:00:00.000Z","x":{"\\ud83d":["\\ude00"]}}'
+    assert to_wire(from_wire(User, data, key="k")) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"nul", b"[]", b'"x"', b"\xff", b"\xef\xbb\xbf{}", b"{\x00", b'{"a":NaN}', b"[" * 100_000, b"1" * 5000],
+)
+def test_what_is_no_record_is_corrupt(data: bytes) -> None:
+    """Whatever is no UTF-8 JSON object of the right fields is a CorruptRecordError that names the key."""
+    with pytest.raises(CorruptRecordError, match="room:A"):
+        from_wire(Room, data, key="room:A")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(extra=st.dictionaries(st.text(min_size=1), JSON, max_size=4))
+def test_any_unknown_field_survives(extra: dict[str, Any]) -> None:
+    """Whatever JSON another writer keeps in a user is written back equal."""
+    known = {"id": "u", "name": "U", "isHost": False, "joinedAt": "2026-01-01T00:00:00.000Z"}
+    record = {**extra, **known}
+    assert parsed(to_wire(from_wire(User, json.dumps(record).encode(), key="k"))) == record
+
+
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_a_record_or_corrupt(data: bytes) -> None:
+    """Any bytes are read, or are a CorruptRecordError."""
+    try:
+        from_wire(ChatMessage, data, key="k")
+    except CorruptRecordError:
+        pass
+
+
+def test_unknown_fields_can_not_be_changed_in_place() -> None:
+    """The unknown fields of a record are frozen all the way down, and compare equal to plain JSON."""
+    extra = room(settings={"words": ["a"], "deep": {"x": 1}}).model_extra
+    assert extra == {"settings": {"words": ["a"], "deep": {"x": 1}}}
+    settings = (extra or {})["settings"]
+    for change in (
+        lambda: settings.update(x=1),
+        lambda: settings.pop("words"),
+        lambda: settings.__setitem__("x", 1),
+        lambda: settings["words"].append("b"),
+        lambda: settings["words"].sort(),
+        lambda: settings["deep"].clear(),
+    ):
+        with pytest.raises(TypeError, match="frozen"):
+            change()
+
+
+@pytest.mark.parametrize("value", [object(), {1: 2}, {"a"}, datetime.now(UTC)])
+def test_an_unknown_field_must_be_json(value: object) -> None:
+    """An unknown field that JSON can't hold is refused."""
+    with pytest.raises(ValidationError):
+        room(odd=value)
+
+
+def test_a_known_field_of_another_spelling_is_unknown() -> None:
+    """On the wire only camelCase is known: a snake_case name is another writer's field and survives."""
+    data = node_record("room_new").replace(b'"hostName"', b'"host_name":"x","hostName"')
+    found = from_wire(Room, data, key="k")
+    assert found.host_name == "Ada"
+    assert parsed(to_wire(found))["host_name"] == "x"
+
+
+def test_models_are_frozen() -> None:
+    """An attribute can't be set."""
+    with pytest.raises(ValidationError):
+        room().host_id = "other"  # type: ignore[misc]
+
+
+def test_no_repr_shows_a_secret() -> None:
+    """The repr and str of records show no host token, no text of a message, and nothing of unknown fields."""
+    secrets = room(host_token=SECRET, users=(user("u", apiKey=SECRET),), inner={"token": SECRET})
+    said = message(1, message=SECRET, replyTo={"text": SECRET})
+    assert SECRET not in f"{secrets!r}{secrets!s}{said!r}{said!s}{[secrets, said]}"
+
+
+def test_no_error_shows_a_secret() -> None:
+    """The errors of models show no value."""
+    with pytest.raises(ValidationError) as caught:
+        Room.model_validate({"hostToken": SECRET, "hostName": 5})
+    assert SECRET not in str(caught.value)
+
+
+def test_the_public_room_has_no_token() -> None:
+    """Room.public() is the stored JSON without the host token, unknown fields included."""
+    made = room(settings={"locked": True})
+    public = made.public()
+    assert "token-of-the-host" not in json.dumps(public)
+    assert {**public, "hostToken": "token-of-the-host"} == made.to_json()
+
+
+@pytest.mark.parametrize(
+    ("token", "candidate", "verified"),
+    [
+        ("abc", "abc", True),
+        ("abc", "abd", False),
+        ("abc", "", False),
+        ("abc", None, False),
+        (None, None, False),
+        (None, "", False),
+        ("", "", False),
+        ("å\ud83d", "å\ud83d", True),
+        ("å", "a", False),
+    ],
+)
+def test_the_host_token_is_verified(token: str | None, candidate: str | None, *, verified: bool) -> None:
+    """Only the very token is verified; no token equals no other, also when it is no ASCII."""
+    assert room(host_token=token).verify_host_token(candidate) is verified
+
+
+def test_a_user_is_found_by_id() -> None:
+    """Room.user returns the user of an id, or None."""
+    assert room().user("host") == room().users[0]
+    assert room().user("nobody") is None

@@ -1,0 +1,338 @@
+"""The Redis backend: what the contract does not ask of every backend, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+from redis_server import RedisServer
+
+from wnc_store import (
+    ConfigurationError,
+    ConflictError,
+    CorruptRecordError,
+    OutcomeUnknownError,
+    Room,
+    StoreSettings,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    open_store,
+)
+from wnc_store_contract.redis import RedisHarness
+from wnc_store_contract.samples import message, room, user
+from wnc_store_redis import RedisStore
+
+SECRET = "SECRET-9f1c"
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[Any]:
+    """A plain client of database 2, which is emptied."""
+    async with Redis.from_url(redis_server.url.replace("/0", "/2")) as made:  # pyright: ignore[reportUnknownMemberType]
+        await made.flushdb()
+        yield made
+        await made.flushdb()
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer, client: object) -> AsyncIterator[RedisStore]:
+    """A store on database 2."""
+    assert client
+    async with RedisStore.from_url(redis_server.url.replace("/0", "/2")) as made:
+        yield made
+
+
+async def counts(client: Any, *commands: str) -> dict[str, int]:
+    """Return how often the server has run commands."""
+    stats = await client.info("commandstats")
+    return {name: stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in commands}
+
+
+async def test_the_keys_are_those_of_the_node_app(store: RedisStore, client: Any) -> None:
+    """Rooms, chats and the index are under the original's names, each with a TTL of at most 24 hours."""
+    await store.rooms.create_room(room("A"))
+    await store.chat.add_message(message(1, "A"))
+    assert sorted(await client.keys("*")) == [b"active-rooms", b"chat:A", b"room:A"]
+    assert [await client.type(key) for key in ("active-rooms", "chat:A", "room:A")] == [b"set", b"list", b"string"]
+    ttls = [await client.pttl(key) for key in ("active-rooms", "chat:A", "room:A")]
+    assert all(86_390_000 < ttl <= 86_400_000 for ttl in ttls)
+
+
+async def test_the_prefix_goes_before_every_key(redis_server: RedisServer, client: Any) -> None:
+    """Two prefixes share one database without seeing one another, also in listing and sweeping."""
+    url = redis_server.url.replace("/0", "/2")
+    app, app2 = (RedisStore.from_url(url, StoreSettings(key_prefix=name)) for name in ("app:", "app2:"))
+    async with app, app2:
+        await app.rooms.create_room(room("A"))
+        await app.chat.add_message(message(1, "A"))
+        assert sorted(await client.keys("*")) == [b"app:active-rooms", b"app:chat:A", b"app:room:A"]
+        assert [one async for one in app2.rooms.active_room_ids()] == []
+        await client.delete("app:room:A")
+        assert await app2.rooms.sweep_active_rooms() == 0
+        assert await app.rooms.sweep_active_rooms() == 1
+
+
+async def test_the_index_outlives_a_shorter_room(redis_server: RedisServer, store: RedisStore, client: Any) -> None:
+    """A room of a short TTL does not shorten the life of the index that longer rooms are in."""
+    await store.rooms.create_room(room("long"))
+    settings = StoreSettings(room_ttl=timedelta(minutes=1))
+    async with RedisStore.from_url(redis_server.url.replace("/0", "/2"), settings) as brief:
+        await brief.rooms.create_room(room("short"))
+    assert await client.pttl("active-rooms") > 86_000_000
+
+
+async def test_a_mutation_takes_two_round_trips(store: RedisStore, client: Any) -> None:
+    """A join is one GET and one script; a message is one script."""
+    await store.rooms.create_room(room("A"))
+    await store.chat.add_message(message(0, "A"))
+    before = await counts(client, "get", "evalsha", "eval")
+    await store.rooms.add_user_to_room("A", user("guest"))
+    await store.chat.add_message(message(1, "A"))
+    after = await counts(client, "get", "evalsha", "eval")
+    # The script's own GET counts too.
+    assert {name: after[name] - before[name] for name in after} == {"get": 2, "evalsha": 2, "eval": 0}
+
+
+async def test_forgotten_scripts_are_loaded_again(store: RedisStore, client: Any) -> None:
+    """After SCRIPT FLUSH every operation works as before."""
+    await store.rooms.create_room(room("A"))
+    await client.script_flush()
+    await store.rooms.add_user_to_room("A", user("guest"))
+    await client.script_flush()
+    await store.chat.add_message(message(1, "A"))
+    await client.script_flush()
+    assert await store.rooms.sweep_active_rooms() == 0
+    await client.script_flush()
+    assert await store.rooms.delete_room("A") is True
+    assert await client.keys("*") == []
+
+
+async def test_a_callers_client_is_not_closed(redis_server: RedisServer, client: Any) -> None:
+    """A client that was passed in still works after the store is closed."""
+    async with RedisStore(client) as store:
+        await store.rooms.create_room(room("A"))
+    assert await client.exists("room:A") == 1
+    assert redis_server.port
+
+
+async def test_an_own_client_is_closed(redis_server: RedisServer, client: Any) -> None:
+    """A store from a URL leaves no connection behind."""
+    before = len(await client.client_list())
+    async with RedisStore.from_url(redis_server.url) as store:
+        await asyncio.gather(*(store.ping() for _ in range(5)))
+        assert len(await client.client_list()) > before
+    for _ in range(100):
+        if len(await client.client_list()) == before:
+            break
+        await asyncio.sleep(0.01)
+    assert len(await client.client_list()) == before
+
+
+async def test_more_callers_than_connections_wait(redis_server: RedisServer, client: Any) -> None:
+    """A thousand callers share a bounded number of connections."""
+    async with RedisStore.from_url(redis_server.url.replace("/0", "/2")) as store:
+        await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(1000)))
+        assert len(await client.client_list()) < 50
+
+
+async def test_a_change_by_another_writer_is_noticed(store: RedisStore, client: Any) -> None:
+    """When Node writes between read and commit, the change is made again on what Node wrote."""
+    await store.rooms.create_room(room("A"))
+    seen: list[str] = []
+
+    def change(found: Room) -> Room:
+        seen.append(found.host_name)
+        return found.model_copy(update={"video_url": "https://video.example/1"})
+
+    load = store.rooms._load
+
+    async def load_and_be_overtaken(room_id: str) -> Any:
+        stored = await load(room_id)
+        data = cast("bytes", await client.get("room:A"))
+        await client.set("room:A", data.replace(b"Name of host", b"Renamed by Node"))
+        return stored
+
+    store.rooms._load = load_and_be_overtaken
+    after = await store.rooms.edit_room("A", change)
+    assert seen == ["Name of host", "Renamed by Node"]
+    assert (after.host_name, after.video_url) == ("Renamed by Node", "https://video.example/1")
+
+
+async def test_endless_conflicts_end(redis_server: RedisServer, client: Any) -> None:
+    """A room that others change before every commit is a ConflictError within operation_timeout, and not written."""
+    settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+    async with RedisStore.from_url(redis_server.url.replace("/0", "/2"), settings) as store:
+        await store.rooms.create_room(room("A"))
+        commit = store.rooms._commit
+
+        async def be_overtaken(*args: Any) -> Any:
+            await client.append("room:A", " ")
+            return await commit(*args)
+
+        store.rooms._commit = be_overtaken
+        with pytest.raises((ConflictError, StoreTimeoutError), match="A"):
+            await store.rooms.add_user_to_room("A", user("guest"))
+    assert b"guest" not in await client.get("room:A")
+
+
+@pytest.mark.parametrize("key", ["room:A", "active-rooms", "chat:A"])
+async def test_keys_of_another_type_are_corrupt(store: RedisStore, client: Any, key: str) -> None:
+    """A key of another type is a CorruptRecordError before anything is written."""
+    other = {"room:A": client.rpush, "active-rooms": client.rpush, "chat:A": client.sadd}[key]
+    await other(key, "x")
+    with pytest.raises(CorruptRecordError):
+        await (store.chat.add_message(message(1, "A")) if key == "chat:A" else store.rooms.create_room(room("A")))
+    assert await client.keys("*") == [key.encode()]
+
+
+async def test_a_corrupt_message_is_logged_once(
+    store: RedisStore, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A chat entry that can't be read is logged once, with its key and without its text."""
+    await client.rpush("chat:A", f'{{"message":"{SECRET}"')
+    with caplog.at_level(logging.WARNING, logger="wnc_store"):
+        for _ in range(3):
+            assert await store.chat.get_messages("A") == []
+    assert len(caplog.records) == 1
+    assert "chat:A" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_foreign_index_entries_are_not_listed(store: RedisStore, client: Any) -> None:
+    """Index entries that are no ids, even no UTF-8, are never listed, and swept if no such room lives."""
+    await client.sadd("active-rooms", b"\xff", "a b", "")
+    await client.set("room:a b", "x")
+    await store.rooms.create_room(room("A"))
+    assert [one async for one in store.rooms.active_room_ids()] == ["A"]
+    assert await store.rooms.sweep_active_rooms() == 2
+    assert await client.smismember("active-rooms", ["a b", "A"]) == [1, 1]
+
+
+async def test_no_server_is_unavailable() -> None:
+    """Where no server listens, each operation is a StoreUnavailableError that names host and port, not the password."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with open_store(f"redis://user:{SECRET}@127.0.0.1:{port}/0", settings=StoreSettings()) as store:
+        for call in (store.ping(), store.rooms.get_room("A"), store.rooms.create_room(room("A"))):
+            with pytest.raises(StoreUnavailableError, match=f"127.0.0.1:{port}") as caught:
+                await call
+            assert not isinstance(caught.value, OutcomeUnknownError)
+            assert SECRET not in f"{caught.value}{caught.value.__cause__!r}{caught.value.__context__!r}"
+
+
+async def test_a_missing_socket_is_unavailable() -> None:
+    """Where there is no Unix socket, the error names its path."""
+    async with open_store("unix:///nowhere/redis.sock", settings=StoreSettings()) as store:
+        with pytest.raises(StoreUnavailableError, match="/nowhere/redis.sock"):
+            await store.ping()
+
+
+@pytest.fixture
+async def black_hole() -> AsyncIterator[int]:
+    """A port that takes connections and never answers."""
+    taken: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _reader, writer: taken.append(writer), "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for writer in taken:
+        writer.close()
+
+
+async def test_a_silent_server_times_out(black_hole: int) -> None:
+    """Where a server takes a connection and never answers, a read is a StoreTimeoutError within operation_timeout."""
+    settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+    async with RedisStore.from_url(f"redis://127.0.0.1:{black_hole}", settings) as store:
+        start = time.monotonic()
+        with pytest.raises(StoreTimeoutError, match=f"127.0.0.1:{black_hole}"):
+            await store.rooms.get_room("A")
+        assert time.monotonic() - start < 2
+
+
+async def test_a_write_without_an_answer_is_unknown(redis_server: RedisServer, store: RedisStore, client: Any) -> None:
+    """A write that was sent and not answered is an OutcomeUnknownError, and the store works on afterwards."""
+    settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+    async with RedisStore.from_url(redis_server.url.replace("/0", "/2"), settings) as hasty:
+        await hasty.ping()
+        await client.client_pause(600, all=True)
+        with pytest.raises(OutcomeUnknownError, match="chat:A"):
+            await hasty.chat.add_message(message(1, "A"))
+        with pytest.raises(StoreTimeoutError):
+            await hasty.rooms.get_room("A")
+    await client.ping()
+    await store.chat.add_message(message(1, "A"))
+    assert len(await store.chat.get_messages("A")) == 1
+
+
+async def test_killed_connections_are_replaced(store: RedisStore, client: Any) -> None:
+    """When the server has closed idle connections, the next operations work."""
+    await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(10)))
+    await client.client_kill_filter(_type="normal", skipme=True)
+    await store.rooms.create_room(room("A"))
+    assert all(await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(10))))
+
+
+async def test_cancelled_callers_leave_no_replies_behind(store: RedisStore) -> None:
+    """However callers are cancelled, nobody ever reads the reply to another's question."""
+    for number in range(20):
+        await store.rooms.create_room(room(f"r{number}"))
+
+    async def ask(number: int) -> None:
+        found = await store.rooms.get_room(f"r{number % 20}")
+        assert found is not None
+        assert found.id == f"r{number % 20}"
+
+    for turns in range(40):
+        tasks = [asyncio.ensure_future(ask(number)) for number in range(40)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert result is None or isinstance(result, asyncio.CancelledError)
+
+
+async def test_wrong_credentials_are_a_configuration_error(redis_server: RedisServer) -> None:
+    """A wrong password is a ConfigurationError that does not repeat it."""
+    url = redis_server.url.replace("redis://", f"redis://nobody:{SECRET}@")
+    async with RedisStore.from_url(url) as store:
+        with pytest.raises(ConfigurationError, match="credentials") as caught:
+            await store.ping()
+    assert SECRET not in f"{caught.value}{caught.value.__cause__!r}"
+
+
+async def test_a_refused_command_is_a_configuration_error(redis_server: RedisServer, client: Any) -> None:
+    """A user who may not run scripts gets a ConfigurationError, and nothing is written."""
+    await client.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "+get", "+ping", "+pttl")
+    url = redis_server.url.replace("redis://", "redis://reader:pw@").replace("/0", "")
+    async with RedisStore.from_url(url) as store:
+        assert await store.rooms.get_room("A") is None
+        with pytest.raises(ConfigurationError, match="NOPERM"):
+            await store.rooms.create_room(room("A"))
+    await client.execute_command("ACL", "DELUSER", "reader")
+
+
+async def test_an_error_of_the_server_repeats_no_argument(store: RedisStore) -> None:
+    """The error about a command that the server does not know holds nothing of its arguments."""
+    with pytest.raises(Exception, match="refused") as caught:
+        await store._commands.write(b"NOSUCHCOMMAND", b"room:A", SECRET.encode())
+    shown: list[BaseException | None] = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert SECRET not in "".join(f"{error!r}{error}" for error in shown)
+
+
+async def test_the_harness_touches_only_its_own_keys(redis_server: RedisServer, client: Any) -> None:
+    """The contract's harness leaves other people's keys and their TTLs alone."""
+    await client.set("room:foreign", "x", ex=100)
+    harness = RedisHarness(redis_server.url.replace("/0", "/2"))
+    async with harness.open_store() as mine:
+        await mine.rooms.create_room(room("A"))
+        await harness.advance(1000)
+    await harness.aclose()
+    assert await client.keys("*") == [b"room:foreign"]
+    assert await client.ttl("room:foreign") > 90

@@ -1,0 +1,196 @@
+"""The rules by themselves: pure functions on frozen models."""
+
+from __future__ import annotations
+
+import pytest
+
+from wnc_store import ChatMessage, Room, User, UserNotFoundError, VideoState, rules
+from wnc_store_contract.samples import message, room, user
+
+
+def ids(found: Room | None) -> list[str]:
+    """Return the ids of a room's users."""
+    assert found is not None
+    return [one.id for one in found.users]
+
+
+def test_a_rule_leaves_the_room_it_was_given() -> None:
+    """A rule returns a new room and leaves the old one as it was."""
+    before = room("A", "host", "guest")
+    copy = before.model_copy()
+    rules.join(before, user("new"))
+    rules.leave(before, "host")
+    rules.transfer_host(before, "guest")
+    rules.set_video(before, "https://video.example/1", "youtube", now_ms=5)
+    assert before == copy
+
+
+def test_create_counts_the_first_revision() -> None:
+    """A created room has the revision after the one it was given with."""
+    assert rules.create(room()).rev == 1
+
+
+def test_join_appends() -> None:
+    """A new user goes to the end, and nobody else moves."""
+    assert ids(rules.join(room("A", "host", "first"), user("second"))) == ["host", "first", "second"]
+
+
+def test_rejoin_moves_to_the_end() -> None:
+    """A user who is there already goes to the end, as the new record says."""
+    after = rules.join(room("A", "host", "first"), user("host", name="Renamed"))
+    assert ids(after) == ["first", "host"]
+    assert after.users[1].name == "Renamed"
+    assert after.host_id == "host"
+
+
+def test_rejoin_mends_duplicates() -> None:
+    """Where a lossy writer left a user twice, a rejoin leaves that user once."""
+    twice = room(users=(user("host"), user("guest"), user("guest")))
+    assert ids(rules.join(twice, user("guest"))) == ["host", "guest"]
+
+
+def test_rejoin_keeps_only_unknown_fields() -> None:
+    """A rejoin takes over the unknown fields that the new record does not set, and no known ones."""
+    old = user("guest", is_host=True, avatar="a.png", mood="old")
+    after = rules.join(room(users=(old,)), user("guest", mood="new"))
+    assert after.users[0].model_extra == {"avatar": "a.png", "mood": "new"}
+    assert after.users[0].is_host is False
+
+
+def test_leave_of_a_guest_keeps_the_host() -> None:
+    """When a guest leaves, the host stays."""
+    after = rules.leave(room("A", "host", "guest"), "guest")
+    assert ids(after) == ["host"]
+    assert after is not None
+    assert after.host_id == "host"
+
+
+def test_leave_of_the_host_hands_over() -> None:
+    """When the host leaves, id, name and rank go to the first user; the token stays."""
+    after = rules.leave(room("A", "host", "first", "second"), "host")
+    assert after is not None
+    assert (after.host_id, after.host_name, after.host_token) == ("first", "Name of first", "token-of-the-host")
+    assert [one.is_host for one in after.users] == [True, False]
+
+
+def test_leave_of_a_host_who_is_no_user() -> None:
+    """A host_id that names nobody in the room is left alone when somebody else leaves."""
+    ghost = room("A", "first", "second", host_id="ghost")
+    after = rules.leave(ghost, "first")
+    assert after is not None
+    assert after.host_id == "ghost"
+
+
+def test_leave_of_the_last_is_the_end() -> None:
+    """When the last user leaves there is no room."""
+    assert rules.leave(room(), "host") is None
+
+
+def test_leave_of_a_stranger_is_nothing() -> None:
+    """When somebody leaves who is not there, the very same room is returned, also an empty one."""
+    for before in (room(), room(users=())):
+        assert rules.leave(before, "stranger") is before
+
+
+def test_transfer_moves_the_rank() -> None:
+    """A transfer makes one user host and ends the old host's rank; co-hosts keep theirs."""
+    users = (user("host", is_host=True), user("cohost", is_host=True), user("guest"))
+    after = rules.transfer_host(room(users=users), "guest")
+    assert (after.host_id, after.host_name) == ("guest", "Name of guest")
+    assert [one.is_host for one in after.users] == [False, True, True]
+
+
+def test_transfer_to_oneself_keeps_the_rank() -> None:
+    """A transfer to the host leaves the host one."""
+    assert rules.transfer_host(room(), "host").users[0].is_host is True
+
+
+def test_transfer_to_a_stranger_is_refused() -> None:
+    """A transfer to somebody who is not in the room names both."""
+    with pytest.raises(UserNotFoundError, match=r"'stranger'.*'A3X9K2'"):
+        rules.transfer_host(room(), "stranger")
+
+
+def test_a_video_state_is_replaced_but_for_unknown_fields() -> None:
+    """A new video state takes over the old one's unknown fields only."""
+    before = room(video_state=VideoState(current_time=5, duration=9, last_update_time=1, playbackRate=2))  # pyright: ignore[reportCallIssue]
+    after = rules.update_video_state(before, VideoState(is_playing=True, last_update_time=2))
+    assert after.video_state.to_json() == {
+        "isPlaying": True,
+        "currentTime": 0,
+        "duration": 0,
+        "lastUpdateTime": 2,
+        "playbackRate": 2,
+    }
+
+
+def test_a_new_video_is_paused_at_the_start() -> None:
+    """A new video is paused at 0 of 0 seconds, as of the given time."""
+    after = rules.set_video(room(), "https://video.example/1", "m3u8", now_ms=1234)
+    assert (after.video_url, after.video_type) == ("https://video.example/1", "m3u8")
+    assert after.video_state == VideoState(is_playing=False, current_time=0, duration=0, last_update_time=1234)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        rules.join(room(rev=7), user("guest")),
+        rules.leave(room("A", "host", "guest", rev=7), "host"),
+        rules.leave(room("A", "host", "guest", rev=7), "guest"),
+        rules.transfer_host(room(rev=7), "host"),
+        rules.update_video_state(room(rev=7), VideoState()),
+        rules.set_video(room(rev=7), "https://video.example/1", "youtube", now_ms=1),
+        rules.replace(room(rev=7), room(rev=99)),
+        rules.edit(room(rev=7), lambda one: one),
+        rules.create(room(rev=7)),
+    ],
+)
+def test_a_change_raises_the_revision_by_one(after: Room) -> None:
+    """Every rule that changes a room raises its revision by one."""
+    assert after.rev == 8
+
+
+def test_edit_refuses_what_is_no_room() -> None:
+    """A change that returns no room is a TypeError that says what it returned."""
+    with pytest.raises(TypeError, match="NoneType"):
+        rules.edit(room(), lambda _one: None)  # type: ignore[arg-type, return-value]
+
+
+def test_edit_refuses_another_id() -> None:
+    """A change that returns another id is a ValueError that names both."""
+    with pytest.raises(ValueError, match=r"'A3X9K2'.*'B'"):
+        rules.edit(room(), lambda one: one.model_copy(update={"id": "B"}))
+
+
+def test_edit_validates() -> None:
+    """A change that copies wrong values into a room is a ValueError that holds no value."""
+    with pytest.raises(ValueError, match=r"hostToken|host_token") as caught:
+        rules.edit(room(), lambda one: one.model_copy(update={"host_token": ["SECRET"]}))
+    assert "SECRET" not in f"{caught.value!r}{caught.value.__context__!r}"
+
+
+def test_append_keeps_the_last() -> None:
+    """An append beyond the limit pushes the oldest out."""
+    kept: tuple[ChatMessage, ...] = ()
+    for number in range(5):
+        kept = rules.append(kept, message(number), 3) or ()
+    assert [one.id for one in kept] == ["m2", "m3", "m4"]
+
+
+def test_append_knows_the_kept_ones() -> None:
+    """An append of an id among the kept ones is None; of one that was pushed out, a new message."""
+    kept = [message(number) for number in range(4)]
+    assert rules.append(kept, message(3), 3) is None
+    assert rules.append(kept, message(1), 3) is None
+    again = rules.append(kept, message(0), 3)
+    assert again is not None
+    assert [one.id for one in again] == ["m2", "m3", "m0"]
+
+
+def test_a_first_host_is_made() -> None:
+    """Room.hosted_by makes the user the only one, a host, with a fresh token."""
+    first, second = (Room.hosted_by(User(id="u1", name="Ada"), room_id="A") for _ in range(2))
+    assert (first.host_id, first.host_name, ids(first)) == ("u1", "Ada", ["u1"])
+    assert first.users[0].is_host
+    assert first.host_token
+    assert first.host_token != second.host_token

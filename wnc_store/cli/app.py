@@ -1,0 +1,256 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.text import Text
+
+from wnc_store import (
+    ConfigurationError,
+    CorruptRecordError,
+    InvalidIdError,
+    Room,
+    RoomNotFoundError,
+    Store,
+    StoreError,
+    StoreUnavailableError,
+    open_store,
+)
+from wnc_store.cli.demo import run_demo
+from wnc_store.cli.output import Exit, add_row, err, left, out, print_json, printable, table
+from wnc_store.js import iso
+
+app = typer.Typer(
+    name="wnc-store",
+    help="Look into a store of watch-party rooms, clean it up, and verify a backend against the contract.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Url = Annotated[
+    str | None, typer.Option("--url", help="The store. Default: WNC_STORE_URL, else REDIS_URL, else memory://.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The id of a room.")]
+
+
+@app.command()
+def demo(url: Url = None) -> None:
+    """Run a room's whole life on an empty memory store, or among a prefix of its own on the store of --url."""
+    _run(run_demo(url or "memory://"))
+
+
+@app.command()
+def rooms(
+    *,
+    url: Url = None,
+    as_json: AsJson = False,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many rooms; 0 is all.")] = 100,
+) -> None:
+    """List the active rooms."""
+
+    async def work() -> None:
+        async with _opened(url) as store:
+            listed, more = await _list_rooms(store, limit)
+        if as_json:
+            print_json([_room_json(room_id, found, ttl) for room_id, found, ttl in listed])
+            return
+        shown = table(f"{len(listed)} active rooms{', and more (--limit)' if more else ''}", *_ROOM_COLUMNS)
+        for room_id, found, ttl in listed:
+            add_row(shown, _room_cells(room_id, found, ttl))
+        out.print(shown)
+
+    _run(work())
+
+
+@app.command()
+def show(room: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
+    """Show one room: its users, its video and how long it still lives."""
+
+    async def work() -> None:
+        async with _opened(url) as store:
+            found = await store.rooms.get_room(room)
+            ttl = await store.rooms.room_ttl(room)
+        if found is None:
+            raise RoomNotFoundError(room)
+        if as_json:
+            print_json({**_room_json(room, found, ttl), "room": found.public()})
+            return
+        state = found.video_state
+        facts = {
+            "host": f"{found.host_name} ({found.host_id})",
+            "host token": "set (not shown)" if found.host_token else "none",
+            "video": f"{found.video_url} ({found.video_type})" if found.video_url else "none",
+            "state": f"{'playing' if state.is_playing else 'paused'} at {state.current_time} of {state.duration} s",
+            "created": iso(found.created_at),
+            "revision": found.rev,
+            "lives for": left(ttl),
+        }
+        about = table(f"room {room}", "", "")
+        for name, fact in facts.items():
+            add_row(about, [Text(name), fact])
+        out.print(about)
+        users = table(f"{len(found.users)} users", "user", "name", "host", "joined")
+        for user in found.users:
+            add_row(users, [user.id, user.name, "yes" if user.is_host else "", iso(user.joined_at)])
+        out.print(users)
+
+    _run(work())
+
+
+@app.command()
+def chat(
+    room: RoomId,
+    *,
+    url: Url = None,
+    as_json: AsJson = False,
+    limit: Annotated[int | None, typer.Option(min=0, help="Only the newest so many.")] = None,
+) -> None:
+    """Show the kept messages of a room, oldest first."""
+
+    async def work() -> None:
+        async with _opened(url) as store:
+            messages = await store.chat.get_messages(room, limit)
+            ttl = await store.chat.chat_ttl(room)
+        if as_json:
+            print_json([message.to_json() for message in messages])
+            return
+        shown = table(f"{len(messages)} messages in {room}, {left(ttl)}", "timestamp", "user", "message")
+        for message in messages:
+            add_row(shown, [message.timestamp, message.user_name, message.message])
+        out.print(shown)
+
+    _run(work())
+
+
+@app.command()
+def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
+    """Remove what the index of active rooms still holds of rooms that are dead."""
+
+    async def work() -> None:
+        async with _opened(url) as store:
+            removed = await store.rooms.sweep_active_rooms()
+        if as_json:
+            print_json({"removed": removed})
+        else:
+            out.print(f"removed {removed} entries of dead rooms")
+
+    _run(work())
+
+
+@app.command()
+def ping(*, url: Url = None, as_json: AsJson = False) -> None:
+    """Ask the store whether it can serve; exit 3 if not."""
+
+    async def work() -> None:
+        async with _opened(url) as store:
+            await store.ping()  # the first one connects
+            start = time.perf_counter()
+            await store.ping()
+            milliseconds = round((time.perf_counter() - start) * 1000, 3)
+        if as_json:
+            print_json({"ok": True, "milliseconds": milliseconds})
+        else:
+            out.print(f"the store answers, in {milliseconds} ms")
+
+    _run(work())
+
+
+@app.command()
+def verify(
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="A store to verify, say redis://host:6379/9.")
+    ] = None,
+    *,
+    harness: Annotated[str | None, typer.Option(help="A harness instead of a URL: package.module:Class.")] = None,
+    as_json: AsJson = False,
+    allow_nonempty: Annotated[
+        bool, typer.Option("--allow-nonempty", help="Run among other people's data; only its own keys are touched.")
+    ] = False,
+) -> None:
+    """Run the contract suite on a backend; exit 1 if a clause fails."""
+    if (url is None) == (harness is None):
+        _fail("name a URL or a --harness, one of them", Exit.USAGE)
+    try:
+        from wnc_store.cli.verify import run_verify  # noqa: PLC0415 - needs the extra "contract"
+
+        kept = run_verify(url, harness, as_json=as_json, allow_nonempty=allow_nonempty)
+    except (StoreError, ImportError) as error:
+        _fail_with(error)
+    if not kept:
+        raise typer.Exit(Exit.FAILED)
+
+
+_ROOM_COLUMNS = ("room", "host", "users", "video", "state", "lives for")
+
+
+def _room_cells(room_id: str, found: Room | None, ttl: timedelta | None) -> list[object]:
+    if found is None:
+        return [room_id, Text("can't be read", style="red"), "", "", "", left(ttl)]
+    state = "playing" if found.video_state.is_playing else "paused"
+    return [room_id, found.host_name, len(found.users), found.video_url or "", state, left(ttl)]
+
+
+def _room_json(room_id: str, found: Room | None, ttl: timedelta | None) -> dict[str, Any]:
+    seconds = None if ttl is None or ttl == timedelta.max else ttl.total_seconds()
+    if found is None:
+        return {"id": room_id, "readable": False, "ttlSeconds": seconds}
+    facts = {"hostId": found.host_id, "hostName": found.host_name, "users": len(found.users), "rev": found.rev}
+    video = {"videoUrl": found.video_url, "isPlaying": found.video_state.is_playing}
+    return {"id": room_id, "readable": True, **facts, **video, "ttlSeconds": seconds}
+
+
+async def _list_rooms(store: Store, limit: int) -> tuple[list[tuple[str, Room | None, timedelta | None]], bool]:
+    """Return up to `limit` rooms with what they hold (None if that can't be read), and whether there are more."""
+    listed: list[tuple[str, Room | None, timedelta | None]] = []
+    with err.status("listing the active rooms"):
+        async for room_id in store.rooms.active_room_ids():
+            if limit and len(listed) == limit:
+                return listed, True
+            ttl = await store.rooms.room_ttl(room_id)
+            try:
+                found = await store.rooms.get_room(room_id)
+            except CorruptRecordError:
+                listed.append((room_id, None, ttl))
+                continue
+            if found is not None:
+                listed.append((room_id, found, ttl))
+    return listed, False
+
+
+@asynccontextmanager
+async def _opened(url: str | None) -> AsyncIterator[Store]:
+    async with open_store(url) as store:
+        yield store
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(work)
+    except (StoreError, ImportError) as error:
+        _fail_with(error)
+
+
+_CODES: tuple[tuple[type[Exception], Exit], ...] = (
+    (StoreUnavailableError, Exit.UNAVAILABLE),
+    (ConfigurationError, Exit.USAGE),
+    (InvalidIdError, Exit.USAGE),
+    (ImportError, Exit.USAGE),
+)
+
+
+def _fail_with(error: Exception) -> NoReturn:
+    _fail(str(error), next((code for kind, code in _CODES if isinstance(error, kind)), Exit.FAILED))
+
+
+def _fail(message: str, code: Exit) -> NoReturn:
+    err.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+    raise typer.Exit(code)

@@ -1,0 +1,64 @@
+"""`wnc-store verify`: the contract suite from the command line."""
+
+from __future__ import annotations
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from wnc_store.cli.output import add_row, err, out, print_json, table
+from wnc_store_contract import StoreContract, clauses_of
+from wnc_store_contract.verify import (
+    Level,
+    Report,
+    Result,
+    ensure_unoccupied,
+    harness_by_name,
+    harness_for_url,
+    verify,
+)
+
+_STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "xfailed": "yellow"}
+
+
+def run_verify(url: str | None, harness: str | None, *, as_json: bool, allow_nonempty: bool) -> bool:
+    """Run the suite on a URL or a harness, print the report, and tell whether no clause failed.
+
+    Raises:
+        ConfigurationError: there is no such harness, or the place is not empty.
+        StoreUnavailableError: the server can't be reached.
+    """
+    make_harness = harness_for_url(url) if url is not None else harness_by_name(harness or "")
+    # A URL may hold a password: only its scheme is repeated.
+    target = f"{url.partition('://')[0]}://" if url is not None else harness or ""
+    if not allow_nonempty:
+        ensure_unoccupied(make_harness)
+    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=len(clauses_of(StoreContract)))
+
+        def advance(result: Result) -> None:
+            progress.update(task, advance=1, description=result.clause.name.removeprefix("test_").replace("_", " "))
+
+        report = verify(make_harness, target, advance)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_table(report)
+    return report.level is not Level.NONE
+
+
+def _print_table(report: Report) -> None:
+    shown = table(f"the contract on {report.target}", "rule", "outcome")
+    for result in report.results:
+        outcome = Text(result.outcome, style=_STYLES[result.outcome])
+        add_row(shown, [result.clause.rule, outcome])
+    out.print(shown)
+    for result in report.results:
+        if result.outcome != "passed":
+            out.print(
+                Text.assemble((result.outcome, _STYLES[result.outcome]), f" {result.clause.name}: {result.detail}")
+            )
+    outcomes = ("passed", "failed", "skipped", "xfailed")
+    counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in outcomes if report.count(outcome))
+    style = "bold red" if report.level is Level.NONE else "bold green"
+    out.print(Text.assemble("level: ", (report.level.value, style), f" ({counts})"))
