@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from fake_redis import CallersClientHarness, DecodingHarness, FakeHarness
 from redis_server import RedisServer
-
 from wnc_store_contract import StoreContract
 
 

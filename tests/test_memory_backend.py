@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import pairwise
 from weakref import WeakSet
 
 from wnc_store import ManualClock, StoreSettings
@@ -67,18 +68,21 @@ def test_expired_entries_are_freed_by_writes_to_others() -> None:
     now = [0]
     entries: ExpiringMap[Value] = ExpiringMap(lambda: now[0])
     alive: WeakSet[Value] = WeakSet()
-    for number in range(5000):
-        value = Value()
-        alive.add(value)
-        entries.set(f"old-{number}", value, ttl_ms=10)
-    del value
+
+    def fill() -> None:
+        for number in range(5000):
+            value = Value()
+            alive.add(value)
+            entries.set(f"old-{number}", value, ttl_ms=10)
+
+    fill()
     now[0] = 10
     held = [len(alive)]
     for _ in range(1100):
         entries.set("new", Value(), ttl_ms=10)
         held.append(len(alive))
     assert (held[0], held[-1]) == (5000, 0)
-    assert max(before - after for before, after in zip(held, held[1:], strict=False)) < 100
+    assert max(before - after for before, after in pairwise(held)) < 100
 
 
 def test_an_entry_ends_with_its_last_millisecond() -> None:

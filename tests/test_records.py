@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -60,7 +61,7 @@ def test_dates_are_written_as_javascript_writes_them() -> None:
 
 def test_a_naive_date_is_refused() -> None:
     """A datetime without a time zone is refused, and the error says what to do."""
-    with pytest.raises(ValidationError, match="datetime.now"):
+    with pytest.raises(ValidationError, match=r"datetime\.now"):
         user("u", joined_at=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake that is refused
 
 
@@ -112,7 +113,9 @@ def test_an_iso_timestamp_is_read_in_milliseconds() -> None:
 
 def test_half_an_emoji_is_carried() -> None:
     """A lone surrogate is read, and written as an escape that JSON.parse reads."""
-    data = b'{"id":"u","name":"hi \\ud83d","isHost":false,"joinedAt":"2026-01-01T00:00:00.000Z","x":{"\\ud83d":["\\ude00"]}}'
+    data = (
+        b'{"id":"u","name":"hi \\ud83d","isHost":false,"joinedAt":"2026-01-01T00:00:00Z","x":{"\\ud83d":["\\ude00"]}}'
+    )
     assert to_wire(from_wire(User, data, key="k")) == data
 
 
@@ -144,10 +147,8 @@ def test_any_unknown_field_survives(extra: dict[str, Any]) -> None:
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_a_record_or_corrupt(data: bytes) -> None:
     """Any bytes are read, or are a CorruptRecordError."""
-    try:
+    with contextlib.suppress(CorruptRecordError):
         from_wire(ChatMessage, data, key="k")
-    except CorruptRecordError:
-        pass
 
 
 def test_unknown_fields_can_not_be_changed_in_place() -> None:

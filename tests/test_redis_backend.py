@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
-from redis_server import RedisServer
 
+from redis_server import RedisServer
 from wnc_store import (
     ConfigurationError,
     ConflictError,
@@ -35,7 +35,8 @@ SECRET = "SECRET-9f1c"
 @pytest.fixture
 async def client(redis_server: RedisServer) -> AsyncIterator[Any]:
     """A plain client of database 2, which is emptied."""
-    async with Redis.from_url(redis_server.url.replace("/0", "/2")) as made:  # pyright: ignore[reportUnknownMemberType]
+    plain: Any = Redis.from_url(redis_server.url.replace("/0", "/2"))  # pyright: ignore[reportUnknownMemberType]
+    async with plain as made:
         await made.flushdb()
         yield made
         await made.flushdb()
@@ -151,7 +152,8 @@ async def test_a_change_by_another_writer_is_noticed(store: RedisStore, client: 
         seen.append(found.host_name)
         return found.model_copy(update={"video_url": "https://video.example/1"})
 
-    load = store.rooms._load
+    rooms: Any = store.rooms
+    load = rooms._load
 
     async def load_and_be_overtaken(room_id: str) -> Any:
         stored = await load(room_id)
@@ -159,7 +161,7 @@ async def test_a_change_by_another_writer_is_noticed(store: RedisStore, client: 
         await client.set("room:A", data.replace(b"Name of host", b"Renamed by Node"))
         return stored
 
-    store.rooms._load = load_and_be_overtaken
+    rooms._load = load_and_be_overtaken
     after = await store.rooms.edit_room("A", change)
     assert seen == ["Name of host", "Renamed by Node"]
     assert (after.host_name, after.video_url) == ("Renamed by Node", "https://video.example/1")
@@ -170,13 +172,14 @@ async def test_endless_conflicts_end(redis_server: RedisServer, client: Any) -> 
     settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
     async with RedisStore.from_url(redis_server.url.replace("/0", "/2"), settings) as store:
         await store.rooms.create_room(room("A"))
-        commit = store.rooms._commit
+        rooms: Any = store.rooms
+        commit = rooms._commit
 
         async def be_overtaken(*args: Any) -> Any:
             await client.append("room:A", " ")
             return await commit(*args)
 
-        store.rooms._commit = be_overtaken
+        rooms._commit = be_overtaken
         with pytest.raises((ConflictError, StoreTimeoutError), match="A"):
             await store.rooms.add_user_to_room("A", user("guest"))
     assert b"guest" not in await client.get("room:A")
@@ -230,7 +233,7 @@ async def test_no_server_is_unavailable() -> None:
 async def test_a_missing_socket_is_unavailable() -> None:
     """Where there is no Unix socket, the error names its path."""
     async with open_store("unix:///nowhere/redis.sock", settings=StoreSettings()) as store:
-        with pytest.raises(StoreUnavailableError, match="/nowhere/redis.sock"):
+        with pytest.raises(StoreUnavailableError, match=r"/nowhere/redis\.sock"):
             await store.ping()
 
 

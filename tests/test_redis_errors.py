@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 
 import pytest
@@ -79,7 +78,7 @@ def test_what_the_server_answers_did_not_happen(text: str, kind: type[StoreError
 
 @pytest.mark.parametrize(
     "error",
-    [driver.ConnectionError("x"), driver.TimeoutError("x"), OSError("x"), AttributeError("x"), asyncio.TimeoutError()],
+    [driver.ConnectionError("x"), driver.TimeoutError("x"), OSError("x"), AttributeError("x"), TimeoutError()],
     ids=lambda error: type(error).__name__,
 )
 def test_a_lost_connection_after_a_write_is_unknown(error: Exception) -> None:
@@ -90,7 +89,7 @@ def test_a_lost_connection_after_a_write_is_unknown(error: Exception) -> None:
     assert not isinstance(before, OutcomeUnknownError)
 
 
-@pytest.mark.parametrize("error", [driver.TimeoutError("x"), asyncio.TimeoutError()])
+@pytest.mark.parametrize("error", [driver.TimeoutError("x"), TimeoutError()])
 def test_a_timeout_says_so(error: Exception) -> None:
     """A time-out of a read is a StoreTimeoutError."""
     assert type(translate(error, where="h", key="k", sent=False)) is StoreTimeoutError

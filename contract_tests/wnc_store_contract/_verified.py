@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 
 from wnc_store_contract.contract import StoreContract
 from wnc_store_contract.harness import Harness
+
+chosen_harness: ContextVar[Callable[[], Harness]] = ContextVar("chosen_harness")
 
 
 class TestVerified(StoreContract):
     """The contract on a harness that is chosen at run time."""
 
-    factory: Callable[[], Harness]
-
     def make_harness(self) -> Harness:
-        """Return what the factory makes."""
-        return type(self).factory()
+        """Return a new one of the chosen harness."""
+        return chosen_harness.get()()

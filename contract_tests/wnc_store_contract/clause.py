@@ -111,11 +111,12 @@ def refuse_overrides(contract: type, suite: type) -> None:
         TypeError: it overrides or removes a clause, or skips them all.
     """
     for name in clauses_of(suite):
-        member = inspect.getattr_static(contract, name, None)
-        if member is not inspect.getattr_static(suite, name) and not _is_excused(member):
+        member, clause_itself = inspect.getattr_static(contract, name, None), inspect.getattr_static(suite, name)
+        # A mark that is put on the inherited function marks the suite's own, for everybody.
+        if _marks(member) if member is clause_itself else not _is_excused(member):
             message = (
-                f"{contract.__qualname__} overrides or removes the clause {name}. One that can't hold yet is marked "
-                "@pytest.mark.xfail(reason='...') and calls the clause it overrides"
+                f"{contract.__qualname__} overrides, marks or removes the contract's {name}. What can't hold yet "
+                "is marked @pytest.mark.xfail(reason='...') and calls the clause that it overrides"
             )
             raise TypeError(message)
     if any(mark.name in {"skip", "skipif"} for mark in _marks(contract)):

@@ -76,7 +76,7 @@ class RedisHarness(Harness):
         """
         async with self.open_store() as store:
             await store.ping()
-        keys = await self._client.dbsize()
+        keys = await self._client.dbsize()  # pyright: ignore[reportUnknownMemberType]
         return f"the Redis database is not empty: it holds {keys} keys" if keys else None
 
     @property

@@ -19,7 +19,7 @@ import pytest
 from pydantic import JsonValue
 
 from wnc_store import ConfigurationError
-from wnc_store_contract._verified import TestVerified
+from wnc_store_contract._verified import TestVerified, chosen_harness
 from wnc_store_contract.clause import Clause, clauses_of
 from wnc_store_contract.harness import Harness
 
@@ -170,7 +170,7 @@ def verify(make_harness: Callable[[], Harness], target: str, on_result: Callable
         report.results.append(result)
         on_result(result)
 
-    TestVerified.factory = staticmethod(make_harness)
+    token = chosen_harness.set(make_harness)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "pytest.ini"
         config.write_text("[pytest]\n")
@@ -178,6 +178,7 @@ def verify(make_harness: Callable[[], Harness], target: str, on_result: Callable
         arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
         with patch.dict(os.environ, alone):
             pytest.main([*arguments, "--pyargs", "wnc_store_contract._verified"], plugins=[Recorder()])
+    chosen_harness.reset(token)
     return report
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any, NoReturn
@@ -227,7 +227,7 @@ async def _list_rooms(store: Store, limit: int) -> tuple[list[tuple[str, Room | 
 
 
 @asynccontextmanager
-async def _opened(url: str | None) -> AsyncIterator[Store]:
+async def _opened(url: str | None) -> AsyncGenerator[Store]:
     async with open_store(url) as store:
         yield store
 

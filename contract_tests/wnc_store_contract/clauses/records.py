@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from wnc_store import InvalidIdError, Room, Store, VideoState
+from wnc_store_contract.calls import all_raise, chat_calls, room_calls, user_calls
 from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import message, node_room, parsed, room, user
@@ -179,24 +180,8 @@ class RecordClauses:
     async def test_bad_room_ids_are_refused(self, bench: Bench) -> None:
         """Every method that takes a room id raises InvalidIdError, a ValueError, for one that breaks the rules."""
         store = await bench.open()
-        rooms = store.rooms
         for bad in BAD_IDS:
-            for call in (
-                lambda: rooms.create_room(room(bad)),
-                lambda: rooms.get_room(bad),
-                lambda: rooms.update_room(bad, room(bad)),
-                lambda: rooms.edit_room(bad, lambda one: one),
-                lambda: rooms.delete_room(bad),
-                lambda: rooms.room_exists(bad),
-                lambda: rooms.add_user_to_room(bad, user("guest")),
-                lambda: rooms.remove_user_from_room(bad, "guest"),
-                lambda: rooms.transfer_host(bad, "guest"),
-                lambda: rooms.update_video_state(bad, VideoState()),
-                lambda: rooms.set_video_url(bad, "https://video.example/1"),
-                lambda: rooms.room_ttl(bad),
-            ):
-                with pytest.raises(InvalidIdError):
-                    await call()
+            await all_raise(InvalidIdError, room_calls(store.rooms, bad))
 
     @clause()
     async def test_bad_user_ids_are_refused(self, bench: Bench) -> None:
@@ -205,14 +190,7 @@ class RecordClauses:
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
         for bad in BAD_IDS:
-            for call in (
-                lambda: store.rooms.create_room(room("other", bad)),
-                lambda: store.rooms.add_user_to_room("A3X9K2", user(bad)),
-                lambda: store.rooms.remove_user_from_room("A3X9K2", bad),
-                lambda: store.rooms.transfer_host("A3X9K2", bad),
-            ):
-                with pytest.raises(InvalidIdError):
-                    await call()
+            await all_raise(InvalidIdError, user_calls(store.rooms, bad))
         assert await store.rooms.get_room("A3X9K2") == before
         assert await store.rooms.room_exists("other") is False
 
@@ -221,15 +199,9 @@ class RecordClauses:
         """Every method of the chat raises InvalidIdError for a room or message id that breaks the rules."""
         store = await bench.open()
         for bad in BAD_IDS:
-            for call in (
-                lambda: store.chat.add_message(message(1, bad)),
-                lambda: store.chat.add_message(message(1, id=bad)),
-                lambda: store.chat.get_messages(bad),
-                lambda: store.chat.clear_messages(bad),
-                lambda: store.chat.chat_ttl(bad),
-            ):
-                with pytest.raises(InvalidIdError):
-                    await call()
+            await all_raise(InvalidIdError, chat_calls(store.chat, bad))
+            with pytest.raises(InvalidIdError):
+                await store.chat.add_message(message(1, id=bad))
         assert await store.chat.get_messages("A3X9K2") == []
 
     @clause()

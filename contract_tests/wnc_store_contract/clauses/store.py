@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from wnc_store import NotSupportedError, StoreClosedError, VideoState
+from wnc_store import NotSupportedError, StoreClosedError
+from wnc_store_contract.calls import all_raise, chat_calls, room_calls
 from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import message, room, user
@@ -30,23 +31,7 @@ class StoreClauses:
         rooms = store.rooms
         await store.aclose()
         assert store.closed is True
-        for call in (
-            lambda: store.ping(),
-            lambda: rooms.create_room(room("other")),
-            lambda: rooms.get_room("A3X9K2"),
-            lambda: rooms.update_room("A3X9K2", room()),
-            lambda: rooms.edit_room("A3X9K2", lambda one: one),
-            lambda: rooms.delete_room("A3X9K2"),
-            lambda: rooms.room_exists("A3X9K2"),
-            lambda: rooms.add_user_to_room("A3X9K2", user("guest")),
-            lambda: rooms.remove_user_from_room("A3X9K2", "host"),
-            lambda: rooms.transfer_host("A3X9K2", "host"),
-            lambda: rooms.update_video_state("A3X9K2", VideoState()),
-            lambda: rooms.set_video_url("A3X9K2", "https://video.example/1"),
-            lambda: rooms.room_ttl("A3X9K2"),
-        ):
-            with pytest.raises(StoreClosedError):
-                await call()
+        await all_raise(StoreClosedError, [store.ping, *room_calls(rooms, "A3X9K2")])
 
     @clause(Capability.LISTING)
     async def test_a_closed_store_lists_nothing(self, bench: Bench) -> None:
@@ -64,14 +49,7 @@ class StoreClauses:
         store = await bench.open()
         chat = store.chat
         await store.aclose()
-        for call in (
-            lambda: chat.add_message(message(1)),
-            lambda: chat.get_messages("A3X9K2"),
-            lambda: chat.clear_messages("A3X9K2"),
-            lambda: chat.chat_ttl("A3X9K2"),
-        ):
-            with pytest.raises(StoreClosedError):
-                await call()
+        await all_raise(StoreClosedError, chat_calls(chat, "A3X9K2"))
 
     @clause()
     async def test_closing_twice_does_nothing(self, bench: Bench) -> None:

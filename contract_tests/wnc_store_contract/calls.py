@@ -1,0 +1,57 @@
+"""One call of each method, for the clauses that hold for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from wnc_store import ChatStore, RoomStore, StoreError, VideoState
+from wnc_store_contract.samples import message, room, user
+
+Call = Callable[[], Awaitable[object]]
+
+
+def room_calls(rooms: RoomStore, room_id: str) -> Sequence[Call]:
+    """Return a call of each method that takes a room's id."""
+    return (
+        lambda: rooms.create_room(room(room_id)),
+        lambda: rooms.get_room(room_id),
+        lambda: rooms.update_room(room_id, room(room_id)),
+        lambda: rooms.edit_room(room_id, lambda one: one),
+        lambda: rooms.delete_room(room_id),
+        lambda: rooms.room_exists(room_id),
+        lambda: rooms.add_user_to_room(room_id, user("guest")),
+        lambda: rooms.remove_user_from_room(room_id, "guest"),
+        lambda: rooms.transfer_host(room_id, "guest"),
+        lambda: rooms.update_video_state(room_id, VideoState()),
+        lambda: rooms.set_video_url(room_id, "https://video.example/1"),
+        lambda: rooms.room_ttl(room_id),
+    )
+
+
+def user_calls(rooms: RoomStore, user_id: str) -> Sequence[Call]:
+    """Return a call of each method that takes a user or a user's id."""
+    return (
+        lambda: rooms.create_room(room("other", user_id)),
+        lambda: rooms.add_user_to_room("A3X9K2", user(user_id)),
+        lambda: rooms.remove_user_from_room("A3X9K2", user_id),
+        lambda: rooms.transfer_host("A3X9K2", user_id),
+    )
+
+
+def chat_calls(chat: ChatStore, room_id: str) -> Sequence[Call]:
+    """Return a call of each method of the chat."""
+    return (
+        lambda: chat.add_message(message(1, room_id)),
+        lambda: chat.get_messages(room_id),
+        lambda: chat.clear_messages(room_id),
+        lambda: chat.chat_ttl(room_id),
+    )
+
+
+async def all_raise(error: type[StoreError], calls: Sequence[Call]) -> None:
+    """Check that each call raises an error."""
+    for call in calls:
+        with pytest.raises(error):
+            await call()

@@ -1,0 +1,260 @@
+"""The command line: what it prints, what it hides, and its exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from typer.testing import CliRunner, Result
+
+from redis_server import RedisServer
+from wnc_store import Room, User, VideoState, open_store
+from wnc_store.cli.app import app
+from wnc_store_contract.memory import MemoryHarness
+from wnc_store_contract.samples import message, room
+
+SECRET = "SECRET-9f1c"
+
+
+def plain_client(where: str) -> Any:
+    """Return a client without types: redis-py's are half for the synchronous one."""
+    return Redis.from_url(where)  # pyright: ignore[reportUnknownMemberType]
+
+
+@pytest.fixture
+def url(redis_server: RedisServer) -> Any:
+    """Database 3, emptied, with a room A of two users, a dead index entry and 25 messages."""
+    where = redis_server.url.replace("/0", "/3")
+
+    async def fill() -> None:
+        async with plain_client(where) as client:
+            await client.flushdb()
+            async with open_store(where) as store:
+                await store.rooms.create_room(room("A", "host", "guest", host_token=SECRET))
+                await store.rooms.update_video_state("A", VideoState(is_playing=True, current_time=5))
+                for number in range(25):
+                    await store.chat.add_message(message(number, "A"))
+            await client.sadd("active-rooms", "dead")
+
+    async def empty() -> None:
+        async with plain_client(where) as client:
+            await client.flushdb()
+
+    asyncio.run(fill())
+    yield where
+    asyncio.run(empty())
+
+
+def wnc_store(*arguments: str, code: int = 0) -> Result:
+    """Run the command line in this process."""
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def as_json(*arguments: str) -> Any:
+    """Run the command line and read its JSON."""
+    return json.loads(wnc_store(*arguments, "--json").stdout)
+
+
+def test_rooms_lists_the_active_rooms(url: str) -> None:
+    """`rooms` lists live rooms only, with host, number of users and what is left of their TTL."""
+    shown = wnc_store("rooms", "--url", url).stdout
+    assert "1 active rooms" in shown
+    assert "Name of host" in shown
+    assert "23:59:5" in shown
+    (listed,) = as_json("rooms", "--url", url)
+    assert 86_000 < listed.pop("ttlSeconds") <= 86_400
+    assert listed == {
+        "id": "A",
+        "readable": True,
+        "hostId": "host",
+        "hostName": "Name of host",
+        "users": 2,
+        "rev": 2,
+        "videoUrl": None,
+        "isPlaying": True,
+    }
+
+
+def test_rooms_shows_what_can_not_be_read(url: str) -> None:
+    """A corrupt room is listed as such and hides no other; a limit says that there are more."""
+
+    async def spoil() -> None:
+        async with plain_client(url) as client:
+            await client.set("room:B", SECRET)
+            await client.sadd("active-rooms", "B")
+
+    asyncio.run(spoil())
+    shown = wnc_store("rooms", "--url", url).stdout
+    assert "can't be read" in shown
+    assert "never expires" in shown
+    assert "Name of host" in shown
+    assert SECRET not in shown
+    assert {"id": "B", "readable": False, "ttlSeconds": None} in as_json("rooms", "--url", url)
+    assert "and more" in wnc_store("rooms", "--url", url, "--limit", "1").stdout
+
+
+def test_show_hides_the_token(url: str) -> None:
+    """`show` tells all about a room but the host token."""
+    shown = wnc_store("show", "A", "--url", url).stdout
+    assert "set (not shown)" in shown
+    assert "playing at 5" in shown
+    assert "guest" in shown
+    found = as_json("show", "A", "--url", url)
+    assert found["room"]["users"][1]["id"] == "guest"
+    assert SECRET not in shown + json.dumps(found)
+
+
+def test_show_of_no_room_fails(url: str) -> None:
+    """`show` of a room that is not there exits 1, of a bad id 2."""
+    assert "there is no live room 'B'" in wnc_store("show", "B", "--url", url, code=1).stderr
+    assert "invalid room id" in wnc_store("show", "B*", "--url", url, code=2).stderr
+
+
+def test_chat_shows_the_messages(url: str) -> None:
+    """`chat` shows the kept messages, oldest first, or the newest so many."""
+    assert "20 messages in A" in wnc_store("chat", "A", "--url", url).stdout
+    messages = as_json("chat", "A", "--url", url, "--limit", "2")
+    assert [one["message"] for one in messages] == ["text 23", "text 24"]
+
+
+def test_guests_can_not_steer_the_terminal(url: str) -> None:
+    """Control characters and markup in what guests wrote are shown, not obeyed."""
+
+    async def say() -> None:
+        async with open_store(url) as store:
+            await store.chat.add_message(message(99, "A", message="\x1b[2J[red]x[/red]\r\n\ud83d"))
+
+    asyncio.run(say())
+    shown = wnc_store("chat", "A", "--url", url, "--limit", "1").stdout
+    assert "\x1b" not in shown
+    assert "[red]x[/red]" in shown
+    assert as_json("chat", "A", "--url", url, "--limit", "1")[0]["message"] == "\x1b[2J[red]x[/red]\r\n\ud83d"
+
+
+def test_sweep_tells_what_it_removed(url: str) -> None:
+    """`sweep` removes the entries of dead rooms and says how many."""
+    assert as_json("sweep", "--url", url) == {"removed": 1}
+    assert "removed 0" in wnc_store("sweep", "--url", url).stdout
+
+
+def test_ping_measures(url: str) -> None:
+    """`ping` says how long the answer took."""
+    assert as_json("ping", "--url", url)["ok"] is True
+    assert "ms" in wnc_store("ping", "--url", url).stdout
+
+
+def test_no_server_is_exit_3() -> None:
+    """Where no server answers the exit code is 3, and the password is not repeated."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    for command in (["ping", "--url"], ["rooms", "--url"], ["verify"]):
+        result = wnc_store(*command, f"redis://:{SECRET}@127.0.0.1:{port}/0", code=3)
+        assert f"127.0.0.1:{port}" in result.stderr
+        assert SECRET not in result.output
+
+
+def test_a_wrong_url_is_exit_2() -> None:
+    """A URL that no backend takes exits 2 and lists the installed schemes."""
+    result = wnc_store("ping", "--url", f"postgres://{SECRET}@host", code=2)
+    assert "redis://" in result.stderr
+    assert SECRET not in result.output
+
+
+def test_demo_tells_a_rooms_life() -> None:
+    """`demo` runs in memory by itself: 20 of 25 messages, handover, expiry, empty-room deletion."""
+    told = wnc_store("demo").stdout
+    for fact in (
+        "kept: 20, from 'message 6'",
+        "host is now: Grace",
+        "the room exists: False",
+        "after Grace left: None",
+    ):
+        assert fact in told
+
+
+def test_demo_leaves_nothing_behind(url: str) -> None:
+    """`demo` on Redis tells the same and leaves no key of its own."""
+    told = wnc_store("demo", "--url", url).stdout
+    assert "the room exists: False" in told
+    assert [one["id"] for one in as_json("rooms", "--url", url)] == ["A"]
+
+
+def test_verify_refuses_other_peoples_data(url: str) -> None:
+    """`verify` refuses a database that is not empty, unless told otherwise, and then leaves it as it was."""
+    assert "not empty" in wnc_store("verify", url, code=2).stderr
+    report = as_json("verify", url, "--allow-nonempty")
+    assert (report["level"], report["failed"], report["skipped"]) == ("full", 0, 0)
+    assert SECRET not in json.dumps(report)
+    assert as_json("show", "A", "--url", url)["room"]["rev"] == 2
+
+
+def test_verify_reports_the_level() -> None:
+    """`verify` prints every rule with its outcome, what was not declared, and the level."""
+    shown = wnc_store("verify", "memory://").stdout
+    assert "Of 25 messages the last 20 are kept" in shown
+    assert "not declared: raw" in shown
+    assert "level: partial" in shown
+
+
+def test_verify_takes_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify --harness` runs a class of the working directory; a broken backend exits 1 and says which clause."""
+    (tmp_path / "mine_for_verify.py").write_text(
+        "from wnc_store_contract.memory import MemoryHarness\n"
+        "class Broken(MemoryHarness):\n"
+        "    def open_store(self, **settings):\n"
+        "        return super().open_store(**{'chat_history_limit': 19, **settings})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    result = wnc_store("verify", "--harness", "mine_for_verify:Broken", code=1)
+    assert "failed test_twenty_messages_are_kept" in result.stdout
+    assert "level: none" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["nowhere:Harness", "json:loads", "json:nothing", "json", ":"])
+def test_verify_refuses_what_is_no_harness(name: str) -> None:
+    """A harness that is not there, or is none, exits 2 and says how to name one."""
+    assert "arness" in wnc_store("verify", "--harness", name, code=2).stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["memory://", "--harness", "a:B"], ["postgres://x"], ["memory://x"]])
+def test_verify_wants_one_target(arguments: list[str]) -> None:
+    """`verify` wants a URL of a known scheme, or a harness."""
+    wnc_store("verify", *arguments, code=2)
+
+
+def test_it_runs_as_a_program() -> None:
+    """`python -c main` is the program; without arguments it shows its commands."""
+    code = "from wnc_store.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    assert "verify" in done.stdout + done.stderr
+
+
+def test_it_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its extra the command line says which one to install."""
+    from wnc_store import cli  # noqa: PLC0415
+
+    nothing: dict[str, object] = {}
+    monkeypatch.setattr(cli, "find_spec", nothing.get)
+    with pytest.raises(SystemExit, match=r"wnc-store\[cli\]"):
+        cli.main()
+
+
+def test_a_room_without_a_token_says_so(url: str) -> None:
+    """`show` tells when a room has no host token."""
+
+    async def create() -> None:
+        async with open_store(url) as store:
+            await store.rooms.create_room(Room(id="T", host_id="u", host_name="U", users=(User(id="u", name="U"),)))
+
+    asyncio.run(create())
+    assert "none" in wnc_store("show", "T", "--url", url).stdout
+    assert MemoryHarness.capabilities

@@ -1,0 +1,235 @@
+"""The contract suite as strangers use it: under any plugin, with the guard, with what a backend leaves out."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wnc_store import NotSupportedError, Store
+from wnc_store_contract import Capability, Harness, StoreContract, clauses_of
+from wnc_store_contract.memory import MemoryHarness
+
+MINE = """
+from wnc_store_contract import StoreContract
+from wnc_store_contract.memory import MemoryHarness
+
+class TestMine(StoreContract):
+    def make_harness(self):
+        return MemoryHarness()
+"""
+SCOPE = ["-o", "asyncio_default_fixture_loop_scope=function"]
+"""Without it pytest-asyncio warns of a coming change of its own."""
+
+FEW = "room_lives or users or joins or twenty or any_sequence"
+
+
+def run_pytest(folder: Path, text: str, *options: str) -> tuple[int, str]:
+    """Run a stranger's test file in a pytest of its own."""
+    (folder / "test_mine.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)  # noqa: S603
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "plugins",
+    [
+        ["-p", "no:asyncio", "-p", "no:anyio"],
+        ["-p", "no:anyio", *SCOPE, "-o", "asyncio_mode=strict"],
+        ["-p", "no:anyio", *SCOPE, "-o", "asyncio_mode=auto"],
+        ["-p", "no:asyncio"],
+        [*SCOPE],
+    ],
+    ids=["no plugin", "asyncio strict", "asyncio auto", "anyio", "asyncio and anyio"],
+)
+def test_the_suite_runs_under_any_plugin(tmp_path: Path, plugins: list[str]) -> None:
+    """The suite needs no async plugin, and runs under each of them without being told how."""
+    code, output = run_pytest(tmp_path, MINE, "-k", FEW, *plugins)
+    assert code == 0, output
+    assert " passed" in output
+    assert "skipped" not in output
+
+
+def test_a_strangers_file_is_short() -> None:
+    """A stranger's whole file has fewer than 25 lines."""
+    assert len(MINE.strip().splitlines()) < 25
+
+
+def test_a_failed_clause_shows_the_values(tmp_path: Path) -> None:
+    """A stranger whose backend fails sees what was compared."""
+    broken = MINE + "\nfrom wnc_store import rules\nrules.leave = lambda room, user_id: room\n"
+    code, output = run_pytest(tmp_path, broken, "-k", "a_guest_leaves", *SCOPE)
+    assert code == 1
+    assert "'first'" in output
+
+
+OVERRIDES = {
+    "override": "def test_twenty_messages_are_kept(self): assert True",
+    "removal": "test_twenty_messages_are_kept = None",
+    "skip mark": "test_twenty_messages_are_kept = pytest.mark.skip(StoreContract.test_twenty_messages_are_kept)",
+    "xfail without a reason": "@pytest.mark.xfail\n    def test_twenty_messages_are_kept(self): assert False",
+    "mark for all": "pytestmark = [pytest.mark.skip(reason='later')]",
+}
+
+
+@pytest.mark.parametrize("line", OVERRIDES.values(), ids=OVERRIDES)
+def test_the_guard_refuses(tmp_path: Path, line: str) -> None:
+    """Overriding, removing or skipping a clause without an xfail and its reason fails the run."""
+    code, output = run_pytest(tmp_path, f"import pytest\n{MINE}\n    {line}\n", "-k", "nothing_else", *SCOPE)
+    assert code not in {0, 5}, output
+    assert "contract" in output
+
+
+def test_the_guard_refuses_a_mixin() -> None:
+    """A clause that a mixin overrides is refused as well."""
+
+    class Mixin:
+        def test_twenty_messages_are_kept(self) -> None:
+            """Pretend."""
+
+    with pytest.raises(TypeError, match="test_twenty_messages_are_kept"):
+        type("TestMine", (Mixin, StoreContract), {})
+
+
+def test_an_xfail_with_a_reason_is_allowed(tmp_path: Path) -> None:
+    """A clause that can't hold yet may be marked xfail with a reason, and calls the clause it overrides."""
+    excused = """
+    @pytest.mark.xfail(reason="keeps 19, see our ticket", strict=True)
+    def test_twenty_messages_are_kept(self):
+        super().test_twenty_messages_are_kept()
+        raise AssertionError
+"""
+    code, output = run_pytest(tmp_path, f"import pytest\n{MINE}{excused}", "-k", "twenty", *SCOPE)
+    assert code == 0, output
+    assert "1 xfailed" in output
+
+
+def test_every_clause_says_one_rule() -> None:
+    """Every clause has a docstring of one sentence of its own."""
+    rules = [clause.rule for clause in clauses_of(StoreContract).values()]
+    assert len(rules) == len(set(rules)) > 100
+    assert all(rule.endswith(".") and "\n\n" not in rule for rule in rules)
+
+
+class NothingMore:
+    """A part that a backend does not offer."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse everything."""
+        raise NotSupportedError(name)
+
+
+class SmallHarness(MemoryHarness):
+    """A backend without chat and listing."""
+
+    capabilities = frozenset[Capability]()
+
+    def open_store(self, **settings: Any) -> Any:
+        """Return a store with holes."""
+        store: Any = super().open_store(**settings)
+        store.chat = NothingMore()
+        store.rooms._list = NothingMore().__getattr__
+        store.rooms._sweep = NothingMore().__getattr__
+        return store
+
+
+class Small(StoreContract):
+    """The contract on it."""
+
+    def make_harness(self) -> Harness:
+        """Return a new one."""
+        return SmallHarness()
+
+
+def test_what_is_not_declared_is_skipped() -> None:
+    """Clauses on parts that a harness does not declare are skipped and say what is missing; the others hold."""
+    case: Any = Small()
+    for name, clause in clauses_of(StoreContract).items():
+        if not clause.needs and name != "test_what_is_not_declared_is_not_supported":
+            getattr(case, name)()
+        elif clause.needs:
+            with pytest.raises(pytest.skip.Exception, match="not declared"):
+                getattr(case, name)()
+
+
+def test_an_undeclared_part_that_works_is_red() -> None:
+    """A backend that offers what it does not declare fails: it would go untested."""
+
+    class Quiet(MemoryHarness):
+        """Chat and listing, undeclared."""
+
+        capabilities = frozenset[Capability]()
+
+    class Case(StoreContract):
+        """The contract on it."""
+
+        def make_harness(self) -> Harness:
+            """Return a new one."""
+            return Quiet()
+
+    with pytest.raises(pytest.fail.Exception, match="NotSupportedError"):
+        Case().test_what_is_not_declared_is_not_supported()
+
+
+def test_raw_access_is_refused_where_there_is_none() -> None:
+    """A harness without raw access says so."""
+    with pytest.raises(NotSupportedError, match="MemoryHarness"):
+        assert MemoryHarness().raw
+
+
+def test_a_clause_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that never answers fails its clause when the time limit ends, instead of hanging the run."""
+
+    class Hanging(MemoryHarness):
+        """A backend whose ping never returns."""
+
+        def open_store(self, **settings: Any) -> Any:
+            """Return a store that hangs."""
+            store: Any = super().open_store(**settings)
+            store._ping = asyncio.Event().wait
+            return store
+
+    class Case(StoreContract):
+        """The contract on it."""
+
+        def make_harness(self) -> Harness:
+            """Return a new one."""
+            return Hanging()
+
+    monkeypatch.setattr("wnc_store_contract.clause._TIME_LIMIT", 0.05)
+    with pytest.raises(TimeoutError):
+        Case().test_a_store_answers_a_ping()
+
+
+def test_stores_are_closed_when_a_clause_ends() -> None:
+    """Every store that a clause opened is closed before the harness."""
+    opened: list[Store] = []
+    order: list[str] = []
+
+    class Watched(MemoryHarness):
+        """A harness that remembers."""
+
+        def open_store(self, **settings: Any) -> Any:
+            """Remember the store."""
+            opened.append(super().open_store(**settings))
+            return opened[-1]
+
+        async def aclose(self) -> None:
+            """Remember whether the stores were closed by now."""
+            order.extend("closed" if store.closed else "open" for store in opened)
+
+    class Case(StoreContract):
+        """The contract on it."""
+
+        def make_harness(self) -> Harness:
+            """Return a new one."""
+            return Watched()
+
+    Case().test_a_second_client_sees_the_same()
+    assert order == ["closed", "closed"]

@@ -1,0 +1,131 @@
+"""The house: what the wheel carries, who imports whom, and what is public."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wnc_store
+import wnc_store_contract
+import wnc_store_memory
+import wnc_store_redis
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = {
+    "wnc_store": ROOT / "wnc_store",
+    "wnc_store_memory": ROOT / "backends/wnc_store_memory",
+    "wnc_store_redis": ROOT / "backends/wnc_store_redis",
+    "wnc_store_contract": ROOT / "contract_tests/wnc_store_contract",
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, timeout=100)  # noqa: S603
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_the_wheel_carries_four_packages(wheel: zipfile.ZipFile) -> None:
+    """The wheel installs the four packages and its metadata, and no other top-level name."""
+    top = {name.partition("/")[0] for name in wheel.namelist()}
+    assert top == {*PACKAGES, f"wnc_store-{version()}.dist-info"}
+
+
+def test_the_wheel_carries_what_is_no_python(wheel: zipfile.ZipFile) -> None:
+    """The Lua scripts, Node's records and the py.typed markers are in the wheel."""
+    names = set(wheel.namelist())
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
+    assert {f"wnc_store_redis/lua/{script}.lua" for script in ("append", "commit", "remove", "sweep")} <= names
+    assert "wnc_store_contract/records/room_javascript_edges.json" in names
+
+
+def version() -> str:
+    """Return the version that pyproject.toml states."""
+    found = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_the_changelog_knows_the_version() -> None:
+    """CHANGELOG.md has an entry for the version of pyproject.toml."""
+    assert f"## [{version()}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_backends_are_found_by_scheme() -> None:
+    """Each URL scheme has its entry points: one for the backend, one for its harness."""
+    ours = {"memory", "redis", "rediss", "unix"}
+    assert {entry.name for entry in entry_points(group="wnc_store.backends")} >= ours
+    assert {entry.name for entry in entry_points(group="wnc_store.harnesses")} >= ours
+
+
+@pytest.mark.parametrize("module", [wnc_store, wnc_store_memory, wnc_store_redis, wnc_store_contract])
+def test_the_public_face_is_sorted_and_whole(module: Any) -> None:
+    """`__all__` is sorted and names what is there."""
+    assert module.__all__ == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules that a file imports, as `package.module`, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("package", ["wnc_store_memory", "wnc_store_redis"])
+def test_backends_use_the_public_face_only(package: str) -> None:
+    """A backend imports nothing of the library but public names of `wnc_store`."""
+    for path in PACKAGES[package].rglob("*.py"):
+        ours = {name for name in imports(path) if name.startswith("wnc_store")}
+        assert {name for name in ours if not name.startswith(package)} <= {"wnc_store"}, path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "wnc_store":
+                assert {alias.name for alias in node.names} <= set(wnc_store.__all__), path
+
+
+def test_the_core_imports_no_backend() -> None:
+    """Nothing in the core imports a backend, and only the verify command the contract suite."""
+    for path in PACKAGES["wnc_store"].rglob("*.py"):
+        others = {name for name in imports(path) if name.startswith("wnc_store_")}
+        allowed = {"wnc_store_contract", "wnc_store_contract.verify"} if path.name == "verify.py" else set[str]()
+        assert others <= allowed, path
+
+
+def test_there_is_no_circle() -> None:
+    """No module of a package imports, through others, itself."""
+    for package, folder in PACKAGES.items():
+        graph: dict[str, set[str]] = {}
+        for path in folder.rglob("*.py"):
+            parts = [package, *path.relative_to(folder).with_suffix("").parts]
+            graph[".".join(part for part in parts if part != "__init__")] = {
+                name for name in imports(path) if name.startswith(f"{package}.")
+            }
+        for start, nearest in graph.items():
+            reached: set[str] = set()
+            ahead = set(nearest)
+            while ahead:
+                name = ahead.pop()
+                reached.add(name)
+                ahead |= graph.get(name, set()) - reached
+            assert start not in reached, start
+
+
+def test_modules_are_small() -> None:
+    """No module has many more than 350 lines."""
+    sizes = {path: len(path.read_text().splitlines()) for folder in PACKAGES.values() for path in folder.rglob("*.py")}
+    assert {str(path): size for path, size in sizes.items() if size > 360} == {}

@@ -1,0 +1,44 @@
+"""Never executed: pyright proves here that each backend is what the protocols ask for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, assert_type
+
+if TYPE_CHECKING:
+    from wnc_store import (
+        Backend,
+        ChatMessage,
+        ChatReader,
+        ChatStore,
+        Clock,
+        ManualClock,
+        Room,
+        RoomReader,
+        RoomStore,
+        Store,
+        SystemClock,
+        open_store,
+    )
+    from wnc_store_memory import MemoryStore, open_memory
+    from wnc_store_redis import RedisStore, open_redis
+
+    async def _every_backend_is_a_store(memory: MemoryStore, redis: RedisStore) -> None:
+        _stores: list[Store] = [memory, redis]
+        _rooms: list[RoomStore] = [memory.rooms, redis.rooms]
+        _chats: list[ChatStore] = [memory.chat, redis.chat]
+        _readers: tuple[RoomReader, ChatReader] = (memory.rooms, redis.chat)
+        _backends: list[Backend] = [open_memory, open_redis]
+        _clocks: list[Clock] = [ManualClock(), SystemClock()]
+
+    async def _the_types_are_precise(store: Store) -> None:
+        assert_type(open_store(), Store)
+        async with store as entered:
+            assert_type(entered, Store)
+        assert_type(await store.rooms.get_room("A"), Room | None)
+        assert_type(await store.rooms.remove_user_from_room("A", "u"), Room | None)
+        assert_type(await store.rooms.edit_room("A", lambda room: room), Room)
+        assert_type(await store.rooms.delete_room("A"), bool)
+        assert_type(await store.rooms.room_ttl("A"), timedelta | None)
+        assert_type([room_id async for room_id in store.rooms.active_room_ids()], list[str])
+        assert_type(await store.chat.get_messages("A"), list[ChatMessage])
