@@ -6,7 +6,7 @@ for candidate in ${1:+python$1} ${1:-python3 python3.13 python3.12 python3.11}; 
     exit
   fi
 done
-for candidate in "$HOME"/.pyenv/versions/"${1:-3.1[1-9]}"*/bin/python; do
+for candidate in "$HOME"/.pyenv/versions/${1:-3.1[1-9]}*/bin/python; do
   if [ -x "$candidate" ]; then
     echo "$candidate"
     exit

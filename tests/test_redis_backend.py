@@ -8,10 +8,12 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from redis.asyncio import Redis
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis, RedisCluster
 
 from redis_server import RedisServer
 from wnc_store import (
@@ -167,22 +169,30 @@ async def test_a_change_by_another_writer_is_noticed(store: RedisStore, client: 
     assert (after.host_name, after.video_url) == ("Renamed by Node", "https://video.example/1")
 
 
-async def test_endless_conflicts_end(redis_server: RedisServer, client: Any) -> None:
-    """A room that others change before every commit is a ConflictError within operation_timeout, and not written."""
-    settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
-    async with RedisStore.from_url(redis_server.url.replace("/0", "/2"), settings) as store:
-        await store.rooms.create_room(room("A"))
-        rooms: Any = store.rooms
-        commit = rooms._commit
+async def test_endless_conflicts_end(store: RedisStore, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A room that others change before every commit is a ConflictError when operation_timeout is over, not written."""
+    now = [0.0]
+    monkeypatch.setattr("wnc_store.base.time", SimpleNamespace(monotonic=lambda: now[0]))
+    await store.rooms.create_room(room("A"))
+    rooms: Any = store.rooms
+    commit = rooms._commit
 
-        async def be_overtaken(*args: Any) -> Any:
-            await client.append("room:A", " ")
-            return await commit(*args)
+    async def be_overtaken(*args: Any) -> Any:
+        now[0] += 1
+        await client.append("room:A", " ")
+        return await commit(*args)
 
-        rooms._commit = be_overtaken
-        with pytest.raises((ConflictError, StoreTimeoutError), match="A"):
-            await store.rooms.add_user_to_room("A", user("guest"))
+    rooms._commit = be_overtaken
+    with pytest.raises(ConflictError, match="5 attempts"):
+        await store.rooms.add_user_to_room("A", user("guest"))
     assert b"guest" not in await client.get("room:A")
+
+
+@pytest.mark.parametrize("kind", [SyncRedis, RedisCluster, object])
+async def test_another_kind_of_client_is_refused(kind: Any) -> None:
+    """A synchronous client, a cluster's, or anything else is a ConfigurationError that says what is needed."""
+    with pytest.raises(ConfigurationError, match=r"redis\.asyncio\.Redis"):
+        RedisStore(kind.__new__(kind))
 
 
 @pytest.mark.parametrize("key", ["room:A", "active-rooms", "chat:A"])

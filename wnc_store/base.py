@@ -197,7 +197,8 @@ class BaseRoomStore(ABC, Generic[VersionT]):
 
     async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
         """Apply a rule to a live room by compare-and-commit; None if there is no room, before or after it."""
-        deadline = time.monotonic() + self._settings.operation_timeout.total_seconds()
+        start = time.monotonic()
+        deadline = start + self._settings.operation_timeout.total_seconds()
         attempts = 0
         current = await self._load(room_id)
         while current is not None:
@@ -208,7 +209,8 @@ class BaseRoomStore(ABC, Generic[VersionT]):
             if conflict is None:
                 return after
             attempts += 1
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now + (now - start) / attempts > deadline:  # there is no time for one more
                 raise ConflictError(room_id, attempts)
             current = conflict.current
         return None

@@ -6,7 +6,7 @@ They compare equal to plain dicts and lists and are written by every JSON librar
 from __future__ import annotations
 
 import math
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 _FROZEN = "this JSON value belongs to a frozen model: make a changed copy instead"
 
@@ -15,23 +15,23 @@ def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
     raise TypeError(_FROZEN)
 
 
-class FrozenDict(dict[str, object]):
+class FrozenDict(dict[str, Any]):
     """A JSON object that refuses to be changed."""
 
     __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
     clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, object]]]:
+    def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
         return FrozenDict, (dict(self),)
 
 
-class FrozenList(list[object]):
+class FrozenList(list[Any]):
     """A JSON array that refuses to be changed."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[type[FrozenList], tuple[list[object]]]:
+    def __reduce__(self) -> tuple[type[FrozenList], tuple[list[Any]]]:
         return FrozenList, (list(self),)
 
 

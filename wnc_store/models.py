@@ -1,7 +1,7 @@
 """The records of a watch party, as the Node app stores them.
 
 All models are frozen; change one with `model_copy(update={...})`. Attributes are snake_case, JSON is camelCase. Fields
-that are not declared here are kept (`model_extra`), frozen, and written back unchanged.
+that are not declared here are kept, frozen (`model_extra`), and written back unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, StrictBool
 from pydantic.alias_generators import to_camel
 
-from wnc_store.frozen import freeze
+from wnc_store.frozen import FrozenDict, freeze
 from wnc_store.js import Date, Number, Timestamp
 
 
@@ -58,6 +58,11 @@ class Record(BaseModel):
     if not TYPE_CHECKING:  # a type checker would take it for one more argument of every record
         __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]]
 
+    @property
+    def model_extra(self) -> FrozenDict:
+        """The fields that are not declared, by their name on the wire; they can't be changed in place."""
+        return FrozenDict(self.__pydantic_extra__ or {})
+
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record as JSON values in camelCase, just as it is stored: the host token included.
 
@@ -68,11 +73,11 @@ class Record(BaseModel):
             member = getattr(self, field.name)
             if field.omit is None or not field.omit(member):
                 value[field.key] = _json(member) if field.write is None else field.write(member)
-        return {**value, **(self.model_extra or {})}
+        return {**value, **(self.__pydantic_extra__ or {})}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Leave out the unknown fields: what they hold may be private."""
-        unknown = self.model_extra or {}
+        unknown = self.__pydantic_extra__ or {}
         return [(name, value) for name, value in super().__repr_args__() if name not in unknown]
 
 

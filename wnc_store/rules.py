@@ -108,6 +108,7 @@ def _without(users: tuple[User, ...], user_id: str) -> tuple[User, ...]:
 
 def _inherit_unknown_fields(old: RecordT | None, new: RecordT) -> RecordT:
     """Carry over what the other writers of a record keep in it and this library does not know."""
-    unknown = (old.model_extra if old else None) or {}
-    missing = {name: value for name, value in unknown.items() if name not in (new.model_extra or {})}
+    if old is None:
+        return new
+    missing = {name: value for name, value in old.model_extra.items() if name not in new.model_extra}
     return new.model_copy(update=missing) if missing else new

@@ -81,13 +81,18 @@ class Commands:
 
     async def _exchange(self, commands: Sequence[Command], key: bytes, *, writes: bool) -> list[Reply]:
         """Send commands on one connection and return their replies; a refused command's reply is its ResponseError."""
+        loop = asyncio.get_running_loop()
+        deadline = _deadline.get() or loop.time() + self._timeout
         sent = False
         try:
-            async with asyncio.timeout_at(_deadline.get() or asyncio.get_running_loop().time() + self._timeout):
+            async with asyncio.timeout_at(deadline):
                 connection = await self._pool.get_connection()
                 try:
+                    packed = connection.pack_commands(commands)
+                    if loop.time() >= deadline:  # too late to send: time-outs strike only where something is awaited
+                        raise TimeoutError
                     sent = writes
-                    await connection.send_packed_command(connection.pack_commands(commands))
+                    await connection.send_packed_command(packed)
                     return [await _reply(connection) for _ in commands]
                 finally:
                     # A connection whose replies were not all read has disconnected itself by now.

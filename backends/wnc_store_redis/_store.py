@@ -6,7 +6,7 @@ from typing import Self
 
 from redis.asyncio import Redis
 
-from wnc_store import BaseStore, Clock, StoreSettings, SystemClock
+from wnc_store import BaseStore, Clock, ConfigurationError, StoreSettings, SystemClock
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._connect import address, connect
@@ -22,10 +22,16 @@ class RedisStore(BaseStore):
             time-outs count; its retries do not, because they could run a write twice.
         settings: as everywhere; the defaults if left out.
         clock: writes the times into records; the machine's if left out. TTLs go by the server's clock.
+
+    Raises:
+        ConfigurationError: the client is of another kind: synchronous, or of a cluster.
     """
 
     def __init__(self, client: Redis, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
         super().__init__()
+        if not isinstance(client, Redis):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            message = f"a RedisStore needs a client of type redis.asyncio.Redis, not {type(client).__name__}"
+            raise ConfigurationError(message)
         settings = settings or StoreSettings()
         keys = Keys(settings.key_prefix)
         self._own_client: Redis | None = None

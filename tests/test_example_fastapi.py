@@ -1,0 +1,263 @@
+"""The FastAPI example: one test body, on an injected memory store and on the Redis that the environment names."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from redis_server import RedisServer, redis_server
+from wnc_store_memory import MemoryStore
+from wnc_store_redis import RedisStore
+
+_DATABASE = 6
+
+
+def _load_example() -> Any:
+    path = Path(__file__).parents[1] / "examples" / "fastapi_app" / "app.py"
+    spec = importlib.util.spec_from_file_location("fastapi_example", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+example = _load_example()
+app = example.app
+
+
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://party.test")
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the app, which has an empty store."""
+    if request.param == "memory":
+        async with MemoryStore() as store, _client() as client:
+            monkeypatch.setitem(app.dependency_overrides, example.get_store, lambda: store)
+            yield client
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    monkeypatch.setenv("WNC_STORE_URL", f"redis://127.0.0.1:{server.port}/{_DATABASE}")
+    async with app.router.lifespan_context(app), _client() as client:
+        store = app.state.store
+        assert isinstance(store, RedisStore)
+        yield client
+        async for room_id in store.rooms.active_room_ids():
+            await store.rooms.delete_room(room_id)
+
+
+async def _create(client: httpx.AsyncClient, **more: Any) -> dict[str, str]:
+    answer = await client.post("/rooms", json={"hostName": "Ada", **more})
+    assert answer.status_code == 201
+    return answer.json()
+
+
+async def _join(client: httpx.AsyncClient, room_id: str, name: str) -> str:
+    answer = await client.post(f"/rooms/{room_id}/users", json={"name": name})
+    assert answer.status_code == 201
+    return answer.json()["userId"]
+
+
+async def test_a_party_works(client: httpx.AsyncClient) -> None:
+    """A room is created, joined and read, with its users in the order of joining."""
+    created = await _create(client)
+    guest = await _join(client, created["roomId"], "Grace")
+    room = (await client.get(f"/rooms/{created['roomId']}")).json()
+    assert (room["hostId"], room["hostName"], room["rev"]) == (created["userId"], "Ada", 2)
+    assert [(user["id"], user["name"], user["isHost"]) for user in room["users"]] == [
+        (created["userId"], "Ada", True),
+        (guest, "Grace", False),
+    ]
+
+
+async def test_only_the_creator_sees_the_token(client: httpx.AsyncClient) -> None:
+    """No answer holds the host token but the one to whoever created the room."""
+    created = await _create(client)
+    room, token = f"/rooms/{created['roomId']}", created["hostToken"]
+    guest = await _join(client, created["roomId"], "Grace")
+    host_only = {"X-Host-Token": token}
+    answers = [
+        await client.post("/rooms", json={"hostName": "Eve", "roomId": created["roomId"]}),
+        await client.get(room),
+        await client.post(f"{room}/users", json={"name": "Lin"}),
+        await client.post(f"{room}/messages", json={"userId": guest, "message": "hello"}),
+        await client.get(f"{room}/messages"),
+        await client.put(f"{room}/video", json={"url": "https://video.example/1"}, headers=host_only),
+        await client.put(f"{room}/video/state", json={"isPlaying": True}, headers=host_only),
+        await client.put(f"{room}/video/state", json={"isPlaying": "maybe"}, headers=host_only),
+        await client.post(f"{room}/host", json={"userId": "stranger"}, headers=host_only),
+        await client.post(f"{room}/host", json={"userId": guest}, headers=host_only),
+        await client.delete(f"{room}/users/{created['userId']}"),
+    ]
+    assert [answer.status_code for answer in answers] == [409, 200, 201, 201, 200, 200, 200, 422, 404, 200, 200]
+    for answer in answers:
+        assert token not in answer.text
+        assert token not in str(answer.headers)
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Host-Token": ""}, {"X-Host-Token": "guessed"}])
+async def test_a_wrong_token_is_refused(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """Without the host token the host's requests are answered with 403 and change nothing."""
+    created = await _create(client)
+    room = f"/rooms/{created['roomId']}"
+    guest = await _join(client, created["roomId"], "Grace")
+    before = (await client.get(room)).json()
+    for answer in (
+        await client.post(f"{room}/host", json={"userId": guest}, headers=headers),
+        await client.put(f"{room}/video", json={"url": "https://video.example/1"}, headers=headers),
+        await client.put(f"{room}/video/state", json={"isPlaying": True}, headers=headers),
+    ):
+        assert answer.status_code == 403
+    assert (await client.get(room)).json() == before
+
+
+async def test_the_host_chooses_and_plays(client: httpx.AsyncClient) -> None:
+    """With the host token a video is chosen, played, and the room handed over."""
+    created = await _create(client)
+    room, host_only = f"/rooms/{created['roomId']}", {"X-Host-Token": created["hostToken"]}
+    guest = await _join(client, created["roomId"], "Grace")
+    video = {"url": "https://video.example/1.m3u8", "type": "m3u8"}
+    chosen = (await client.put(f"{room}/video", json=video, headers=host_only)).json()
+    assert (chosen["videoUrl"], chosen["videoType"]) == ("https://video.example/1.m3u8", "m3u8")
+    state = {"isPlaying": True, "currentTime": 12.5, "duration": 60, "lastUpdateTime": 1767225600000}
+    played = (await client.put(f"{room}/video/state", json=state, headers=host_only)).json()
+    assert played["videoState"] == state
+    handed = (await client.post(f"{room}/host", json={"userId": guest}, headers=host_only)).json()
+    assert [(user["id"], user["isHost"]) for user in handed["users"]] == [(created["userId"], False), (guest, True)]
+
+
+async def test_a_leaving_host_hands_over(client: httpx.AsyncClient) -> None:
+    """When the host leaves, the first of the others is host."""
+    created = await _create(client)
+    room = f"/rooms/{created['roomId']}"
+    grace = await _join(client, created["roomId"], "Grace")
+    await _join(client, created["roomId"], "Lin")
+    left = (await client.delete(f"{room}/users/{created['userId']}")).json()["room"]
+    assert left == (await client.get(room)).json()
+    assert (left["hostId"], left["hostName"]) == (grace, "Grace")
+    assert [(user["name"], user["isHost"]) for user in left["users"]] == [("Grace", True), ("Lin", False)]
+
+
+async def test_the_last_one_out_closes_the_room(client: httpx.AsyncClient) -> None:
+    """After its last user has left, a room and its chat are answered with 404."""
+    created = await _create(client)
+    room = f"/rooms/{created['roomId']}"
+    await client.post(f"{room}/messages", json={"userId": created["userId"], "message": "bye"})
+    assert (await client.delete(f"{room}/users/{created['userId']}")).json() == {"room": None}
+    for answer in (
+        await client.get(room),
+        await client.get(f"{room}/messages"),
+        await client.post(f"{room}/users", json={"name": "late"}),
+        await client.put(f"{room}/video", json={"url": "x"}, headers={"X-Host-Token": created["hostToken"]}),
+    ):
+        assert answer.status_code == 404
+
+
+async def test_the_last_twenty_messages_are_kept(client: httpx.AsyncClient) -> None:
+    """The 21st message pushes the first one out; `limit` asks for the newest."""
+    created = await _create(client)
+    messages = f"/rooms/{created['roomId']}/messages"
+    for number in range(1, 22):
+        await client.post(messages, json={"userId": created["userId"], "message": f"text {number}"})
+    kept = (await client.get(messages)).json()
+    assert [message["message"] for message in kept] == [f"text {number}" for number in range(2, 22)]
+    assert {message["userName"] for message in kept} == {"Ada"}
+    assert (await client.get(messages, params={"limit": 2})).json() == kept[-2:]
+
+
+async def test_a_repeated_message_is_kept_once(client: httpx.AsyncClient) -> None:
+    """A message that is sent again under the same id is kept once."""
+    created = await _create(client)
+    messages = f"/rooms/{created['roomId']}/messages"
+    for _ in range(2):
+        said = await client.post(messages, json={"userId": created["userId"], "message": "hello", "id": "m1"})
+        assert said.status_code == 201
+    assert [message["id"] for message in (await client.get(messages)).json()] == ["m1"]
+
+
+async def test_bad_requests_are_refused(client: httpx.AsyncClient) -> None:
+    """What the store takes for no id, or no limit, is answered with 422."""
+    created = await _create(client)
+    room = f"/rooms/{created['roomId']}"
+    for answer in (
+        await client.post("/rooms", json={"hostName": "Ada", "roomId": "no spaces"}),
+        await client.get("/rooms/a*"),
+        await client.post("/rooms/a*/users", json={"name": "Grace"}),
+        await client.delete(f"{room}/users/a%20b"),
+        await client.post(f"{room}/messages", json={"userId": created["userId"], "message": "x", "id": ""}),
+        await client.get(f"{room}/messages", params={"limit": -1}),
+    ):
+        assert answer.status_code == 422
+        assert isinstance(answer.json()["detail"], str)
+
+
+async def test_strangers_are_not_found(client: httpx.AsyncClient) -> None:
+    """Who is not in the room can't speak there."""
+    created = await _create(client)
+    messages = f"/rooms/{created['roomId']}/messages"
+    assert (await client.post(messages, json={"userId": "stranger", "message": "x"})).status_code == 404
+    assert (await client.get(messages)).json() == []
+
+
+async def test_half_an_emoji_is_shown(client: httpx.AsyncClient) -> None:
+    """A name that JavaScript cut inside an emoji is taken and shown as it is."""
+    body = rb'{"hostName":"cut \ud83d"}'
+    answer = await client.post("/rooms", content=body, headers={"Content-Type": "application/json"})
+    room = (await client.get(f"/rooms/{answer.json()['roomId']}")).json()
+    assert room["hostName"] == "cut \ud83d"
+
+
+async def test_health(client: httpx.AsyncClient) -> None:
+    """A store that serves is healthy."""
+    answer = await client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
+    """The OpenAPI document lists each path, and never the injected store."""
+    described = (await client.get("/openapi.json")).json()
+    assert sorted(described["paths"]) == [
+        "/healthz",
+        "/rooms",
+        "/rooms/{room_id}",
+        "/rooms/{room_id}/host",
+        "/rooms/{room_id}/messages",
+        "/rooms/{room_id}/users",
+        "/rooms/{room_id}/users/{user_id}",
+        "/rooms/{room_id}/video",
+        "/rooms/{room_id}/video/state",
+    ]
+    parameters = {
+        parameter["name"]
+        for path in described["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", [])
+    }
+    assert parameters == {"room_id", "user_id", "x-host-token", "limit"}
+
+
+async def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Redis is away, requests are answered with 503, a time to wait, and no word about the server."""
+    with ExitStack() as running:
+        server = running.enter_context(redis_server())
+        monkeypatch.setenv("WNC_STORE_URL", server.url)
+        async with app.router.lifespan_context(app), _client() as client:
+            room = f"/rooms/{(await _create(client))['roomId']}"
+            running.close()
+            for answer in (
+                await client.get(room),
+                await client.post("/rooms", json={"hostName": "Ada"}),
+                await client.post(f"{room}/users", json={"name": "Grace"}),
+                await client.get("/healthz"),
+            ):
+                assert answer.status_code == 503
+                assert int(answer.headers["Retry-After"]) > 0
+                assert str(server.port) not in answer.text

@@ -1,0 +1,331 @@
+"""Node and Python on one Redis, in turn: the original app's steps on ioredis beside our store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from node import OriginalApp, original_app
+from redis_server import RedisServer
+from wnc_store import ChatMessage, ManualClock, Room, VideoState, from_wire
+from wnc_store_contract.samples import message, node_record, node_records, parsed, room, user
+from wnc_store_redis import RedisStore
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_DATABASE = 5
+_ID = "A3X9K2"
+_DAY = timedelta(hours=24)
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_NOW_MS = 1767225600000
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One database with both apps on it, and a plain client beside them."""
+
+    node: OriginalApp
+    store: RedisStore
+    redis: Any
+
+    async def assert_empty(self) -> None:
+        """Fail if there is any key."""
+        assert await self.redis.dbsize() == 0, await self.redis.keys()
+
+    async def assert_all_expire(self, *keys: str) -> None:
+        """Fail if there are other keys than these, or one that does not expire within 24 hours."""
+        assert sorted(key.decode() for key in await self.redis.keys()) == sorted(keys)
+        for key in keys:
+            assert 0 < await self.redis.ttl(key) <= _DAY.total_seconds(), key
+
+    async def python_room(self) -> Room:
+        """Return the room as Python reads it."""
+        found = await self.store.rooms.get_room(_ID)
+        assert found is not None
+        return found
+
+
+def _url(server: RedisServer) -> str:
+    return f"redis://127.0.0.1:{server.port}/{_DATABASE}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="node")
+async def _node(redis_server: RedisServer) -> AsyncIterator[OriginalApp]:
+    """The original app: one process for all tests here, so that they take no time to start it."""
+    async with original_app(_url(redis_server)) as node:
+        yield node
+
+
+@pytest_asyncio.fixture(loop_scope="module", name="shared")
+async def _shared(redis_server: RedisServer, node: OriginalApp) -> AsyncIterator[Shared]:
+    """A database of its own, empty at first and at last."""
+    url = _url(redis_server)
+    redis = cast("Any", Redis.from_url(url, protocol=2))  # pyright: ignore[reportUnknownMemberType]
+    async with redis, RedisStore.from_url(url, clock=ManualClock(_NOW)) as store:
+        yield Shared(node, store, redis)
+        await redis.flushdb()
+
+
+def _node_user(user_id: str, **more: Any) -> dict[str, Any]:
+    return {"id": user_id, "name": f"N {user_id}", "isHost": False, "joinedAt": "2026-01-01T00:00:00.000Z", **more}
+
+
+def _node_room(*user_ids: str, **more: Any) -> dict[str, Any]:
+    host, *others = user_ids
+    return {
+        **parsed(node_record("room_new")),
+        "hostId": host,
+        "hostName": f"N {host}",
+        "users": [_node_user(host, isHost=True), *map(_node_user, others)],
+        **more,
+    }
+
+
+def _node_message(number: int) -> dict[str, Any]:
+    return {**parsed(node_record("message_plain")), "id": f"m{number}", "message": f"text {number}"}
+
+
+async def test_node_creates_and_python_joins(shared: Shared) -> None:
+    """A room that Node created is listed and joined by Python, and Node reads all of it."""
+    created = _node_room("ada")
+    await shared.node("createRoom", created)
+    assert [room_id async for room_id in shared.store.rooms.active_room_ids()] == [_ID]
+    await shared.store.rooms.add_user_to_room(_ID, user("guest"))
+    guest = {"id": "guest", "name": "Name of guest", "isHost": False, "joinedAt": "2026-01-01T12:00:00.125Z"}
+    joined = {**created, "users": [*created["users"], guest], "rev": 1}
+    assert await shared.node("getRoom", _ID) == joined
+    assert await shared.node("holds", f"room:{_ID}", json.dumps(joined))
+    await shared.assert_all_expire(f"room:{_ID}", "active-rooms")
+
+
+async def test_python_creates_and_node_joins(shared: Shared) -> None:
+    """A room that Python created is joined by Node, and Python reads all of it."""
+    created = room(_ID, "ada")
+    await shared.store.rooms.create_room(created)
+    await shared.node("addUser", _ID, _node_user("guest"))
+    found = await shared.python_room()
+    assert [one.id for one in found.users] == ["ada", "guest"]
+    assert found.users[1].name == "N guest"
+    assert found == created.model_copy(update={"rev": 1, "users": found.users})
+    assert found.users[0] == created.users[0]
+    await shared.assert_all_expire(f"room:{_ID}", "active-rooms")
+
+
+async def test_both_change_a_room_in_turn(shared: Shared) -> None:
+    """Users and video of one room are changed by both in turn, and each sees the other's change."""
+    await shared.node("createRoom", _node_room("ada"))
+    await shared.store.rooms.set_video_url(_ID, "https://video.example/1", "m3u8")
+    assert (await shared.node("getRoom", _ID))["videoUrl"] == "https://video.example/1"
+    playing = {"isPlaying": True, "currentTime": 12.5, "duration": 60, "lastUpdateTime": 1767225600000}
+    await shared.node("updateVideoState", _ID, playing)
+    assert (await shared.python_room()).video_state.to_json() == playing
+    await shared.store.rooms.update_video_state(_ID, VideoState.model_validate({**playing, "currentTime": 1e-7}))
+    assert (await shared.node("getRoom", _ID))["videoState"] == {**playing, "currentTime": 1e-7}
+    await shared.node("setVideoUrl", _ID, "https://video.example/2", "youtube")
+    found = await shared.python_room()
+    assert (found.video_url, found.video_type) == ("https://video.example/2", "youtube")
+    assert (found.video_state.is_playing, found.video_state.current_time) == (False, 0)
+
+
+async def test_a_rejoin_on_either_side_moves_to_the_end(shared: Shared) -> None:
+    """A user who joins again, on the other side, is in the room once and at its end."""
+    await shared.node("createRoom", _node_room("ada", "bob"))
+    await shared.store.rooms.add_user_to_room(_ID, user("ada"))
+    assert [one["id"] for one in (await shared.node("getRoom", _ID))["users"]] == ["bob", "ada"]
+    await shared.node("addUser", _ID, _node_user("bob"))
+    assert [one.id for one in (await shared.python_room()).users] == ["ada", "bob"]
+
+
+async def test_node_carries_the_revision(shared: Shared) -> None:
+    """Python's `rev` survives each write of Node, and Python counts on from it."""
+    await shared.store.rooms.create_room(room(_ID, "ada", "bob"))
+    await shared.node("addUser", _ID, _node_user("guest"))
+    await shared.node("removeUser", _ID, "ada")
+    await shared.node("setVideoUrl", _ID, "https://video.example/1", "youtube")
+    assert (await shared.python_room()).rev == 1
+    assert (await shared.store.rooms.transfer_host(_ID, "guest")).rev == 2
+    assert (await shared.node("getRoom", _ID))["rev"] == 2
+
+
+async def test_the_chat_alternates(shared: Shared) -> None:
+    """Of a chat that both write in turn, both see the same last 20 messages in the same order."""
+    for number in range(1, 26):
+        if number % 2:
+            await shared.node("addMessage", _node_message(number))
+        else:
+            await shared.store.chat.add_message(message(number))
+        expected = [f"m{kept}" for kept in range(max(1, number - 19), number + 1)]
+        seen_by_node = await shared.node("getMessages", _ID)
+        seen_by_python = await shared.store.chat.get_messages(_ID)
+        assert [one["id"] for one in seen_by_node] == expected
+        assert [one.to_json() for one in seen_by_python] == seen_by_node
+    await shared.assert_all_expire(f"chat:{_ID}")
+
+
+async def test_unknown_fields_survive_python(shared: Shared) -> None:
+    """What Node keeps in a room beyond the models is deep-equal in Node after each operation of Python."""
+    meta: dict[str, Any] = {"headers": {}, "tracks": [], "confidence": 0.9, "big": 9007199254740992}
+    ada = _node_user("ada", isHost=True, avatar=None, tags=[])
+    bob = _node_user("bob", mood={"👍": [1, 2.5]})
+    state = {"isPlaying": False, "currentTime": 0, "duration": 0, "lastUpdateTime": 1, "playbackRate": 1.25}
+    expected = _node_room("ada", users=[ada, bob], videoState=state, videoMeta=meta, subtitles=[], settings={"": None})
+    await shared.node("createRoom", expected)
+    guest = user("guest")
+    rejoined = {**bob, "name": "Name of bob", "joinedAt": "2026-01-01T12:00:00.125Z"}
+    playing = VideoState(is_playing=True, current_time=0.1, duration=3, last_update_time=2)
+
+    async def check(**changes: Any) -> None:
+        expected.update(changes)
+        assert await shared.node("holds", f"room:{_ID}", json.dumps(expected), "rev"), changes
+
+    rooms = shared.store.rooms
+    await check()
+    await rooms.add_user_to_room(_ID, guest)
+    await check(users=[ada, bob, guest.to_json()])
+    await rooms.add_user_to_room(_ID, user("bob"))
+    await check(users=[ada, guest.to_json(), rejoined])
+    await rooms.update_video_state(_ID, playing)
+    await check(videoState={**playing.to_json(), "playbackRate": 1.25})
+    await rooms.set_video_url(_ID, "https://video.example/1")
+    await check(
+        videoUrl="https://video.example/1", videoType="youtube", videoState={**state, "lastUpdateTime": _NOW_MS}
+    )
+    await rooms.edit_room(_ID, lambda one: one.model_copy(update={"host_name": "Ada L."}))
+    await check(hostName="Ada L.")
+    await rooms.update_room(_ID, (await shared.python_room()).model_copy(update={"video_type": "m3u8"}))
+    await check(videoType="m3u8")
+    await rooms.remove_user_from_room(_ID, "guest")
+    await check(users=[ada, rejoined])
+    await rooms.transfer_host(_ID, "bob")
+    rejoined["isHost"] = True
+    await check(hostId="bob", hostName="Name of bob", users=[{**ada, "isHost": False}, rejoined])
+    await rooms.remove_user_from_room(_ID, "ada")
+    await check(users=[rejoined])
+
+
+async def test_python_hands_the_room_over(shared: Shared) -> None:
+    """When Python takes the host out, Node reads the next user as host, with the host token as it was."""
+    created = _node_room("ada", "bob", "eve")
+    await shared.node("createRoom", created)
+    await shared.store.rooms.remove_user_from_room(_ID, "ada")
+    found = await shared.node("getRoom", _ID)
+    assert (found["hostId"], found["hostName"]) == ("bob", "N bob")
+    assert [(one["id"], one["isHost"]) for one in found["users"]] == [("bob", True), ("eve", False)]
+    assert found["hostToken"] == created["hostToken"]
+
+
+async def test_node_hands_the_room_over(shared: Shared) -> None:
+    """When Node takes the host out, Python reads the next user as host, with the host token as it was."""
+    await shared.store.rooms.create_room(room(_ID, "ada", "bob", "eve"))
+    await shared.node("removeUser", _ID, "ada")
+    found = await shared.python_room()
+    assert (found.host_id, found.host_name) == ("bob", "Name of bob")
+    assert [(one.id, one.is_host) for one in found.users] == [("bob", True), ("eve", False)]
+    assert found.verify_host_token("token-of-the-host")
+
+
+def _epoch_ms(*dates: datetime) -> list[int]:
+    return [round(date.timestamp() * 1000) for date in dates]
+
+
+async def test_dates_of_python_are_dates_in_node(shared: Shared) -> None:
+    """The dates that Python wrote are revived as valid Dates of the same millisecond."""
+    joined = datetime(2026, 2, 3, 4, 5, 6, 789999, tzinfo=UTC)
+    await shared.store.rooms.create_room(room(_ID, "ada", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    await shared.store.rooms.add_user_to_room(_ID, user("bob", joined_at=joined))
+    found = await shared.python_room()
+    dates = [found.created_at, *(one.joined_at for one in found.users)]
+    assert await shared.node("dates", _ID) == _epoch_ms(*dates)
+    assert dates[-1] == joined.replace(microsecond=789000)
+
+
+async def test_dates_of_node_are_dates_in_python(shared: Shared) -> None:
+    """The dates that Node wrote are aware datetimes of the same millisecond, before and after Python's write."""
+    created = _node_room("ada", createdAt="2026-01-01T00:00:00.001Z")
+    await shared.node("createRoom", created)
+    written = await shared.node("dates", _ID)
+    found = await shared.python_room()
+    assert _epoch_ms(found.created_at, found.users[0].joined_at) == written == [1767225600001, 1767225600000]
+    assert found.created_at.tzinfo is UTC
+    await shared.store.rooms.add_user_to_room(_ID, user("bob"))
+    assert (await shared.node("dates", _ID))[:2] == written
+
+
+async def test_half_an_emoji_survives(shared: Shared) -> None:
+    """A name and a text that JavaScript's slice() cut inside an emoji survive both sides' writes."""
+    half, other = await shared.node("slice", "hi 😀", 0, 4), await shared.node("slice", "😀!", 1, 3)
+    assert (half, other) == ("hi \ud83d", "\ude00!")
+    created = _node_room("ada", hostName=half, settings={other: half})
+    await shared.node("createRoom", created)
+    joined = await shared.store.rooms.add_user_to_room(_ID, user("bob", name=other))
+    assert (joined.host_name, joined.users[1].name) == (half, other)
+    expected = {**created, "users": [*created["users"], joined.users[1].to_json()]}
+    assert await shared.node("holds", f"room:{_ID}", json.dumps(expected), "rev")
+    await shared.node("addMessage", {**_node_message(1), "message": half})
+    await shared.store.chat.add_message(message(2, message=other))
+    assert [one["message"] for one in await shared.node("getMessages", _ID)] == [half, other]
+    assert [one.message for one in await shared.store.chat.get_messages(_ID)] == [half, other]
+
+
+async def test_python_sees_the_last_one_out(shared: Shared) -> None:
+    """When Python takes the last user out of Node's room, no key is left."""
+    await shared.node("createRoom", _node_room("ada"))
+    await shared.node("addMessage", _node_message(1))
+    await shared.assert_all_expire(f"room:{_ID}", f"chat:{_ID}", "active-rooms")
+    assert await shared.store.rooms.remove_user_from_room(_ID, "ada") is None
+    assert await shared.node("getRoom", _ID) is None
+    await shared.assert_empty()
+
+
+async def test_node_sees_the_last_one_out(shared: Shared) -> None:
+    """When Node takes the last user out of Python's room, no key is left."""
+    await shared.store.rooms.create_room(room(_ID, "ada"))
+    await shared.store.chat.add_message(message(1))
+    await shared.assert_all_expire(f"room:{_ID}", f"chat:{_ID}", "active-rooms")
+    assert await shared.node("removeUser", _ID, "ada") is None
+    assert await shared.store.rooms.get_room(_ID) is None
+    await shared.assert_empty()
+
+
+async def test_a_room_without_a_ttl_is_mended(shared: Shared) -> None:
+    """A room that Node stored with a plain SET never expires until Python's next write gives it 24 hours."""
+    await shared.node("plainSet", f"room:{_ID}", json.dumps(_node_room("ada")))
+    assert await shared.store.rooms.room_ttl(_ID) == timedelta.max
+    await shared.store.rooms.add_user_to_room(_ID, user("bob"))
+    await shared.assert_all_expire(f"room:{_ID}", "active-rooms")
+
+
+@pytest.mark.parametrize("name", node_records("room"))
+async def test_a_record_of_node_is_joined(shared: Shared, name: str) -> None:
+    """A room as Node wrote it is deep-equal in Node after a user joined on Python's side, but for users and rev."""
+    record = node_record(name).decode()
+    before = json.loads(record)
+    key = f"room:{before['id']}"
+    await shared.node("plainSet", key, record)
+    await shared.store.rooms.add_user_to_room(before["id"], user("guest"))
+    assert await shared.node("holds", key, record, "users", "rev")
+    assert parsed(await shared.redis.get(key))["users"][:-1] == before["users"]
+
+
+@pytest.mark.parametrize("name", node_records("room"))
+async def test_a_record_of_node_is_created(shared: Shared, name: str) -> None:
+    """A room as Node wrote it, created by Python, is deep-equal in Node but for its rev."""
+    record = node_record(name)
+    created = from_wire(Room, record, key=name)
+    await shared.store.rooms.create_room(created)
+    assert await shared.node("holds", f"room:{created.id}", record.decode(), "rev")
+
+
+@pytest.mark.parametrize("name", node_records("message"))
+async def test_a_message_of_node_is_written_again(shared: Shared, name: str) -> None:
+    """A message as Node wrote it, added by Python, is deep-equal in Node."""
+    record = node_record(name)
+    await shared.store.chat.add_message(from_wire(ChatMessage, record, key=name))
+    assert await shared.node("endsWith", f"chat:{_ID}", record.decode())
