@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from broken_stores import MISTAKES, Mistake
 
+from broken_stores import MISTAKES, Mistake
 from wnc_store_contract import Harness, StoreContract, clauses_of
 
 NET = "test_any_sequence_of_operations"

@@ -1,0 +1,84 @@
+"""Mistakes in which messages are kept, and which are returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broken_stores.mistake import Mistakes
+from wnc_store import ChatMessage, Lifecycle, StoreSettings, rules, to_wire
+from wnc_store.rules import append  # the right one, whatever is broken
+from wnc_store_memory._store import MemoryChatStore, Namespace
+
+Messages = tuple[ChatMessage, ...]
+
+MISTAKES = Mistakes()
+
+init, get_messages = MemoryChatStore.__init__, MemoryChatStore.get_messages
+
+
+def with_limit(surplus: int) -> Callable[[MemoryChatStore, Namespace, StoreSettings, Lifecycle], None]:
+    """Return a constructor of chats that keep so many messages more than they should."""
+
+    def broken(self: MemoryChatStore, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
+        limit = settings.chat_history_limit + surplus
+        init(self, namespace, settings.model_copy(update={"chat_history_limit": limit}), lifecycle)
+
+    return broken
+
+
+LIMITED = {"twenty_messages_are_kept", "the_history_limit_can_be_set", "messages_at_the_same_moment_all_count"}
+MISTAKES.breaks(
+    (MemoryChatStore, "__init__"), *LIMITED, "the_oldest_kept_message_can_not_be_repeated", name="19 messages are kept"
+)(with_limit(-1))
+MISTAKES.breaks((MemoryChatStore, "__init__"), *LIMITED, name="21 messages are kept")(with_limit(1))
+
+
+@MISTAKES.breaks(
+    (MemoryChatStore, "get_messages"),
+    "messages_come_oldest_first",
+    "twenty_messages_are_kept",
+    "the_history_limit_can_be_set",
+    "a_limit_asks_for_the_newest",
+    "a_repeated_message_changes_nothing",
+    "the_oldest_kept_message_can_not_be_repeated",
+    "only_the_id_of_the_message_counts",
+)
+async def messages_come_newest_first(
+    self: MemoryChatStore, room_id: str, limit: int | None = None
+) -> list[ChatMessage]:
+    """The messages come backwards."""
+    return (await get_messages(self, room_id, limit))[::-1]
+
+
+@MISTAKES.breaks((MemoryChatStore, "get_messages"), "a_limit_asks_for_the_newest")
+async def a_limit_asks_for_the_oldest(
+    self: MemoryChatStore, room_id: str, limit: int | None = None
+) -> list[ChatMessage]:
+    """As many messages as are wanted come, from the wrong end."""
+    wanted = len(await get_messages(self, room_id, limit))
+    return (await get_messages(self, room_id))[:wanted]
+
+
+@MISTAKES.breaks(
+    (rules, "append"),
+    "a_repeated_message_changes_nothing",
+    "the_oldest_kept_message_can_not_be_repeated",
+    "a_message_of_half_an_emoji_is_known_again",
+    "one_message_many_times_is_kept_once",
+)
+def an_append_is_not_idempotent(kept: Messages, message: ChatMessage, limit: int) -> Messages:
+    """A message is added without a look at the others."""
+    return (*kept, message)[-limit:]
+
+
+@MISTAKES.breaks((rules, "append"), "the_oldest_kept_message_can_not_be_repeated")
+def an_append_forgets_the_oldest_message(kept: Messages, message: ChatMessage, limit: int) -> Messages | None:
+    """A message is looked for among all but the one that has to make room for it."""
+    return append(kept[1 - limit :], message, limit)
+
+
+@MISTAKES.breaks((rules, "append"), "only_the_id_of_the_message_counts")
+def an_append_looks_for_the_id_anywhere(kept: Messages, message: ChatMessage, limit: int) -> Messages | None:
+    """A message is taken for known when its id stands anywhere in a kept one."""
+    known = any(f'"{message.id}"'.encode() in to_wire(one) for one in kept)
+    return None if known else (*kept, message)[-limit:]

@@ -1,0 +1,111 @@
+"""Mistakes in what renews a room or a chat, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from broken_stores.mistake import Mistakes
+from wnc_store import ChatMessage, Conflict, Lifecycle, Room, StoredRoom, StoreSettings
+from wnc_store_memory._expiring import ExpiringMap
+from wnc_store_memory._store import MemoryChatStore, MemoryRoomStore, Namespace
+
+MISTAKES = Mistakes()
+
+DAY_MS = 86_400_000
+commit, append, read = MemoryRoomStore._commit, MemoryChatStore._append, MemoryChatStore._read
+init_chat, get_room = MemoryChatStore.__init__, MemoryRoomStore.get_room
+
+
+def renew(entries: ExpiringMap[Any], key: str, ttl_ms: int | None) -> None:
+    """Give what lives a new TTL, if there is one to give."""
+    entry = entries.get(key)
+    if entry is not None and ttl_ms is not None:
+        entries.set(key, entry.value, ttl_ms)
+
+
+def without_renewal(method: str) -> Callable[..., Awaitable[object]]:
+    """Return a method that leaves a room the TTL it had."""
+    right: Callable[..., Awaitable[object]] = getattr(MemoryRoomStore, method)
+
+    async def broken(self: MemoryRoomStore, room_id: str, *args: Any) -> object:
+        left = self._rooms.remaining_ms(room_id)
+        result = await right(self, room_id, *args)
+        renew(self._rooms, room_id, left)
+        return result
+
+    return broken
+
+
+for method, *others in (
+    ("update_room",),
+    ("edit_room",),
+    ("add_user_to_room", "clients_may_differ_in_settings"),
+    ("remove_user_from_room",),
+    ("transfer_host",),
+    ("update_video_state",),
+    ("set_video_url",),
+):
+    breaks = MISTAKES.breaks((MemoryRoomStore, method), f"{method}_renews", *others, name=f"{method} does not renew")
+    breaks(without_renewal(method))
+
+
+@MISTAKES.breaks((MemoryRoomStore, "get_room"), "reading_a_room_renews_nothing", "a_room_lives_for_24_hours")
+async def reading_a_room_renews_it(self: MemoryRoomStore, room_id: str) -> Room | None:
+    """A room that is looked at lives on."""
+    room = await get_room(self, room_id)
+    renew(self._rooms, room_id, self._room_ttl_ms)
+    return room
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_ttl"), "a_rooms_ttl_is_exact_to_the_millisecond")
+async def a_ttl_is_told_in_whole_seconds(self: MemoryRoomStore, room_id: str) -> timedelta | None:
+    """The milliseconds are cut off."""
+    left = self._rooms.remaining_ms(room_id)
+    return None if left is None else timedelta(seconds=left // 1000)
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_commit"), "writing_a_room_renews_no_chat")
+async def writing_a_room_renews_the_chat(
+    self: MemoryRoomStore, before: StoredRoom[Room], after: Room | None
+) -> Conflict[Room] | None:
+    """The chat lives as long as its room."""
+    conflict = await commit(self, before, after)
+    renew(self._chats, before.room.id, DAY_MS)
+    return conflict
+
+
+@MISTAKES.breaks((MemoryChatStore, "__init__"), "a_message_renews_no_room")
+def a_message_renews_the_room(
+    self: MemoryChatStore, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle
+) -> None:
+    """The room lives as long as its chat."""
+
+    async def append_and_renew(message: ChatMessage) -> None:
+        await append(self, message)
+        renew(namespace.rooms, message.room_id, DAY_MS)
+
+    init_chat(self, namespace, settings, lifecycle)
+    self._append = append_and_renew
+
+
+@MISTAKES.breaks((MemoryChatStore, "_append"), "each_message_renews_the_chat")
+async def a_message_does_not_renew_the_chat(self: MemoryChatStore, message: ChatMessage) -> None:
+    """The chat keeps the TTL of its first message."""
+    left = self._chats.remaining_ms(message.room_id)
+    await append(self, message)
+    renew(self._chats, message.room_id, left)
+
+
+@MISTAKES.breaks(
+    (MemoryChatStore, "_read"),
+    "reading_a_chat_renews_nothing",
+    "a_chat_lives_for_24_hours",
+    "the_chat_ttl_can_be_set",
+    "each_message_renews_the_chat",
+)
+async def reading_a_chat_renews_it(self: MemoryChatStore, room_id: str) -> Sequence[ChatMessage]:
+    """A chat that is looked at lives on."""
+    renew(self._chats, room_id, self._chat_ttl_ms)
+    return await read(self, room_id)

@@ -1,0 +1,59 @@
+"""Mistakes in the list of rooms, and in the sweep that cleans it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+from broken_stores.mistake import Mistakes
+from wnc_store_memory._store import MemoryRoomStore
+
+MISTAKES = Mistakes()
+
+
+def kept_ids(store: MemoryRoomStore) -> list[str]:
+    """Return the ids of all rooms that were not freed yet, the dead ones too."""
+    return [key for shard in store._rooms._shards.values() for key in cast("Any", shard)._Cache__data]
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_list"), "expired_rooms_are_not_listed")
+async def dead_rooms_are_listed(self: MemoryRoomStore) -> AsyncIterator[str]:
+    """Rooms are listed until they are freed."""
+    for room_id in kept_ids(self):
+        yield room_id
+
+
+@MISTAKES.breaks(
+    (MemoryRoomStore, "_list"),
+    "live_rooms_are_listed",
+    "many_rooms_are_listed",
+    "deleted_rooms_are_not_listed",
+    "expired_rooms_are_not_listed",
+    "the_sweep_counts_what_it_removes",
+    "listing_bears_changes",
+    "listing_renews_nothing",
+)
+async def rooms_are_listed_twice(self: MemoryRoomStore) -> AsyncIterator[str]:
+    """Each room comes two times."""
+    for room_id in self._rooms.live_keys():
+        yield room_id
+        yield room_id
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_sweep"), "the_sweep_counts_what_it_removes")
+async def a_sweep_counts_nothing(self: MemoryRoomStore) -> int:
+    """It does its work and says that there was none."""
+    self._rooms.free()
+    return 0
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_sweep"), "a_room_created_during_a_sweep_is_listed")
+async def a_sweep_removes_what_was_created_meanwhile(self: MemoryRoomStore) -> int:
+    """It looks which rooms are dead, waits, and then removes them, whatever lives by now."""
+    dead = [room_id for room_id in kept_ids(self) if self._rooms.get(room_id) is None]
+    await asyncio.sleep(0)
+    for room_id in dead:
+        self._rooms.pop(room_id)
+    self._rooms.free()
+    return len(dead)

@@ -1,0 +1,137 @@
+"""Mistakes in how a room is created, changed and deleted: the primitives of the memory backend."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any, cast
+
+from broken_stores.mistake import Mistakes
+from wnc_store import Room, RoomNotFoundError, User
+from wnc_store_memory._store import MemoryRoomStore
+
+MISTAKES = Mistakes()
+
+insert, remove, update_room = MemoryRoomStore._insert, MemoryRoomStore._remove, MemoryRoomStore.update_room
+add_user_to_room, remove_user_from_room = MemoryRoomStore.add_user_to_room, MemoryRoomStore.remove_user_from_room
+patience = itertools.count(1000, -1)
+
+
+@MISTAKES.breaks(
+    (MemoryRoomStore, "_insert"),
+    "create_refuses_an_id_that_lives",
+    "a_refused_create_keeps_the_chat",
+    "one_of_many_creates_wins",
+)
+async def a_create_overwrites(self: MemoryRoomStore, room: Room) -> bool:
+    """Whatever room has that id is replaced."""
+    self._rooms.pop(room.id)
+    return await insert(self, room)
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_insert"), "create_clears_chat_left_behind")
+async def a_create_keeps_old_chat(self: MemoryRoomStore, room: Room) -> bool:
+    """The chat of an earlier room becomes the new one's."""
+    if self._rooms.get(room.id) is not None:
+        return False
+    self._rooms.set(room.id, room, self._room_ttl_ms)
+    return True
+
+
+def thawed(value: Any) -> Any:
+    """Return a JSON value that can be changed in place."""
+    if isinstance(value, dict):
+        return {key: thawed(member) for key, member in cast("dict[str, Any]", value).items()}
+    return [thawed(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_insert"), "returned_records_are_not_shared")
+async def state_is_shared(self: MemoryRoomStore, room: Room) -> bool:
+    """What is kept can be changed in place."""
+    return await insert(self, room.model_copy(update=thawed(room.model_extra)))
+
+
+@MISTAKES.breaks(
+    (MemoryRoomStore, "update_room"),
+    "update_makes_no_ghost",
+    "update_refuses_a_deleted_room",
+    "writes_find_no_expired_room",
+)
+async def an_update_makes_a_ghost(self: MemoryRoomStore, room_id: str, room: Room) -> None:
+    """A room that is not there is written, as the original does."""
+    try:
+        await update_room(self, room_id, room)
+    except RoomNotFoundError:
+        self._rooms.set(room_id, room, self._room_ttl_ms)
+
+
+@MISTAKES.breaks((MemoryRoomStore, "delete_room"), "delete_takes_the_chat_along")
+async def a_deletion_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
+    """A room that is deleted by name leaves its chat."""
+    self._check(room_id)
+    return self._rooms.pop(room_id) is not None
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_remove"), "the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along")
+async def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
+    """A room leaves its chat, however it is deleted."""
+    return self._rooms.pop(room_id) is not None
+
+
+@MISTAKES.breaks(
+    (MemoryRoomStore, "_remove"), "delete_tells_who_deleted", "one_of_many_deletes_wins", "writes_find_no_expired_room"
+)
+async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> bool:
+    """Whoever asks is told that it was them."""
+    await remove(self, room_id)
+    return True
+
+
+@MISTAKES.breaks(
+    (MemoryRoomStore, "_mutate"),
+    "joins_at_the_same_moment_all_stay",
+    "two_clients_join_at_the_same_moment",
+    "one_failing_edit_harms_no_other",
+    "a_cancelled_caller_takes_nobody_down",
+    "edits_at_the_same_moment_all_count",
+    "all_leave_at_the_same_moment",
+)
+async def a_lost_update(self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
+    """What was made of the room as read is written a moment later, whatever the room is by then."""
+    before = await self._load(room_id)
+    if before is None:
+        return None
+    after = rule(before.room)
+    await asyncio.sleep(0)
+    current = await self._load(room_id)
+    if current is not None and after is not before.room:
+        await self._commit(current, after)
+    return after
+
+
+@MISTAKES.breaks((MemoryRoomStore, "remove_user_from_room"), "the_host_is_always_in_the_room")
+async def a_handover_in_two_steps(self: MemoryRoomStore, room_id: str, user_id: str) -> Room | None:
+    """The user goes, and whoever should be host then becomes it a while later: the sooner asked, the later."""
+    before = self._rooms.get(room_id)
+    after = await remove_user_from_room(self, room_id, user_id)
+    if after is None or before is None or before.value.host_id == after.host_id:
+        return after
+    for _ in range(next(patience)):
+        await asyncio.sleep(0)
+    current = self._rooms.get(room_id)
+    if current is not None:
+        handed_over = {"host_id": after.host_id, "host_name": after.host_name}
+        self._rooms.set(room_id, current.value.model_copy(update=handed_over), self._room_ttl_ms)
+    return after
+
+
+@MISTAKES.breaks((MemoryRoomStore, "add_user_to_room"), "a_late_join_revives_no_room")
+async def a_late_join_revives(self: MemoryRoomStore, room_id: str, user: User) -> Room:
+    """The room that was there a moment ago is brought back, to be joined."""
+    self._check(room_id)
+    before = await self._load(room_id)
+    await asyncio.sleep(0)
+    if before is not None and await self._load(room_id) is None:
+        self._rooms.set(room_id, before.room, self._room_ttl_ms)
+    return await add_user_to_room(self, room_id, user)

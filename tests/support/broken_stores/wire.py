@@ -1,0 +1,61 @@
+"""Mistakes in what the Redis backend writes and reads, made on the fake server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broken_stores.mistake import Mistakes
+from fake_redis import FakeHarness
+from wnc_store import ChatMessage, CorruptRecordError, Room, StoredRoom, from_wire, to_wire
+from wnc_store_redis import _chat as redis_chat
+from wnc_store_redis import _rooms as redis_rooms
+from wnc_store_redis._chat import RedisChatStore
+from wnc_store_redis._rooms import RedisRoomStore
+
+MISTAKES = Mistakes(FakeHarness)
+
+load = RedisRoomStore._load
+
+
+@MISTAKES.breaks(
+    (redis_rooms, "to_wire"), "an_absent_host_token_stays_absent", "every_room_of_node_is_carried_unchanged"
+)
+def an_absent_token_becomes_null(room: Room) -> bytes:
+    """A room that has no host token is written with one that is null."""
+    data = to_wire(room)
+    return data if b"hostToken" in data else data.replace(b'"videoUrl"', b'"hostToken":null,"videoUrl"')
+
+
+@MISTAKES.breaks(
+    (redis_chat, "to_wire"),
+    "a_message_is_stored_as_node_writes_it",
+    "a_message_is_read_back",
+    "a_message_of_half_an_emoji_is_known_again",
+    "every_message_of_node_is_read",
+)
+def a_timestamp_in_seconds(message: ChatMessage) -> bytes:
+    """The time of a message is not in milliseconds."""
+    return to_wire(message.model_copy(update={"timestamp": int(message.timestamp) // 1000}))
+
+
+@MISTAKES.breaks(
+    (RedisRoomStore, "_load"),
+    "a_corrupt_room_is_not_absent",
+    "a_corrupt_record_stays_private",
+    "a_room_under_another_id_is_corrupt",
+)
+async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> StoredRoom[bytes] | None:
+    """A room that can't be read is taken for one that is not there."""
+    try:
+        return await load(self, room_id)
+    except CorruptRecordError:
+        return None
+
+
+@MISTAKES.breaks((RedisChatStore, "_decode"), "a_corrupt_message_hides_no_other")
+def a_corrupt_message_hides_the_others(_self: RedisChatStore, key: str, entries: Sequence[bytes]) -> list[ChatMessage]:
+    """One bad entry, and the chat is empty."""
+    try:
+        return [from_wire(ChatMessage, entry, key=key) for entry in entries]
+    except CorruptRecordError:
+        return []
