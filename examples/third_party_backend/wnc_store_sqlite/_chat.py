@@ -1,0 +1,66 @@
+"""The primitives for chats; what they have to do is said in `wnc_store.BaseChatStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import aiosqlite
+
+from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, rules, to_wire
+from wnc_store_sqlite._database import MILLISECOND, Database, remaining, run
+
+DELETE_CHAT = "DELETE FROM wnc_messages WHERE prefix = :prefix AND room_id = :id"
+SWEEP_CHATS = "DELETE FROM wnc_messages WHERE prefix = :prefix AND expires_ms <= :now"
+
+_FIND_CHAT = """
+    SELECT data, expires_ms FROM wnc_messages WHERE prefix = :prefix AND room_id = :id AND expires_ms > :now
+    ORDER BY number DESC LIMIT :limit
+"""
+_ADD_MESSAGE = """
+    INSERT INTO wnc_messages (prefix, room_id, data, expires_ms) VALUES (:prefix, :id, :data, :now + :ttl)
+"""
+_TRIM_CHAT = """
+    DELETE FROM wnc_messages WHERE prefix = :prefix AND room_id = :id AND number NOT IN (
+        SELECT number FROM wnc_messages WHERE prefix = :prefix AND room_id = :id AND expires_ms > :now
+        ORDER BY number DESC LIMIT :limit
+    )
+"""
+_RENEW_CHAT = "UPDATE wnc_messages SET expires_ms = :now + :ttl WHERE prefix = :prefix AND room_id = :id"
+
+
+class SqliteChatStore(BaseChatStore):
+    """Chats in a database."""
+
+    def __init__(self, database: Database, settings: StoreSettings, lifecycle: Lifecycle) -> None:
+        super().__init__(settings, lifecycle)
+        self._database = database
+        self._ttl_ms = settings.chat_ttl // MILLISECOND
+        self._limit = settings.chat_history_limit
+
+    async def _append(self, message: ChatMessage) -> None:
+        async with self._database.transaction() as db:
+            kept = await self._find(db, message.room_id)
+            if rules.append(kept, message, self._limit) is None:
+                return
+            values = self._database.values(message.room_id, data=to_wire(message), ttl=self._ttl_ms, limit=self._limit)
+            await run(db, _ADD_MESSAGE, values)
+            await run(db, _TRIM_CHAT, values)  # before the renewal, which would bring expired messages back
+            await run(db, _RENEW_CHAT, values)
+
+    async def _read(self, room_id: str) -> Sequence[ChatMessage]:
+        async with self._database.connection() as db:
+            return await self._find(db, room_id)
+
+    async def _clear(self, room_id: str) -> None:
+        async with self._database.transaction() as db:
+            await run(db, DELETE_CHAT, self._database.values(room_id))
+
+    async def _ttl(self, room_id: str) -> timedelta | None:
+        async with self._database.connection() as db:
+            values = self._database.values(room_id, limit=1)
+            return remaining(await run(db, _FIND_CHAT, values), values["now"])
+
+    async def _find(self, db: aiosqlite.Connection, room_id: str) -> list[ChatMessage]:
+        rows = await run(db, _FIND_CHAT, self._database.values(room_id, limit=self._limit))
+        return self._decode(f"wnc_messages/{self._settings.key_prefix}{room_id}", [data for data, _ in reversed(rows)])

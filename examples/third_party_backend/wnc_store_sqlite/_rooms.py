@@ -1,0 +1,100 @@
+"""The primitives for rooms; what they have to do is said in `wnc_store.BaseRoomStore`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import aiosqlite
+
+from wnc_store import (
+    BaseRoomStore,
+    Clock,
+    Conflict,
+    CorruptRecordError,
+    Lifecycle,
+    Room,
+    StoredRoom,
+    StoreSettings,
+    from_wire,
+    to_wire,
+)
+from wnc_store_sqlite._chat import DELETE_CHAT, SWEEP_CHATS
+from wnc_store_sqlite._database import MILLISECOND, Database, remaining, run
+
+_FIND_ROOM = "SELECT data, expires_ms FROM wnc_rooms WHERE prefix = :prefix AND id = :id AND expires_ms > :now"
+_PUT_ROOM = "REPLACE INTO wnc_rooms (prefix, id, data, expires_ms) VALUES (:prefix, :id, :data, :now + :ttl)"
+_DELETE_ROOM = "DELETE FROM wnc_rooms WHERE prefix = :prefix AND id = :id RETURNING expires_ms > :now"
+_LIST_ROOMS = "SELECT id FROM wnc_rooms WHERE prefix = :prefix AND expires_ms > :now"
+_SWEEP_ROOMS = "DELETE FROM wnc_rooms WHERE prefix = :prefix AND expires_ms <= :now RETURNING id"
+
+
+class SqliteRoomStore(BaseRoomStore[bytes]):
+    """Rooms in a database. The version of a room is the bytes that were read."""
+
+    def __init__(self, database: Database, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
+        super().__init__(settings, clock, lifecycle)
+        self._database = database
+        self._ttl_ms = settings.room_ttl // MILLISECOND
+
+    async def _load(self, room_id: str) -> StoredRoom[bytes] | None:
+        async with self._database.connection() as db:
+            return await self._find(db, room_id)
+
+    async def _insert(self, room: Room) -> bool:
+        async with self._database.transaction() as db:
+            values = self._database.values(room.id, data=to_wire(room), ttl=self._ttl_ms)
+            if await run(db, _FIND_ROOM, values):
+                return False
+            await run(db, DELETE_CHAT, values)
+            await run(db, _PUT_ROOM, values)
+            return True
+
+    async def _commit(self, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
+        room_id = before.room.id
+        async with self._database.transaction() as db:
+            current = await self._find(db, room_id)
+            if current is None or current.version != before.version:
+                return Conflict(current)
+            if after is None:
+                await self._delete(db, room_id)
+            else:
+                await run(db, _PUT_ROOM, self._database.values(room_id, data=to_wire(after), ttl=self._ttl_ms))
+            return None
+
+    async def _remove(self, room_id: str) -> bool:
+        async with self._database.transaction() as db:
+            return await self._delete(db, room_id)
+
+    async def _ttl(self, room_id: str) -> timedelta | None:
+        async with self._database.connection() as db:
+            values = self._database.values(room_id)
+            return remaining(await run(db, _FIND_ROOM, values), values["now"])
+
+    async def _list(self) -> AsyncIterator[str]:
+        async with self._database.connection() as db:
+            rows = await run(db, _LIST_ROOMS, self._database.values())
+        for (room_id,) in rows:  # after the turn: the caller may take long over each of them
+            yield room_id
+
+    async def _sweep(self) -> int:
+        async with self._database.transaction() as db:
+            values = self._database.values()
+            await run(db, SWEEP_CHATS, values)  # not counted: no index lists them
+            return len(await run(db, _SWEEP_ROOMS, values))
+
+    async def _find(self, db: aiosqlite.Connection, room_id: str) -> StoredRoom[bytes] | None:
+        rows = await run(db, _FIND_ROOM, self._database.values(room_id))
+        if not rows:
+            return None
+        data, _ = rows[0]
+        key = f"wnc_rooms/{self._settings.key_prefix}{room_id}"
+        room = from_wire(Room, data, key=key)
+        if room.id != room_id:
+            raise CorruptRecordError(key, f"it holds the room {room.id!r}")
+        return StoredRoom(room, data)
+
+    async def _delete(self, db: aiosqlite.Connection, room_id: str) -> bool:
+        values = self._database.values(room_id)
+        await run(db, DELETE_CHAT, values)
+        return any(was_live for (was_live,) in await run(db, _DELETE_ROOM, values))
