@@ -329,3 +329,20 @@ async def test_a_message_of_node_is_written_again(shared: Shared, name: str) -> 
     record = node_record(name)
     await shared.store.chat.add_message(from_wire(ChatMessage, record, key=name))
     assert await shared.node("endsWith", f"chat:{_ID}", record.decode())
+
+
+@pytest.mark.parametrize("node_first", [True, False], ids=["Node first", "Python first"])
+async def test_hits_are_counted_together(shared: Shared, *, node_first: bool) -> None:
+    """Hits of Node's script and of Python's on one key are one count with one window, whoever begins it."""
+
+    async def node() -> int:
+        return await shared.node("hit", "1.2.3.4", 60_000)
+
+    async def python() -> int:
+        decision = await shared.store.rate_limits.hit("1.2.3.4")
+        return decision.limit - decision.remaining
+
+    turns = [node, python] if node_first else [python, node]
+    assert [await turn() for turn in turns * 3] == [1, 2, 3, 4, 5, 6]
+    assert 0 < await shared.redis.pttl("rl:1.2.3.4") <= 60_000
+    assert (await shared.store.rate_limits.peek("1.2.3.4")).remaining == 354

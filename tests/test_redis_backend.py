@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -172,7 +173,7 @@ async def test_a_change_by_another_writer_is_noticed(store: RedisStore, client: 
 async def test_endless_conflicts_end(store: RedisStore, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A room that others change before every commit is a ConflictError when operation_timeout is over, not written."""
     now = [0.0]
-    monkeypatch.setattr("wnc_store.base.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("wnc_store.base.rooms.time", SimpleNamespace(monotonic=lambda: now[0]))
     await store.rooms.create_room(room("A"))
     rooms: Any = store.rooms
     commit = rooms._commit
@@ -226,6 +227,73 @@ async def test_foreign_index_entries_are_not_listed(store: RedisStore, client: A
     assert [one async for one in store.rooms.active_room_ids()] == ["A"]
     assert await store.rooms.sweep_active_rooms() == 2
     assert await client.smismember("active-rooms", ["a b", "A"]) == [1, 1]
+
+
+async def test_a_rate_limit_is_one_round_trip(store: RedisStore, client: Any) -> None:
+    """A hit is one script, and its key holds an integer that expires with the window."""
+    await store.rate_limits.hit("ip")
+    before = await counts(client, "evalsha", "get")
+    await store.rate_limits.hit("ip")
+    after = await counts(client, "evalsha", "get")
+    assert {name: after[name] - before[name] for name in after} == {"evalsha": 1, "get": 1}
+    assert await client.get("rl:ip") == b"2"
+    assert 59_000 < await client.pttl("rl:ip") <= 60_000
+
+
+async def test_a_key_of_another_type_is_no_guard(store: RedisStore, client: Any) -> None:
+    """Where a guard's key holds another type, every method is a CorruptRecordError, and the key is left alone."""
+    await client.rpush("rl:ip", "x")
+    await client.rpush("connections:ip", "x")
+    for call in (store.rate_limits.hit, store.rate_limits.peek, store.connections.count):
+        with pytest.raises(CorruptRecordError):
+            await call("ip")
+    for lease in (store.connections.acquire, store.connections.release):
+        with pytest.raises(CorruptRecordError):
+            await lease("ip", "c1")
+    assert await client.lrange("rl:ip", 0, -1) == await client.lrange("connections:ip", 0, -1) == [b"x"]
+
+
+async def test_a_count_says_that_it_only_reads(redis_server: RedisServer, client: Any) -> None:
+    """A count that gets no answer is a time-out, not an unknown outcome: it changes nothing."""
+    settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+    async with RedisStore.from_url(redis_server.url.replace("/0", "/2"), settings) as hasty:
+        await hasty.connections.count("ip")
+        await client.client_pause(400, all=True)
+        with pytest.raises(StoreTimeoutError):
+            await hasty.connections.count("ip")
+    await client.ping()
+
+
+LEASES = """
+import asyncio, os, sys
+from wnc_store import StoreSettings, open_store
+
+async def main():
+    store = open_store(sys.argv[1], settings=StoreSettings(connection_ttl=1))
+    for number in range(50):
+        await store.connections.acquire("ip", f"c{number}")
+    print("acquired", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_process_leaks_nothing(redis_server: RedisServer, store: RedisStore) -> None:
+    """When a process with 50 leases is killed, the count is 0 after connection_ttl, by the server's own clock."""
+    url = redis_server.url.replace("/0", "/2")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", LEASES, url, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"acquired\n"
+    process.kill()
+    await process.wait()
+    held = [await store.connections.count("ip")]
+    async with asyncio.timeout(5):
+        while held[-1]:
+            await asyncio.sleep(0.02)
+            held.append(await store.connections.count("ip"))
+    assert held[0] > 0
+    assert held[-1] == 0
 
 
 async def test_no_server_is_unavailable() -> None:

@@ -49,6 +49,24 @@ def test_the_environment_sets_them() -> None:
     assert settings.key_prefix == ""
 
 
+def test_the_node_apps_variables_are_read() -> None:
+    """The limit and the window of the rate limit have the Node app's variables, too, the window in milliseconds."""
+    environment = {"RATE_LIMIT_MAX_REQUESTS": "100", "RATE_LIMIT_WINDOW_MS": "1500"}
+    settings = StoreSettings.from_environment(environment)
+    assert settings.rate_limit_max == 100
+    assert settings.rate_limit_window == timedelta(milliseconds=1500)
+    ours = {"WNC_STORE_RATE_LIMIT_MAX": "5", "WNC_STORE_RATE_LIMIT_WINDOW": "2"}
+    settings = StoreSettings.from_environment({**environment, **ours})
+    assert settings.rate_limit_max == 5
+    assert settings.rate_limit_window == timedelta(seconds=2)
+
+
+def test_a_wrong_variable_of_the_node_app_is_named() -> None:
+    """A wrong variable of the Node app is named as it is, without its value."""
+    with pytest.raises(ConfigurationError, match="RATE_LIMIT_WINDOW_MS"):
+        StoreSettings.from_environment({"RATE_LIMIT_WINDOW_MS": "soon"})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -4,13 +4,23 @@ Start with `open_store`; `RoomStore` and `ChatStore` say what every backend guar
 """
 
 from wnc_store import rules
-from wnc_store.base import BaseChatStore, BaseRoomStore, BaseStore, Conflict, Lifecycle, StoredRoom
+from wnc_store.base import (
+    BaseChatStore,
+    BaseConnectionCounter,
+    BaseRateLimiter,
+    BaseRoomStore,
+    BaseStore,
+    Conflict,
+    Lifecycle,
+    StoredRoom,
+)
 from wnc_store.clock import Clock, ManualClock, SystemClock
 from wnc_store.errors import (
     ConfigurationError,
     ConflictError,
     CorruptRecordError,
     InvalidIdError,
+    LimitExceededError,
     NotSupportedError,
     OutcomeUnknownError,
     RoomExistsError,
@@ -22,15 +32,27 @@ from wnc_store.errors import (
     UserNotFoundError,
 )
 from wnc_store.factory import configured_url, get_store, open_store
+from wnc_store.guards import RateLimitDecision
 from wnc_store.ids import is_id
 from wnc_store.models import ChatMessage, Record, Room, User, VideoState
-from wnc_store.protocols import Backend, ChatReader, ChatStore, RoomReader, RoomStore, Store
+from wnc_store.protocols import (
+    Backend,
+    ChatReader,
+    ChatStore,
+    ConnectionCounter,
+    RateLimiter,
+    RoomReader,
+    RoomStore,
+    Store,
+)
 from wnc_store.settings import StoreSettings
 from wnc_store.wire import from_wire, to_wire
 
 __all__ = [
     "Backend",
     "BaseChatStore",
+    "BaseConnectionCounter",
+    "BaseRateLimiter",
     "BaseRoomStore",
     "BaseStore",
     "ChatMessage",
@@ -40,12 +62,16 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "ConflictError",
+    "ConnectionCounter",
     "CorruptRecordError",
     "InvalidIdError",
     "Lifecycle",
+    "LimitExceededError",
     "ManualClock",
     "NotSupportedError",
     "OutcomeUnknownError",
+    "RateLimitDecision",
+    "RateLimiter",
     "Record",
     "Room",
     "RoomExistsError",

@@ -13,11 +13,11 @@ class Clock(Protocol):
     """Two readings, both in whole milliseconds."""
 
     def now_ms(self) -> int:
-        """Return the wall clock's time in epoch milliseconds: what is written into records."""
+        """Return the wall clock's time in epoch milliseconds: what is written into records, and files."""
         ...
 
     def monotonic_ms(self) -> int:
-        """Return a time in milliseconds that never goes back: what TTLs are counted with."""
+        """Return a time in milliseconds that never goes back: what TTLs in this process are counted with."""
         ...
 
 

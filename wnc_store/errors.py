@@ -6,6 +6,7 @@ StoreError
 ├── RoomExistsError
 ├── InvalidIdError              (also a ValueError)
 ├── ConflictError
+├── LimitExceededError
 ├── CorruptRecordError
 ├── StoreUnavailableError
 │   ├── StoreTimeoutError
@@ -70,7 +71,7 @@ class InvalidIdError(StoreError, ValueError):
         shown = repr(self.args[1])
         if len(shown) > 40:  # noqa: PLR2004 - long enough to recognise the id, short enough for a log line
             shown = f"{shown[:40]}…"
-        return f"invalid {self.kind} id {shown}: an id is 1-128 characters of A-Z a-z 0-9 _ - . :"
+        return f"invalid {self.kind} {shown}: it is 1-128 characters of A-Z a-z 0-9 _ - . :"
 
 
 class ConflictError(StoreError):
@@ -86,6 +87,28 @@ class ConflictError(StoreError):
             f"room {self.room_id!r} was changed by others during each of {self.attempts} attempts; nothing was "
             "written: try again, or raise operation_timeout"
         )
+
+
+class LimitExceededError(StoreError):
+    """Raised when there would be more of something than is allowed; nothing was written.
+
+    Attributes:
+        what: what there is too much of, in words.
+        limit: how much is allowed.
+        found: how much it would have been.
+    """
+
+    def __init__(self, what: str, *, limit: int, found: int) -> None:
+        super().__init__(what, limit, found)
+        self.what = what
+        self.limit = limit
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"too much: {self.what} would be {self.found}, and at most {self.limit} is allowed"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _limit_exceeded, (self.what, self.limit, self.found)
 
 
 class CorruptRecordError(StoreError):
@@ -125,3 +148,7 @@ class NotSupportedError(StoreError):
 
 class ConfigurationError(StoreError):
     """Raised when a URL, a setting or the server's set-up is wrong; the message says which and what to do."""
+
+
+def _limit_exceeded(what: str, limit: int, found: int) -> LimitExceededError:
+    return LimitExceededError(what, limit=limit, found=found)

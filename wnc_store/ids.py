@@ -14,7 +14,7 @@ def check_id(kind: str, value: object) -> str:
     """Return `value` if it is a valid id.
 
     Args:
-        kind: "room", "user" or "message", for the error.
+        kind: "room id", "user id", ... for the error.
         value: 1-128 characters of `A-Z a-z 0-9 _ - . :`.
 
     Raises:

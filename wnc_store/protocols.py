@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from wnc_store.clock import Clock
+from wnc_store.guards import RateLimitDecision
 from wnc_store.models import ChatMessage, Room, User, VideoState
 from wnc_store.settings import StoreSettings
 
@@ -195,6 +196,68 @@ class ChatStore(ChatReader, Protocol):
         ...
 
 
+class ConnectionCounter(Protocol):
+    """How many connections a client has, say an IP address, over all processes.
+
+    A connection is a lease: it ends after `connection_ttl` unless it is acquired again, so a process that crashes leaks
+    nothing. On a server the leases go by the server's clock.
+    """
+
+    async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
+        """Begin or renew a lease; acquiring what one has renews it and is never refused.
+
+        Args:
+            key: whose connections are counted; an id.
+            connection_id: unique among the connections of that key; an id.
+            limit: with it, the lease is refused where so many others are held, in one step with the count.
+
+        Returns:
+            How many leases of that key are held by now.
+
+        Raises:
+            LimitExceededError: `limit` others are held; nothing changed.
+            ValueError: `limit` is less than 1.
+        """
+        ...
+
+    async def release(self, key: str, connection_id: str) -> int:
+        """End a lease; ending one that is not held changes nothing. Return how many are held by now."""
+        ...
+
+    async def count(self, key: str) -> int:
+        """Return how many leases of a key are held. Counting renews nothing."""
+        ...
+
+
+class RateLimiter(Protocol):
+    """Fixed windows: the first hit of a key begins one, and when it ends, the count ends with it.
+
+    Every hit counts, also one that is not allowed. There is never a count without an end: one that another writer left
+    without is given a whole window by the next hit.
+    """
+
+    async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
+        """Count a hit, in one step, and tell whether it is within `rate_limit_max`.
+
+        Args:
+            key: who hits; an id.
+            cost: how many hits this one counts for.
+
+        Raises:
+            ValueError: `cost` is less than 1.
+            CorruptRecordError: the key holds something that is no count.
+        """
+        ...
+
+    async def peek(self, key: str) -> RateLimitDecision:
+        """Tell whether one more hit would be allowed, without counting it."""
+        ...
+
+    async def reset(self, key: str) -> None:
+        """Forget the count of a key."""
+        ...
+
+
 class Store(Protocol):
     """One store: what an app injects. An async context manager that closes itself."""
 
@@ -206,6 +269,16 @@ class Store(Protocol):
     @property
     def chat(self) -> ChatStore:
         """The chats."""
+        ...
+
+    @property
+    def connections(self) -> ConnectionCounter:
+        """The connections."""
+        ...
+
+    @property
+    def rate_limits(self) -> RateLimiter:
+        """The rate limits."""
         ...
 
     @property

@@ -15,6 +15,11 @@ from wnc_store.wire import problems
 _MILLISECOND = timedelta(milliseconds=1)
 _ENVIRONMENT_PREFIX = "WNC_STORE_"
 
+_OF_THE_NODE_APP = {
+    "rate_limit_max": "RATE_LIMIT_MAX_REQUESTS",
+    "rate_limit_window": "RATE_LIMIT_WINDOW_MS",
+}
+
 
 def _seconds(value: object) -> object:
     """Read "86400" as seconds: pydantic reads only clock times and ISO 8601 durations from strings."""
@@ -42,6 +47,9 @@ class StoreSettings(BaseModel):
         room_ttl: how long a room lives after its last write.
         chat_ttl: how long a room's chat lives after its last message.
         chat_history_limit: how many messages of a room are kept.
+        connection_ttl: how long a connection's lease lasts unless it is renewed.
+        rate_limit_max: how many hits a window allows.
+        rate_limit_window: how long a window is.
         key_prefix: goes before every key, so that several apps can share one database.
         operation_timeout: how long one operation may take before it raises `StoreTimeoutError`.
     """
@@ -51,12 +59,18 @@ class StoreSettings(BaseModel):
     room_ttl: Duration = timedelta(hours=24)
     chat_ttl: Duration = timedelta(hours=24)
     chat_history_limit: int = Field(default=20, ge=1)
+    connection_ttl: Duration = timedelta(hours=1)
+    rate_limit_max: int = Field(default=360, ge=1)
+    rate_limit_window: Duration = timedelta(seconds=60)
     key_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
     operation_timeout: Duration = timedelta(seconds=5)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> StoreSettings:
         """Return the settings that `WNC_STORE_ROOM_TTL`, `WNC_STORE_CHAT_HISTORY_LIMIT`, ... ask for.
+
+        Two have a name that the Node app reads, too: `RATE_LIMIT_MAX_REQUESTS` and `RATE_LIMIT_WINDOW_MS`, in
+        milliseconds. Ours win over these.
 
         Args:
             environment: `os.environ` if left out. Variables that are not there or empty leave the default.
@@ -65,14 +79,27 @@ class StoreSettings(BaseModel):
             ConfigurationError: a variable holds what its setting can't be.
         """
         given = os.environ if environment is None else environment
-        values = {
-            name: given[variable]
-            for name in cls.model_fields
-            if given.get(variable := f"{_ENVIRONMENT_PREFIX}{name.upper()}")
-        }
+        variables = {name: _variable(name, given) for name in cls.model_fields}
+        values = {name: _value(variable, given) for name, variable in variables.items() if given.get(variable)}
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            wrong = ", ".join(f"{_ENVIRONMENT_PREFIX}{str(detail['loc'][0]).upper()}" for detail in error.errors())
+            wrong = ", ".join(variables[str(detail["loc"][0])] for detail in error.errors())
             message = f"the environment variable {wrong} is wrong: {problems(error)}"
         raise ConfigurationError(message)
+
+
+def _variable(name: str, environment: Mapping[str, str]) -> str:
+    """Return the variable that sets a setting: ours, else the Node app's."""
+    ours = f"{_ENVIRONMENT_PREFIX}{name.upper()}"
+    return ours if environment.get(ours) else _OF_THE_NODE_APP.get(name, ours)
+
+
+def _value(variable: str, environment: Mapping[str, str]) -> str | timedelta:
+    value = environment[variable]
+    if variable.endswith("_MS"):
+        try:
+            return timedelta(milliseconds=float(value))
+        except (ValueError, OverflowError):
+            return value
+    return value

@@ -62,7 +62,7 @@ class ExpiringMap(Generic[V]):
     def live_keys(self) -> Iterator[str]:
         """Yield the live keys; the map may be changed meanwhile."""
         for shard in tuple(self._shards.values()):
-            for key in tuple(shard):
+            for key in tuple(iter(shard)):  # of a cache itself, tuple() asks for the length, and that frees
                 if key in shard:
                     yield key
 

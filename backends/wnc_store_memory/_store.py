@@ -1,121 +1,11 @@
-"""The primitives of the memory backend. None of them awaits anything, so each is atomic on its event loop."""
+"""A store in memory."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
-
-from wnc_store import (
-    BaseChatStore,
-    BaseRoomStore,
-    BaseStore,
-    ChatMessage,
-    Clock,
-    ConfigurationError,
-    Conflict,
-    Lifecycle,
-    Room,
-    StoredRoom,
-    StoreSettings,
-    SystemClock,
-    rules,
-)
-from wnc_store_memory._expiring import ExpiringMap
-
-_MILLISECOND = timedelta(milliseconds=1)
-
-
-class Namespace:
-    """The rooms and chats under one key prefix."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.rooms: ExpiringMap[Room] = ExpiringMap(clock.monotonic_ms)
-        self.chats: ExpiringMap[tuple[ChatMessage, ...]] = ExpiringMap(clock.monotonic_ms)
-
-
-class MemoryDatabase:
-    """What memory stores keep. Several stores may share one, as several clients share a server.
-
-    Args:
-        clock: counts the TTLs; the machine's if left out.
-    """
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock or SystemClock()
-        self._namespaces: dict[str, Namespace] = {}
-
-    def namespace(self, key_prefix: str) -> Namespace:
-        """Return what is kept under a key prefix."""
-        return self._namespaces.setdefault(key_prefix, Namespace(self.clock))
-
-
-class MemoryRoomStore(BaseRoomStore[Room]):
-    """Rooms in memory. The version of a room is the Room object itself."""
-
-    def __init__(self, namespace: Namespace, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
-        super().__init__(settings, clock, lifecycle)
-        self._rooms = namespace.rooms
-        self._chats = namespace.chats
-        self._room_ttl_ms = settings.room_ttl // _MILLISECOND
-
-    async def _load(self, room_id: str) -> StoredRoom[Room] | None:
-        entry = self._rooms.get(room_id)
-        return None if entry is None else StoredRoom(entry.value, entry.value)
-
-    async def _insert(self, room: Room) -> bool:
-        if self._rooms.get(room.id) is not None:
-            return False
-        self._chats.pop(room.id)
-        self._rooms.set(room.id, room, self._room_ttl_ms)
-        return True
-
-    async def _commit(self, before: StoredRoom[Room], after: Room | None) -> Conflict[Room] | None:
-        current = await self._load(before.room.id)
-        if current is None or current.version is not before.version:
-            return Conflict(current)
-        if after is None:
-            await self._remove(before.room.id)
-        else:
-            self._rooms.set(after.id, after, self._room_ttl_ms)
-        return None
-
-    async def _remove(self, room_id: str) -> bool:
-        self._chats.pop(room_id)
-        return self._rooms.pop(room_id) is not None
-
-    async def _ttl(self, room_id: str) -> timedelta | None:
-        return _duration(self._rooms.remaining_ms(room_id))
-
-    async def _list(self) -> AsyncIterator[str]:
-        for room_id in self._rooms.live_keys():
-            yield room_id
-
-    async def _sweep(self) -> int:
-        return self._rooms.free()
-
-
-class MemoryChatStore(BaseChatStore):
-    """Chats in memory."""
-
-    def __init__(self, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
-        super().__init__(settings, lifecycle)
-        self._chats = namespace.chats
-        self._chat_ttl_ms = settings.chat_ttl // _MILLISECOND
-
-    async def _append(self, message: ChatMessage) -> None:
-        kept = rules.append(await self._read(message.room_id), message, self._settings.chat_history_limit)
-        if kept is not None:
-            self._chats.set(message.room_id, kept, self._chat_ttl_ms)
-
-    async def _read(self, room_id: str) -> Sequence[ChatMessage]:
-        entry = self._chats.get(room_id)
-        return () if entry is None else entry.value[-self._settings.chat_history_limit :]
-
-    async def _clear(self, room_id: str) -> None:
-        self._chats.pop(room_id)
-
-    async def _ttl(self, room_id: str) -> timedelta | None:
-        return _duration(self._chats.remaining_ms(room_id))
+from wnc_store import BaseStore, Clock, ConfigurationError, StoreSettings
+from wnc_store_memory._database import MemoryDatabase
+from wnc_store_memory._guards import MemoryConnectionCounter, MemoryRateLimiter
+from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
 
 
 class MemoryStore(BaseStore):
@@ -140,6 +30,8 @@ class MemoryStore(BaseStore):
         namespace = database.namespace(settings.key_prefix)
         self.rooms = MemoryRoomStore(namespace, settings, clock or database.clock, self._lifecycle)
         self.chat = MemoryChatStore(namespace, settings, self._lifecycle)
+        self.connections = MemoryConnectionCounter(namespace, settings, database.clock, self._lifecycle)
+        self.rate_limits = MemoryRateLimiter(namespace, settings, self._lifecycle)
 
     async def _ping(self) -> None:
         """Memory always serves."""
@@ -158,7 +50,3 @@ def open_memory(url: str, settings: StoreSettings, clock: Clock) -> MemoryStore:
         message = "the memory backend's URL is memory:// and nothing more"
         raise ConfigurationError(message)
     return MemoryStore(settings, clock=clock)
-
-
-def _duration(milliseconds: int | None) -> timedelta | None:
-    return None if milliseconds is None else milliseconds * _MILLISECOND

@@ -66,12 +66,12 @@ class Commands:
         """Send a command that changes something."""
         return self._value((await self._exchange([command], command[1], writes=True))[0], command[1])
 
-    async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
+    async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes, writes: bool = True) -> Reply:
         """Run a script by its SHA-1, or by its source where the server has forgotten it."""
         tail = (str(len(keys)).encode(), *keys, *arguments)
-        (reply,) = await self._exchange([(b"EVALSHA", script.sha, *tail)], keys[0], writes=True)
+        (reply,) = await self._exchange([(b"EVALSHA", script.sha, *tail)], keys[0], writes=writes)
         if isinstance(reply, NoScriptError):
-            (reply,) = await self._exchange([(b"EVAL", script.source, *tail)], keys[0], writes=True)
+            (reply,) = await self._exchange([(b"EVAL", script.source, *tail)], keys[0], writes=writes)
         return self._value(reply, keys[0])
 
     def _value(self, reply: Reply, key: bytes) -> Reply:

@@ -9,12 +9,10 @@ from wnc_store import (
     BaseRoomStore,
     Clock,
     Conflict,
-    CorruptRecordError,
     Lifecycle,
     Room,
     StoredRoom,
     StoreSettings,
-    from_wire,
     is_id,
     to_wire,
 )
@@ -98,8 +96,4 @@ class RedisRoomStore(BaseRoomStore[bytes]):
     def _stored(self, room_id: str, data: bytes | None) -> StoredRoom[bytes] | None:
         if data is None:
             return None
-        key = self._keys.room(room_id).decode()
-        room = from_wire(Room, data, key=key)
-        if room.id != room_id:
-            raise CorruptRecordError(key, f"it holds the room {room.id!r}")
-        return StoredRoom(room, data)
+        return StoredRoom(self._decode(self._keys.room(room_id).decode(), room_id, data), data)

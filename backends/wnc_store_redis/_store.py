@@ -10,6 +10,7 @@ from wnc_store import BaseStore, Clock, ConfigurationError, StoreSettings, Syste
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._connect import address, connect
+from wnc_store_redis._guards import RedisConnectionCounter, RedisRateLimiter
 from wnc_store_redis._keys import Keys
 from wnc_store_redis._rooms import RedisRoomStore
 
@@ -38,6 +39,8 @@ class RedisStore(BaseStore):
         self._commands = Commands(client, address(client), settings.operation_timeout)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
+        self.connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
+        self.rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
 
     @classmethod
     def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:

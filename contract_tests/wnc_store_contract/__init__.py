@@ -26,6 +26,6 @@ pytest.register_assert_rewrite("wnc_store_contract.clauses", "wnc_store_contract
 
 from wnc_store_contract.clause import Clause, clauses_of  # noqa: E402 - see above
 from wnc_store_contract.contract import StoreContract  # noqa: E402
-from wnc_store_contract.harness import Capability, Harness, RawAccess  # noqa: E402
+from wnc_store_contract.harness import Capability, Harness, RawAccess, RawHits  # noqa: E402
 
-__all__ = ["Capability", "Clause", "Harness", "RawAccess", "StoreContract", "clauses_of"]
+__all__ = ["Capability", "Clause", "Harness", "RawAccess", "RawHits", "StoreContract", "clauses_of"]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from wnc_store import ChatStore, RoomStore, StoreError, VideoState
+from wnc_store import ChatStore, ConnectionCounter, RateLimiter, RoomStore, StoreError, VideoState
 from wnc_store_contract.samples import message, room, user
 
 Call = Callable[[], Awaitable[object]]
@@ -47,6 +47,24 @@ def chat_calls(chat: ChatStore, room_id: str) -> Sequence[Call]:
         lambda: chat.get_messages(room_id),
         lambda: chat.clear_messages(room_id),
         lambda: chat.chat_ttl(room_id),
+    )
+
+
+def connection_calls(connections: ConnectionCounter, key: str, connection_id: str) -> Sequence[Call]:
+    """Return a call of each method of the connections."""
+    return (
+        lambda: connections.acquire(key, connection_id),
+        lambda: connections.release(key, connection_id),
+        lambda: connections.count(key),
+    )
+
+
+def rate_limit_calls(rate_limits: RateLimiter, key: str) -> Sequence[Call]:
+    """Return a call of each method of the rate limits."""
+    return (
+        lambda: rate_limits.hit(key),
+        lambda: rate_limits.peek(key),
+        lambda: rate_limits.reset(key),
     )
 
 

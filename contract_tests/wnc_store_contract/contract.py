@@ -7,6 +7,7 @@ from abc import abstractmethod
 from wnc_store_contract.clause import refuse_overrides
 from wnc_store_contract.clauses.chat import ChatClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
+from wnc_store_contract.clauses.guards import ConnectionClauses, RateLimitClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.listing import ListingClauses
 from wnc_store_contract.clauses.records import RecordClauses
@@ -25,6 +26,8 @@ class StoreContract(
     RecordClauses,
     LifetimeClauses,
     ListingClauses,
+    RateLimitClauses,
+    ConnectionClauses,
     ChatClauses,
     UserClauses,
     RoomClauses,

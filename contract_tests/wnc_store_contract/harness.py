@@ -18,6 +18,12 @@ class Capability(StrEnum):
     LISTING = "listing"
     """`active_room_ids` and `sweep_active_rooms`."""
 
+    CONNECTIONS = "connections"
+    """`store.connections`."""
+
+    RATE_LIMITS = "rate_limits"
+    """`store.rate_limits`."""
+
     SHARED = "shared"
     """A second `open_store` is a second client of the same data. Without it, clauses on two clients do not run."""
 
@@ -50,6 +56,18 @@ class RawAccess(Protocol):
         ...
 
 
+class RawHits(Protocol):
+    """The counts of the rate limits, behind the store's back."""
+
+    async def put_hits(self, key: str, data: bytes) -> None:
+        """Store these bytes as the count of a key, without any TTL."""
+        ...
+
+    async def get_hits(self, key: str) -> bytes | None:
+        """Return what is stored as the count of a key."""
+        ...
+
+
 class Harness(ABC):
     """A fresh, empty place for data, and a hand on its clock. One is made for each clause."""
 
@@ -78,4 +96,10 @@ class Harness(ABC):
     def raw(self) -> RawAccess:
         """The stored records; needs `Capability.RAW`."""
         message = f"{type(self).__name__} has no raw access"
+        raise NotSupportedError(message)
+
+    @property
+    def raw_hits(self) -> RawHits:
+        """The counts of the rate limits; needs `Capability.RAW` and `Capability.RATE_LIMITS`."""
+        message = f"{type(self).__name__} has no raw access to rate limits"
         raise NotSupportedError(message)

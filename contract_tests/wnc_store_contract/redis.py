@@ -42,12 +42,14 @@ class RedisHarness(Harness):
         return RedisStore.from_url(self._url, self.settings(**settings))
 
     def settings(self, **settings: Any) -> StoreSettings:
-        """Return settings with the prefix of this harness."""
-        return StoreSettings(key_prefix=self.key_prefix, **settings)
+        """Return settings with the prefix of this harness before their own."""
+        key_prefix = f"{self.key_prefix}{settings.pop('key_prefix', '')}"
+        return StoreSettings(key_prefix=key_prefix, **settings)
 
     async def advance(self, seconds: float) -> None:
         """Shorten the TTL of each key, and delete those whose time is over."""
         delta = round(seconds * 1000)
+        plain: Any = self._client
         keys = [key async for key in self._keys()]
         async with self._client.pipeline(transaction=False) as asked:
             for key in keys:
@@ -59,6 +61,11 @@ class RedisHarness(Harness):
                     told.pexpire(key, left - delta)
                 elif left >= 0:
                     told.delete(key)
+            # The leases of connections are scored by the server's time at which they end: they end so much sooner.
+            for key in keys:
+                if b"connections:" in key:
+                    for member in cast("list[bytes]", await plain.zrange(key, 0, -1)):
+                        told.zincrby(key, -delta, member)
             await told.execute()
 
     async def aclose(self) -> None:
@@ -83,6 +90,11 @@ class RedisHarness(Harness):
     def raw(self) -> RedisRaw:
         """The stored records."""
         return RedisRaw(self._client, self.key_prefix)
+
+    @property
+    def raw_hits(self) -> RedisRaw:
+        """The counts of the rate limits."""
+        return self.raw
 
     async def _keys(self) -> AsyncIterator[bytes]:
         async for key in self._client.scan_iter(match=f"{self.key_prefix}*", count=1000):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -112,6 +124,14 @@ class RedisRaw:
     async def push_chat(self, room_id: str, entry: bytes) -> None:
         """RPUSH."""
         await self._client.rpush(f"{self._prefix}chat:{room_id}", entry)
+
+    async def put_hits(self, key: str, data: bytes) -> None:
+        """SET."""
+        await self._client.set(f"{self._prefix}rl:{key}", data)
+
+    async def get_hits(self, key: str) -> bytes | None:
+        """GET."""
+        return await self._client.get(f"{self._prefix}rl:{key}")
 
     async def list_room(self, room_id: str) -> None:
         """SADD."""

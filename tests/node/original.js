@@ -12,6 +12,11 @@ const Redis = require('ioredis');
 
 const DAY = 86400; // seconds
 const KEPT = 20; // messages of a room
+const HIT = `
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return count
+`;
 
 const redis = new Redis(process.argv[2] || process.env.REDIS_URL, { maxRetriesPerRequest: 1 });
 redis.on('error', (error) => console.error(error.message));
@@ -100,6 +105,11 @@ const original = {
   async getMessages(roomId) {
     const entries = await redis.lrange(`chat:${roomId}`, 0, -1);
     return entries.map((entry) => JSON.parse(entry));
+  },
+
+  // The rate limit's script: count, and begin a window with the first hit.
+  async hit(key, windowMs) {
+    return redis.eval(HIT, 1, `rl:${key}`, windowMs);
   },
 };
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from wnc_store import NotSupportedError, StoreClosedError
-from wnc_store_contract.calls import all_raise, chat_calls, room_calls
+from wnc_store_contract.calls import all_raise, chat_calls, connection_calls, rate_limit_calls, room_calls
 from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import message, room, user
@@ -51,6 +51,20 @@ class StoreClauses:
         await store.aclose()
         await all_raise(StoreClosedError, chat_calls(chat, "A3X9K2"))
 
+    @clause(Capability.CONNECTIONS)
+    async def test_closed_connections_refuse_everything(self, bench: Bench) -> None:
+        """Every method of a closed store's connections raises StoreClosedError."""
+        store = await bench.open()
+        await store.aclose()
+        await all_raise(StoreClosedError, connection_calls(store.connections, "ip", "c1"))
+
+    @clause(Capability.RATE_LIMITS)
+    async def test_closed_rate_limits_refuse_everything(self, bench: Bench) -> None:
+        """Every method of a closed store's rate limits raises StoreClosedError."""
+        store = await bench.open()
+        await store.aclose()
+        await all_raise(StoreClosedError, rate_limit_calls(store.rate_limits, "ip"))
+
     @clause()
     async def test_closing_twice_does_nothing(self, bench: Bench) -> None:
         """Closing a closed store does nothing."""
@@ -76,6 +90,29 @@ class StoreClauses:
         await bench.advance(3600)
         assert await first.rooms.room_exists("A3X9K2") is False
 
+    @clause(Capability.SHARED)
+    async def test_prefixes_are_namespaces(self, bench: Bench) -> None:
+        """Stores of different key prefixes see nothing of one another's rooms."""
+        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        await app.rooms.create_room(room())
+        assert await app2.rooms.get_room("A3X9K2") is None
+        await app2.rooms.delete_room("A3X9K2")
+        await app2.rooms.create_room(room("A3X9K2", "other"))
+        found = await app.rooms.get_room("A3X9K2")
+        assert found is not None
+        assert found.host_id == "host"
+
+    @clause(Capability.SHARED, Capability.LISTING)
+    async def test_prefixes_are_listed_apart(self, bench: Bench) -> None:
+        """Stores of different key prefixes list only their own rooms, also where one prefix begins with the other."""
+        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        await app.rooms.create_room(room("A"))
+        await app2.rooms.create_room(room("B"))
+        await app2.rooms.sweep_active_rooms()
+        assert "A" not in [room_id async for room_id in app2.rooms.active_room_ids()]
+        assert "B" not in [room_id async for room_id in app.rooms.active_room_ids()]
+        assert "A" in [room_id async for room_id in app.rooms.active_room_ids()]
+
     @clause()
     async def test_what_is_not_declared_is_not_supported(self, bench: Bench) -> None:
         """A part that the harness does not declare raises NotSupportedError."""
@@ -91,4 +128,10 @@ class StoreClauses:
                 await anext(aiter(store.rooms.active_room_ids()))
             with pytest.raises(NotSupportedError):
                 await store.rooms.sweep_active_rooms()
+        if Capability.CONNECTIONS not in declared:
+            with pytest.raises(NotSupportedError):
+                await store.connections.acquire("ip", "c1")
+        if Capability.RATE_LIMITS not in declared:
+            with pytest.raises(NotSupportedError):
+                await store.rate_limits.hit("ip")
         assert declared <= frozenset(Capability)

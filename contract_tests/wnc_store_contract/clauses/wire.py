@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from wnc_store import CorruptRecordError, RoomNotFoundError, VideoState
@@ -94,6 +96,52 @@ class WireClauses:
         await raw.push_chat("A3X9K2", node_record("message_javascript_edges"))
         await store.chat.add_message(message(1, id="m5"))
         assert len(await raw.get_chat("A3X9K2")) == 1
+
+    @clause(Capability.RAW)
+    async def test_a_room_without_a_ttl_never_expires(self, bench: Bench) -> None:
+        """A room that another writer left without a TTL lives on, and its TTL is timedelta.max."""
+        store, raw = await bench.open(), bench.harness.raw
+        await raw.put_room("A3X9K2", node_record("room_new"))
+        await bench.advance(1000 * 24 * 3600)
+        assert await store.rooms.room_ttl("A3X9K2") == timedelta.max
+        assert await store.rooms.room_exists("A3X9K2") is True
+
+    @clause(Capability.RAW, Capability.CHAT)
+    async def test_what_is_trimmed_is_gone(self, bench: Bench) -> None:
+        """A message that was pushed out is not stored any longer, even if another writer had kept more."""
+        store, raw = await bench.open(), bench.harness.raw
+        for _ in range(30):
+            await raw.push_chat("A3X9K2", node_record("message_plain"))
+        await store.chat.add_message(message(1))
+        assert len(await raw.get_chat("A3X9K2")) == 20
+
+    @clause(Capability.RAW, Capability.RATE_LIMITS)
+    async def test_hits_are_counted_as_node_counts_them(self, bench: Bench) -> None:
+        """The count of a rate limit is stored as a plain integer, and goes on from where another writer left it."""
+        store, raw = await bench.open(rate_limit_max=10), bench.harness.raw_hits
+        await raw.put_hits("ip", b"7")
+        assert (await store.rate_limits.hit("ip")).remaining == 2
+        assert await raw.get_hits("ip") == b"8"
+
+    @clause(Capability.RAW, Capability.RATE_LIMITS)
+    async def test_a_count_without_an_end_is_mended(self, bench: Bench) -> None:
+        """A count that another writer left without an end is given a window by the next hit."""
+        store, raw = await bench.open(rate_limit_max=10), bench.harness.raw_hits
+        await raw.put_hits("ip", b"10")
+        assert (await store.rate_limits.peek("ip")).allowed is False
+        assert (await store.rate_limits.hit("ip")).allowed is False
+        await bench.advance(60)
+        assert (await store.rate_limits.hit("ip")).remaining == 9
+
+    @clause(Capability.RAW, Capability.RATE_LIMITS)
+    async def test_what_is_no_count_is_corrupt(self, bench: Bench) -> None:
+        """A rate limit whose key holds no integer is a CorruptRecordError, and is left as it is."""
+        store, raw = await bench.open(), bench.harness.raw_hits
+        await raw.put_hits("ip", b"many")
+        for call in (store.rate_limits.hit, store.rate_limits.peek):
+            with pytest.raises(CorruptRecordError):
+                await call("ip")
+        assert await raw.get_hits("ip") == b"many"
 
     @clause(Capability.RAW)
     async def test_a_room_without_a_ttl_is_mended(self, bench: Bench) -> None:

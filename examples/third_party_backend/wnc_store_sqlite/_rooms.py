@@ -11,12 +11,10 @@ from wnc_store import (
     BaseRoomStore,
     Clock,
     Conflict,
-    CorruptRecordError,
     Lifecycle,
     Room,
     StoredRoom,
     StoreSettings,
-    from_wire,
     to_wire,
 )
 from wnc_store_sqlite._chat import DELETE_CHAT, SWEEP_CHATS
@@ -89,10 +87,7 @@ class SqliteRoomStore(BaseRoomStore[bytes]):
             return None
         data, _ = rows[0]
         key = f"wnc_rooms/{self._settings.key_prefix}{room_id}"
-        room = from_wire(Room, data, key=key)
-        if room.id != room_id:
-            raise CorruptRecordError(key, f"it holds the room {room.id!r}")
-        return StoredRoom(room, data)
+        return StoredRoom(self._decode(key, room_id, data), data)
 
     async def _delete(self, db: aiosqlite.Connection, room_id: str) -> bool:
         values = self._database.values(room_id)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from broken_stores.mistake import Mistakes
 from wnc_store import ChatMessage, Lifecycle, StoreSettings, rules, to_wire
 from wnc_store.rules import append  # the right one, whatever is broken
-from wnc_store_memory._store import MemoryChatStore, Namespace
+from wnc_store_memory._database import Namespace
+from wnc_store_memory._rooms import MemoryChatStore
 
 Messages = tuple[ChatMessage, ...]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from broken_stores.mistake import Mistakes
 from wnc_store import ChatMessage, Conflict, Lifecycle, Room, StoredRoom, StoreSettings
+from wnc_store_memory._database import Namespace
 from wnc_store_memory._expiring import ExpiringMap
-from wnc_store_memory._store import MemoryChatStore, MemoryRoomStore, Namespace
+from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
 
 MISTAKES = Mistakes()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from broken_stores.mistake import Mistakes
-from wnc_store_memory._store import MemoryRoomStore
+from wnc_store_memory._rooms import MemoryRoomStore
 
 MISTAKES = Mistakes()
 

@@ -28,7 +28,7 @@ class Mistake:
 
     name: str
     place: Place
-    broken: Callable[..., Any]
+    broken: object
     reds: frozenset[str]
     harness: Callable[[], Harness]
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from broken_stores.mistake import Mistakes
 from wnc_store import Room, RoomNotFoundError, User
-from wnc_store_memory._store import MemoryRoomStore
+from wnc_store_memory._rooms import MemoryRoomStore
 
 MISTAKES = Mistakes()
 

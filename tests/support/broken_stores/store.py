@@ -5,19 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from broken_stores.mistake import Mistakes
-from wnc_store import Lifecycle, StoreSettings, base
+from wnc_store import InvalidIdError, Lifecycle, StoreSettings
 from wnc_store_contract.memory import MemoryHarness
-from wnc_store_memory import MemoryStore
+from wnc_store_memory import MemoryDatabase, MemoryStore
+from wnc_store_memory._database import Namespace
 
 MISTAKES = Mistakes()
 
+namespace = MemoryDatabase.namespace
+
 
 @MISTAKES.breaks(
-    (base, "check_id"), "bad_room_ids_are_refused", "bad_user_ids_are_refused", "bad_ids_in_a_chat_are_refused"
+    (InvalidIdError, "__new__"),
+    "bad_room_ids_are_refused",
+    "bad_user_ids_are_refused",
+    "bad_ids_in_a_chat_are_refused",
+    "bad_connection_ids_are_refused",
+    "bad_rate_limit_keys_are_refused",
 )
-def any_id_goes(_kind: str, value: object) -> object:
-    """No id is refused."""
-    return value
+def bad_ids_raise_something_else(_kind: type[InvalidIdError], *_args: object) -> ValueError:
+    """What is raised for a bad id is no InvalidIdError."""
+    return ValueError("bad")
 
 
 @MISTAKES.breaks(
@@ -25,6 +33,8 @@ def any_id_goes(_kind: str, value: object) -> object:
     "a_closed_store_refuses_everything",
     "a_closed_store_lists_nothing",
     "a_closed_chat_refuses_everything",
+    "closed_connections_refuse_everything",
+    "closed_rate_limits_refuse_everything",
 )
 def a_closed_store_works_on(_self: Lifecycle) -> None:
     """Nobody minds that it was closed."""
@@ -37,7 +47,17 @@ def a_closed_store_works_on(_self: Lifecycle) -> None:
     "closing_one_client_leaves_the_other",
     "clients_may_differ_in_settings",
     "a_room_created_during_a_sweep_is_listed",
+    "a_limit_holds_among_many",
+    "a_short_lease_shortens_no_other",
+    "two_processes_may_hold_one_key",
+    "hits_at_the_same_moment_all_count",
 )
 def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
     """Every client has data of its own."""
     return MemoryStore(StoreSettings(**settings), clock=self._clock)
+
+
+@MISTAKES.breaks((MemoryDatabase, "namespace"), "prefixes_are_namespaces", "prefixes_are_listed_apart")
+def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
+    """Stores of all prefixes share one namespace."""
+    return namespace(self, "")

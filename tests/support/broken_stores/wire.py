@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from datetime import timedelta
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mistake import Mistake, Mistakes
 from fake_redis import FakeHarness
 from wnc_store import ChatMessage, CorruptRecordError, Room, StoredRoom, from_wire, to_wire
 from wnc_store_redis import _chat as redis_chat
+from wnc_store_redis import _guards as redis_guards
 from wnc_store_redis import _rooms as redis_rooms
 from wnc_store_redis._chat import RedisChatStore
+from wnc_store_redis._durations import remaining
 from wnc_store_redis._rooms import RedisRoomStore
+from wnc_store_redis._scripts import APPEND, HIT, Script
 
 MISTAKES = Mistakes(FakeHarness)
 
@@ -59,3 +64,36 @@ def a_corrupt_message_hides_the_others(_self: RedisChatStore, key: str, entries:
         return [from_wire(ChatMessage, entry, key=key) for entry in entries]
     except CorruptRecordError:
         return []
+
+
+def without(script: Script, line: str) -> Script:
+    """Return a script that lacks the lines with certain words."""
+    kept = [one for one in script.source.decode().splitlines() if line not in one]
+    source = "\n".join(kept).encode()
+    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+
+
+MISTAKES.append(
+    Mistake(
+        "nothing is trimmed",
+        (redis_chat, "APPEND"),
+        without(APPEND, "LTRIM"),
+        frozenset({"test_what_is_trimmed_is_gone"}),
+        FakeHarness,
+    )
+)
+MISTAKES.append(
+    Mistake(
+        "a count is never given an end again",
+        (redis_guards, "HIT"),
+        Script(HIT.source.replace(b"left < 0", b"count == tonumber(ARGV[1])"), b"0" * 40),
+        frozenset({"test_a_count_without_an_end_is_mended"}),
+        FakeHarness,
+    )
+)
+
+
+@MISTAKES.breaks((redis_rooms, "remaining"), "a_room_without_a_ttl_never_expires")
+def what_never_expires_is_gone(pttl: int) -> timedelta | None:
+    """A key without a TTL is taken for one that is not there."""
+    return remaining(pttl) if pttl >= 0 else None

@@ -1,49 +1,24 @@
-"""The methods of the protocols, written once over a few storage primitives.
-
-A backend subclasses these and writes the primitives (the methods that begin with an underscore). The atomic ones have
-no default, because a default could only be racy.
-"""
+"""Rooms, over seven primitives."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
-from typing import Generic, Self, TypeVar
-
-from cachetools import LRUCache
+from typing import Generic, TypeVar
 
 from wnc_store import rules
+from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.clock import Clock
-from wnc_store.errors import ConflictError, CorruptRecordError, RoomExistsError, RoomNotFoundError, StoreClosedError
+from wnc_store.errors import ConflictError, CorruptRecordError, RoomExistsError, RoomNotFoundError
 from wnc_store.ids import check_id
-from wnc_store.models import ChatMessage, Room, User, VideoState
+from wnc_store.models import Room, User, VideoState
 from wnc_store.settings import StoreSettings
 from wnc_store.wire import checked, from_wire
 
 VersionT = TypeVar("VersionT")
-_logger = logging.getLogger("wnc_store")
-
-
-class Lifecycle:
-    """Whether a store is open; shared by the store and its parts."""
-
-    def __init__(self) -> None:
-        self.closed = False
-
-    def ensure_open(self) -> None:
-        """Return if the store is open.
-
-        Raises:
-            StoreClosedError: it is not.
-        """
-        if self.closed:
-            raise StoreClosedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +87,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         room = checked(room, Room)
         self._check(room.id)
         for user in room.users:
-            check_id("user", user.id)
+            check_id("user id", user.id)
         if not await self._insert(rules.create(room)):
             raise RoomExistsError(room.id)
 
@@ -150,19 +125,19 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         """See `RoomStore.add_user_to_room`."""
         self._check(room_id)
         user = checked(user, User)
-        check_id("user", user.id)
+        check_id("user id", user.id)
         return await self._mutate_live(room_id, lambda room: rules.join(room, user))
 
     async def remove_user_from_room(self, room_id: str, user_id: str) -> Room | None:
         """See `RoomStore.remove_user_from_room`."""
         self._check(room_id)
-        check_id("user", user_id)
+        check_id("user id", user_id)
         return await self._mutate(room_id, lambda room: rules.leave(room, user_id))
 
     async def transfer_host(self, room_id: str, user_id: str) -> Room:
         """See `RoomStore.transfer_host`."""
         self._check(room_id)
-        check_id("user", user_id)
+        check_id("user id", user_id)
         return await self._mutate_live(room_id, lambda room: rules.transfer_host(room, user_id))
 
     async def update_video_state(self, room_id: str, state: VideoState) -> Room:
@@ -221,116 +196,17 @@ class BaseRoomStore(ABC, Generic[VersionT]):
             raise RoomNotFoundError(room_id)
         return room
 
-    def _check(self, room_id: str) -> None:
-        self._lifecycle.ensure_open()
-        check_id("room", room_id)
+    def _decode(self, key: str, room_id: str, data: bytes) -> Room:
+        """Return the room that stored bytes hold.
 
-
-class BaseChatStore(ABC):
-    """`ChatStore` over four primitives. The law is in `ChatStore`."""
-
-    def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
-        self._settings = settings
-        self._lifecycle = lifecycle
-        self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
-
-    @abstractmethod
-    async def _append(self, message: ChatMessage) -> None:
-        """Atomically do what `rules.append` says to the chat of the message's room, with its full TTL."""
-
-    @abstractmethod
-    async def _read(self, room_id: str) -> Sequence[ChatMessage]:
-        """Return the kept messages that can be read, oldest first; see `_decode` for stored bytes."""
-
-    @abstractmethod
-    async def _clear(self, room_id: str) -> None:
-        """Delete the chat."""
-
-    @abstractmethod
-    async def _ttl(self, room_id: str) -> timedelta | None:
-        """Return what is left of the TTL, as `RoomReader.room_ttl` says."""
-
-    async def add_message(self, message: ChatMessage) -> None:
-        """See `ChatStore.add_message`."""
-        message = checked(message, ChatMessage)
-        self._check(message.room_id)
-        check_id("message", message.id)
-        await self._append(message)
-
-    async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
-        """See `ChatReader.get_messages`."""
-        self._check(room_id)
-        if limit is not None and limit < 0:
-            message = f"limit is the number of newest messages wanted, 0 or more, not {limit}"
-            raise ValueError(message)
-        kept = await self._read(room_id)
-        return list(kept if limit is None else kept[max(0, len(kept) - limit) :])
-
-    async def clear_messages(self, room_id: str) -> None:
-        """See `ChatStore.clear_messages`."""
-        self._check(room_id)
-        await self._clear(room_id)
-
-    async def chat_ttl(self, room_id: str) -> timedelta | None:
-        """See `ChatReader.chat_ttl`."""
-        self._check(room_id)
-        return await self._ttl(room_id)
-
-    def _decode(self, key: str, entries: Iterable[bytes]) -> list[ChatMessage]:
-        """Return the messages that stored entries hold; one that can't be read is left out and logged once."""
-        messages: list[ChatMessage] = []
-        for entry in entries:
-            try:
-                messages.append(from_wire(ChatMessage, entry, key=key))
-            except CorruptRecordError as error:
-                digest = hashlib.blake2b(entry, key=key.encode()[:64], digest_size=16).digest()
-                if digest not in self._logged:
-                    self._logged[digest] = None
-                    _logger.warning("left out a chat entry: %s", error)
-        return messages
+        Raises:
+            CorruptRecordError: they can't be read, or are another room's.
+        """
+        room = from_wire(Room, data, key=key)
+        if room.id != room_id:
+            raise CorruptRecordError(key, f"it holds the room {room.id!r}")
+        return room
 
     def _check(self, room_id: str) -> None:
         self._lifecycle.ensure_open()
-        check_id("room", room_id)
-
-
-class BaseStore(ABC):
-    """`Store` without its rooms and chat. The law is in `Store`."""
-
-    def __init__(self) -> None:
-        self._lifecycle = Lifecycle()
-
-    @abstractmethod
-    async def _ping(self) -> None:
-        """Return if the store can serve."""
-
-    @abstractmethod
-    async def _close(self) -> None:
-        """Release what this store opened; called once."""
-
-    @property
-    def closed(self) -> bool:
-        """See `Store.closed`."""
-        return self._lifecycle.closed
-
-    async def ping(self) -> None:
-        """See `Store.ping`."""
-        self._lifecycle.ensure_open()
-        await self._ping()
-
-    async def aclose(self) -> None:
-        """See `Store.aclose`."""
-        if not self._lifecycle.closed:
-            self._lifecycle.closed = True
-            await self._close()
-
-    async def __aenter__(self) -> Self:
-        """Return the store."""
-        self._lifecycle.ensure_open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the store."""
-        await self.aclose()
+        check_id("room id", room_id)

@@ -1,0 +1,32 @@
+"""What memory stores keep."""
+
+from __future__ import annotations
+
+from wnc_store import ChatMessage, Clock, Room, SystemClock
+from wnc_store_memory._expiring import ExpiringMap
+
+
+class Namespace:
+    """What is kept under one key prefix."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.rooms: ExpiringMap[Room] = ExpiringMap(clock.monotonic_ms)
+        self.chats: ExpiringMap[tuple[ChatMessage, ...]] = ExpiringMap(clock.monotonic_ms)
+        self.leases: ExpiringMap[dict[str, int]] = ExpiringMap(clock.monotonic_ms)
+        self.hits: ExpiringMap[int] = ExpiringMap(clock.monotonic_ms)
+
+
+class MemoryDatabase:
+    """What memory stores keep. Several stores may share one, as several clients share a server.
+
+    Args:
+        clock: counts the TTLs; the machine's if left out.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self._namespaces: dict[str, Namespace] = {}
+
+    def namespace(self, key_prefix: str) -> Namespace:
+        """Return what is kept under a key prefix."""
+        return self._namespaces.setdefault(key_prefix, Namespace(self.clock))

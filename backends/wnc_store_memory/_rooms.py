@@ -1,0 +1,95 @@
+"""Rooms and chats in memory. No primitive awaits anything, so each is atomic on its event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+from wnc_store import (
+    BaseChatStore,
+    BaseRoomStore,
+    ChatMessage,
+    Clock,
+    Conflict,
+    Lifecycle,
+    Room,
+    StoredRoom,
+    StoreSettings,
+    rules,
+)
+from wnc_store_memory._database import Namespace
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class MemoryRoomStore(BaseRoomStore[Room]):
+    """Rooms in memory. The version of a room is the Room object itself."""
+
+    def __init__(self, namespace: Namespace, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
+        super().__init__(settings, clock, lifecycle)
+        self._rooms = namespace.rooms
+        self._chats = namespace.chats
+        self._room_ttl_ms = settings.room_ttl // _MILLISECOND
+
+    async def _load(self, room_id: str) -> StoredRoom[Room] | None:
+        entry = self._rooms.get(room_id)
+        return None if entry is None else StoredRoom(entry.value, entry.value)
+
+    async def _insert(self, room: Room) -> bool:
+        if self._rooms.get(room.id) is not None:
+            return False
+        self._chats.pop(room.id)
+        self._rooms.set(room.id, room, self._room_ttl_ms)
+        return True
+
+    async def _commit(self, before: StoredRoom[Room], after: Room | None) -> Conflict[Room] | None:
+        current = await self._load(before.room.id)
+        if current is None or current.version is not before.version:
+            return Conflict(current)
+        if after is None:
+            await self._remove(before.room.id)
+        else:
+            self._rooms.set(after.id, after, self._room_ttl_ms)
+        return None
+
+    async def _remove(self, room_id: str) -> bool:
+        self._chats.pop(room_id)
+        return self._rooms.pop(room_id) is not None
+
+    async def _ttl(self, room_id: str) -> timedelta | None:
+        return _duration(self._rooms.remaining_ms(room_id))
+
+    async def _list(self) -> AsyncIterator[str]:
+        for room_id in self._rooms.live_keys():
+            yield room_id
+
+    async def _sweep(self) -> int:
+        return self._rooms.free()
+
+
+class MemoryChatStore(BaseChatStore):
+    """Chats in memory."""
+
+    def __init__(self, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
+        super().__init__(settings, lifecycle)
+        self._chats = namespace.chats
+        self._chat_ttl_ms = settings.chat_ttl // _MILLISECOND
+
+    async def _append(self, message: ChatMessage) -> None:
+        kept = rules.append(await self._read(message.room_id), message, self._settings.chat_history_limit)
+        if kept is not None:
+            self._chats.set(message.room_id, kept, self._chat_ttl_ms)
+
+    async def _read(self, room_id: str) -> Sequence[ChatMessage]:
+        entry = self._chats.get(room_id)
+        return () if entry is None else entry.value[-self._settings.chat_history_limit :]
+
+    async def _clear(self, room_id: str) -> None:
+        self._chats.pop(room_id)
+
+    async def _ttl(self, room_id: str) -> timedelta | None:
+        return _duration(self._chats.remaining_ms(room_id))
+
+
+def _duration(milliseconds: int | None) -> timedelta | None:
+    return None if milliseconds is None else milliseconds * _MILLISECOND

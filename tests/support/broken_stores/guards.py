@@ -1,0 +1,147 @@
+"""Mistakes in how connections and hits are counted."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from broken_stores.mistake import Mistakes
+from wnc_store import RateLimitDecision
+from wnc_store_memory._expiring import ExpiringMap
+from wnc_store_memory._guards import MemoryConnectionCounter, MemoryRateLimiter
+
+MISTAKES = Mistakes()
+
+acquire, renew, keep = MemoryConnectionCounter.acquire, MemoryConnectionCounter._acquire, MemoryConnectionCounter._keep
+count, live = MemoryConnectionCounter._count, MemoryConnectionCounter._live
+hit, peek, look = MemoryRateLimiter._hit, MemoryRateLimiter._peek, MemoryRateLimiter.peek
+FOREVER_MS = 10**15
+
+
+@MISTAKES.breaks((MemoryConnectionCounter, "_release"), "releasing_what_is_not_held_changes_nothing")
+async def a_release_always_counts_down(self: MemoryConnectionCounter, key: str, connection_id: str) -> int:
+    """Whoever releases what is not held ends somebody else's lease."""
+    leases = self._live(key)
+    if leases:
+        leases.pop(connection_id if connection_id in leases else next(iter(leases)))
+    self._keep(key, leases)
+    return len(leases)
+
+
+@MISTAKES.breaks(
+    (MemoryConnectionCounter, "_keep"),
+    "a_lease_lasts_for_an_hour",
+    "acquire_renews_a_lease",
+    "the_lease_can_be_set",
+    "a_short_lease_shortens_no_other",
+    "a_limit_counts_no_dead_leases",
+)
+def leases_never_end(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
+    """A crashed process leaks its connections."""
+    keep(self, key, dict.fromkeys(leases, FOREVER_MS))
+
+
+@MISTAKES.breaks((MemoryConnectionCounter, "_acquire"), "acquire_renews_a_lease")
+async def an_acquire_does_not_renew(
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+) -> tuple[bool, int]:
+    """Whoever holds a lease keeps its end."""
+    leases = self._live(key)
+    return (True, len(leases)) if connection_id in leases else await renew(self, key, connection_id, limit)
+
+
+@MISTAKES.breaks((MemoryConnectionCounter, "_keep"), "a_short_lease_shortens_no_other")
+def a_short_lease_shortens_all(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
+    """All leases of a key end with the one that was acquired last."""
+    keep(self, key, leases)
+    if leases:
+        self._leases.set(key, leases, self._ttl_ms)
+
+
+@MISTAKES.breaks((MemoryConnectionCounter, "acquire"), "a_limit_holds_among_many")
+async def a_limit_is_checked_too_early(
+    self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: int | None = None
+) -> int:
+    """Others may come in between the check and the count."""
+    if limit is None or limit < 1 or connection_id in self._live(key) or await count(self, key) >= limit:
+        return await acquire(self, key, connection_id, limit=limit)
+    await asyncio.sleep(0)
+    return await acquire(self, key, connection_id)
+
+
+@MISTAKES.breaks((MemoryConnectionCounter, "_acquire"), "a_limit_refuses_no_renewal")
+async def a_limit_refuses_renewals(
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+) -> tuple[bool, int]:
+    """Whoever holds a lease may be refused."""
+    held = await count(self, key)
+    return (False, held) if limit is not None and held >= limit else await renew(self, key, connection_id, limit)
+
+
+@MISTAKES.breaks(
+    (MemoryConnectionCounter, "_count"), "a_lease_lasts_for_an_hour", "acquire_renews_a_lease", "the_lease_can_be_set"
+)
+async def counting_renews(self: MemoryConnectionCounter, key: str) -> int:
+    """A count gives every lease its full time again."""
+    leases = self._live(key)
+    self._keep(key, dict.fromkeys(leases, self._now_ms() + self._ttl_ms))
+    return len(leases)
+
+
+@MISTAKES.breaks(
+    (MemoryRateLimiter, "_hit"), "a_window_is_fixed", "a_refusal_says_when_to_come_back", "the_window_can_be_set"
+)
+async def every_hit_begins_a_window(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """Whoever keeps trying never gets in."""
+    counted, _ = await hit(self, key, cost)
+    self._hits.set(key, counted, self._window_ms)
+    return await peek(self, key)
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_hit_may_cost_more")
+async def a_refused_hit_does_not_count(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """What is over the limit is not counted, unlike in the Node app."""
+    counted, left = await peek(self, key)
+    if counted + cost > self._settings.rate_limit_max:
+        return counted + cost, left
+    return await hit(self, key, cost)
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "peek"), "peek_counts_nothing")
+async def a_peek_counts(self: MemoryRateLimiter, key: str) -> RateLimitDecision:
+    """Looking is a hit."""
+    decision = await look(self, key)
+    await hit(self, key, 1)
+    return decision
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "_reset"), "reset_forgets")
+async def a_reset_forgets_everybody(self: MemoryRateLimiter, key: str) -> None:
+    """Everybody's hits are forgotten."""
+    for one in list(self._hits.live_keys()):
+        self._hits.pop(one or key)
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "hits_at_the_same_moment_all_count")
+async def hits_get_lost(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """Reading and writing the count are two steps."""
+    counted, left = await peek(self, key)
+    await asyncio.sleep(0)
+    self._hits.set(key, counted + cost, left // timedelta(milliseconds=1) or self._window_ms)
+    return counted + cost, left
+
+
+@MISTAKES.breaks(
+    (MemoryRateLimiter, "_hit"),
+    "360_hits_a_minute_are_allowed",
+    "a_window_is_fixed",
+    "the_window_can_be_set",
+    "a_refusal_says_when_to_come_back",
+    "peek_counts_nothing",
+)
+async def a_window_never_ends(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """A count has no end."""
+    counted, left = await hit(self, key, cost)
+    hits: ExpiringMap[int] = self._hits
+    hits.set(key, counted, FOREVER_MS)
+    return counted, min(left, timedelta(milliseconds=self._window_ms))

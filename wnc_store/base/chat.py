@@ -1,0 +1,88 @@
+"""Chats, over four primitives."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from cachetools import LRUCache
+
+from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.errors import CorruptRecordError
+from wnc_store.ids import check_id
+from wnc_store.models import ChatMessage
+from wnc_store.settings import StoreSettings
+from wnc_store.wire import checked, from_wire
+
+_logger = logging.getLogger("wnc_store")
+
+
+class BaseChatStore(ABC):
+    """`ChatStore` over four primitives. The law is in `ChatStore`."""
+
+    def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
+
+    @abstractmethod
+    async def _append(self, message: ChatMessage) -> None:
+        """Atomically do what `rules.append` says to the chat of the message's room, with its full TTL."""
+
+    @abstractmethod
+    async def _read(self, room_id: str) -> Sequence[ChatMessage]:
+        """Return the kept messages that can be read, oldest first; see `_decode` for stored bytes."""
+
+    @abstractmethod
+    async def _clear(self, room_id: str) -> None:
+        """Delete the chat."""
+
+    @abstractmethod
+    async def _ttl(self, room_id: str) -> timedelta | None:
+        """Return what is left of the TTL, as `RoomReader.room_ttl` says."""
+
+    async def add_message(self, message: ChatMessage) -> None:
+        """See `ChatStore.add_message`."""
+        message = checked(message, ChatMessage)
+        self._check(message.room_id)
+        check_id("message id", message.id)
+        await self._append(message)
+
+    async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """See `ChatReader.get_messages`."""
+        self._check(room_id)
+        if limit is not None and limit < 0:
+            message = f"limit is the number of newest messages wanted, 0 or more, not {limit}"
+            raise ValueError(message)
+        kept = await self._read(room_id)
+        return list(kept if limit is None else kept[max(0, len(kept) - limit) :])
+
+    async def clear_messages(self, room_id: str) -> None:
+        """See `ChatStore.clear_messages`."""
+        self._check(room_id)
+        await self._clear(room_id)
+
+    async def chat_ttl(self, room_id: str) -> timedelta | None:
+        """See `ChatReader.chat_ttl`."""
+        self._check(room_id)
+        return await self._ttl(room_id)
+
+    def _decode(self, key: str, entries: Iterable[bytes]) -> list[ChatMessage]:
+        """Return the messages that stored entries hold; one that can't be read is left out and logged once."""
+        messages: list[ChatMessage] = []
+        for entry in entries:
+            try:
+                messages.append(from_wire(ChatMessage, entry, key=key))
+            except CorruptRecordError as error:
+                digest = hashlib.blake2b(entry, key=key.encode()[:64], digest_size=16).digest()
+                if digest not in self._logged:
+                    self._logged[digest] = None
+                    _logger.warning("left out a chat entry: %s", error)
+        return messages
+
+    def _check(self, room_id: str) -> None:
+        self._lifecycle.ensure_open()
+        check_id("room id", room_id)
