@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import ssl
+from collections.abc import Iterator
 
 from redis import exceptions as driver
 
@@ -28,6 +31,25 @@ _CANNOT_SERVE_NOW = {
     "TRYAGAIN": "its slots are moving: try again",
 }
 _WRONG_CREDENTIALS = {"WRONGPASS", "NOAUTH", "NOPERM", "DENIED"}
+_REFUSED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
+"""Up to Redis 7.0, where the code is ERR, and from 7.2 on."""
+
+_OUR_CERTIFICATE = "name a certificate that the server trusts in the URL, ?ssl_certfile=...&ssl_keyfile=..."
+# What OpenSSL says -> what to do; the first that fits.
+_TLS_FAILED = {
+    "mismatch, certificate is not valid": "connect by a name that the certificate holds",
+    "certificate has expired": "renew it, or set the clock of this machine",
+    "certificate is not yet valid": "set the clock of this machine",
+    "certificate verify failed": "name the CA that signed it in the URL, ?ssl_ca_certs=/path/ca.pem",
+    "key values mismatch": "let ssl_keyfile in the URL be the key of ssl_certfile",
+    "alert certificate": _OUR_CERTIFICATE,
+    "alert bad certificate": _OUR_CERTIFICATE,
+    "alert unknown ca": _OUR_CERTIFICATE,
+    "alert handshake failure": _OUR_CERTIFICATE,
+}
+_TLS_OTHERWISE = "check that the port speaks TLS, and the files that the URL names"
+_OPENSSL = re.compile(r"\[(?:SSL|X509)\b[^]]*\] ([^(]+)")
+_CLOSED = ("closed by server", "reset by peer")
 
 
 def translate(error: BaseException, *, where: str, key: str, sent: bool) -> StoreError:
@@ -53,6 +75,11 @@ def _answered(error: driver.ResponseError, server: str, about: str, key: str) ->
     code = _code(error)
     if code == "WRONGTYPE":
         return CorruptRecordError(key, "the key, or the index of active rooms, holds another type of value")
+    if any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
+        return ConfigurationError(
+            f"{server} refused a command inside a script{about} with NOPERM: give the user every permission that the "
+            "store needs, because what the script did before stays"
+        )
     if code in _WRONG_CREDENTIALS:
         return ConfigurationError(
             f"{server} refused the command{about} with {code}: check the user and its permissions"
@@ -77,7 +104,35 @@ def _failed(error: BaseException, server: str, about: str, *, sent: bool) -> Sto
     if isinstance(error, driver.TimeoutError | asyncio.TimeoutError):
         return StoreTimeoutError(f"{server} did not answer in time{about}: check the server and the network")
     # Whatever else comes out of the driver is a dead connection: on some Python versions even an AttributeError.
-    return StoreUnavailableError(f"{server} can't be reached{about}: is it running, and is the URL right?")
+    return StoreUnavailableError(f"{server} can't be reached{about}: {_why(error)}")
+
+
+def _why(error: BaseException) -> str:
+    """Return what kept us from the server, and what to do."""
+    for link in _chain(error):
+        text = str(link)
+        said = _OPENSSL.search(text)
+        if said is not None or isinstance(link, ssl.SSLError):
+            reason = said[1].strip(" .") if said is not None else "TLS failed"
+            advice = (todo for sign, todo in _TLS_FAILED.items() if sign in reason)
+            return f"{reason}: {next(advice, _TLS_OTHERWISE)}"
+        if isinstance(link, FileNotFoundError):
+            return "a file is missing, the server's socket or a certificate that the URL names"
+        if isinstance(link, ConnectionResetError | BrokenPipeError) or any(sign in text for sign in _CLOSED):
+            return (
+                "it closed the connection: does it want TLS (rediss://), or a client certificate (?ssl_certfile=...)?"
+            )
+    return "is it running, and is the URL right?"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came from, down to the system's or OpenSSL's; behind that is the caller's."""
+    seen: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in seen:
+        seen.append(link)
+        yield link
+        link = None if isinstance(link, OSError) else link.__cause__ or link.__context__
 
 
 def _code(error: driver.ResponseError) -> str:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +34,19 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str) -> Generator[RedisServer]:
-    """Run a redis-server without persistence; `options` are its own (`"--maxmemory", "3mb"`)."""
+def redis_server(*options: str, tls: Sequence[str] = ()) -> Generator[RedisServer]:
+    """Run a redis-server without persistence; `options` are its own (`"--maxmemory", "3mb"`).
+
+    With options for `tls`, its port is for TLS only.
+    """
     program = shutil.which("redis-server")
     if program is None:
         message = "the tests need a redis-server on the PATH: run `make redis`, or install it (Debian: redis-server)"
         raise RuntimeError(message)
     with tempfile.TemporaryDirectory(prefix="wnc-redis-") as folder:
         server = RedisServer(_free_port(), Path(folder) / "redis.sock")
-        where = ["--bind", "127.0.0.1", "--port", str(server.port), "--unixsocket", str(server.socket)]
+        port = ["--port", "0", "--tls-port", str(server.port), *tls] if tls else ["--port", str(server.port)]
+        where = ["--bind", "127.0.0.1", *port, "--unixsocket", str(server.socket)]
         log = Path(folder) / "redis.log"
         command = [program, *where, "--dir", folder, "--save", "", "--logfile", str(log), *options]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own arguments
@@ -63,7 +67,9 @@ def _wait_until_ready(server: RedisServer, process: subprocess.Popen[bytes], log
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
+            with socket.socket(socket.AF_UNIX) as connection:  # it is bound last, and never wants TLS
+                connection.settimeout(1)
+                connection.connect(str(server.socket))
                 connection.sendall(b"PING\r\n")
                 if connection.recv(7) == b"+PONG\r\n":
                     return

@@ -1,0 +1,224 @@
+"""TLS: who is let in, who is refused, and what the error says; on real servers with certificates of their own."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import exceptions as driver
+from redis.asyncio import Redis
+
+from redis_server import RedisServer
+from tls import Authority, Signed, tls_server, tls_url
+from wnc_store import OutcomeUnknownError, StoreSettings, StoreUnavailableError, VideoState, open_store
+from wnc_store_contract.samples import message, room, user
+from wnc_store_redis import RedisStore
+from wnc_store_redis._errors import translate
+
+SECRET = "SECRET-9f1c"
+HASTY = timedelta(milliseconds=500)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A server for localhost and 127.0.0.1, and who may use it."""
+
+    server: RedisServer
+    authority: Authority
+    client: Signed
+
+    def url(self, **changes: Any) -> str:
+        """Return the URL that works, changed."""
+        parts: dict[str, Any] = {"authority": self.authority, "client": self.client, **changes}
+        return tls_url(self.server, **parts)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
+    """The server of these tests."""
+    authority = Authority(tmp_path_factory.mktemp("tls") / "ours")
+    with tls_server(authority, "localhost", "127.0.0.1") as server:
+        yield Tls(server, authority, authority.sign("client.example"))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tls: Tls) -> Iterator[Tls]:
+    """A server whose certificate is for another host."""
+    with tls_server(tls.authority, "elsewhere.example") as server:
+        yield replace(tls, server=server)
+
+
+@pytest.fixture
+def other_authority(tmp_path: Path) -> Authority:
+    """An authority that the server does not know."""
+    return Authority(tmp_path / "theirs")
+
+
+async def refused(url: str, operation_timeout: timedelta = timedelta(seconds=5)) -> StoreUnavailableError:
+    """Return the error of a write, which nothing of the URL's password is in."""
+    async with open_store(url, settings=StoreSettings(operation_timeout=operation_timeout)) as store:
+        with pytest.raises(StoreUnavailableError) as caught:
+            await store.rooms.create_room(room("A"))
+    assert not isinstance(caught.value, OutcomeUnknownError)
+    assert len(str(caught.value)) < 300
+    link: BaseException | None = caught.value
+    while link is not None:
+        assert SECRET not in f"{link!r}{link}"
+        link = link.__cause__ or link.__context__
+    return caught.value
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_room_lives_over_tls(tls: Tls, host: str) -> None:
+    """With the CA and a client certificate in the URL, a room lives from its creation to its deletion."""
+    async with open_store(tls.url(host=host)) as store:
+        await store.ping()
+        await store.rooms.create_room(room("A"))
+        await store.rooms.add_user_to_room("A", user("guest"))
+        await store.rooms.update_video_state("A", VideoState(is_playing=True, current_time=3.5, duration=60))
+        await store.chat.add_message(message(1, "A"))
+        found = await store.rooms.get_room("A")
+        assert found is not None
+        assert (found.users[-1].id, found.video_state.current_time) == ("guest", 3.5)
+        assert [one async for one in store.rooms.active_room_ids()] == ["A"]
+        assert await store.rooms.delete_room("A") is True
+        assert await store.chat.get_messages("A") == []
+
+
+async def test_a_client_without_a_certificate_is_refused(tls: Tls) -> None:
+    """Without a client certificate nothing is written, and the error says that one may be missing."""
+    error = await refused(tls.url(client=None))
+    assert "ssl_certfile" in str(error)
+    async with open_store(tls.url()) as store:
+        assert not await store.rooms.room_exists("A")
+
+
+async def test_a_client_of_another_authority_is_refused(tls: Tls, other_authority: Authority) -> None:
+    """A client certificate that the server's CA did not sign is refused, and the error names the option."""
+    error = await refused(tls.url(client=other_authority.sign("client.example")))
+    assert "ssl_certfile" in str(error)
+
+
+async def test_a_key_of_another_certificate_is_named(tls: Tls, other_authority: Authority) -> None:
+    """A key that does not belong to the client certificate is an error that names ssl_keyfile."""
+    mixed = replace(tls.client, key=other_authority.sign("client.example").key)
+    error = await refused(tls.url(client=mixed))
+    assert "key values mismatch: let ssl_keyfile" in str(error)
+
+
+async def test_a_wrong_authority_is_named(tls: Tls, other_authority: Authority) -> None:
+    """Where the URL trusts another CA, the error says that the certificate failed, and which option to set."""
+    error = await refused(tls.url(authority=other_authority, user=f"user:{SECRET}@"))
+    assert "certificate verify failed: " in str(error)
+    assert "?ssl_ca_certs=" in str(error)
+    assert isinstance(error.__cause__, driver.ConnectionError)
+
+
+async def test_a_private_authority_is_not_trusted_unasked(tls: Tls) -> None:
+    """Without a CA in the URL, the server's certificate must be signed by one that the machine trusts."""
+    error = await refused(tls.url(authority=None, user=f"user:{SECRET}@"))
+    assert "certificate verify failed: " in str(error)
+    assert "?ssl_ca_certs=" in str(error)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_the_host_name_is_checked(elsewhere: Tls, host: str) -> None:
+    """A certificate for another host is refused unasked, by name and by address, and the error says so."""
+    error = await refused(elsewhere.url(host=host, user=f"user:{SECRET}@"))
+    assert f"mismatch, certificate is not valid for '{host}': connect by a name" in str(error)
+
+
+async def test_the_host_name_is_checked_for_a_callers_client(elsewhere: Tls) -> None:
+    """The defaults of redis-py refuse a certificate for another host, too, and the error says so."""
+    client: Any = Redis.from_url(elsewhere.url())  # pyright: ignore[reportUnknownMemberType]
+    async with client, RedisStore(client) as store:
+        with pytest.raises(StoreUnavailableError, match="not valid for 'localhost'"):
+            await store.ping()
+
+
+async def test_the_url_can_waive_the_host_name(elsewhere: Tls) -> None:
+    """With ssl_check_hostname=false in the URL, a certificate for another host is accepted."""
+    async with open_store(elsewhere.url(ssl_check_hostname="false")) as store:
+        await store.ping()
+
+
+async def test_an_expired_certificate_is_named(tls: Tls) -> None:
+    """A server whose certificate has expired is refused, and the error says so."""
+    with tls_server(tls.authority, "localhost", until=datetime.now(UTC) - timedelta(days=1)) as server:
+        error = await refused(replace(tls, server=server).url())
+    assert "certificate has expired: renew it" in str(error)
+
+
+async def test_a_missing_file_is_named(tls: Tls, tmp_path: Path) -> None:
+    """A CA file that is not there is an error that says that a file is missing."""
+    error = await refused(tls.url(authority=None, ssl_ca_certs=str(tmp_path / "none.pem")))
+    assert "a file is missing" in str(error)
+
+
+async def test_plain_redis_on_a_tls_port_is_refused(tls: Tls) -> None:
+    """A redis:// URL to the TLS port is an error that asks for rediss://, within operation_timeout."""
+    start = time.monotonic()
+    error = await refused(tls.server.url, HASTY)
+    assert time.monotonic() - start < 3
+    assert "rediss://" in str(error)
+
+
+async def test_tls_on_a_plain_port_is_refused(tls: Tls, redis_server: RedisServer) -> None:
+    """A rediss:// URL to a port without TLS is an error within operation_timeout."""
+    start = time.monotonic()
+    await refused(replace(tls, server=redis_server).url(), HASTY)
+    assert time.monotonic() - start < 3
+
+
+CLOSED = "it closed the connection: does it want TLS"
+ALERT = "tlsv13 alert certificate required: name a certificate that the server trusts"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"), "wrong version number: "),
+        (
+            ssl.SSLError(1, "[SSL: X] tlsv1 alert protocol version (_ssl.c:1006)"),
+            "protocol version: check that the port",
+        ),
+        (ssl.SSLError("anything"), "TLS failed: check that the port speaks TLS"),
+        (driver.ConnectionError("Error 1. [SSL: X] certificate is not yet valid (_ssl.c:1)."), "set the clock"),
+        (driver.ConnectionError("x : (1, '[SSL: X] tlsv13 alert certificate required (_ssl.c:2580)')"), ALERT),
+        (driver.ConnectionError("Connection closed by server."), CLOSED),
+        (ConnectionResetError(104, "Connection reset by peer"), CLOSED),
+        (OSError("Connect call failed"), "is it running, and is the URL right?"),
+    ],
+)
+def test_the_text_of_openssl_is_enough(error: Exception, text: str) -> None:
+    """What failed is found in an error's text alone, as well as in what it came from."""
+    outer = driver.ConnectionError("x")
+    outer.__context__ = error
+    for shown in (error, outer):
+        assert text in str(translate(shown, where="h:1", key="", sent=False))
+
+
+async def test_the_callers_own_trouble_is_not_taken_for_ours() -> None:
+    """What the caller was handling when it asked the store is not told as the reason."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with open_store(f"redis://127.0.0.1:{port}") as store:
+        try:
+            raise ssl.SSLError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1)")  # noqa: TRY301
+        except ssl.SSLError:
+            with pytest.raises(StoreUnavailableError, match="is it running, and is the URL right"):
+                await store.ping()
+
+
+def test_a_chain_that_bites_its_tail_ends() -> None:
+    """An error that came from one that came from it is told like any other."""
+    one, two = driver.ConnectionError("x"), driver.ConnectionError("y")
+    one.__cause__, two.__cause__ = two, one
+    assert isinstance(translate(one, where="h:1", key="", sent=False), StoreUnavailableError)
