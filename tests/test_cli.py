@@ -67,7 +67,7 @@ def as_json(*arguments: str) -> Any:
 def test_rooms_lists_the_active_rooms(url: str) -> None:
     """`rooms` lists live rooms only, with host, number of users and what is left of their TTL."""
     shown = wnc_store("rooms", "--url", url).stdout
-    assert "1 active rooms" in shown
+    assert "1 active room" in shown
     assert "Name of host" in shown
     assert "23:59:5" in shown
     (listed,) = as_json("rooms", "--url", url)
@@ -99,7 +99,7 @@ def test_rooms_shows_what_can_not_be_read(url: str) -> None:
     assert "Name of host" in shown
     assert SECRET not in shown
     assert {"id": "B", "readable": False, "ttlSeconds": None} in as_json("rooms", "--url", url)
-    assert "and more" in wnc_store("rooms", "--url", url, "--limit", "1").stdout
+    assert "more than 1 rooms" in wnc_store("rooms", "--url", url, "--limit", "1").stderr
 
 
 def test_show_hides_the_token(url: str) -> None:
@@ -121,7 +121,9 @@ def test_show_of_no_room_fails(url: str) -> None:
 
 def test_chat_shows_the_messages(url: str) -> None:
     """`chat` shows the kept messages, oldest first, or the newest so many."""
-    assert "20 messages in A" in wnc_store("chat", "A", "--url", url).stdout
+    shown = wnc_store("chat", "A", "--url", url).stdout
+    assert "20 messages in A" in shown
+    assert "2026-01-01T00:00:00.024Z" in shown
     messages = as_json("chat", "A", "--url", url, "--limit", "2")
     assert [one["message"] for one in messages] == ["text 23", "text 24"]
 
@@ -143,7 +145,7 @@ def test_guests_can_not_steer_the_terminal(url: str) -> None:
 def test_sweep_tells_what_it_removed(url: str) -> None:
     """`sweep` removes the entries of dead rooms and says how many."""
     assert as_json("sweep", "--url", url) == {"removed": 1}
-    assert "removed 0" in wnc_store("sweep", "--url", url).stdout
+    assert "removed 0 dead rooms" in wnc_store("sweep", "--url", url).stdout
 
 
 def test_ping_measures(url: str) -> None:
@@ -160,6 +162,13 @@ def test_no_server_is_exit_3() -> None:
         result = wnc_store(*command, f"redis://:{SECRET}@127.0.0.1:{port}/0", code=3)
         assert f"127.0.0.1:{port}" in result.stderr
         assert SECRET not in result.output
+
+
+def test_an_empty_memory_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a URL the commands look into their own memory, and say so."""
+    monkeypatch.delenv("WNC_STORE_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert "WNC_STORE_URL" in wnc_store("rooms").stderr
 
 
 def test_a_wrong_url_is_exit_2() -> None:
@@ -216,6 +225,8 @@ def test_verify_takes_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     result = wnc_store("verify", "--harness", "mine_for_verify:Broken", code=1)
     assert "failed test_twenty_messages_are_kept" in result.stdout
+    assert "assert ['m2', 'm3'" in result.stdout
+    assert list(tmp_path.glob(".*")) == []
     assert "level: none" in result.stdout
 
 
@@ -223,6 +234,20 @@ def test_verify_takes_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_verify_refuses_what_is_no_harness(name: str) -> None:
     """A harness that is not there, or is none, exits 2 and says how to name one."""
     assert "arness" in wnc_store("verify", "--harness", name, code=2).stderr
+
+
+def test_verify_makes_the_harness_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A harness that wants arguments, or lacks a method, exits 2 and says so in a line."""
+    (tmp_path / "unfinished_for_verify.py").write_text(
+        "from wnc_store_contract import Harness\n"
+        "class Abstract(Harness):\n"
+        "    pass\n"
+        "class Wants(Harness):\n"
+        "    def __init__(self, url): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert "advance" in wnc_store("verify", "--harness", "unfinished_for_verify:Abstract", code=2).stderr
+    assert "url" in wnc_store("verify", "--harness", "unfinished_for_verify:Wants", code=2).stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["memory://", "--harness", "a:B"], ["postgres://x"], ["memory://x"]])
@@ -258,3 +283,30 @@ def test_a_room_without_a_token_says_so(url: str) -> None:
     asyncio.run(create())
     assert "none" in wnc_store("show", "T", "--url", url).stdout
     assert MemoryHarness.capabilities
+
+
+def test_doctor_finds_what_is_wrong(redis_server: RedisServer) -> None:
+    """`doctor` says what is wrong and what to do, and exits 1; on a server that is well it exits 0."""
+    assert "noeviction" in wnc_store("doctor", redis_server.url).stdout
+
+    async def configure(policy: str) -> None:
+        async with plain_client(redis_server.url) as client:
+            await client.config_set("maxmemory-policy", policy)
+
+    asyncio.run(configure("allkeys-lru"))
+    try:
+        shown = wnc_store("doctor", redis_server.url, code=1).stdout
+        report = json.loads(wnc_store("doctor", redis_server.url, "--json", code=1).stdout)
+    finally:
+        asyncio.run(configure("noeviction"))
+    assert "allkeys-lru" in shown
+    assert "CONFIG SET maxmemory-policy noeviction" in shown
+    assert report["ok"] is False
+    assert {"eviction": "wrong"}.items() <= {check["name"]: check["status"] for check in report["checks"]}.items()
+
+
+def test_doctor_needs_an_answer() -> None:
+    """`doctor` without an answer exits 3 and says which server it asked."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    assert f"127.0.0.1:{port}" in wnc_store("doctor", f"redis://127.0.0.1:{port}", code=3).stdout

@@ -69,11 +69,18 @@ def test_a_failed_clause_shows_the_values(tmp_path: Path) -> None:
     assert "'first'" in output
 
 
+XFAIL = "@pytest.mark.xfail{}\n    def test_twenty_messages_are_kept(self): pass"
 OVERRIDES = {
     "override": "def test_twenty_messages_are_kept(self): assert True",
     "removal": "test_twenty_messages_are_kept = None",
     "skip mark": "test_twenty_messages_are_kept = pytest.mark.skip(StoreContract.test_twenty_messages_are_kept)",
     "xfail without a reason": "@pytest.mark.xfail\n    def test_twenty_messages_are_kept(self): assert False",
+    "xfail that may pass": XFAIL.format("(reason='x')"),
+    "xfail that is off": XFAIL.format("(False, reason='x', strict=True)"),
+    "mark for all, on the class": "pass\n\nTestMine = pytest.mark.skip(TestMine)",
+    "excuse for all": "pass\n\nTestMine = pytest.mark.xfail(reason='x')(TestMine)",
+    "later override": "pass\n\nTestMine.test_twenty_messages_are_kept = lambda self: None",
+    "own hook": "def __init_subclass__(cls): pass\n\nclass TestYours(TestMine):\n    test_a_guest_leaves = None",
     "mark for all": "pytestmark = [pytest.mark.skip(reason='later')]",
 }
 
@@ -173,7 +180,7 @@ def test_an_undeclared_part_that_works_is_red() -> None:
             """Return a new one."""
             return Quiet()
 
-    with pytest.raises(pytest.fail.Exception, match="NotSupportedError"):
+    with pytest.raises(pytest.fail.Exception, match=r"add Capability\.CHAT to Quiet\.capabilities"):
         Case().test_what_is_not_declared_is_not_supported()
 
 
@@ -181,6 +188,38 @@ def test_raw_access_is_refused_where_there_is_none() -> None:
     """A harness without raw access says so."""
     with pytest.raises(NotSupportedError, match="MemoryHarness"):
         assert MemoryHarness().raw
+
+
+@pytest.mark.parametrize("excuse", [pytest.skip, pytest.xfail])
+def test_a_harness_can_not_excuse_a_clause(excuse: Any) -> None:
+    """A harness that skips, or expects the failure of, the clause that is running fails it."""
+
+    class Excusing(MemoryHarness):
+        """Time does not pass here."""
+
+        async def advance(self, seconds: float) -> None:
+            """Look for a way out."""
+            excuse(f"{seconds} seconds are too long")
+
+    class Case(StoreContract):
+        """The contract on it."""
+
+        def make_harness(self) -> Harness:
+            """Return a new one."""
+            return Excusing()
+
+    with pytest.raises(AssertionError, match="too long"):
+        Case().test_a_room_lives_for_24_hours()
+
+
+def test_a_contract_needs_a_harness() -> None:
+    """A contract without make_harness can't be made, and the error names the method."""
+
+    class Case(StoreContract):
+        """The contract on nothing."""
+
+    with pytest.raises(TypeError, match="make_harness"):
+        Case()  # type: ignore[abstract]  # pyright: ignore[reportAbstractUsage]
 
 
 def test_a_clause_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +241,7 @@ def test_a_clause_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
             """Return a new one."""
             return Hanging()
 
-    monkeypatch.setattr("wnc_store_contract.clause._TIME_LIMIT", 0.05)
+    monkeypatch.setattr("wnc_store_contract.clause.TIME_LIMIT", 0.05)
     with pytest.raises(TimeoutError):
         Case().test_a_store_answers_a_ping()
 

@@ -102,7 +102,7 @@ def test_the_core_imports_no_backend() -> None:
     """Nothing in the core imports a backend, and only the verify command the contract suite."""
     for path in PACKAGES["wnc_store"].rglob("*.py"):
         others = {name for name in imports(path) if name.startswith("wnc_store_")}
-        allowed = {"wnc_store_contract", "wnc_store_contract.verify"} if path.name == "verify.py" else set[str]()
+        allowed = {"wnc_store_contract.verify"} if path.name == "verify.py" else set[str]()
         assert others <= allowed, path
 
 

@@ -136,7 +136,10 @@ def test_an_unknown_scheme_is_refused(url: str) -> None:
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", [f"redis://:{SECRET}@host:port/0", f"redis://:{SECRET}@host/0?max_connections=x"])
+@pytest.mark.parametrize(
+    "url",
+    [f"redis://:{SECRET}@host:port/0", f"redis://:{SECRET}@host/0?max_connections=x", f"redis://:{SECRET}@host/abc"],
+)
 def test_a_wrong_redis_url_keeps_its_password(url: str) -> None:
     """A wrong Redis URL is a ConfigurationError that shows how one looks, and nothing of this one."""
     with pytest.raises(ConfigurationError, match="redis://user:password@host:6379/0") as caught:

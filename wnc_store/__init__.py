@@ -33,6 +33,7 @@ from wnc_store.errors import (
 )
 from wnc_store.factory import configured_url, get_store, open_store
 from wnc_store.guards import RateLimitDecision
+from wnc_store.health import Check, Health
 from wnc_store.ids import is_id
 from wnc_store.models import ChatMessage, Record, Room, User, VideoState
 from wnc_store.protocols import (
@@ -58,12 +59,14 @@ __all__ = [
     "ChatMessage",
     "ChatReader",
     "ChatStore",
+    "Check",
     "Clock",
     "ConfigurationError",
     "Conflict",
     "ConflictError",
     "ConnectionCounter",
     "CorruptRecordError",
+    "Health",
     "InvalidIdError",
     "Lifecycle",
     "LimitExceededError",

@@ -64,13 +64,17 @@ class InvalidIdError(StoreError, ValueError):
     """Raised when an id is not 1-128 characters of `A-Z a-z 0-9 _ - . :`; nothing was sent."""
 
     def __init__(self, kind: str, value: object) -> None:
-        super().__init__(kind, value)
-        self.kind = kind
-
-    def __str__(self) -> str:
-        shown = repr(self.args[1])
+        shown = repr(value)
         if len(shown) > 40:  # noqa: PLR2004 - long enough to recognise the id, short enough for a log line
             shown = f"{shown[:40]}…"
+        super().__init__(kind, shown)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _invalid_id, self.args
+
+    def __str__(self) -> str:
+        _, shown = self.args
         return f"invalid {self.kind} {shown}: it is 1-128 characters of A-Z a-z 0-9 _ - . :"
 
 
@@ -124,7 +128,10 @@ class CorruptRecordError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """Raised when the server can't be reached or can't serve now; the operation did not happen."""
+    """Raised when the server can't be reached or can't serve now.
+
+    The operation did not happen, unless it is an `OutcomeUnknownError`: catch that first where a repetition would hurt.
+    """
 
 
 class StoreTimeoutError(StoreUnavailableError):
@@ -152,3 +159,9 @@ class ConfigurationError(StoreError):
 
 def _limit_exceeded(what: str, limit: int, found: int) -> LimitExceededError:
     return LimitExceededError(what, limit=limit, found=found)
+
+
+def _invalid_id(kind: str, shown: str) -> InvalidIdError:
+    error = InvalidIdError(kind, "")
+    error.args = (kind, shown)
+    return error

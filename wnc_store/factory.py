@@ -6,8 +6,6 @@ import asyncio
 import os
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
-from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from wnc_store.clock import Clock, SystemClock
 from wnc_store.errors import ConfigurationError
@@ -16,7 +14,7 @@ from wnc_store.settings import StoreSettings
 
 _GROUP = "wnc_store.backends"
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, Store]] = WeakKeyDictionary()
+_shared: dict[asyncio.AbstractEventLoop, tuple[int, Store]] = {}
 
 
 def configured_url() -> str:
@@ -38,8 +36,10 @@ def open_store(url: str | None = None, *, settings: StoreSettings | None = None,
         ImportError: the backend's own packages are missing; the message names the extra to install.
     """
     url = configured_url() if url is None else url
-    backend = cast("Backend", _find_backend(url).load())
-    return backend(url, settings or StoreSettings.from_environment(), clock or SystemClock())
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower() if separator else ""
+    backend = cast("Backend", _find_backend(scheme).load())
+    return backend(f"{scheme}://{rest}", settings or StoreSettings.from_environment(), clock or SystemClock())
 
 
 def get_store() -> Store:
@@ -52,15 +52,15 @@ def get_store() -> Store:
         ConfigurationError: as `open_store`.
     """
     loop = asyncio.get_running_loop()
-    process, store = _shared.get(loop, (0, None))
-    if store is None or store.closed or process != os.getpid():
-        store = open_store()
-        _shared[loop] = (os.getpid(), store)
-    return store
+    for other, (process, store) in list(_shared.items()):
+        if other.is_closed() or store.closed or process != os.getpid():
+            del _shared[other]
+    if loop not in _shared:
+        _shared[loop] = (os.getpid(), open_store())
+    return _shared[loop][1]
 
 
-def _find_backend(url: str) -> EntryPoint:
-    scheme = urlsplit(url).scheme if "://" in url else ""
+def _find_backend(scheme: str) -> EntryPoint:
     installed = {entry.name: entry for entry in entry_points(group=_GROUP)}
     if scheme in installed:
         return installed[scheme]
@@ -74,4 +74,4 @@ def _find_backend(url: str) -> EntryPoint:
 def _describe(entry: EntryPoint) -> str:
     if not entry.extras or entry.dist is None:
         return f"{entry.name}://"
-    return f"{entry.name}:// (needs: pip install '{entry.dist.name}[{','.join(entry.extras)}]')"
+    return f"{entry.name}:// (extra: {entry.dist.name}[{','.join(entry.extras)}])"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, NoReturn, cast
 
+_MOST = 10**4000
 _FROZEN = "this JSON value belongs to a frozen model: make a changed copy instead"
 
 
@@ -35,14 +36,28 @@ class FrozenList(list[Any]):
         return FrozenList, (list(self),)
 
 
+def whole(value: int) -> int:
+    """Return an integer that every JSON parser of Python reads again.
+
+    Raises:
+        ValueError: it has thousands of digits.
+    """
+    if abs(value) < _MOST:
+        return value
+    message = "an integer of thousands of digits can't be read again"
+    raise ValueError(message)
+
+
 def freeze(value: object) -> object:
     """Return `value` as `JSON.stringify` would see it, frozen: NaN and the infinities become None.
 
     Raises:
         ValueError: it is nothing that JSON can hold.
     """
-    if value is None or isinstance(value, (str, bool, int, FrozenDict, FrozenList)):
+    if value is None or isinstance(value, (str, bool, FrozenDict, FrozenList)):
         return value
+    if isinstance(value, int):
+        return whole(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, (list, tuple)):

@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from types import EllipsisType
 from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from wnc_store.frozen import whole
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
@@ -22,10 +25,12 @@ _BEYOND_PYTHON = re.compile(r"([+-])\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?
 class SpelledDate(datetime):
     """A datetime that remembers the JSON it was read from, where that is not what `Date.toJSON()` writes for it."""
 
-    spelling: str | None
+    # A date that was computed from this one has the class and no spelling of its own.
+    spelling: str | EllipsisType | None = ...
 
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
-        return _spelled_date, (datetime.combine(self.date(), self.timetz()), self.spelling)
+        plain = datetime.combine(self.date(), self.timetz())
+        return (_parse_date, (plain,)) if self.spelling is ... else (_spelled_date, (plain, self.spelling))
 
 
 class SpelledMilliseconds(int):
@@ -65,14 +70,10 @@ def iso(value: datetime) -> str:
 
 
 def _parse_date(value: object) -> datetime:
-    if isinstance(value, SpelledDate):
+    if isinstance(value, SpelledDate) and value.spelling is not ...:
         return value
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            message = "a datetime needs a time zone, say datetime.now(UTC)"
-            raise ValueError(message)
-        value = value.astimezone(UTC)
-        return value.replace(microsecond=value.microsecond // 1000 * 1000)
+        return _in_milliseconds(value)
     if value is None:  # an invalid Date
         return _spelled_date(_FIRST, None)
     if isinstance(value, str):
@@ -81,16 +82,35 @@ def _parse_date(value: object) -> datetime:
     raise ValueError(message)
 
 
+def _in_milliseconds(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        message = "a datetime needs a time zone, say datetime.now(UTC)"
+        raise ValueError(message)
+    try:
+        value = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
+    except OverflowError:
+        message = "in UTC, this date is beyond the years 1 to 9999"
+        raise ValueError(message) from None
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)
+
+
 def _parse_iso(text: str) -> datetime:
     beyond = _BEYOND_PYTHON.fullmatch(text)
     if beyond:  # JavaScript's years reach from -271821 to 275760, Python's from 1 to 9999
         return _spelled_date(_LAST if beyond[1] == "+" else _FIRST, text)
-    date = _parse_date(datetime.fromisoformat(text))
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        message = "a date is an ISO 8601 string with a time zone"  # without the text: it may be anything
+        raise ValueError(message) from None
+    date = _in_milliseconds(date)
     return date if iso(date) == text else _spelled_date(date, text)
 
 
 def _write_date(value: datetime) -> str | None:
-    return value.spelling if isinstance(value, SpelledDate) else iso(value)
+    if isinstance(value, SpelledDate) and value.spelling is not ...:
+        return value.spelling
+    return iso(value)
 
 
 def _parse_number(value: object) -> float:
@@ -99,7 +119,9 @@ def _parse_number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         message = "a number is an int or a float"
         raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueErrors
-    return value if isinstance(value, int) or math.isfinite(value) else math.nan
+    if isinstance(value, int):
+        return whole(value)
+    return value if math.isfinite(value) else math.nan
 
 
 def _write_number(value: float) -> float | None:

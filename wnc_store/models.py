@@ -10,9 +10,9 @@ import functools
 import hmac
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, StrictBool
 from pydantic.alias_generators import to_camel
@@ -52,8 +52,6 @@ class Record(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         hide_input_in_errors=True,
-        # model_copy() and model_construct() check nothing; the stores check a whole record by validating it again.
-        revalidate_instances="always",
     )
     if not TYPE_CHECKING:  # a type checker would take it for one more argument of every record
         __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]]
@@ -62,6 +60,18 @@ class Record(BaseModel):
     def model_extra(self) -> FrozenDict:
         """The fields that are not declared, by their name on the wire; they can't be changed in place."""
         return FrozenDict(self.__pydantic_extra__ or {})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; pydantic's, but that unknown fields in `update` are frozen, too."""
+        known = type(self).model_fields
+        frozen = {name: value if name in known else freeze(value) for name, value in (update or {}).items()}
+        return super().model_copy(update=frozen, deep=deep)
+
+    def with_unknown(self, fields: Mapping[str, Any]) -> Self:
+        """Return a copy with these unknown fields besides its own; a name is never taken for a declared field."""
+        copied = self.model_copy()
+        object.__setattr__(copied, "__pydantic_extra__", {**(self.__pydantic_extra__ or {}), **fields})
+        return copied
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record as JSON values in camelCase, just as it is stored: the host token included.
@@ -181,8 +191,7 @@ class Room(Record):
     def public(self) -> dict[str, JsonValue]:
         """Return what an app sends to guests: the room as JSON, unknown fields included, without the host token."""
         value = self.to_json()
-        value.pop("hostToken", None)
-        return value
+        return {key: member for key, member in value.items() if key not in {"hostToken", "host_token"}}
 
     def verify_host_token(self, candidate: str | None) -> bool:
         """Tell in constant time whether `candidate` is the host token; never true for a room that has none."""

@@ -6,8 +6,11 @@ All of it holds for every method:
 - Every method is atomic: it happens as a whole or not at all, also among concurrent callers and clients.
 - Every write gives what it wrote its full TTL again. Reading never extends life. A record is gone when its TTL ends.
 - An error from a write means that it did not happen, except `OutcomeUnknownError`.
-- Every method may raise `StoreUnavailableError` (and its kinds), `StoreClosedError` after `aclose()`, and
-  `CorruptRecordError` where a record can't be read. A method that a backend lacks raises `NotSupportedError`.
+- Every method may raise `StoreUnavailableError` (and its kinds), `ConfigurationError` where the server refuses user or
+  set-up, `StoreClosedError` after `aclose()`, `CorruptRecordError` where a record can't be read, and any other
+  `StoreError` that a server makes necessary. A method that a backend lacks raises `NotSupportedError`.
+- What a caller writes larger than the settings allow raises `LimitExceededError`, and nothing is written. What is only
+  read, or only carried along, is never refused for its size.
 - Fields that the models do not declare survive every operation.
 """
 
@@ -20,6 +23,7 @@ from typing import Protocol, Self
 
 from wnc_store.clock import Clock
 from wnc_store.guards import RateLimitDecision
+from wnc_store.health import Health
 from wnc_store.models import ChatMessage, Room, User, VideoState
 from wnc_store.settings import StoreSettings
 
@@ -59,7 +63,9 @@ class RoomStore(RoomReader, Protocol):
     """Rooms, their users and their video state."""
 
     async def create_room(self, room: Room) -> None:
-        """Store a new room and list it among the active ones. Chat left behind by an earlier room of that id is gone.
+        """Store a new room, its `rev` raised by one, and list it among the active ones.
+
+        Chat left behind by an earlier room of that id is gone.
 
         Raises:
             RoomExistsError: a live room has that id; it stays as it is (the original overwrites it).
@@ -93,7 +99,7 @@ class RoomStore(RoomReader, Protocol):
         ...
 
     async def delete_room(self, room_id: str) -> bool:
-        """Delete a room, its chat and its place among the active rooms together.
+        """Delete a room, its chat and its place among the active rooms together; a chat without a room, too.
 
         Returns:
             True for the one caller that removed the room, False if there was none.
@@ -144,6 +150,7 @@ class RoomStore(RoomReader, Protocol):
 
         Raises:
             RoomNotFoundError: there is no such live room.
+            ValueError: URL or type is no string.
         """
         ...
 
@@ -244,7 +251,7 @@ class RateLimiter(Protocol):
             cost: how many hits this one counts for.
 
         Raises:
-            ValueError: `cost` is less than 1.
+            ValueError: `cost` is less than 1, or more than 10^9.
             CorruptRecordError: the key holds something that is no count.
         """
         ...
@@ -291,6 +298,14 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailableError: it can't.
+        """
+        ...
+
+    async def health(self) -> Health:
+        """Look at the server, at its set-up, and whether guards count in memory. What is wrong is told, not raised.
+
+        Raises:
+            StoreClosedError: the store is closed.
         """
         ...
 

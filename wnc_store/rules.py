@@ -111,4 +111,4 @@ def _inherit_unknown_fields(old: RecordT | None, new: RecordT) -> RecordT:
     if old is None:
         return new
     missing = {name: value for name, value in old.model_extra.items() if name not in new.model_extra}
-    return new.model_copy(update=missing) if missing else new
+    return new.with_unknown(missing) if missing else new

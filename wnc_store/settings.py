@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -13,6 +14,8 @@ from wnc_store.errors import ConfigurationError
 from wnc_store.wire import problems
 
 _MILLISECOND = timedelta(milliseconds=1)
+_LONGEST = timedelta(days=36500)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _ENVIRONMENT_PREFIX = "WNC_STORE_"
 
 _OF_THE_NODE_APP = {
@@ -23,21 +26,34 @@ _OF_THE_NODE_APP = {
 
 def _seconds(value: object) -> object:
     """Read "86400" as seconds: pydantic reads only clock times and ISO 8601 durations from strings."""
-    try:
-        return timedelta(seconds=float(value)) if isinstance(value, str) else value
-    except (ValueError, OverflowError):
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
         return value
+    try:
+        return timedelta(seconds=float(value))
+    except OverflowError:
+        message = "that is longer than a duration can be"
+        raise ValueError(message) from None
 
 
 def _whole_milliseconds(value: timedelta) -> timedelta:
     if value < _MILLISECOND:
         message = "a duration is at least one millisecond"
         raise ValueError(message)
+    if value > _LONGEST:
+        message = "a duration is at most 36500 days"
+        raise ValueError(message)
     return value - value % _MILLISECOND
 
 
+def _own_namespace(prefix: str) -> str:
+    if prefix.endswith(("room:", "chat:", "rl:", "connections:")):
+        message = "a prefix that ends like a key's name would mix its keys with those of a shorter prefix"
+        raise ValueError(message)
+    return prefix
+
+
 Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_whole_milliseconds)]
-"""A timedelta of at least one millisecond, cut to whole milliseconds. A number, or a string of one, is seconds."""
+"""A timedelta from a millisecond to a century, in whole milliseconds. A number, also as a string, is seconds."""
 
 
 class StoreSettings(BaseModel):
@@ -50,8 +66,16 @@ class StoreSettings(BaseModel):
         connection_ttl: how long a connection's lease lasts unless it is renewed.
         rate_limit_max: how many hits a window allows.
         rate_limit_window: how long a window is.
+        guards_on_unavailable: what connections and rate limits do while the server is away: "raise", or count in this
+            process's "memory" until it is back. Rooms and chat always raise.
+        max_message_length: of a chat message's text, in characters.
+        max_name_length: of the name of a user or a host, in characters.
+        max_url_length: of a video's URL, in characters.
+        max_users_per_room: how many may be in a room at the same time.
+        max_room_bytes: of a room as it is stored.
         key_prefix: goes before every key, so that several apps can share one database.
-        operation_timeout: how long one operation may take before it raises `StoreTimeoutError`.
+        operation_timeout: how long one operation may take before it raises `StoreTimeoutError`; when rooms are listed
+            or swept, one page of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -62,7 +86,13 @@ class StoreSettings(BaseModel):
     connection_ttl: Duration = timedelta(hours=1)
     rate_limit_max: int = Field(default=360, ge=1)
     rate_limit_window: Duration = timedelta(seconds=60)
-    key_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
+    guards_on_unavailable: Literal["raise", "memory"] = "raise"
+    max_message_length: int = Field(default=10_000, ge=1)
+    max_name_length: int = Field(default=256, ge=1)
+    max_url_length: int = Field(default=8192, ge=1)
+    max_users_per_room: int = Field(default=10_000, ge=1)
+    max_room_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
+    key_prefix: Annotated[str, AfterValidator(_own_namespace)] = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
     operation_timeout: Duration = timedelta(seconds=5)
 
     @classmethod
@@ -85,7 +115,8 @@ class StoreSettings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             wrong = ", ".join(variables[str(detail["loc"][0])] for detail in error.errors())
-            message = f"the environment variable {wrong} is wrong: {problems(error)}"
+            hint = "a duration is seconds, say 86400"
+            message = f"the environment variable {wrong} is wrong: {problems(error)} ({hint})"
         raise ConfigurationError(message)
 
 

@@ -47,7 +47,9 @@ def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:
 
 
 def checked(record: RecordT, kind: type[RecordT]) -> RecordT:
-    """Return `record` validated as a plain `kind`, as a reader of the stored record would see it.
+    """Return `record` as a plain `kind` that holds what a reader of the stored record would see.
+
+    Needed because `model_copy` and `model_construct` check nothing, and subclasses may have fields of their own.
 
     Raises:
         TypeError: it is no `kind`.
@@ -56,10 +58,20 @@ def checked(record: RecordT, kind: type[RecordT]) -> RecordT:
     if not isinstance(record, kind):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         message = f"expected a {kind.__name__}, got {type(record).__name__}"
         raise TypeError(message)
-    try:
-        return kind.model_validate(record)
-    except ValidationError as error:
-        message = f"this {kind.__name__} can't be stored: {problems(error)}"
+    aliases = {info.alias or name for name, info in kind.model_fields.items()}
+    double = sorted(aliases & record.model_extra.keys())
+    if double:
+        reason = f"{', '.join(double)} is the name on the wire of a declared field: set that"
+    else:
+        try:
+            return kind.model_validate(record.to_json(), by_alias=True, by_name=False)
+        except ValidationError as error:
+            reason = problems(error)
+        except RecursionError:
+            reason = "it is nested too deeply"
+        except (AttributeError, TypeError):
+            reason = "a field holds a value of another type"
+    message = f"this {kind.__name__} can't be stored: {reason}"
     raise ValueError(message)
 
 

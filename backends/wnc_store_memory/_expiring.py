@@ -66,9 +66,10 @@ class ExpiringMap(Generic[V]):
                 if key in shard:
                     yield key
 
-    def free(self) -> int:
-        """Free all that has expired and was not freed yet; return how much that was."""
-        return sum(len(list(shard.expire())) for shard in tuple(self._shards.values()))
+    def free(self) -> Iterator[int]:
+        """Free all that has expired and was not freed yet, piece by piece; yield how much each piece was."""
+        for shard in tuple(self._shards.values()):
+            yield len(list(shard.expire()))
 
     def _free_next(self) -> None:
         self._turn = (self._turn + 1) % _SHARDS

@@ -1,7 +1,8 @@
-"""Rooms and chats in memory. No primitive awaits anything, so each is atomic on its event loop."""
+"""Rooms and chats in memory. No primitive that writes awaits anything, so each is atomic on its event loop."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
@@ -64,7 +65,11 @@ class MemoryRoomStore(BaseRoomStore[Room]):
             yield room_id
 
     async def _sweep(self) -> int:
-        return self._rooms.free()
+        removed = 0
+        for freed in self._rooms.free():
+            removed += freed
+            await asyncio.sleep(0)  # many rooms that expire together must not stall the event loop
+        return removed
 
 
 class MemoryChatStore(BaseChatStore):

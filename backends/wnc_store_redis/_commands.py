@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, ResponseError
 
+from wnc_store import Lifecycle, StoreClosedError, StoreError
 from wnc_store_redis._errors import translate
 from wnc_store_redis._scripts import Script
 
@@ -34,17 +35,20 @@ class Commands:
         client: redis-py's asyncio client, with any settings.
         where: the server's address, for errors.
         timeout: how long an operation may take.
+        lifecycle: tells when the store was closed.
     """
 
-    def __init__(self, client: Redis, where: str, timeout: timedelta) -> None:
+    def __init__(self, client: Redis, where: str, timeout: timedelta, lifecycle: Lifecycle) -> None:
         self._pool = client.connection_pool
+        self._lifecycle = lifecycle
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._where = where
         self._timeout = timeout.total_seconds()
 
     @contextmanager
     def one_operation(self) -> Generator[None]:
-        """Let all commands inside share one deadline."""
-        token = _deadline.set(asyncio.get_running_loop().time() + self._timeout)
+        """Let all commands inside share one deadline, that of the operation around it if there is one."""
+        token = _deadline.set(_deadline.get() or asyncio.get_running_loop().time() + self._timeout)
         try:
             yield
         finally:
@@ -69,25 +73,33 @@ class Commands:
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes, writes: bool = True) -> Reply:
         """Run a script by its SHA-1, or by its source where the server has forgotten it."""
         tail = (str(len(keys)).encode(), *keys, *arguments)
-        (reply,) = await self._exchange([(b"EVALSHA", script.sha, *tail)], keys[0], writes=writes)
-        if isinstance(reply, NoScriptError):
-            (reply,) = await self._exchange([(b"EVAL", script.source, *tail)], keys[0], writes=writes)
-        return self._value(reply, keys[0])
+        with self.one_operation():
+            (reply,) = await self._exchange([(b"EVALSHA", script.sha, *tail)], keys[0], writes=writes)
+            if isinstance(reply, NoScriptError):
+                (reply,) = await self._exchange([(b"EVAL", script.source, *tail)], keys[0], writes=writes)
+        return self._value(reply, keys[0], script_writes=writes)
 
-    def _value(self, reply: Reply, key: bytes) -> Reply:
+    def _value(self, reply: Reply, key: bytes, *, script_writes: bool = False) -> Reply:
         if isinstance(reply, ResponseError):
-            raise translate(reply, where=self._where, key=_text(key), sent=False)
+            raise translate(reply, where=self._where, key=_text(key), sent=script_writes)
         return reply
 
     async def _exchange(self, commands: Sequence[Command], key: bytes, *, writes: bool) -> list[Reply]:
         """Send commands on one connection and return their replies; a refused command's reply is its ResponseError."""
         loop = asyncio.get_running_loop()
+        if loop is not (self._loop or loop):
+            message = "this store was used on another event loop: open one store for each"
+            raise StoreError(message)
+        self._loop = loop
         deadline = _deadline.get() or loop.time() + self._timeout
         sent = False
         try:
             async with asyncio.timeout_at(deadline):
                 connection = await self._pool.get_connection()
                 try:
+                    if self._lifecycle.closed:  # while this caller waited for a connection
+                        await connection.disconnect()
+                        raise StoreClosedError
                     packed = connection.pack_commands(commands)
                     if loop.time() >= deadline:  # too late to send: time-outs strike only where something is awaited
                         raise TimeoutError
@@ -97,6 +109,8 @@ class Commands:
                 finally:
                     # A connection whose replies were not all read has disconnected itself by now.
                     await self._pool.release(connection)
+        except StoreClosedError:
+            raise
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             failure = translate(error, where=self._where, key=_text(key), sent=sent)
         # Raised outside the handler: the driver's exception would stay within reach as the context.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from wnc_store import ConfigurationError, StoreSettings
+
+_DATABASE = re.compile(r"(/\d*)?")
 
 _MAX_CONNECTIONS = 32
 """More callers than that wait for a connection; a server gains nothing from more."""
@@ -21,7 +26,11 @@ def connect(url: str, settings: StoreSettings) -> Redis:
         ConfigurationError: the URL is wrong. The message holds no part of it but the scheme.
     """
     timeout = settings.operation_timeout.total_seconds()
+    scheme, _, rest = url.partition("://")
     try:
+        # redis-py takes what is no number for database 0.
+        if scheme != "unix" and not _DATABASE.fullmatch(urlsplit(url).path):
+            raise ValueError(rest)  # noqa: TRY301 - one message for all that is wrong
         pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             url,
             max_connections=_MAX_CONNECTIONS,
@@ -31,10 +40,10 @@ def connect(url: str, settings: StoreSettings) -> Redis:
             protocol=2,  # redis-py 8.1 hands out dead idle connections over RESP3
             retry=Retry(NoBackoff(), 0),
         )
+        pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and refuses unknown options
     except (ValueError, TypeError):
         pool = None
     if pool is None:
-        scheme = url.partition("://")[0]
         message = f"this {scheme}:// URL is wrong; it looks like redis://user:password@host:6379/0 or unix:///path?db=0"
         raise ConfigurationError(message)
     return Redis(connection_pool=pool)

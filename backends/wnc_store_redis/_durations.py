@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 _MILLISECOND = timedelta(milliseconds=1)
+_MOST = timedelta.max // _MILLISECOND
 
 
 def milliseconds(duration: timedelta) -> bytes:
@@ -16,4 +17,4 @@ def remaining(pttl: int) -> timedelta | None:
     """Return what PTTL says: -2 is no such key (None), -1 a key that never expires (`timedelta.max`)."""
     if pttl < 0:
         return timedelta.max if pttl == -1 else None
-    return pttl * _MILLISECOND
+    return min(pttl, _MOST) * _MILLISECOND

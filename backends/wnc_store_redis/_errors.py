@@ -64,22 +64,26 @@ def translate(error: BaseException, *, where: str, key: str, sent: bool) -> Stor
     server = f"Redis at {where}"
     about = f" (key {key!r})" if key else ""
     if isinstance(error, driver.ResponseError):
-        found = _answered(error, server, about, key)
+        found = _answered(error, server, about, key, sent=sent)
     else:
         found = _failed(error, server, about, sent=sent)
     found.__cause__ = _without_arguments(error)
     return found
 
 
-def _answered(error: driver.ResponseError, server: str, about: str, key: str) -> StoreError:
+def _answered(error: driver.ResponseError, server: str, about: str, key: str, *, sent: bool) -> StoreError:
     code = _code(error)
+    if "DB index is out of range" in str(error):
+        return ConfigurationError(f"{server} has no database of that number: look at the end of the URL")
     if code == "WRONGTYPE":
-        return CorruptRecordError(key, "the key, or the index of active rooms, holds another type of value")
-    if any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
-        return ConfigurationError(
-            f"{server} refused a command inside a script{about} with NOPERM: give the user every permission that the "
-            "store needs, because what the script did before stays"
+        return CorruptRecordError(key, "the key, or the index of active rooms, holds a value of another kind")
+    if sent and any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
+        return OutcomeUnknownError(
+            f"{server} refused a command inside a script{about} with NOPERM, and what the script did before stays: "
+            "give the user every permission that the store needs"
         )
+    if any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
+        code = "NOPERM"
     if code in _WRONG_CREDENTIALS:
         return ConfigurationError(
             f"{server} refused the command{about} with {code}: check the user and its permissions"

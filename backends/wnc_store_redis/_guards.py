@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from wnc_store import BaseConnectionCounter, BaseRateLimiter, CorruptRecordError, Lifecycle, StoreSettings
@@ -9,6 +10,9 @@ from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds, remaining
 from wnc_store_redis._keys import Keys
 from wnc_store_redis._scripts import ACQUIRE, COUNT, HIT, RELEASE
+
+_COUNT = re.compile(rb"0|[1-9]\d{0,14}")
+"""What the script takes for a count, too."""
 
 
 class RedisConnectionCounter(BaseConnectionCounter):
@@ -54,14 +58,10 @@ class RedisRateLimiter(BaseRateLimiter):
         left = remaining(pttl)
         if stored is None or left is None:
             return 0, timedelta(0)
-        try:
-            count = int(stored)
-        except ValueError:
-            count = None
-        if count is None:
+        if not _COUNT.fullmatch(stored):
             raise CorruptRecordError(name.decode(), "it holds no count")
         # A count without an end is given a whole window by the next hit.
-        return count, self._settings.rate_limit_window if left == timedelta.max else left
+        return int(stored), self._settings.rate_limit_window if left == timedelta.max else left
 
     async def _reset(self, key: str) -> None:
         await self._commands.write(b"DEL", self._keys.rate_limit(key))

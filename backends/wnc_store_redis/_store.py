@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from redis.asyncio import Redis
 
-from wnc_store import BaseStore, Clock, ConfigurationError, StoreSettings, SystemClock
+from wnc_store import BaseStore, Check, Clock, ConfigurationError, StoreSettings, SystemClock
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._connect import address, connect
 from wnc_store_redis._guards import RedisConnectionCounter, RedisRateLimiter
+from wnc_store_redis._inspect import inspect
 from wnc_store_redis._keys import Keys
 from wnc_store_redis._rooms import RedisRoomStore
 
@@ -34,13 +36,14 @@ class RedisStore(BaseStore):
             message = f"a RedisStore needs a client of type redis.asyncio.Redis, not {type(client).__name__}"
             raise ConfigurationError(message)
         settings = settings or StoreSettings()
-        keys = Keys(settings.key_prefix)
+        self._keys = keys = Keys(settings.key_prefix)
         self._own_client: Redis | None = None
-        self._commands = Commands(client, address(client), settings.operation_timeout)
+        self._commands = Commands(client, address(client), settings.operation_timeout, self._lifecycle)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
-        self.connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
-        self.rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
+        connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
+        rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
+        self._set_guards(connections, rate_limits, settings, clock or SystemClock())
 
     @classmethod
     def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:
@@ -56,6 +59,9 @@ class RedisStore(BaseStore):
 
     async def _ping(self) -> None:
         await self._commands.read(b"PING")
+
+    async def _inspect(self) -> tuple[str | None, Sequence[Check]]:
+        return await inspect(self._commands, self._keys)
 
     async def _close(self) -> None:
         if self._own_client is not None:

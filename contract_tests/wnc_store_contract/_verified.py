@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import ContextVar
-
 from wnc_store_contract.contract import StoreContract
-from wnc_store_contract.harness import Harness
-
-chosen_harness: ContextVar[Callable[[], Harness]] = ContextVar("chosen_harness")
+from wnc_store_contract.harness import Harness, chosen_harness
 
 
 class TestVerified(StoreContract):

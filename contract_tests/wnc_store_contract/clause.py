@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from abc import ABCMeta
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ import pytest
 from wnc_store import Store
 from wnc_store_contract.harness import Capability, Harness
 
-_TIME_LIMIT = 60
+TIME_LIMIT = 60
+"""Seconds that a clause, or an operation of the state machine, may take before it counts as hanging."""
 
 
 class Bench:
@@ -104,28 +106,58 @@ def clauses_of(contract: type) -> dict[str, Clause]:
     return found
 
 
-def refuse_overrides(contract: type, suite: type) -> None:
-    """Check that a subclass has every clause of the suite as it is, or marked `xfail` with a reason.
+class ContractGuard(ABCMeta):
+    """The class of contracts: it keeps clauses from being overridden, removed, marked or skipped.
+
+    It looks when a contract is made and whenever one of its attributes is set, which is what decorators of classes do.
+    """
+
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> None:
+        super().__init__(name, bases, namespace, **options)
+        cls._refuse_changes()
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "pytestmark" or name in clauses_of(cls):
+            cls._refuse_changes()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        cls._refuse_changes()
+
+    def _refuse_changes(cls) -> None:
+        suite = next((base for base in reversed(cls.__mro__) if type(base) is ContractGuard), cls)
+        if cls is not suite:
+            refuse_changes(cls, suite)
+
+
+def refuse_changes(contract: type, suite: type) -> None:
+    """Check that a contract has every clause of the suite as it is, or marked `xfail` with a reason, and strict.
 
     Raises:
-        TypeError: it overrides or removes a clause, or skips them all.
+        TypeError: it overrides, removes or marks a clause, or skips or excuses them all.
     """
     for name in clauses_of(suite):
         member, clause_itself = inspect.getattr_static(contract, name, None), inspect.getattr_static(suite, name)
         # A mark that is put on the inherited function marks the suite's own, for everybody.
         if _marks(member) if member is clause_itself else not _is_excused(member):
             message = (
-                f"{contract.__qualname__} overrides, marks or removes the contract's {name}. What can't hold yet "
-                "is marked @pytest.mark.xfail(reason='...') and calls the clause that it overrides"
+                f"{contract.__qualname__} overrides, marks or removes the contract's {name}. What can't hold yet is "
+                "marked @pytest.mark.xfail(reason='...', strict=True) and calls the clause that it overrides"
             )
             raise TypeError(message)
-    if any(mark.name in {"skip", "skipif"} for mark in _marks(contract)):
-        message = f"{contract.__qualname__} skips the contract: mark single clauses xfail, with a reason"
+    if any(mark.name in {"skip", "skipif", "xfail"} for mark in _marks(contract)):
+        message = (
+            f"{contract.__qualname__} skips or excuses the whole contract: mark single clauses xfail, with a reason"
+        )
         raise TypeError(message)
 
 
 def _is_excused(member: object) -> bool:
-    return any(mark.name == "xfail" and mark.kwargs.get("reason") for mark in _marks(member))
+    return any(
+        mark.name == "xfail" and not mark.args and mark.kwargs.get("reason") and mark.kwargs.get("strict") is True
+        for mark in _marks(member)
+    )
 
 
 def _marks(item: object) -> list[pytest.Mark]:
@@ -138,7 +170,11 @@ async def _run(case: HasHarness, body: Body, needs: frozenset[Capability]) -> No
     harness = case.make_harness()
     try:
         skip_without(harness, needs)
-        async with asyncio.timeout(_TIME_LIMIT), AsyncExitStack() as stack:
-            await body(case, Bench(harness, stack))
+        async with asyncio.timeout(TIME_LIMIT), AsyncExitStack() as stack:
+            try:
+                await body(case, Bench(harness, stack))
+            except (pytest.skip.Exception, pytest.xfail.Exception) as error:
+                message = f"a clause that runs is not skipped or excused from inside: {error}"
+                raise AssertionError(message) from error
     finally:
         await harness.aclose()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from wnc_store_contract.clause import refuse_overrides
+from wnc_store_contract.clause import ContractGuard
 from wnc_store_contract.clauses.chat import ChatClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
 from wnc_store_contract.clauses.guards import ConnectionClauses, RateLimitClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
+from wnc_store_contract.clauses.limits import LimitClauses
 from wnc_store_contract.clauses.listing import ListingClauses
 from wnc_store_contract.clauses.records import RecordClauses
 from wnc_store_contract.clauses.rooms import RoomClauses
@@ -25,6 +26,7 @@ class StoreContract(
     ConcurrencyClauses,
     RecordClauses,
     LifetimeClauses,
+    LimitClauses,
     ListingClauses,
     RateLimitClauses,
     ConnectionClauses,
@@ -32,17 +34,13 @@ class StoreContract(
     UserClauses,
     RoomClauses,
     StoreClauses,
+    metaclass=ContractGuard,
 ):
     """The contract of a backend. Subclass it under a name that pytest collects, and write `make_harness`.
 
-    A clause can't be overridden or removed: that fails when the class is made. One that can't hold yet is marked
-    `@pytest.mark.xfail(reason="...")` and calls the clause it overrides.
+    A clause can't be overridden, marked or removed: that is a TypeError. One that can't hold yet is marked
+    `@pytest.mark.xfail(reason="...", strict=True)` and calls the clause it overrides.
     """
-
-    def __init_subclass__(cls) -> None:
-        """Refuse a subclass that overrides, removes or skips clauses."""
-        super().__init_subclass__()
-        refuse_overrides(cls, StoreContract)
 
     @abstractmethod
     def make_harness(self) -> Harness:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -69,7 +71,11 @@ class RawHits(Protocol):
 
 
 class Harness(ABC):
-    """A fresh, empty place for data, and a hand on its clock. One is made for each clause."""
+    """A fresh, empty place for data, and a hand on its clock. One is made for each clause.
+
+    Attributes:
+        capabilities: what the backend offers beyond rooms; a class attribute. What is left out must not work.
+    """
 
     capabilities: frozenset[Capability] = frozenset()
 
@@ -103,3 +109,7 @@ class Harness(ABC):
         """The counts of the rate limits; needs `Capability.RAW` and `Capability.RATE_LIMITS`."""
         message = f"{type(self).__name__} has no raw access to rate limits"
         raise NotSupportedError(message)
+
+
+chosen_harness: ContextVar[Callable[[], Harness]] = ContextVar("chosen_harness")
+"""What makes the harnesses of a contract that is run by `verify`."""

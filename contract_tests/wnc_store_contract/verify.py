@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import os
 import sys
 import tempfile
@@ -12,16 +13,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from unittest.mock import patch
 
 import pytest
 from pydantic import JsonValue
 
 from wnc_store import ConfigurationError
-from wnc_store_contract._verified import TestVerified, chosen_harness
 from wnc_store_contract.clause import Clause, clauses_of
-from wnc_store_contract.harness import Harness
+from wnc_store_contract.harness import Harness, chosen_harness
 
 _GROUP = "wnc_store.harnesses"
 
@@ -53,16 +53,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of the contract."""
+    """What became of the contract; `clauses` are the names of all of them."""
 
     target: str
     results: list[Result] = field(default_factory=list[Result])
+    clauses: list[str] = field(default_factory=list[str])
 
     @property
     def level(self) -> Level:
         """How much of the contract was kept."""
         outcomes = {result.outcome for result in self.results}
-        if "failed" in outcomes or "passed" not in outcomes or len(self.results) < len(clauses_of(TestVerified)):
+        if "failed" in outcomes or "passed" not in outcomes or len(self.results) < len(self.clauses):
             return Level.NONE
         return Level.FULL if outcomes == {"passed"} else Level.PARTIAL
 
@@ -102,7 +103,8 @@ def harness_for_url(url: str) -> Callable[[], Harness]:
     installed = {entry.name: entry for entry in entry_points(group=_GROUP)}
     if scheme not in installed:
         known = ", ".join(f"{name}://" for name in sorted(installed))
-        message = f"no harness for {scheme or 'this'}:// is installed; installed: {known}. Or name one with --harness"
+        problem = f"no harness for {scheme}:// is installed" if scheme else "a store URL begins with its scheme and ://"
+        message = f"{problem}; installed: {known}. Or name a harness class with --harness"
         raise ConfigurationError(message)
     make: Callable[[str], Harness] = installed[scheme].load()
     return lambda: make(url)
@@ -112,7 +114,7 @@ def harness_by_name(name: str) -> Callable[[], Harness]:
     """Return the harness class that `package.module:Class` names; modules in the working directory count.
 
     Raises:
-        ConfigurationError: there is no such class, or it is no Harness.
+        ConfigurationError: there is no such class, it is no Harness, or it can't be made without arguments.
     """
     module, _, attribute = name.partition(":")
     with patch.object(sys, "path", [str(Path.cwd()), *sys.path]):
@@ -123,6 +125,14 @@ def harness_by_name(name: str) -> Callable[[], Harness]:
             raise ConfigurationError(message) from error
     if not (isinstance(found, type) and issubclass(found, Harness)):
         message = f"{name!r} is no subclass of wnc_store_contract.Harness"
+        raise ConfigurationError(message)
+    try:
+        inspect.signature(found).bind()
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+    except TypeError as error:
+        missing = str(error)
+    if missing:
+        message = f"the harness {name!r} can't be made without arguments: {missing}"
         raise ConfigurationError(message)
     return found
 
@@ -146,40 +156,69 @@ def ensure_unoccupied(make_harness: Callable[[], Harness]) -> None:
         raise ConfigurationError(message)
 
 
-def verify(make_harness: Callable[[], Harness], target: str, on_result: Callable[[Result], None]) -> Report:
+def verify(
+    make_harness: Callable[[], Harness],
+    target: str,
+    *,
+    on_start: Callable[[int], None],
+    on_result: Callable[[Result], None],
+) -> Report:
     """Run the contract with pytest, apart from the configuration, plugins and conftest files of where it is run.
 
     Args:
         make_harness: makes a new harness for each clause.
         target: what is verified, for the report.
+        on_start: told how many clauses there are.
         on_result: told each result as it comes.
     """
     report = Report(target)
-    clauses = clauses_of(TestVerified)
-
-    class Recorder:
-        """Turns pytest's reports into results."""
-
-        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-            """Take the first word on a clause: its setup if that failed, else its call."""
-            if report.when == "call" or (report.when == "setup" and not report.passed):
-                record(report)
-
-    def record(of: pytest.TestReport) -> None:
-        result = Result(clauses[of.location[2].rpartition(".")[2]], _outcome(of), _detail(of), of.duration)
-        report.results.append(result)
-        on_result(result)
-
     token = chosen_harness.set(make_harness)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "pytest.ini"
         config.write_text("[pytest]\n")
-        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
+        alone = {
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_ADDOPTS": "",
+            "PYTEST_PLUGINS": "",
+            "HYPOTHESIS_STORAGE_DIRECTORY": folder,
+        }
         arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
         with patch.dict(os.environ, alone):
-            pytest.main([*arguments, "--pyargs", "wnc_store_contract._verified"], plugins=[Recorder()])
+            pytest.main(
+                [*arguments, "--pyargs", "wnc_store_contract._verified"],
+                plugins=[_Recorder(report, on_start, on_result)],
+            )
     chosen_harness.reset(token)
     return report
+
+
+class _Recorder:
+    """A pytest plugin that turns its reports into results."""
+
+    def __init__(self, report: Report, on_start: Callable[[int], None], on_result: Callable[[Result], None]) -> None:
+        self._report = report
+        self._on_start = on_start
+        self._on_result = on_result
+        self._clauses: dict[str, Clause] = {}
+
+    def pytest_configure(self) -> None:
+        """Have the clauses' assertions rewritten: only from here on is anybody there to do it."""
+        pytest.register_assert_rewrite("wnc_store_contract.clauses", "wnc_store_contract.statemachine")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Learn the clauses."""
+        for item in session.items:
+            self._clauses |= clauses_of(cast("pytest.Function", item).cls or object)
+        self._report.clauses.extend(self._clauses)
+        self._on_start(len(self._clauses))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the first word on a clause: its setup if that failed, else its call."""
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            clause = self._clauses[report.location[2].rpartition(".")[2]]
+            result = Result(clause, _outcome(report), _detail(report), report.duration)
+            self._report.results.append(result)
+            self._on_result(result)
 
 
 def _outcome(report: pytest.TestReport) -> Outcome:
@@ -192,4 +231,4 @@ def _detail(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash else report.longrepr)
+    return f"{Path(crash.path).name}:{crash.lineno}: {crash.message}" if crash else str(report.longrepr)

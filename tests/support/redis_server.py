@@ -34,19 +34,19 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str, tls: Sequence[str] = ()) -> Generator[RedisServer]:
+def redis_server(*options: str, port: int | None = None, tls: Sequence[str] = ()) -> Generator[RedisServer]:
     """Run a redis-server without persistence; `options` are its own (`"--maxmemory", "3mb"`).
 
-    With options for `tls`, its port is for TLS only.
+    On a free port if none is named. With options for `tls`, the port is for TLS only.
     """
     program = shutil.which("redis-server")
     if program is None:
         message = "the tests need a redis-server on the PATH: run `make redis`, or install it (Debian: redis-server)"
         raise RuntimeError(message)
     with tempfile.TemporaryDirectory(prefix="wnc-redis-") as folder:
-        server = RedisServer(_free_port(), Path(folder) / "redis.sock")
-        port = ["--port", "0", "--tls-port", str(server.port), *tls] if tls else ["--port", str(server.port)]
-        where = ["--bind", "127.0.0.1", *port, "--unixsocket", str(server.socket)]
+        server = RedisServer(port or free_port(), Path(folder) / "redis.sock")
+        listen = ["--port", "0", "--tls-port", str(server.port), *tls] if tls else ["--port", str(server.port)]
+        where = ["--bind", "127.0.0.1", *listen, "--unixsocket", str(server.socket)]
         log = Path(folder) / "redis.log"
         command = [program, *where, "--dir", folder, "--save", "", "--logfile", str(log), *options]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own arguments
@@ -58,7 +58,8 @@ def redis_server(*options: str, tls: Sequence[str] = ()) -> Generator[RedisServe
                 process.wait(_START_SECONDS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

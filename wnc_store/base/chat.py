@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.errors import CorruptRecordError
 from wnc_store.ids import check_id
+from wnc_store.limits import Limits
 from wnc_store.models import ChatMessage
 from wnc_store.settings import StoreSettings
 from wnc_store.wire import checked, from_wire
@@ -26,6 +27,7 @@ class BaseChatStore(ABC):
     def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         self._settings = settings
         self._lifecycle = lifecycle
+        self._limits = Limits(settings)
         self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
 
     @abstractmethod
@@ -49,6 +51,8 @@ class BaseChatStore(ABC):
         message = checked(message, ChatMessage)
         self._check(message.room_id)
         check_id("message id", message.id)
+        check_id("user id", message.user_id)
+        self._limits.message(message)
         await self._append(message)
 
     async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:

@@ -11,6 +11,8 @@ from wnc_store.guards import RateLimitDecision
 from wnc_store.ids import check_id
 from wnc_store.settings import StoreSettings
 
+_MOST = 1_000_000_000
+
 
 class NoConnections:
     """The `ConnectionCounter` of a backend that has none."""
@@ -121,8 +123,8 @@ class BaseRateLimiter(ABC):
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """See `RateLimiter.hit`."""
         self._check(key)
-        if cost < 1:
-            message = f"cost is how many hits this one counts for, 1 or more, not {cost}"
+        if not 1 <= cost <= _MOST:
+            message = f"cost is how many hits this one counts for, from 1 to {_MOST}, not {cost}"
             raise ValueError(message)
         count, left = await self._hit(key, cost)
         limit = self._settings.rate_limit_max

@@ -14,6 +14,7 @@ from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.clock import Clock
 from wnc_store.errors import ConflictError, CorruptRecordError, RoomExistsError, RoomNotFoundError
 from wnc_store.ids import check_id
+from wnc_store.limits import Limits
 from wnc_store.models import Room, User, VideoState
 from wnc_store.settings import StoreSettings
 from wnc_store.wire import checked, from_wire
@@ -43,6 +44,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._settings = settings
         self._clock = clock
         self._lifecycle = lifecycle
+        self._limits = Limits(settings)
 
     @abstractmethod
     async def _load(self, room_id: str) -> StoredRoom[VersionT] | None:
@@ -86,9 +88,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         """See `RoomStore.create_room`."""
         room = checked(room, Room)
         self._check(room.id)
-        for user in room.users:
-            check_id("user id", user.id)
-        if not await self._insert(rules.create(room)):
+        if not await self._insert(self._whole(None, rules.create(room))):
             raise RoomExistsError(room.id)
 
     async def get_room(self, room_id: str) -> Room | None:
@@ -104,12 +104,12 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         if new.id != room_id:
             message = f"a room of id {new.id!r} can't replace room {room_id!r}"
             raise ValueError(message)
-        await self._mutate_live(room_id, lambda current: rules.replace(current, new))
+        await self._mutate_live(room_id, lambda current: self._whole(current, rules.replace(current, new)))
 
     async def edit_room(self, room_id: str, change: Callable[[Room], Room]) -> Room:
         """See `RoomStore.edit_room`."""
         self._check(room_id)
-        return await self._mutate_live(room_id, lambda room: rules.edit(room, change))
+        return await self._mutate_live(room_id, lambda room: self._whole(room, rules.edit(room, change)))
 
     async def delete_room(self, room_id: str) -> bool:
         """See `RoomStore.delete_room`."""
@@ -126,7 +126,8 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._check(room_id)
         user = checked(user, User)
         check_id("user id", user.id)
-        return await self._mutate_live(room_id, lambda room: rules.join(room, user))
+        self._limits.user(user)
+        return await self._mutate_live(room_id, lambda room: self._limits.growth(room, rules.join(room, user)))
 
     async def remove_user_from_room(self, room_id: str, user_id: str) -> Room | None:
         """See `RoomStore.remove_user_from_room`."""
@@ -144,14 +145,21 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         """See `RoomStore.update_video_state`."""
         self._check(room_id)
         state = checked(state, VideoState)
-        return await self._mutate_live(room_id, lambda room: rules.update_video_state(room, state))
+        return await self._mutate_live(
+            room_id, lambda room: self._limits.growth(room, rules.update_video_state(room, state))
+        )
 
     async def set_video_url(self, room_id: str, video_url: str, video_type: str = "youtube") -> Room:
         """See `RoomStore.set_video_url`."""
         self._check(room_id)
+        video = (video_url, video_type)
+        if not all(isinstance(part, str) for part in video):  # pyright: ignore[reportUnnecessaryIsInstance]
+            message = "URL and type of a video are strings"
+            raise ValueError(message)
+        self._limits.url(video_url)
         now_ms = self._clock.now_ms()
         return await self._mutate_live(
-            room_id, lambda room: checked(rules.set_video(room, video_url, video_type, now_ms=now_ms), Room)
+            room_id, lambda room: rules.set_video(room, video_url, video_type, now_ms=now_ms)
         )
 
     async def room_ttl(self, room_id: str) -> timedelta | None:
@@ -163,6 +171,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         """See `RoomReader.active_room_ids`."""
         self._lifecycle.ensure_open()
         async for room_id in self._list():
+            self._lifecycle.ensure_open()
             yield room_id
 
     async def sweep_active_rooms(self) -> int:
@@ -195,6 +204,13 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         if room is None:
             raise RoomNotFoundError(room_id)
         return room
+
+    def _whole(self, before: Room | None, after: Room) -> Room:
+        """Check the ids and sizes of a room that a caller made; what another writer left there before may stay."""
+        known: set[str] = set() if before is None else {before.host_id, *(user.id for user in before.users)}
+        for user_id in {after.host_id, *(user.id for user in after.users)} - known:
+            check_id("user id", user_id)
+        return self._limits.whole(before, after)
 
     def _decode(self, key: str, room_id: str, data: bytes) -> Room:
         """Return the room that stored bytes hold.

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from wnc_store.base.guards import NoConnections, NoRateLimits
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.protocols import ConnectionCounter, RateLimiter
+from wnc_store.clock import Clock
+from wnc_store.errors import StoreError
+from wnc_store.factory import open_store
+from wnc_store.fallback import Fallback, FallbackConnectionCounter, FallbackRateLimiter
+from wnc_store.health import Check, Health
+from wnc_store.protocols import ConnectionCounter, RateLimiter, Store
+from wnc_store.settings import StoreSettings
 
 
 class BaseStore(ABC):
@@ -19,10 +27,27 @@ class BaseStore(ABC):
         self.rate_limits: RateLimiter = NoRateLimits()
         self._lifecycle = Lifecycle()
         self._released = False
+        self._fallback: Fallback | None = None
+        self._memory: Store | None = None
+
+    def _set_guards(
+        self, connections: ConnectionCounter, rate_limits: RateLimiter, settings: StoreSettings, clock: Clock
+    ) -> None:
+        """Offer a server's guards, with a fallback to memory if the settings ask for it."""
+        self.connections, self.rate_limits = connections, rate_limits
+        if settings.guards_on_unavailable == "memory":
+            self._fallback = Fallback(settings.operation_timeout)
+            self._memory = open_store("memory://", settings=settings, clock=clock)
+            self.connections = FallbackConnectionCounter(connections, self._memory.connections, self._fallback)
+            self.rate_limits = FallbackRateLimiter(rate_limits, self._memory.rate_limits, self._fallback)
 
     @abstractmethod
     async def _ping(self) -> None:
         """Return if the store can serve."""
+
+    async def _inspect(self) -> tuple[str | None, Sequence[Check]]:
+        """Return the server's version and what is to be said of its set-up; called when it has answered a ping."""
+        return None, ()
 
     @abstractmethod
     async def _close(self) -> None:
@@ -38,11 +63,32 @@ class BaseStore(ABC):
         self._lifecycle.ensure_open()
         await self._ping()
 
+    async def health(self) -> Health:
+        """See `Store.health`."""
+        self._lifecycle.ensure_open()
+        guards: list[Check] = []
+        if self._fallback is not None and self._fallback.active:
+            found = "connections and rate limits are counted in this process's memory"
+            guards.append(Check("guards", "wrong", found, "bring the server back; they ask it again by themselves"))
+        try:
+            await self._ping()  # the first one connects
+            start = time.perf_counter()
+            await self._ping()
+            round_trip_ms = round((time.perf_counter() - start) * 1000, 3)
+            version, checks = await self._inspect()
+        except StoreError as error:
+            answer = Check("answer", "wrong", str(error), "mend that first; the rest can't be looked at without it")
+            return Health(type(self).__name__, None, None, (answer, *guards))
+        answer = Check("answer", "good", f"in {round_trip_ms} ms")
+        return Health(type(self).__name__, version, round_trip_ms, (answer, *checks, *guards))
+
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         self._lifecycle.closed = True
         if not self._released:
             await self._close()
+            if self._memory is not None:
+                await self._memory.aclose()
             self._released = True
 
     async def __aenter__(self) -> Self:

@@ -21,15 +21,17 @@ from wnc_store import (
     Store,
     StoreError,
     StoreUnavailableError,
+    configured_url,
     open_store,
 )
 from wnc_store.cli.demo import run_demo
-from wnc_store.cli.output import Exit, add_row, err, left, out, print_json, printable, table
+from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
 from wnc_store.js import iso
 
 app = typer.Typer(
     name="wnc-store",
-    help="Look into a store of watch-party rooms, clean it up, and verify a backend against the contract.",
+    help="Look into a store of watch-party rooms, clean it up, and verify a backend against the contract. Exit codes: "
+    "0 success, 1 failed or not found, 2 wrong usage, 3 no answer from the server.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,8 +45,10 @@ RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The id of a room.")
 
 
 @app.command()
-def demo(url: Url = None) -> None:
-    """Run a room's whole life on an empty memory store, or among a prefix of its own on the store of --url."""
+def demo(
+    url: Annotated[str | None, typer.Option("--url", help="A store to run it on, instead of memory.")] = None,
+) -> None:
+    """Run a room's whole life in memory, or on the store of --url, under a key prefix of its own."""
     _run(run_demo(url or "memory://"))
 
 
@@ -53,17 +57,19 @@ def rooms(
     *,
     url: Url = None,
     as_json: AsJson = False,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many rooms; 0 is all.")] = 100,
+    limit: Annotated[int, typer.Option(min=0, help="How many rooms at most; 0 is all.")] = 100,
 ) -> None:
     """List the active rooms."""
 
     async def work() -> None:
         async with _opened(url) as store:
             listed, more = await _list_rooms(store, limit)
+        if more:
+            err.print(f"there are more than {limit} rooms: --limit 0 lists all of them")
         if as_json:
             print_json([_room_json(room_id, found, ttl) for room_id, found, ttl in listed])
             return
-        shown = table(f"{len(listed)} active rooms{', and more (--limit)' if more else ''}", *_ROOM_COLUMNS)
+        shown = table(counted(len(listed), "active room"), *_ROOM_COLUMNS)
         for room_id, found, ttl in listed:
             add_row(shown, _room_cells(room_id, found, ttl))
         out.print(shown)
@@ -82,7 +88,7 @@ def show(room: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
         if found is None:
             raise RoomNotFoundError(room)
         if as_json:
-            print_json({**_room_json(room, found, ttl), "room": found.public()})
+            print_json({"id": room, "ttlSeconds": _seconds(ttl), "room": found.public()})
             return
         state = found.video_state
         facts = {
@@ -94,11 +100,11 @@ def show(room: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
             "revision": found.rev,
             "lives for": left(ttl),
         }
-        about = table(f"room {room}", "", "")
+        about = table(f"room {room}", "what", "value")
         for name, fact in facts.items():
             add_row(about, [Text(name), fact])
         out.print(about)
-        users = table(f"{len(found.users)} users", "user", "name", "host", "joined")
+        users = table(counted(len(found.users), "user"), "user", "name", "host", "joined")
         for user in found.users:
             add_row(users, [user.id, user.name, "yes" if user.is_host else "", iso(user.joined_at)])
         out.print(users)
@@ -112,7 +118,7 @@ def chat(
     *,
     url: Url = None,
     as_json: AsJson = False,
-    limit: Annotated[int | None, typer.Option(min=0, help="Only the newest so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="How many messages at most, the newest.")] = None,
 ) -> None:
     """Show the kept messages of a room, oldest first."""
 
@@ -123,9 +129,9 @@ def chat(
         if as_json:
             print_json([message.to_json() for message in messages])
             return
-        shown = table(f"{len(messages)} messages in {room}, {left(ttl)}", "timestamp", "user", "message")
+        shown = table(f"{counted(len(messages), 'message')} in {room}, living for: {left(ttl)}", *_CHAT_COLUMNS)
         for message in messages:
-            add_row(shown, [message.timestamp, message.user_name, message.message])
+            add_row(shown, [moment(message.timestamp), message.user_name, message.message])
         out.print(shown)
 
     _run(work())
@@ -133,7 +139,7 @@ def chat(
 
 @app.command()
 def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
-    """Remove what the index of active rooms still holds of rooms that are dead."""
+    """Remove dead rooms from the index of active rooms."""
 
     async def work() -> None:
         async with _opened(url) as store:
@@ -141,7 +147,7 @@ def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
         if as_json:
             print_json({"removed": removed})
         else:
-            out.print(f"removed {removed} entries of dead rooms")
+            out.print(f"removed {counted(removed, 'dead room')} from the index")
 
     _run(work())
 
@@ -165,6 +171,35 @@ def ping(*, url: Url = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def doctor(
+    url: Annotated[str | None, typer.Argument(metavar="URL", help="The store; as --url elsewhere if left out.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a server and its set-up, and say what to do; exit 1 if something is wrong, 3 if it does not answer."""
+
+    async def work() -> None:
+        async with _opened(url) as store:
+            health = await store.health()
+        if as_json:
+            print_json(health.to_json())
+        else:
+            shown = table(f"{health.backend}{f', server {health.version}' if health.version else ''}", *_CHECK_COLUMNS)
+            for check in health.checks:
+                add_row(
+                    shown,
+                    [check.name, Text(check.status, style=_STATUS_STYLES[check.status]), check.found, check.remedy],
+                )
+            out.print(shown)
+        if health.round_trip_ms is None:
+            raise typer.Exit(Exit.UNAVAILABLE)
+        if not health.ok:
+            raise typer.Exit(Exit.FAILED)
+
+    _run(work())
+
+
+@app.command()
 def verify(
     url: Annotated[
         str | None, typer.Argument(metavar="URL", help="A store to verify, say redis://host:6379/9.")
@@ -178,7 +213,7 @@ def verify(
 ) -> None:
     """Run the contract suite on a backend; exit 1 if a clause fails."""
     if (url is None) == (harness is None):
-        _fail("name a URL or a --harness, one of them", Exit.USAGE)
+        _fail("name either a URL or a --harness", Exit.USAGE)
     try:
         from wnc_store.cli.verify import run_verify  # noqa: PLC0415 - needs the extra "contract"
 
@@ -189,6 +224,9 @@ def verify(
         raise typer.Exit(Exit.FAILED)
 
 
+_CHECK_COLUMNS = ("check", "status", "found", "what to do")
+_STATUS_STYLES = {"good": "green", "notice": "yellow", "wrong": "bold red", "unknown": "yellow"}
+_CHAT_COLUMNS = ("sent", "user", "message")
 _ROOM_COLUMNS = ("room", "host", "users", "video", "state", "lives for")
 
 
@@ -200,12 +238,15 @@ def _room_cells(room_id: str, found: Room | None, ttl: timedelta | None) -> list
 
 
 def _room_json(room_id: str, found: Room | None, ttl: timedelta | None) -> dict[str, Any]:
-    seconds = None if ttl is None or ttl == timedelta.max else ttl.total_seconds()
     if found is None:
-        return {"id": room_id, "readable": False, "ttlSeconds": seconds}
+        return {"id": room_id, "readable": False, "ttlSeconds": _seconds(ttl)}
     facts = {"hostId": found.host_id, "hostName": found.host_name, "users": len(found.users), "rev": found.rev}
     video = {"videoUrl": found.video_url, "isPlaying": found.video_state.is_playing}
-    return {"id": room_id, "readable": True, **facts, **video, "ttlSeconds": seconds}
+    return {"id": room_id, "readable": True, **facts, **video, "ttlSeconds": _seconds(ttl)}
+
+
+def _seconds(ttl: timedelta | None) -> float | None:
+    return None if ttl is None or ttl == timedelta.max else ttl.total_seconds()
 
 
 async def _list_rooms(store: Store, limit: int) -> tuple[list[tuple[str, Room | None, timedelta | None]], bool]:
@@ -228,6 +269,8 @@ async def _list_rooms(store: Store, limit: int) -> tuple[list[tuple[str, Room | 
 
 @asynccontextmanager
 async def _opened(url: str | None) -> AsyncGenerator[Store]:
+    if (url or configured_url()) == "memory://":
+        err.print("looking into this command's own memory, which is empty: name a store with --url or WNC_STORE_URL")
     async with open_store(url) as store:
         yield store
 

@@ -21,7 +21,7 @@ from wnc_store import (
     VideoState,
     open_store,
 )
-from wnc_store.cli.output import out
+from wnc_store.cli.output import left, out
 
 _ROOM = "DEMO42"
 _SHORT_TTL = timedelta(seconds=1)
@@ -65,8 +65,8 @@ async def _tell(store: Store, passing: str, time_passes: Callable[[Store], Await
     await store.rooms.add_user_to_room(_ROOM, grace)
     room = await store.rooms.add_user_to_room(_ROOM, linus)
     _fact("in the room", ", ".join(f"{user.name}{' (host)' if user.is_host else ''}" for user in room.users))
-    _fact("a guest who says to be Ada is believed", room.verify_host_token("guess"))
-    _fact("it lives for", await store.rooms.room_ttl(_ROOM))
+    _fact("a guest who claims to be Ada is believed", room.verify_host_token("guess"))
+    _fact("it lives for", left(await store.rooms.room_ttl(_ROOM)))
 
     _heading("they watch")
     room = await store.rooms.set_video_url(_ROOM, "https://www.youtube.com/watch?v=dQw4w9WgXcQ")

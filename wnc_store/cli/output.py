@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wnc_store.js import from_milliseconds, iso
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -46,6 +48,19 @@ def table(title: str, *columns: str) -> Table:
 def add_row(to: Table, cells: Sequence[object]) -> None:
     """Add a row of other people's text, or of `Text` of our own."""
     to.add_row(*(cell if isinstance(cell, Text) else printable(cell) for cell in cells))
+
+
+def counted(number: int, what: str) -> str:
+    """Say how many there are of something."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def moment(milliseconds: float) -> str:
+    """Return epoch milliseconds as a date, where they are one."""
+    try:
+        return iso(from_milliseconds(int(milliseconds)))
+    except (ValueError, OverflowError):
+        return str(milliseconds)
 
 
 def left(ttl: timedelta | None) -> str:

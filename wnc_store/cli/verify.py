@@ -6,7 +6,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from wnc_store.cli.output import add_row, err, out, print_json, table
-from wnc_store_contract import StoreContract, clauses_of
 from wnc_store_contract.verify import (
     Level,
     Report,
@@ -34,12 +33,15 @@ def run_verify(url: str | None, harness: str | None, *, as_json: bool, allow_non
         ensure_unoccupied(make_harness)
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("", total=len(clauses_of(StoreContract)))
+        task = progress.add_task("", total=None)
+
+        def begin(total: int) -> None:
+            progress.update(task, total=total)
 
         def advance(result: Result) -> None:
             progress.update(task, advance=1, description=result.clause.name.removeprefix("test_").replace("_", " "))
 
-        report = verify(make_harness, target, advance)
+        report = verify(make_harness, target, on_start=begin, on_result=advance)
     if as_json:
         print_json(report.to_json())
     else:
@@ -60,5 +62,7 @@ def _print_table(report: Report) -> None:
             )
     outcomes = ("passed", "failed", "skipped", "xfailed")
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in outcomes if report.count(outcome))
+    if report.level is Level.PARTIAL:
+        out.print("partial: what ran passed; what is not declared by the harness, or excused, did not count")
     style = "bold red" if report.level is Level.NONE else "bold green"
     out.print(Text.assemble("level: ", (report.level.value, style), f" ({counts})"))

@@ -1,4 +1,4 @@
--- Append a chat message unless its id is already among the kept ones.
+-- Append a chat message unless its id is already among the kept ones that can be read.
 --
 -- KEYS[1]  the chat: a list of JSON, oldest first
 -- ARGV[1]  the message's bytes
@@ -8,12 +8,20 @@
 --
 -- Returns 1 when appended; 0 when the id was there and nothing was written.
 
--- cjson stops at the lone surrogates that JavaScript leaves in texts, so escapes are blanked out before it reads. Only
--- the id is looked at; the entry itself is never written back.
+-- cjson stops at the lone surrogates that JavaScript leaves in texts, so escapes are blanked out before it reads. The
+-- entry itself is never written back. What has not the fields of a message is nobody's repetition.
 local function id_of(entry)
   local plain = entry:gsub('\\\\', ''):gsub('\\u%x%x%x%x', '?')
   local ok, message = pcall(cjson.decode, plain)
-  return ok and type(message) == 'table' and message.id
+  if not ok or type(message) ~= 'table' then
+    return nil
+  end
+  for _, field in ipairs({'roomId', 'userId', 'userName', 'message'}) do
+    if type(message[field]) ~= 'string' then
+      return nil
+    end
+  end
+  return message.id
 end
 
 local quoted = '"' .. ARGV[2] .. '"'

@@ -29,8 +29,9 @@ end
 
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SADD', KEYS[2], ARGV[4])
--- The index lives as long as the room that lives longest, which may be another writer's.
-if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[3]) then
+-- The index lives as long as the room that lives longest, which may be another writer's, and for ever if it has no end.
+local left = redis.call('PTTL', KEYS[2])
+if index_type == 'none' or (left >= 0 and left < tonumber(ARGV[3])) then
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
 end
 if ARGV[1] == '' then

@@ -7,14 +7,17 @@
 -- Returns {the count, what is left of the window in milliseconds}.
 
 local stored = redis.call('GET', KEYS[1])
-if stored and not stored:match('^-?%d+$') then
+if not stored then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return {tonumber(ARGV[1]), tonumber(ARGV[2])}
+end
+if not (stored == '0' or stored:match('^[1-9]%d*$')) or #stored > 15 then
   return redis.error_reply('WRONGTYPE the key holds no count')
 end
 
-local count = redis.call('INCRBY', KEYS[1], ARGV[1])
 local left = redis.call('PTTL', KEYS[1])
-if left < 0 then  -- a new window, or one that somebody left without an end
+if left < 0 then  -- somebody left it without an end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   left = tonumber(ARGV[2])
 end
-return {count, left}
+return {redis.call('INCRBY', KEYS[1], ARGV[1]), left}

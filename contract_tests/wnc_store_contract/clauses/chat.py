@@ -39,6 +39,14 @@ class ChatClauses:
         assert await store.chat.get_messages("A3X9K2") == [sent]
 
     @clause(Capability.CHAT)
+    async def test_a_broken_message_is_refused(self, bench: Bench) -> None:
+        """A message that holds what its model forbids is a ValueError, and is not kept."""
+        store = await bench.open()
+        with pytest.raises(ValueError, match="message"):
+            await store.chat.add_message(message(1).model_copy(update={"message": ["not a text"]}))
+        assert await kept(store) == []
+
+    @clause(Capability.CHAT)
     async def test_messages_come_oldest_first(self, bench: Bench) -> None:
         """Messages are in the order in which they were added, whatever their timestamps say."""
         store = await bench.open()

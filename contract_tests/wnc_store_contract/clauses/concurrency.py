@@ -93,6 +93,60 @@ class ConcurrencyClauses:
             await asyncio.gather(*joins, return_exceptions=True)
             assert set(names[1:]) <= {one.id for one in (await read(store)).users}
 
+    @clause(Capability.SHARED)
+    async def test_one_of_two_clients_creates(self, bench: Bench) -> None:
+        """Of two clients who create the same room at the same moment one succeeds, time after time."""
+        first, second = await bench.open(), await bench.open()
+        for number in range(10):
+            results = await asyncio.gather(
+                first.rooms.create_room(room(f"r{number}", "first")),
+                second.rooms.create_room(room(f"r{number}", "second")),
+                return_exceptions=True,
+            )
+            found = await first.rooms.get_room(f"r{number}")
+            assert found is not None
+            assert [type(one) for one in results if one is not None] == [RoomExistsError]
+            assert results[("first", "second").index(found.host_id)] is None
+
+    @clause(Capability.SHARED)
+    async def test_one_of_two_clients_deletes(self, bench: Bench) -> None:
+        """Of two clients who delete the same room at the same moment one is told True, time after time."""
+        first, second = await bench.open(), await bench.open()
+        for number in range(10):
+            await first.rooms.create_room(room(f"r{number}"))
+            results = await asyncio.gather(
+                first.rooms.delete_room(f"r{number}"), second.rooms.delete_room(f"r{number}")
+            )
+            assert sorted(results) == [False, True]
+
+    @clause(Capability.SHARED)
+    async def test_a_leave_and_a_join_through_two_clients(self, bench: Bench) -> None:
+        """When the last user leaves and another joins at the same moment, the join is kept or fails, never lost."""
+        first, second = await bench.open(), await bench.open()
+        for number in range(10):
+            room_id = f"r{number}"
+            await first.rooms.create_room(room(room_id))
+            left, joined = await asyncio.gather(
+                first.rooms.remove_user_from_room(room_id, "host"),
+                second.rooms.add_user_to_room(room_id, user("guest")),
+                return_exceptions=True,
+            )
+            assert not isinstance(left, BaseException)
+            found = await first.rooms.get_room(room_id)
+            assert isinstance(joined, RoomNotFoundError if found is None else Room)
+            assert found is None or [one.id for one in found.users] == ["guest"]
+
+    @clause(Capability.SHARED, Capability.CHAT)
+    async def test_two_clients_write_messages(self, bench: Bench) -> None:
+        """Messages that two clients add at the same moment are all kept, and one that both add is kept once."""
+        clients = [await bench.open(), await bench.open()]
+        await asyncio.gather(
+            *(clients[number % 2].chat.add_message(message(number)) for number in range(18)),
+            *(client.chat.add_message(message(99)) for client in clients),
+        )
+        found = [one.id for one in await clients[0].chat.get_messages("A3X9K2")]
+        assert sorted(found) == sorted(["m99", *(f"m{number}" for number in range(18))])
+
     @clause()
     async def test_one_of_many_creates_wins(self, bench: Bench) -> None:
         """Of many who create the same room at the same moment one succeeds, and its room is the one that is stored."""

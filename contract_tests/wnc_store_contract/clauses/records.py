@@ -148,6 +148,21 @@ class RecordClauses:
         await unknown_fields_survive(bench, lambda store: store.rooms.set_video_url(NAME, "https://video.example/1"))
 
     @clause()
+    async def test_unknown_fields_are_never_taken_for_known_ones(self, bench: Bench) -> None:
+        """Unknown fields that are named like an attribute in Python never become it, whatever is written."""
+        store = await bench.open()
+        odd = {"is_host": True, "current_time": "junk", "host_token": "x"}
+        state = VideoState(last_update_time=1).with_unknown(odd)
+        made = room(users=(user("host", is_host=True), user("guest").with_unknown(odd)), video_state=state)
+        await store.rooms.create_room(made.with_unknown(odd))
+        await store.rooms.add_user_to_room("A3X9K2", user("guest"))
+        await store.rooms.update_video_state("A3X9K2", VideoState(current_time=77, last_update_time=2))
+        after = await store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"video_url": "https://v"}))
+        assert (after.users[1].is_host, after.video_state.current_time) == (False, 77)
+        assert after.host_token == "token-of-the-host"
+        assert "host_token" not in after.public()
+
+    @clause()
     async def test_given_records_are_not_shared(self, bench: Bench) -> None:
         """Changing what was passed in, deep inside, does not change what is stored."""
         store = await bench.open()

@@ -91,6 +91,31 @@ class RoomClauses:
         assert await store.rooms.get_room("A3X9K2") is None
 
     @clause()
+    async def test_writes_refuse_broken_records(self, bench: Bench) -> None:
+        """A user, a state or a whole room that holds what its model forbids is a ValueError, and nothing is written."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        before = await store.rooms.get_room("A3X9K2")
+        broken = user("guest").model_copy(update={"name": ["not a name"]})
+        with pytest.raises(ValueError, match="name"):
+            await store.rooms.add_user_to_room("A3X9K2", broken)
+        with pytest.raises(ValueError, match="urrent"):
+            await store.rooms.update_video_state("A3X9K2", VideoState().model_copy(update={"current_time": "now"}))
+        with pytest.raises(ValueError, match="name"):
+            await store.rooms.update_room("A3X9K2", room().model_copy(update={"users": (broken,)}))
+        assert await store.rooms.get_room("A3X9K2") == before
+
+    @clause()
+    async def test_edit_wants_a_room_back(self, bench: Bench) -> None:
+        """A change that returns no room is a TypeError, and nothing is written."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+        before = await store.rooms.get_room("A3X9K2")
+        with pytest.raises(TypeError):
+            await store.rooms.edit_room("A3X9K2", lambda _room: None)  # type: ignore[arg-type, return-value]
+        assert await store.rooms.get_room("A3X9K2") == before
+
+    @clause()
     async def test_update_replaces_all_of_a_room(self, bench: Bench) -> None:
         """update_room leaves nothing of the room that was there."""
         store = await bench.open()

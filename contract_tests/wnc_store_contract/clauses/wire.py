@@ -11,7 +11,18 @@ from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import message, node_record, node_records, parsed, room, user
 
-UNREADABLE_ROOMS = [b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"id":"A3X9K2"}', b'{"id":NaN}', b"[" * 5000]
+ODD_DATES = [b"0001-01-01T00:00:00+14:00", b"9999-12-31T23:59:59-14:00", b"SECRET"]
+UNREADABLE_ROOMS = [
+    *(node_record("room_new").replace(b"2026-01-01T00:00:00.000Z", date) for date in ODD_DATES),
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b"\xff\xfe",
+    b'{"id":"A3X9K2"}',
+    b'{"id":NaN}',
+    b"[" * 5000,
+]
 
 
 class WireClauses:
@@ -203,10 +214,30 @@ class WireClauses:
         store, raw = await bench.open(), bench.harness.raw
         for number in range(1, 20):
             await store.chat.add_message(message(number))
-        for entry in (b"\xff{",):
-            await raw.push_chat("A3X9K2", entry)
+        await raw.push_chat("A3X9K2", b'{"id":"m20","roomId":"A3X9K2"}')
         assert [one.id for one in await store.chat.get_messages("A3X9K2")] == [f"m{number}" for number in range(1, 20)]
         assert [one.id for one in await store.chat.get_messages("A3X9K2", 2)] == ["m18", "m19"]
+
+    @clause(Capability.RAW, Capability.CHAT)
+    async def test_no_kind_of_damage_hides_a_message(self, bench: Bench) -> None:
+        """Whatever an entry holds that can't be read, the other messages are served, and one of its id can be added."""
+        store, raw = await bench.open(), bench.harness.raw
+        damaged = node_record("message_iso_timestamp")
+        for date in ODD_DATES:
+            await raw.push_chat("A3X9K2", damaged.replace(b"2026-01-01T00:00:00.125Z", date))
+        for entry in (b"", b"\xff", b"null", b'{"id":"m1"}', b'"m1"', b"[" * 5000):
+            await raw.push_chat("A3X9K2", entry)
+        await store.chat.add_message(message(1))
+        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m1"]
+
+    @clause(Capability.RAW, Capability.LISTING)
+    async def test_a_foreign_index_keeps_its_rooms(self, bench: Bench) -> None:
+        """An index that another writer left without an end does not expire because a room is created."""
+        store, raw = await bench.open(), bench.harness.raw
+        await raw.put_room("A3X9K2", node_record("room_new"))
+        await store.rooms.create_room(room("other"))
+        await bench.advance(25 * 3600)
+        assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A3X9K2"]
 
     @clause(Capability.RAW, Capability.LISTING)
     async def test_a_dead_entry_is_not_listed(self, bench: Bench) -> None:

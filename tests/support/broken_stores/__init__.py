@@ -4,7 +4,7 @@ Each mistake breaks a rule or a primitive of a backend of ours, and names every 
 machine, a net for everything, is left out of that.
 """
 
-from broken_stores import chat, guards, lifetime, listing, rooms, rules, store, wire
+from broken_stores import chat, guards, lifetime, limits, listing, rooms, rules, store, wire
 from broken_stores.mistake import Mistake
 
 __all__ = ["MISTAKES", "Mistake"]
@@ -17,5 +17,6 @@ MISTAKES = [
     *lifetime.MISTAKES,
     *chat.MISTAKES,
     *guards.MISTAKES,
+    *limits.MISTAKES,
     *wire.MISTAKES,
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from broken_stores.mistake import Mistakes
 from wnc_store import ChatMessage, Lifecycle, StoreSettings, rules, to_wire
+from wnc_store.base import chat
 from wnc_store.rules import append  # the right one, whatever is broken
 from wnc_store_memory._database import Namespace
 from wnc_store_memory._rooms import MemoryChatStore
@@ -13,6 +15,8 @@ from wnc_store_memory._rooms import MemoryChatStore
 Messages = tuple[ChatMessage, ...]
 
 MISTAKES = Mistakes()
+
+append_message = MemoryChatStore._append
 
 init, get_messages = MemoryChatStore.__init__, MemoryChatStore.get_messages
 
@@ -66,6 +70,8 @@ async def a_limit_asks_for_the_oldest(
     "the_oldest_kept_message_can_not_be_repeated",
     "a_message_of_half_an_emoji_is_known_again",
     "one_message_many_times_is_kept_once",
+    "a_repeated_message_renews_nothing",
+    "two_clients_write_messages",
 )
 def an_append_is_not_idempotent(kept: Messages, message: ChatMessage, limit: int) -> Messages:
     """A message is added without a look at the others."""
@@ -83,3 +89,25 @@ def an_append_looks_for_the_id_anywhere(kept: Messages, message: ChatMessage, li
     """A message is taken for known when its id stands anywhere in a kept one."""
     known = any(f'"{message.id}"'.encode() in to_wire(one) for one in kept)
     return None if known else (*kept, message)[-limit:]
+
+
+@MISTAKES.breaks((MemoryChatStore, "_append"), "a_repeated_message_renews_nothing")
+async def a_repeated_message_renews(self: MemoryChatStore, message: ChatMessage) -> None:
+    """Whoever repeats an old message keeps the chat alive."""
+    entry = self._chats.get(message.room_id)
+    if entry is not None:
+        self._chats.set(message.room_id, entry.value, self._chat_ttl_ms)
+    await append_message(self, message)
+
+
+@MISTAKES.breaks((MemoryChatStore, "_ttl"), "a_chats_ttl_is_exact_to_the_millisecond")
+async def a_chats_ttl_in_whole_seconds(self: MemoryChatStore, room_id: str) -> timedelta | None:
+    """The TTL is cut."""
+    left = self._chats.remaining_ms(room_id)
+    return None if left is None else timedelta(seconds=left // 1000)
+
+
+@MISTAKES.breaks((chat, "checked"), "a_broken_message_is_refused")
+def a_message_is_not_checked(message: ChatMessage, _kind: type[ChatMessage]) -> ChatMessage:
+    """Whatever a caller passes is kept."""
+    return message

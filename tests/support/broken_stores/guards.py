@@ -127,8 +127,9 @@ async def hits_get_lost(self: MemoryRateLimiter, key: str, cost: int) -> tuple[i
     """Reading and writing the count are two steps."""
     counted, left = await peek(self, key)
     await asyncio.sleep(0)
-    self._hits.set(key, counted + cost, left // timedelta(milliseconds=1) or self._window_ms)
-    return counted + cost, left
+    left_ms = left // timedelta(milliseconds=1) or self._window_ms
+    self._hits.set(key, counted + cost, left_ms)
+    return counted + cost, timedelta(milliseconds=left_ms)
 
 
 @MISTAKES.breaks(
@@ -145,3 +146,10 @@ async def a_window_never_ends(self: MemoryRateLimiter, key: str, cost: int) -> t
     hits: ExpiringMap[int] = self._hits
     hits.set(key, counted, FOREVER_MS)
     return counted, min(left, timedelta(milliseconds=self._window_ms))
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_window_is_exact_to_the_millisecond")
+async def a_window_in_whole_seconds(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """What is left of a window is cut."""
+    counted, left = await hit(self, key, cost)
+    return counted, timedelta(seconds=left // timedelta(seconds=1))

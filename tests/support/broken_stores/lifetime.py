@@ -102,6 +102,7 @@ async def a_message_does_not_renew_the_chat(self: MemoryChatStore, message: Chat
 @MISTAKES.breaks(
     (MemoryChatStore, "_read"),
     "reading_a_chat_renews_nothing",
+    "a_repeated_message_renews_nothing",
     "a_chat_lives_for_24_hours",
     "the_chat_ttl_can_be_set",
     "each_message_renews_the_chat",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from broken_stores.mistake import Mistakes
-from wnc_store import Room, RoomNotFoundError, User
+from wnc_store import Conflict, Record, Room, RoomNotFoundError, StoredRoom, User, rules
+from wnc_store.base import rooms
+from wnc_store.rules import edit  # the right one, whatever is broken
 from wnc_store_memory._rooms import MemoryRoomStore
 
 MISTAKES = Mistakes()
 
+commit = MemoryRoomStore._commit
 insert, remove, update_room = MemoryRoomStore._insert, MemoryRoomStore._remove, MemoryRoomStore.update_room
 add_user_to_room, remove_user_from_room = MemoryRoomStore.add_user_to_room, MemoryRoomStore.remove_user_from_room
 patience = itertools.count(1000, -1)
@@ -23,6 +26,7 @@ patience = itertools.count(1000, -1)
     "create_refuses_an_id_that_lives",
     "a_refused_create_keeps_the_chat",
     "one_of_many_creates_wins",
+    "one_of_two_clients_creates",
 )
 async def a_create_overwrites(self: MemoryRoomStore, room: Room) -> bool:
     """Whatever room has that id is replaced."""
@@ -49,7 +53,7 @@ def thawed(value: Any) -> Any:
 @MISTAKES.breaks((MemoryRoomStore, "_insert"), "returned_records_are_not_shared")
 async def state_is_shared(self: MemoryRoomStore, room: Room) -> bool:
     """What is kept can be changed in place."""
-    return await insert(self, room.model_copy(update=thawed(room.model_extra)))
+    return await insert(self, room.with_unknown(thawed(room.model_extra)))
 
 
 @MISTAKES.breaks(
@@ -80,7 +84,11 @@ async def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) 
 
 
 @MISTAKES.breaks(
-    (MemoryRoomStore, "_remove"), "delete_tells_who_deleted", "one_of_many_deletes_wins", "writes_find_no_expired_room"
+    (MemoryRoomStore, "_remove"),
+    "delete_tells_who_deleted",
+    "one_of_many_deletes_wins",
+    "one_of_two_clients_deletes",
+    "writes_find_no_expired_room",
 )
 async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> bool:
     """Whoever asks is told that it was them."""
@@ -92,6 +100,7 @@ async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> boo
     (MemoryRoomStore, "_mutate"),
     "joins_at_the_same_moment_all_stay",
     "two_clients_join_at_the_same_moment",
+    "a_leave_and_a_join_through_two_clients",
     "one_failing_edit_harms_no_other",
     "a_cancelled_caller_takes_nobody_down",
     "edits_at_the_same_moment_all_count",
@@ -135,3 +144,44 @@ async def a_late_join_revives(self: MemoryRoomStore, room_id: str, user: User) -
     if before is not None and await self._load(room_id) is None:
         self._rooms.set(room_id, before.room, self._room_ttl_ms)
     return await add_user_to_room(self, room_id, user)
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_insert"), "one_of_many_creates_wins", "one_of_two_clients_creates")
+async def a_create_looks_too_early(self: MemoryRoomStore, room: Room) -> bool:
+    """Others may come in between the look and the write."""
+    if self._rooms.get(room.id) is not None:
+        return False
+    await asyncio.sleep(0)
+    self._rooms.pop(room.id)
+    return await insert(self, room)
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_commit"), "a_leave_and_a_join_through_two_clients")
+async def the_last_one_out_does_not_look_back(
+    self: MemoryRoomStore, before: StoredRoom[Room], after: Room | None
+) -> Conflict[Room] | None:
+    """The room is deleted even if somebody has joined meanwhile."""
+    if after is not None:
+        return await commit(self, before, after)
+    await asyncio.sleep(0)
+    await self._remove(before.room.id)
+    return None
+
+
+@MISTAKES.breaks((rooms, "checked"), "create_refuses_a_broken_room", "writes_refuse_broken_records")
+def what_is_written_is_not_checked(record: Record, _kind: type[Record]) -> Record:
+    """Whatever a caller passes is stored."""
+    return record
+
+
+@MISTAKES.breaks((rules, "edit"), "edit_wants_a_room_back")
+def an_edit_takes_nothing_for_no_change(room: Room, change: Callable[[Room], Room | None]) -> Room:
+    """A change that returns nothing has changed nothing."""
+    changed = change(room)
+    return room if changed is None else edit(room, lambda _room: changed)
+
+
+@MISTAKES.breaks((Record, "with_unknown"), "unknown_fields_are_never_taken_for_known_ones")
+def unknown_fields_become_known(self: Record, fields: Mapping[str, Any]) -> Record:
+    """An unknown field that is named like an attribute sets it."""
+    return self.model_copy(update=dict(fields))

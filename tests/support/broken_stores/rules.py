@@ -90,7 +90,7 @@ def the_leave_of_a_stranger_deletes(room: Room, user_id: str) -> Room | None:
     return leave(room, user_id) if room.users else None
 
 
-@MISTAKES.breaks((rules, "join"), "a_rejoin_moves_to_the_end")
+@MISTAKES.breaks((rules, "join"), "a_rejoin_moves_to_the_end", "a_room_may_be_full")
 def a_rejoin_duplicates(room: Room, user: User) -> Room:
     """A user who is there already is added once more."""
     return rules._revised(room, users=(*room.users, user))
@@ -183,6 +183,11 @@ for rule, change, *clauses in (
     ("leave", without_unknown_fields, "a_leave_keeps_unknown_fields"),
     ("transfer_host", without_unknown_fields, "a_transfer_keeps_unknown_fields"),
     ("set_video", without_unknown_fields_of_the_state, "a_new_video_keeps_unknown_fields"),
-    ("update_video_state", without_unknown_fields_of_the_state, "a_video_state_keeps_unknown_fields"),
+    (
+        "update_video_state",
+        without_unknown_fields_of_the_state,
+        "a_video_state_keeps_unknown_fields",
+        "a_room_may_be_too_large",
+    ),
 ):
     spoils(rule, *clauses, name=f"{rule} drops unknown fields")(change)

@@ -51,6 +51,9 @@ def a_closed_store_works_on(_self: Lifecycle) -> None:
     "a_short_lease_shortens_no_other",
     "two_processes_may_hold_one_key",
     "hits_at_the_same_moment_all_count",
+    "what_is_only_carried_is_not_refused",
+    "one_of_two_clients_creates",
+    "two_clients_write_messages",
 )
 def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
     """Every client has data of its own."""

@@ -15,7 +15,7 @@ from wnc_store_redis import _rooms as redis_rooms
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._durations import remaining
 from wnc_store_redis._rooms import RedisRoomStore
-from wnc_store_redis._scripts import APPEND, HIT, Script
+from wnc_store_redis._scripts import APPEND, COMMIT, HIT, Script
 
 MISTAKES = Mistakes(FakeHarness)
 
@@ -57,7 +57,7 @@ async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> Stored
         return None
 
 
-@MISTAKES.breaks((RedisChatStore, "_decode"), "a_corrupt_message_hides_no_other")
+@MISTAKES.breaks((RedisChatStore, "_decode"), "a_corrupt_message_hides_no_other", "no_kind_of_damage_hides_a_message")
 def a_corrupt_message_hides_the_others(_self: RedisChatStore, key: str, entries: Sequence[bytes]) -> list[ChatMessage]:
     """One bad entry, and the chat is empty."""
     try:
@@ -97,3 +97,23 @@ MISTAKES.append(
 def what_never_expires_is_gone(pttl: int) -> timedelta | None:
     """A key without a TTL is taken for one that is not there."""
     return remaining(pttl) if pttl >= 0 else None
+
+
+MISTAKES.append(
+    Mistake(
+        "an index without an end is given one",
+        (redis_rooms, "COMMIT"),
+        Script(COMMIT.source.replace(b"left >= 0 and", b"true and"), b"1" * 40),
+        frozenset({"test_a_foreign_index_keeps_its_rooms"}),
+        FakeHarness,
+    )
+)
+MISTAKES.append(
+    Mistake(
+        "a damaged message counts as kept",
+        (redis_chat, "APPEND"),
+        Script(APPEND.source.replace(b"~= 'string'", b"== 'no type'"), b"2" * 40),
+        frozenset({"test_no_kind_of_damage_hides_a_message"}),
+        FakeHarness,
+    )
+)

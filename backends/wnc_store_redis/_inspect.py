@@ -1,0 +1,61 @@
+"""What there is to say of a Redis server's set-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wnc_store import Check, ConfigurationError, StoreError
+from wnc_store_redis._commands import Commands
+from wnc_store_redis._keys import Keys
+from wnc_store_redis._scripts import COUNT
+
+_NOBODY = "wnc-store-health"
+"""Whose leases are asked for: that tries a script and changes nothing."""
+
+
+async def inspect(commands: Commands, keys: Keys) -> tuple[str | None, Sequence[Check]]:
+    """Return the server's version, and what was found."""
+    scripts = await _scripts(commands, keys)
+    try:
+        text = await commands.read(b"INFO")
+    except ConfigurationError:
+        unknown = Check("set-up", "unknown", "the user may not run INFO", "grant it: ACL SETUSER <user> +info")
+        return None, [scripts, unknown]
+    info = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+    return info.get("redis_version"), [scripts, _eviction(info), _persistence(info), _replication(info)]
+
+
+async def _scripts(commands: Commands, keys: Keys) -> Check:
+    try:
+        await commands.run(COUNT, [keys.connections(_NOBODY)], writes=False)
+    except StoreError as error:
+        return Check("scripts", "wrong", str(error), "every write is a script: allow EVAL and EVALSHA, on all our keys")
+    return Check("scripts", "good", "they run")
+
+
+def _eviction(info: dict[str, str]) -> Check:
+    policy = info.get("maxmemory_policy", "")
+    if not policy:
+        return Check("eviction", "unknown", "the server does not tell its policy")
+    if policy == "noeviction":
+        return Check("eviction", "good", policy)
+    remedy = "CONFIG SET maxmemory-policy noeviction, and in redis.conf"
+    return Check("eviction", "wrong", f"{policy}: rooms that live are dropped when memory is short", remedy)
+
+
+def _persistence(info: dict[str, str]) -> Check:
+    if info.get("loading") == "1":
+        return Check("persistence", "wrong", "the server is loading its data", "wait until it has")
+    for field, what in (("rdb_last_bgsave_status", "snapshot"), ("aof_last_write_status", "write to the log")):
+        if info.get(field, "ok") != "ok":
+            return Check("persistence", "wrong", f"the last {what} failed: writes may be refused", "look into its log")
+    if info.get("aof_enabled") == "1":
+        return Check("persistence", "good", "append-only file")
+    found = "no append-only file: a crash loses what came after the last snapshot, if there are any"
+    return Check("persistence", "notice", found, "CONFIG SET appendonly yes, and in redis.conf")
+
+
+def _replication(info: dict[str, str]) -> Check:
+    if info.get("role") == "slave":
+        return Check("replication", "wrong", "this is a replica: it takes no writes", "name the master in the URL")
+    return Check("replication", "good", f"master with {info.get('connected_slaves', '0')} replicas")

@@ -1,0 +1,109 @@
+"""Limits: what a caller writes may not be larger than the settings allow."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from wnc_store import LimitExceededError, VideoState
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import message, room, user
+
+
+class LimitClauses:
+    """How large things may be."""
+
+    @clause(Capability.CHAT)
+    async def test_a_long_message_is_refused(self, bench: Bench) -> None:
+        """A message longer than max_message_length is a LimitExceededError and is not kept; one as long is."""
+        store = await bench.open(max_message_length=5)
+        with pytest.raises(LimitExceededError, match="message"):
+            await store.chat.add_message(message(1, message="123456"))
+        await store.chat.add_message(message(2, message="12345"))
+        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m2"]
+
+    @clause(Capability.CHAT)
+    async def test_a_long_name_in_a_message_is_refused(self, bench: Bench) -> None:
+        """A message whose writer's name is longer than max_name_length is a LimitExceededError."""
+        store = await bench.open(max_name_length=5)
+        with pytest.raises(LimitExceededError, match="name"):
+            await store.chat.add_message(message(1, user_name="123456"))
+
+    @clause()
+    async def test_a_long_name_is_refused(self, bench: Bench) -> None:
+        """A user, or a room's host, whose name is longer than max_name_length is a LimitExceededError."""
+        store = await bench.open(max_name_length=12)
+        with pytest.raises(LimitExceededError, match="name"):
+            await store.rooms.create_room(room(host_name="x" * 13))
+        await store.rooms.create_room(room())
+        before = await store.rooms.get_room("A3X9K2")
+        with pytest.raises(LimitExceededError, match="name"):
+            await store.rooms.add_user_to_room("A3X9K2", user("guest", name="x" * 13))
+        assert await store.rooms.get_room("A3X9K2") == before
+        await store.rooms.add_user_to_room("A3X9K2", user("guest", name="x" * 12))
+
+    @clause()
+    async def test_a_long_url_is_refused(self, bench: Bench) -> None:
+        """A video's URL longer than max_url_length is a LimitExceededError."""
+        store = await bench.open(max_url_length=20)
+        with pytest.raises(LimitExceededError, match="URL"):
+            await store.rooms.create_room(room(video_url="https://video.example/12345"))
+        await store.rooms.create_room(room())
+        with pytest.raises(LimitExceededError, match="URL"):
+            await store.rooms.set_video_url("A3X9K2", "https://video.example/12345")
+        assert (await store.rooms.set_video_url("A3X9K2", "https://v.example/12")).video_url == "https://v.example/12"
+
+    @clause()
+    async def test_a_room_may_be_full(self, bench: Bench) -> None:
+        """Beyond max_users_per_room a join is a LimitExceededError; a rejoin, and a join after a leave, are not."""
+        store = await bench.open(max_users_per_room=2)
+        with pytest.raises(LimitExceededError, match="users"):
+            await store.rooms.create_room(room("B", "u1", "u2", "u3"))
+        await store.rooms.create_room(room("A3X9K2", "host", "guest"))
+        with pytest.raises(LimitExceededError, match="users"):
+            await store.rooms.add_user_to_room("A3X9K2", user("late"))
+        await store.rooms.add_user_to_room("A3X9K2", user("guest"))
+        await store.rooms.remove_user_from_room("A3X9K2", "guest")
+        assert len((await store.rooms.add_user_to_room("A3X9K2", user("late"))).users) == 2
+
+    @clause()
+    async def test_a_room_may_be_too_large(self, bench: Bench) -> None:
+        """A write that makes a room larger than max_room_bytes is a LimitExceededError, and nothing is written."""
+        store = await bench.open(max_room_bytes=2000)
+        await store.rooms.create_room(room())
+        before = await store.rooms.get_room("A3X9K2")
+        assert before is not None
+        large = before.model_copy(update={"notes": "x" * 2000})
+        for call in (
+            lambda: store.rooms.create_room(large.model_copy(update={"id": "B"})),
+            lambda: store.rooms.update_room("A3X9K2", large),
+            lambda: store.rooms.edit_room("A3X9K2", lambda _one: large),
+            lambda: store.rooms.update_video_state("A3X9K2", VideoState().model_copy(update={"notes": "x" * 2000})),
+        ):
+            with pytest.raises(LimitExceededError, match="bytes"):
+                await call()
+        for number in range(20):
+            with contextlib.suppress(LimitExceededError):
+                await store.rooms.add_user_to_room("A3X9K2", user(f"u{number}", name="x" * 100))
+        after = await store.rooms.get_room("A3X9K2")
+        assert after is not None
+        assert after.model_extra == {}
+        assert 5 < len(after.users) < 15
+        assert await store.rooms.room_exists("B") is False
+
+    @clause(Capability.SHARED)
+    async def test_what_is_only_carried_is_not_refused(self, bench: Bench) -> None:
+        """A room that another writer made larger than is allowed is read, and changed as long as it does not grow."""
+        lax = await bench.open()
+        strict = await bench.open(max_name_length=3, max_url_length=5, max_users_per_room=1, max_room_bytes=500)
+        made = room("A3X9K2", "host", "guest", "third", video_url="https://video.example/1", notes="x" * 1000)
+        await lax.rooms.create_room(made)
+        assert await strict.rooms.get_room("A3X9K2") is not None
+        await strict.rooms.update_video_state("A3X9K2", made.video_state)
+        await strict.rooms.transfer_host("A3X9K2", "guest")
+        await strict.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"host_token": "t"}))
+        assert await strict.rooms.remove_user_from_room("A3X9K2", "host") is not None
+        with pytest.raises(LimitExceededError):
+            await strict.rooms.add_user_to_room("A3X9K2", user("new", name="New"))

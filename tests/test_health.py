@@ -1,0 +1,164 @@
+"""Health: what a store says of its server, and what its guards do while that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from redis_server import RedisServer, free_port, redis_server
+from wnc_store import Health, LimitExceededError, StoreClosedError, StoreSettings, StoreUnavailableError
+from wnc_store_memory import MemoryStore
+from wnc_store_redis import RedisStore
+
+
+@pytest.fixture(scope="module", name="server")
+def _server() -> Iterator[RedisServer]:
+    """A server whose set-up a test may change."""
+    with redis_server() as server:
+        yield server
+
+
+async def look(url: str, *configuration: str, **settings: Any) -> Health:
+    """Return the health of a store on a server with some configuration, which is undone."""
+    client: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+    async with client, RedisStore.from_url(url, StoreSettings(**settings)) as store:
+        if not configuration:
+            return await store.health()
+        name, value = configuration
+        before = (await client.config_get(name))[name]
+        await client.config_set(name, value)
+        try:
+            return await store.health()
+        finally:
+            await client.config_set(name, before)
+
+
+def status(health: Health, name: str) -> str:
+    """Return the status of a check."""
+    (found,) = [check for check in health.checks if check.name == name]
+    return found.status
+
+
+async def test_memory_is_healthy() -> None:
+    """A memory store is well, and has nothing more to say."""
+    async with MemoryStore() as store:
+        health = await store.health()
+    assert health.ok
+    assert [check.name for check in health.checks] == ["answer"]
+
+
+async def test_a_server_tells_of_itself(server: RedisServer) -> None:
+    """A server's health names its version and round trip, and finds scripts, eviction and replication good."""
+    health = await look(server.url)
+    assert health.ok
+    assert health.version is not None
+    assert health.round_trip_ms is not None
+    assert [status(health, name) for name in ("answer", "scripts", "eviction", "replication")] == ["good"] * 4
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
+async def test_eviction_is_wrong(server: RedisServer, policy: str) -> None:
+    """Any eviction policy but noeviction is wrong: it loses live rooms."""
+    health = await look(server.url, "maxmemory-policy", policy)
+    assert not health.ok
+    assert status(health, "eviction") == "wrong"
+
+
+async def test_a_log_is_good(server: RedisServer) -> None:
+    """An append-only file is good; without one a crash loses rooms, which is a notice."""
+    assert status(await look(server.url), "persistence") == "notice"
+    assert status(await look(server.url, "appendonly", "yes"), "persistence") == "good"
+
+
+async def test_a_replica_is_wrong(server: RedisServer) -> None:
+    """A replica takes no writes, so a store on it is not well."""
+    with redis_server("--replicaof", "127.0.0.1", str(server.port)) as replica:
+        health = await look(replica.url)
+    assert not health.ok
+    assert status(health, "replication") == "wrong"
+
+
+async def test_a_user_without_rights_is_told(server: RedisServer) -> None:
+    """Where the user may not run scripts or INFO, health says so instead of raising."""
+    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
+    async with plain as client:
+        await client.execute_command("ACL", "SETUSER", "pinger", "on", ">pw", "~*", "+ping")
+    health = await look(server.url.replace("redis://", "redis://pinger:pw@").replace("/0", ""))
+    assert not health.ok
+    assert status(health, "scripts") == "wrong"
+    assert status(health, "set-up") == "unknown"
+
+
+async def test_a_server_that_is_away_is_told() -> None:
+    """Where no server answers, health says so instead of raising, and names host and port."""
+    port = free_port()
+    health = await look(f"redis://127.0.0.1:{port}")
+    assert not health.ok
+    assert health.round_trip_ms is None
+    assert str(port) in health.checks[0].found
+
+
+async def test_a_closed_store_has_no_health() -> None:
+    """The health of a closed store is a StoreClosedError."""
+    store = MemoryStore()
+    await store.aclose()
+    with pytest.raises(StoreClosedError):
+        await store.health()
+
+
+async def test_guards_raise_by_default() -> None:
+    """Without a fallback, guards raise while the server is away."""
+    async with RedisStore.from_url(f"redis://127.0.0.1:{free_port()}") as store:
+        with pytest.raises(StoreUnavailableError):
+            await store.rate_limits.hit("ip")
+        with pytest.raises(StoreUnavailableError):
+            await store.connections.acquire("ip", "c1")
+
+
+async def test_guards_fall_back_to_memory(caplog: pytest.LogCaptureFixture) -> None:
+    """With the fallback, guards count in memory while the server is away, warn once, and go back by themselves."""
+    port = free_port()
+    settings = StoreSettings(
+        guards_on_unavailable="memory", rate_limit_max=3, operation_timeout=timedelta(milliseconds=100)
+    )
+    async with RedisStore.from_url(f"redis://127.0.0.1:{port}", settings) as store:
+        with caplog.at_level(logging.WARNING, logger="wnc_store"):
+            assert [(await store.rate_limits.hit("ip")).allowed for _ in range(4)] == [True, True, True, False]
+            assert (await store.rate_limits.peek("ip")).allowed is False
+            await store.rate_limits.reset("ip")
+            assert await store.connections.acquire("ip", "c1", limit=1) == 1
+            with pytest.raises(LimitExceededError):
+                await store.connections.acquire("ip", "c2", limit=1)
+            assert await store.connections.count("ip") == 1
+            assert await store.connections.release("ip", "c1") == 0
+            with pytest.raises(StoreUnavailableError):
+                await store.rooms.get_room("A")
+            with pytest.raises(StoreUnavailableError):
+                await store.chat.get_messages("A")
+        assert len(caplog.records) == 1
+        assert status(await store.health(), "guards") == "wrong"
+        with redis_server(port=port):
+            async with asyncio.timeout(10):
+                while "guards" in [check.name for check in (await store.health()).checks]:
+                    await store.rate_limits.hit("other")
+                    await asyncio.sleep(0.02)
+            assert (await store.rate_limits.hit("ip")).remaining == 2
+            assert (await store.health()).ok
+
+
+async def test_a_closed_store_does_not_fall_back() -> None:
+    """The guards of a closed store raise StoreClosedError, also when they had fallen back to memory."""
+    settings = StoreSettings(guards_on_unavailable="memory")
+    store = RedisStore.from_url(f"redis://127.0.0.1:{free_port()}", settings)
+    await store.rate_limits.hit("ip")
+    await store.aclose()
+    with pytest.raises(StoreClosedError):
+        await store.rate_limits.hit("ip")
+    with pytest.raises(StoreClosedError):
+        await store.connections.count("ip")
