@@ -38,17 +38,17 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-* build dist .ruff_cache .pytest_cache .coverage
+	rm -rf .venv .venv-* build dist .ruff_cache .pytest_cache .hypothesis .coverage tests/node/node_modules
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "wnc-store needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(INPUTS) | $(BIN)/python
-	$(INSTALL) --editable '.[cli]'
+	$(INSTALL) --editable '.[redis,cli,contract]'
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --group dev --editable '.[redis,contract,cli]' --editable examples/third_party_backend
+	$(INSTALL) --group dev --editable '.[redis,contract,cli,starlette]' --editable examples/third_party_backend
 	@touch $@ $(VENV)/.demo

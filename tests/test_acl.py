@@ -69,6 +69,7 @@ async def refusals(store: RedisStore) -> list[StoreError]:
         lambda: connections.count("ip"),
         lambda: connections.release("ip", "c1"),
         lambda: limits.hit("ip"),
+        lambda: limits.hit("ip"),
         lambda: limits.peek("ip"),
         lambda: limits.reset("ip"),
         lambda: rooms.delete_room("A"),

@@ -50,10 +50,15 @@ def test_the_environment_sets_them() -> None:
 
 
 def test_the_node_apps_variables_are_read() -> None:
-    """The limit and the window of the rate limit have the Node app's variables, too, the window in milliseconds."""
-    environment = {"RATE_LIMIT_MAX_REQUESTS": "100", "RATE_LIMIT_WINDOW_MS": "1500"}
+    """The limits of connections and hits, and the window, have the Node app's variables, too; its window is in ms."""
+    environment = {
+        "RATE_LIMIT_MAX_REQUESTS": "100",
+        "RATE_LIMIT_WINDOW_MS": "1500",
+        "RATE_LIMIT_SOCKET_MAX_PER_IP": "3",
+    }
     settings = StoreSettings.from_environment(environment)
     assert settings.rate_limit_max == 100
+    assert settings.connection_limit == 3
     assert settings.rate_limit_window == timedelta(milliseconds=1500)
     ours = {"WNC_STORE_RATE_LIMIT_MAX": "5", "WNC_STORE_RATE_LIMIT_WINDOW": "2"}
     settings = StoreSettings.from_environment({**environment, **ours})

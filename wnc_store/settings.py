@@ -19,6 +19,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _ENVIRONMENT_PREFIX = "WNC_STORE_"
 
 _OF_THE_NODE_APP = {
+    "connection_limit": "RATE_LIMIT_SOCKET_MAX_PER_IP",
     "rate_limit_max": "RATE_LIMIT_MAX_REQUESTS",
     "rate_limit_window": "RATE_LIMIT_WINDOW_MS",
 }
@@ -64,6 +65,7 @@ class StoreSettings(BaseModel):
         chat_ttl: how long a room's chat lives after its last message.
         chat_history_limit: how many messages of a room are kept.
         connection_ttl: how long a connection's lease lasts unless it is renewed.
+        connection_limit: how many connections of one client `wnc_store.starlette.ConnectionGuard` lets in.
         rate_limit_max: how many hits a window allows.
         rate_limit_window: how long a window is.
         guards_on_unavailable: what connections and rate limits do while the server is away: "raise", or count in this
@@ -84,6 +86,7 @@ class StoreSettings(BaseModel):
     chat_ttl: Duration = timedelta(hours=24)
     chat_history_limit: int = Field(default=20, ge=1)
     connection_ttl: Duration = timedelta(hours=1)
+    connection_limit: int = Field(default=10, ge=1)
     rate_limit_max: int = Field(default=360, ge=1)
     rate_limit_window: Duration = timedelta(seconds=60)
     guards_on_unavailable: Literal["raise", "memory"] = "raise"
@@ -99,8 +102,8 @@ class StoreSettings(BaseModel):
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> StoreSettings:
         """Return the settings that `WNC_STORE_ROOM_TTL`, `WNC_STORE_CHAT_HISTORY_LIMIT`, ... ask for.
 
-        Two have a name that the Node app reads, too: `RATE_LIMIT_MAX_REQUESTS` and `RATE_LIMIT_WINDOW_MS`, in
-        milliseconds. Ours win over these.
+        Three have a name that the Node app reads, too: `RATE_LIMIT_SOCKET_MAX_PER_IP`, `RATE_LIMIT_MAX_REQUESTS` and
+        `RATE_LIMIT_WINDOW_MS`, in milliseconds. Ours win over these.
 
         Args:
             environment: `os.environ` if left out. Variables that are not there or empty leave the default.

@@ -1,6 +1,7 @@
 """A watch party's HTTP API on one injected `Store`. Run it from this folder: `uvicorn app:app`."""
 
 import json
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -24,8 +25,10 @@ STATUS_OF: dict[type[Exception], int] = {
     ValueError: 422,
     wnc.ConflictError: 503,
     wnc.StoreUnavailableError: 503,
+    wnc.OutcomeUnknownError: 504,
 }
 Json = dict[str, JsonValue]
+logger = logging.getLogger("uvicorn.error")
 
 
 @asynccontextmanager
@@ -52,7 +55,11 @@ async def refuse(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, wnc.StoreError) and type(error) is not ValueError:
         raise error  # its subclasses (UnicodeError, ...) are mistakes of this app, not of the request
     status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:  # the text names the server: that is for the log
+    if status >= HTTPStatus.SERVICE_UNAVAILABLE:  # the text names the server: that is for the log
+        logger.error("%s", error)
+    if status == HTTPStatus.GATEWAY_TIMEOUT:  # no Retry-After: a repetition may do it twice
+        return AsciiJSONResponse({"detail": "this may or may not have happened: look before you repeat it"}, status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return AsciiJSONResponse({"detail": "the store can't serve now"}, status, headers={"Retry-After": "1"})
     return AsciiJSONResponse({"detail": str(error)}, status)
 
