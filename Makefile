@@ -22,7 +22,7 @@ check: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 tests: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 wheel: $(VENV)/.dev
 	$(BIN)/python scripts/check_wheel.py

@@ -17,7 +17,12 @@ BARE = """
 import wnc_store, wnc_store_memory
 assert "site-packages" in wnc_store.__file__, wnc_store.__file__
 wnc_store.open_store("memory://")
-for use, extra in (("wnc_store.open_store('redis://localhost')", "redis"), ("import wnc_store_contract", "contract"), ("import wnc_store.starlette", "starlette")):
+needed = {
+    "wnc_store.open_store('redis://localhost')": "redis",
+    "import wnc_store_contract": "contract",
+    "import wnc_store.starlette": "starlette",
+}
+for use, extra in needed.items():
     try:
         exec(use)
     except ImportError as error:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from redis_server import RedisServer
 from wnc_store import Room, User, VideoState, open_store
+from wnc_store.cli import output
 from wnc_store.cli.app import app
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_contract.samples import message, room
@@ -52,9 +53,16 @@ def url(redis_server: RedisServer) -> Any:
     asyncio.run(empty())
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is wrapped."""
+    for console in (output.out, output.err):
+        monkeypatch.setattr(console, "width", 200)
+
+
 def wnc_store(*arguments: str, code: int = 0) -> Result:
     """Run the command line in this process."""
-    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == code, (result.output, result.exception)
     return result
 

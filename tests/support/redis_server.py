@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _START_SECONDS = 10
+_PORTS_OF_A_WORKER = 500
+_PORTS = itertools.cycle(range(21_000, 21_000 + _PORTS_OF_A_WORKER))
+"""Below the ports that the system hands out by itself."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,15 @@ def redis_server(*options: str, port: int | None = None, tls: Sequence[str] = ()
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 on which nobody listens, and that no other test process is given."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = next(_PORTS) + worker * _PORTS_OF_A_WORKER
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def _wait_until_ready(server: RedisServer, process: subprocess.Popen[bytes], log: Path) -> None:
