@@ -156,6 +156,29 @@ def test_sweep_tells_what_it_removed(url: str) -> None:
     assert "removed 0 dead rooms" in wnc_store("sweep", "--url", url).stdout
 
 
+def test_guards_show_what_is_counted(url: str) -> None:
+    """`guards` shows a client's connections and hits, and forgets the hits when asked to."""
+
+    async def count() -> None:
+        async with open_store(url) as store:
+            await store.connections.acquire("1.2.3.4", "c1")
+            await store.rate_limits.hit("1.2.3.4", 360)
+
+    asyncio.run(count())
+    shown = wnc_store("guards", "1.2.3.4", "--url", url).stdout
+    assert "1.2.3.4: 1 connection" in shown
+    assert "0 of 360 hits remain in this window; no hit is allowed for 0:0" in shown
+    assert "the next hit is allowed" in wnc_store("guards", "1.2.3.4", "--url", url, "--reset").stdout
+    assert as_json("guards", "1.2.3.4", "--url", url) == {
+        "key": "1.2.3.4",
+        "connections": 1,
+        "allowed": True,
+        "remaining": 360,
+        "limit": 360,
+        "resetAfterSeconds": 0.0,
+    }
+
+
 def test_ping_measures(url: str) -> None:
     """`ping` says how long the answer took."""
     assert as_json("ping", "--url", url)["ok"] is True

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from wnc_store import ChatMessage, CorruptRecordError, Record, Room, User, VideoState, from_wire, to_wire
+from wnc_store.wire import checked
 from wnc_store_contract.samples import message, node_record, node_records, parsed, room, user
 
 KINDS: dict[str, type[Record]] = {"room": Room, "message": ChatMessage}
@@ -234,3 +235,61 @@ def test_a_user_is_found_by_id() -> None:
     """Room.user returns the user of an id, or None."""
     assert room().user("host") == room().users[0]
     assert room().user("nobody") is None
+
+
+def test_a_computed_date_has_no_spelling() -> None:
+    """A date that was computed from one with a spelling of its own is written as any other."""
+    read = from_wire(User, b'{"id":"u","name":"U","joinedAt":"2026-01-01T00:00:00Z"}', key="k")
+    later = checked(read.model_copy(update={"joined_at": read.joined_at + timedelta(hours=1)}), User)
+    assert later.to_json()["joinedAt"] == "2026-01-01T01:00:00.000Z"
+    assert read.to_json()["joinedAt"] == "2026-01-01T00:00:00Z"
+    assert pickle.loads(pickle.dumps(later)) == later
+
+
+def test_a_field_of_a_subclass_is_kept_by_its_name_on_the_wire() -> None:
+    """What an app's own subclass adds is stored as its JSON says, as an unknown field."""
+
+    class MyUser(User):
+        """A user with a colour."""
+
+        theme_color: str = "red"
+
+    stored = checked(MyUser(id="u", name="U"), User)
+    assert type(stored) is User
+    assert stored.model_extra == {"themeColor": "red"}
+
+
+def test_an_unknown_field_can_not_be_named_like_a_known_one() -> None:
+    """A field that is set by its name on the wire is refused: it would not be the field that is meant."""
+    with pytest.raises(ValueError, match="hostToken") as caught:
+        checked(room().model_copy(update={"hostToken": SECRET}), Room)
+    assert SECRET not in str(caught.value)
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    """Unknown fields that are nested too deeply to be written are a ValueError, not a RecursionError."""
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(ValueError, match="deep"):
+        checked(user("u").with_unknown({"deep": nested}), User)
+
+
+def test_an_integer_of_thousands_of_digits_is_refused() -> None:
+    """A number that no reader would take again is refused."""
+    with pytest.raises(ValidationError, match="digits"):
+        user("u", huge=10**5000)
+    with pytest.raises(ValidationError, match="digits"):
+        VideoState(duration=10**5000)
+
+
+def test_a_value_never_reaches_an_error() -> None:
+    """The error about a date or a timestamp that can't be read holds nothing of it."""
+    for kind, field in ((ChatMessage, "timestamp"), (Room, "createdAt")):
+        record = {**parsed(node_record("message_plain")), **parsed(node_record("room_new")), field: SECRET}
+        with pytest.raises(CorruptRecordError, match=field) as caught:
+            from_wire(kind, json.dumps(record).encode(), key="k")
+        assert SECRET not in f"{caught.value}{caught.value.__cause__!r}{caught.value.__context__!r}"
+    with pytest.raises(ValueError, match="timestamp") as refused:
+        checked(message(1).model_copy(update={"timestamp": SECRET}), ChatMessage)
+    assert SECRET not in f"{refused.value}{refused.value.__cause__!r}{refused.value.__context__!r}"

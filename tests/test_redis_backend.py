@@ -23,6 +23,8 @@ from wnc_store import (
     CorruptRecordError,
     OutcomeUnknownError,
     Room,
+    StoreClosedError,
+    StoreError,
     StoreSettings,
     StoreTimeoutError,
     StoreUnavailableError,
@@ -294,6 +296,67 @@ async def test_a_killed_process_leaks_nothing(redis_server: RedisServer, store: 
             held.append(await store.connections.count("ip"))
     assert held[0] > 0
     assert held[-1] == 0
+
+
+async def test_closing_ends_who_waits(redis_server: RedisServer, client: Any) -> None:
+    """Callers who still wait for a connection when the store is closed get StoreClosedError, and open none."""
+    before = len(await client.client_list())
+    store = RedisStore.from_url(redis_server.url.replace("/0", "/2?max_connections=4"))
+    await store.ping()
+    calls = [asyncio.ensure_future(store.rooms.get_room("A")) for _ in range(100)]
+    await asyncio.sleep(0)
+    await store.aclose()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(one) for one in results} <= {StoreClosedError, StoreUnavailableError, type(None)}
+    assert sum(isinstance(one, StoreClosedError) for one in results) > 90
+    async with asyncio.timeout(5):
+        while len(await client.client_list()) > before:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def test_closing_ends_a_listing(store: RedisStore) -> None:
+    """A listing that is under way when the store is closed raises StoreClosedError."""
+    for room_id in ("A", "B"):
+        await store.rooms.create_room(room(room_id))
+    listing = store.rooms.active_room_ids()
+    await anext(listing)
+    await store.aclose()
+    with pytest.raises(StoreClosedError):
+        await anext(listing)
+
+
+def test_a_store_belongs_to_one_event_loop(redis_server: RedisServer) -> None:
+    """A store that was used on another event loop says so, before anything is sent."""
+    store = RedisStore.from_url(redis_server.url.replace("/0", "/2"))
+
+    async def use() -> None:
+        await store.rooms.delete_room("A")
+
+    async def use_and_close() -> None:
+        async with store:
+            await use()
+
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(use())
+        with pytest.raises(StoreError, match="another event loop") as caught:
+            second.run(use())
+        assert not isinstance(caught.value, StoreUnavailableError)
+        first.run(use_and_close())
+
+
+async def test_a_far_end_is_no_error(store: RedisStore, client: Any) -> None:
+    """A key that another writer lets live for millions of years has a TTL, of as much as Python can say."""
+    await store.rooms.create_room(room("A"))
+    await client.pexpireat("room:A", 9_000_000_000_000_000_000)
+    assert await store.rooms.room_ttl("A") == timedelta.max
+    assert await store.rooms.room_exists("A") is True
+
+
+async def test_a_database_that_is_not_there_is_a_configuration_error(redis_server: RedisServer) -> None:
+    """A database number beyond the server's is a ConfigurationError that says where to look."""
+    async with RedisStore.from_url(redis_server.url.replace("/0", "/99")) as store:
+        with pytest.raises(ConfigurationError, match="end of the URL"):
+            await store.ping()
 
 
 async def test_no_server_is_unavailable() -> None:

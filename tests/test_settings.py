@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from wnc_store import ConfigurationError, ManualClock, StoreSettings, get_store, open_store
+from wnc_store import ConfigurationError, ManualClock, StoreSettings, factory, get_store, open_store
 from wnc_store.factory import configured_url
 from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
@@ -83,6 +83,8 @@ def test_a_wrong_variable_of_the_node_app_is_named() -> None:
         ("CHAT_HISTORY_LIMIT", "0"),
         ("KEY_PREFIX", "app*"),
         ("KEY_PREFIX", "app:\n"),
+        ("KEY_PREFIX", "app:room:"),
+        ("RATE_LIMIT_WINDOW", "1e15"),
     ],
 )
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
@@ -143,7 +145,14 @@ def test_an_unknown_scheme_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    [f"redis://:{SECRET}@host:port/0", f"redis://:{SECRET}@host/0?max_connections=x", f"redis://:{SECRET}@host/abc"],
+    [
+        f"redis://:{SECRET}@host:port/0",
+        f"redis://:{SECRET}@host/0?max_connections=x",
+        f"redis://:{SECRET}@host/abc",
+        f"redis://:{SECRET}@host/0?nonsense=1",
+        f"redis://:[{SECRET}]@host",
+        f"redis://:{SECRET}℀@host",
+    ],
 )
 def test_a_wrong_redis_url_keeps_its_password(url: str) -> None:
     """A wrong Redis URL is a ConfigurationError that shows how one looks, and nothing of this one."""
@@ -189,3 +198,20 @@ def test_a_manual_clock_moves_only_forward() -> None:
     assert clock.now_ms() == start + 1502
     with pytest.raises(ValueError, match="back"):
         clock.advance(-1)
+
+
+def test_shared_stores_of_ended_loops_are_forgotten() -> None:
+    """get_store keeps no event loop alive that has been closed."""
+
+    async def ask() -> None:
+        await get_store().ping()
+
+    for _ in range(5):
+        asyncio.run(ask())
+    assert len(factory._shared) <= 1
+
+
+async def test_a_scheme_may_be_written_large() -> None:
+    """The scheme of a URL may be in capitals."""
+    async with open_store("MEMORY://") as store:
+        await store.ping()

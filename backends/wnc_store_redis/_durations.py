@@ -17,4 +17,4 @@ def remaining(pttl: int) -> timedelta | None:
     """Return what PTTL says: -2 is no such key (None), -1 a key that never expires (`timedelta.max`)."""
     if pttl < 0:
         return timedelta.max if pttl == -1 else None
-    return min(pttl, _MOST) * _MILLISECOND
+    return pttl * _MILLISECOND if pttl < _MOST else timedelta.max

@@ -153,6 +153,34 @@ def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def guards(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Whose connections and hits, say an IP address.")],
+    *,
+    url: Url = None,
+    as_json: AsJson = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget the hits first.")] = False,
+) -> None:
+    """Show how many connections and hits of a client are counted."""
+
+    async def work() -> None:
+        async with _opened(url) as store:
+            if reset:
+                await store.rate_limits.reset(key)
+            connections = await store.connections.count(key)
+            hits = await store.rate_limits.peek(key)
+        if as_json:
+            seconds = hits.reset_after.total_seconds()
+            counted_hits = {"allowed": hits.allowed, "remaining": hits.remaining, "limit": hits.limit}
+            print_json({"key": key, "connections": connections, **counted_hits, "resetAfterSeconds": seconds})
+            return
+        out.print(printable(f"{key}: {counted(connections, 'connection')}"))
+        verdict = "the next hit is allowed" if hits.allowed else f"no hit is allowed for {left(hits.retry_after)}"
+        out.print(f"{hits.remaining} of {hits.limit} hits remain in this window; {verdict}")
+
+    _run(work())
+
+
+@app.command()
 def ping(*, url: Url = None, as_json: AsJson = False) -> None:
     """Ask the store whether it can serve; exit 3 if not."""
 

@@ -163,6 +163,16 @@ class UserClauses:
         assert hosts(after) == ["h1"]
 
     @clause()
+    async def test_a_handover_leaves_the_cohosts(self, bench: Bench) -> None:
+        """When the host leaves, co-hosts stay hosts, also one who is not first in line."""
+        store = await bench.open()
+        users = (user("host", is_host=True), user("guest"), user("cohost", is_host=True), user("last"))
+        await store.rooms.create_room(room(users=users))
+        after = await store.rooms.remove_user_from_room("A3X9K2", "host")
+        assert after is not None
+        assert {"cohost"} <= set(hosts(after)) <= {"cohost", after.host_id}
+
+    @clause()
     async def test_a_transfer_names_the_new_host(self, bench: Bench) -> None:
         """transfer_host sets host_id and host_name and makes the user a host, without moving anybody."""
         store = await bench.open()

@@ -53,6 +53,15 @@ def the_rank_is_not_handed_over(before: Room, after: Room) -> Room:
     return after.model_copy(update={"users": tuple(user for user in before.users if after.user(user.id))})
 
 
+@spoils("leave", "a_handover_leaves_the_cohosts")
+def a_handover_ends_all_other_ranks(before: Room, after: Room) -> Room:
+    """Co-hosts are hosts no longer when the host has left."""
+    if after.host_id == before.host_id:
+        return after
+    users = tuple(user.model_copy(update={"is_host": user.id == after.host_id}) for user in after.users)
+    return after.model_copy(update={"users": users})
+
+
 @spoils("leave", "the_host_hands_over_the_name")
 def the_name_is_not_handed_over(before: Room, after: Room) -> Room:
     """The room still bears the old host's name."""

@@ -1,0 +1,66 @@
+"""Errors: what they say, and that they survive a process boundary."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from wnc_store import (
+    ConflictError,
+    CorruptRecordError,
+    InvalidIdError,
+    LimitExceededError,
+    RoomExistsError,
+    RoomNotFoundError,
+    StoreClosedError,
+    StoreError,
+    StoreUnavailableError,
+    UserNotFoundError,
+)
+
+ERRORS = [
+    RoomNotFoundError("A"),
+    UserNotFoundError("A", "u1"),
+    RoomExistsError("A"),
+    InvalidIdError("room id", "a b"),
+    InvalidIdError("room id", lambda: None),
+    ConflictError("A", 3),
+    CorruptRecordError("room:A", "it is not JSON"),
+    LimitExceededError("the number of users", limit=2, found=3),
+    StoreClosedError(),
+    StoreUnavailableError("Redis at h:1 can't be reached"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_survives_pickling(error: StoreError) -> None:
+    """An error that was pickled is of the same kind and says the same."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ERRORS[0], ("'A'",)),
+        (ERRORS[1], ("'A'", "'u1'")),
+        (ERRORS[2], ("'A'", "update_room")),
+        (ERRORS[3], ("room id", "'a b'", "1-128")),
+        (ERRORS[5], ("'A'", "3 attempts", "operation_timeout")),
+        (ERRORS[6], ("'room:A'", "it is not JSON")),
+        (ERRORS[7], ("users", "3", "2")),
+        (ERRORS[8], ("open_store",)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, StoreError) else "",
+)
+def test_an_error_says_what_and_which(error: StoreError, words: tuple[str, ...]) -> None:
+    """An error names what it is about, and what to do where there is something."""
+    assert [word for word in words if word not in str(error)] == []
+
+
+def test_a_long_id_is_cut() -> None:
+    """The error about an id of ten thousand characters is short."""
+    assert len(str(InvalidIdError("room id", "x" * 10_000))) < 150
