@@ -16,7 +16,8 @@ from wnc_store.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SNIPPETS = PYTHON.findall(README)
 PAGES = [path for path in ROOT.glob("**/*.md") if not re.search(r"node_modules|\.venv|/\.", str(path))]
 
 
@@ -45,6 +46,11 @@ def test_the_snippets_are_found() -> None:
     """The README shows a first room, the guards and the contract."""
     assert len(SNIPPETS) == 3
     assert "open_store" in SNIPPETS[0]
+
+
+def test_only_the_readme_shows_python() -> None:
+    """No other page shows a Python snippet, which nothing would run."""
+    assert [page.name for page in PAGES if page != ROOT / "README.md" and PYTHON.search(page.read_text())] == []
 
 
 def test_the_verify_command_runs(redis_server: RedisServer) -> None:
