@@ -95,6 +95,18 @@ async def test_a_user_without_rights_is_told(server: RedisServer) -> None:
     assert status(health, "set-up") == "unknown"
 
 
+async def test_a_look_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a backend's own look at its server fails, health says that nothing is known of the set-up."""
+
+    async def fail(_store: MemoryStore) -> None:
+        raise StoreUnavailableError("it went away")
+
+    monkeypatch.setattr(MemoryStore, "_inspect", fail)
+    health = await MemoryStore().health()
+    assert health.ok
+    assert status(health, "set-up") == "unknown"
+
+
 async def test_a_server_that_is_away_is_told() -> None:
     """Where no server answers, health says so instead of raising, and names host and port."""
     port = free_port()

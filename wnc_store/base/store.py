@@ -75,11 +75,14 @@ class BaseStore(ABC):
             start = time.perf_counter()
             await self._ping()
             round_trip_ms = round((time.perf_counter() - start) * 1000, 3)
-            version, checks = await self._inspect()
         except StoreError as error:
             answer = Check("answer", "wrong", str(error), "mend that first; the rest can't be looked at without it")
             return Health(type(self).__name__, None, None, (answer, *guards))
         answer = Check("answer", "good", f"in {round_trip_ms} ms")
+        try:
+            version, checks = await self._inspect()
+        except StoreError as error:
+            version, checks = None, (Check("set-up", "unknown", str(error)),)
         return Health(type(self).__name__, version, round_trip_ms, (answer, *checks, *guards))
 
     async def aclose(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -25,6 +26,16 @@ class StoreClauses:
         assert store.closed is False
 
     @clause()
+    async def test_a_store_that_serves_says_so(self, bench: Bench) -> None:
+        """The health of a store that can serve holds a good answer and its round trip, and is JSON."""
+        store = await bench.open()
+        health = await store.health()
+        assert health.round_trip_ms is not None
+        assert health.round_trip_ms >= 0
+        assert [check.status for check in health.checks if check.name == "answer"] == ["good"]
+        assert json.loads(json.dumps(health.to_json()))["ok"] is health.ok is True
+
+    @clause()
     async def test_a_closed_store_refuses_everything(self, bench: Bench) -> None:
         """Every method of a closed store and of its rooms raises StoreClosedError."""
         store = await bench.open()
@@ -32,7 +43,7 @@ class StoreClauses:
         rooms = store.rooms
         await store.aclose()
         assert store.closed is True
-        await all_raise(StoreClosedError, [store.ping, *room_calls(rooms, "A3X9K2")])
+        await all_raise(StoreClosedError, [store.ping, store.health, *room_calls(rooms, "A3X9K2")])
 
     @clause(Capability.LISTING)
     async def test_a_closed_store_lists_nothing(self, bench: Bench) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from broken_stores.mistake import Mistakes
-from wnc_store import InvalidIdError, Lifecycle, StoreSettings
+from wnc_store import Health, InvalidIdError, Lifecycle, StoreSettings
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory._database import Namespace
@@ -64,3 +64,9 @@ def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
 def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
     """Stores of all prefixes share one namespace."""
     return namespace(self, "")
+
+
+@MISTAKES.breaks((MemoryStore, "health"), "a_store_that_serves_says_so", "a_closed_store_refuses_everything")
+async def nothing_is_known_of_health(_self: MemoryStore) -> Health:
+    """Nobody asks the store."""
+    return Health("MemoryStore", None, None, ())
