@@ -125,7 +125,7 @@ class User(Record):
     Attributes:
         id: unique in its room.
         name: what the others see.
-        is_host: several users of a room may be hosts; `Room.host_id` names the first of them.
+        is_host: several users of a room may be; the one whom `Room.host_id` names hands over on leaving.
         joined_at: aware, UTC, in whole milliseconds.
     """
 

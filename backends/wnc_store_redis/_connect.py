@@ -26,11 +26,11 @@ def connect(url: str, settings: StoreSettings) -> Redis:
         ConfigurationError: the URL is wrong. The message holds no part of it but the scheme.
     """
     timeout = settings.operation_timeout.total_seconds()
-    scheme, _, rest = url.partition("://")
+    scheme = url.partition("://")[0]
     try:
         # redis-py takes what is no number for database 0.
         if scheme != "unix" and not _DATABASE.fullmatch(urlsplit(url).path):
-            raise ValueError(rest)  # noqa: TRY301 - one message for all that is wrong
+            raise ValueError  # noqa: TRY301 - one message for all that is wrong
         pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             url,
             max_connections=_MAX_CONNECTIONS,

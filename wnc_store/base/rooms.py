@@ -159,7 +159,8 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._limits.url(video_url)
         now_ms = self._clock.now_ms()
         return await self._mutate_live(
-            room_id, lambda room: rules.set_video(room, video_url, video_type, now_ms=now_ms)
+            room_id,
+            lambda room: self._limits.growth(room, rules.set_video(room, video_url, video_type, now_ms=now_ms)),
         )
 
     async def room_ttl(self, room_id: str) -> timedelta | None:

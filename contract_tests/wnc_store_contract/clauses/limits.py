@@ -80,6 +80,7 @@ class LimitClauses:
             lambda: store.rooms.create_room(large.model_copy(update={"id": "B"})),
             lambda: store.rooms.update_room("A3X9K2", large),
             lambda: store.rooms.edit_room("A3X9K2", lambda _one: large),
+            lambda: store.rooms.set_video_url("A3X9K2", f"https://video.example/{'x' * 2000}"),
             lambda: store.rooms.update_video_state("A3X9K2", VideoState().model_copy(update={"notes": "x" * 2000})),
         ):
             with pytest.raises(LimitExceededError, match="bytes"):
