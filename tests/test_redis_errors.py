@@ -35,11 +35,11 @@ def made(kind: type[Exception]) -> Exception:
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("sent", [False, True])
-def test_every_driver_error_is_translated(kind: type[Exception], *, sent: bool) -> None:
+@pytest.mark.parametrize("unanswered", [False, True])
+def test_every_driver_error_is_translated(kind: type[Exception], *, unanswered: bool) -> None:
     """Whatever redis-py raises becomes a StoreError that names server and key and keeps the cause."""
     error = made(kind)
-    found = translate(error, where="host:1", key="room:A", sent=sent)
+    found = translate(error, where="host:1", key="room:A", unanswered=unanswered)
     assert isinstance(found, StoreError)
     assert found.__cause__ is error
     if not isinstance(found, CorruptRecordError):
@@ -72,7 +72,7 @@ def test_the_walk_sees_the_driver() -> None:
 )
 def test_what_the_server_answers_did_not_happen(text: str, kind: type[StoreError]) -> None:
     """An answer of the server is an error of the right kind, never an unknown outcome."""
-    found = translate(driver.ResponseError(text), where="host:1", key="room:A", sent=True)
+    found = translate(driver.ResponseError(text), where="host:1", key="room:A", in_script=True)
     assert type(found) is kind
 
 
@@ -83,8 +83,8 @@ def test_what_the_server_answers_did_not_happen(text: str, kind: type[StoreError
 )
 def test_a_lost_connection_after_a_write_is_unknown(error: Exception) -> None:
     """Whatever breaks after a write was sent leaves its outcome unknown; before, it did not happen."""
-    assert type(translate(error, where="h", key="k", sent=True)) is OutcomeUnknownError
-    before = translate(error, where="h", key="k", sent=False)
+    assert type(translate(error, where="h", key="k", unanswered=True)) is OutcomeUnknownError
+    before = translate(error, where="h", key="k")
     assert isinstance(before, StoreUnavailableError)
     assert not isinstance(before, OutcomeUnknownError)
 
@@ -92,9 +92,9 @@ def test_a_lost_connection_after_a_write_is_unknown(error: Exception) -> None:
 @pytest.mark.parametrize("error", [driver.TimeoutError("x"), TimeoutError()])
 def test_a_timeout_says_so(error: Exception) -> None:
     """A time-out of a read is a StoreTimeoutError."""
-    assert type(translate(error, where="h", key="k", sent=False)) is StoreTimeoutError
+    assert type(translate(error, where="h", key="k")) is StoreTimeoutError
 
 
 def test_no_key_is_no_key() -> None:
     """An error about no key names none."""
-    assert "key" not in str(translate(driver.ConnectionError(), where="h", key="", sent=False))
+    assert "key" not in str(translate(driver.ConnectionError(), where="h", key=""))

@@ -202,7 +202,7 @@ def test_the_text_of_openssl_is_enough(error: Exception, text: str) -> None:
     outer = driver.ConnectionError("x")
     outer.__context__ = error
     for shown in (error, outer):
-        assert text in str(translate(shown, where="h:1", key="", sent=False))
+        assert text in str(translate(shown, where="h:1", key=""))
 
 
 async def test_the_callers_own_trouble_is_not_taken_for_ours() -> None:
@@ -221,4 +221,4 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     """An error that came from one that came from it is told like any other."""
     one, two = driver.ConnectionError("x"), driver.ConnectionError("y")
     one.__cause__, two.__cause__ = two, one
-    assert isinstance(translate(one, where="h:1", key="", sent=False), StoreUnavailableError)
+    assert isinstance(translate(one, where="h:1", key=""), StoreUnavailableError)

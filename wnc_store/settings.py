@@ -75,6 +75,8 @@ class StoreSettings(BaseModel):
         max_url_length: of a video's URL, in characters.
         max_users_per_room: how many may be in a room at the same time.
         max_room_bytes: of a room as it is stored.
+        cache_bytes: how many bytes of stored records a backend on a server may remember with what it read them as, to
+            parse only what has changed; 0 for none. In memory they take several times as much.
         key_prefix: goes before every key, so that several apps can share one database.
         operation_timeout: how long one operation may take before it raises `StoreTimeoutError`; when rooms are listed
             or swept, one page of them.
@@ -95,6 +97,7 @@ class StoreSettings(BaseModel):
     max_url_length: int = Field(default=8192, ge=1)
     max_users_per_room: int = Field(default=10_000, ge=1)
     max_room_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
+    cache_bytes: int = Field(default=16 * 1024 * 1024, ge=0)
     key_prefix: Annotated[str, AfterValidator(_own_namespace)] = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
     operation_timeout: Duration = timedelta(seconds=5)
 

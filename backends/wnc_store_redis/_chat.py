@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from cachetools import LRUCache
+
 from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, to_wire
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds, remaining
 from wnc_store_redis._keys import Keys
 from wnc_store_redis._scripts import APPEND
+from wnc_store_redis._seen import SeenChats
+
+_WITNESSES = 10_000
+"""Chats whose newest message of ours is remembered."""
 
 
 class RedisChatStore(BaseChatStore):
@@ -21,14 +27,26 @@ class RedisChatStore(BaseChatStore):
         self._keys = keys
         self._ttl_ms = milliseconds(settings.chat_ttl)
         self._limit = str(settings.chat_history_limit).encode()
+        self._chats = SeenChats(settings.cache_bytes // 2)
+        self._witnesses: LRUCache[str, bytes] = LRUCache(_WITNESSES)
 
     async def _append(self, message: ChatMessage) -> None:
-        chat = self._keys.chat(message.room_id)
-        await self._commands.run(APPEND, [chat], to_wire(message), message.id.encode(), self._limit, self._ttl_ms)
+        chat, message_id = self._keys.chat(message.room_id), message.id.encode()
+        arguments = (to_wire(message), message_id, self._limit, self._ttl_ms)
+        # While a message that was appended before this one is still kept, so is this one, if an attempt appended it.
+        witness = self._witnesses.get(message.room_id, b"")
+        reply, _ = await self._commands.settle(
+            APPEND, [chat], *arguments, again=(*arguments, witness), deadline=self._commands.deadline()
+        )
+        if reply < 0:
+            lost = ConnectionResetError("the connection was lost, and others may have pushed the message out since")
+            raise self._commands.failure(lost, chat, unanswered=True)
+        self._witnesses[message.room_id] = message_id
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         chat = self._keys.chat(room_id)
-        return self._decode(chat.decode(), await self._commands.read(b"LRANGE", chat, b"-" + self._limit, b"-1"))
+        entries = await self._commands.read(b"LRANGE", chat, b"-" + self._limit, b"-1")
+        return self._chats.read(room_id, entries, lambda unseen: self._decode(chat.decode(), unseen))
 
     async def _clear(self, room_id: str) -> None:
         await self._commands.write(b"DEL", self._keys.chat(room_id))

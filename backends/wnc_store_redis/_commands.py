@@ -1,128 +1,158 @@
-"""Commands to the server and their replies: the one place that talks to the driver.
-
-Connections come from the client's pool and are used directly, so the retries that a client may hide (some run a write
-twice) never happen, and replies are bytes whatever `decode_responses` says.
-"""
+"""Commands to the server, and what comes of them: replies, or the library's errors."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import cast
 
+import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
-from wnc_store import Lifecycle, StoreClosedError, StoreError
-from wnc_store_redis._errors import translate
+from wnc_store import StoreError
+from wnc_store_redis._errors import code_of, is_passing, translate
+from wnc_store_redis._keys import text
+from wnc_store_redis._link import Reply
+from wnc_store_redis._multiplexer import Multiplexer, Unanswered
 from wnc_store_redis._scripts import Script
 
 Command = tuple[bytes, ...]
-Reply = Any
-"""What a server may answer: bytes, int, None or a list of these."""
 
-_deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
+# Its stub takes tuples of one word only.
+pack_command = cast("Callable[[Command], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
+
+_ATTEMPTS = 5
+"""How often a command is sent when connections are lost: it may be the command that makes the server close them."""
+
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.25
+"""Seconds between attempts to find out what became of a write; each pause is twice as long as the one before."""
 
 
 class Commands:
     """Commands on one client.
 
+    Its retries are the only ones: connections come from the client's pool and are used directly, so those that a client
+    may hide (some run a write twice) never happen, and replies are bytes whatever `decode_responses` says.
+
     Args:
         client: redis-py's asyncio client, with any settings.
         where: the server's address, for errors.
         timeout: how long an operation may take.
-        lifecycle: tells when the store was closed.
     """
 
-    def __init__(self, client: Redis, where: str, timeout: timedelta, lifecycle: Lifecycle) -> None:
-        self._pool = client.connection_pool
-        self._lifecycle = lifecycle
-        self._loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self, client: Redis, where: str, timeout: timedelta) -> None:
         self._where = where
         self._timeout = timeout.total_seconds()
+        self._multiplexer = Multiplexer(client.connection_pool, self._timeout)
 
-    @contextmanager
-    def one_operation(self) -> Generator[None]:
-        """Let all commands inside share one deadline, that of the operation around it if there is one."""
-        token = _deadline.set(_deadline.get() or asyncio.get_running_loop().time() + self._timeout)
-        try:
-            yield
-        finally:
-            _deadline.reset(token)
+    def deadline(self) -> float:
+        """Return when an operation that begins now has to end, by the event loop's clock."""
+        return asyncio.get_running_loop().time() + self._timeout
 
-    async def read(self, *command: bytes) -> Reply:
+    async def read(self, *command: bytes, deadline: float | None = None) -> Reply:
         """Send a command that changes nothing; its second word is the key, for errors."""
         key = command[1] if len(command) > 1 else b""
-        return self._value((await self._exchange([command], key, writes=False))[0], key)
+        send = partial(self._multiplexer.submit, pack_command(command), deadline or self.deadline())
+        return self._value(await self._attempt(send, key, _ATTEMPTS), key)
 
     async def read_many(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands that change nothing in one round trip."""
-        if not commands:
-            return []
-        replies = await self._exchange(commands, commands[0][1], writes=False)
-        return [self._value(reply, command[1]) for reply, command in zip(replies, commands, strict=True)]
+        deadline = self.deadline()
+        return await asyncio.gather(*(self.read(*command, deadline=deadline) for command in commands))
 
     async def write(self, *command: bytes) -> Reply:
-        """Send a command that changes something."""
-        return self._value((await self._exchange([command], command[1], writes=True))[0], command[1])
+        """Send a command that changes something, and no more if it runs twice; its second word is the key."""
+        key = command[1]
+        send = partial(self._multiplexer.submit, pack_command(command), self.deadline())
+        return self._value(await self._attempt(send, key, _ATTEMPTS, writes=True), key)
 
-    async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes, writes: bool = True) -> Reply:
+    async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
+        """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""
+        send = partial(self._evaluate, script, keys, arguments, self.deadline())
+        reply = await self._attempt(send, keys[0], _ATTEMPTS if script.repeatable else 1, writes=script.writes)
+        return self._value(reply, keys[0], in_script=script.writes)
+
+    async def settle(
+        self, script: Script, keys: Sequence[bytes], *arguments: bytes, again: Sequence[bytes], deadline: float
+    ) -> tuple[Reply, bool]:
+        """Run a script that writes; while its outcome is unknown, run it again to find out.
+
+        Args:
+            script: one whose reply to a repetition tells what became of the attempts before.
+            keys: the first is named in errors.
+            arguments: of the first attempt.
+            again: the arguments of a repetition.
+            deadline: when to give up, as `deadline()` returns it.
+
+        Returns:
+            The reply, and whether it is the reply to a repetition.
+
+        Raises:
+            OutcomeUnknownError: the server could not be asked in time.
+        """
+        key, pause, sent = keys[0], 0.0, 0
+        while True:
+            try:
+                reply = await self._evaluate(script, keys, again if sent else arguments, deadline)
+            except Unanswered as unanswered:
+                failure = unanswered.reason
+                sent += unanswered.sent
+                if not sent or sent == _ATTEMPTS:
+                    break
+            else:
+                if not (sent and isinstance(reply, ResponseError)):
+                    return self._value(reply, key, in_script=True), bool(sent)
+                failure = reply
+                if not is_passing(reply):
+                    break
+            if asyncio.get_running_loop().time() + pause >= deadline:
+                break
+            await asyncio.sleep(pause)
+            pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        raise self.failure(failure, key, unanswered=bool(sent))
+
+    async def aclose(self) -> None:
+        """Refuse what was not sent, wait for what was, and close the connection."""
+        await self._multiplexer.aclose()
+
+    async def _attempt(
+        self, send: Callable[[], Awaitable[Reply]], key: bytes, attempts: int, *, writes: bool = False
+    ) -> Reply:
+        """Return the reply, an error of the server's included; send again when the connection is lost."""
+        sent = False
+        while True:
+            try:
+                return await send()
+            except Unanswered as unanswered:
+                failure = unanswered.reason
+                sent = sent or unanswered.sent
+                attempts -= 1
+                if not (attempts and unanswered.sent) or isinstance(failure, TimeoutError):
+                    break
+        # Raised outside the handler: the driver's exception would stay within reach as the context.
+        raise self.failure(failure, key, unanswered=sent and writes)
+
+    async def _evaluate(
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], deadline: float
+    ) -> Reply:
         """Run a script by its SHA-1, or by its source where the server has forgotten it."""
         tail = (str(len(keys)).encode(), *keys, *arguments)
-        with self.one_operation():
-            (reply,) = await self._exchange([(b"EVALSHA", script.sha, *tail)], keys[0], writes=writes)
-            if isinstance(reply, NoScriptError):
-                (reply,) = await self._exchange([(b"EVAL", script.source, *tail)], keys[0], writes=writes)
-        return self._value(reply, keys[0], script_writes=writes)
-
-    def _value(self, reply: Reply, key: bytes, *, script_writes: bool = False) -> Reply:
-        if isinstance(reply, ResponseError):
-            raise translate(reply, where=self._where, key=_text(key), sent=script_writes)
+        reply = await self._multiplexer.submit(pack_command((b"EVALSHA", script.sha, *tail)), deadline)
+        if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
+            reply = await self._multiplexer.submit(pack_command((b"EVAL", script.source, *tail)), deadline)
         return reply
 
-    async def _exchange(self, commands: Sequence[Command], key: bytes, *, writes: bool) -> list[Reply]:
-        """Send commands on one connection and return their replies; a refused command's reply is its ResponseError."""
-        loop = asyncio.get_running_loop()
-        if loop is not (self._loop or loop):
-            message = "this store was used on another event loop: open one store for each"
-            raise StoreError(message)
-        self._loop = loop
-        deadline = _deadline.get() or loop.time() + self._timeout
-        sent = False
-        try:
-            async with asyncio.timeout_at(deadline):
-                connection = await self._pool.get_connection()
-                try:
-                    if self._lifecycle.closed:  # while this caller waited for a connection
-                        await connection.disconnect()
-                        raise StoreClosedError
-                    packed = connection.pack_commands(commands)
-                    if loop.time() >= deadline:  # too late to send: time-outs strike only where something is awaited
-                        raise TimeoutError
-                    sent = writes
-                    await connection.send_packed_command(packed)
-                    return [await _reply(connection) for _ in commands]
-                finally:
-                    # A connection whose replies were not all read has disconnected itself by now.
-                    await self._pool.release(connection)
-        except StoreClosedError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            failure = translate(error, where=self._where, key=_text(key), sent=sent)
-        # Raised outside the handler: the driver's exception would stay within reach as the context.
-        raise failure
+    def _value(self, reply: Reply, key: bytes, *, in_script: bool = False) -> Reply:
+        if isinstance(reply, ResponseError):
+            raise self.failure(reply, key, in_script=in_script)
+        return reply
 
-
-async def _reply(connection: AbstractConnection) -> Reply:
-    try:
-        return await connection.read_response(disable_decoding=True)  # pyright: ignore[reportUnknownVariableType]
-    except ResponseError as refusal:
-        return refusal
-
-
-def _text(key: bytes) -> str:
-    return key.decode("utf-8", "replace")
+    def failure(
+        self, error: BaseException, key: bytes, *, unanswered: bool = False, in_script: bool = False
+    ) -> StoreError:
+        """Return the library's error for one of the driver's or the server's, as `translate` says."""
+        return translate(error, where=self._where, key=text(key), unanswered=unanswered, in_script=in_script)

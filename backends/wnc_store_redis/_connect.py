@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -13,14 +13,11 @@ from wnc_store import ConfigurationError, StoreSettings
 
 _DATABASE = re.compile(r"(/\d*)?")
 
-_MAX_CONNECTIONS = 32
-"""More callers than that wait for a connection; a server gains nothing from more."""
-
 
 def connect(url: str, settings: StoreSettings) -> Redis:
     """Return a client for `redis://`, `rediss://` or `unix://`; it connects when it is first used.
 
-    Options in the URL's query go to redis-py (`?ssl_ca_certs=/path&max_connections=8`), and win over ours.
+    Options in the URL's query go to redis-py (`?ssl_ca_certs=/path&client_name=parties`), and win over ours.
 
     Raises:
         ConfigurationError: the URL is wrong. The message holds no part of it but the scheme.
@@ -31,10 +28,8 @@ def connect(url: str, settings: StoreSettings) -> Redis:
         # redis-py takes what is no number for database 0.
         if scheme != "unix" and not _DATABASE.fullmatch(urlsplit(url).path):
             raise ValueError  # noqa: TRY301 - one message for all that is wrong
-        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+        pool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             url,
-            max_connections=_MAX_CONNECTIONS,
-            timeout=timeout,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             protocol=2,  # redis-py 8.1 hands out dead idle connections over RESP3

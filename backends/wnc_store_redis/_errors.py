@@ -52,32 +52,45 @@ _OPENSSL = re.compile(r"\[(?:SSL|X509)\b[^]]*\] ([^(]+)")
 _CLOSED = ("closed by server", "reset by peer")
 
 
-def translate(error: BaseException, *, where: str, key: str, sent: bool) -> StoreError:
+def translate(
+    error: BaseException, *, where: str, key: str, unanswered: bool = False, in_script: bool = False
+) -> StoreError:
     """Return the error to raise for a driver's, with a cause that holds no argument of a command.
 
     Args:
         error: what the driver raised or the server answered.
         where: host and port, or the path of the socket.
         key: the key that the command was about; "" if it was about none.
-        sent: whether a write may have reached the server without an answer.
+        unanswered: whether a write, or an earlier attempt at it, may have reached the server and got no answer.
+        in_script: whether the answer is a writing script's.
     """
     server = f"Redis at {where}"
     about = f" (key {key!r})" if key else ""
-    if isinstance(error, driver.ResponseError):
-        found = _answered(error, server, about, key, sent=sent)
+    if unanswered:
+        found = OutcomeUnknownError(
+            f"the connection to {server} failed{about} after a write was sent: it may or may not have happened; read "
+            "before you try again"
+        )
+    elif isinstance(error, driver.ResponseError):
+        found = _answered(error, server, about, key, in_script=in_script)
     else:
-        found = _failed(error, server, about, sent=sent)
+        found = _failed(error, server, about)
     found.__cause__ = _without_arguments(error)
     return found
 
 
-def _answered(error: driver.ResponseError, server: str, about: str, key: str, *, sent: bool) -> StoreError:
-    code = _code(error)
+def is_passing(error: driver.ResponseError) -> bool:
+    """Tell whether the server refused a command only for now."""
+    return code_of(error) in _CANNOT_SERVE_NOW
+
+
+def _answered(error: driver.ResponseError, server: str, about: str, key: str, *, in_script: bool) -> StoreError:
+    code = code_of(error)
     if "DB index is out of range" in str(error):
         return ConfigurationError(f"{server} has no database of that number: look at the end of the URL")
     if code == "WRONGTYPE":
         return CorruptRecordError(key, "the key, or the index of active rooms, holds a value of another kind")
-    if sent and any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
+    if in_script and any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
         return OutcomeUnknownError(
             f"{server} refused a command inside a script{about} with NOPERM, and what the script did before stays: "
             "give the user every permission that the store needs"
@@ -93,18 +106,13 @@ def _answered(error: driver.ResponseError, server: str, about: str, key: str, *,
     return StoreError(f"{server} refused the command{about} with {code}; nothing happened")
 
 
-def _failed(error: BaseException, server: str, about: str, *, sent: bool) -> StoreError:
+def _failed(error: BaseException, server: str, about: str) -> StoreError:
     if isinstance(error, driver.AuthenticationError | driver.AuthorizationError):
         return ConfigurationError(f"{server} refused the credentials: check user and password in the URL")
     if isinstance(error, driver.BusyLoadingError):
         return StoreUnavailableError(f"{server} can't serve now{about}, LOADING: {_CANNOT_SERVE_NOW['LOADING']}")
     if isinstance(error, driver.DataError):
         return StoreError(f"the driver refused the command to {server}{about}; nothing was sent")
-    if sent:
-        return OutcomeUnknownError(
-            f"the connection to {server} failed{about} after a write was sent: it may or may not have happened; read "
-            "before you try again"
-        )
     if isinstance(error, driver.TimeoutError | asyncio.TimeoutError):
         return StoreTimeoutError(f"{server} did not answer in time{about}: check the server and the network")
     # Whatever else comes out of the driver is a dead connection: on some Python versions even an AttributeError.
@@ -139,7 +147,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = None if isinstance(link, OSError) else link.__cause__ or link.__context__
 
 
-def _code(error: driver.ResponseError) -> str:
+def code_of(error: driver.ResponseError) -> str:
     """Return the first word of the server's error; redis-py cuts it off where it has an exception of its own."""
     for kind, code in (
         (driver.NoPermissionError, "NOPERM"),

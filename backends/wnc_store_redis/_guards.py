@@ -34,7 +34,7 @@ class RedisConnectionCounter(BaseConnectionCounter):
         return await self._commands.run(RELEASE, [self._keys.connections(key)], connection_id.encode())
 
     async def _count(self, key: str) -> int:
-        return await self._commands.run(COUNT, [self._keys.connections(key)], writes=False)
+        return await self._commands.run(COUNT, [self._keys.connections(key)])
 
 
 class RedisRateLimiter(BaseRateLimiter):

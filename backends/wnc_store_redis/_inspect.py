@@ -29,7 +29,7 @@ async def inspect(commands: Commands, keys: Keys) -> tuple[str | None, Sequence[
 
 async def _scripts(commands: Commands, keys: Keys) -> Check:
     try:
-        await commands.run(COUNT, [keys.connections(_NOBODY)], writes=False)
+        await commands.run(COUNT, [keys.connections(_NOBODY)])
     except StoreError as error:
         return Check("scripts", "wrong", str(error), "every write is a script: allow EVAL and EVALSHA, on all our keys")
     return Check("scripts", "good", "they run")

@@ -34,5 +34,10 @@ class Keys:
         return self._chat + _bytes(room_id)
 
 
+def text(key: bytes) -> str:
+    """Return a key as errors show it."""
+    return key.decode("utf-8", "replace")
+
+
 def _bytes(room_id: str | bytes) -> bytes:
     return room_id.encode() if isinstance(room_id, str) else room_id

@@ -5,27 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
-from wnc_store import (
-    BaseRoomStore,
-    Clock,
-    Conflict,
-    Lifecycle,
-    Room,
-    StoredRoom,
-    StoreSettings,
-    is_id,
-    to_wire,
-)
-from wnc_store_redis._commands import Commands, Reply
-from wnc_store_redis._durations import milliseconds, remaining
+from wnc_store import BaseRoomStore, Clock, Conflict, Lifecycle, Room, StoredRoom, StoreSettings, is_id
+from wnc_store_redis._commands import Commands
+from wnc_store_redis._commit_path import CommitPath
+from wnc_store_redis._durations import remaining
+from wnc_store_redis._group_commit import GroupCommit
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import COMMIT, REMOVE, SWEEP
+from wnc_store_redis._scripts import SWEEP
 
 _PAGE = b"500"
 """About how many index entries one SSCAN returns."""
-
-_ABSENT = b""
-"""What COMMIT takes for "no room"."""
 
 
 class RedisRoomStore(BaseRoomStore[bytes]):
@@ -37,26 +26,23 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         super().__init__(settings, clock, lifecycle)
         self._commands = commands
         self._keys = keys
-        self._ttl_ms = milliseconds(settings.room_ttl)
+        self._path = CommitPath(commands, keys, settings, self._read)
+        self._changes = GroupCommit(self._path)
 
     async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
-        with self._commands.one_operation():
-            return await super()._mutate(room_id, rule)
+        return await self._changes.change(room_id, rule)
 
     async def _load(self, room_id: str) -> StoredRoom[bytes] | None:
-        return self._stored(room_id, await self._commands.read(b"GET", self._keys.room(room_id)))
+        return await self._path.load(room_id)
 
     async def _insert(self, room: Room) -> bool:
-        done, *_ = await self._run_commit(room.id, _ABSENT, to_wire(room))
-        return bool(done)
+        return await self._path.insert(room)
 
     async def _commit(self, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
-        room_id = before.room.id
-        done, *found = await self._run_commit(room_id, before.version, _ABSENT if after is None else to_wire(after))
-        return None if done else Conflict(self._stored(room_id, found[0]))
+        return await self._path.commit(before, after, self._path.deadline())
 
     async def _remove(self, room_id: str) -> bool:
-        return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode()))
+        return await self._path.remove(room_id)
 
     async def _ttl(self, room_id: str) -> timedelta | None:
         return remaining(await self._commands.read(b"PTTL", self._keys.room(room_id)))
@@ -87,13 +73,5 @@ class RedisRoomStore(BaseRoomStore[bytes]):
             if cursor == b"0":
                 return
 
-    async def _run_commit(self, room_id: str, before: bytes, after: bytes) -> Reply:
-        return await self._commands.run(COMMIT, self._all_keys(room_id), before, after, self._ttl_ms, room_id.encode())
-
-    def _all_keys(self, room_id: str) -> list[bytes]:
-        return [self._keys.room(room_id), self._keys.active_rooms, self._keys.chat(room_id)]
-
-    def _stored(self, room_id: str, data: bytes | None) -> StoredRoom[bytes] | None:
-        if data is None:
-            return None
-        return StoredRoom(self._decode(self._keys.room(room_id).decode(), room_id, data), data)
+    def _read(self, room_id: str, data: bytes) -> Room:
+        return self._decode(self._keys.room(room_id).decode(), room_id, data)

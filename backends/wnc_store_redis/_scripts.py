@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's source and the SHA-1 that the server knows it by."""
+    """A script.
+
+    Attributes:
+        source: its text.
+        sha: the SHA-1 that the server knows it by.
+        writes: whether it changes anything.
+        repeatable: whether it may run twice for one call: the second time changes nothing and answers the same.
+    """
 
     source: bytes
-    sha: bytes
+    writes: bool
+    repeatable: bool
+    sha: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
 
 
-def _read(name: str) -> Script:
-    source = (files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes()
-    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+def _read(name: str, *, writes: bool = True, repeatable: bool = False) -> Script:
+    return Script((files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes(), writes, repeatable)
 
 
 COMMIT = _read("commit")
 REMOVE = _read("remove")
 APPEND = _read("append")
 SWEEP = _read("sweep")
-ACQUIRE = _read("acquire")
-RELEASE = _read("release")
-COUNT = _read("count")
+ACQUIRE = _read("acquire", repeatable=True)
+RELEASE = _read("release", repeatable=True)
+COUNT = _read("count", writes=False, repeatable=True)
 HIT = _read("hit")

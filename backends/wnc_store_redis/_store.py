@@ -38,7 +38,7 @@ class RedisStore(BaseStore):
         settings = settings or StoreSettings()
         self._keys = keys = Keys(settings.key_prefix)
         self._own_client: Redis | None = None
-        self._commands = Commands(client, address(client), settings.operation_timeout, self._lifecycle)
+        self._commands = Commands(client, address(client), settings.operation_timeout)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
         connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
@@ -64,6 +64,7 @@ class RedisStore(BaseStore):
         return await inspect(self._commands, self._keys)
 
     async def _close(self) -> None:
+        await self._commands.aclose()
         if self._own_client is not None:
             await self._own_client.aclose(close_connection_pool=True)
 

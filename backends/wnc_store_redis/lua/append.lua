@@ -5,8 +5,11 @@
 -- ARGV[2]  the message's id: of A-Z a-z 0-9 _ - . : only, so JSON spells it in one way
 -- ARGV[3]  how many messages are kept
 -- ARGV[4]  TTL of the chat in milliseconds
+-- ARGV[5]  only in a repetition, when an attempt before may have appended it: the id of a message that was among the
+--          kept ones before that attempt, or "" if none is known
 --
--- Returns 1 when appended; 0 when the id was there and nothing was written.
+-- Returns 1 when appended; 0 when the id was there and nothing was written; -1 when nothing was written because an
+-- attempt before may have appended the message and so many others that it is no longer among the kept ones.
 
 -- cjson stops at the lone surrogates that JavaScript leaves in texts, so escapes are blanked out before it reads. The
 -- entry itself is never written back. What has not the fields of a message is nobody's repetition.
@@ -24,11 +27,23 @@ local function id_of(entry)
   return message.id
 end
 
-local quoted = '"' .. ARGV[2] .. '"'
-for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)) do
-  if entry:find(quoted, 1, true) and id_of(entry) == ARGV[2] then
-    return 0
+local kept = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)
+
+local function is_kept(id)
+  local quoted = '"' .. id .. '"'
+  for _, entry in ipairs(kept) do
+    if entry:find(quoted, 1, true) and id_of(entry) == id then
+      return true
+    end
   end
+  return false
+end
+
+if is_kept(ARGV[2]) then
+  return 0
+end
+if ARGV[5] and #kept >= tonumber(ARGV[3]) and not (ARGV[5] ~= '' and is_kept(ARGV[5])) then
+  return -1
 end
 
 redis.call('RPUSH', KEYS[1], ARGV[1])

@@ -9,12 +9,7 @@
 -- ARGV[4]  the room's id
 --
 -- Returns {1} when committed; else {0, the stored bytes or false} and nothing was written.
--- All types are checked before the first write: an error does not undo what a script has written.
-
-local index_type = redis.call('TYPE', KEYS[2]).ok
-if index_type ~= 'set' and index_type ~= 'none' then
-  return redis.error_reply('WRONGTYPE the index of active rooms holds a ' .. index_type)
-end
+-- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
 
 local stored = redis.call('GET', KEYS[1])
 if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
@@ -22,16 +17,17 @@ if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
 end
 
 if ARGV[2] == '' then
-  redis.call('DEL', KEYS[1], KEYS[3])
   redis.call('SREM', KEYS[2], ARGV[4])
+  redis.call('DEL', KEYS[1], KEYS[3])
   return {1}
 end
 
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+local is_first = redis.call('EXISTS', KEYS[2]) == 0
 redis.call('SADD', KEYS[2], ARGV[4])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 -- The index lives as long as the room that lives longest, which may be another writer's, and for ever if it has no end.
 local left = redis.call('PTTL', KEYS[2])
-if index_type == 'none' or (left >= 0 and left < tonumber(ARGV[3])) then
+if is_first or (left >= 0 and left < tonumber(ARGV[3])) then
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
 end
 if ARGV[1] == '' then

@@ -6,13 +6,9 @@
 -- ARGV[1]  the room's id
 --
 -- Returns 1 if there was a room, else 0.
+-- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
 
-local index_type = redis.call('TYPE', KEYS[2]).ok
-if index_type ~= 'set' and index_type ~= 'none' then
-  return redis.error_reply('WRONGTYPE the index of active rooms holds a ' .. index_type)
-end
-
+redis.call('SREM', KEYS[2], ARGV[1])
 local removed = redis.call('DEL', KEYS[1])
 redis.call('DEL', KEYS[3])
-redis.call('SREM', KEYS[2], ARGV[1])
 return removed

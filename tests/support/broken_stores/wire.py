@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from broken_stores.mistake import Mistake, Mistakes
 from fake_redis import FakeHarness
-from wnc_store import ChatMessage, CorruptRecordError, Room, StoredRoom, from_wire, to_wire
+from wnc_store import ChatMessage, CorruptRecordError, Room, StoredRoom, to_wire
 from wnc_store_redis import _chat as redis_chat
+from wnc_store_redis import _commit_path as redis_commit_path
 from wnc_store_redis import _guards as redis_guards
 from wnc_store_redis import _rooms as redis_rooms
 from wnc_store_redis._chat import RedisChatStore
@@ -20,10 +21,11 @@ from wnc_store_redis._scripts import APPEND, COMMIT, HIT, Script
 MISTAKES = Mistakes(FakeHarness)
 
 load = RedisRoomStore._load
+read_chat = RedisChatStore._read
 
 
 @MISTAKES.breaks(
-    (redis_rooms, "to_wire"), "an_absent_host_token_stays_absent", "every_room_of_node_is_carried_unchanged"
+    (redis_commit_path, "to_wire"), "an_absent_host_token_stays_absent", "every_room_of_node_is_carried_unchanged"
 )
 def an_absent_token_becomes_null(room: Room) -> bytes:
     """A room that has no host token is written with one that is null."""
@@ -57,20 +59,18 @@ async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> Stored
         return None
 
 
-@MISTAKES.breaks((RedisChatStore, "_decode"), "a_corrupt_message_hides_no_other", "no_kind_of_damage_hides_a_message")
-def a_corrupt_message_hides_the_others(_self: RedisChatStore, key: str, entries: Sequence[bytes]) -> list[ChatMessage]:
+@MISTAKES.breaks((RedisChatStore, "_read"), "a_corrupt_message_hides_no_other", "no_kind_of_damage_hides_a_message")
+async def a_corrupt_message_hides_the_others(self: RedisChatStore, room_id: str) -> Sequence[ChatMessage]:
     """One bad entry, and the chat is empty."""
-    try:
-        return [from_wire(ChatMessage, entry, key=key) for entry in entries]
-    except CorruptRecordError:
-        return []
+    messages = await read_chat(self, room_id)
+    return messages if len(messages) == await self._commands.read(b"LLEN", self._keys.chat(room_id)) else []
 
 
 def without(script: Script, line: str) -> Script:
     """Return a script that lacks the lines with certain words."""
     kept = [one for one in script.source.decode().splitlines() if line not in one]
     source = "\n".join(kept).encode()
-    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+    return replace(script, source=source)
 
 
 MISTAKES.append(
@@ -86,7 +86,7 @@ MISTAKES.append(
     Mistake(
         "a count is never given an end again",
         (redis_guards, "HIT"),
-        Script(HIT.source.replace(b"left < 0", b"count == tonumber(ARGV[1])"), b"0" * 40),
+        replace(HIT, source=HIT.source.replace(b"left < 0", b"count == tonumber(ARGV[1])")),
         frozenset({"test_a_count_without_an_end_is_mended"}),
         FakeHarness,
     )
@@ -102,8 +102,8 @@ def what_never_expires_is_gone(pttl: int) -> timedelta | None:
 MISTAKES.append(
     Mistake(
         "an index without an end is given one",
-        (redis_rooms, "COMMIT"),
-        Script(COMMIT.source.replace(b"left >= 0 and", b"true and"), b"1" * 40),
+        (redis_commit_path, "COMMIT"),
+        replace(COMMIT, source=COMMIT.source.replace(b"left >= 0 and", b"true and")),
         frozenset({"test_a_foreign_index_keeps_its_rooms"}),
         FakeHarness,
     )
@@ -112,7 +112,7 @@ MISTAKES.append(
     Mistake(
         "a damaged message counts as kept",
         (redis_chat, "APPEND"),
-        Script(APPEND.source.replace(b"~= 'string'", b"== 'no type'"), b"2" * 40),
+        replace(APPEND, source=APPEND.source.replace(b"~= 'string'", b"== 'no type'")),
         frozenset({"test_no_kind_of_damage_hides_a_message"}),
         FakeHarness,
     )

@@ -1,0 +1,110 @@
+"""How rooms are read and committed: by comparing the stored bytes with those that a change started from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wnc_store import Conflict, Room, StoredRoom, StoreError, StoreSettings, to_wire
+from wnc_store_redis._commands import Commands
+from wnc_store_redis._durations import milliseconds
+from wnc_store_redis._keys import Keys
+from wnc_store_redis._scripts import COMMIT, REMOVE
+from wnc_store_redis._seen import SeenRooms
+
+_ABSENT = b""
+"""What COMMIT takes for "no room"."""
+
+
+class CommitPath:
+    """The primitives of rooms on Redis; the version of a room is its stored bytes.
+
+    Args:
+        commands: to the server.
+        keys: the names of the keys.
+        settings: the store's.
+        decode: reads a room from the bytes of an id.
+    """
+
+    def __init__(
+        self, commands: Commands, keys: Keys, settings: StoreSettings, decode: Callable[[str, bytes], Room]
+    ) -> None:
+        self._commands = commands
+        self._keys = keys
+        self._ttl_ms = milliseconds(settings.room_ttl)
+        self._decode = decode
+        self._rooms = SeenRooms(settings.cache_bytes // 2)
+
+    def deadline(self) -> float:
+        """Return when an operation that begins now has to end, by the event loop's clock."""
+        return self._commands.deadline()
+
+    def seen(self, room_id: str) -> StoredRoom[bytes] | None:
+        """Return a room as it was seen last; it may be another by now, or gone."""
+        return self._rooms.get(room_id)
+
+    async def load(self, room_id: str, deadline: float | None = None) -> StoredRoom[bytes] | None:
+        """Return the live room, or None."""
+        return self._stored(room_id, await self._commands.read(b"GET", self._keys.room(room_id), deadline=deadline))
+
+    async def insert(self, room: Room) -> bool:
+        """Store a room unless there is one of that id; tell whether it was stored."""
+        conflict, repeated = await self._exchange(room.id, _ABSENT, to_wire(room), room, self.deadline())
+        if conflict is None:
+            return True
+        current = conflict.current
+        if not repeated:
+            return False
+        if current is not None and room.host_token and current.room.host_token == room.host_token:
+            return True  # others have changed it since
+        raise self._unknown(room.id)
+
+    async def commit(self, before: StoredRoom[bytes], after: Room | None, deadline: float) -> Conflict[bytes] | None:
+        """Replace the room if it still is as it was `before`, as `BaseRoomStore._commit` says."""
+        room_id = before.room.id
+        data = _ABSENT if after is None else to_wire(after)
+        conflict, repeated = await self._exchange(room_id, before.version, data, after, deadline)
+        if conflict is not None and repeated:
+            # An attempt before may have been committed, and others may have built upon it.
+            raise self._unknown(room_id)
+        return conflict
+
+    async def remove(self, room_id: str) -> bool:
+        """Delete a room, whatever it holds, with its chat and its entry in the index; tell whether there was one."""
+        self._rooms.forget(room_id)
+        return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode()))
+
+    def late(self, room_id: str, *, unanswered: bool) -> StoreError:
+        """Return the error for a change that is out of time."""
+        return self._commands.failure(TimeoutError(), self._keys.room(room_id), unanswered=unanswered)
+
+    async def _exchange(
+        self, room_id: str, before: bytes, after: bytes, room: Room | None, deadline: float
+    ) -> tuple[Conflict[bytes] | None, bool]:
+        """Run COMMIT; return what it found instead of `before`, and whether an attempt before may have been committed.
+
+        A repetition that finds `after` is no conflict: `rev` makes the bytes those of this very commit.
+        """
+        arguments = (before, after, self._ttl_ms, room_id.encode())
+        (done, *found), repeated = await self._commands.settle(
+            COMMIT, self._all_keys(room_id), *arguments, again=arguments, deadline=deadline
+        )
+        if done or (repeated and (found[0] or _ABSENT) == after):
+            if room is None:
+                self._rooms.forget(room_id)
+            else:
+                self._rooms.put(StoredRoom(room, after))
+            return None, repeated
+        return Conflict(self._stored(room_id, found[0])), repeated
+
+    def _stored(self, room_id: str, data: bytes | None) -> StoredRoom[bytes] | None:
+        if data is None:
+            self._rooms.forget(room_id)
+            return None
+        return self._rooms.read(room_id, data, self._decode)
+
+    def _unknown(self, room_id: str) -> StoreError:
+        lost = ConnectionResetError("the connection was lost, and others have changed the room since")
+        return self._commands.failure(lost, self._keys.room(room_id), unanswered=True)
+
+    def _all_keys(self, room_id: str) -> list[bytes]:
+        return [self._keys.room(room_id), self._keys.active_rooms, self._keys.chat(room_id)]

@@ -1,0 +1,163 @@
+"""Group commit: the changes of one room that wait at the same time are applied in order and committed once."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable
+
+from wnc_store import ConflictError, Room
+from wnc_store_redis._commit_path import CommitPath
+
+Rule = Callable[[Room], Room | None]
+
+_MOST_TOGETHER = 1000
+"""Changes of one commit; applying more at a time would hold up the event loop."""
+
+
+_GRACE = 0.02
+"""Seconds after its deadline when a change is ended, if the commit itself has not ended it: it knows better why."""
+
+
+class _Change:
+    """A change that a caller waits for."""
+
+    __slots__ = ("deadline", "future", "is_under_way", "outcome", "rule")
+
+    def __init__(self, rule: Rule, future: asyncio.Future[Room | None], deadline: float) -> None:
+        self.rule = rule
+        self.future = future
+        self.deadline = deadline
+        self.outcome: Room | Exception | None = None
+        self.is_under_way = False
+
+    def apply(self, room: Room | None) -> Room | None:
+        """Return the room after this change; an error of the rule is kept for its caller and changes nothing."""
+        self.outcome = None
+        if room is None:
+            return None
+        try:
+            after = self.outcome = self.rule(room)
+        except Exception as error:  # noqa: BLE001 - it is the caller's own
+            self.outcome = error
+            return room
+        return after
+
+    def tell(self) -> None:
+        """Give the caller what came of the change."""
+        if self.future.done():
+            return
+        if isinstance(self.outcome, Exception):
+            self.future.set_exception(self.outcome)
+        else:
+            self.future.set_result(self.outcome)
+
+    def fail(self, error: Exception) -> None:
+        """Give the caller an error of the own: it will hold the caller's traceback."""
+        if not self.future.done():
+            own = copy.copy(error)
+            own.__cause__ = error.__cause__
+            self.future.set_exception(own)
+
+
+class GroupCommit:
+    """Changes of rooms.
+
+    While a commit of a room is under way, further changes of it wait; then they are committed together. A caller who is
+    cancelled takes away only the own change, and only if it was not sent yet.
+    """
+
+    def __init__(self, path: CommitPath) -> None:
+        self._path = path
+        self._waiting: dict[str, list[_Change]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def change(self, room_id: str, rule: Rule) -> Room | None:
+        """Apply a rule to a live room; None if there is no room, before or after it."""
+        loop = asyncio.get_running_loop()
+        change = _Change(rule, loop.create_future(), self._path.deadline())
+        waiting = self._waiting.get(room_id)
+        if waiting is not None:
+            waiting.append(change)
+        else:
+            self._waiting[room_id] = [change]
+            task = loop.create_task(self._serve(room_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        alarm = loop.call_at(change.deadline + _GRACE, self._expire, room_id, change)
+        try:
+            return await change.future
+        finally:
+            alarm.cancel()
+
+    def _expire(self, room_id: str, change: _Change) -> None:
+        change.fail(self._path.late(room_id, unanswered=change.is_under_way))
+
+    async def _serve(self, room_id: str) -> None:
+        """Commit the changes of a room until none waits."""
+        changes: list[_Change] = []
+        try:
+            while self._waiting[room_id]:
+                changes = []
+                await self._commit(room_id, changes)
+        finally:  # only when the event loop ends are there any left
+            for change in (*changes, *self._waiting.pop(room_id)):
+                change.future.cancel()
+
+    async def _commit(self, room_id: str, changes: list[_Change]) -> None:
+        """Commit the changes that wait by now, and tell the callers; they are put into `changes`."""
+        try:
+            await self._apply(room_id, changes)
+        except Exception as error:  # noqa: BLE001 - each caller has to know
+            for change in changes:
+                change.fail(error)
+        else:
+            for change in changes:
+                change.tell()
+
+    async def _apply(self, room_id: str, changes: list[_Change]) -> None:
+        """Apply changes to the room as it was seen last; the commit, or else a read, proves that it still is so."""
+        start = asyncio.get_running_loop().time()
+        attempts = 0
+        stored, is_fresh = self._path.seen(room_id), False
+        while True:
+            is_fresh = not self._take(room_id, changes) and is_fresh
+            if not changes:
+                return
+            deadline = max(change.deadline for change in changes)
+            if stored is None and not is_fresh:
+                stored, is_fresh = await self._path.load(room_id, deadline), True
+            before = after = None if stored is None else stored.room
+            for change in changes:
+                after = change.apply(after)
+            if stored is not None and after is not before:
+                for change in changes:
+                    change.is_under_way = True
+                conflict = await self._path.commit(stored, after, deadline)
+                if conflict is None:
+                    return
+                attempts += 1
+                stored, is_fresh = conflict.current, True
+                self._give_up(room_id, changes, start, attempts)
+            elif is_fresh:
+                return
+            else:  # who changes nothing, or fails, must do so with the room as it is now
+                stored = None
+
+    def _take(self, room_id: str, changes: list[_Change]) -> bool:
+        """Drop the changes that nobody waits for any more, and add those that wait by now; tell whether there were."""
+        waiting = self._waiting[room_id]
+        changes[:] = [change for change in changes if not change.future.done()]
+        room = max(0, _MOST_TOGETHER - len(changes))
+        added = [change for change in waiting[:room] if not change.future.done()]
+        changes += added
+        del waiting[:room]
+        return bool(added)
+
+    def _give_up(self, room_id: str, changes: list[_Change], start: float, attempts: int) -> None:
+        """Fail the changes for which there is no time for another attempt."""
+        now = asyncio.get_running_loop().time()
+        for change in changes:
+            change.is_under_way = False
+            if now + (now - start) / attempts > change.deadline:
+                change.fail(ConflictError(room_id, attempts))

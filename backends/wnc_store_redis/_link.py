@@ -1,0 +1,166 @@
+"""One connection of the driver's, with replies that need not be waited for one by one.
+
+redis-py opens the connection: address, TLS, authentication, database, protocol version. Then a link takes it over, so
+that many commands are under way at once. Only this module looks inside the driver's connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from hiredis import PushNotification, Reader
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import InvalidResponse, ResponseError
+
+Reply = Any
+"""What a server may answer: bytes, int, None, a list of these, or a ResponseError."""
+
+_INCOMPLETE = object()
+
+
+class Link(Protocol):
+    """A connection that sends commands at once, and hands over replies in the order of the commands."""
+
+    def write(self, packed: Sequence[bytes]) -> None:
+        """Send commands that are packed already; a connection that is lost by then says so by `on_lost`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection and give its place back to the pool."""
+        ...
+
+
+async def open_link(
+    pool: ConnectionPool, on_replies: Callable[[Sequence[Reply]], None], on_lost: Callable[[BaseException], None]
+) -> Link:
+    """Take a connection from the pool.
+
+    Args:
+        pool: of a client with any settings; the connection stays out of it until the link is closed.
+        on_replies: called with the next replies.
+        on_lost: called once when no more replies will come, unless the link was closed.
+    """
+    connection = await pool.get_connection()
+    # redis-py has no public way to its transport. A connection without one, such as a fake server's, is used as it is.
+    writer = getattr(connection, "_writer", None)
+    if not isinstance(writer, asyncio.StreamWriter):
+        return StepwiseLink(pool, connection, on_replies, on_lost)
+    if writer.transport.is_closing():
+        await _give_back(pool, connection)
+        raise ConnectionResetError("Connection closed by server.")
+    return TransportLink(pool, connection, writer.transport, on_replies, on_lost)
+
+
+class TransportLink(asyncio.Protocol):
+    """A link that reads from the transport itself: without a task, a stream and a time-out for each reply."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        connection: AbstractConnection,
+        transport: asyncio.WriteTransport,
+        on_replies: Callable[[Sequence[Reply]], None],
+        on_lost: Callable[[BaseException], None],
+    ) -> None:
+        self._pool = pool
+        self._connection = connection
+        self._transport = transport
+        self._on_replies = on_replies
+        self._on_lost: Callable[[BaseException], None] | None = on_lost
+        self._reader = Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=_INCOMPLETE)
+        self._driver = transport.get_protocol()
+        transport.set_protocol(self)
+
+    def write(self, packed: Sequence[bytes]) -> None:
+        """See `Link.write`."""
+        self._transport.write(b"".join(packed))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over the replies that are complete."""
+        reader = self._reader
+        replies: list[Reply] = []
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _INCOMPLETE:
+                if type(reply) is not PushNotification:  # RESP3 announces the server's maintenance
+                    replies.append(reply)
+        except Exception as error:  # noqa: BLE001 - what is no reply ends the connection, whatever the parser calls it
+            self._lost(error)
+            self._transport.abort()
+        if replies:
+            self._on_replies(replies)
+
+    def eof_received(self) -> None:
+        """Let the transport close itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell that no more replies will come."""
+        self._driver.connection_lost(exc)  # redis-py waits for it when it closes the connection
+        self._lost(exc or ConnectionResetError("Connection closed by server."))
+
+    async def aclose(self) -> None:
+        """See `Link.aclose`."""
+        self._on_lost = None
+        self._transport.abort()  # what is left to send would wait for a peer that no longer reads
+        await _give_back(self._pool, self._connection)
+
+    def _lost(self, error: BaseException) -> None:
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost(error)
+
+
+class StepwiseLink:
+    """A link that asks redis-py for each reply: slower, and all that a fake server's connection can do."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        connection: AbstractConnection,
+        on_replies: Callable[[Sequence[Reply]], None],
+        on_lost: Callable[[BaseException], None],
+    ) -> None:
+        self._pool = pool
+        self._connection = connection
+        self._on_replies = on_replies
+        self._on_lost = on_lost
+        self._written: asyncio.Queue[bytes] = asyncio.Queue()
+        self._task = asyncio.get_running_loop().create_task(self._exchange())
+
+    def write(self, packed: Sequence[bytes]) -> None:
+        """See `Link.write`."""
+        for command in packed:
+            self._written.put_nowait(command)
+
+    async def aclose(self) -> None:
+        """See `Link.aclose`."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        await _give_back(self._pool, self._connection)
+
+    async def _exchange(self) -> None:
+        try:
+            while True:
+                await self._connection.send_packed_command([await self._written.get()])
+                self._on_replies([await self._reply()])
+        except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
+            self._on_lost(error)
+
+    async def _reply(self) -> Reply:
+        try:
+            return await self._connection.read_response(disable_decoding=True)  # pyright: ignore[reportUnknownVariableType]
+        except ResponseError as refusal:
+            return refusal
+
+
+async def _give_back(pool: ConnectionPool, connection: AbstractConnection) -> None:
+    try:
+        with suppress(Exception):  # it is dead, or on its way there
+            await connection.disconnect()
+    finally:
+        await pool.release(connection)

@@ -1,0 +1,359 @@
+"""What makes the Redis backend fast, proved by counting on a real server: commands, round trips, commits, parsing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from redis_server import RedisServer, redis_server
+from wnc_store import (
+    CorruptRecordError,
+    OutcomeUnknownError,
+    Room,
+    StoreSettings,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    UserNotFoundError,
+)
+from wnc_store_contract.samples import message, room, user
+from wnc_store_redis import RedisStore
+from wnc_store_redis._multiplexer import MOST_UNANSWERED
+
+SHORT = timedelta(milliseconds=400)
+
+
+@pytest.fixture
+def url(redis_server: RedisServer) -> str:
+    """A database for these tests alone."""
+    return redis_server.url.replace("/0", "/10")
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[Any]:
+    """A plain client of that database, which is emptied."""
+    plain: Any = Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
+    async with plain as made:
+        await made.flushdb()
+        yield made
+        await made.flushdb()
+
+
+@pytest.fixture
+async def store(url: str, client: object) -> AsyncIterator[RedisStore]:
+    """A store that is connected and has a room A; the server knows its scripts."""
+    assert client
+    async with RedisStore.from_url(url) as made:
+        await made.rooms.create_room(room("A"))
+        await made.chat.add_message(message(0, "A"))
+        yield made
+
+
+class Counter:
+    """Counts what the server does between two moments, its own client's questions left out."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._before: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Begin to count."""
+        self._before = await self._now()
+
+    async def since(self) -> dict[str, int]:
+        """Return what was done since the start: commands by name, and `reads` of sockets, where it was anything."""
+        now = await self._now()
+        counted = {name: count - self._before.get(name, 0) for name, count in now.items()}
+        counted["reads"] -= 2  # INFO and INFO
+        return {name: count for name, count in counted.items() if count and name not in {"info", "config|resetstat"}}
+
+    async def _now(self) -> dict[str, int]:
+        stats = await self._client.info("commandstats")
+        reads = (await self._client.info("stats"))["total_reads_processed"]
+        return {"reads": reads, **{name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}}
+
+
+@pytest.fixture
+async def counter(client: Any, store: RedisStore) -> Counter:
+    """A counter that has started."""
+    assert store
+    made = Counter(client)
+    await made.start()
+    return made
+
+
+async def test_a_join_is_one_round_trip(store: RedisStore, counter: Counter) -> None:
+    """A change of a room that was seen before is one script, and no read before it."""
+    await store.rooms.add_user_to_room("A", user("guest"))
+    counted = await counter.since()
+    assert (counted["reads"], counted["evalsha"], counted["get"]) == (1, 1, 1)  # the script's own GET
+
+
+async def test_a_message_is_one_round_trip(store: RedisStore, counter: Counter) -> None:
+    """A message is one script."""
+    await store.chat.add_message(message(1, "A"))
+    counted = await counter.since()
+    assert (counted["reads"], counted["evalsha"]) == (1, 1)
+
+
+async def test_a_room_never_seen_is_read_first(url: str, store: RedisStore, counter: Counter) -> None:
+    """A change of a room that this process has not seen takes two round trips."""
+    assert store
+    async with RedisStore.from_url(url) as other:
+        await other.ping()
+        await counter.start()
+        await other.rooms.add_user_to_room("A", user("guest"))
+        counted = await counter.since()
+    assert (counted["reads"], counted["evalsha"], counted["get"]) == (2, 1, 2)
+
+
+async def test_a_conflict_needs_no_second_read(url: str, store: RedisStore, counter: Counter) -> None:
+    """Where another client was faster, the script hands over what it found: two scripts, no read of our own."""
+    async with RedisStore.from_url(url) as other:
+        await other.rooms.add_user_to_room("A", user("first"))
+        await counter.start()
+        after = await store.rooms.add_user_to_room("A", user("second"))
+        counted = await counter.since()
+    assert [one.id for one in after.users] == ["host", "first", "second"]
+    assert (counted["reads"], counted["evalsha"], counted["get"]) == (2, 2, 2)
+
+
+async def test_commands_of_one_tick_share_a_write(store: RedisStore, counter: Counter) -> None:
+    """A hundred callers in one tick of the event loop are a hundred commands in one write."""
+    await asyncio.gather(*(store.rooms.get_room("A") for _ in range(100)))
+    counted = await counter.since()
+    assert (counted["reads"], counted["get"]) == (1, 100)
+
+
+async def test_joins_of_one_tick_are_one_commit(store: RedisStore, counter: Counter) -> None:
+    """A thousand users who join one room at once are all kept, by one commit."""
+    joined = await asyncio.gather(*(store.rooms.add_user_to_room("A", user(f"u{one}")) for one in range(1000)))
+    counted = await counter.since()
+    assert counted["evalsha"] == 1
+    assert [len(one.users) for one in joined] == list(range(2, 1002))
+    assert [one.rev for one in joined] == list(range(2, 1002))
+    assert await store.rooms.get_room("A") == joined[-1]
+
+
+async def test_changes_wait_for_the_commit_under_way(store: RedisStore, counter: Counter) -> None:
+    """What comes while a commit is under way is committed together, right after it."""
+    first = asyncio.ensure_future(store.rooms.add_user_to_room("A", user("first")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the first one is on its way
+    await asyncio.gather(first, *(store.rooms.add_user_to_room("A", user(f"u{one}")) for one in range(50)))
+    assert (await counter.since())["evalsha"] == 2
+
+
+async def test_several_processes_need_few_commits(url: str, store: RedisStore, counter: Counter) -> None:
+    """250 joins through each of four clients at once are kept, in at most forty attempts to commit."""
+    clients = [RedisStore.from_url(url) for _ in range(4)]
+    await asyncio.gather(
+        *(
+            one.rooms.add_user_to_room("A", user(f"{number}-{guest}"))
+            for number, one in enumerate(clients)
+            for guest in range(250)
+        )
+    )
+    assert (await counter.since())["evalsha"] <= 40
+    found = await store.rooms.get_room("A")
+    assert found is not None
+    assert len(found.users) == 1001
+    for one in clients:
+        await one.aclose()
+
+
+async def test_what_was_seen_is_not_parsed_again(
+    store: RedisStore, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A room and messages whose bytes are still the same are not parsed; a new message is, and only that."""
+    parsed: list[bytes] = []
+
+    def spy(target: Any) -> Callable[..., Any]:
+        decode = target._decode
+
+        def decoded(*args: Any) -> Any:
+            parsed.append(args[-1])
+            return decode(*args)
+
+        return decoded
+
+    for part in (store.rooms, store.chat):
+        monkeypatch.setattr(part, "_decode", spy(part))
+    for _ in range(3):
+        assert await store.rooms.get_room("A") is not None
+    assert parsed == []
+    for _ in range(3):
+        await store.chat.get_messages("A")
+    assert len(parsed) == 1
+    await store.chat.add_message(message(1, "A"))
+    assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m1"]
+    assert len(parsed) == 2
+    await client.set("room:A", (await client.get("room:A")).replace(b"Name of host", b"Renamed by Node"))
+    found = await store.rooms.get_room("A")
+    assert found is not None
+    assert found.host_name == "Renamed by Node"
+    assert len(parsed) == 3
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 100, 2000])
+async def test_what_is_remembered_is_bounded(url: str, client: Any, cache_bytes: int) -> None:
+    """With whatever cache_bytes, everything works, and no more stored bytes than that are remembered."""
+    assert client
+    async with RedisStore.from_url(url, StoreSettings(cache_bytes=cache_bytes)) as store:
+        for number in range(20):
+            await store.rooms.create_room(room(f"r{number}"))
+            await store.chat.add_message(message(number, f"r{number}"))
+        for number in range(20):
+            joined = await store.rooms.add_user_to_room(f"r{number}", user("guest"))
+            assert await store.rooms.get_room(f"r{number}") == joined
+            assert len(await store.chat.get_messages(f"r{number}")) == 1
+        rooms: Any = store.rooms
+        chat: Any = store.chat
+        assert rooms._path._rooms._rooms.currsize + chat._chats._chats.currsize <= cache_bytes
+
+
+async def test_a_refusal_goes_by_the_room_as_it_is(url: str, store: RedisStore) -> None:
+    """What was seen last refuses nobody: the new user whom another client let in becomes host."""
+    async with RedisStore.from_url(url) as other:
+        await other.rooms.add_user_to_room("A", user("guest"))
+        assert (await store.rooms.transfer_host("A", "guest")).host_id == "guest"
+        with pytest.raises(UserNotFoundError):
+            await store.rooms.transfer_host("A", "nobody")
+
+
+async def test_what_changes_nothing_goes_by_the_room_as_it_is(url: str, store: RedisStore) -> None:
+    """A leave that changes nothing returns the room as others have made it since it was seen last."""
+    async with RedisStore.from_url(url) as other:
+        await other.rooms.add_user_to_room("A", user("guest"))
+        found = await store.rooms.remove_user_from_room("A", "nobody")
+        assert found is not None
+        assert [one.id for one in found.users] == ["host", "guest"]
+        await other.rooms.delete_room("A")
+        assert await store.rooms.remove_user_from_room("A", "nobody") is None
+
+
+async def test_each_change_of_a_batch_has_its_own_result(store: RedisStore) -> None:
+    """Of changes that are committed together each caller gets the own room or the own error."""
+
+    def fail(_found: Room) -> Room:
+        raise LookupError
+
+    joined, missing, failed, left = await asyncio.gather(
+        store.rooms.add_user_to_room("A", user("guest")),
+        store.rooms.transfer_host("A", "nobody"),
+        store.rooms.edit_room("A", fail),
+        store.rooms.remove_user_from_room("A", "host"),
+        return_exceptions=True,
+    )
+    assert isinstance(joined, Room)
+    assert isinstance(missing, UserNotFoundError)
+    assert isinstance(failed, LookupError)
+    assert isinstance(left, Room)
+    assert (len(joined.users), len(left.users), left.host_id) == (2, 1, "guest")
+
+
+async def test_a_bad_key_fails_alone(store: RedisStore, client: Any, counter: Counter) -> None:
+    """Among commands that share a write, one that the server refuses fails, and its neighbours do not."""
+    await client.rpush("room:bad", "x")
+    await counter.start()
+    results = await asyncio.gather(*(store.rooms.get_room(name) for name in ("A", "bad", "A")), return_exceptions=True)
+    assert (await counter.since())["reads"] == 1
+    assert [type(one) for one in results] == [Room, CorruptRecordError, Room]
+
+
+async def test_an_oversized_command_fails_alone() -> None:
+    """A write that is too large for the server closes the connection; its neighbours succeed all the same, once."""
+    with redis_server("--proto-max-bulk-len", "1mb", "--maxmemory", "100mb") as server:
+        async with RedisStore.from_url(server.url) as store:
+            await store.rooms.create_room(room("A"))
+            large = room("B", video_meta="x" * 2_000_000)
+            results = await asyncio.gather(
+                store.chat.add_message(message(1, "A")),
+                store.rooms.add_user_to_room("A", user("guest")),
+                store.rooms.create_room(large),
+                store.rooms.get_room("A"),
+                store.chat.add_message(message(2, "A")),
+                return_exceptions=True,
+            )
+            assert [one for one in results if isinstance(one, BaseException)] == [results[2]]
+            assert isinstance(results[2], StoreUnavailableError)
+            assert await store.rooms.get_room("B") is None
+            found = await store.rooms.get_room("A")
+            assert found is not None
+            assert [one.id for one in found.users] == ["host", "guest"]
+            assert sorted(one.id for one in await store.chat.get_messages("A")) == ["m1", "m2"]
+
+
+async def test_a_slow_server_gets_no_endless_queue(url: str, client: Any, store: RedisStore) -> None:
+    """Of many callers on a server that does not answer, a bounded number is sent; all end, and the others for sure."""
+    settings = StoreSettings(operation_timeout=SHORT)
+    callers = MOST_UNANSWERED + 500
+    async with RedisStore.from_url(url, settings) as hasty:
+        await hasty.ping()
+        await client.client_pause(1500, all=True)
+        calls = [hasty.chat.add_message(message(one, f"c{one}")) for one in range(callers)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(one) for one in results[:MOST_UNANSWERED]] == [OutcomeUnknownError] * MOST_UNANSWERED
+        assert [type(one) for one in results[MOST_UNANSWERED:]] == [StoreTimeoutError] * 500
+    await client.ping()
+    for one in range(MOST_UNANSWERED, callers):
+        assert await store.chat.get_messages(f"c{one}") == []
+
+
+async def test_a_silent_connection_is_given_up(url: str, client: Any) -> None:
+    """A connection that was silent for a whole operation_timeout is replaced by the next call."""
+    settings = StoreSettings(operation_timeout=SHORT)
+    async with RedisStore.from_url(url, settings) as hasty:
+        await hasty.ping()
+        (before,) = [one["id"] for one in await client.client_list() if one["cmd"] == "ping"]
+        await client.client_pause(1200, all=True)
+        with pytest.raises(StoreTimeoutError):
+            await hasty.rooms.get_room("A")
+        await client.ping()
+        await hasty.ping()
+        assert before not in [one["id"] for one in await client.client_list()]
+
+
+async def test_waiting_changes_end_in_time(url: str, client: Any) -> None:
+    """Changes that wait behind a commit without an answer did not happen; what became of that one is unknown."""
+    settings = StoreSettings(operation_timeout=SHORT)
+    async with RedisStore.from_url(url, settings) as hasty:
+        await hasty.rooms.create_room(room("A"))
+        await client.client_pause(1200, all=True)
+        first = asyncio.ensure_future(hasty.rooms.add_user_to_room("A", user("first")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(hasty.rooms.add_user_to_room("A", user("second")))
+        results = await asyncio.gather(first, second, return_exceptions=True)
+        assert isinstance(results[0], OutcomeUnknownError)
+        assert isinstance(results[1], StoreUnavailableError)
+        assert not isinstance(results[1], OutcomeUnknownError)
+        await client.ping()
+        found = await hasty.rooms.get_room("A")
+        assert found is not None
+        assert found.user("second") is None
+
+
+async def test_a_cancelled_change_that_waits_is_not_made(store: RedisStore) -> None:
+    """A caller who is cancelled while the change waits takes it away, and nobody else's."""
+    calls = [asyncio.ensure_future(store.rooms.add_user_to_room("A", user(f"u{one}"))) for one in range(3)]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(results[1], asyncio.CancelledError)
+    found = await store.rooms.get_room("A")
+    assert found is not None
+    assert [one.id for one in found.users] == ["host", "u0", "u2"]
+
+
+async def test_a_store_takes_one_connection(url: str, client: Any, store: RedisStore) -> None:
+    """However many callers there are, a store has one connection."""
+    before = len(await client.client_list())
+    async with RedisStore.from_url(url) as other:
+        await asyncio.gather(*(other.rooms.get_room("A") for _ in range(1000)))
+        assert len(await client.client_list()) == before + 1
+    assert await store.rooms.room_exists("A")
