@@ -350,6 +350,18 @@ async def test_a_cancelled_change_that_waits_is_not_made(store: RedisStore) -> N
     assert [one.id for one in found.users] == ["host", "u0", "u2"]
 
 
+async def test_closing_twice_at_once_waits_for_what_was_sent(url: str, store: RedisStore) -> None:
+    """A message that was sent when two tasks close the store is acknowledged, and both get to the end."""
+    other = RedisStore.from_url(url)
+    await other.ping()
+    sent = asyncio.ensure_future(other.chat.add_message(message(7, "A")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await asyncio.gather(other.aclose(), other.aclose(), sent)
+    assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m7"]
+
+
 async def test_a_store_takes_one_connection(url: str, client: Any, store: RedisStore) -> None:
     """However many callers there are, a store has one connection."""
     before = len(await client.client_list())

@@ -105,7 +105,7 @@ class Multiplexer:
     def drop(self) -> None:
         """Give the connection up; the next command opens another."""
         if self._link is not None:
-            self._lost(ConnectionResetError("the connection was given up"))
+            self._lost(ConnectionError("the connection was given up"))
 
     async def aclose(self) -> None:
         """Refuse what was not sent, wait for what was, and close the connection."""
@@ -119,8 +119,8 @@ class Multiplexer:
         if self._connecting is not None:
             self._connecting.cancel()
         if self._unanswered and self._loop is not None:
-            self._idle = self._loop.create_future()
-            await self._idle
+            self._idle = self._idle or self._loop.create_future()
+            await asyncio.shield(self._idle)  # who closes twice waits twice
         if self._alarm is not None:
             self._alarm.cancel()
         link, self._link = self._link, None
@@ -218,7 +218,7 @@ class Multiplexer:
                     else:
                         ends.append(request.deadline)
         if self._unanswered and now - self._heard_at >= self._timeout:
-            self._lost(TimeoutError())
+            self._lost(ConnectionError("the server said nothing for too long"))
         elif self._unanswered:
             ends.append(self._heard_at + self._timeout)
         if ends:
