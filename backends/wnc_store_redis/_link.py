@@ -146,8 +146,12 @@ class StepwiseLink:
     async def _exchange(self) -> None:
         try:
             while True:
-                await self._connection.send_packed_command([await self._written.get()])
-                self._on_replies([await self._reply()])
+                packed = [await self._written.get()]
+                while not self._written.empty():
+                    packed.append(self._written.get_nowait())
+                await self._connection.send_packed_command(packed)
+                for _ in packed:
+                    self._on_replies([await self._reply()])
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             self._on_lost(error)
 
