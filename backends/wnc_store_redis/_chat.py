@@ -15,7 +15,7 @@ from wnc_store_redis._scripts import APPEND
 from wnc_store_redis._seen import SeenChats
 
 _WITNESSES = 10_000
-"""Chats whose newest message of ours is remembered."""
+"""Chats of which a message is remembered that was among the kept ones."""
 
 
 class RedisChatStore(BaseChatStore):
@@ -33,20 +33,23 @@ class RedisChatStore(BaseChatStore):
     async def _append(self, message: ChatMessage) -> None:
         chat, message_id = self._keys.chat(message.room_id), message.id.encode()
         arguments = (to_wire(message), message_id, self._limit, self._ttl_ms)
-        # While a message that was appended before this one is still kept, so is this one, if an attempt appended it.
+        # While a message that was there before this one is still kept, so is this one, if an attempt appended it.
         witness = self._witnesses.get(message.room_id, b"")
         reply, _ = await self._commands.settle(
             APPEND, [chat], *arguments, again=(*arguments, witness), deadline=self._commands.deadline()
         )
         if reply < 0:
-            lost = ConnectionResetError("the connection was lost, and others may have pushed the message out since")
+            lost = ConnectionResetError("the connection was lost, and others may have removed the message since")
             raise self._commands.failure(lost, chat, unanswered=True)
         self._witnesses[message.room_id] = message_id
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         chat = self._keys.chat(room_id)
         entries = await self._commands.read(b"LRANGE", chat, b"-" + self._limit, b"-1")
-        return self._chats.read(room_id, entries, lambda unseen: self._decode(chat.decode(), unseen))
+        messages = self._chats.read(room_id, entries, lambda unseen: self._decode(chat.decode(), unseen))
+        if messages:
+            self._witnesses[room_id] = messages[-1].id.encode("utf-8", "replace")
+        return messages
 
     async def _clear(self, room_id: str) -> None:
         await self._commands.write(b"DEL", self._keys.chat(room_id))

@@ -65,10 +65,10 @@ class Commands:
         return await asyncio.gather(*(self.read(*command, deadline=deadline) for command in commands))
 
     async def write(self, *command: bytes) -> Reply:
-        """Send a command that changes something, and no more if it runs twice; its second word is the key."""
+        """Send a command that changes something, once; its second word is the key, for errors."""
         key = command[1]
         send = partial(self._multiplexer.submit, pack_command(command), self.deadline())
-        return self._value(await self._attempt(send, key, _ATTEMPTS, writes=True), key)
+        return self._value(await self._attempt(send, key, 1, writes=True), key)
 
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
         """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""

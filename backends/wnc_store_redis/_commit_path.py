@@ -48,21 +48,21 @@ class CommitPath:
 
     async def insert(self, room: Room) -> bool:
         """Store a room unless there is one of that id; tell whether it was stored."""
-        conflict, repeated = await self._exchange(room.id, _ABSENT, to_wire(room), room, self.deadline())
-        if conflict is None:
-            return True
+        # A repetition replaces the room by itself: if there is none any more, it is not for us to create it again.
+        new = StoredRoom(room, to_wire(room))
+        conflict, repeated = await self._exchange(room.id, _ABSENT, new.version, new, self.deadline())
+        if conflict is None or not repeated:
+            return conflict is None
         current = conflict.current
-        if not repeated:
-            return False
         if current is not None and room.host_token and current.room.host_token == room.host_token:
-            return True  # others have changed it since
+            return True  # it is this one, and others have changed it since
         raise self._unknown(room.id)
 
     async def commit(self, before: StoredRoom[bytes], after: Room | None, deadline: float) -> Conflict[bytes] | None:
         """Replace the room if it still is as it was `before`, as `BaseRoomStore._commit` says."""
-        room_id = before.room.id
-        data = _ABSENT if after is None else to_wire(after)
-        conflict, repeated = await self._exchange(room_id, before.version, data, after, deadline)
+        room_id, version = before.room.id, before.version
+        new = None if after is None else StoredRoom(after, to_wire(after))
+        conflict, repeated = await self._exchange(room_id, version, version, new, deadline)
         if conflict is not None and repeated:
             # An attempt before may have been committed, and others may have built upon it.
             raise self._unknown(room_id)
@@ -78,21 +78,23 @@ class CommitPath:
         return self._commands.failure(TimeoutError(), self._keys.room(room_id), unanswered=unanswered)
 
     async def _exchange(
-        self, room_id: str, before: bytes, after: bytes, room: Room | None, deadline: float
+        self, room_id: str, before: bytes, again: bytes, after: StoredRoom[bytes] | None, deadline: float
     ) -> tuple[Conflict[bytes] | None, bool]:
         """Run COMMIT; return what it found instead of `before`, and whether an attempt before may have been committed.
 
-        A repetition that finds `after` is no conflict: `rev` makes the bytes those of this very commit.
+        `again` is what a repetition replaces. One that finds `after` is no conflict: `rev` makes these the very bytes
+        of this commit.
         """
-        arguments = (before, after, self._ttl_ms, room_id.encode())
+        data = _ABSENT if after is None else after.version
+        arguments = (data, self._ttl_ms, room_id.encode())
         (done, *found), repeated = await self._commands.settle(
-            COMMIT, self._all_keys(room_id), *arguments, again=arguments, deadline=deadline
+            COMMIT, self._all_keys(room_id), before, *arguments, again=(again, *arguments), deadline=deadline
         )
-        if done or (repeated and (found[0] or _ABSENT) == after):
-            if room is None:
+        if done or (repeated and (found[0] or _ABSENT) == data):
+            if after is None:
                 self._rooms.forget(room_id)
             else:
-                self._rooms.put(StoredRoom(room, after))
+                self._rooms.put(after)
             return None, repeated
         return Conflict(self._stored(room_id, found[0])), repeated
 

@@ -9,7 +9,8 @@
 --          kept ones before that attempt, or "" if none is known
 --
 -- Returns 1 when appended; 0 when the id was there and nothing was written; -1 when nothing was written because an
--- attempt before may have appended the message and so many others that it is no longer among the kept ones.
+-- attempt before may have appended the message, and others may have pushed it out or cleared the chat since. As long as
+-- an older message is kept, neither has happened.
 
 -- cjson stops at the lone surrogates that JavaScript leaves in texts, so escapes are blanked out before it reads. The
 -- entry itself is never written back. What has not the fields of a message is nobody's repetition.
@@ -42,7 +43,7 @@ end
 if is_kept(ARGV[2]) then
   return 0
 end
-if ARGV[5] and #kept >= tonumber(ARGV[3]) and not (ARGV[5] ~= '' and is_kept(ARGV[5])) then
+if ARGV[5] and not (ARGV[5] ~= '' and is_kept(ARGV[5])) then
   return -1
 end
 
