@@ -22,6 +22,7 @@ from wnc_store_contract.samples import message, node_record, node_records, parse
 KINDS: dict[str, type[Record]] = {"room": Room, "message": ChatMessage}
 RECORDS = [(kind, name) for kind in KINDS for name in node_records(kind)]
 SECRET = "SECRET-9f1c"
+NINE_IN_TOKYO = datetime(2026, 1, 1, 9, 0, 0, 123999, tzinfo=timezone(timedelta(hours=9)))
 
 
 def read(kind: str, name: str) -> Record:
@@ -52,10 +53,10 @@ def test_copies_keep_their_spelling(kind: str, name: str) -> None:
 
 def test_dates_are_written_as_javascript_writes_them() -> None:
     """A date is UTC with three digits of milliseconds and a Z, whatever zone and microseconds it was given with."""
-    tokyo = timezone(timedelta(hours=9))
-    joined = user("u", joined_at=datetime(2026, 1, 1, 9, 0, 0, 123999, tzinfo=tokyo))
+    joined = user("u", joined_at=NINE_IN_TOKYO)
     assert joined.joined_at == datetime(2026, 1, 1, 0, 0, 0, 123000, tzinfo=UTC)
     assert joined.to_json()["joinedAt"] == "2026-01-01T00:00:00.123Z"
+    assert joined.model_copy(update={"joined_at": NINE_IN_TOKYO}).to_json() == joined.to_json()
     early = user("u", joined_at=datetime(33, 4, 3, tzinfo=UTC))
     assert early.to_json()["joinedAt"] == "0033-04-03T00:00:00.000Z"
 

@@ -19,6 +19,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_TWO = tuple(f"{number:02}" for number in range(100))
+_THREE = tuple(f"{number:03}" for number in range(1000))
 _BEYOND_PYTHON = re.compile(r"([+-])\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
 
@@ -66,7 +68,11 @@ def from_milliseconds(value: int) -> datetime:
 
 def iso(value: datetime) -> str:
     """Spell an aware datetime as `Date.prototype.toJSON()` does: UTC, three digits of milliseconds, Z."""
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = value.astimezone(UTC)
+    century, year = divmod(utc.year, 100)
+    day = f"{_TWO[century]}{_TWO[year]}-{_TWO[utc.month]}-{_TWO[utc.day]}"
+    time = f"{_TWO[utc.hour]}:{_TWO[utc.minute]}:{_TWO[utc.second]}.{_THREE[utc.microsecond // 1000]}"
+    return f"{day}T{time}Z"
 
 
 def _parse_date(value: object) -> datetime:
@@ -107,7 +113,8 @@ def _parse_iso(text: str) -> datetime:
     return date if iso(date) == text else _spelled_date(date, text)
 
 
-def _write_date(value: datetime) -> str | None:
+def write_date(value: datetime) -> str | None:
+    """Return the JSON of a date."""
     if isinstance(value, SpelledDate) and value.spelling is not ...:
         return value.spelling
     return iso(value)
@@ -124,7 +131,8 @@ def _parse_number(value: object) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _write_number(value: float) -> float | None:
+def write_number(value: float) -> float | None:
+    """Return the JSON of a number."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -134,14 +142,15 @@ def _parse_timestamp(value: object) -> float:
     return _spelled_milliseconds(to_milliseconds(_parse_iso(value)), value)
 
 
-def _write_timestamp(value: float) -> float | str | None:
-    return value.spelling if isinstance(value, SpelledMilliseconds) else _write_number(value)
+def write_timestamp(value: float) -> float | str | None:
+    """Return the JSON of a timestamp."""
+    return value.spelling if isinstance(value, SpelledMilliseconds) else write_number(value)
 
 
 Number = Annotated[
     float,
     PlainValidator(_parse_number),
-    PlainSerializer(_write_number, return_type=Any, when_used="json"),
+    PlainSerializer(write_number, return_type=Any, when_used="json"),
     WithJsonSchema({"type": ["number", "null"]}),
 ]
 """A JavaScript number: int or float as it was written, NaN where JSON holds null."""
@@ -149,7 +158,7 @@ Number = Annotated[
 Date = Annotated[
     datetime,
     PlainValidator(_parse_date),
-    PlainSerializer(_write_date, return_type=Any, when_used="json"),
+    PlainSerializer(write_date, return_type=Any, when_used="json"),
     WithJsonSchema({"type": ["string", "null"], "format": "date-time"}),
 ]
 """A JavaScript Date: an aware UTC datetime in whole milliseconds. An invalid Date reads as the first moment of year 1,
@@ -158,7 +167,7 @@ a year beyond Python's as the nearest moment that Python has."""
 Timestamp = Annotated[
     float,
     PlainValidator(_parse_timestamp),
-    PlainSerializer(_write_timestamp, return_type=Any, when_used="json"),
+    PlainSerializer(write_timestamp, return_type=Any, when_used="json"),
     WithJsonSchema({"type": ["number", "string", "null"]}),
 ]
 """Epoch milliseconds; an ISO 8601 string is read too."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from pydantic import ValidationError
 
 from wnc_store.errors import CorruptRecordError
-from wnc_store.models import Record
-
-RecordT = TypeVar("RecordT", bound=Record)
+from wnc_store.models import Record, RecordT
+from wnc_store.plain import as_read
+from wnc_store.text import dumps, record_text
 
 
 def to_wire(record: Record) -> bytes:
     """Return a record as UTF-8 JSON."""
+    try:
+        return record_text(record).encode()
+    except (LookupError, TypeError, ValueError):
+        pass  # it is not quite plain
     value = record.to_json()
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return dumps(value).encode()
     except UnicodeEncodeError:  # half of an emoji that JavaScript cut: only an escape can hold it
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
@@ -58,6 +62,8 @@ def checked(record: RecordT, kind: type[RecordT]) -> RecordT:
     if not isinstance(record, kind):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         message = f"expected a {kind.__name__}, got {type(record).__name__}"
         raise TypeError(message)
+    if type(record) is kind and (plain := as_read(record)) is not None:
+        return plain
     aliases = {info.alias or name for name, info in kind.model_fields.items()}
     double = sorted(aliases & record.model_extra.keys())
     if double:

@@ -1,0 +1,95 @@
+"""Records as JSON text, written at once.
+
+What comes out is what `json.dumps` makes of `Record.to_json()`. What is not quite plain (a subclass, a date of another
+spelling, NaN, a value of the wrong type) raises here, and is for those two to write or to refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from json.encoder import encode_basestring as quoted  # in C, and what json.dumps uses
+from math import isfinite
+from typing import Any, NamedTuple
+
+from wnc_store.js import iso, write_date, write_number, write_timestamp
+from wnc_store.layout import layout
+from wnc_store.models import ChatMessage, Record, Room, User, VideoState
+
+_Texts = Mapping[type, Callable[[Any], str]]
+
+dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def record_text(record: Record) -> str:
+    """Return a record as JSON.
+
+    Raises:
+        LookupError, ValueError, TypeError: it is for `Record.to_json()`.
+    """
+    members = record.__dict__
+    parts: list[str] = []
+    for name, key, omit, texts in _FIELDS[type(record)]:
+        value = members[name]
+        if omit is None or not omit(value):
+            parts.append(key + texts[type(value)](value))
+    unknown = record.__pydantic_extra__
+    if unknown:
+        parts.append(_unknown_text(type(record), unknown))
+    return "{" + ",".join(parts) + "}"
+
+
+def _tuple_text(items: tuple[Any, ...]) -> str:
+    return "[" + ",".join([_JSON[type(item)](item) for item in items]) + "]"
+
+
+def _unknown_text(kind: type[Record], unknown: Mapping[str, Any]) -> str:
+    if any(field.key in unknown for field in layout(kind)):
+        message = "an unknown field overrides a declared one"
+        raise ValueError(message)
+    return dumps(unknown)[1:-1]
+
+
+def _float_text(value: float) -> str:
+    if isfinite(value):
+        return repr(value)
+    message = "neither NaN nor Infinity is JSON"
+    raise ValueError(message)
+
+
+def _date_text(value: datetime) -> str:
+    return f'"{iso(value)}"'
+
+
+_NUMBERS: _Texts = {int: repr, float: _float_text}
+_DATES: _Texts = {datetime: _date_text}
+_JSON: _Texts = {
+    **_NUMBERS,
+    str: quoted,
+    bool: {False: "false", True: "true"}.__getitem__,
+    type(None): {None: "null"}.__getitem__,
+    tuple: _tuple_text,
+    User: record_text,
+    VideoState: record_text,
+}
+_TEXTS_OF: Mapping[object, _Texts] = {
+    None: _JSON,
+    write_number: _NUMBERS,
+    write_timestamp: _NUMBERS,
+    write_date: _DATES,
+}
+
+
+class _Field(NamedTuple):
+    name: str
+    key: str
+    omit: Callable[[Any], bool] | None
+    texts: _Texts
+
+
+# A subclass may write itself in its own way, and is not here.
+_FIELDS: Mapping[type[Record], tuple[_Field, ...]] = {
+    kind: tuple(_Field(one.name, f"{quoted(one.key)}:", one.omit, _TEXTS_OF[one.write]) for one in layout(kind))
+    for kind in (User, VideoState, Room, ChatMessage)
+}
