@@ -1,6 +1,7 @@
 # make demo      a room's life on the memory backend
 # make test      everything: lint, types, tests, coverage, the built wheel
 # make test-all  the tests on each Python from 3.11 to 3.13 that is installed
+# make bench     the benchmark, on a redis-server of its own: some ten minutes, tables, build/bench.json, build/bench.png
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test check tests wheel redis test-all format clean
+.PHONY: demo test check tests wheel bench redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
@@ -26,6 +27,10 @@ tests: $(VENV)/.dev
 
 wheel: $(VENV)/.dev
 	$(BIN)/python scripts/check_wheel.py
+
+bench: redis $(VENV)/.dev
+	@mkdir -p build
+	$(BIN)/wnc-store bench --json build/bench.json --chart build/bench.png
 
 redis:
 	@sh scripts/ensure-redis.sh
@@ -50,5 +55,5 @@ $(VENV)/.demo: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --group dev --editable '.[redis,contract,cli,starlette]' --editable examples/third_party_backend
+	$(INSTALL) --group dev --editable '.[redis,contract,cli,starlette,bench]' --editable examples/third_party_backend
 	@touch $@ $(VENV)/.demo

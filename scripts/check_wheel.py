@@ -21,6 +21,7 @@ needed = {
     "wnc_store.open_store('redis://localhost')": "redis",
     "import wnc_store_contract": "contract",
     "import wnc_store.starlette": "starlette",
+    "import wnc_store_bench": "bench",
 }
 for use, extra in needed.items():
     try:
@@ -52,13 +53,14 @@ def main() -> None:
         print("wheel: bare, without extras")
         run(*pip, wheel, cwd=folder)
         run(python, "-W", "error", "-c", BARE, cwd=folder)
-        print("wheel: with its extras: demo, quickstart, contract on memory and on Redis")
-        run(*pip, f"{wheel}[cli,redis,contract]", cwd=folder)
+        print("wheel: with its extras: demo, quickstart, contract on memory and on Redis, benchmark")
+        run(*pip, f"{wheel}[cli,redis,contract,bench]", cwd=folder)
         run(command, "demo", cwd=folder)
         run(python, "-W", "error", ROOT / "examples/quickstart.py", cwd=folder)
         run(command, "verify", "memory://", cwd=folder)
         with redis_server() as server:
             run(command, "verify", server.url, cwd=folder)
+            run(command, "bench", server.url, "--quick", "--only", "get_room,crowd", cwd=folder)
     print("wheel: good")
 
 

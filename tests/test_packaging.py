@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import wnc_store
+import wnc_store_bench
 import wnc_store_contract
 import wnc_store_memory
 import wnc_store_redis
@@ -24,6 +25,7 @@ PACKAGES = {
     "wnc_store_memory": ROOT / "backends/wnc_store_memory",
     "wnc_store_redis": ROOT / "backends/wnc_store_redis",
     "wnc_store_contract": ROOT / "contract_tests/wnc_store_contract",
+    "wnc_store_bench": ROOT / "benchmarks/wnc_store_bench",
 }
 
 
@@ -36,18 +38,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(next(folder.glob("*.whl")))
 
 
-def test_the_wheel_carries_four_packages(wheel: zipfile.ZipFile) -> None:
-    """The wheel installs the four packages and its metadata, and no other top-level name."""
+def test_the_wheel_carries_five_packages(wheel: zipfile.ZipFile) -> None:
+    """The wheel installs the five packages and its metadata, and no other top-level name."""
     top = {name.partition("/")[0] for name in wheel.namelist()}
     assert top == {*PACKAGES, f"wnc_store-{version()}.dist-info"}
 
 
 def test_the_wheel_carries_what_is_no_python(wheel: zipfile.ZipFile) -> None:
-    """The Lua scripts, Node's records and the py.typed markers are in the wheel."""
+    """The Lua scripts, Node's records, the benchmark's Node side and the py.typed markers are in the wheel."""
     names = set(wheel.namelist())
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert {f"wnc_store_redis/lua/{script}.lua" for script in ("append", "commit", "remove", "sweep")} <= names
     assert "wnc_store_contract/records/room_javascript_edges.json" in names
+    assert {f"wnc_store_bench/node/{name}" for name in ("original.js", "package.json")} <= names
 
 
 def version() -> str:
@@ -69,7 +72,7 @@ def test_backends_are_found_by_scheme() -> None:
     assert {entry.name for entry in entry_points(group="wnc_store.harnesses")} >= ours
 
 
-@pytest.mark.parametrize("module", [wnc_store, wnc_store_memory, wnc_store_redis, wnc_store_contract])
+@pytest.mark.parametrize("module", [wnc_store, wnc_store_memory, wnc_store_redis, wnc_store_contract, wnc_store_bench])
 def test_the_public_face_is_sorted_and_whole(module: Any) -> None:
     """`__all__` is sorted and names what is there."""
     assert module.__all__ == sorted(module.__all__)
@@ -99,11 +102,11 @@ def test_backends_use_the_public_face_only(package: str) -> None:
 
 
 def test_the_core_imports_no_backend() -> None:
-    """Nothing in the core imports a backend, and only the verify command the contract suite."""
+    """Nothing in the core imports a backend; only the commands verify and bench import the package they run."""
+    commands = {"verify": {"wnc_store_contract"}, "bench": {"wnc_store_bench"}, "app": {"wnc_store_bench"}}
     for path in PACKAGES["wnc_store"].rglob("*.py"):
-        others = {name for name in imports(path) if name.startswith("wnc_store_")}
-        allowed = {"wnc_store_contract.verify"} if path.name == "verify.py" else set[str]()
-        assert others <= allowed, path
+        others = {name.partition(".")[0] for name in imports(path) if name.startswith("wnc_store_")}
+        assert others <= (commands.get(path.stem, set()) if path.parent.name == "cli" else set()), path
 
 
 def test_there_is_no_circle() -> None:

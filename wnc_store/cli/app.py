@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -250,6 +251,37 @@ def verify(
         _fail_with(error)
     if not kept:
         raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def bench(  # noqa: PLR0913 - one for each option
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="A Redis server; one of its own is started if left out.")
+    ] = None,
+    *,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender has its turn.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.05, help="How long a turn of one operation is measured.")] = 2,
+    only: Annotated[str | None, typer.Option(help="Parts, comma-separated: get_room,crowd,memory,...")] = None,
+    contenders: Annotated[
+        str | None, typer.Option(help="Who takes part, comma-separated: wnc-store,redis-py,...")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all rounds to this file.", dir_okay=False)] = None,
+    chart: Annotated[Path | None, typer.Option(help="Write a chart, a PNG, to this file.", dir_okay=False)] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Fill the tables of this Markdown page.", dir_okay=False, exists=True)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Try everything in seconds; the figures say nothing.")] = False,
+) -> None:
+    """Measure wnc-store beside other ways to do the same, under a key prefix of its own; it takes some ten minutes."""
+    try:
+        from wnc_store.cli.bench import run_bench  # noqa: PLC0415 - needs the extra "bench"
+        from wnc_store_bench import Options, chosen_contenders, chosen_parts  # noqa: PLC0415 - likewise
+
+        parts, taking_part = chosen_parts(only), chosen_contenders(contenders)
+        options = Options(rounds=rounds, seconds=seconds, parts=parts, contenders=taking_part)
+        run_bench(url, options.quick() if quick else options, json=json, chart=chart, page=page)
+    except (StoreError, ImportError) as error:
+        _fail_with(error)
 
 
 _CHECK_COLUMNS = ("check", "status", "found", "what to do")

@@ -1,0 +1,18 @@
+"""What wnc-store claims about speed, for anyone to run: `wnc-store bench`, or `make bench` in a clone.
+
+Contenders live side by side in `contenders`, each on data of its own; `run` measures them and the JSON of a `Result`
+holds every round; `report` and `chart` show it.
+"""
+
+from importlib.util import find_spec
+
+for _needed in ("redis", "hiredis", "matplotlib", "key_value", "aiocache", "cashews"):
+    if find_spec(_needed) is None:
+        _message = f"the benchmark needs {_needed}: pip install 'wnc-store[bench]'"
+        raise ImportError(_message)
+
+from wnc_store_bench.options import Options, chosen_contenders, chosen_parts  # noqa: E402 - after the check above
+from wnc_store_bench.results import Result  # noqa: E402
+from wnc_store_bench.run import run  # noqa: E402
+
+__all__ = ["Options", "Result", "chosen_contenders", "chosen_parts", "run"]

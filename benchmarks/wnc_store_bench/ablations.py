@@ -1,0 +1,110 @@
+"""What each technique brings: wnc-store with one thing changed, against wnc-store as it is.
+
+To add one, add a `Variant`. Each runs in a process of its own, so that it may change whatever it likes there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+from wnc_store import Store, StoreSettings, open_store
+from wnc_store_bench.contenders import WNC
+from wnc_store_bench.contenders.session import PythonSession
+from wnc_store_bench.contenders.wnc import StoreClient
+from wnc_store_bench.load import OPERATIONS, Load, Operation
+from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.processes import worker
+from wnc_store_bench.records import USERS, room_ids
+from wnc_store_bench.results import VariantRow
+from wnc_store_bench.server import Place
+
+_GRACE = 60
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """wnc-store with something changed.
+
+    Attributes:
+        name: short.
+        what: what is changed.
+        settings: given to the store.
+        query: goes to the URL's options.
+        operations: what it is measured on.
+        uvloop: run on uvloop instead of asyncio's own loop.
+        open: opens the store, where settings and query are not enough.
+    """
+
+    name: str
+    what: str
+    settings: Settings = field(default_factory=dict[str, Any])
+    query: str = ""
+    operations: tuple[Operation, ...] = OPERATIONS
+    uvloop: bool = False
+    open: Callable[[str, StoreSettings], Store] = lambda url, settings: open_store(url, settings=settings)
+
+
+AS_IT_IS = Variant("as it is", "nothing is changed")
+VARIANTS = (
+    AS_IT_IS,
+    Variant("uvloop", "uvloop instead of asyncio's own loop", uvloop=True),
+    Variant(
+        "one message kept",
+        "chat_history_limit=1: one message is kept, read and checked, not 20",
+        {"chat_history_limit": 1},
+        operations=("add_message", "get_messages"),
+    ),
+)
+
+
+def measurable() -> tuple[Variant, ...]:
+    """Return the variants that can be measured with what is installed."""
+    return tuple(variant for variant in VARIANTS if not variant.uvloop or find_spec("uvloop") is not None)
+
+
+async def measure(place: Place, options: Options, tell: Tell) -> list[VariantRow]:
+    """Measure all variants in turn, each in a new process on rooms of its own."""
+    variants = measurable()
+    places = {variant.name: place.of(f"variant-{number}") for number, variant in enumerate(variants)}
+    tell("rooms for the variants")
+    for one in places.values():
+        await WNC.seed(one, room_ids(options.load.rooms), USERS)
+    rows: list[VariantRow] = []
+    for number in range(1, options.rounds + 1):
+        for variant in variants:
+            tell(f"variants: {variant.name}, round {number} of {options.rounds}")
+            prefix = places[variant.name].prefix
+            given = {"name": variant.name, "uvloop": variant.uvloop, "url": place.url, "prefix": prefix}
+            load = {"callers": options.load.callers, "rooms": options.load.rooms, "seed": number}
+            operations = [one for one in options.operations or OPERATIONS if one in variant.operations]
+            async with worker("variant", **given, **load, operations=operations, seconds=options.seconds) as one:
+                await one.ready()
+                found = await one.run(2 * options.seconds * len(operations) + _GRACE)
+            rows += [VariantRow(variant=variant.name, round=number, **row) for row in found]
+    return rows
+
+
+async def load_variant(options: Mapping[str, Any], ready: Callable[[], Awaitable[None]]) -> object:
+    """Measure one variant in this process."""
+    variant = next(one for one in VARIANTS if one.name == options["name"])
+    settings = StoreSettings(key_prefix=options["prefix"], **variant.settings)
+    url = options["url"]
+    if variant.query:
+        url += ("&" if "?" in url else "?") + variant.query
+    load = Load(options["callers"], options["rooms"], options["seed"])
+    rows: list[dict[str, object]] = []
+    async with variant.open(url, settings) as store:
+        session = PythonSession(StoreClient(store))
+        await ready()
+        operations: list[Operation] = options["operations"]
+        for operation in operations:
+            await session.load(operation, load, options["seconds"] / 4)
+            sample = await session.load(operation, load, options["seconds"])
+            rate = sample.operations / sample.seconds
+            rows.append({"operation": operation, "ops_per_second": rate, "p99_ms": sample.p99_ms})
+    return rows

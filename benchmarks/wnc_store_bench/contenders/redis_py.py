@@ -1,0 +1,156 @@
+"""The original's steps on redis-py, as they are and behind the two remedies that are usually proposed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import WatchError
+
+from wnc_store_bench.contenders.session import Contender, in_python
+from wnc_store_bench.contenders.wire import DAY, seed, users
+from wnc_store_bench.load import Client
+from wnc_store_bench.records import KEPT, message
+from wnc_store_bench.server import Place
+
+_WAIT = 60
+"""Seconds that a caller waits for a connection; longer than any bound of the benchmark but a crowd's."""
+
+Json = dict[str, Any]
+
+
+class Original:
+    """GET + SETEX for a join; RPUSH, LTRIM, EXPIRE for a message. Two joins at once may lose one."""
+
+    def __init__(self, client: Any, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    async def get_room(self, room_id: str) -> Json:
+        """See `Client.get_room`."""
+        return parse_room(await self._client.get(f"{self._prefix}room:{room_id}"))
+
+    async def join(self, room_id: str, user_id: str) -> Json:
+        """See `Client.join`."""
+        room = with_user(await self.get_room(room_id), user_id)
+        await self._client.setex(f"{self._prefix}room:{room_id}", DAY, room_text(room))
+        return room
+
+    async def add_message(self, room_id: str, message_id: str) -> None:
+        """See `Client.add_message`."""
+        key = f"{self._prefix}chat:{room_id}"
+        await self._client.rpush(key, text_of(message_fields(room_id, message_id)))
+        await self._client.ltrim(key, -KEPT, -1)
+        await self._client.expire(key, DAY)
+
+    async def get_messages(self, room_id: str) -> list[Json]:
+        """See `Client.get_messages`."""
+        return [json.loads(text) for text in await self._client.lrange(f"{self._prefix}chat:{room_id}", 0, -1)]
+
+
+class Watched(Original):
+    """A join by WATCH, GET, MULTI, SETEX, EXEC, again as long as another one was faster."""
+
+    async def join(self, room_id: str, user_id: str) -> Json:
+        """See `Client.join`."""
+        key = f"{self._prefix}room:{room_id}"
+        async with self._client.pipeline(transaction=True) as pipe:
+            while True:
+                try:
+                    await pipe.watch(key)
+                    room = with_user(parse_room(await pipe.get(key)), user_id)
+                    pipe.multi()
+                    pipe.setex(key, DAY, room_text(room))
+                    await pipe.execute()
+                except WatchError:
+                    continue
+                return room
+
+
+class Locked(Original):
+    """A join by GET + SETEX under redis-py's Lock with its defaults: who does not get it asks again after 0.1 s."""
+
+    async def join(self, room_id: str, user_id: str) -> Json:
+        """See `Client.join`."""
+        async with self._client.lock(f"{self._prefix}lock:{room_id}", timeout=10):
+            return await super().join(room_id, user_id)
+
+
+def parse_room(text: str) -> Json:
+    """Parse a room and make its dates dates, as the Node app does."""
+    room = json.loads(text)
+    room["createdAt"] = datetime.fromisoformat(room["createdAt"])
+    for user in room["users"]:
+        user["joinedAt"] = datetime.fromisoformat(user["joinedAt"])
+    return room
+
+
+def with_user(room: Json, user_id: str) -> Json:
+    """Put a user at the end of a room; one of the same id goes first."""
+    user = {"id": user_id, "name": user_id, "isHost": False, "joinedAt": datetime.now(UTC)}
+    room["users"] = [*(one for one in room["users"] if one["id"] != user_id), user]
+    return room
+
+
+def room_text(room: Json) -> str:
+    """Return a room as JSON, its dates as the Node app writes them."""
+    return json.dumps(room, ensure_ascii=False, separators=(",", ":"), default=_iso)
+
+
+def _iso(value: datetime) -> str:
+    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def message_fields(room_id: str, message_id: str) -> Json:
+    """Return a message, as the Node app stores it."""
+    fields = dict(_MESSAGE)
+    fields["id"] = message_id
+    fields["roomId"] = room_id
+    return fields
+
+
+def text_of(value: Json) -> str:
+    """Return a record as JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_MESSAGE: Json = message("room", "id").to_json()
+
+
+def _connected(kind: Callable[[Any, str], Client]) -> Callable[[Place], AbstractAsyncContextManager[Client]]:
+    @asynccontextmanager
+    async def connect(place: Place) -> AsyncGenerator[Client]:
+        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+            place.url, max_connections=place.connections, timeout=_WAIT, decode_responses=True
+        )
+        async with Redis(connection_pool=pool) as client:
+            yield kind(client, place.prefix)
+        await pool.aclose()
+
+    return connect
+
+
+_COMMON = "redis-py asyncio with hiredis, a connection for each caller, decode_responses, the standard json"
+ORIGINAL = Contender("redis-py", f"the original's steps; {_COMMON}", in_python(_connected(Original)), seed, users)
+WATCH = Contender(
+    "watch-multi",
+    f"the original's steps, a join in WATCH/MULTI; {_COMMON}",
+    in_python(_connected(Watched)),
+    seed,
+    users,
+    operations=("add_user_to_room",),
+    keeps_all=True,
+)
+LOCK = Contender(
+    "redis-py-lock",
+    f"the original's steps, a join under redis-py's Lock with its defaults; {_COMMON}",
+    in_python(_connected(Locked)),
+    seed,
+    users,
+    operations=("add_user_to_room",),
+    keeps_all=True,
+)

@@ -1,0 +1,104 @@
+"""Listing and sweeping an index of very many rooms of which one in a hundred lives, and pings meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from wnc_store import StoreSettings, open_store
+from wnc_store_bench.load import percentile
+from wnc_store_bench.many_rooms import peak_bytes
+from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.processes import worker
+from wnc_store_bench.records import room_ids
+from wnc_store_bench.results import ListingRow
+from wnc_store_bench.server import Place, plain_client
+
+_LIVE_ONE_IN = 100
+_PAGE = 10_000
+_SECONDS = 900
+_PAUSE = 0.002
+"""Seconds between two pings."""
+
+
+async def measure(place: Place, options: Options, tell: Tell) -> list[ListingRow]:
+    """List the rooms, then sweep the index, each in a process of its own, while this one pings the server, too."""
+    place = place.of("listing")
+    tell(f"an index of {options.index} rooms")
+    await _fill(place, options.index)
+    rows: list[ListingRow] = []
+    for operation in ("active_room_ids", "sweep_active_rooms"):
+        tell(f"{operation} over {options.index} entries")
+        async with (
+            plain_client(place.url) as client,
+            worker("listing", url=place.url, prefix=place.prefix, operation=operation) as one,
+        ):
+            await one.ready()
+            found, outside = await pinging(client, one.run(_SECONDS))
+        rows.append(
+            ListingRow(
+                operation=operation,
+                entries=options.index,
+                **found,
+                outside_ping_p99_ms=percentile(outside, 0.99) * 1000,
+                outside_ping_worst_ms=outside[-1] * 1000,
+            )
+        )
+    return rows
+
+
+async def _fill(place: Place, count: int) -> None:
+    ids = room_ids(count)
+    async with plain_client(place.url) as client:
+        for start in range(0, count, _PAGE):
+            page = client.pipeline(transaction=False)
+            chosen = ids[start : start + _PAGE]
+            page.sadd(f"{place.prefix}active-rooms", *chosen)
+            for room_id in chosen[::_LIVE_ONE_IN]:
+                page.set(f"{place.prefix}room:{room_id}", "{}", ex=3600)
+            await page.execute()
+
+
+async def pass_over_index(options: Mapping[str, Any], ready: Callable[[], Awaitable[None]]) -> object:
+    """List or sweep in this process, while a second connection of it pings the server."""
+    settings = StoreSettings(key_prefix=options["prefix"])
+    async with open_store(options["url"], settings=settings) as store, plain_client(options["url"]) as client:
+
+        async def work() -> int:
+            if options["operation"] == "sweep_active_rooms":
+                return await store.rooms.sweep_active_rooms()
+            count = 0
+            async for _ in store.rooms.active_room_ids():
+                count += 1
+            return count
+
+        await store.ping()
+        await client.ping()
+        await ready()
+        before = peak_bytes()
+        start = time.perf_counter()
+        found, latencies = await pinging(client, work())
+        seconds = time.perf_counter() - start
+    return {
+        "found": found,
+        "seconds": seconds,
+        "memory_growth_mb": (peak_bytes() - before) / 2**20,
+        "pings": len(latencies),
+        "ping_p99_ms": percentile(latencies, 0.99) * 1000,
+        "ping_worst_ms": latencies[-1] * 1000,
+    }
+
+
+async def pinging(client: Any, work: Awaitable[Any]) -> tuple[Any, list[float]]:
+    """Ping until the work is done; return its result and the times of the pings in seconds, the worst one last."""
+    latencies: list[float] = []
+    working = asyncio.ensure_future(work)
+    await client.ping()
+    while not working.done() or not latencies:
+        start = time.perf_counter()
+        await client.ping()
+        latencies.append(time.perf_counter() - start)
+        await asyncio.sleep(_PAUSE)
+    return await working, sorted(latencies)

@@ -1,0 +1,145 @@
+"""The memory backend, one caller that awaits each operation: its rate, beside three libraries that hold the same room.
+
+What an operation takes, a user or a message, is made outside of the measured time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from wnc_store import Room, Store, User, open_store, rules
+from wnc_store_bench.contenders.libraries import (
+    Library,
+    Values,
+    aiocache_in_memory,
+    cashews_in_memory,
+    key_value_in_memory,
+)
+from wnc_store_bench.load import Operation
+from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.records import USERS, message, room, room_ids, user
+from wnc_store_bench.results import MemoryRow
+from wnc_store_bench.server import Place
+
+_BLOCK = 500
+"""Operations between two looks at the clock."""
+
+_KEEPS_OBJECTS: dict[str, Library] = {"aiocache": aiocache_in_memory, "cashews": cashews_in_memory}
+
+Turn = Callable[[float], Awaitable[float]]
+"""Does one operation for so many seconds and returns how many there were in a second."""
+
+
+async def measure(options: Options, tell: Tell) -> list[MemoryRow]:
+    """Measure all stores in turn."""
+    ids = room_ids(options.load.rooms)
+    rows: list[MemoryRow] = []
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store("memory://"))
+        for room_id in ids:
+            await store.rooms.create_room(room(room_id))
+        turns: dict[tuple[str, Operation], Turn] = {
+            ("wnc-store", operation): turn for operation, turn in store_turns(store, ids).items()
+        }
+        for name, opened in {**_KEEPS_OBJECTS, "py-key-value": key_value_in_memory}.items():
+            values = await stack.enter_async_context(opened(Place("memory://", "bench")))
+            objects = name in _KEEPS_OBJECTS
+            for room_id in ids:
+                made = room(room_id)
+                await values.put(room_id, made if objects else made.to_json())
+            turns[name, "get_room"] = _turn(values.get, lambda count: _cycle(ids, count))
+            turns[name, "add_user_to_room"] = _turn(
+                _join_object(values) if objects else _join_json(values), lambda count: _joins(ids, count)
+            )
+        for number in range(1, options.rounds + 1):
+            for (name, operation), turn in turns.items():
+                tell(f"memory, {operation}: {name}, round {number} of {options.rounds}")
+                await turn(options.warm_up)
+                rate = await turn(options.seconds)
+                rows.append(MemoryRow(contender=name, operation=operation, round=number, ops_per_second=rate))
+    return rows
+
+
+def store_turns(store: Store, ids: Sequence[str]) -> dict[Operation, Turn]:
+    """Return what does each operation on these rooms of a store."""
+
+    async def join(one: tuple[str, User]) -> None:
+        await store.rooms.add_user_to_room(*one)
+
+    run = time.time_ns()
+    written = 0
+
+    def messages(count: int) -> list[Any]:
+        nonlocal written
+        written += count
+        return [message(room_id, f"m-{run}-{written + turn}") for turn, room_id in enumerate(_cycle(ids, count))]
+
+    return {
+        "get_room": _turn(store.rooms.get_room, lambda count: _cycle(ids, count)),
+        "add_user_to_room": _turn(join, lambda count: _joins(ids, count)),
+        "add_message": _turn(store.chat.add_message, messages),
+        "get_messages": _turn(store.chat.get_messages, lambda count: _cycle(ids, count)),
+    }
+
+
+def _turn(do: Callable[[Any], Awaitable[object]], make: Callable[[int], Sequence[Any]]) -> Turn:
+    async def turn(seconds: float) -> float:
+        taken = 0.0
+        done = 0
+        while taken < seconds:
+            block = make(_BLOCK)
+            start = time.perf_counter()
+            for one in block:
+                await do(one)
+            taken += time.perf_counter() - start
+            done += _BLOCK
+        return done / taken
+
+    return turn
+
+
+_position = 0
+
+
+def _cycle(ids: Sequence[str], count: int) -> list[str]:
+    """Return the next so many ids, far apart from one another, in turn."""
+    global _position  # noqa: PLW0603 - where the last block ended
+    _position += count
+    return [ids[(_position + turn) * 7919 % len(ids)] for turn in range(count)]
+
+
+def _joins(ids: Sequence[str], count: int) -> list[tuple[str, User]]:
+    return [(room_id, _GUESTS[turn % len(_GUESTS)]) for turn, room_id in enumerate(_cycle(ids, count))]
+
+
+_GUESTS = [user(number) for number in range(1, USERS)]
+
+
+def _join_object(values: Values) -> Callable[[tuple[str, User]], Awaitable[None]]:
+    async def join(one: tuple[str, User]) -> None:
+        found: Room = await values.get(one[0])
+        await values.put(one[0], rules.join(found, one[1]))
+
+    return join
+
+
+def _join_json(values: Values) -> Callable[[tuple[str, User]], Awaitable[None]]:
+    async def join(one: tuple[str, User]) -> None:
+        room_id, guest = one
+        found = await values.get(room_id)
+        users = [other for other in found["users"] if other["id"] != guest.id]
+        await values.put(room_id, {**found, "users": [*users, guest.to_json()]})
+
+    return join
+
+
+@asynccontextmanager
+async def filled(count: int) -> AsyncGenerator[Store]:
+    """Open a memory store with so many rooms of one user."""
+    async with open_store("memory://") as store:
+        for room_id in room_ids(count):
+            await store.rooms.create_room(room(room_id, 1))
+        yield store

@@ -1,0 +1,146 @@
+// The original app's steps on ioredis, with the load inside of Node: as many callers as asked for, each of which begins
+// its next operation when the last one has returned.
+//
+//   node original.js '{"prefix": "bench:", "autoPipelining": true}'        (the URL in REDIS_URL)
+//
+// stdin:  one JSON line per task: {"task": "load", "operation", "callers", "rooms", "seed", "seconds"}
+//         or {"task": "crowd", "room", "users", "bound"}; its end ends the program.
+// stdout: one JSON line per task: {"operations", "seconds", "p50_ms", "p99_ms", "errors"} or
+//         {"seconds", "finished", "errors"}.
+'use strict';
+
+const readline = require('node:readline');
+const Redis = require('ioredis');
+
+const DAY = 86400; // seconds
+const KEPT = 20; // messages of a room
+const USERS = 5;
+const CHOICES = 1024;
+
+const { prefix, autoPipelining } = JSON.parse(process.argv[2]);
+const redis = new Redis(process.env.REDIS_URL, { enableAutoPipelining: autoPipelining, maxRetriesPerRequest: 1 });
+redis.on('error', (error) => console.error(error.message));
+
+function revive(room) {
+  room.createdAt = new Date(room.createdAt);
+  for (const user of room.users) user.joinedAt = new Date(user.joinedAt);
+  return room;
+}
+
+const original = {
+  async getRoom(roomId) {
+    return revive(JSON.parse(await redis.get(`${prefix}room:${roomId}`)));
+  },
+
+  async join(roomId, userId) {
+    const room = await original.getRoom(roomId);
+    room.users = room.users.filter((one) => one.id !== userId);
+    room.users.push({ id: userId, name: userId, isHost: false, joinedAt: new Date() });
+    await redis.setex(`${prefix}room:${roomId}`, DAY, JSON.stringify(room));
+    return room;
+  },
+
+  async addMessage(roomId, messageId) {
+    const message = {
+      id: messageId,
+      roomId,
+      userId: userId(0),
+      userName: 'Person 00000',
+      message: 'did you see that? she was behind the door all the time',
+      timestamp: 1767225600000,
+    };
+    await redis.rpush(`${prefix}chat:${roomId}`, JSON.stringify(message));
+    await redis.ltrim(`${prefix}chat:${roomId}`, -KEPT, -1);
+    await redis.expire(`${prefix}chat:${roomId}`, DAY);
+  },
+
+  async getMessages(roomId) {
+    const entries = await redis.lrange(`${prefix}chat:${roomId}`, 0, -1);
+    return entries.map((entry) => JSON.parse(entry));
+  },
+};
+
+const userId = (number) => `user-${String(number).padStart(5, '0')}`;
+
+function stepOf(operation) {
+  const run = Date.now();
+  return {
+    get_room: (room) => original.getRoom(room),
+    add_user_to_room: (room, turn) => original.join(room, userId(1 + (turn % (USERS - 1)))),
+    add_message: (room, turn) => original.addMessage(room, `m-${run}-${turn}`),
+    get_messages: (room) => original.getMessages(room),
+  }[operation];
+}
+
+// A small generator of even choices (mulberry32): the same seed gives the same rooms in every run.
+function choices(seed, among) {
+  let state = seed >>> 0;
+  return Array.from({ length: CHOICES }, () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return among[((mixed ^ (mixed >>> 14)) >>> 0) % among.length];
+  });
+}
+
+function percentile(ordered, share) {
+  return ordered.length ? ordered[Math.max(0, Math.ceil(ordered.length * share) - 1)] : 0;
+}
+
+async function load({ operation, callers, rooms, seed, seconds }) {
+  const ids = Array.from({ length: rooms }, (_, number) => `R${String(number).padStart(6, '0')}`);
+  const step = stepOf(operation);
+  const latencies = [];
+  const errors = {};
+  const begin = performance.now();
+  const end = begin + seconds * 1000;
+
+  async function caller(number) {
+    const chosen = choices(seed * 1000003 + number, ids);
+    let turn = number;
+    for (let start = performance.now(); start < end; start = performance.now()) {
+      try {
+        await step(chosen[turn % CHOICES], turn);
+        latencies.push(performance.now() - start);
+      } catch (error) {
+        errors[error.name] = (errors[error.name] ?? 0) + 1;
+      }
+      turn += callers;
+    }
+  }
+
+  await Promise.all(Array.from({ length: callers }, (_, number) => caller(number)));
+  const taken = (performance.now() - begin) / 1000;
+  const ordered = Float64Array.from(latencies).sort();
+  const [p50, p99] = [percentile(ordered, 0.5), percentile(ordered, 0.99)];
+  return { operations: ordered.length, seconds: taken, p50_ms: p50, p99_ms: p99, errors };
+}
+
+async function crowd({ room, users, bound }) {
+  const errors = {};
+  await original.getRoom(room); // the first one connects
+  const begin = performance.now();
+  const joins = users.map((user) =>
+    original.join(room, user).catch((error) => {
+      errors[error.name] = (errors[error.name] ?? 0) + 1;
+    }),
+  );
+  let timer;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, bound * 1000, false);
+  });
+  const finished = await Promise.race([Promise.all(joins).then(() => true), late]);
+  clearTimeout(timer);
+  return { seconds: (performance.now() - begin) / 1000, finished, errors };
+}
+
+async function main() {
+  const tasks = { load, crowd };
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const { task, ...options } = JSON.parse(line);
+    process.stdout.write(`${JSON.stringify(await tasks[task](options))}\n`);
+  }
+  redis.disconnect();
+}
+
+main();

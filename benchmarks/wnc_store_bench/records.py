@@ -1,0 +1,55 @@
+"""The rooms and messages that every contender works on: a room of five people with a video, and twenty messages."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from wnc_store import ChatMessage, Room, User, VideoState
+
+USERS = 5
+KEPT = 20
+"""Messages of a room, as the original keeps them."""
+
+_EPOCH_MS = 1_767_225_600_000
+_EPOCH = datetime(2026, 1, 1, 12, 0, 0, 125_000, tzinfo=UTC)
+_TEXT = "did you see that? she was behind the door all the time"
+
+
+def room_ids(count: int) -> list[str]:
+    """Return the ids of so many rooms."""
+    return [f"R{number:06d}" for number in range(count)]
+
+
+def user_id(number: int) -> str:
+    """Return the id of a user; number 0 is the host of every room."""
+    return f"user-{number:05d}"
+
+
+def user(number: int) -> User:
+    """Return a user; number 0 is the host of every room."""
+    return User(id=user_id(number), name=f"Person {number:05d}", is_host=number == 0, joined_at=_EPOCH)
+
+
+def room(room_id: str, users: int = USERS) -> Room:
+    """Return a room of so many users; the host token is made from its id, so that every run has the same bytes."""
+    guests = tuple(user(number) for number in range(users))
+    return Room(
+        id=room_id,
+        host_id=guests[0].id,
+        host_name=guests[0].name,
+        host_token=str(uuid.uuid5(uuid.NAMESPACE_OID, room_id)),
+        video_url="https://www.youtube.com/watch?v=aqz-KE-bpKQ",
+        video_type="youtube",
+        video_state=VideoState(is_playing=True, current_time=125.25, duration=634.5, last_update_time=_EPOCH_MS),
+        users=guests,
+        created_at=_EPOCH,
+    )
+
+
+def message(room_id: str, message_id: str) -> ChatMessage:
+    """Return a message of the host."""
+    host = user_id(0)
+    return ChatMessage(
+        id=message_id, room_id=room_id, user_id=host, user_name="Person 00000", message=_TEXT, timestamp=_EPOCH_MS
+    )

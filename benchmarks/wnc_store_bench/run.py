@@ -1,0 +1,157 @@
+"""A whole run: all parts that are asked for, on one server, and what is to be said of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from wnc_store import ConfigurationError
+from wnc_store_bench import ablations, crowds, limit, listing, lonely, many_rooms, memory, throughput
+from wnc_store_bench.contenders import IOREDIS, IOREDIS_AUTO
+from wnc_store_bench.contenders.node import installed
+from wnc_store_bench.options import Options, Part, Tell
+from wnc_store_bench.results import Result, Tables
+from wnc_store_bench.server import Place, own_keys, own_server, plain_client
+from wnc_store_bench.targets import judge
+
+_PACKAGES = (
+    "wnc-store",
+    "redis",
+    "hiredis",
+    "pydantic",
+    "py-key-value-aio",
+    "aiocache",
+    "cashews",
+    "cachetools",
+    "uvloop",
+)
+_IN_MEMORY: tuple[Part, ...] = ("memory", "many_rooms")
+
+
+async def run(url: str | None, options: Options, tell: Tell) -> Result:
+    """Measure what `options` ask for, on the server of `url` or on one of our own.
+
+    Raises:
+        ConfigurationError: something needed is missing, or the URL is wrong.
+        StoreUnavailableError: the server can't be reached.
+    """
+    result = Result(
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=_machine(),
+        versions=_versions(),
+        options=_told(url, options),
+    )
+    result.notes += await _without_node(options)
+    if result.notes:
+        others = tuple(one for one in options.contenders if one not in (IOREDIS, IOREDIS_AUTO))
+        options = replace(options, contenders=others)
+    if set(options.parts) <= set(_IN_MEMORY):
+        await _measure_memory(options, tell, result.tables)
+    else:
+        with ExitStack() as stack:
+            where = url or stack.enter_context(own_server())
+            async with own_keys(where, options.load.callers) as place:
+                async with plain_client(where) as client:
+                    result.versions["redis-server"] = (await client.info("server"))["redis_version"]
+                await _measure(place, options, tell, result)
+    result.targets = judge(result.tables)
+    return result
+
+
+async def _measure(place: Place, options: Options, tell: Tell, result: Result) -> None:
+    tables = result.tables
+    if options.operations:
+        tables.throughput = await throughput.measure(place, options, tell)
+    if "crowd" in options.parts:
+        tables.crowd += await crowds.measure(place, options, tell, processes=1)
+    if "crowd_processes" in options.parts:
+        tables.crowd += await crowds.measure(place, options, tell, processes=options.processes)
+    if "lonely" in options.parts:
+        tables.lonely = await lonely.measure(place, options, tell)
+    await _measure_memory(options, tell, tables)
+    if "listing" in options.parts:
+        tables.listing = await listing.measure(place, options, tell)
+    if "ablations" in options.parts:
+        tables.ablations = await ablations.measure(place, options, tell)
+    if "limit" in options.parts:
+        obstacle = limit.obstacle(place.url)
+        if obstacle is None:
+            tables.limit = await limit.measure(place, options, tell)
+        else:
+            result.notes.append(f"the physical limit was not measured: {obstacle}")
+
+
+async def _measure_memory(options: Options, tell: Tell, tables: Tables) -> None:
+    if "memory" in options.parts:
+        tables.memory = await memory.measure(options, tell)
+    if "many_rooms" in options.parts:
+        tables.many_rooms, facts = await many_rooms.measure(options, tell)
+        tables.memory_facts = [facts]
+
+
+async def _without_node(options: Options) -> list[str]:
+    """Say why ioredis takes no part, if it can't."""
+    wanted = {"crowd", "crowd_processes", *options.operations} & set(options.parts)
+    if not wanted or not {IOREDIS, IOREDIS_AUTO} & set(options.contenders):
+        return []
+    try:
+        installed()
+    except ConfigurationError as error:
+        return [f"ioredis took no part: {error}"]
+    return []
+
+
+def _told(url: str | None, options: Options) -> dict[str, str]:
+    """Return the options as text; of a URL nothing is told but its scheme."""
+    return {
+        "server": "its own redis-server" if url is None else f"a server of the user's ({url.partition('://')[0]}://)",
+        "parts": ", ".join(options.parts),
+        "contenders": ", ".join(contender.name for contender in options.contenders),
+        "rounds": str(options.rounds),
+        "seconds": f"{options.seconds:g}",
+        "callers": str(options.load.callers),
+        "rooms": str(options.load.rooms),
+        "crowd": f"{options.crowd}, from {options.processes} processes, at most {options.crowd_bound:g} s",
+    }
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    found["Node"] = _node_version()
+    return found
+
+
+def _node_version() -> str:
+    try:
+        done = subprocess.run(["node", "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S607
+    except (OSError, subprocess.SubprocessError):
+        return "not on the PATH"
+    return done.stdout.strip()

@@ -1,0 +1,47 @@
+"""`wnc-store bench`: the benchmark from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from wnc_store.cli.output import add_row, err, out, table
+from wnc_store_bench import Options, Result, run
+from wnc_store_bench.chart import draw
+from wnc_store_bench.report import fill, tables
+
+_STYLES = {"met": "green", "not met": "bold red"}
+
+
+def run_bench(url: str | None, options: Options, *, json: Path | None, chart: Path | None, page: Path | None) -> None:
+    """Measure, print the tables, and write the files that are asked for.
+
+    Raises:
+        ConfigurationError: something needed is missing, or the URL is wrong.
+        StoreUnavailableError: the server can't be reached.
+    """
+    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        result = asyncio.run(run(url, options, lambda line: progress.update(task, description=escape(line))))
+    _print(result)
+    if json is not None:
+        json.write_text(f"{result.model_dump_json(indent=1)}\n", encoding="utf-8")
+    if chart is not None:
+        draw(result, chart)
+    if page is not None:
+        page.write_text(fill(page.read_text(encoding="utf-8"), result), encoding="utf-8")
+    for path in filter(None, (json, chart, page)):
+        err.print(f"wrote {path}", markup=False)
+
+
+def _print(result: Result) -> None:
+    for made in tables(result):
+        shown = table(made.title, *made.columns)
+        for row in made.rows:
+            add_row(shown, [Text(cell, style=_STYLES.get(cell, "")) for cell in row])
+        out.print(shown)
