@@ -79,9 +79,9 @@ class Options:
         return replace(
             self,
             rounds=1,
-            seconds=0.1,
+            seconds=0.05,
             load=Load(callers=20, rooms=50),
-            crowd=40,
+            crowd=20,
             processes=2,
             crowd_bound=5,
             lonely=20,

@@ -37,7 +37,7 @@ class Original:
     async def join(self, room_id: str, user_id: str) -> Json:
         """See `Client.join`."""
         room = with_user(await self.get_room(room_id), user_id)
-        await self._client.setex(f"{self._prefix}room:{room_id}", DAY, room_text(room))
+        await self._client.execute_command("SETEX", f"{self._prefix}room:{room_id}", DAY, room_text(room))
         return room
 
     async def add_message(self, room_id: str, message_id: str) -> None:
@@ -64,7 +64,7 @@ class Watched(Original):
                     await pipe.watch(key)
                     room = with_user(parse_room(await pipe.get(key)), user_id)
                     pipe.multi()
-                    pipe.setex(key, DAY, room_text(room))
+                    pipe.execute_command("SETEX", key, DAY, room_text(room))
                     await pipe.execute()
                 except WatchError:
                     continue
