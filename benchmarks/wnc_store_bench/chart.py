@@ -7,11 +7,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from wnc_store_bench.contenders import CONTENDERS
 from wnc_store_bench.load import OPERATIONS
 from wnc_store_bench.results import Result
 from wnc_store_bench.targets import of
 
 _DOTS_PER_INCH = 120
+_BAR = 0.1
+"""The width of a bar, where an operation has 1."""
+
+_COLOURS = {name: f"C{number}" for number, name in enumerate(CONTENDERS)}
 
 
 def draw(result: Result, path: Path) -> None:
@@ -28,37 +33,34 @@ def draw(result: Result, path: Path) -> None:
 
 def _throughput(axes: Any, result: Result) -> None:
     rows = result.tables.throughput
-    names = list(dict.fromkeys(row.contender for row in rows))
-    width = 0.8 / max(1, len(names))
-    for place, name in enumerate(names):
-        for number, operation in enumerate(OPERATIONS):
+    labelled: set[str] = set()
+    for number, operation in enumerate(OPERATIONS):
+        names = [name for name in CONTENDERS if of(rows, name, operation)]
+        for place, name in enumerate(names):
             rates = [row.ops_per_second for row in of(rows, name, operation)]
-            if rates:
-                middle = median(rates)
-                errors = [[middle - min(rates)], [max(rates) - middle]]
-                label = name if operation == _first_of(result, name) else None
-                axes.bar(number + place * width, middle, width, yerr=errors, label=label, color=f"C{place}")
+            middle = median(rates)
+            errors = [[middle - min(rates)], [max(rates) - middle]]
+            at = number + (place - (len(names) - 1) / 2) * _BAR
+            label = None if name in labelled else name
+            axes.bar(at, middle, _BAR, yerr=errors, label=label, color=_COLOURS[name])
+            labelled.add(name)
     axes.set_yscale("log")
-    axes.set_xticks([number + 0.4 - width / 2 for number in range(len(OPERATIONS))], OPERATIONS)
+    axes.set_xticks(range(len(OPERATIONS)), OPERATIONS)
     axes.set_title(f"operations a second, {result.options['callers']} callers: more is better")
-    if names:
-        axes.legend(fontsize="small")
-
-
-def _first_of(result: Result, name: str) -> str:
-    return next(row.operation for row in result.tables.throughput if row.contender == name)
+    if labelled:
+        axes.legend(fontsize="small", ncols=len(labelled), loc="upper center", bbox_to_anchor=(0.5, -0.06))
 
 
 def _crowd(axes: Any, result: Result) -> None:
     rows = [row for row in result.tables.crowd if row.processes == 1]
-    names = list(dict.fromkeys(row.contender for row in rows))
+    names = [name for name in CONTENDERS if name in {row.contender for row in rows}]
     for place, name in enumerate(reversed(names)):
         found = [row for row in rows if row.contender == name]
-        seconds = median(row.seconds for row in found)
+        milliseconds = median(row.seconds for row in found) * 1000
         kept = f"{min(row.kept for row in found):,} of {found[0].joins:,} kept"
         stopped = "" if all(row.finished for row in found) else ", stopped"
-        axes.barh(place, seconds * 1000, color=f"C{names.index(name)}")
-        axes.text(seconds * 1000, place, f" {kept}{stopped}", va="center", fontsize="small")
+        axes.barh(place, milliseconds, color=_COLOURS[name])
+        axes.text(milliseconds, place, f" {kept}{stopped}", va="center", fontsize="small")
     axes.set_xscale("log")
     axes.margins(x=0.6)
     axes.set_yticks(range(len(names)), list(reversed(names)))
