@@ -16,16 +16,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from redis_server import RedisServer
-from wnc_store import ConfigurationError, StoreSettings, open_store
+from wnc_store import ConfigurationError, StoreError, StoreSettings, open_store
 from wnc_store.cli import output
 from wnc_store.cli.app import app
 from wnc_store_bench import Options
 from wnc_store_bench import Result as Run
+from wnc_store_bench import run as measure_all
 from wnc_store_bench.contenders import CONTENDERS, IOREDIS, IOREDIS_AUTO, LOCK, ORIGINAL, WATCH, WNC, Contender
 from wnc_store_bench.load import OPERATIONS, Load, percentile
 from wnc_store_bench.options import PARTS, chosen_contenders, chosen_parts
 from wnc_store_bench.records import room_ids, user_id
-from wnc_store_bench.report import NOT_MEASURED, fill, tables
+from wnc_store_bench.report import NOT_MEASURED, fill, main, tables
 from wnc_store_bench.results import CrowdRow, LonelyRow, Tables
 from wnc_store_bench.server import Place, own_keys, plain_client, read_server
 from wnc_store_bench.spread import Spread, figure, ratios, spread
@@ -180,6 +181,14 @@ def test_the_page_is_filled_from_the_run(smoke: Smoke) -> None:
     )
 
 
+def test_a_page_is_filled_from_a_file(smoke: Smoke, tmp_path: Path) -> None:
+    """The report's own command fills a page from a run's JSON, as the run itself does."""
+    (tmp_path / "run.json").write_text(smoke.run.model_dump_json())
+    (tmp_path / "page.md").write_text((ROOT / "docs/performance.md").read_text())
+    main([str(tmp_path / "run.json"), str(tmp_path / "page.md")])
+    assert (tmp_path / "page.md").read_text() == fill((ROOT / "docs/performance.md").read_text(), smoke.run)
+
+
 def test_a_page_can_not_ask_for_what_is_not_there() -> None:
     """A page that asks for a table of another name is refused; a table without measurements says so."""
     run = Run(started="", machine={}, versions={}, options={})
@@ -199,13 +208,15 @@ async def test_contenders_do_the_same(contender: Contender, redis_server: RedisS
                 sample = await session.load(operation, SMALL, 0.3)
                 assert sample.errors == {}
                 assert sample.operations > SMALL.callers
-        async with open_store(url, settings=StoreSettings(key_prefix=place.prefix)) as store:
+        settings = StoreSettings(key_prefix=place.prefix)
+        async with plain_client(url) as client, open_store(url, settings=settings) as store:
             for room_id in room_ids(SMALL.rooms):
                 room = await store.rooms.get_room(room_id)
                 assert room is not None
-                assert {user.id for user in room.users} == {user_id(number) for number in range(5)}
+                assert sorted(user.id for user in room.users) == [user_id(number) for number in range(5)]
                 messages = await store.chat.get_messages(room_id)
                 assert len({message.id for message in messages}) == 20
+                assert await client.llen(f"{place.prefix}chat:{room_id}") == 20
                 if "add_message" in contender.operations:
                     assert not any(message.id.startswith("kept") for message in messages)
                 assert room.users[0].id == user_id(0)  # who never joined again is left behind by those who did
@@ -215,6 +226,7 @@ async def test_contenders_do_the_same(contender: Contender, redis_server: RedisS
 async def test_server_counts_are_differences(redis_server: RedisServer) -> None:
     """What a server has done since a reading is counted by command, in reads and in bytes."""
     async with plain_client(redis_server.url.replace("/0", "/8")) as client:
+        await client.get("nothing")
         before = await read_server(client)
         for _ in range(10):
             await client.get("nothing")
@@ -245,9 +257,46 @@ async def fail_among_own_keys(url: str, prefixes: set[str]) -> None:
         raise RuntimeError(message)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only getrusage tells")
+def test_a_peak_is_that_of_one_process() -> None:
+    """The most memory a process used is its own, not that of a larger one that started it; and it grows."""
+    ballast = b"x" * 300_000_000
+    code = (
+        "from wnc_store_bench.many_rooms import peak_bytes\n"
+        "before = peak_bytes(); more = b'x' * 50_000_000; print(before, peak_bytes() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+    own, grown = map(int, done.stdout.split())
+    assert own < len(ballast) / 2
+    assert 45_000_000 < grown < 60_000_000
+
+
+def test_ioredis_takes_no_part_on_a_socket(redis_server: RedisServer) -> None:
+    """On a Unix socket, which ioredis can't be given as a URL, the others run and the note says so."""
+    shown = bench_as_a_program(
+        redis_server.unix_url, "--quick", "--only", "get_room", "--contenders", "ioredis,redis-py"
+    )
+    assert "ioredis took no part: it takes redis://" in shown
+    assert "redis-py" in shown
+
+
 def test_memory_alone_needs_no_server() -> None:
     """The parts that are in memory run without a server."""
     assert "In memory, one caller" in bench_as_a_program("redis://127.0.0.1:1/0", "--quick", "--only", "memory")
+
+
+@pytest.mark.parametrize("failure", [TimeoutError(), StoreError("on purpose")])
+async def test_a_part_that_fails_loses_no_other(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    """A part that fails or takes too long is noted, and the others are measured."""
+
+    async def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(sys.modules["wnc_store_bench.many_rooms"], "measure", fail)
+    run = await measure_all(None, Options(parts=("memory", "many_rooms")).quick(), lambda _: None)
+    assert run.notes == [f"many_rooms was not measured: {str(failure) or 'it took too long'}"]
+    assert run.tables.memory
+    assert run.tables.many_rooms == []
 
 
 def test_it_starts_a_server_of_its_own(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from wnc_store import ManualClock, StoreSettings, open_store
@@ -68,15 +69,25 @@ async def compare_sizes(options: Mapping[str, Any], ready: Callable[[], Awaitabl
 
 def resident_bytes() -> int:
     """Return how much memory this process uses now; where the system does not tell, the most it ever used."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123
-            return int(statm.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return peak_bytes()
+    return _proc("VmRSS") or _peak_by_getrusage()
 
 
 def peak_bytes() -> int:
     """Return the most memory that this process ever used."""
+    return _proc("VmHWM") or _peak_by_getrusage()
+
+
+def _proc(name: str) -> int:
+    """Return a figure that Linux tells of this process, in bytes; 0 elsewhere."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+
+
+def _peak_by_getrusage() -> int:
+    """Return a peak that on Linux may be that of the parent process, at the moment when this one was started."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

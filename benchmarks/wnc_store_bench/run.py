@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, TypeVar
 
-from wnc_store import ConfigurationError
+from wnc_store import ConfigurationError, StoreError
 from wnc_store_bench import ablations, crowds, limit, listing, lonely, many_rooms, memory, throughput
 from wnc_store_bench.contenders import IOREDIS, IOREDIS_AUTO
 from wnc_store_bench.contenders.node import installed
 from wnc_store_bench.options import Options, Part, Tell
-from wnc_store_bench.results import Result, Tables
+from wnc_store_bench.results import Result
 from wnc_store_bench.server import Place, own_keys, own_server, plain_client
 from wnc_store_bench.targets import judge
 
@@ -31,6 +33,8 @@ _PACKAGES = (
     "cachetools",
     "uvloop",
 )
+MeasuredT = TypeVar("MeasuredT")
+
 _IN_MEMORY: tuple[Part, ...] = ("memory", "many_rooms")
 
 
@@ -47,12 +51,13 @@ async def run(url: str | None, options: Options, tell: Tell) -> Result:
         versions=_versions(),
         options=_told(url, options),
     )
-    result.notes += await _without_node(options)
-    if result.notes:
+    without_node = _without_node(url, options)
+    if without_node is not None:
+        result.notes.append(f"ioredis took no part: {without_node}")
         others = tuple(one for one in options.contenders if one not in (IOREDIS, IOREDIS_AUTO))
         options = replace(options, contenders=others)
     if set(options.parts) <= set(_IN_MEMORY):
-        await _measure_memory(options, tell, result.tables)
+        await _measure_memory(options, tell, result)
     else:
         with ExitStack() as stack:
             where = url or stack.enter_context(own_server())
@@ -67,44 +72,57 @@ async def run(url: str | None, options: Options, tell: Tell) -> Result:
 async def _measure(place: Place, options: Options, tell: Tell, result: Result) -> None:
     tables = result.tables
     if options.operations:
-        tables.throughput = await throughput.measure(place, options, tell)
-    if "crowd" in options.parts:
-        tables.crowd += await crowds.measure(place, options, tell, processes=1)
-    if "crowd_processes" in options.parts:
-        tables.crowd += await crowds.measure(place, options, tell, processes=options.processes)
+        tables.throughput = await _part("throughput", throughput.measure(place, options, tell), result) or []
+    for part, processes in (("crowd", 1), ("crowd_processes", options.processes)):
+        if part in options.parts:
+            tables.crowd += await _part(part, crowds.measure(place, options, tell, processes=processes), result) or []
     if "lonely" in options.parts:
-        tables.lonely = await lonely.measure(place, options, tell)
-    await _measure_memory(options, tell, tables)
+        tables.lonely = await _part("lonely", lonely.measure(place, options, tell), result) or []
+    await _measure_memory(options, tell, result)
     if "listing" in options.parts:
-        tables.listing = await listing.measure(place, options, tell)
+        tables.listing = await _part("listing", listing.measure(place, options, tell), result) or []
     if "ablations" in options.parts:
-        tables.ablations = await ablations.measure(place, options, tell)
+        tables.ablations = await _part("ablations", ablations.measure(place, options, tell), result) or []
     if "limit" in options.parts:
         obstacle = limit.obstacle(place.url)
         if obstacle is None:
-            tables.limit = await limit.measure(place, options, tell)
+            tables.limit = await _part("limit", limit.measure(place, options, tell), result) or []
         else:
             result.notes.append(f"the physical limit was not measured: {obstacle}")
 
 
-async def _measure_memory(options: Options, tell: Tell, tables: Tables) -> None:
+async def _measure_memory(options: Options, tell: Tell, result: Result) -> None:
     if "memory" in options.parts:
-        tables.memory = await memory.measure(options, tell)
+        result.tables.memory = await _part("memory", memory.measure(options, tell), result) or []
     if "many_rooms" in options.parts:
-        tables.many_rooms, facts = await many_rooms.measure(options, tell)
-        tables.memory_facts = [facts]
+        found = await _part("many_rooms", many_rooms.measure(options, tell), result)
+        if found is not None:
+            rows, facts = found
+            result.tables.many_rooms, result.tables.memory_facts = rows, [facts]
 
 
-async def _without_node(options: Options) -> list[str]:
+async def _part(part: str, measuring: Coroutine[Any, Any, MeasuredT], result: Result) -> MeasuredT | None:
+    """Return what a part has measured; a part that fails, or takes too long, is noted and loses no other part."""
+    try:
+        return await measuring
+    except (StoreError, TimeoutError) as error:
+        reason = "it took too long" if isinstance(error, TimeoutError) else str(error)
+        result.notes.append(f"{part} was not measured: {reason}")
+    return None
+
+
+def _without_node(url: str | None, options: Options) -> str | None:
     """Say why ioredis takes no part, if it can't."""
     wanted = {"crowd", "crowd_processes", *options.operations} & set(options.parts)
     if not wanted or not {IOREDIS, IOREDIS_AUTO} & set(options.contenders):
-        return []
+        return None
+    if url is not None and not url.startswith(("redis://", "rediss://")):
+        return "it takes redis:// and rediss:// URLs only"
     try:
         installed()
     except ConfigurationError as error:
-        return [f"ioredis took no part: {error}"]
-    return []
+        return str(error)
+    return None
 
 
 def _told(url: str | None, options: Options) -> dict[str, str]:

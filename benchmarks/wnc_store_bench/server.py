@@ -116,17 +116,14 @@ async def _check(url: str) -> None:
     if client is None:
         message = "the benchmark needs the URL of one Redis server: redis://user:password@host:6379/0"
         raise ConfigurationError(message)
-    failure: RedisError | OSError | None = None
+    failure = ""
     async with client:
         try:
             await read_server(client)
         except (RedisError, OSError) as error:
-            failure = error
-    # Raised outside the handler: the driver's exception may hold the password.
-    if isinstance(failure, OSError) or (failure is not None and not failure.args):
-        raise StoreUnavailableError(f"the server does not answer: {type(failure).__name__}")
-    if failure is not None:
-        message = f"the server does not answer INFO, which the benchmark needs: {type(failure).__name__}"
+            failure = type(error).__name__
+    if failure:  # raised outside the handler: the driver's exception may hold the password
+        message = f"the server does not answer INFO, which the benchmark needs ({failure})"
         raise StoreUnavailableError(message)
 
 

@@ -27,7 +27,13 @@ def run_bench(url: str | None, options: Options, *, json: Path | None, chart: Pa
     columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("", total=None)
-        result = asyncio.run(run(url, options, lambda line: progress.update(task, description=escape(line))))
+
+        def tell(line: str) -> None:
+            progress.update(task, description=escape(line))
+            if not err.is_terminal:  # where nothing can be drawn again, say it line by line
+                err.print(line, markup=False)
+
+        result = asyncio.run(run(url, options, tell))
     _print(result)
     if json is not None:
         json.write_text(f"{result.model_dump_json(indent=1)}\n", encoding="utf-8")

@@ -39,7 +39,7 @@ class Seeder(Protocol):
         ...
 
 
-class Counter(Protocol):
+class Looker(Protocol):
     """How a contender's data is looked into."""
 
     async def __call__(self, place: Place, room_id: str) -> list[str]:
@@ -65,7 +65,7 @@ class Contender:
     what: str
     open: Opener
     seed: Seeder
-    users: Counter
+    users: Looker
     operations: tuple[Operation, ...] = OPERATIONS
     keeps_all: bool = False
 

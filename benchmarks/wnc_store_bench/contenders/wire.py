@@ -32,7 +32,7 @@ async def seed(place: Place, room_ids: Sequence[str], users: int) -> None:
 
 
 async def users(place: Place, room_id: str) -> list[str]:
-    """See `Counter`."""
+    """See `Looker`."""
     async with plain_client(place.url) as client:
         text = await client.get(f"{place.prefix}room:{room_id}")
     return [user["id"] for user in json.loads(text)["users"]]
