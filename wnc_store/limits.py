@@ -6,14 +6,13 @@ import math
 
 from wnc_store.errors import LimitExceededError
 from wnc_store.models import ChatMessage, Room, User
+from wnc_store.roster import most_bytes
 from wnc_store.settings import StoreSettings
+from wnc_store.text import MOST_BYTES
 from wnc_store.wire import to_wire
 
-_ESCAPED = 6
-"""Bytes that JSON may spend on one character."""
-
 _FIXED = 2048
-"""More bytes than the names of the known fields take, with ids, numbers and dates: of a user, and of a room."""
+"""More bytes than a room takes beside its users, the host's name and the video's URL."""
 
 
 class Limits:
@@ -21,6 +20,8 @@ class Limits:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
+        texts = settings.max_name_length + settings.max_url_length
+        self._most_bytes_beside_users = _FIXED + MOST_BYTES * texts
 
     def message(self, message: ChatMessage) -> None:
         """Check a message's text and its writer's name.
@@ -80,10 +81,9 @@ class Limits:
 
     def _may_take(self, room: Room) -> float:
         """Return bytes that a room of ours does not exceed: only where that does not settle it, it is written out."""
-        if room.model_extra or room.video_state.model_extra or any(user.model_extra for user in room.users):
+        if room.__pydantic_extra__ or room.video_state.__pydantic_extra__:
             return math.inf
-        name = _FIXED + _ESCAPED * self._settings.max_name_length
-        return name * (1 + len(room.users)) + _ESCAPED * self._settings.max_url_length
+        return most_bytes(room) + self._most_bytes_beside_users
 
     def _length(self, what: str, text: str, limit: int) -> None:
         if len(text) > limit:

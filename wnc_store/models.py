@@ -181,6 +181,8 @@ class Room(Record):
     created_at: Date = Field(default_factory=_utc_now, validate_default=True)
     rev: int = Field(default=0, ge=0, strict=True, exclude_if=_is_zero)
 
+    __slots__ = ("_roster",)  # see `wnc_store.roster`; no field, and no copy has it
+
     @classmethod
     def hosted_by(cls, host: User, *, room_id: str) -> Room:
         """Return a new room with `host` as its host and only user, and a fresh host token."""

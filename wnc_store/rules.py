@@ -9,13 +9,11 @@ Source: the Node app's room and chat services. Where a rule differs from them, i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from wnc_store.errors import UserNotFoundError
-from wnc_store.models import ChatMessage, Record, Room, User, VideoState
+from wnc_store.models import ChatMessage, RecordT, Room, User, VideoState
+from wnc_store.roster import carry, find
 from wnc_store.wire import checked
-
-RecordT = TypeVar("RecordT", bound=Record)
 
 
 def create(room: Room) -> Room:
@@ -25,7 +23,12 @@ def create(room: Room) -> Room:
 
 def join(room: Room, user: User) -> Room:
     """Put a user at the end; one of the same id goes first (a rejoin), and leaves only its unknown fields."""
-    user = _inherit_unknown_fields(room.user(user.id), user)
+    former = find(room, user.id)
+    if former is None:
+        after = _revised(room, users=(*room.users, user))
+        carry(room, after, user)
+        return after
+    user = _inherit_unknown_fields(former, user)
     return _revised(room, users=(*_without(room.users, user.id), user))
 
 
@@ -34,9 +37,9 @@ def leave(room: Room, user_id: str) -> Room | None:
 
     A user who is not in the room leaves it as it is (the original deletes a room that has nobody in it yet).
     """
-    if room.user(user_id) is None:
-        return room
     users = _without(room.users, user_id)
+    if len(users) == len(room.users):
+        return room
     if not users:
         return None
     if user_id != room.host_id:
@@ -103,12 +106,12 @@ def _revised(room: Room, **changes: object) -> Room:
 
 
 def _without(users: tuple[User, ...], user_id: str) -> tuple[User, ...]:
-    return tuple(user for user in users if user.id != user_id)
+    return tuple([user for user in users if user.id != user_id])
 
 
-def _inherit_unknown_fields(old: RecordT | None, new: RecordT) -> RecordT:
+def _inherit_unknown_fields(old: RecordT, new: RecordT) -> RecordT:
     """Carry over what the other writers of a record keep in it and this library does not know."""
-    if old is None:
+    if not old.__pydantic_extra__:
         return new
     missing = {name: value for name, value in old.model_extra.items() if name not in new.model_extra}
     return new.with_unknown(missing) if missing else new

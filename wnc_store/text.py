@@ -19,6 +19,9 @@ from wnc_store.models import ChatMessage, Record, Room, User, VideoState
 
 _Texts = Mapping[type, Callable[[Any], str]]
 
+MOST_BYTES = 12
+"""Bytes that JSON may spend on one character: beside half an emoji, a whole one takes two escapes."""
+
 dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 

@@ -1,0 +1,61 @@
+"""Who is in a large room, remembered with it: a crowd that joins costs no look at everybody for each of them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from wnc_store.models import Room, User
+from wnc_store.text import MOST_BYTES
+
+_FEW = 32
+"""So many users are looked at one by one."""
+
+_FIXED = 256
+"""More bytes than a user takes beside id and name."""
+
+
+class Roster(NamedTuple):
+    """What a look at all users of a room finds.
+
+    Attributes:
+        by_id: the first user of each id.
+        most_bytes: more than the users take as JSON; infinity where one has unknown fields, which may be of any size.
+    """
+
+    by_id: dict[str, User]
+    most_bytes: float
+
+
+def find(room: Room, user_id: str) -> User | None:
+    """Return the user of that id, or None; as `Room.user`."""
+    return room.user(user_id) if len(room.users) <= _FEW else _roster(room).by_id.get(user_id)
+
+
+def most_bytes(room: Room) -> float:
+    """Return more bytes than the users of a room take as JSON, or infinity."""
+    return sum(map(_most_bytes, room.users)) if len(room.users) <= _FEW else _roster(room).most_bytes
+
+
+def carry(before: Room, after: Room, newcomer: User) -> None:
+    """Remember of a room what is known of it as it was before, when one user less was in it."""
+    if len(before.users) > _FEW:
+        known = _roster(before)
+        _remember(after, Roster({**known.by_id, newcomer.id: newcomer}, known.most_bytes + _most_bytes(newcomer)))
+
+
+def _roster(room: Room) -> Roster:
+    known: Roster | None = getattr(room, "_roster", None)
+    if known is None:
+        by_id = {user.id: user for user in reversed(room.users)}
+        known = _remember(room, Roster(by_id, sum(map(_most_bytes, room.users))))
+    return known
+
+
+def _remember(room: Room, roster: Roster) -> Roster:
+    object.__setattr__(room, "_roster", roster)
+    return roster
+
+
+def _most_bytes(user: User) -> float:
+    return math.inf if user.__pydantic_extra__ else _FIXED + MOST_BYTES * (len(user.id) + len(user.name))
