@@ -340,6 +340,18 @@ async def test_waiting_changes_end_in_time(url: str, client: Any) -> None:
         assert found.user("second") is None
 
 
+async def test_no_two_commits_store_the_same_bytes(store: RedisStore, client: Any) -> None:
+    """The same room stored twice is equal as JSON and differs in its bytes, so a commit can be told from another's."""
+    stored: set[bytes] = set()
+    for _ in range(20):
+        await store.rooms.create_room(room("B"))
+        stored.add(await client.get("room:B"))
+        await store.rooms.delete_room("B")
+    assert len(stored) == 20
+    assert len({data.strip() for data in stored}) == 1
+    assert len({len(data) for data in stored}) == 1
+
+
 async def test_a_cancelled_change_that_waits_is_not_made(store: RedisStore) -> None:
     """A caller who is cancelled while the change waits takes it away, and nobody else's."""
     calls = [asyncio.ensure_future(store.rooms.add_user_to_room("A", user(f"u{one}"))) for one in range(3)]

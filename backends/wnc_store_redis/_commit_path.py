@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from wnc_store import Conflict, Room, StoredRoom, StoreError, StoreSettings, to_wire
@@ -13,6 +14,9 @@ from wnc_store_redis._seen import SeenRooms
 
 _ABSENT = b""
 """What COMMIT takes for "no room"."""
+
+_BLANKS = tuple(bytes(b" \t\n\r"[byte >> shift & 3] for shift in (6, 4, 2, 0)) for byte in range(256))
+_MARK_BYTES = 4
 
 
 class CommitPath:
@@ -49,7 +53,7 @@ class CommitPath:
     async def insert(self, room: Room) -> bool:
         """Store a room unless there is one of that id; tell whether it was stored."""
         # A repetition replaces the room by itself: if there is none any more, it is not for us to create it again.
-        new = StoredRoom(room, to_wire(room))
+        new = _marked(room)
         conflict, repeated = await self._exchange(room.id, _ABSENT, new.version, new, self.deadline())
         if conflict is None or not repeated:
             return conflict is None
@@ -61,7 +65,7 @@ class CommitPath:
     async def commit(self, before: StoredRoom[bytes], after: Room | None, deadline: float) -> Conflict[bytes] | None:
         """Replace the room if it still is as it was `before`, as `BaseRoomStore._commit` says."""
         room_id, version = before.room.id, before.version
-        new = None if after is None else StoredRoom(after, to_wire(after))
+        new = None if after is None else _marked(after)
         conflict, repeated = await self._exchange(room_id, version, version, new, deadline)
         if conflict is not None and repeated:
             # An attempt before may have been committed, and others may have built upon it.
@@ -82,8 +86,7 @@ class CommitPath:
     ) -> tuple[Conflict[bytes] | None, bool]:
         """Run COMMIT; return what it found instead of `before`, and whether an attempt before may have been committed.
 
-        `again` is what a repetition replaces. One that finds `after` is no conflict: `rev` makes these the very bytes
-        of this commit.
+        `again` is what a repetition replaces. One that finds `after` is no conflict: its mark is that of this commit.
         """
         data = _ABSENT if after is None else after.version
         arguments = (data, self._ttl_ms, room_id.encode())
@@ -110,3 +113,12 @@ class CommitPath:
 
     def _all_keys(self, room_id: str) -> list[bytes]:
         return [self._keys.room(room_id), self._keys.active_rooms, self._keys.chat(room_id)]
+
+
+def _marked(room: Room) -> StoredRoom[bytes]:
+    """Return a room with the bytes to store: its JSON, and a random mark in blanks, which JSON ignores.
+
+    Two processes that make the same change to the same room would else store the same bytes, and one whose answer was
+    lost would take the other's commit for its own.
+    """
+    return StoredRoom(room, to_wire(room) + b"".join([_BLANKS[byte] for byte in os.urandom(_MARK_BYTES)]))
