@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from wnc_store import Store, StoreSettings, open_store
+from wnc_store_bench import without
 from wnc_store_bench.contenders import WNC
 from wnc_store_bench.contenders.session import PythonSession
 from wnc_store_bench.contenders.wnc import StoreClient
@@ -53,6 +54,25 @@ AS_IT_IS = Variant("as it is", "nothing is changed")
 VARIANTS = (
     AS_IT_IS,
     Variant("uvloop", "uvloop instead of asyncio's own loop", uvloop=True),
+    Variant(
+        "without group commit",
+        "each change of a room is read and committed by itself",
+        operations=("add_user_to_room",),
+        open=without.group_commit,
+    ),
+    Variant(
+        "without the room seen last",
+        "a room is read before each commit",
+        operations=("add_user_to_room",),
+        open=without.room_seen_last,
+    ),
+    Variant(
+        "without the cache",
+        "cache_bytes=0: everything is parsed, rooms are read before each commit",
+        {"cache_bytes": 0},
+    ),
+    Variant("without shared writes", "each command goes in a write of its own", open=without.shared_writes),
+    Variant("without the transport", "redis-py reads each reply from its stream", open=without.transport),
     Variant(
         "one message kept",
         "chat_history_limit=1: one message is kept, read and checked, not 20",
