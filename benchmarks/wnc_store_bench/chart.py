@@ -16,6 +16,9 @@ _DOTS_PER_INCH = 120
 _BAR = 0.1
 """The width of a bar, where an operation has 1."""
 
+_ROOM_FOR_TEXT = 100
+"""By how much the axis goes on behind the longest bar."""
+
 _COLOURS = {name: f"C{number}" for number, name in enumerate(CONTENDERS)}
 
 
@@ -27,6 +30,9 @@ def draw(result: Result, path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(14, 6), width_ratios=(3, 2), layout="constrained")
     _throughput(left, result)
     _crowd(right, result)
+    handles, labels = left.get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
     figure.savefig(path, format="png", dpi=_DOTS_PER_INCH)
     pyplot.close(figure)
 
@@ -47,8 +53,6 @@ def _throughput(axes: Any, result: Result) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(OPERATIONS)), OPERATIONS)
     axes.set_title(f"operations a second, {result.options['callers']} callers: more is better")
-    if labelled:
-        axes.legend(fontsize="small", ncols=len(labelled), loc="upper center", bbox_to_anchor=(0.5, -0.06))
 
 
 def _crowd(axes: Any, result: Result) -> None:
@@ -62,6 +66,6 @@ def _crowd(axes: Any, result: Result) -> None:
         axes.barh(place, milliseconds, color=_COLOURS[name])
         axes.text(milliseconds, place, f" {kept}{stopped}", va="center", fontsize="small")
     axes.set_xscale("log")
-    axes.margins(x=0.6)
+    axes.set_xlim(right=axes.get_xlim()[1] * _ROOM_FOR_TEXT)
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.set_title("ms until a crowd is in one room: less is better")

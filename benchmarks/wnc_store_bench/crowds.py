@@ -88,6 +88,8 @@ async def _from_processes(contender: Contender, place: Place, joining: Sequence[
         shares = await asyncio.gather(*(one.run(options.crowd_bound + _GRACE) for one in workers))
         seconds = time.perf_counter() - start
     crowds = [Crowd.model_validate(share) for share in shares]
+    if not all(crowd.finished for crowd in crowds):
+        seconds = max(crowd.seconds for crowd in crowds)  # without the time that it took to stop
     errors = sum((Counter(crowd.errors) for crowd in crowds), Counter[str]())
     return Crowd(seconds=seconds, finished=all(crowd.finished for crowd in crowds), errors=dict(errors))
 

@@ -96,8 +96,7 @@ async def closed_loop(client: Client, operation: Operation, load: Load, seconds:
     latencies: list[float] = []
     errors: Counter[str] = Counter()
     clock = time.perf_counter
-    begin = clock()
-    end = begin + seconds
+    end = clock() + seconds
 
     async def call(number: int) -> None:
         chosen = random.Random(load.seed * 1_000_003 + number).choices(ids, k=1024)  # noqa: S311 - no secret
@@ -111,8 +110,8 @@ async def closed_loop(client: Client, operation: Operation, load: Load, seconds:
                 latencies.append(clock() - start)
             turn += load.callers
 
-    await within(seconds + _GRACE, [call(number) for number in range(load.callers)])
-    return sample(latencies, clock() - begin, errors)
+    taken, _ = await within(seconds + _GRACE, [call(number) for number in range(load.callers)])
+    return sample(latencies, taken, errors)
 
 
 def _step(client: Client, operation: Operation) -> Callable[[str, int], Awaitable[object]]:
@@ -136,21 +135,22 @@ async def crowd(client: Client, room_id: str, user_ids: Iterable[str], bound: fl
         except Exception as error:  # noqa: BLE001 - whatever a contender raises is counted
             errors[type(error).__name__] += 1
 
+    seconds, finished = await within(bound, [join(one) for one in user_ids])
+    return Crowd(seconds=seconds, finished=finished, errors=dict(errors))
+
+
+async def within(bound: float, work: Iterable[Awaitable[None]]) -> tuple[float, bool]:
+    """Do all of it at once and cancel what has not ended by then; return the seconds taken, and whether all has."""
     start = time.perf_counter()
-    finished = await within(bound, [join(one) for one in user_ids])
-    return Crowd(seconds=time.perf_counter() - start, finished=finished, errors=dict(errors))
-
-
-async def within(seconds: float, work: Iterable[Awaitable[None]]) -> bool:
-    """Do all of it at once, cancel what has not ended after so many seconds, and tell whether all has."""
     tasks = [asyncio.ensure_future(one) for one in work]
     if not tasks:
-        return True
-    _, pending = await asyncio.wait(tasks, timeout=seconds)
+        return 0, True
+    _, pending = await asyncio.wait(tasks, timeout=bound)
+    seconds = time.perf_counter() - start
     for task in pending:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    return not pending
+    return seconds, not pending
 
 
 def sample(latencies: list[float], seconds: float, errors: Counter[str]) -> Sample:

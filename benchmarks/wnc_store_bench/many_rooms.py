@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from wnc_store import ManualClock, StoreSettings, open_store
+from wnc_store_bench.load import Operation
 from wnc_store_bench.memory import filled, store_turns
 from wnc_store_bench.options import Options, Tell
 from wnc_store_bench.processes import worker
-from wnc_store_bench.records import room, room_ids
+from wnc_store_bench.records import room, room_ids, user
 from wnc_store_bench.results import ManyRoomsRow, MemoryFacts
 
 _SECONDS = 900
+_OPERATIONS: tuple[Operation, ...] = ("get_room", "add_user_to_room")
 _WRITES = 500
 """Rooms that are made after the others have expired."""
 
@@ -52,7 +54,8 @@ async def compare_sizes(options: Mapping[str, Any], ready: Callable[[], Awaitabl
         fill_seconds = time.perf_counter() - start
         gc.collect()
         weight = (resident_bytes() - before) / options["large"]
-        turns = {size: store_turns(stores[size], room_ids(size)) for size in sizes}
+        # The only user joins again, so that rooms stay as they are.
+        turns = {size: store_turns(stores[size], room_ids(size), [user(0)]) for size in sizes}
         rows = [
             {
                 "rooms": size,
@@ -60,7 +63,7 @@ async def compare_sizes(options: Mapping[str, Any], ready: Callable[[], Awaitabl
                 "round": number,
                 "microseconds": 1e6 / await turns[size][operation](options["seconds"]),
             }
-            for operation in turns[options["small"]]
+            for operation in _OPERATIONS
             for number in range(1, options["rounds"] + 1)
             for size in sizes
         ]

@@ -42,7 +42,7 @@ async def measure(options: Options, tell: Tell) -> list[MemoryRow]:
         for room_id in ids:
             await store.rooms.create_room(room(room_id))
         turns: dict[tuple[str, Operation], Turn] = {
-            ("wnc-store", operation): turn for operation, turn in store_turns(store, ids).items()
+            ("wnc-store", operation): turn for operation, turn in store_turns(store, ids, _GUESTS).items()
         }
         for name, opened in {**_KEEPS_OBJECTS, "py-key-value": key_value_in_memory}.items():
             values = await stack.enter_async_context(opened(Place("memory://", "bench")))
@@ -52,7 +52,7 @@ async def measure(options: Options, tell: Tell) -> list[MemoryRow]:
                 await values.put(room_id, made if objects else made.to_json())
             turns[name, "get_room"] = _turn(values.get, lambda count: _cycle(ids, count))
             turns[name, "add_user_to_room"] = _turn(
-                _join_object(values) if objects else _join_json(values), lambda count: _joins(ids, count)
+                _join_object(values) if objects else _join_json(values), lambda count: _joins(ids, count, _GUESTS)
             )
         for number in range(1, options.rounds + 1):
             for (name, operation), turn in turns.items():
@@ -63,8 +63,8 @@ async def measure(options: Options, tell: Tell) -> list[MemoryRow]:
     return rows
 
 
-def store_turns(store: Store, ids: Sequence[str]) -> dict[Operation, Turn]:
-    """Return what does each operation on these rooms of a store."""
+def store_turns(store: Store, ids: Sequence[str], guests: Sequence[User]) -> dict[Operation, Turn]:
+    """Return what does each operation on these rooms of a store; those who join are `guests`, in turn."""
 
     async def join(one: tuple[str, User]) -> None:
         await store.rooms.add_user_to_room(*one)
@@ -79,7 +79,7 @@ def store_turns(store: Store, ids: Sequence[str]) -> dict[Operation, Turn]:
 
     return {
         "get_room": _turn(store.rooms.get_room, lambda count: _cycle(ids, count)),
-        "add_user_to_room": _turn(join, lambda count: _joins(ids, count)),
+        "add_user_to_room": _turn(join, lambda count: _joins(ids, count, guests)),
         "add_message": _turn(store.chat.add_message, messages),
         "get_messages": _turn(store.chat.get_messages, lambda count: _cycle(ids, count)),
     }
@@ -111,8 +111,8 @@ def _cycle(ids: Sequence[str], count: int) -> list[str]:
     return [ids[(_position + turn) * 7919 % len(ids)] for turn in range(count)]
 
 
-def _joins(ids: Sequence[str], count: int) -> list[tuple[str, User]]:
-    return [(room_id, _GUESTS[turn % len(_GUESTS)]) for turn, room_id in enumerate(_cycle(ids, count))]
+def _joins(ids: Sequence[str], count: int, guests: Sequence[User]) -> list[tuple[str, User]]:
+    return [(room_id, guests[turn % len(guests)]) for turn, room_id in enumerate(_cycle(ids, count))]
 
 
 _GUESTS = [user(number) for number in range(1, USERS)]
