@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -39,6 +40,9 @@ pytestmark = pytest.mark.timeout(300)  # a quick run over everything takes 15 s,
 
 FOREIGN = {"wnc-bench-0123456789ab:room:A": "of another run", "room:R000000": "somebody's", "active-rooms": "likewise"}
 SMALL = Load(callers=4, rooms=6)
+ENOUGH = 600
+"""Operations after which each of six rooms was chosen more than 20 times."""
+
 WRITES_WIRE = [WNC, ORIGINAL, WATCH, LOCK, IOREDIS, IOREDIS_AUTO]
 
 
@@ -107,9 +111,10 @@ def test_every_contender_does_what_it_can(smoke: Smoke) -> None:
 
 
 def test_the_server_counts_what_arrives(smoke: Smoke) -> None:
-    """The server's counts are per operation: a room of five users goes out at least once for each one that is read."""
+    """The server's counts are per operation: one that reads a room of five users sends that room, and little else."""
     read = [row for row in smoke.run.tables.throughput if row.operation == "get_room"]
-    assert [row for row in read if not 600 < row.bytes_out < 3000 or row.server_cpu_us <= 0] == []
+    assert 600 < median(row.bytes_out for row in read) < 3000
+    assert 0 < median(row.server_cpu_us for row in read) < 5000
 
 
 def test_who_claims_to_keep_all_does(smoke: Smoke) -> None:
@@ -205,9 +210,11 @@ async def test_contenders_do_the_same(contender: Contender, redis_server: RedisS
         await contender.seed(place, room_ids(SMALL.rooms), 5)
         async with contender.open(place) as session:
             for operation in contender.operations:
-                sample = await session.load(operation, SMALL, 0.3)
-                assert sample.errors == {}
-                assert sample.operations > SMALL.callers
+                done = 0
+                while done < ENOUGH:  # however slow the machine is by now
+                    sample = await session.load(operation, SMALL, 0.2)
+                    assert sample.errors == {}
+                    done += sample.operations
         settings = StoreSettings(key_prefix=place.prefix)
         async with plain_client(url) as client, open_store(url, settings=settings) as store:
             for room_id in room_ids(SMALL.rooms):

@@ -83,7 +83,7 @@ class Options:
             load=Load(callers=20, rooms=50),
             crowd=20,
             processes=2,
-            crowd_bound=5,
+            crowd_bound=20,
             lonely=20,
             many_rooms=(100, 1000),
             expiring_rooms=1000,
