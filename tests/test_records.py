@@ -76,6 +76,28 @@ def test_a_date_beyond_python_is_kept() -> None:
     assert edges.to_json()["createdAt"] == "-000001-01-01T00:00:00.000Z"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-01T12:00:00Z",
+        "2026-01-01T12:00:00.1250Z",
+        "2026-01-01T12:00:00.125999Z",
+        "2026-01-01T12:00:00,125Z",
+        "2026-01-01 12:00:00.125Z",
+        "2026-W01-4T12:00:00.125Z",
+        "2026-01-01T12:00:00.125+00:00",
+        "2026-01-01T21:00:00.125+09:00",
+    ],
+)
+def test_a_date_of_another_spelling_is_written_as_it_was(text: str) -> None:
+    """A date that Date.toJSON() spells otherwise is read in whole milliseconds of UTC, and keeps that spelling."""
+    data = b'{"id":"u","name":"U","isHost":false,"joinedAt":"%s"}' % text.encode()
+    read = from_wire(User, data, key="k")
+    assert to_wire(read) == data
+    assert read.joined_at.replace(microsecond=0) == datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert read.joined_at.microsecond in {0, 125000}
+
+
 @pytest.mark.parametrize("value", [1767225600000, "1767225600000", "yesterday", True, {}])
 def test_what_is_no_date_is_refused(value: object) -> None:
     """A number is not guessed to be seconds or milliseconds, and text that is no date is refused."""
@@ -119,6 +141,12 @@ def test_half_an_emoji_is_carried() -> None:
         b'{"id":"u","name":"hi \\ud83d","isHost":false,"joinedAt":"2026-01-01T00:00:00Z","x":{"\\ud83d":["\\ude00"]}}'
     )
     assert to_wire(from_wire(User, data, key="k")) == data
+
+
+def test_half_an_emoji_is_read_raw() -> None:
+    """Half an emoji that another writer left as bytes, not as an escape, is read, and written as an escape."""
+    data = b'{"id":"u","name":"hi \xed\xa0\xbd","isHost":false,"joinedAt":"2026-01-01T00:00:00.000Z"}'
+    assert to_wire(from_wire(User, data, key="k")) == data.replace(b"\xed\xa0\xbd", b"\\ud83d")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ _LAST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _TWO = tuple(f"{number:02}" for number in range(100))
 _THREE = tuple(f"{number:03}" for number in range(1000))
+_TO_JSON = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _BEYOND_PYTHON = re.compile(r"([+-])\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
 
@@ -101,16 +102,20 @@ def _in_milliseconds(value: datetime) -> datetime:
 
 
 def _parse_iso(text: str) -> datetime:
+    if _TO_JSON.fullmatch(text):
+        return _from_iso(text)
     beyond = _BEYOND_PYTHON.fullmatch(text)
     if beyond:  # JavaScript's years reach from -271821 to 275760, Python's from 1 to 9999
         return _spelled_date(_LAST if beyond[1] == "+" else _FIRST, text)
+    return _spelled_date(_in_milliseconds(_from_iso(text)), text)
+
+
+def _from_iso(text: str) -> datetime:
     try:
-        date = datetime.fromisoformat(text)
+        return datetime.fromisoformat(text)
     except ValueError:
         message = "a date is an ISO 8601 string with a time zone"  # without the text: it may be anything
-        raise ValueError(message) from None
-    date = _in_milliseconds(date)
-    return date if iso(date) == text else _spelled_date(date, text)
+    raise ValueError(message)
 
 
 def write_date(value: datetime) -> str | None:

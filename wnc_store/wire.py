@@ -6,6 +6,7 @@ import json
 from typing import NoReturn
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from wnc_store.errors import CorruptRecordError
 from wnc_store.models import Record, RecordT
@@ -31,15 +32,14 @@ def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:
 
     Args:
         kind: `Room`, `User`, `VideoState` or `ChatMessage`.
-        data: UTF-8 JSON. Read by the standard library's json, the only parser that takes lone surrogates.
+        data: UTF-8 JSON, lone surrogates included.
         key: where it is stored, for the error.
 
     Raises:
         CorruptRecordError: it is not JSON, or not such a record. The error holds no part of the data.
     """
     try:
-        value = json.loads(data.decode("utf-8", "surrogatepass"), parse_constant=_refuse_constant)
-        return kind.model_validate(value, by_alias=True, by_name=False)
+        return kind.model_validate(_parsed(data), by_alias=True, by_name=False)
     except ValidationError as error:
         reason = f"not a {kind.__name__}: {problems(error)}"
     except RecursionError:
@@ -89,6 +89,16 @@ def problems(error: ValidationError) -> str:
     )
 
 
+def _parsed(data: bytes) -> object:
+    try:
+        return from_json(data, allow_inf_nan=False)
+    except ValueError:  # also for half an emoji, and for what is nested more than 200 deep
+        return _decoder.decode(data.decode("utf-8", "surrogatepass"))
+
+
 def _refuse_constant(_name: str) -> NoReturn:
     message = "NaN and Infinity are not JSON"
     raise ValueError(message)
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
