@@ -50,5 +50,5 @@ $(VENV)/.demo: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --group dev --editable '.[redis,contract,cli,starlette]' --editable examples/third_party_backend
+	$(INSTALL) --group dev --editable '.[redis,contract,cli,otel,starlette]' --editable examples/third_party_backend
 	@touch $@ $(VENV)/.demo

@@ -47,6 +47,7 @@ from wnc_store.protocols import (
     Store,
 )
 from wnc_store.settings import StoreSettings
+from wnc_store.statistics import HasStatistics
 from wnc_store.wire import from_wire, to_wire
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "ConflictError",
     "ConnectionCounter",
     "CorruptRecordError",
+    "HasStatistics",
     "Health",
     "InvalidIdError",
     "Lifecycle",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SystemClock,
         open_store,
     )
+    from wnc_store.otel import instrument
     from wnc_store_memory import MemoryStore, open_memory
     from wnc_store_redis import RedisStore, open_redis
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     async def _the_types_are_precise(store: Store) -> None:
         assert_type(open_store(), Store)
+        assert_type(instrument(store), Store)
         async with store as entered:
             assert_type(entered, Store)
         assert_type(await store.rooms.get_room("A"), Room | None)
