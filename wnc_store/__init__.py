@@ -47,6 +47,7 @@ from wnc_store.protocols import (
     Store,
 )
 from wnc_store.settings import StoreSettings
+from wnc_store.snapshots import CanRestore, Snapshot
 from wnc_store.statistics import HasStatistics
 from wnc_store.wire import from_wire, to_wire
 
@@ -57,6 +58,7 @@ __all__ = [
     "BaseRateLimiter",
     "BaseRoomStore",
     "BaseStore",
+    "CanRestore",
     "ChatMessage",
     "ChatReader",
     "ChatStore",
@@ -83,6 +85,7 @@ __all__ = [
     "RoomNotFoundError",
     "RoomReader",
     "RoomStore",
+    "Snapshot",
     "Store",
     "StoreClosedError",
     "StoreError",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_type
 if TYPE_CHECKING:
     from wnc_store import (
         Backend,
+        CanRestore,
         ChatMessage,
         ChatReader,
         ChatStore,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         _chats: list[ChatStore] = [memory.chat, redis.chat]
         _readers: tuple[RoomReader, ChatReader] = (memory.rooms, redis.chat)
         _backends: list[Backend] = [open_memory, open_redis]
+        _restorers: list[CanRestore] = [memory, redis]
         _clocks: list[Clock] = [ManualClock(), SystemClock()]
 
     async def _the_types_are_precise(store: Store) -> None:

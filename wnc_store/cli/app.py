@@ -13,6 +13,7 @@ from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreE
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
 from wnc_store.cli.running import AsJson, Url, UrlArgument, fail, fail_with, opened, run
+from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.js import iso
 
 app = typer.Typer(
@@ -234,6 +235,9 @@ def verify(
     if not kept:
         raise typer.Exit(Exit.FAILED)
 
+
+app.command("export")(export_rooms)
+app.command("import")(import_rooms)
 
 _CHECK_COLUMNS = ("check", "status", "found", "what to do")
 _STATUS_STYLES = {"good": "green", "notice": "yellow", "wrong": "bold red", "unknown": "yellow"}
