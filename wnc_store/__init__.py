@@ -48,10 +48,11 @@ from wnc_store.protocols import (
 )
 from wnc_store.settings import StoreSettings
 from wnc_store.snapshots import CanRestore, Snapshot
-from wnc_store.statistics import HasStatistics
+from wnc_store.statistics import Activity, HasActivity, HasStatistics, ServerOperation, SlowOperation
 from wnc_store.wire import from_wire, to_wire
 
 __all__ = [
+    "Activity",
     "Backend",
     "BaseChatStore",
     "BaseConnectionCounter",
@@ -69,6 +70,7 @@ __all__ = [
     "ConflictError",
     "ConnectionCounter",
     "CorruptRecordError",
+    "HasActivity",
     "HasStatistics",
     "Health",
     "InvalidIdError",
@@ -85,6 +87,8 @@ __all__ = [
     "RoomNotFoundError",
     "RoomReader",
     "RoomStore",
+    "ServerOperation",
+    "SlowOperation",
     "Snapshot",
     "Store",
     "StoreClosedError",

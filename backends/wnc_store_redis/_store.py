@@ -7,7 +7,8 @@ from typing import Self
 
 from redis.asyncio import Redis
 
-from wnc_store import BaseStore, Check, Clock, ConfigurationError, Snapshot, StoreSettings, SystemClock
+from wnc_store import Activity, BaseStore, Check, Clock, ConfigurationError, Snapshot, StoreSettings, SystemClock
+from wnc_store_redis._activity import activity
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._connect import address, connect
@@ -63,6 +64,11 @@ class RedisStore(BaseStore):
         """See `CanRestore.restore`."""
         self._lifecycle.ensure_open()
         await restore(self._commands, self._keys, self._settings, snapshot, replace=replace)
+
+    async def activity(self) -> Activity:
+        """See `HasActivity.activity`."""
+        self._lifecycle.ensure_open()
+        return await activity(self._commands, self._keys)
 
     async def _ping(self) -> None:
         await self._commands.read(b"PING")

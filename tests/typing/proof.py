@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         ChatReader,
         ChatStore,
         Clock,
+        HasActivity,
         ManualClock,
         Room,
         RoomReader,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         _readers: tuple[RoomReader, ChatReader] = (memory.rooms, redis.chat)
         _backends: list[Backend] = [open_memory, open_redis]
         _restorers: list[CanRestore] = [memory, redis]
+        _asked: HasActivity = redis
         _clocks: list[Clock] = [ManualClock(), SystemClock()]
 
     async def _the_types_are_precise(store: Store) -> None:

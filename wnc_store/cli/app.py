@@ -13,6 +13,7 @@ from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreE
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
 from wnc_store.cli.running import AsJson, Url, UrlArgument, fail, fail_with, opened, run
+from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.js import iso
 
@@ -236,6 +237,7 @@ def verify(
         raise typer.Exit(Exit.FAILED)
 
 
+app.command()(top)
 app.command("export")(export_rooms)
 app.command("import")(import_rooms)
 
