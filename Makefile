@@ -1,6 +1,7 @@
 # make demo      a room's life on the memory backend
 # make test      everything: lint, types, tests, coverage, the built wheel
 # make test-all  the tests on each Python from 3.11 to 3.13 that is installed
+# make docs      the site, from docs/ and the docstrings, into build/docs
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 VENV ?= .venv
@@ -9,12 +10,12 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test check tests wheel redis test-all format clean
+.PHONY: demo test check tests docs wheel redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
 
-test: redis check tests wheel
+test: redis check tests docs wheel
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -23,6 +24,10 @@ check: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
+	@echo "build/docs/index.html"
 
 wheel: $(VENV)/.dev
 	$(BIN)/python scripts/check_wheel.py
@@ -52,3 +57,7 @@ $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/pyt
 	$(INSTALL) --upgrade pip
 	$(INSTALL) --group dev --editable '.[redis,contract,cli,otel,starlette]' --editable examples/third_party_backend
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) --group docs
+	@touch $@

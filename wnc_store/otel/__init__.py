@@ -3,16 +3,16 @@
 Names and attributes are those of OpenTelemetry's conventions for database clients. No attribute holds an id, a name, a
 text or an error's message; a span's exceptions are not recorded, because their messages hold ids.
 
-| metric | unit | what |
-|---|---|---|
-| `db.client.operation.duration` | s | a histogram of each operation's time |
-| `wnc_store.commits`, `wnc_store.retries`, ... | 1 | where the backend counts them: see `wnc_store.HasStatistics` |
+Metrics:
 
-| attribute | of | holds |
-|---|---|---|
-| `db.system.name` | all | the backend: `redis`, `memory`, ... |
-| `db.operation.name` | spans, duration | part and method: `rooms.add_user_to_room`, `chat.add_message`, `ping`, ... |
-| `error.type` | spans, duration | the class of the error that was raised; none is there when all went well |
+- `db.client.operation.duration`: a histogram of each operation's time, in seconds.
+- `wnc_store.commits`, `wnc_store.retries`, ...: counters, where the backend counts them: see `wnc_store.HasStatistics`.
+
+What they carry:
+
+- `db.system.name`, all: the backend, say `redis` or `memory`.
+- `db.operation.name`, spans and durations: part and method, say `rooms.add_user_to_room`, `chat.add_message`, `ping`.
+- `error.type`, spans and durations: the class of the error that was raised; none is there when all went well.
 
 A span's status is an error where the store failed, not where it answered that there is no such room or user, that there
 is one already, that an id is invalid or a limit reached, and not where its caller was cancelled.
