@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
 from importlib.metadata import version
 from inspect import getmembers, isfunction
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -279,12 +280,30 @@ async def test_an_iteration_is_one_operation(collected: _Collected, store: Store
         await store.rooms.create_room(room(room_id))
     async for _ in store.rooms.active_room_ids():
         assert not get_current_span().is_recording()
-    listing = store.rooms.active_room_ids()
-    await anext(listing)
-    await listing.aclose()  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - as `async for` does, when it is left
+    async with aclosing(cast("AsyncGenerator[str]", store.rooms.active_room_ids())) as listing:
+        await anext(listing)
     told = [span for span in collected.spans if span.name == "rooms.active_room_ids"]
     assert [span.status.status_code for span in told] == [StatusCode.UNSET] * 2
     assert collected.durations()["rooms.active_room_ids", None].count == 2
+
+
+async def test_an_iteration_that_is_left_ends_the_backends(collected: _Collected) -> None:
+    """Who stops iterating ends the backend's own iteration, too, at once."""
+    ended: list[bool] = []
+
+    async def endless() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "A"
+        finally:
+            ended.append(True)
+
+    inner = MemoryStore()
+    inner.rooms.active_room_ids = endless
+    async with collected.instrument(inner) as store:
+        async with aclosing(cast("AsyncGenerator[str]", store.rooms.active_room_ids())) as listing:
+            assert await anext(listing) == "A"
+        assert ended == [True]
 
 
 async def test_an_iteration_that_fails(collected: _Collected, store: Store) -> None:

@@ -108,6 +108,17 @@ async def test_a_sample_says_so(redis: RedisStore, server: RedisServer) -> None:
     assert (seen["rooms"], seen["sampled"], seen["projected"], seen["users"]) == (10, 4, True, 20)
 
 
+async def test_a_projection(redis: RedisStore, server: RedisServer) -> None:
+    """Users and messages of a sample are projected on all rooms that the index lists."""
+    for number in range(10):
+        await redis.chat.clear_messages(f"room-{number}")
+        for one in range(6):
+            await redis.chat.add_message(_just_now(one, f"room-{number}"))
+    for sample in ("2", "5", "10"):
+        seen = json.loads((await _top(server.url, "--once", "--sample", sample, "--json")).stdout)
+        assert (seen["users"], seen["messagesPerSecond"]) == (20, 1.0)
+
+
 async def test_a_look_reads_no_more_than_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many rooms there are, a look lists one id more than the sample, and reads as many rooms as the sample."""
     async with MemoryStore() as store:
