@@ -2,6 +2,7 @@
 # make test      everything: lint, types, tests, coverage, the built wheel
 # make test-all  the tests on each Python from 3.11 to 3.13 that is installed
 # make bench     the benchmark, on a redis-server of its own: some ten minutes, tables, build/bench.json, build/bench.png
+# make docs      the site, from docs/ and the docstrings, into build/docs
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 VENV ?= .venv
@@ -10,12 +11,12 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test check tests wheel bench redis test-all format clean
+.PHONY: demo test check tests docs wheel bench redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
 
-test: redis check tests wheel
+test: redis check tests docs wheel
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -24,6 +25,10 @@ check: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
+	@echo "build/docs/index.html"
 
 wheel: $(VENV)/.dev
 	$(BIN)/python scripts/check_wheel.py
@@ -55,5 +60,9 @@ $(VENV)/.demo: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --group dev --editable '.[redis,contract,cli,starlette,bench]' --editable examples/third_party_backend
+	$(INSTALL) --group dev --editable '.[redis,contract,cli,otel,starlette,bench]' --editable examples/third_party_backend
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) --group docs
+	@touch $@

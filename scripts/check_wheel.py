@@ -16,7 +16,9 @@ from redis_server import redis_server  # noqa: E402 - found on the path above
 BARE = """
 import wnc_store, wnc_store_memory
 assert "site-packages" in wnc_store.__file__, wnc_store.__file__
-wnc_store.open_store("memory://")
+import wnc_store.otel
+store = wnc_store.open_store("memory://")
+assert wnc_store.otel.instrument(store) is store
 needed = {
     "wnc_store.open_store('redis://localhost')": "redis",
     "import wnc_store_contract": "contract",

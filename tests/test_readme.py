@@ -1,56 +1,173 @@
-"""README: what it shows runs, and what it links to is there."""
+"""README and docs: what they show runs, and what they link to or name is there."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
+from collections.abc import AsyncIterator
+from inspect import getmembers, isfunction
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import wnc_store
 from redis_server import RedisServer
-from wnc_store import StoreSettings
+from wnc_store import (
+    ChatMessage,
+    ChatStore,
+    ConnectionCounter,
+    RateLimiter,
+    Room,
+    RoomStore,
+    StoreSettings,
+    User,
+    open_store,
+)
 from wnc_store.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-SNIPPETS = PYTHON.findall(README)
-PAGES = [path for path in ROOT.glob("**/*.md") if not re.search(r"node_modules|\.venv|/\.", str(path))]
+PAGES = [path for path in ROOT.glob("**/*.md") if not re.search(r"node_modules|\.venv|/\.|/build/", str(path))]
+RUN_HERE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+"""The pages whose snippets and commands run here."""
 
 
-@pytest.mark.parametrize("number", range(len(SNIPPETS)))
-def test_a_snippet_runs(number: int, tmp_path: Path) -> None:
-    """Each Python snippet of the README runs by itself; one that defines tests passes under pytest."""
-    (tmp_path / "test_snippet.py").write_text(SNIPPETS[number])
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the blocks of a language that a page shows, without the indentation that a list gives them."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def name(page: Path) -> str:
+    """Return a page's path in the repository."""
+    return page.relative_to(ROOT).as_posix()
+
+
+SNIPPETS = [
+    pytest.param(text, id=f"{name(page)}-{number}")
+    for page in RUN_HERE
+    for number, text in enumerate(blocks(page, "python"))
+]
+COMMANDS = sorted(
+    {
+        line.removeprefix("$ ")
+        for page in RUN_HERE
+        for text in blocks(page, "console")
+        for line in text.splitlines()
+        if line.startswith("$ ")
+    }
+)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_a_snippet_runs(snippet: str, tmp_path: Path) -> None:
+    """Each Python snippet of README and docs runs by itself; one that defines tests passes under pytest."""
+    (tmp_path / "test_snippet.py").write_text(snippet)
     command = [sys.executable, "-W", "error", "test_snippet.py"]
-    if "class Test" in SNIPPETS[number]:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:asyncio",
-            "test_snippet.py",
-        ]
+    if re.search(r"^(class Test|def test_)", snippet, re.MULTILINE):
+        plugins = ["-p", "no:cacheprovider", "-p", "no:asyncio"]
+        command = [sys.executable, "-m", "pytest", "-q", *plugins, "test_snippet.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_snippets_are_found() -> None:
-    """The README shows a first room, the guards and the contract."""
-    assert len(SNIPPETS) == 3
-    assert "open_store" in SNIPPETS[0]
+    """The README shows a first room, the guards and the contract; the tutorial shows something, too."""
+    readme = blocks(ROOT / "README.md", "python")
+    assert len(readme) == 3
+    assert "open_store" in readme[0]
+    assert blocks(ROOT / "docs/tutorial.md", "python")
 
 
-def test_only_the_readme_shows_python() -> None:
-    """No other page shows a Python snippet, which nothing would run."""
-    assert [page.name for page in PAGES if page != ROOT / "README.md" and PYTHON.search(page.read_text())] == []
+def test_no_other_page_shows_code() -> None:
+    """No page but README and those of docs shows a Python snippet or a command's output, which nothing would run."""
+    others = [page for page in PAGES if page not in RUN_HERE]
+    assert others
+    assert [name(page) for page in others if blocks(page, "python") or blocks(page, "console")] == []
+
+
+@pytest.fixture
+async def room(redis_server: RedisServer) -> AsyncIterator[str]:
+    """A room A3X9K2 with a chat, in database 13."""
+    url = redis_server.url.replace("/0", "/13")
+    async with open_store(url) as store:
+        await store.rooms.create_room(Room.hosted_by(User(id="u1", name="Ada"), room_id="A3X9K2"))
+        message = ChatMessage(room_id="A3X9K2", user_id="u1", user_name="Ada", message="hello")
+        await store.chat.add_message(message)
+        yield url
+        await store.rooms.delete_room("A3X9K2")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_command_runs(command: str, room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command that the docs show succeeds, on a server with a room; an import finds what an export has written."""
+    monkeypatch.chdir(tmp_path)
+    program, *arguments = shlex.split(command)
+    assert program == "wnc-store"
+
+    def run(*words: str) -> None:
+        done = CliRunner().invoke(app, [re.sub(r"redis://localhost:6379/\d+", room, word) for word in words])
+        assert done.exit_code == 0, done.output
+
+    if arguments[0] == "import":
+        await asyncio.to_thread(run, "export", room, "--output", arguments[2])
+    if arguments[0] == "verify" and "--harness" not in arguments:
+        arguments = ["verify", room.replace("/13", "/9")]
+    await asyncio.to_thread(run, *arguments)
+
+
+def test_the_commands_are_found() -> None:
+    """The docs show how to look inside."""
+    assert {command.split()[1] for command in COMMANDS} >= {
+        "rooms",
+        "show",
+        "doctor",
+        "top",
+        "export",
+        "import",
+        "verify",
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_what_is_named_is_there(page: Path) -> None:
+    """Each `make` target and each extra that a page names exists."""
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^    |^\$ )make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = set(tomllib.load(file)["project"]["optional-dependencies"])
+    for named in re.findall(r"\[([a-z,]+)\]'", text):
+        assert set(named.split(",")) <= extras, named
+
+
+def test_the_names_of_typescript() -> None:
+    """The table from TypeScript to Python names what is there, and leaves out no operation of rooms, chat or guards."""
+    page = (ROOT / "docs/from-typescript.md").read_text()
+    shown = set(re.findall(r"\| `store\.(\w+\.\w+)\(", page))
+    protocols = {"rooms": RoomStore, "chat": ChatStore, "rate_limits": RateLimiter, "connections": ConnectionCounter}
+    declared = {
+        f"{part}.{operation}"
+        for part, protocol in protocols.items()
+        for operation, _ in getmembers(protocol, isfunction)
+        if not operation.startswith("_")
+    }
+    ours_alone = {"chat.chat_ttl", "connections.count", "connections.release", "rate_limits.peek", "rate_limits.reset"}
+    assert shown == declared - ours_alone
+
+
+def test_the_reference_is_whole() -> None:
+    """Each public name is described on a page of the reference."""
+    pages = "".join((ROOT / f"docs/reference/{page}.md").read_text() for page in ("api", "backends"))
+    described = set(re.findall(r"auto\w+:: wnc_store\.(\w+)$", pages, re.MULTILINE))
+    in_modules = {public for public in wnc_store.__all__ if public.endswith("Error")}
+    assert set(wnc_store.__all__) - in_modules - described == set()
+    assert "automodule:: wnc_store.errors" in pages
 
 
 def test_the_verify_command_runs(redis_server: RedisServer) -> None:
@@ -60,7 +177,7 @@ def test_the_verify_command_runs(redis_server: RedisServer) -> None:
     assert CliRunner().invoke(app, ["verify", where]).exit_code == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each relative link of each page leads to a file that is there."""
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):

@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-import uvicorn
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.exceptions import WebSocketException
@@ -29,6 +28,7 @@ from websockets.exceptions import InvalidStatus
 
 import wnc_store.starlette
 from redis_server import RedisServer, redis_server
+from serving import serving
 from wnc_store import (
     ConnectionCounter,
     ManualClock,
@@ -378,24 +378,6 @@ async def test_no_connection_without_a_store(slow: MemoryStore, error: Exception
 _LOCAL = "127.0.0.1"
 
 
-@asynccontextmanager
-async def _serving(app: Starlette) -> AsyncGenerator[str]:
-    """Run an app on a free port, and yield its address."""
-    with socket.create_server((_LOCAL, 0)) as listener:
-        config = uvicorn.Config(
-            app, log_config=None, lifespan="on", ws="websockets-sansio", timeout_graceful_shutdown=_SECONDS
-        )
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            await _until(lambda: server.started or running.done())
-            yield f"{_LOCAL}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            async with asyncio.timeout(_SECONDS):
-                await running
-
-
 @pytest.fixture
 async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[RedisStore]:
     """The store that the example uses: on database 7, which is empty at first and at last."""
@@ -430,7 +412,7 @@ async def _echoes(guest: ClientConnection) -> bool:
 
 async def test_the_eleventh_connection(redis: RedisStore) -> None:
     """Ten connections of a client are let in and the eleventh gets 403, until one of the ten has closed."""
-    async with _serving(_example()) as server, AsyncExitStack() as leaving:
+    async with serving(_example()) as server, AsyncExitStack() as leaving:
         guests = [await leaving.enter_async_context(await _enter(server)) for _ in range(10)]
         assert all([await _echoes(guest) for guest in guests])
         for _ in range(2):
@@ -447,7 +429,7 @@ async def test_the_eleventh_connection(redis: RedisStore) -> None:
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_client_that_is_gone(redis: RedisStore, *, reset: bool) -> None:
     """A client whose connection breaks off without a goodbye holds no lease."""
-    async with _serving(_example()) as server:
+    async with serving(_example()) as server:
         guest = await _enter(server)
         assert await _echoes(guest)
         assert await redis.connections.count(_LOCAL) == 1
@@ -462,7 +444,7 @@ async def test_a_client_that_is_gone(redis: RedisStore, *, reset: bool) -> None:
 async def test_a_long_connection(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that lasts longer than `connection_ttl` is counted all the time."""
     monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "0.6")
-    async with _serving(_example()) as server, await _enter(server) as guest:
+    async with serving(_example()) as server, await _enter(server) as guest:
         start = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() < start + 1.5:
             assert await redis.connections.count(_LOCAL) == 1
@@ -473,7 +455,7 @@ async def test_a_long_connection(redis: RedisStore, monkeypatch: pytest.MonkeyPa
 async def test_a_server_that_stops(redis: RedisStore) -> None:
     """A server that is stopped closes its connections and ends their leases."""
     async with AsyncExitStack() as leaving:
-        async with _serving(_example()) as server:
+        async with serving(_example()) as server:
             guests = [await leaving.enter_async_context(await _enter(server)) for _ in range(3)]
             assert all([await _echoes(guest) for guest in guests])
             assert await redis.connections.count(_LOCAL) == 3
@@ -483,7 +465,7 @@ async def test_a_server_that_stops(redis: RedisStore) -> None:
 async def test_too_many_requests(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests beyond the limit get 429 and a time to wait from a real server; a WebSocket is none of them."""
     monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "2")
-    async with _serving(_example()) as server, httpx.AsyncClient(trust_env=False) as guest:
+    async with serving(_example()) as server, httpx.AsyncClient(trust_env=False) as guest:
         answers = [await guest.get(f"http://{server}/") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         now = time.time()
@@ -501,7 +483,7 @@ async def test_redis_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as running:
         monkeypatch.setenv("WNC_STORE_URL", running.enter_context(redis_server()).url)
         async with (
-            _serving(_example()) as server,
+            serving(_example()) as server,
             await _enter(server) as early,
             httpx.AsyncClient(trust_env=False) as guest,
         ):

@@ -47,15 +47,19 @@ from wnc_store.protocols import (
     Store,
 )
 from wnc_store.settings import StoreSettings
+from wnc_store.snapshots import CanRestore, Snapshot
+from wnc_store.statistics import Activity, HasActivity, HasStatistics, ServerOperation, SlowOperation
 from wnc_store.wire import from_wire, to_wire
 
 __all__ = [
+    "Activity",
     "Backend",
     "BaseChatStore",
     "BaseConnectionCounter",
     "BaseRateLimiter",
     "BaseRoomStore",
     "BaseStore",
+    "CanRestore",
     "ChatMessage",
     "ChatReader",
     "ChatStore",
@@ -66,6 +70,8 @@ __all__ = [
     "ConflictError",
     "ConnectionCounter",
     "CorruptRecordError",
+    "HasActivity",
+    "HasStatistics",
     "Health",
     "InvalidIdError",
     "Lifecycle",
@@ -81,6 +87,9 @@ __all__ = [
     "RoomNotFoundError",
     "RoomReader",
     "RoomStore",
+    "ServerOperation",
+    "SlowOperation",
+    "Snapshot",
     "Store",
     "StoreClosedError",
     "StoreError",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from wnc_store import BaseStore, Clock, ConfigurationError, StoreSettings
+from wnc_store import BaseStore, Clock, ConfigurationError, Snapshot, StoreSettings
 from wnc_store_memory._database import MemoryDatabase
 from wnc_store_memory._guards import MemoryConnectionCounter, MemoryRateLimiter
+from wnc_store_memory._restore import restore
 from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
 
 
@@ -27,11 +28,17 @@ class MemoryStore(BaseStore):
         super().__init__()
         settings = settings or StoreSettings()
         database = database or MemoryDatabase(clock)
-        namespace = database.namespace(settings.key_prefix)
+        self._settings = settings
+        self._namespace = namespace = database.namespace(settings.key_prefix)
         self.rooms = MemoryRoomStore(namespace, settings, clock or database.clock, self._lifecycle)
         self.chat = MemoryChatStore(namespace, settings, self._lifecycle)
         self.connections = MemoryConnectionCounter(namespace, settings, database.clock, self._lifecycle)
         self.rate_limits = MemoryRateLimiter(namespace, settings, self._lifecycle)
+
+    async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
+        """See `CanRestore.restore`."""
+        self._lifecycle.ensure_open()
+        restore(self._namespace, self._settings, snapshot, replace=replace)
 
     async def _ping(self) -> None:
         """Memory always serves."""

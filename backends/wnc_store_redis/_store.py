@@ -7,13 +7,15 @@ from typing import Self
 
 from redis.asyncio import Redis
 
-from wnc_store import BaseStore, Check, Clock, ConfigurationError, StoreSettings, SystemClock
+from wnc_store import Activity, BaseStore, Check, Clock, ConfigurationError, Snapshot, StoreSettings, SystemClock
+from wnc_store_redis._activity import activity
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._connect import address, connect
 from wnc_store_redis._guards import RedisConnectionCounter, RedisRateLimiter
 from wnc_store_redis._inspect import inspect
 from wnc_store_redis._keys import Keys
+from wnc_store_redis._restore import restore
 from wnc_store_redis._rooms import RedisRoomStore
 
 
@@ -36,6 +38,7 @@ class RedisStore(BaseStore):
             message = f"a RedisStore needs a client of type redis.asyncio.Redis, not {type(client).__name__}"
             raise ConfigurationError(message)
         settings = settings or StoreSettings()
+        self._settings = settings
         self._keys = keys = Keys(settings.key_prefix)
         self._own_client: Redis | None = None
         self._commands = Commands(client, address(client), settings.operation_timeout)
@@ -56,6 +59,16 @@ class RedisStore(BaseStore):
         store = cls(client, settings, clock=clock)
         store._own_client = client
         return store
+
+    async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
+        """See `CanRestore.restore`."""
+        self._lifecycle.ensure_open()
+        await restore(self._commands, self._keys, self._settings, snapshot, replace=replace)
+
+    async def activity(self) -> Activity:
+        """See `HasActivity.activity`."""
+        self._lifecycle.ensure_open()
+        return await activity(self._commands, self._keys)
 
     async def _ping(self) -> None:
         await self._commands.read(b"PING")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, assert_type
 if TYPE_CHECKING:
     from wnc_store import (
         Backend,
+        CanRestore,
         ChatMessage,
         ChatReader,
         ChatStore,
         Clock,
+        HasActivity,
         ManualClock,
         Room,
         RoomReader,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         SystemClock,
         open_store,
     )
+    from wnc_store.otel import instrument
     from wnc_store_memory import MemoryStore, open_memory
     from wnc_store_redis import RedisStore, open_redis
 
@@ -29,10 +32,13 @@ if TYPE_CHECKING:
         _chats: list[ChatStore] = [memory.chat, redis.chat]
         _readers: tuple[RoomReader, ChatReader] = (memory.rooms, redis.chat)
         _backends: list[Backend] = [open_memory, open_redis]
+        _restorers: list[CanRestore] = [memory, redis]
+        _asked: HasActivity = redis
         _clocks: list[Clock] = [ManualClock(), SystemClock()]
 
     async def _the_types_are_precise(store: Store) -> None:
         assert_type(open_store(), Store)
+        assert_type(instrument(store), Store)
         async with store as entered:
             assert_type(entered, Store)
         assert_type(await store.rooms.get_room("A"), Room | None)

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from wnc_store import (
-    ConfigurationError,
-    CorruptRecordError,
-    InvalidIdError,
-    Room,
-    RoomNotFoundError,
-    Store,
-    StoreError,
-    StoreUnavailableError,
-    configured_url,
-    open_store,
-)
+from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreError
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
+from wnc_store.cli.running import AsJson, Url, UrlArgument, fail, fail_with, opened, run
+from wnc_store.cli.top import top
+from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.js import iso
 
 app = typer.Typer(
@@ -38,10 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Url = Annotated[
-    str | None, typer.Option("--url", help="The store. Default: WNC_STORE_URL, else REDIS_URL, else memory://.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The id of a room.")]
 
 
@@ -50,7 +35,7 @@ def demo(
     url: Annotated[str | None, typer.Option("--url", help="A store to run it on, instead of memory.")] = None,
 ) -> None:
     """Run a room's whole life in memory, or on the store of --url, under a key prefix of its own."""
-    _run(run_demo(url or "memory://"))
+    run(run_demo(url or "memory://"))
 
 
 @app.command()
@@ -63,7 +48,7 @@ def rooms(
     """List the active rooms."""
 
     async def work() -> None:
-        async with _opened(url) as store:
+        async with opened(url) as store:
             listed, more = await _list_rooms(store, limit)
         if more:
             err.print(f"there are more than {limit} rooms: --limit 0 lists all of them")
@@ -75,7 +60,7 @@ def rooms(
             add_row(shown, _room_cells(room_id, found, ttl))
         out.print(shown)
 
-    _run(work())
+    run(work())
 
 
 @app.command()
@@ -83,7 +68,7 @@ def show(room: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
     """Show one room: its users, its video and how long it still lives."""
 
     async def work() -> None:
-        async with _opened(url) as store:
+        async with opened(url) as store:
             found = await store.rooms.get_room(room)
             ttl = await store.rooms.room_ttl(room)
         if found is None:
@@ -110,7 +95,7 @@ def show(room: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
             add_row(users, [user.id, user.name, "yes" if user.is_host else "", iso(user.joined_at)])
         out.print(users)
 
-    _run(work())
+    run(work())
 
 
 @app.command()
@@ -124,7 +109,7 @@ def chat(
     """Show the kept messages of a room, oldest first."""
 
     async def work() -> None:
-        async with _opened(url) as store:
+        async with opened(url) as store:
             messages = await store.chat.get_messages(room, limit)
             ttl = await store.chat.chat_ttl(room)
         if as_json:
@@ -135,7 +120,7 @@ def chat(
             add_row(shown, [moment(message.timestamp), message.user_name, message.message])
         out.print(shown)
 
-    _run(work())
+    run(work())
 
 
 @app.command()
@@ -143,14 +128,14 @@ def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
     """Remove dead rooms from the index of active rooms."""
 
     async def work() -> None:
-        async with _opened(url) as store:
+        async with opened(url) as store:
             removed = await store.rooms.sweep_active_rooms()
         if as_json:
             print_json({"removed": removed})
         else:
             out.print(f"removed {counted(removed, 'dead room')} from the index")
 
-    _run(work())
+    run(work())
 
 
 @app.command()
@@ -164,7 +149,7 @@ def guards(
     """Show how many connections and hits of a client are counted."""
 
     async def work() -> None:
-        async with _opened(url) as store:
+        async with opened(url) as store:
             if reset:
                 await store.rate_limits.reset(key)
             connections = await store.connections.count(key)
@@ -178,7 +163,7 @@ def guards(
         verdict = "the next hit is allowed" if hits.allowed else f"no hit is allowed for {left(hits.retry_after)}"
         out.print(f"{hits.remaining} of {hits.limit} hits remain in this window; {verdict}")
 
-    _run(work())
+    run(work())
 
 
 @app.command()
@@ -186,7 +171,7 @@ def ping(*, url: Url = None, as_json: AsJson = False) -> None:
     """Ask the store whether it can serve; exit 3 if not."""
 
     async def work() -> None:
-        async with _opened(url) as store:
+        async with opened(url) as store:
             await store.ping()  # the first one connects
             start = time.perf_counter()
             await store.ping()
@@ -196,19 +181,19 @@ def ping(*, url: Url = None, as_json: AsJson = False) -> None:
         else:
             out.print(f"the store answers, in {milliseconds} ms")
 
-    _run(work())
+    run(work())
 
 
 @app.command()
 def doctor(
-    url: Annotated[str | None, typer.Argument(metavar="URL", help="The store; as --url elsewhere if left out.")] = None,
+    url: UrlArgument = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Look at a server and its set-up, and say what to do; exit 1 if something is wrong, 3 if it does not answer."""
 
     async def work() -> None:
-        async with _opened(url) as store:
+        async with opened(url) as store:
             health = await store.health()
         if as_json:
             print_json(health.to_json())
@@ -225,7 +210,7 @@ def doctor(
         if not health.ok:
             raise typer.Exit(Exit.FAILED)
 
-    _run(work())
+    run(work())
 
 
 @app.command()
@@ -242,13 +227,13 @@ def verify(
 ) -> None:
     """Run the contract suite on a backend; exit 1 if a clause fails."""
     if (url is None) == (harness is None):
-        _fail("name either a URL or a --harness", Exit.USAGE)
+        fail("name either a URL or a --harness", Exit.USAGE)
     try:
         from wnc_store.cli.verify import run_verify  # noqa: PLC0415 - needs the extra "contract"
 
         kept = run_verify(url, harness, as_json=as_json, allow_nonempty=allow_nonempty)
     except (StoreError, ImportError) as error:
-        _fail_with(error)
+        fail_with(error)
     if not kept:
         raise typer.Exit(Exit.FAILED)
 
@@ -281,8 +266,12 @@ def bench(  # noqa: PLR0913 - one for each option
         options = Options(rounds=rounds, seconds=seconds, parts=parts, contenders=taking_part)
         run_bench(url, options.quick() if quick else options, json=json, chart=chart, page=page)
     except (StoreError, ImportError) as error:
-        _fail_with(error)
+        fail_with(error)
 
+
+app.command()(top)
+app.command("export")(export_rooms)
+app.command("import")(import_rooms)
 
 _CHECK_COLUMNS = ("check", "status", "found", "what to do")
 _STATUS_STYLES = {"good": "green", "notice": "yellow", "wrong": "bold red", "unknown": "yellow"}
@@ -325,35 +314,3 @@ async def _list_rooms(store: Store, limit: int) -> tuple[list[tuple[str, Room | 
             if found is not None:
                 listed.append((room_id, found, ttl))
     return listed, False
-
-
-@asynccontextmanager
-async def _opened(url: str | None) -> AsyncGenerator[Store]:
-    if (url or configured_url()) == "memory://":
-        err.print("looking into this command's own memory, which is empty: name a store with --url or WNC_STORE_URL")
-    async with open_store(url) as store:
-        yield store
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        asyncio.run(work)
-    except (StoreError, ImportError) as error:
-        _fail_with(error)
-
-
-_CODES: tuple[tuple[type[Exception], Exit], ...] = (
-    (StoreUnavailableError, Exit.UNAVAILABLE),
-    (ConfigurationError, Exit.USAGE),
-    (InvalidIdError, Exit.USAGE),
-    (ImportError, Exit.USAGE),
-)
-
-
-def _fail_with(error: Exception) -> NoReturn:
-    _fail(str(error), next((code for kind, code in _CODES if isinstance(error, kind)), Exit.FAILED))
-
-
-def _fail(message: str, code: Exit) -> NoReturn:
-    err.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
-    raise typer.Exit(code)

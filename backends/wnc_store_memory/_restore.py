@@ -1,0 +1,26 @@
+"""Putting a room back into memory as it was."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from wnc_store import RoomExistsError, Snapshot, StoreSettings
+from wnc_store_memory._database import Namespace
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def restore(namespace: Namespace, settings: StoreSettings, snapshot: Snapshot, *, replace: bool) -> None:
+    """Do what `CanRestore.restore` says. It awaits nothing, so it is atomic on its event loop."""
+    room = snapshot.room
+    if not replace and namespace.rooms.get(room.id) is not None:
+        raise RoomExistsError(room.id)
+    namespace.chats.pop(room.id)
+    namespace.rooms.set(room.id, room, _milliseconds(snapshot.room_ttl, settings.room_ttl))
+    messages = snapshot.messages[-settings.chat_history_limit :]
+    if messages and snapshot.chat_ttl is not None:
+        namespace.chats.set(room.id, messages, _milliseconds(snapshot.chat_ttl, settings.chat_ttl))
+
+
+def _milliseconds(ttl: timedelta, full: timedelta) -> int:
+    return (full if ttl == timedelta.max else ttl) // _MILLISECOND

@@ -1,0 +1,54 @@
+"""FastAPI: the lifespan opens the store and yields it, `Depends` injects it. Run: `uvicorn fastapi_app:app`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, TypedDict
+
+from fastapi import Depends, FastAPI
+from fastapi.responses import JSONResponse
+from pydantic import JsonValue
+from starlette.requests import HTTPConnection
+
+from wnc_store import Room, RoomNotFoundError, Store, User, open_store
+
+
+class State(TypedDict):
+    """What the lifespan shares with every request."""
+
+    store: Store
+
+
+@asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
+    """Open the store that the environment names, for as long as the app runs."""
+    async with open_store() as store:
+        yield {"store": store}
+
+
+def get_store(connection: HTTPConnection) -> Store:
+    """Return the app's store, to a request and to a WebSocket alike."""
+    return connection.state.store
+
+
+AppStore = Annotated[Store, Depends(get_store)]
+app = FastAPI(lifespan=lifespan)
+
+
+@app.exception_handler(RoomNotFoundError)
+async def not_found(_request: HTTPConnection, error: Exception) -> JSONResponse:
+    """Answer with the error's text, which is made for people and holds no secret."""
+    return JSONResponse({"detail": str(error)}, 404)
+
+
+@app.post("/rooms/{room_id}", status_code=201)
+async def create_room(room_id: str, host: str, store: AppStore) -> dict[str, JsonValue]:
+    """Create a room with `host` in it."""
+    room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
+    await store.rooms.create_room(room)
+    return room.public()
+
+
+@app.post("/rooms/{room_id}/users", status_code=201)
+async def join(room_id: str, name: str, store: AppStore) -> dict[str, JsonValue]:
+    """Let a guest in."""
+    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).public()

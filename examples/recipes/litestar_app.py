@@ -1,0 +1,57 @@
+"""Litestar: a lifespan opens the store, `Provide` injects it by name. Run: `uvicorn litestar_app:app`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Request, Response, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
+from litestar.enums import MediaType
+from litestar.params import FromPath, FromQuery, SkipValidation
+from pydantic import JsonValue
+
+from wnc_store import Room, RoomNotFoundError, Store, User, open_store
+
+
+@asynccontextmanager
+async def lifespan(app: Litestar) -> AsyncGenerator[None]:
+    """Open the store that the environment names, for as long as the app runs."""
+    async with open_store() as store:
+        app.state.store = store
+        yield
+
+
+def get_store(state: State) -> Store:
+    """Return the app's store."""
+    return state.store
+
+
+AppStore = NamedDependency[SkipValidation[Store]]
+"""`store` of a handler's parameters. Its type is a protocol, which nothing can be checked against at run time."""
+
+
+def not_found(_request: Request[object, object, State], error: RoomNotFoundError) -> Response[dict[str, str]]:
+    """Answer with the error's text, which is made for people and holds no secret."""
+    return Response({"detail": str(error)}, status_code=404, media_type=MediaType.JSON)
+
+
+@post("/rooms/{room_id:str}")
+async def create_room(room_id: FromPath[str], host: FromQuery[str], store: AppStore) -> dict[str, JsonValue]:
+    """Create a room with `host` in it."""
+    room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
+    await store.rooms.create_room(room)
+    return room.public()
+
+
+@post("/rooms/{room_id:str}/users")
+async def join(room_id: FromPath[str], name: FromQuery[str], store: AppStore) -> dict[str, JsonValue]:
+    """Let a guest in."""
+    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).public()
+
+
+app = Litestar(
+    route_handlers=[create_room, join],
+    dependencies={"store": Provide(get_store, sync_to_thread=False)},
+    exception_handlers={RoomNotFoundError: not_found},
+    lifespan=[lifespan],
+)

@@ -1,0 +1,56 @@
+"""Starlette: the lifespan opens the store and yields it as typed state. Run: `uvicorn starlette_app:app`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from wnc_store import Room, RoomNotFoundError, Store, User, open_store
+
+
+class State(TypedDict):
+    """What the lifespan shares with every request."""
+
+    store: Store
+
+
+@asynccontextmanager
+async def lifespan(_app: Starlette) -> AsyncGenerator[State]:
+    """Open the store that the environment names, for as long as the app runs."""
+    async with open_store() as store:
+        yield {"store": store}
+
+
+async def create_room(request: Request[State]) -> JSONResponse:
+    """Create a room with `host` in it."""
+    host = request.query_params["host"]
+    room = Room.hosted_by(User(id=host, name=host), room_id=request.path_params["room_id"])
+    await request.state["store"].rooms.create_room(room)
+    return JSONResponse(room.public(), 201)
+
+
+async def join(request: Request[State]) -> JSONResponse:
+    """Let a guest in."""
+    name = request.query_params["name"]
+    rooms = request.state["store"].rooms
+    room = await rooms.add_user_to_room(request.path_params["room_id"], User(id=name, name=name))
+    return JSONResponse(room.public(), 201)
+
+
+async def not_found(_request: Request, error: Exception) -> JSONResponse:
+    """Answer with the error's text, which is made for people and holds no secret."""
+    return JSONResponse({"detail": str(error)}, 404)
+
+
+app = Starlette(
+    routes=[
+        Route("/rooms/{room_id}", create_room, methods=["POST"]),
+        Route("/rooms/{room_id}/users", join, methods=["POST"]),
+    ],
+    exception_handlers={RoomNotFoundError: not_found},
+    lifespan=lifespan,
+)

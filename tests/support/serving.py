@@ -1,0 +1,34 @@
+"""An ASGI app under uvicorn, as it runs for real: with its lifespan, and with WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+_LOCAL = "127.0.0.1"
+_SECONDS = 10
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncGenerator[str]:
+    """Run an app on a free port, and yield its address: host and port."""
+    with socket.create_server((_LOCAL, 0)) as listener:
+        config = uvicorn.Config(
+            app, log_config=None, lifespan="on", ws="websockets-sansio", timeout_graceful_shutdown=_SECONDS
+        )
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            async with asyncio.timeout(_SECONDS):
+                while not (server.started or running.done()):  # noqa: ASYNC110 - what it waits for sends no event
+                    await asyncio.sleep(0.01)
+            yield f"{_LOCAL}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            async with asyncio.timeout(_SECONDS):
+                await running

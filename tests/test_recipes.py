@@ -1,0 +1,200 @@
+"""The recipes for dependency injection: each under a real server, in memory and on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import AsyncGenerator, Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import socketio  # pyright: ignore[reportMissingTypeStubs] - it has none
+from redis.asyncio import Redis
+
+from redis_server import RedisServer
+from serving import serving
+from wnc_store import open_store
+from wnc_store_memory import MemoryStore
+
+_RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
+_HTTP = ["dishka_app", "fastapi_app", "litestar_app", "starlette_app"]
+_SECONDS = 10
+
+Load = Callable[[str], Any]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Import a recipe anew, as uvicorn does: Litestar looks its handlers' module up."""
+    monkeypatch.setattr(sys, "path", [str(_RECIPES), *sys.path])
+
+    def load(name: str) -> Any:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return importlib.import_module(name)
+
+    return load
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[str]:
+    """The store that the environment names: empty at first, and at last."""
+    if request.param == "memory":
+        monkeypatch.setenv("WNC_STORE_URL", "memory://")
+        yield "memory://"
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    url = server.url.replace("/0", "/8")
+    monkeypatch.setenv("WNC_STORE_URL", url)
+    plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+    async with plain:
+        await plain.flushdb()
+        yield url
+        await plain.flushdb()
+
+
+def test_each_recipe_is_tested() -> None:
+    """Each file among the recipes has a test here."""
+    tested = {*_HTTP, "socketio_app", "plain_asyncio"}
+    assert {path.stem for path in _RECIPES.glob("*.py")} == tested
+
+
+@pytest.mark.parametrize("name", _HTTP)
+async def test_a_party_over_http(name: str, url: str, load: Load) -> None:
+    """A room is created and joined, and lasts from one request to the next, in the store that the environment names."""
+    async with serving(load(name).app) as server, httpx.AsyncClient(trust_env=False) as guest:
+        created = await guest.post(f"http://{server}/rooms/A3X9K2", params={"host": "Ada"})
+        assert created.status_code == 201
+        assert "hostToken" not in created.text
+        joined = await guest.post(f"http://{server}/rooms/A3X9K2/users", params={"name": "Grace"})
+        assert joined.status_code == 201
+        assert [user["name"] for user in joined.json()["users"]] == ["Ada", "Grace"]
+        if url != "memory://":
+            async with open_store(url) as store:
+                found = await store.rooms.get_room("A3X9K2")
+                assert found is not None
+                assert found.public() == joined.json()
+
+
+@pytest.mark.parametrize("name", _HTTP)
+async def test_no_such_room_over_http(name: str, url: str, load: Load) -> None:
+    """Joining a room that is not there is answered with 404, in the store's own words."""
+    assert url
+    async with serving(load(name).app) as server, httpx.AsyncClient(trust_env=False) as guest:
+        answer = await guest.post(f"http://{server}/rooms/B/users", params={"name": "Grace"})
+        assert answer.status_code == 404
+        assert answer.json()["detail"].startswith("there is no live room 'B'")
+
+
+@pytest.mark.parametrize("name", [*_HTTP, "socketio_app"])
+async def test_a_store_is_closed_with_its_app(
+    name: str, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, load: Load
+) -> None:
+    """The app opens one store when it starts, and has closed it when it has stopped."""
+    monkeypatch.setenv("WNC_STORE_URL", redis_server.url)
+    recipe = load(name)
+    opened: list[Any] = []
+
+    def remembering() -> Any:
+        opened.append(open_store())
+        return opened[-1]
+
+    monkeypatch.setattr(recipe, "open_store", remembering)
+    async with serving(recipe.app):
+        (store,) = opened
+        assert not store.closed
+    assert store.closed
+
+
+class _Guest:
+    """A browser on Socket.IO, and what it was told."""
+
+    def __init__(self) -> None:
+        self._client: Any = socketio.AsyncClient()
+        self.told: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        for event in ("room", "message"):
+            self._client.on(event, partial(self._hear, event))
+
+    async def _hear(self, event: str, data: Any) -> None:
+        await self.told.put((event, data))
+
+    async def enter(self, server: str) -> None:
+        """Connect."""
+        await self._client.connect(f"http://{server}", transports=["websocket"])
+
+    async def ask(self, event: str, *args: str) -> Any:
+        """Send an event and return its answer."""
+        return await self._client.call(event, args, timeout=_SECONDS)
+
+    async def next(self) -> tuple[str, Any]:
+        """Return what the guest is told next."""
+        async with asyncio.timeout(_SECONDS):
+            return await self.told.get()
+
+    async def leave(self) -> None:
+        """Disconnect."""
+        await self._client.disconnect()
+
+
+async def test_a_party_over_socketio(url: str, load: Load) -> None:
+    """Guests hear who joins and what is said; when the host's socket closes, the next guest is host."""
+    assert url
+    ada, grace = _Guest(), _Guest()
+    async with serving(load("socketio_app").app) as server:
+        await ada.enter(server)
+        await grace.enter(server)
+        created = await ada.ask("create_room", "A3X9K2", "Ada")
+        assert "hostToken" not in created
+        joined = await grace.ask("join", "A3X9K2", "Grace")
+        assert [user["name"] for user in joined["users"]] == ["Ada", "Grace"]
+        assert await ada.next() == ("room", joined)
+        said = await grace.ask("say", "A3X9K2", "hello")
+        for guest in (ada, grace):
+            event, message = await guest.next()
+            assert (event, message["id"], message["userName"], message["message"]) == (
+                "message",
+                said["id"],
+                "Grace",
+                "hello",
+            )
+        await ada.leave()
+        event, room = await grace.next()
+        assert (event, room["hostName"]) == ("room", "Grace")
+        await grace.leave()
+
+
+async def test_errors_over_socketio(url: str, load: Load) -> None:
+    """An error of the store is the answer of the event, and a stranger can't speak."""
+    assert url
+    guest = _Guest()
+    async with serving(load("socketio_app").app) as server:
+        await guest.enter(server)
+        assert (await guest.ask("join", "B", "Grace"))["error"].startswith("there is no live room 'B'")
+        assert await guest.ask("say", "B", "hello") == {"error": "you are not in this room"}
+        await guest.leave()
+
+
+async def test_plain_asyncio(url: str, load: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    """The program greets its guest, and leaves no room behind."""
+    await load("plain_asyncio").main()
+    assert capsys.readouterr().out == "['Grace is here']\n"
+    async with open_store(url) as store:
+        assert [room_id async for room_id in store.rooms.active_room_ids()] == []
+
+
+async def test_plain_asyncio_sweeps_again_and_again(load: Load) -> None:
+    """The sweeper reports each sweep until it is cancelled."""
+    reports: asyncio.Queue[int] = asyncio.Queue()
+    async with MemoryStore() as store:
+        sweeping = asyncio.create_task(
+            load("plain_asyncio").sweep_regularly(store.rooms, timedelta(milliseconds=1), reports.put_nowait)
+        )
+        async with asyncio.timeout(_SECONDS):
+            assert [await reports.get(), await reports.get()] == [0, 0]
+        sweeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sweeping

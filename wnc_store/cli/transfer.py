@@ -1,0 +1,227 @@
+"""`wnc-store export` and `wnc-store import`: rooms with their chats, as JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, Annotated, Any, cast
+
+import typer
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from wnc_store import CanRestore, CorruptRecordError, RoomExistsError, Snapshot, Store
+from wnc_store.cli.output import Exit, counted, err, printable
+from wnc_store.cli.running import UrlArgument, fail, opened, run
+from wnc_store.js import iso
+
+_FORMAT = 1
+_AT_ONCE = 32
+"""So many rooms are read or written at the same time."""
+
+
+def export_rooms(
+    url: UrlArgument = None,
+    *,
+    output: Annotated[
+        Path | None, typer.Option(help="A file to write, readable by its owner alone; else standard output.")
+    ] = None,
+) -> None:
+    """Write all active rooms, with their chats, as JSON lines.
+
+    Host tokens are among them: keep the file as safe as a password. Chats without a room are left out. Each room is as
+    it was when it was read. Exit 1 if one can't be read; the others are written.
+    """
+
+    async def work() -> None:
+        with _written(output) as file, _progress("exporting") as progress:
+            async with opened(url) as store:
+                unreadable = await _export(store, file, progress)
+        if unreadable:
+            raise typer.Exit(Exit.FAILED)
+
+    run(work())
+
+
+def import_rooms(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The store to write to.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `wnc-store export` has written.", dir_okay=False)],
+    *,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace rooms that exist, and their chats.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave rooms that exist as they are.")] = False,
+) -> None:
+    """Write exported rooms, with their chats, into a store.
+
+    Each room lives on for as long as it would have when it was exported. The whole file is read and checked before the
+    first room is written. A room that exists is left as it is and makes the exit code 1, unless an option says what to
+    do.
+    """
+    if overwrite and skip_existing:
+        fail("choose one of --overwrite and --skip-existing", Exit.USAGE)
+
+    async def work() -> None:
+        total = sum(1 for _ in _read(file))
+        async with opened(url) as store:
+            if not isinstance(store, CanRestore):
+                err.print("this backend can't restore: each room gets a full TTL again, and its rev is raised by one")
+            with _progress("importing", total) as progress:
+                existing = await _import(store, _read(file), progress, replace=overwrite)
+        err.print(f"imported {counted(total - existing, 'room')}")
+        if existing:
+            err.print(f"left as it was: {counted(existing, 'room')} of an id that exists (--overwrite replaces it)")
+            if not skip_existing:
+                raise typer.Exit(Exit.FAILED)
+
+    run(work())
+
+
+async def _export(store: Store, file: IO[str], progress: Progress) -> int:
+    """Write all rooms; return how many can't be read."""
+    rooms = messages = unreadable = 0
+
+    async def read(room_id: str) -> Snapshot | CorruptRecordError | None:
+        try:
+            return await _snapshot(store, room_id)
+        except CorruptRecordError as error:
+            return error
+
+    _write_line(file, {"wncStoreExport": _FORMAT, "exportedAt": iso(datetime.now(UTC))})
+    async for room_ids in _chunks(store.rooms.active_room_ids()):
+        for found in await asyncio.gather(*map(read, room_ids)):
+            if isinstance(found, Snapshot):
+                _write_line(file, found.to_json())
+                rooms, messages = rooms + 1, messages + len(found.messages)
+                progress.advance(progress.task_ids[0])
+            elif found is not None:
+                unreadable += 1
+                err.print(printable(f"left out: {found}"), soft_wrap=True)
+    _write_line(file, {"rooms": rooms, "messages": messages})
+    told = f"exported {counted(rooms, 'room')} with {counted(messages, 'message')}, host tokens included"
+    err.print(f"{told}; {counted(unreadable, 'room')} can't be read" if unreadable else told)
+    return unreadable
+
+
+async def _import(store: Store, snapshots: Iterable[Snapshot], progress: Progress, *, replace: bool) -> int:
+    """Write all rooms; return how many exist already."""
+    written = existing = 0
+    left = iter(snapshots)
+    while chunk := tuple(islice(left, _AT_ONCE)):
+        writing = [_restore(store, snapshot, replace=replace) for snapshot in chunk]
+        done = await asyncio.gather(*writing, return_exceptions=True)
+        written += done.count(None)
+        existing += sum(isinstance(one, RoomExistsError) for one in done)
+        progress.advance(progress.task_ids[0], len(chunk))
+        for error in done:
+            if error is not None and not isinstance(error, RoomExistsError):
+                err.print(f"{counted(written, 'room')} had been imported: --skip-existing goes on from there")
+                raise error
+    return existing
+
+
+async def _snapshot(store: Store, room_id: str) -> Snapshot | None:
+    """Return a room and its chat; None if it is gone by now."""
+    room, room_ttl = await store.rooms.get_room(room_id), await store.rooms.room_ttl(room_id)
+    messages, chat_ttl = await store.chat.get_messages(room_id), await store.chat.chat_ttl(room_id)
+    if room is None or not room_ttl:
+        return None
+    return Snapshot(room, room_ttl, tuple(messages), chat_ttl) if chat_ttl else Snapshot(room, room_ttl)
+
+
+async def _restore(store: Store, snapshot: Snapshot, *, replace: bool) -> None:
+    """Put a room back; where the backend can't do it, through what every store offers."""
+    if isinstance(store, CanRestore):
+        await store.restore(snapshot, replace=replace)
+        return
+    if replace:
+        await store.rooms.delete_room(snapshot.room.id)
+    await store.rooms.create_room(snapshot.room)
+    for message in snapshot.messages:
+        await store.chat.add_message(message.model_copy(update={"room_id": snapshot.room.id}))
+
+
+def _read(file: Path) -> Generator[Snapshot]:
+    """Yield what an exported file holds.
+
+    Raises:
+        CorruptRecordError: it is no such file, or not all of it. The error holds the line's number, and nothing of it.
+    """
+    rooms = messages = 0
+    end: Mapping[str, Any] | None = None
+    try:
+        lines = file.open(encoding="utf-8")
+    except OSError as error:
+        raise CorruptRecordError(str(file), f"it can't be opened: {error.strerror}") from None
+    with lines:
+        for number, line in enumerate(lines, 1):
+            where = f"{file}, line {number}"
+            value = _parse(line, where)
+            if number == 1:
+                if value.get("wncStoreExport") != _FORMAT:
+                    raise CorruptRecordError(where, "it does not begin as `wnc-store export` writes it")
+            elif end is not None:
+                raise CorruptRecordError(where, "something follows its end")
+            elif "room" in value:
+                snapshot = Snapshot.from_json(value, where=where)
+                rooms, messages = rooms + 1, messages + len(snapshot.messages)
+                yield snapshot
+            else:
+                end = value
+    if end != {"rooms": rooms, "messages": messages}:
+        raise CorruptRecordError(str(file), "it is not whole: its last line does not tell what it holds")
+
+
+def _parse(line: str, where: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise CorruptRecordError(where, "it is no JSON object")
+    return cast("dict[str, Any]", value)
+
+
+async def _chunks(items: AsyncIterator[str]) -> AsyncIterator[list[str]]:
+    chunk: list[str] = []
+    async for item in items:
+        chunk.append(item)
+        if len(chunk) == _AT_ONCE:
+            yield chunk
+            chunk = []
+    yield chunk
+
+
+def _write_line(file: IO[str], value: object) -> None:
+    file.write(f"{json.dumps(value, separators=(',', ':'))}\n")
+
+
+@contextmanager
+def _written(output: Path | None) -> Generator[IO[str]]:
+    """Yield a file that takes its place only when it is whole; until then, and if that fails, nothing is changed."""
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")  # mode 0600
+    except OSError as error:
+        fail(f"{output} can't be written: {error.strerror}", Exit.USAGE)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+        Path(name).replace(output)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _progress(what: str, total: int | None = None) -> Generator[Progress]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        progress.add_task(f"{what} rooms", total=total)
+        yield progress
