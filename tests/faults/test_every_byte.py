@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chaos.outcomes import Outcome, comparable, outcome_of, untruth
+from chaos.outcomes import Outcome, comparable, outcome_in_time, outcome_of, untruth
 from chaos.proxy import Cut, How, Side, proxy_to
 from chaos.server import DurableServer, admin, durable_server, quiet
 from chaos.writes import WRITES, Write
@@ -147,6 +147,6 @@ async def _attempt(
         proxy.arm(case.cut)
         outcome = await outcome_of(write.call(store, case.name))
         proxy.disarm()
-        read = await outcome_of(write.read(store, case.name))
-        wrote = await outcome_of(store.connections.acquire(f"{case.name}.next", "c"))
+        read = await outcome_in_time(lambda: write.read(store, case.name))
+        wrote = await outcome_in_time(lambda: store.connections.acquire(f"{case.name}.next", "c"))
     return outcome, read, wrote

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from chaos.history import Answer, Operation, Result, View, write_history
 from wnc_store import (
@@ -31,8 +31,10 @@ from wnc_store import (
 )
 
 ROOMS = ("A", "B", "C")
-OPERATION_TIMEOUT = timedelta(seconds=1)
 HITS_ALLOWED = 10_000_000
+SETTINGS = StoreSettings(
+    operation_timeout=timedelta(seconds=1), rate_limit_max=HITS_ALLOWED, rate_limit_window=timedelta(hours=1)
+)
 _CALLERS = 6
 _KINDS = {
     "create": 2,
@@ -146,15 +148,12 @@ class Worker:
 def _result(value: Any) -> Result:
     if isinstance(value, Room):
         return View.of(value)
-    return tuple(message.id for message in value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return tuple(message.id for message in cast("list[ChatMessage]", value)) if isinstance(value, list) else value
 
 
 async def main(url: str, name: str, seed: str, seconds: str, folder: str) -> None:
     """Work, and write down how it went."""
-    settings = StoreSettings(
-        operation_timeout=OPERATION_TIMEOUT, rate_limit_max=HITS_ALLOWED, rate_limit_window=timedelta(hours=1)
-    )
-    async with open_store(url, settings=settings) as store:
+    async with open_store(url, settings=SETTINGS) as store:
         worker = Worker(store, name, int(seed))
         await worker.work(float(seconds))
     write_history(Path(folder) / f"{name}.history", worker.history)
