@@ -130,6 +130,13 @@ def test_an_operation_that_happened_twice_is_caught() -> None:
     assert check_room(once, written[:2]).problem is None
 
 
+def test_the_same_state_written_again_is_no_operation() -> None:
+    """Bytes that are written twice, as the repetition of a creation may, need no second operation."""
+    view = View(1, "u1", ("u1",))
+    assert check_room([op("create", "u1", 0, 1, None)], [view, view]).problem is None
+    assert check_room([op("create", "u1", 0, 1, None)], [view, None, view]).problem is not None
+
+
 def test_order_follows_real_time() -> None:
     """What ended before something else began comes first, and what overlaps may come in either order."""
     one, two = View(2, "u1", ("u1", "a")), View(3, "u1", ("u1", "a", "b"))

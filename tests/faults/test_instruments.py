@@ -73,6 +73,15 @@ def test_a_snapshot_with_data_is_refused(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
+def test_the_same_bytes_again_are_no_change() -> None:
+    """A room that is written again as it is counts once; written otherwise, or deleted, it counts again."""
+    ledger = Ledger()
+    for state in (b'{"rev": 1}', b'{"rev": 1}', b'{"rev": 2}'):
+        ledger.add([(b"SET", b"room:A", state)])
+    ledger.add([(b"DEL", b"room:A", b"chat:A")])
+    assert (ledger.changes("room:A"), ledger.changes("chat:A"), ledger.changes("rl:A")) == (3, 1, 0)
+
+
 def test_a_flush_ends_every_history() -> None:
     """FLUSHALL deletes all rooms and chats that were there."""
     ledger = Ledger()

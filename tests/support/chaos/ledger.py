@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,22 +88,25 @@ class Ledger:
         rooms: for each room, the states that it went through: JSON values, None where it was deleted.
         chats: for each chat, what was appended, JSON values, None where all was deleted.
         steps: for each key, how many steps touched it.
-        writes: for each key, the commands that touched it.
     """
 
     rooms: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     chats: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     steps: dict[str, int] = field(default_factory=dict[str, int])
-    writes: dict[str, list[Command]] = field(default_factory=dict[str, list[Command]])
+
+    def changes(self, key: str) -> int:
+        """Return how often a key changed; to write a room's very bytes again is no change."""
+        kind, _, name = key.partition(":")
+        if kind != "room":
+            return self.steps.get(key, 0)
+        states = [None, *self.rooms.get(name, [])]
+        return sum(before != after for before, after in pairwise(states))
 
     def add(self, step: Sequence[Command]) -> None:
         """Enter what was applied in one step."""
         touched: set[str] = set()
         for command in step:
-            keys = self._enter(command)
-            touched.update(keys)
-            for key in keys:
-                self.writes.setdefault(key, []).append(command)
+            touched.update(self._enter(command))
         for key in touched:
             self.steps[key] = self.steps.get(key, 0) + 1
 

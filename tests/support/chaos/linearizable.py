@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from chaos.history import Answer, Operation, Result, View, settled
@@ -109,7 +110,7 @@ class _Search:
         mine = settled(operations)
         self._known = [one for one in mine if one.answer != "unknown"]
         self._unknown = [one for one in mine if one.answer == "unknown" and one.kind != "get"]
-        self._written = None if written is None else _without_repeated_absence(written)
+        self._written = None if written is None else _changes(written)
         self._budget = budget
 
     def run(self) -> Verdict:
@@ -233,9 +234,6 @@ def _brief(operation: Operation) -> str:
     return f"{operation.client} {operation.kind}({operation.value!r}) -> {told}"
 
 
-def _without_repeated_absence(written: Sequence[State]) -> list[State]:
-    kept: list[State] = []
-    for state in written:
-        if state is not None or (kept and kept[-1] is not None):
-            kept.append(state)
-    return kept
+def _changes(written: Sequence[State]) -> list[State]:
+    """Return the states without those that repeat the one before; at first there is no room."""
+    return [after for before, after in pairwise([None, *written]) if before != after]
