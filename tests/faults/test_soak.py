@@ -11,3 +11,4 @@ async def test_callers_are_told_the_truth_under_faults() -> None:
     assert done.report.problems == [], str(done)
     assert len(done.injected) >= 10, str(done)
     assert done.report.operations["ok"] > 100, str(done)
+    assert done.recoveries, str(done)
