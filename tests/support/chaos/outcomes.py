@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+import redis.exceptions
+
 from wnc_store import (
     ChatMessage,
     OutcomeUnknownError,
     RateLimitDecision,
     Room,
-    StoreTimeoutError,
     StoreUnavailableError,
 )
 
@@ -51,7 +52,8 @@ async def outcome_in_time(call: Callable[[], Awaitable[Any]]) -> Outcome:
     """Return how a call ended; again if it ran out of its time, which on a busy machine says nothing."""
     outcome = await outcome_of(call())
     for _ in range(20):
-        if not isinstance(outcome.error, StoreTimeoutError):
+        error = outcome.error
+        if error is None or not isinstance(error.__cause__, TimeoutError | redis.exceptions.TimeoutError):
             break
         outcome = await outcome_of(call())
     return outcome
