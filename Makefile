@@ -3,6 +3,7 @@
 # make test-all  the tests on each Python from 3.11 to 3.13 that is installed
 # make bench     the benchmark, on a redis-server of its own: some ten minutes, tables, build/bench.json, build/bench.png
 # make docs      the site, from docs/ and the docstrings, into build/docs
+# make soak      the fault suite in its long form, then SECONDS=120 of work under faults; prints what happened
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 VENV ?= .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test check tests docs wheel bench redis test-all format clean
+.PHONY: demo test check tests docs wheel bench soak redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
@@ -42,6 +43,12 @@ redis:
 
 test-all: redis
 	sh scripts/test-all.sh
+
+SECONDS ?= 120
+
+soak: redis $(VENV)/.dev
+	$(BIN)/python -m pytest tests/faults --soak --numprocesses auto --dist worksteal --timeout 600
+	PYTHONPATH=tests/support $(BIN)/python -m chaos.soak --seconds $(SECONDS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Self
 
@@ -41,6 +42,7 @@ class RedisStore(BaseStore):
         self._settings = settings
         self._keys = keys = Keys(settings.key_prefix)
         self._own_client: Redis | None = None
+        self._process = os.getpid()
         self._commands = Commands(client, address(client), settings.operation_timeout)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
@@ -78,7 +80,7 @@ class RedisStore(BaseStore):
 
     async def _close(self) -> None:
         await self._commands.aclose()
-        if self._own_client is not None:
+        if self._own_client is not None and os.getpid() == self._process:  # in a forked child they are the parent's
             await self._own_client.aclose(close_connection_pool=True)
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _START_SECONDS = 10
@@ -26,6 +26,8 @@ class RedisServer:
 
     port: int
     socket: Path
+    process_id: int = 0
+    """Of the process that runs it."""
 
     @property
     def url(self) -> str:
@@ -39,10 +41,13 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str, port: int | None = None, tls: Sequence[str] = ()) -> Generator[RedisServer]:
+def redis_server(
+    *options: str, port: int | None = None, tls: Sequence[str] = (), data: Path | None = None
+) -> Generator[RedisServer]:
     """Run a redis-server without persistence; `options` are its own (`"--maxmemory", "3mb"`).
 
-    On a free port if none is named. With options for `tls`, the port is for TLS only.
+    On a free port if none is named. With options for `tls`, the port is for TLS only. What it writes goes into the
+    folder `data` if one is named, and stays there.
     """
     program = shutil.which("redis-server")
     if program is None:
@@ -53,11 +58,11 @@ def redis_server(*options: str, port: int | None = None, tls: Sequence[str] = ()
         listen = ["--port", "0", "--tls-port", str(server.port), *tls] if tls else ["--port", str(server.port)]
         where = ["--bind", "127.0.0.1", *listen, "--unixsocket", str(server.socket)]
         log = Path(folder) / "redis.log"
-        command = [program, *where, "--dir", folder, "--save", "", "--logfile", str(log), *options]
+        command = [program, *where, "--dir", str(data or folder), "--save", "", "--logfile", str(log), *options]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own arguments
             try:
                 _wait_until_ready(server, process, log)
-                yield server
+                yield replace(server, process_id=process.pid)
             finally:
                 process.terminate()
                 process.wait(_START_SECONDS)

@@ -1,0 +1,174 @@
+"""What the fault suite measures with, tried on what is known."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from chaos.ledger import Ledger, commands, read_folder, transactions
+from chaos.outcomes import Outcome, untruth
+from chaos.proxy import Cut, How, Side, proxy_to, until
+from chaos.server import durable_server
+from wnc_store import OutcomeUnknownError, StoreUnavailableError
+from wnc_store_contract.samples import message, room, user
+from wnc_store_redis import RedisStore
+
+
+def packed(*words: bytes) -> bytes:
+    """Return a command as it is in an append-only file."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def test_a_torn_command_at_the_end_is_left_out() -> None:
+    """Wherever a file ends, the commands before its last, torn one are read."""
+    whole = packed(b"set", b"room:A", b"{}\r\n") + packed(b"DEL", b"room:A")
+    first = len(packed(b"set", b"room:A", b"{}\r\n"))
+    for end in range(len(whole)):
+        found = list(commands(whole[:end]))
+        assert found == ([(b"SET", b"room:A", b"{}\r\n")] if end >= first else [])
+
+
+def test_a_transaction_counts_when_it_ended() -> None:
+    """What stands between MULTI and EXEC is one step, and none as long as EXEC is missing."""
+    one, two = packed(b"SADD", b"active-rooms", b"A"), packed(b"DEL", b"chat:A")
+    begun = packed(b"SELECT", b"0") + packed(b"MULTI") + one + two
+    assert list(transactions(begun)) == []
+    assert [len(step) for step in transactions(begun + packed(b"EXEC") + two)] == [2, 1]
+
+
+def test_a_file_that_is_no_log_is_refused() -> None:
+    """What is not RESP is an error and never an empty history."""
+    with pytest.raises(ValueError, match="was due"):
+        list(commands(b"REDIS0011\r\n"))
+
+
+async def test_the_ledger_tells_what_a_server_did() -> None:
+    """Rooms, messages and deletions are read from a real server's file, across a kill and a restart."""
+    with durable_server() as server:
+        async with RedisStore.from_url(server.url) as store:
+            await store.rooms.create_room(room("A"))
+            await store.rooms.add_user_to_room("A", user("guest"))
+            await store.chat.add_message(message(1, "A"))
+        server.kill()
+        server.start()
+        async with RedisStore.from_url(server.url) as store:
+            await store.chat.add_message(message(2, "A"))
+            await store.rooms.delete_room("A")
+        ledger = server.ledger()
+    assert [state and len(state["users"]) for state in ledger.rooms["A"]] == [1, 2, None]
+    assert [entry and entry["id"] for entry in ledger.chats["A"]] == ["m1", "m2", None]
+    assert {key: ledger.steps[key] for key in ("room:A", "chat:A")} == {"room:A": 3, "chat:A": 3}
+
+
+def test_a_snapshot_with_data_is_refused(tmp_path: Path) -> None:
+    """A server that began with data has a past that its incremental files do not tell."""
+    folder = tmp_path / "appendonlydir"
+    folder.mkdir()
+    (folder / "appendonly.aof.manifest").write_text("file base.rdb seq 1 type b\n")
+    (folder / "base.rdb").write_bytes(b"x" * 1000)
+    with pytest.raises(ValueError, match="holds data"):
+        read_folder(tmp_path)
+
+
+def test_the_same_bytes_again_are_no_change() -> None:
+    """A room that is written again as it is counts once; written otherwise, or deleted, it counts again."""
+    ledger = Ledger()
+    for state in (b'{"rev": 1}', b'{"rev": 1}', b'{"rev": 2}'):
+        ledger.add([(b"SET", b"room:A", state)])
+    ledger.add([(b"DEL", b"room:A", b"chat:A")])
+    assert (ledger.changes("room:A"), ledger.changes("chat:A"), ledger.changes("rl:A")) == (3, 1, 0)
+
+
+def test_a_flush_ends_every_history() -> None:
+    """FLUSHALL deletes all rooms and chats that were there."""
+    ledger = Ledger()
+    ledger.add([(b"SET", b"room:A", json.dumps({"id": "A"}).encode())])
+    ledger.add([(b"FLUSHALL",)])
+    assert ledger.rooms["A"] == [{"id": "A"}, None]
+
+
+@pytest.mark.parametrize("side", ["request", "reply"])
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("after", [0, 1, 7, 10])
+async def test_a_cut_lets_exactly_so_many_bytes_through(side: Side, how: How, after: int) -> None:
+    """A cut connection has carried that many bytes, and a later one carries all."""
+    heard: list[bytes] = []
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(100):
+                heard.append(data)
+                writer.write(data)
+        except OSError:
+            pass  # that is what a reset looks like
+        writer.close()
+
+    target = await asyncio.start_server(echo, "127.0.0.1", 0)
+    async with target, proxy_to(target.sockets[0].getsockname()[1]) as proxy:
+        proxy.arm(Cut(side, after, how))
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"0123456789")
+        got = b""
+        try:
+            while data := await reader.read(100):
+                got += data
+        except ConnectionError:
+            assert how == "reset"
+        writer.close()
+        assert proxy.passed[side] == after
+        if how == "close":  # a reset may throw away what is on its way
+            reached = b"0123456789"[: after if side == "request" else 10]
+            await until(lambda: b"".join(heard) == reached)
+            assert got == (b"" if side == "request" else b"0123456789"[:after])
+        heard.clear()
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"0123456789")
+        assert await reader.readexactly(10) == b"0123456789"
+        writer.close()
+        await until(lambda: proxy.open_connections == 0)
+        assert proxy.connections == 2
+
+
+async def test_a_black_hole_holds_everything_back_until_it_opens() -> None:
+    """Nothing comes out of a black hole; what went in goes on when it opens, whole and byte by byte."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(10))
+        writer.close()
+
+    target = await asyncio.start_server(echo, "127.0.0.1", 0)
+    async with target, proxy_to(target.sockets[0].getsockname()[1]) as proxy:
+        proxy.close_hole()
+        proxy.slice_bytes = 1
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"0123456789")
+        await until(lambda: proxy.open_connections == 1)
+        assert proxy.passed["request"] == 0
+        proxy.open_hole()
+        assert await reader.readexactly(10) == b"0123456789"
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "steps", "repeatable", "found"),
+    [
+        (Outcome("done", 1), 1, False, None),
+        (Outcome("done", 1), 0, False, "never applied"),
+        (Outcome("done", 1), 2, False, "2 times"),
+        (Outcome("done", 1), 2, True, None),
+        (Outcome("done", 2), 1, False, "in place of"),
+        (Outcome("refused", error=StoreUnavailableError()), 0, False, None),
+        (Outcome("refused", error=StoreUnavailableError()), 1, True, "applied 1 times"),
+        (Outcome("unknown", error=OutcomeUnknownError()), 0, False, None),
+        (Outcome("unknown", error=OutcomeUnknownError()), 1, False, None),
+        (Outcome("unknown", error=OutcomeUnknownError()), 2, False, "2 times"),
+        (Outcome("wrong", error=KeyError()), 0, False, "KeyError"),
+    ],
+)
+def test_what_is_untrue_is_found(outcome: Outcome, steps: int, repeatable: bool, found: str | None) -> None:
+    """An outcome is judged by how often the write was applied, and by what it returned."""
+    problem = untruth(outcome, 1, steps, repeatable=repeatable)
+    assert problem is None if found is None else problem is not None and found in problem

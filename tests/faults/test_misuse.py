@@ -1,0 +1,149 @@
+"""A wrong clock, a second event loop, a fork, a store that is closed meanwhile: clear errors or correct work."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chaos.server import DurableServer, admin
+from wnc_store import ManualClock, StoreClosedError, StoreError, StoreSettings, StoreUnavailableError, open_store
+from wnc_store_contract.samples import message, room, user
+
+BRIEF = StoreSettings(
+    room_ttl=timedelta(minutes=10),
+    chat_ttl=timedelta(minutes=10),
+    connection_ttl=timedelta(minutes=10),
+    rate_limit_window=timedelta(minutes=10),
+    rate_limit_max=1,
+)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_life_follows_the_servers_time(server: DurableServer, hours: int) -> None:
+    """TTLs, leases and windows are the server's, whatever the time is on the machine of the store."""
+    clock = ManualClock(datetime.now(UTC) + timedelta(hours=hours))
+    async with open_store(server.url, settings=BRIEF, clock=clock) as store, admin(server.url) as client:
+        await store.rooms.create_room(room("A"))
+        await store.chat.add_message(message(1, "A"))
+        assert await store.connections.acquire("A", "c1") == 1
+        assert (await store.rate_limits.hit("A")).allowed
+        clock.advance(timedelta(hours=2))
+        assert await store.rooms.set_video_url("A", "https://example.org/v") is not None
+        assert await store.connections.acquire("A", "c2") == 2
+        assert await store.connections.count("A") == 2
+        assert not (await store.rate_limits.hit("A")).allowed
+        for key in ("room:A", "chat:A", "connections:A", "rl:A", "active-rooms"):
+            assert 500_000 < await client.pttl(key) <= 600_000, key
+        for key in ("room:A", "chat:A", "connections:A", "rl:A"):
+            await client.pexpire(key, 0)
+        assert await store.rooms.get_room("A") is None
+        assert await store.connections.count("A") == 0
+        assert (await store.rate_limits.hit("A")).allowed
+
+
+async def test_a_second_event_loop_is_told_so(server: DurableServer) -> None:
+    """A store that is used on another loop raises a StoreError that says what to do, and goes on working on its own."""
+    told: list[BaseException] = []
+    async with open_store(server.url) as store:
+        await store.ping()
+
+        def use() -> None:
+            try:
+                asyncio.run(store.rooms.create_room(room("A")))
+            except BaseException as error:  # noqa: BLE001 - the test looks at it
+                told.append(error)
+
+        thread = threading.Thread(target=use)
+        thread.start()
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+        assert [type(error) for error in told] == [StoreError]
+        assert "event loop" in str(told[0])
+        assert await store.rooms.get_room("A") is None
+
+
+FORKING = """
+import asyncio, os, sys, warnings
+from wnc_store import ChatMessage, StoreError, StoreSettings, open_store
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork: that is what is tried here
+URL = sys.argv[1]
+
+def say(number):
+    return ChatMessage(id=f"m{number}", room_id="A", user_id="u", user_name="u", message="text")
+
+async def child(store):
+    try:
+        async with asyncio.timeout(10):
+            await store.chat.get_messages("A")
+    except StoreError as error:
+        assert "fork" in str(error) or "event loop" in str(error), error
+        async with asyncio.timeout(10):
+            await store.aclose()
+        async with open_store(URL) as own:
+            assert [one.id for one in await own.chat.get_messages("A")][0] == "m0"
+        return 7
+    return 8
+
+async def main():
+    async with open_store(URL) as store:
+        await store.chat.add_message(say(0))
+        pid = os.fork()
+        if not pid:
+            asyncio._set_running_loop(None)
+            code = 9
+            try:
+                code = asyncio.new_event_loop().run_until_complete(child(store))
+            finally:
+                os._exit(code)
+        for number in range(1, 11):
+            await store.chat.add_message(say(number))
+            assert [one.id for one in await store.chat.get_messages("A")] == [f"m{n}" for n in range(number + 1)]
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 7, status
+        await store.ping()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_forked_child_is_told_to_open_a_store_of_its_own(server: DurableServer) -> None:
+    """In a child the parent's store raises a clear error, one of its own works, and the parent notices nothing."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", FORKING, server.url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_a_store_that_is_closed_meanwhile_tells_everybody_the_truth(server: DurableServer) -> None:
+    """Callers whom a close overtakes return, or are told that the store is closed; who returned, joined."""
+    async with open_store(server.url) as direct:
+        await direct.rooms.create_room(room("A"))
+        for round_number in range(10):
+            store = open_store(server.url)
+            await store.ping()
+            names = [f"u{round_number}.{number}" for number in range(40)]
+            calls = [asyncio.ensure_future(store.rooms.add_user_to_room("A", user(name))) for name in names]
+            for _ in range(round_number):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                await asyncio.gather(store.aclose(), store.aclose())
+                ended = await asyncio.gather(*calls, return_exceptions=True)
+            found = await direct.rooms.get_room("A")
+            assert found is not None
+            for name, one in zip(names, ended, strict=True):
+                assert not isinstance(one, BaseException) or isinstance(one, StoreClosedError | StoreUnavailableError)
+                if not isinstance(one, BaseException):
+                    assert found.user(name) is not None
+                elif isinstance(one, StoreClosedError):
+                    assert found.user(name) is None

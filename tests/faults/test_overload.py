@@ -1,0 +1,81 @@
+"""A slow server and ten thousand callers: memory stays bounded, time-outs are honoured, and the order is fair."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+from datetime import timedelta
+from pathlib import Path
+
+from chaos.proxy import proxy_to
+from chaos.server import DurableServer
+from wnc_store import Room, StoreSettings, StoreUnavailableError, open_store
+from wnc_store_contract.samples import message, room, user
+
+CALLERS = 10_000
+PATIENT = StoreSettings(operation_timeout=timedelta(seconds=60), max_users_per_room=2 * CALLERS)
+_A_CALLER = 12_000
+"""Bytes that one waiting caller may cost: its task, its message, its command."""
+
+
+async def test_ten_thousand_callers_of_a_slow_server_are_all_served(server: DurableServer) -> None:
+    """All callers of a server that pauses are answered afterwards, and cost little memory while they wait."""
+    async with proxy_to(server.port) as proxy, open_store(proxy.url, settings=PATIENT) as store:
+        await store.ping()
+        gc.collect()
+        before = _resident()
+        proxy.close_hole()
+        calls = [
+            asyncio.ensure_future(store.chat.add_message(message(number, f"C{number % 500}")))
+            for number in range(CALLERS)
+        ]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        waiting = _resident()
+        proxy.open_hole()
+        await asyncio.gather(*calls)
+        assert waiting - before < CALLERS * _A_CALLER
+        assert [one.id for one in await store.chat.get_messages("C7")] == [f"m{n}" for n in range(7, CALLERS, 500)]
+
+
+def _resident() -> int:
+    """Return how many bytes of memory this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+async def test_ten_thousand_callers_of_a_silent_server_are_all_told(server: DurableServer) -> None:
+    """All callers of a server that does not answer get a StoreUnavailableError, and the store works afterwards."""
+    hurried = StoreSettings(operation_timeout=timedelta(seconds=0.5))
+    async with proxy_to(server.port) as proxy, open_store(proxy.url, settings=hurried) as store:
+        await store.ping()
+        proxy.close_hole()
+        calls = [store.chat.add_message(message(number, f"C{number % 500}")) for number in range(CALLERS)]
+        async with asyncio.timeout(60):
+            ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [one for one in ended if not isinstance(one, StoreUnavailableError)] == []
+        proxy.open_hole()
+    async with open_store(server.url) as store:
+        await store.ping()
+
+
+async def test_who_comes_first_is_served_first(server: DurableServer) -> None:
+    """Among equal operations the order of the calls is the order of what happens."""
+    async with open_store(server.url, settings=PATIENT) as store:
+        await store.rooms.create_room(room("A"))
+        order: list[int] = []
+
+        async def join(number: int) -> Room:
+            joined = await store.rooms.add_user_to_room("A", user(f"u{number}"))
+            order.append(number)
+            return joined
+
+        async def say(number: int) -> None:
+            await store.chat.add_message(message(number, "A"))
+
+        rooms = await asyncio.gather(*(join(number) for number in range(300)))
+        await asyncio.gather(*(say(number) for number in range(300)))
+        kept = await store.chat.get_messages("A")
+    assert order == list(range(300))
+    assert [found.users[-1].id for found in rooms] == [f"u{number}" for number in range(300)]
+    assert [one.id for one in kept] == [f"m{number}" for number in range(280, 300)]

@@ -1,0 +1,246 @@
+"""A server that dies, forgets, is full, busy or set up otherwise: typed errors, nothing half done, recovery."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos.load import load
+from chaos.outcomes import Outcome, outcome_in_time, outcome_of
+from chaos.server import DurableServer, admin, durable_server
+from chaos.worker import SETTINGS, Worker
+from chaos.writes import WRITES, Write
+from wnc_store import (
+    CorruptRecordError,
+    StoreError,
+    StoreSettings,
+    StoreTimeoutError,
+    open_store,
+)
+from wnc_store_contract.samples import message, room, user
+
+HURRIED = StoreSettings(operation_timeout=timedelta(seconds=0.3))
+
+
+async def test_a_killed_server_loses_nothing_that_was_acknowledged(server: DurableServer, *, soak: bool) -> None:
+    """After kill -9 and a restart everything acknowledged is there, and the store works on by itself."""
+    recoveries: list[float] = []
+
+    async def kill() -> None:
+        server.kill()
+        await asyncio.to_thread(server.start)
+        start = time.monotonic()
+        async with open_store(server.url) as store:
+            await store.ping()
+        recoveries.append(time.monotonic() - start)
+
+    done = await load(server, kill, url=server.url, seconds=30 if soak else 1.2, every=0.2)
+    assert done.problems == []
+    assert recoveries
+    assert done.report.operations["ok"] > 20
+
+
+async def test_a_store_comes_back_by_itself(server: DurableServer) -> None:
+    """A store that was refused while its server was down serves the first call after the server's return."""
+    async with open_store(server.url, settings=HURRIED) as store:
+        await store.rooms.create_room(room("A"))
+        server.kill()
+        assert (await outcome_of(store.rooms.get_room("A"))).kind == "refused"
+        assert (await outcome_of(store.rooms.add_user_to_room("A", user("lost")))).kind == "refused"
+        await asyncio.to_thread(server.start)
+        assert (await outcome_in_time(lambda: store.rooms.add_user_to_room("A", user("guest")))).kind != "refused"
+        joined = await store.rooms.add_user_to_room("A", user("guest"))
+    assert [one.id for one in joined.users] == ["host", "guest"]
+
+
+async def test_forgotten_scripts_are_nobodys_concern(server: DurableServer) -> None:
+    """SCRIPT FLUSH in a loop under load reaches no caller."""
+
+    async def flush() -> None:
+        async with admin(server.url) as client:
+            for _ in range(20):
+                await client.script_flush()
+
+    done = await load(server, flush, url=server.url, every=0.01)
+    assert done.problems == []
+    assert set(done.report.operations) <= {"ok", "not found", "exists", "unknown"}  # some callers gave up
+
+
+async def test_an_emptied_server_is_an_empty_store(server: DurableServer) -> None:
+    """FLUSHALL under load gives callers "no such room" and no other error, and work goes on."""
+    async with open_store(server.url, settings=SETTINGS) as store, admin(server.url) as client:
+        worker = Worker(store, "w", seed=1)
+        work = asyncio.ensure_future(worker.work(0.6))
+        while not work.done():
+            await client.flushall()
+            await asyncio.sleep(0.03)
+        await work
+        await client.flushall()
+        assert await store.rooms.get_room("A") is None
+        await store.rooms.create_room(room("A"))
+        assert [one async for one in store.rooms.active_room_ids()] == ["A"]
+    assert worker.errors == []
+    assert {one.answer for one in worker.history} <= {"ok", "not found", "exists", "unknown"}
+
+
+Condition = Callable[[DurableServer, Any], AbstractAsyncContextManager[None]]
+
+
+def setting(name: str, value: str, normal: str) -> Condition:
+    """Return a condition that a setting makes."""
+
+    @asynccontextmanager
+    async def condition(_server: DurableServer, client: Any) -> AsyncGenerator[None]:
+        await client.config_set(name, value)
+        yield
+        await client.config_set(name, normal)
+
+    return condition
+
+
+@asynccontextmanager
+async def replica(_server: DurableServer, client: Any) -> AsyncGenerator[None]:
+    """Make the server a read-only replica of nobody."""
+    await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    yield
+    await client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@asynccontextmanager
+async def busy(server: DurableServer, client: Any) -> AsyncGenerator[None]:
+    """Keep the server busy with a script of somebody else's."""
+    async with admin(server.url) as other:
+        script = asyncio.ensure_future(outcome_of(other.eval("while true do end", 0)))
+        while (await outcome_of(client.get("x"))).kind == "done":  # noqa: ASYNC110 - until the server calls it busy
+            await asyncio.sleep(0.01)
+        yield
+        await client.script_kill()
+        await script
+
+
+@asynccontextmanager
+async def misconfigured(_server: DurableServer, client: Any) -> AsyncGenerator[None]:
+    """Let saving to disk fail, on which a server refuses writes."""
+    await client.config_set("save", "3600 100000")
+    folder = (await client.config_get("dir"))["dir"]
+    await asyncio.to_thread((Path(folder) / "dump.rdb" / "in the way").mkdir, parents=True)
+    await client.bgsave()
+    while (await client.info("persistence"))["rdb_last_bgsave_status"] != "err":  # noqa: ASYNC110 - it sets no event
+        await asyncio.sleep(0.01)
+    yield
+    await client.config_set("save", "")
+
+
+CONDITIONS: dict[str, Condition] = {
+    "OOM": setting("maxmemory", "1", "0"),
+    "READONLY": replica,
+    "BUSY": busy,
+    "MISCONF": misconfigured,
+    "NOREPLICAS": setting("min-replicas-to-write", "1", "0"),
+}
+
+
+async def _dump(client: Any) -> dict[bytes, bytes]:
+    return {key: await client.dump(key) for key in sorted(await client.keys("*"))}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+async def test_a_server_that_refuses_writes_changes_nothing(name: str) -> None:
+    """A write that the server can't take is a StoreUnavailableError and changes no key; afterwards it works."""
+    with durable_server("--busy-reply-threshold", "20", "--enable-debug-command", "yes") as server:
+        async with open_store(server.url, settings=HURRIED) as store, admin(server.url) as client:
+            for write in WRITES:
+                if write.prepare:
+                    await write.prepare(store, _name(write))
+                await write.read(store, _name(write))
+            before = await _dump(client)
+            async with CONDITIONS[name](server, client):
+                ended = {write.name: await outcome_of(write.call(store, _name(write))) for write in WRITES}
+            # What frees memory, or has freed some before it writes, works without any to spare.
+            working = {"last leave", "delete", "clear", "release", "acquire"} if name == "OOM" else set[str]()
+            assert {one: how for one, how in ended.items() if how.kind != "refused" and one not in working} == {}
+            assert all(ended[one].kind in {"done", "refused"} for one in working)
+            after = await _dump(client)
+            changed = {key.decode() for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+            allowed = {f"{one.key}:{_name(one)}" for one in WRITES if one.name in working}
+            assert changed <= allowed | ({"active-rooms"} if working else set())
+            for write in WRITES:
+                if ended[write.name].kind == "refused":
+                    assert (await outcome_of(write.call(store, _name(write)))).kind == "done", write.name
+
+
+def _name(write: Write) -> str:
+    return write.name.replace(" ", "-")
+
+
+async def test_a_server_that_loads_its_data_is_waited_for_or_refused() -> None:
+    """While the server loads, calls say that it can't serve; afterwards everything is there."""
+    with durable_server("--enable-debug-command", "yes", "--key-load-delay", "2000") as server:
+        async with open_store(server.url) as store, admin(server.url) as client:
+            await asyncio.gather(*(store.rooms.create_room(room(f"R{number}")) for number in range(100)))
+            loading = asyncio.ensure_future(outcome_of(client.execute_command("DEBUG", "LOADAOF")))
+            ended: list[Outcome] = []
+            while not loading.done():
+                ended.append(await outcome_of(store.rooms.get_room("R1")))
+            assert {one.kind for one in ended} <= {"done", "refused"}
+            assert len([one async for one in store.rooms.active_room_ids()]) == 100
+
+
+WRONG_KINDS = {"room": "room:{}", "chat": "chat:{}", "connections": "connections:{}", "rl": "rl:{}"}
+
+
+@pytest.mark.parametrize("write", WRITES, ids=[write.name for write in WRITES])
+async def test_a_key_of_another_kind_is_told_and_left_alone(server: DurableServer, write: Write) -> None:
+    """A write that meets a hash where its record should be says so, and changes no key."""
+    key = WRONG_KINDS[write.key].format("A")
+    async with open_store(server.url) as store, admin(server.url) as client:
+        await client.hset(key, "field", "value")
+        before = await _dump(client)
+        outcome = await outcome_of(write.call(store, "A"))
+        if write.name in {"delete", "clear"}:
+            assert (outcome.kind, await client.exists(key)) == ("done", 0)
+        else:
+            assert isinstance(outcome.error, CorruptRecordError)
+            assert await _dump(client) == before
+        await client.delete(key)
+        assert (await outcome_of(write.read(store, "A"))).kind == "done"
+
+
+@pytest.mark.parametrize("name", [one.name for one in WRITES if one.key == "room"])
+async def test_an_index_of_another_kind_stops_a_write_as_a_whole(server: DurableServer, name: str) -> None:
+    """A write of a room whose index is no set changes no key."""
+    write = next(one for one in WRITES if one.name == name)
+    async with open_store(server.url) as store, admin(server.url) as client:
+        if write.prepare:
+            await write.prepare(store, "A")
+        await client.delete("active-rooms")
+        await client.set("active-rooms", "no set")
+        before = await _dump(client)
+        assert isinstance((await outcome_of(write.call(store, "A"))).error, CorruptRecordError)
+        assert await _dump(client) == before
+
+
+async def test_a_huge_value_of_somebody_else_harms_nobody_else(server: DurableServer) -> None:
+    """50 MB put into a room's key are an error for that room, or a time-out, and other rooms work meanwhile."""
+    async with open_store(server.url) as store, admin(server.url) as client:
+        await store.rooms.create_room(room("B"))
+        await client.set("room:A", b"x" * 50_000_000)
+        huge, joined, said = await asyncio.gather(
+            outcome_of(store.rooms.get_room("A")),
+            store.rooms.add_user_to_room("B", user("guest")),
+            outcome_of(store.chat.add_message(message(1, "B"))),
+        )
+        assert isinstance(huge.error, CorruptRecordError | StoreTimeoutError)
+        assert [one.id for one in joined.users] == ["host", "guest"]
+        assert said.kind == "done"
+        changed = await outcome_of(store.rooms.add_user_to_room("A", user("guest")))
+        assert isinstance(changed.error, StoreError)
+        assert await client.strlen("room:A") == 50_000_000
+        assert await store.rooms.delete_room("A") is True

@@ -1,0 +1,105 @@
+"""Histories: what clients asked a store, when, and what they were told."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from wnc_store import Room
+
+Answer = Literal["ok", "not found", "exists", "refused", "unknown"]
+
+
+class View(NamedTuple):
+    """A room, as far as a history tells it from others."""
+
+    rev: int
+    host: str
+    users: tuple[str, ...]
+    position: float = 0
+    url: str | None = None
+
+    @classmethod
+    def of(cls, room: Room) -> View:
+        """Return the view of a room that a store returned."""
+        users = tuple(user.id for user in room.users)
+        return cls(room.rev, room.host_id, users, float(room.video_state.current_time), room.video_url)
+
+    @classmethod
+    def of_json(cls, stored: dict[str, Any]) -> View:
+        """Return the view of a room as it is stored."""
+        users = tuple(user["id"] for user in stored["users"])
+        position = float(stored["videoState"]["currentTime"])
+        return cls(stored.get("rev", 0), stored["hostId"], users, position, stored["videoUrl"])
+
+
+Result = View | bool | int | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call.
+
+    Attributes:
+        client: who called; a client's calls follow one another.
+        kind: "create", "join", "leave", "video", "edit", "delete" and "get" of rooms; "say", "clear" and "read" of
+            chats; "hit" of a rate limit.
+        key: the room, or what was hit.
+        value: what it writes: the user who creates, joins or leaves, the position of the video, the URL, the
+            message's id. Unique among the calls that write.
+        start: nanoseconds on a clock that all processes share.
+        end: likewise; infinite where the outcome is unknown, because it may still happen.
+        answer: "ok" and what it returned in `result`, or why it returned nothing. "refused": any error that says that
+            it did not happen.
+        result: a room, None for no room, the ids of messages, a count.
+    """
+
+    client: str
+    kind: str
+    key: str
+    value: str | float | None
+    start: float
+    end: float
+    answer: Answer
+    result: Result = None
+
+
+def write_history(path: Path, operations: Iterable[Operation]) -> None:
+    """Write a history into a file, an operation a line."""
+    with path.open("w") as file:
+        for operation in operations:
+            file.write(json.dumps(asdict(operation)) + "\n")
+
+
+def read_history(path: Path) -> list[Operation]:
+    """Return the history that a file holds."""
+    operations: list[Operation] = []
+    for line in path.read_text().splitlines():
+        fields = json.loads(line)
+        if isinstance(fields["result"], list):
+            values: list[Any] = fields["result"]
+            if fields["kind"] == "read":
+                fields["result"] = tuple(values)
+            else:
+                rev, host, users, position, url = values
+                fields["result"] = View(rev, host, tuple(users), position, url)
+        operations.append(Operation(**fields))
+    return operations
+
+
+def settled(operations: Iterable[Operation]) -> list[Operation]:
+    """Return those that may have happened, in the order of their start; unknown ones without an end."""
+    kept = [
+        operation if operation.answer != "unknown" else _endless(operation)
+        for operation in operations
+        if operation.answer != "refused"
+    ]
+    return sorted(kept, key=lambda operation: operation.start)
+
+
+def _endless(operation: Operation) -> Operation:
+    return replace(operation, end=math.inf, result=None)

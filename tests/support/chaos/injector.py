@@ -1,0 +1,126 @@
+"""Faults, one after the other, chosen by a seed: at the connections and at the server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+from redis.exceptions import RedisError
+
+from chaos.proxy import Cut, How, Proxy, Side
+from chaos.server import DurableServer, admin
+
+_EVERY = 0.2
+_LASTING = 0.1
+_ENDLESS = "while true do end"
+
+
+class Injector:
+    """Breaks connections and a server every 200 ms.
+
+    Attributes:
+        injected: how often it did what.
+        returns: when a killed server was back, in nanoseconds of the monotonic clock.
+    """
+
+    def __init__(self, server: DurableServer, proxies: Sequence[Proxy], seed: int) -> None:
+        self.injected: Counter[str] = Counter()
+        self.returns: list[int] = []
+        self._server = server
+        self._proxies = proxies
+        self._chance = random.Random(seed)  # noqa: S311 - repeatable
+        self._faults: dict[str, tuple[float, Callable[[], Awaitable[object]]]] = {
+            "connections cut": (3, self._cut_now),
+            "cut after some bytes": (4, self._cut_within),
+            "black hole": (2, self._black_hole),
+            "delay": (1, lambda: self._for_a_while("delay", 0.01)),
+            "byte by byte": (1, lambda: self._for_a_while("slice_bytes", 1)),
+            "CLIENT KILL": (2, lambda: self._ask("CLIENT", "KILL", "TYPE", "normal")),
+            "CLIENT PAUSE": (1, lambda: self._ask("CLIENT", "PAUSE", "100", "ALL")),
+            "SCRIPT FLUSH": (2, lambda: self._ask("SCRIPT", "FLUSH")),
+            "out of memory": (1, lambda: self._set_for_a_while("maxmemory", "1", "0")),
+            "read-only": (1, self._read_only),
+            "busy script": (1, self._busy),
+            "kill -9": (1, self._kill),
+        }
+
+    async def run(self, seconds: float) -> None:
+        """Inject faults for so long, and leave everything whole."""
+        end = time.monotonic() + seconds
+        names = list(self._faults)
+        weights = [weight for weight, _ in self._faults.values()]
+        first = names.copy()  # each of them once, before chance decides
+        self._chance.shuffle(first)
+        try:
+            while time.monotonic() < end:
+                await asyncio.sleep(_EVERY)
+                name = first.pop() if first else self._chance.choices(names, weights)[0]
+                with suppress(RedisError, OSError):
+                    await self._faults[name][1]()
+                self.injected[name] += 1
+        finally:
+            for proxy in self._proxies:
+                proxy.disarm()
+
+    async def _cut_now(self) -> None:
+        for proxy in self._proxies:
+            proxy.cut_all(self._manner())
+
+    async def _cut_within(self) -> None:
+        for proxy in self._proxies:
+            side: Side = self._chance.choice(_SIDES)
+            proxy.arm(Cut(side, self._chance.randrange(5000), self._manner()))
+
+    def _manner(self) -> How:
+        return self._chance.choice(_MANNERS)
+
+    async def _black_hole(self) -> None:
+        for proxy in self._proxies:
+            proxy.close_hole()
+        await asyncio.sleep(_LASTING)
+        for proxy in self._proxies:
+            proxy.open_hole()
+
+    async def _for_a_while(self, attribute: Literal["delay", "slice_bytes"], value: float) -> None:
+        for proxy in self._proxies:
+            setattr(proxy, attribute, value)
+        await asyncio.sleep(_LASTING)
+        for proxy in self._proxies:
+            setattr(proxy, attribute, 0)
+
+    async def _ask(self, *command: str) -> Any:
+        async with admin(self._server.url) as client:
+            return await client.execute_command(*command)
+
+    async def _set_for_a_while(self, name: str, value: str, normal: str) -> None:
+        await self._ask("CONFIG", "SET", name, value)
+        await asyncio.sleep(_LASTING)
+        await self._ask("CONFIG", "SET", name, normal)
+
+    async def _read_only(self) -> None:
+        await self._ask("REPLICAOF", "127.0.0.1", "1")  # nobody is there, so nothing is copied
+        await asyncio.sleep(_LASTING)
+        await self._ask("REPLICAOF", "NO", "ONE")
+
+    async def _busy(self) -> None:
+        script = asyncio.ensure_future(self._ask("EVAL", _ENDLESS, "0"))
+        await asyncio.sleep(_LASTING)
+        with suppress(RedisError):
+            await self._ask("SCRIPT", "KILL")
+        with suppress(RedisError):
+            await script
+
+    async def _kill(self) -> None:
+        self._server.kill()
+        await asyncio.sleep(self._chance.random() * _LASTING)
+        await asyncio.to_thread(self._server.start)
+        self.returns.append(time.monotonic_ns())
+
+
+_SIDES: Sequence[Side] = ("request", "reply")
+_MANNERS: Sequence[How] = ("close", "reset")

@@ -1,0 +1,226 @@
+"""A TCP proxy between a store and its server that breaks what goes through it on command."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+Side = Literal["request", "reply"]
+How = Literal["close", "reset"]
+
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One connection ends as soon as so many bytes of one side have gone through, counted from the arming on.
+
+    Attributes:
+        side: whose bytes are counted.
+        after: how many of them still go through.
+        how: "close" ends both sides in order (FIN), "reset" tears them (RST).
+        stay_down: whether the proxy refuses every connection from then on.
+    """
+
+    side: Side
+    after: int
+    how: How = "close"
+    stay_down: bool = False
+
+
+@dataclass(eq=False)
+class _Link:
+    """A connection through the proxy."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+
+    def end(self, how: How) -> None:
+        for writer in (self.client, self.server):
+            with suppress(OSError):
+                if how == "reset":
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    writer.transport.abort()
+                else:
+                    writer.close()
+
+
+@dataclass
+class Proxy:
+    """What the proxy does at the moment; every attribute may be changed at any time.
+
+    Attributes:
+        port: where it listens.
+        delay: seconds that each chunk waits, on either side.
+        slice_bytes: how many bytes go through in one piece; 0 for as they come.
+        refusing: whether a new connection is reset at once.
+        passed: how many bytes of each side have gone through since the last arming or `reset_counters`.
+        connections: how many connections were ever accepted.
+    """
+
+    port: int
+    delay: float = 0
+    slice_bytes: int = 0
+    refusing: bool = False
+    passed: Counter[Side] = field(default_factory=Counter[Side])
+    connections: int = 0
+    _cut: Cut | None = None
+    _links: set[_Link] = field(default_factory=set[_Link])
+    _flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    _mean_bytes: int = 0
+    _random: random.Random = field(default_factory=random.Random)
+
+    @property
+    def url(self) -> str:
+        """The URL of database 0 through the proxy."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections go through it now."""
+        return len(self._links)
+
+    @property
+    def cut_pending(self) -> bool:
+        """Whether an armed cut has not happened yet."""
+        return self._cut is not None
+
+    def reset_counters(self) -> None:
+        """Count `passed` from zero."""
+        self.passed.clear()
+
+    def arm(self, cut: Cut) -> None:
+        """Let one connection end as `cut` says."""
+        self.reset_counters()
+        self._cut = cut
+
+    def disarm(self) -> None:
+        """Be a plain proxy again."""
+        self._cut = None
+        self._mean_bytes = 0
+        self.refusing = False
+        self.delay = self.slice_bytes = 0
+        self.open_hole()
+
+    def cut_at_random(self, mean_bytes: int, seed: int) -> None:
+        """Cut connections again and again, each at a random byte of either side, about every so many bytes."""
+        self._mean_bytes = mean_bytes
+        self._random.seed(seed)
+
+    def close_hole(self) -> None:
+        """Become a black hole: connections are accepted and bytes taken, and nothing comes out."""
+        self._flowing.clear()
+
+    def open_hole(self) -> None:
+        """Let what was held back go on its way."""
+        self._flowing.set()
+
+    def cut_all(self, how: How = "reset") -> None:
+        """End every connection now."""
+        for link in list(self._links):
+            link.end(how)
+
+    async def serve(self, target_port: int, client: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection until either side ends it."""
+        self.connections += 1
+        link = _Link(writer, writer)
+        try:
+            if self.refusing:
+                link.end("reset")
+                return
+            server, upstream = await asyncio.open_connection("127.0.0.1", target_port)
+            link = _Link(writer, upstream)
+            self._links.add(link)
+            ends = [
+                asyncio.ensure_future(self._carry(link, "request", client, upstream)),
+                asyncio.ensure_future(self._carry(link, "reply", server, writer)),
+            ]
+            try:
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for end in ends:
+                    end.cancel()
+                await asyncio.gather(*ends, return_exceptions=True)
+        except OSError:
+            pass  # the server is away
+        finally:
+            self._links.discard(link)
+            link.end("close")
+
+    async def _carry(self, link: _Link, side: Side, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(_CHUNK):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._flowing.wait()
+                how = self._how_to_end(side, len(data))
+                if how is not None:
+                    left, manner = how
+                    await self._forward(side, data[:left], sink)
+                    link.end(manner)
+                    return
+                await self._forward(side, data, sink)
+
+    def _how_to_end(self, side: Side, size: int) -> tuple[int, How] | None:
+        """Return how many bytes of a chunk still go through before the connection ends, and how; None to go on."""
+        cut = self._cut
+        if cut is not None and cut.side == side and self.passed[side] + size >= cut.after:
+            self._cut = None
+            if cut.stay_down:
+                self.refusing = True
+            return cut.after - self.passed[side], cut.how
+        if self._mean_bytes and self._random.random() < size / self._mean_bytes:
+            return self._random.randrange(size + 1), self._random.choice(("close", "reset"))
+        return None
+
+    async def _forward(self, side: Side, data: bytes, sink: asyncio.StreamWriter) -> None:
+        self.passed[side] += len(data)
+        step = self.slice_bytes or len(data) or 1
+        for start in range(0, len(data), step):
+            sink.write(data[start : start + step])
+            await sink.drain()
+            if self.slice_bytes:
+                await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def proxy_to(target_port: int) -> AsyncGenerator[Proxy]:
+    """Run a proxy to a port of 127.0.0.1, on a port that the system chooses."""
+    proxy = Proxy(0)
+    proxy.open_hole()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(proxy.serve(target_port, reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, backlog=1024)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+async def until(happened: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait until something is so.
+
+    Raises:
+        TimeoutError: it did not become so in time.
+    """
+    async with asyncio.timeout(seconds):
+        while not happened():  # noqa: ASYNC110 - of others, who set no event
+            await asyncio.sleep(0.002)
