@@ -31,6 +31,20 @@ from wnc_store.errors import (
     StoreUnavailableError,
     UserNotFoundError,
 )
+from wnc_store.events import (
+    AppEvent,
+    HostChanged,
+    MessageAdded,
+    Resync,
+    RoomChanged,
+    RoomClosed,
+    RoomEvent,
+    RoomEvents,
+    UserJoined,
+    UserLeft,
+    VideoSet,
+    VideoStateChanged,
+)
 from wnc_store.factory import configured_url, get_store, open_store
 from wnc_store.guards import RateLimitDecision
 from wnc_store.health import Check, Health
@@ -50,6 +64,7 @@ from wnc_store.settings import StoreSettings
 from wnc_store.wire import from_wire, to_wire
 
 __all__ = [
+    "AppEvent",
     "Backend",
     "BaseChatStore",
     "BaseConnectionCounter",
@@ -67,16 +82,23 @@ __all__ = [
     "ConnectionCounter",
     "CorruptRecordError",
     "Health",
+    "HostChanged",
     "InvalidIdError",
     "Lifecycle",
     "LimitExceededError",
     "ManualClock",
+    "MessageAdded",
     "NotSupportedError",
     "OutcomeUnknownError",
     "RateLimitDecision",
     "RateLimiter",
     "Record",
+    "Resync",
     "Room",
+    "RoomChanged",
+    "RoomClosed",
+    "RoomEvent",
+    "RoomEvents",
     "RoomExistsError",
     "RoomNotFoundError",
     "RoomReader",
@@ -90,8 +112,12 @@ __all__ = [
     "StoredRoom",
     "SystemClock",
     "User",
+    "UserJoined",
+    "UserLeft",
     "UserNotFoundError",
+    "VideoSet",
     "VideoState",
+    "VideoStateChanged",
     "configured_url",
     "from_wire",
     "get_store",
