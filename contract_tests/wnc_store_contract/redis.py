@@ -26,7 +26,7 @@ class RedisHarness(Harness):
         key_prefix: of all keys; one that nobody else has if left out. "" takes the whole database for its own.
     """
 
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.EVENTS, Capability.CUT}
 
     def __init__(self, url: str, *, key_prefix: str = _UNSET) -> None:
         self._url = url
