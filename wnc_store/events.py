@@ -150,6 +150,8 @@ class RoomEvents(Protocol):
       of a room at least one event with its `rev`, each new message `MessageAdded`; a new room `RoomChanged` without a
       `rev`; a deletion, or the last one's leaving, `RoomClosed`; cleared messages, and whatever is larger than
       `max_event_bytes`, `Resync`. What changes nothing publishes nothing; nor do sweeps, or the end of a TTL.
+    - With `notify_foreign_changes`, and a server that tells of them, a change by a writer that publishes nothing is a
+      `RoomChanged` without a `rev`, and a deletion, or the end of a TTL, a `RoomClosed`.
     """
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:

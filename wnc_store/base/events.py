@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self
 
+from cachetools import LRUCache
+
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.changes import changes
-from wnc_store.errors import LimitExceededError, NotSupportedError, StoreClosedError
+from wnc_store.errors import CorruptRecordError, LimitExceededError, NotSupportedError, StoreClosedError
 from wnc_store.events import MessageAdded, Resync, RoomClosed, RoomEvent
 from wnc_store.ids import check_id
 from wnc_store.models import ChatMessage, Room
 from wnc_store.settings import StoreSettings
-from wnc_store.wire import checked, to_wire
+from wnc_store.wire import checked, from_wire, to_wire
+
+_logger = logging.getLogger("wnc_store")
 
 
 class NoEvents:
@@ -114,6 +120,7 @@ class BaseRoomEvents(ABC):
         self._settings = settings
         self._lifecycle = lifecycle
         self._readers_of_this_store: set[EventReader] = set()
+        self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
         lifecycle.when_closed(self._end_all)
 
     @abstractmethod
@@ -154,6 +161,21 @@ class BaseRoomEvents(ABC):
             self._readers_of_this_store.discard(reader)
             self._detach(reader)
             reader.end(StopAsyncIteration)
+
+    def _decode(self, channel: str, room_id: str, data: bytes) -> RoomEvent | None:
+        """Return the event that was sent as `data`; one that can't be read is left out and logged once."""
+        try:
+            event = from_wire(RoomEvent, data, key=channel)
+            if event.room_id == room_id:
+                return event
+            problem = CorruptRecordError(channel, f"it is an event of room {event.room_id!r}")
+        except CorruptRecordError as error:
+            problem = error
+        digest = hashlib.blake2b(data, key=channel.encode()[:64], digest_size=16).digest()
+        if digest not in self._logged:
+            self._logged[digest] = None
+            _logger.warning("left out an event: %s", problem)
+        return None
 
     def _end_all(self) -> None:
         for reader in self._readers_of_this_store:
