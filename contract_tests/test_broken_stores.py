@@ -6,6 +6,7 @@ import pytest
 
 from broken_stores import MISTAKES, Mistake
 from wnc_store_contract import Harness, StoreContract, clauses_of
+from wnc_store_contract.clauses import events
 
 NET = "test_any_sequence_of_operations"
 
@@ -30,6 +31,12 @@ def is_red(case: Case, name: str) -> bool:
     except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever a broken store raises
         return True
     return False
+
+
+@pytest.fixture(autouse=True)
+def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a broken store never tells is waited for, but not for long."""
+    monkeypatch.setattr(events, "SILENCE", 2)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda one: one.name)

@@ -9,13 +9,15 @@ import pytest
 
 from acl import DOCUMENTED_PREFIX, permit
 from redis_server import RedisServer, redis_server
-from wnc_store_contract import StoreContract
+from wnc_store_contract import Capability, StoreContract
 from wnc_store_contract.redis import RedisHarness
 from wnc_store_redis import RedisStore
 
 
 class AclHarness(RedisHarness):
     """Stores as the user of their prefix; what goes behind their backs goes as the default user."""
+
+    capabilities = RedisHarness.capabilities - {Capability.CUT}  # the user may not give connections a name
 
     def __init__(self, server: RedisServer, key_prefix: str) -> None:
         super().__init__(server.url, key_prefix=key_prefix)

@@ -11,13 +11,14 @@ from redis.asyncio import Redis
 
 from acl import DOCUMENTED_PREFIX, PLAIN, PREFIXED, permit, url_for
 from redis_server import RedisServer, redis_server
-from wnc_store import ConfigurationError, OutcomeUnknownError, StoreError, StoreSettings, VideoState
+from wnc_store import ConfigurationError, OutcomeUnknownError, RoomChanged, StoreError, StoreSettings, VideoState
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis._errors import translate
 
 PREFIXES = ["", DOCUMENTED_PREFIX]
-GRANTS = [word for word in PLAIN if word[0] in "~+"]
+PUBLISHING = StoreSettings(publish_changes=True)
+GRANTS = [word for word in PLAIN if word[0] in "~&+"]
 
 
 @pytest.fixture(scope="module", name="server")
@@ -44,9 +45,16 @@ async def refusals(store: RedisStore) -> list[StoreError]:
     async def listed() -> list[str]:
         return [one async for one in rooms.active_room_ids()]
 
+    async def subscribe() -> None:
+        async with store.events.subscribe("A"):
+            pass
+
     errors: list[StoreError] = []
     for operation in (
         store.ping,
+        subscribe,
+        subscribe,  # the refusal to unsubscribe comes with this one
+        lambda: store.events.publish("A", RoomChanged(room_id="A")),
         lambda: rooms.create_room(room("A")),
         lambda: rooms.create_room(room("B")),
         lambda: rooms.get_room("A"),
@@ -84,7 +92,9 @@ async def refusals(store: RedisStore) -> list[StoreError]:
 @pytest.mark.parametrize("key_prefix", PREFIXES)
 async def test_the_line_is_enough(server: RedisServer, administrator: Any, key_prefix: str) -> None:
     """As the documented user, every operation works, also where the server has forgotten the scripts."""
-    async with RedisStore.from_url(permit(server, key_prefix), StoreSettings(key_prefix=key_prefix)) as store:
+    async with RedisStore.from_url(
+        permit(server, key_prefix), StoreSettings(key_prefix=key_prefix, publish_changes=True)
+    ) as store:
         assert await refusals(store) == []
     assert sorted(await administrator.keys("*")) == [
         f"{key_prefix}{name}".encode() for name in ("active-rooms", "room:B")
@@ -95,7 +105,7 @@ async def test_the_line_is_enough(server: RedisServer, administrator: Any, key_p
 async def test_no_word_is_too_much(server: RedisServer, administrator: Any, grant: str) -> None:
     """Without any one of the commands and key patterns, an operation is refused with NOPERM."""
     assert administrator
-    async with RedisStore.from_url(permit(server, without=grant)) as store:
+    async with RedisStore.from_url(permit(server, without=grant), PUBLISHING) as store:
         errors = await refusals(store)
     refused = (ConfigurationError, OutcomeUnknownError)
     assert any(isinstance(error, refused) and "NOPERM" in str(error) for error in errors)
@@ -103,9 +113,9 @@ async def test_no_word_is_too_much(server: RedisServer, administrator: Any, gran
 
 def test_both_lines_grant_the_same() -> None:
     """The line for a prefix differs in the user's name and in the prefix before each pattern, and in nothing else."""
-    assert [word.replace(f"~{DOCUMENTED_PREFIX}", "~") for word in PREFIXED[1:]] == PLAIN[1:]
-    assert [word for word in PREFIXED if word[0] == "~"] == [
-        f"~{DOCUMENTED_PREFIX}{word[1:]}" for word in PLAIN if word[0] == "~"
+    assert [word.replace(f"{word[0]}{DOCUMENTED_PREFIX}", word[0]) for word in PREFIXED[1:]] == PLAIN[1:]
+    assert [word for word in PREFIXED if word[0] in "~&"] == [
+        f"{word[0]}{DOCUMENTED_PREFIX}{word[1:]}" for word in PLAIN if word[0] in "~&"
     ]
     assert len(GRANTS) == len(set(GRANTS)) > 20
 
@@ -121,6 +131,9 @@ def test_both_lines_grant_the_same() -> None:
         "ACL LIST",
         "SCRIPT FLUSH",
         "SUBSCRIBE news",
+        "SUBSCRIBE events@1:A",
+        "PSUBSCRIBE events:*",
+        "PUBLISH news x",
         "SELECT 1",
         "APPEND room:A x",
         "GET foreign",
@@ -182,7 +195,7 @@ async def test_another_database_needs_select(server: RedisServer, administrator:
     async with RedisStore.from_url(permit(server).replace("/0", "/1")) as store:
         with pytest.raises(ConfigurationError, match="NOPERM"):
             await store.ping()
-    async with RedisStore.from_url(permit(server, "", "+select").replace("/0", "/1")) as store:
+    async with RedisStore.from_url(permit(server, "", "+select", "&events@1:*").replace("/0", "/1")) as store:
         assert await refusals(store) == []
 
 

@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from redis_server import RedisServer
 from wnc_store import (
+    AppEvent,
     ChatStore,
     ConnectionCounter,
     HasStatistics,
@@ -149,6 +150,7 @@ async def _call_everything(store: Store) -> set[str]:
     await limits.hit("A-client")
     await limits.peek("A-client")
     await limits.reset("A-client")
+    await store.events.publish("A-room", AppEvent(room_id="A-room", name="A-name", value="A-text"))
     await store.ping()
     await store.health()
     protocols: dict[str, type] = {
@@ -163,7 +165,7 @@ async def _call_everything(store: Store) -> set[str]:
         for name, _ in getmembers(protocol, isfunction)
         if not name.startswith("_")
     }
-    return methods | {"ping", "health"}
+    return methods | {"events.publish", "ping", "health"}  # to subscribe is no operation that ends
 
 
 @pytest.mark.parametrize("backend", ["memory", "redis"])

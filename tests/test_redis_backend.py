@@ -158,9 +158,9 @@ async def test_endless_conflicts_end(store: RedisStore, client: Any, monkeypatch
     path: Any = cast("Any", store.rooms)._path
     deadline, commit = path.deadline, path.commit
 
-    async def be_overtaken(before: Any, after: Any, _deadline: float) -> Any:
+    async def be_overtaken(before: Any, after: Any, events: Any, _deadline: float) -> Any:
         await client.append("room:A", " ")
-        return await commit(before, after, deadline())
+        return await commit(before, after, events, deadline())
 
     monkeypatch.setattr(path, "deadline", lambda: asyncio.get_running_loop().time() + 0.1)
     monkeypatch.setattr(path, "commit", be_overtaken)

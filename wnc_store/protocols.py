@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from wnc_store.clock import Clock
+from wnc_store.events import RoomEvents
 from wnc_store.guards import RateLimitDecision
 from wnc_store.health import Health
 from wnc_store.models import ChatMessage, Room, User, VideoState
@@ -286,6 +287,11 @@ class Store(Protocol):
     @property
     def rate_limits(self) -> RateLimiter:
         """The rate limits."""
+        ...
+
+    @property
+    def events(self) -> RoomEvents:
+        """The events."""
         ...
 
     @property

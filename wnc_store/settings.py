@@ -78,6 +78,11 @@ class StoreSettings(BaseModel):
         cache_bytes: how many bytes of stored records a backend on a server may remember with what it read them as, to
             parse only what has changed; 0 for none. In memory they take several times as much.
         key_prefix: goes before every key, so that several apps can share one database.
+        publish_changes: whether the store publishes its own changes as events (`wnc_store.RoomEvents`).
+        notify_foreign_changes: whether subscriptions are told of changes by other writers, the Node app for one, where
+            the server has that switched on.
+        events_queue_size: how many events wait for a slow reader.
+        max_event_bytes: of an event as it is sent.
         operation_timeout: how long one operation may take before it raises `StoreTimeoutError`; when rooms are listed
             or swept, one page of them.
     """
@@ -99,6 +104,10 @@ class StoreSettings(BaseModel):
     max_room_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
     cache_bytes: int = Field(default=16 * 1024 * 1024, ge=0)
     key_prefix: Annotated[str, AfterValidator(_own_namespace)] = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
+    publish_changes: bool = False
+    notify_foreign_changes: bool = False
+    events_queue_size: int = Field(default=1000, ge=1)
+    max_event_bytes: int = Field(default=64 * 1024, ge=1024)
     operation_timeout: Duration = timedelta(seconds=5)
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wnc_store import ChatMessage, Clock, Room, SystemClock
+from wnc_store import ChatMessage, Clock, Readers, Room, SystemClock
 from wnc_store_memory._expiring import ExpiringMap
 
 
@@ -14,6 +14,7 @@ class Namespace:
         self.chats: ExpiringMap[tuple[ChatMessage, ...]] = ExpiringMap(clock.monotonic_ms)
         self.leases: ExpiringMap[dict[str, int]] = ExpiringMap(clock.monotonic_ms)
         self.hits: ExpiringMap[int] = ExpiringMap(clock.monotonic_ms)
+        self.readers = Readers()
 
 
 class MemoryDatabase:

@@ -30,6 +30,7 @@ class MemoryRoomStore(BaseRoomStore[Room]):
         super().__init__(settings, clock, lifecycle)
         self._rooms = namespace.rooms
         self._chats = namespace.chats
+        self._readers = namespace.readers
         self._room_ttl_ms = settings.room_ttl // _MILLISECOND
 
     async def _load(self, room_id: str) -> StoredRoom[Room] | None:
@@ -41,6 +42,7 @@ class MemoryRoomStore(BaseRoomStore[Room]):
             return False
         self._chats.pop(room.id)
         self._rooms.set(room.id, room, self._room_ttl_ms)
+        self._readers.deliver(self._own_changes.of_room(None, room))
         return True
 
     async def _commit(self, before: StoredRoom[Room], after: Room | None) -> Conflict[Room] | None:
@@ -48,14 +50,17 @@ class MemoryRoomStore(BaseRoomStore[Room]):
         if current is None or current.version is not before.version:
             return Conflict(current)
         if after is None:
-            await self._remove(before.room.id)
+            self._forget(before.room.id)
         else:
             self._rooms.set(after.id, after, self._room_ttl_ms)
+        self._readers.deliver(self._own_changes.of_room(before.room, after))
         return None
 
     async def _remove(self, room_id: str) -> bool:
-        self._chats.pop(room_id)
-        return self._rooms.pop(room_id) is not None
+        lived = self._forget(room_id)
+        if lived:
+            self._readers.deliver(self._own_changes.of_removal(room_id))
+        return lived
 
     async def _ttl(self, room_id: str) -> timedelta | None:
         return _duration(self._rooms.remaining_ms(room_id))
@@ -71,6 +76,10 @@ class MemoryRoomStore(BaseRoomStore[Room]):
             await asyncio.sleep(0)  # many rooms that expire together must not stall the event loop
         return removed
 
+    def _forget(self, room_id: str) -> bool:
+        self._chats.pop(room_id)
+        return self._rooms.pop(room_id) is not None
+
 
 class MemoryChatStore(BaseChatStore):
     """Chats in memory."""
@@ -78,19 +87,22 @@ class MemoryChatStore(BaseChatStore):
     def __init__(self, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         super().__init__(settings, lifecycle)
         self._chats = namespace.chats
+        self._readers = namespace.readers
         self._chat_ttl_ms = settings.chat_ttl // _MILLISECOND
 
     async def _append(self, message: ChatMessage) -> None:
         kept = rules.append(await self._read(message.room_id), message, self._settings.chat_history_limit)
         if kept is not None:
             self._chats.set(message.room_id, kept, self._chat_ttl_ms)
+            self._readers.deliver(self._own_changes.of_message(message))
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         entry = self._chats.get(room_id)
         return () if entry is None else entry.value[-self._settings.chat_history_limit :]
 
     async def _clear(self, room_id: str) -> None:
-        self._chats.pop(room_id)
+        if self._chats.pop(room_id) is not None:
+            self._readers.deliver(self._own_changes.of_clearing(room_id))
 
     async def _ttl(self, room_id: str) -> timedelta | None:
         return _duration(self._chats.remaining_ms(room_id))

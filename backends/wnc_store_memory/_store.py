@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wnc_store import BaseStore, Clock, ConfigurationError, Snapshot, StoreSettings
 from wnc_store_memory._database import MemoryDatabase
+from wnc_store_memory._events import MemoryRoomEvents
 from wnc_store_memory._guards import MemoryConnectionCounter, MemoryRateLimiter
 from wnc_store_memory._restore import restore
 from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
@@ -33,6 +34,7 @@ class MemoryStore(BaseStore):
         self.rooms = MemoryRoomStore(namespace, settings, clock or database.clock, self._lifecycle)
         self.chat = MemoryChatStore(namespace, settings, self._lifecycle)
         self.connections = MemoryConnectionCounter(namespace, settings, database.clock, self._lifecycle)
+        self.events = MemoryRoomEvents(namespace, settings, self._lifecycle)
         self.rate_limits = MemoryRateLimiter(namespace, settings, self._lifecycle)
 
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:

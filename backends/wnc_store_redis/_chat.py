@@ -11,7 +11,7 @@ from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, to_w
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds, remaining
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import APPEND
+from wnc_store_redis._scripts import APPEND, CLEAR, publication
 from wnc_store_redis._seen import SeenChats
 
 _WITNESSES = 10_000
@@ -32,7 +32,8 @@ class RedisChatStore(BaseChatStore):
 
     async def _append(self, message: ChatMessage) -> None:
         chat, message_id = self._keys.chat(message.room_id), message.id.encode()
-        arguments = (to_wire(message), message_id, self._limit, self._ttl_ms)
+        told = publication(self._keys.events(message.room_id), self._own_changes.of_message(message))
+        arguments = (to_wire(message), message_id, self._limit, self._ttl_ms, *told)
         # While a message that was there before this one is still kept, so is this one, if an attempt appended it.
         witness = self._witnesses.get(message.room_id, b"")
         reply, _ = await self._commands.settle(
@@ -52,7 +53,8 @@ class RedisChatStore(BaseChatStore):
         return messages
 
     async def _clear(self, room_id: str) -> None:
-        await self._commands.write(b"DEL", self._keys.chat(room_id))
+        told = publication(self._keys.events(room_id), self._own_changes.of_clearing(room_id))
+        await self._commands.run(CLEAR, [self._keys.chat(room_id)], *told)
 
     async def _ttl(self, room_id: str) -> timedelta | None:
         return remaining(await self._commands.read(b"PTTL", self._keys.chat(room_id)))

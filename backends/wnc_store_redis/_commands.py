@@ -70,6 +70,14 @@ class Commands:
         send = partial(self._multiplexer.submit, pack_command(command), self.deadline())
         return self._value(await self._attempt(send, key, 1, writes=True), key)
 
+    def check_loop(self) -> None:
+        """Return if the store may be used here.
+
+        Raises:
+            StoreError: the store belongs to another event loop, or was opened before a fork.
+        """
+        self._multiplexer.check_loop()
+
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
         """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""
         send = partial(self._evaluate, script, keys, arguments, self.deadline())

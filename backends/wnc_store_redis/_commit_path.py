@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from wnc_store import Conflict, Room, StoredRoom, StoreError, StoreSettings, to_wire
+from wnc_store import Conflict, OwnChanges, Room, RoomEvent, StoredRoom, StoreError, StoreSettings, to_wire
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import COMMIT, REMOVE
+from wnc_store_redis._scripts import COMMIT, REMOVE, publication
 from wnc_store_redis._seen import SeenRooms
 
 _ABSENT = b""
@@ -26,15 +26,22 @@ class CommitPath:
         commands: to the server.
         keys: the names of the keys.
         settings: the store's.
+        own_changes: says what is told of a creation and a deletion; what of a commit, its caller says.
         decode: reads a room from the bytes of an id.
     """
 
     def __init__(
-        self, commands: Commands, keys: Keys, settings: StoreSettings, decode: Callable[[str, bytes], Room]
+        self,
+        commands: Commands,
+        keys: Keys,
+        settings: StoreSettings,
+        own_changes: OwnChanges,
+        decode: Callable[[str, bytes], Room],
     ) -> None:
         self._commands = commands
         self._keys = keys
         self._ttl_ms = milliseconds(settings.room_ttl)
+        self._own_changes = own_changes
         self._decode = decode
         self._rooms = SeenRooms(settings.cache_bytes // 2)
 
@@ -52,9 +59,12 @@ class CommitPath:
 
     async def insert(self, room: Room) -> bool:
         """Store a room unless there is one of that id; tell whether it was stored."""
-        # A repetition replaces the room by itself: if there is none any more, it is not for us to create it again.
         new = _marked(room)
-        conflict, repeated = await self._exchange(room.id, _ABSENT, new.version, new, self.deadline())
+        first = self._arguments(room.id, _ABSENT, new, self._own_changes.of_room(None, room))
+        # A repetition replaces the room by itself, and tells nothing: if there is none any more, it is not for us to
+        # create it again.
+        again = self._arguments(room.id, new.version, new, ())
+        conflict, repeated = await self._exchange(room.id, new, first, again, self.deadline())
         if conflict is None or not repeated:
             return conflict is None
         current = conflict.current
@@ -62,11 +72,14 @@ class CommitPath:
             return True  # it is this one, and others have changed it since
         raise self._unknown(room.id)
 
-    async def commit(self, before: StoredRoom[bytes], after: Room | None, deadline: float) -> Conflict[bytes] | None:
-        """Replace the room if it still is as it was `before`, as `BaseRoomStore._commit` says."""
-        room_id, version = before.room.id, before.version
+    async def commit(
+        self, before: StoredRoom[bytes], after: Room | None, events: Sequence[RoomEvent], deadline: float
+    ) -> Conflict[bytes] | None:
+        """Replace the room if it still is as it was `before`, as `BaseRoomStore._commit` says, and publish `events`."""
+        room_id = before.room.id
         new = None if after is None else _marked(after)
-        conflict, repeated = await self._exchange(room_id, version, version, new, deadline)
+        arguments = self._arguments(room_id, before.version, new, events)
+        conflict, repeated = await self._exchange(room_id, new, arguments, arguments, deadline)
         if conflict is not None and repeated:
             # An attempt before may have been committed, and others may have built upon it.
             raise self._unknown(room_id)
@@ -75,31 +88,48 @@ class CommitPath:
     async def remove(self, room_id: str) -> bool:
         """Delete a room, whatever it holds, with its chat and its entry in the index; tell whether there was one."""
         self._rooms.forget(room_id)
-        return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode()))
+        told = publication(self._keys.events(room_id), self._own_changes.of_removal(room_id))
+        return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode(), *told))
 
     def late(self, room_id: str, *, unanswered: bool) -> StoreError:
         """Return the error for a change that is out of time."""
         return self._commands.failure(TimeoutError(), self._keys.room(room_id), unanswered=unanswered)
 
     async def _exchange(
-        self, room_id: str, before: bytes, again: bytes, after: StoredRoom[bytes] | None, deadline: float
+        self,
+        room_id: str,
+        after: StoredRoom[bytes] | None,
+        first: Sequence[bytes],
+        again: Sequence[bytes],
+        deadline: float,
     ) -> tuple[Conflict[bytes] | None, bool]:
-        """Run COMMIT; return what it found instead of `before`, and whether an attempt before may have been committed.
+        """Run COMMIT; return the state that it found instead, and whether an attempt before may have been committed.
 
-        `again` is what a repetition replaces. One that finds `after` is no conflict: its mark is that of this commit.
+        A repetition that finds `after` is no conflict: its mark is that of this commit.
+
+        Args:
+            room_id: the room.
+            after: what is to be stored; None deletes it.
+            first: the script's arguments.
+            again: those of a repetition.
+            deadline: when to give up.
         """
-        data = _ABSENT if after is None else after.version
-        arguments = (data, self._ttl_ms, room_id.encode())
         (done, *found), repeated = await self._commands.settle(
-            COMMIT, self._all_keys(room_id), before, *arguments, again=(again, *arguments), deadline=deadline
+            COMMIT, self._all_keys(room_id), *first, again=again, deadline=deadline
         )
-        if done or (repeated and (found[0] or _ABSENT) == data):
+        if done or (repeated and found[0] == (after and after.version)):
             if after is None:
                 self._rooms.forget(room_id)
             else:
                 self._rooms.put(after)
             return None, repeated
         return Conflict(self._stored(room_id, found[0])), repeated
+
+    def _arguments(
+        self, room_id: str, before: bytes, after: StoredRoom[bytes] | None, events: Sequence[RoomEvent]
+    ) -> Sequence[bytes]:
+        data = _ABSENT if after is None else after.version
+        return (before, data, self._ttl_ms, room_id.encode(), *publication(self._keys.events(room_id), events))
 
     def _stored(self, room_id: str, data: bytes | None) -> StoredRoom[bytes] | None:
         if data is None:

@@ -44,6 +44,11 @@ def connect(url: str, settings: StoreSettings) -> Redis:
     return Redis(connection_pool=pool)
 
 
+def database(client: Redis) -> int:
+    """Return the number of the database."""
+    return int(client.connection_pool.connection_kwargs.get("db") or 0)
+
+
 def address(client: Redis) -> str:
     """Return host and port, or the path of the socket."""
     options = client.connection_pool.connection_kwargs

@@ -49,6 +49,7 @@ _TLS_FAILED = {
 }
 _TLS_OTHERWISE = "check that the port speaks TLS, and the files that the URL names"
 _OPENSSL = re.compile(r"\[(?:SSL|X509)\b[^]]*\] ([^(]+)")
+_NONE_LEFT = {"Too many connections", "No connection available."}
 _CLOSED = ("closed by server", "reset by peer")
 
 
@@ -128,6 +129,8 @@ def _why(error: BaseException) -> str:
             reason = said[1].strip(" .") if said is not None else "TLS failed"
             advice = (todo for sign, todo in _TLS_FAILED.items() if sign in reason)
             return f"{reason}: {next(advice, _TLS_OTHERWISE)}"
+        if isinstance(link, driver.MaxConnectionsError) or text in _NONE_LEFT:
+            return "the client's pool has no connection left, and events need one of their own: raise max_connections"
         if isinstance(link, FileNotFoundError):
             return "a file is missing, the server's socket or a certificate that the URL names"
         if isinstance(link, ConnectionResetError | BrokenPipeError) or any(sign in text for sign in _CLOSED):

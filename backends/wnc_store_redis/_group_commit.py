@@ -6,7 +6,7 @@ import asyncio
 import copy
 from collections.abc import Callable
 
-from wnc_store import ConflictError, Room
+from wnc_store import ConflictError, OwnChanges, Room, RoomEvent
 from wnc_store_redis._commit_path import CommitPath
 
 Rule = Callable[[Room], Room | None]
@@ -67,8 +67,9 @@ class GroupCommit:
     cancelled takes away only the own change, and only if it was not sent yet.
     """
 
-    def __init__(self, path: CommitPath) -> None:
+    def __init__(self, path: CommitPath, own_changes: OwnChanges) -> None:
         self._path = path
+        self._own_changes = own_changes
         self._waiting: dict[str, list[_Change]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -128,12 +129,14 @@ class GroupCommit:
             if stored is None and not is_fresh:
                 stored, is_fresh = await self._path.load(room_id, deadline), True
             before = after = None if stored is None else stored.room
+            events: list[RoomEvent] = []
             for change in changes:
-                after = change.apply(after)
+                was, after = after, change.apply(after)
+                events += self._own_changes.of_room(was, after)
             if stored is not None and after is not before:
                 for change in changes:
                     change.is_under_way = True
-                conflict = await self._path.commit(stored, after, deadline)
+                conflict = await self._path.commit(stored, after, events, deadline)
                 if conflict is None:
                     return
                 attempts += 1

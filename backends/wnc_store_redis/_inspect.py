@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wnc_store import Check, ConfigurationError, StoreError
+from wnc_store import Check, ConfigurationError, StoreError, StoreSettings
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._keys import Keys
 from wnc_store_redis._scripts import COUNT
+
+_SWITCH_ON = "CONFIG SET notify-keyspace-events Kg$xe (and what is on already), and in redis.conf"
 
 _NOBODY = "wnc-store-health"
 """Whose leases are asked for: that tries a script and changes nothing."""
 
 
-async def inspect(commands: Commands, keys: Keys) -> tuple[str | None, Sequence[Check]]:
+async def inspect(commands: Commands, keys: Keys, settings: StoreSettings) -> tuple[str | None, Sequence[Check]]:
     """Return the server's version, and what was found."""
     scripts = await _scripts(commands, keys)
+    notifications = await _notifications(commands, needed=settings.notify_foreign_changes)
     try:
         text = await commands.read(b"INFO")
     except ConfigurationError:
         unknown = Check("set-up", "unknown", "the user may not run INFO", "grant it: ACL SETUSER <user> +info")
-        return None, [scripts, unknown]
+        return None, [scripts, notifications, unknown]
     except StoreError as error:  # some hosted and fake servers have no INFO
-        return None, [scripts, Check("set-up", "unknown", str(error))]
+        return None, [scripts, notifications, Check("set-up", "unknown", str(error))]
     info = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
-    return info.get("redis_version"), [scripts, _eviction(info), _persistence(info), _replication(info)]
+    found = [scripts, notifications, _eviction(info), _persistence(info), _replication(info)]
+    return info.get("redis_version"), found
 
 
 async def _scripts(commands: Commands, keys: Keys) -> Check:
@@ -33,6 +37,25 @@ async def _scripts(commands: Commands, keys: Keys) -> Check:
     except StoreError as error:
         return Check("scripts", "wrong", str(error), "every write is a script: allow EVAL and EVALSHA, on all our keys")
     return Check("scripts", "good", "they run")
+
+
+async def _notifications(commands: Commands, *, needed: bool) -> Check:
+    """Say whether the server tells of changes by other writers."""
+    name = "notifications"
+    try:
+        _, answer = await commands.read(b"CONFIG", b"GET", b"notify-keyspace-events")
+    except (StoreError, ValueError):  # a hosted server may answer nothing
+        found = "the server does not say whether notify-keyspace-events is on"
+        remedy = f"grant +config|get to see it; to switch it on: {_SWITCH_ON}"
+        return Check(name, "unknown" if needed else "good", found, remedy if needed else "")
+    flags = answer.decode()
+    missing = "".join(flag for flag in "Kg$xe" if flag not in flags.replace("A", "g$lshzxetd"))
+    if not missing:
+        return Check(name, "good", f"changes by other writers can be told: notify-keyspace-events is {flags}")
+    found = f"changes by other writers can't be told: notify-keyspace-events lacks {missing}"
+    if needed:
+        return Check(name, "wrong", found, _SWITCH_ON)
+    return Check(name, "good", f"{found}, and notify_foreign_changes is off")
 
 
 def _eviction(info: dict[str, str]) -> Check:

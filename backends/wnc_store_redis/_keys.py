@@ -4,17 +4,21 @@ from __future__ import annotations
 
 
 class Keys:
-    """The keys of one namespace.
+    """The keys of one namespace, and its channels.
 
     Args:
-        prefix: goes before every key.
+        prefix: goes before every key and channel.
+        database: whose keys they are. Channels are the same in all databases of a server, so those of another database
+            than 0 have its number in their names.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, database: int) -> None:
         self._room = f"{prefix}room:".encode()
         self._chat = f"{prefix}chat:".encode()
         self._connections = f"{prefix}connections:".encode()
         self._rate_limit = f"{prefix}rl:".encode()
+        self._notifications = f"__keyspace@{database}__:".encode() + self._room
+        self._events = f"{prefix}events{f'@{database}' if database else ''}:".encode()
         self.active_rooms = f"{prefix}active-rooms".encode()
 
     def room(self, room_id: str | bytes) -> bytes:
@@ -32,6 +36,19 @@ class Keys:
     def chat(self, room_id: str | bytes) -> bytes:
         """Return the key of a room's chat: a list of JSON, oldest first."""
         return self._chat + _bytes(room_id)
+
+    def events(self, room_id: str) -> bytes:
+        """Return the channel of a room's events: JSON."""
+        return self._events + room_id.encode()
+
+    def notifications(self, room_id: str) -> bytes:
+        """Return the channel on which the server tells what happens to a room's key."""
+        return self._notifications + room_id.encode()
+
+    def room_of_channel(self, channel: bytes) -> tuple[str, bool]:
+        """Return the room that a channel is about, and whether it is the one of the server's notifications."""
+        is_notified = channel.startswith(self._notifications)
+        return channel.removeprefix(self._notifications if is_notified else self._events).decode(), is_notified
 
 
 def text(key: bytes) -> str:

@@ -7,8 +7,9 @@ that many commands are under way at once. Only this module looks inside the driv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from hiredis import PushNotification, Reader
@@ -35,7 +36,11 @@ class Link(Protocol):
 
 
 async def open_link(
-    pool: ConnectionPool, on_replies: Callable[[Sequence[Reply]], None], on_lost: Callable[[BaseException], None]
+    pool: ConnectionPool,
+    on_replies: Callable[[Sequence[Reply]], None],
+    on_lost: Callable[[BaseException], None],
+    *,
+    pushes: bool = False,
 ) -> Link:
     """Take a connection from the pool.
 
@@ -43,16 +48,18 @@ async def open_link(
         pool: of a client with any settings; the connection stays out of it until the link is closed.
         on_replies: called with the next replies.
         on_lost: called once when no more replies will come, unless the link was closed.
+        pushes: whether what the server says unasked over RESP3 is handed over among the replies, or dropped.
     """
     connection = await pool.get_connection()
+    give_back = partial(_give_back, pool, connection)
     # redis-py has no public way to its transport. A connection without one, such as a fake server's, is used as it is.
     writer = getattr(connection, "_writer", None)
     if not isinstance(writer, asyncio.StreamWriter):
-        return StepwiseLink(pool, connection, on_replies, on_lost)
+        return StepwiseLink(connection, give_back, on_replies, on_lost)
     if writer.transport.is_closing():
-        await _give_back(pool, connection)
+        await give_back()
         raise ConnectionResetError("Connection closed by server.")
-    return TransportLink(pool, connection, writer.transport, on_replies, on_lost)
+    return TransportLink(writer.transport, give_back, on_replies, on_lost, pushes=pushes)
 
 
 class TransportLink(asyncio.Protocol):
@@ -60,15 +67,16 @@ class TransportLink(asyncio.Protocol):
 
     def __init__(
         self,
-        pool: ConnectionPool,
-        connection: AbstractConnection,
         transport: asyncio.WriteTransport,
+        give_back: Callable[[], Awaitable[None]],
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
+        *,
+        pushes: bool,
     ) -> None:
-        self._pool = pool
-        self._connection = connection
         self._transport = transport
+        self._give_back = give_back
+        self._pushes = pushes
         self._on_replies = on_replies
         self._on_lost: Callable[[BaseException], None] | None = on_lost
         self._reader = Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=_INCOMPLETE)
@@ -86,7 +94,7 @@ class TransportLink(asyncio.Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _INCOMPLETE:
-                if type(reply) is not PushNotification:  # RESP3 announces the server's maintenance
+                if self._pushes or type(reply) is not PushNotification:  # such as news of the server's maintenance
                     replies.append(reply)
         except Exception as error:  # noqa: BLE001 - what is no reply ends the connection, whatever the parser calls it
             self._lost(error)
@@ -106,7 +114,7 @@ class TransportLink(asyncio.Protocol):
         """See `Link.aclose`."""
         self._on_lost = None
         self._transport.abort()  # what is left to send would wait for a peer that no longer reads
-        await _give_back(self._pool, self._connection)
+        await self._give_back()
 
     def _lost(self, error: BaseException) -> None:
         on_lost, self._on_lost = self._on_lost, None
@@ -119,17 +127,18 @@ class StepwiseLink:
 
     def __init__(
         self,
-        pool: ConnectionPool,
         connection: AbstractConnection,
+        give_back: Callable[[], Awaitable[None]],
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
     ) -> None:
-        self._pool = pool
         self._connection = connection
+        self._give_back = give_back
         self._on_replies = on_replies
-        self._on_lost = on_lost
+        self._on_lost: Callable[[BaseException], None] | None = on_lost
         self._written: asyncio.Queue[bytes] = asyncio.Queue()
-        self._task = asyncio.get_running_loop().create_task(self._exchange())
+        loop = asyncio.get_running_loop()
+        self._sending, self._receiving = loop.create_task(self._send()), loop.create_task(self._receive())
 
     def write(self, packed: Sequence[bytes]) -> None:
         """See `Link.write`."""
@@ -138,22 +147,30 @@ class StepwiseLink:
 
     async def aclose(self) -> None:
         """See `Link.aclose`."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        await _give_back(self._pool, self._connection)
+        self._on_lost = None
+        self._written.put_nowait(b"")  # on Python 3.11, redis-py may swallow a cancellation while it sends
+        self._receiving.cancel()
+        await asyncio.wait([self._sending, self._receiving])
+        await self._give_back()
 
-    async def _exchange(self) -> None:
+    async def _send(self) -> None:
+        try:
+            while command := await self._written.get():
+                await self._connection.send_packed_command([command])
+        except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
+            self._lost(error)
+
+    async def _receive(self) -> None:
         try:
             while True:
-                packed = [await self._written.get()]
-                while not self._written.empty():
-                    packed.append(self._written.get_nowait())
-                await self._connection.send_packed_command(packed)
-                for _ in packed:
-                    self._on_replies([await self._reply()])
+                self._on_replies([await self._reply()])
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._on_lost(error)
+            self._lost(error)
+
+    def _lost(self, error: BaseException) -> None:
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost(error)
 
     async def _reply(self) -> Reply:
         try:

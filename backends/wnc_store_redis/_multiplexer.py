@@ -102,6 +102,16 @@ class Multiplexer:
             self._set_alarm(loop, deadline)
         return future
 
+    def check_loop(self) -> None:
+        """Return if the running event loop is the store's, or may be from now on.
+
+        Raises:
+            StoreError: the store belongs to another event loop, or was opened before a fork.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop or self.forked:
+            self._bind(loop)
+
     def drop(self) -> None:
         """Give the connection up; the next command opens another."""
         if self._link is not None:

@@ -26,8 +26,8 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         super().__init__(settings, clock, lifecycle)
         self._commands = commands
         self._keys = keys
-        self._path = CommitPath(commands, keys, settings, self._read)
-        self._changes = GroupCommit(self._path)
+        self._path = CommitPath(commands, keys, settings, self._own_changes, self._read)
+        self._changes = GroupCommit(self._path, self._own_changes)
 
     async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
         return await self._changes.change(room_id, rule)
@@ -39,7 +39,8 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         return await self._path.insert(room)
 
     async def _commit(self, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
-        return await self._path.commit(before, after, self._path.deadline())
+        events = self._own_changes.of_room(before.room, after)
+        return await self._path.commit(before, after, events, self._path.deadline())
 
     async def _remove(self, room_id: str) -> bool:
         return await self._path.remove(room_id)

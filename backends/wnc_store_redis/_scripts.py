@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+
+from wnc_store import RoomEvent, to_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,11 @@ class Script:
         object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
 
 
+def publication(channel: bytes, events: Sequence[RoomEvent]) -> Sequence[bytes]:
+    """Return the arguments that let a script publish events: the channel and each event, or nothing."""
+    return (channel, *map(to_wire, events)) if events else ()
+
+
 def _read(name: str, *, writes: bool = True, repeatable: bool = False) -> Script:
     return Script((files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes(), writes, repeatable)
 
@@ -34,6 +42,7 @@ def _read(name: str, *, writes: bool = True, repeatable: bool = False) -> Script
 COMMIT = _read("commit")
 REMOVE = _read("remove")
 APPEND = _read("append")
+CLEAR = _read("clear")
 SWEEP = _read("sweep")
 RESTORE = _read("restore")
 ACQUIRE = _read("acquire", repeatable=True)

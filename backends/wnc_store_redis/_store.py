@@ -12,7 +12,8 @@ from wnc_store import Activity, BaseStore, Check, Clock, ConfigurationError, Sna
 from wnc_store_redis._activity import activity
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._commands import Commands
-from wnc_store_redis._connect import address, connect
+from wnc_store_redis._connect import address, connect, database
+from wnc_store_redis._events import RedisRoomEvents
 from wnc_store_redis._guards import RedisConnectionCounter, RedisRateLimiter
 from wnc_store_redis._inspect import inspect
 from wnc_store_redis._keys import Keys
@@ -40,12 +41,15 @@ class RedisStore(BaseStore):
             raise ConfigurationError(message)
         settings = settings or StoreSettings()
         self._settings = settings
-        self._keys = keys = Keys(settings.key_prefix)
+        self._keys = keys = Keys(settings.key_prefix, database(client))
         self._own_client: Redis | None = None
         self._process = os.getpid()
         self._commands = Commands(client, address(client), settings.operation_timeout)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
+        self.events = self._events = RedisRoomEvents(
+            client.connection_pool, self._commands, keys, settings, self._lifecycle
+        )
         connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
         rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
         self._set_guards(connections, rate_limits, settings, clock or SystemClock())
@@ -76,9 +80,10 @@ class RedisStore(BaseStore):
         await self._commands.read(b"PING")
 
     async def _inspect(self) -> tuple[str | None, Sequence[Check]]:
-        return await inspect(self._commands, self._keys)
+        return await inspect(self._commands, self._keys, self._settings)
 
     async def _close(self) -> None:
+        await self._events.aclose()
         await self._commands.aclose()
         if self._own_client is not None and os.getpid() == self._process:  # in a forked child they are the parent's
             await self._own_client.aclose(close_connection_pool=True)

@@ -14,10 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
 
 from wnc_store import BaseRoomStore, Store, StoreSettings, open_store
-from wnc_store_redis import _link as links
+from wnc_store_redis import _multiplexer as multiplexer
 from wnc_store_redis._commit_path import CommitPath
 from wnc_store_redis._link import Reply, StepwiseLink
 from wnc_store_redis._multiplexer import Multiplexer
@@ -56,15 +55,19 @@ def shared_writes(url: str, settings: StoreSettings) -> Store:
 def transport(url: str, settings: StoreSettings) -> Store:
     """Let redis-py read each reply from its stream; commands of a tick still share a write."""
 
-    def by_redis_py(
+    async def by_redis_py(
         pool: ConnectionPool,
-        connection: AbstractConnection,
-        _transport: asyncio.WriteTransport,
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
     ) -> StepwiseLink:
-        return StepwiseLink(pool, connection, on_replies, on_lost)
+        connection = await pool.get_connection()
 
-    module: Any = links
-    module.TransportLink = by_redis_py
+        async def give_back() -> None:
+            await connection.disconnect()
+            await pool.release(connection)
+
+        return StepwiseLink(connection, give_back, on_replies, on_lost)
+
+    module: Any = multiplexer
+    module.open_link = by_redis_py
     return open_store(url, settings=settings)

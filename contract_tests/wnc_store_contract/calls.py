@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from wnc_store import ChatStore, ConnectionCounter, RateLimiter, RoomStore, StoreError, VideoState
+from wnc_store import ChatStore, ConnectionCounter, RateLimiter, Resync, RoomEvents, RoomStore, StoreError, VideoState
 from wnc_store_contract.samples import message, room, user
 
 Call = Callable[[], Awaitable[object]]
@@ -48,6 +48,16 @@ def chat_calls(chat: ChatStore, room_id: str) -> Sequence[Call]:
         lambda: chat.clear_messages(room_id),
         lambda: chat.chat_ttl(room_id),
     )
+
+
+def event_calls(events: RoomEvents, room_id: str) -> Sequence[Call]:
+    """Return a call of each method of the events; subscriptions are entered."""
+
+    async def subscribe() -> None:
+        async with events.subscribe(room_id):
+            pass
+
+    return (subscribe, lambda: events.publish(room_id, Resync(room_id=room_id)))
 
 
 def connection_calls(connections: ConnectionCounter, key: str, connection_id: str) -> Sequence[Call]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from wnc_store_contract.clause import ContractGuard
+from wnc_store_contract.clauses.changes import ChangeClauses
 from wnc_store_contract.clauses.chat import ChatClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
+from wnc_store_contract.clauses.events import EventClauses
 from wnc_store_contract.clauses.guards import ConnectionClauses, RateLimitClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.limits import LimitClauses
@@ -28,6 +30,8 @@ class StoreContract(
     LifetimeClauses,
     LimitClauses,
     ListingClauses,
+    ChangeClauses,
+    EventClauses,
     RateLimitClauses,
     ConnectionClauses,
     ChatClauses,

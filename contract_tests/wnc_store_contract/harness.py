@@ -26,6 +26,12 @@ class Capability(StrEnum):
     RATE_LIMITS = "rate_limits"
     """`store.rate_limits`."""
 
+    EVENTS = "events"
+    """`store.events`, and the setting `publish_changes`."""
+
+    CUT = "cut"
+    """`Harness.cut`: events come over connections that can be lost. Without it, the clauses on that do not run."""
+
     SHARED = "shared"
     """A second `open_store` is a second client of the same data. Without it, clauses on two clients do not run."""
 
@@ -97,6 +103,11 @@ class Harness(ABC):
     async def occupied(self) -> str | None:
         """Say what of other people's is where this harness puts its data, or None: `wnc-store verify` refuses that."""
         return None
+
+    async def cut(self) -> None:
+        """Cut the connections over which the stores of this harness get events; needs `Capability.CUT`."""
+        message = f"{type(self).__name__} can't cut connections"
+        raise NotSupportedError(message)
 
     @property
     def raw(self) -> RawAccess:

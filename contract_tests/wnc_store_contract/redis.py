@@ -30,6 +30,7 @@ class RedisHarness(Harness):
 
     def __init__(self, url: str, *, key_prefix: str = _UNSET) -> None:
         self._url = url
+        self._client_name = f"wnc-contract-{uuid4().hex}"
         self.key_prefix = f"wnc-contract-{uuid4().hex}:" if key_prefix is _UNSET else key_prefix
         self._client = self.make_client()
 
@@ -39,7 +40,11 @@ class RedisHarness(Harness):
 
     def open_store(self, **settings: Any) -> RedisStore:
         """Return a store on a client of its own."""
-        return RedisStore.from_url(self._url, self.settings(**settings))
+        return RedisStore.from_url(self.named(self._url), self.settings(**settings))
+
+    def named(self, url: str) -> str:
+        """Return a URL whose connections bear a name, by which `cut` finds them."""
+        return f"{url}{'&' if '?' in url else '?'}client_name={self._client_name}"
 
     def settings(self, **settings: Any) -> StoreSettings:
         """Return settings with the prefix of this harness before their own."""
@@ -67,6 +72,13 @@ class RedisHarness(Harness):
                     for member in cast("list[bytes]", await plain.zrange(key, 0, -1)):
                         told.zincrby(key, -delta, member)
             await told.execute()
+
+    async def cut(self) -> None:
+        """Have the server close the connections that subscribe to channels, and no other."""
+        plain: Any = self._client
+        for client in cast("list[dict[str, str]]", await plain.client_list(_type="pubsub")):
+            if client["name"] == self._client_name:
+                await plain.client_kill_filter(_id=client["id"])
 
     async def aclose(self) -> None:
         """Remove the keys with the prefix, and no other."""

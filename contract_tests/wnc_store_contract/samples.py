@@ -9,6 +9,9 @@ from typing import Any
 
 from wnc_store import ChatMessage, Room, User, VideoState, from_wire
 
+ROOM = "A3X9K2"
+"""The id of a room that a clause needs but one of."""
+
 JOINED = datetime(2026, 1, 1, 12, 0, 0, 125000, tzinfo=UTC)
 
 

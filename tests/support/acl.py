@@ -22,7 +22,7 @@ def words(key_prefix: str = "") -> list[str]:
     if not key_prefix:
         return PLAIN
     name, *permissions = PREFIXED
-    patterns = {word: word.replace(DOCUMENTED_PREFIX, key_prefix, 1) for word in permissions if word.startswith("~")}
+    patterns = {word: word.replace(DOCUMENTED_PREFIX, key_prefix, 1) for word in permissions if word[0] in "~&"}
     return [f"{name}-{key_prefix}", *(patterns.get(word, word) for word in permissions)]
 
 

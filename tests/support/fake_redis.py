@@ -7,6 +7,7 @@ from typing import Any, cast
 import fakeredis
 from redis.asyncio import Redis
 
+from wnc_store_contract import Capability
 from wnc_store_contract.redis import RedisHarness
 from wnc_store_redis import RedisStore
 
@@ -22,7 +23,7 @@ class CallersClientHarness(RedisHarness):
 
     def make_callers_client(self) -> Redis:
         """Return a client as an app would make it, with redis-py's defaults."""
-        return Redis.from_url(self._url, decode_responses=self.decode_responses)  # pyright: ignore[reportUnknownMemberType]
+        return Redis.from_url(self.named(self._url), decode_responses=self.decode_responses)  # pyright: ignore[reportUnknownMemberType]
 
     def open_store(self, **settings: Any) -> RedisStore:
         """Return a store on a new client."""
@@ -45,6 +46,8 @@ class DecodingHarness(CallersClientHarness):
 
 class FakeHarness(CallersClientHarness):
     """Clients of a fake server in this process."""
+
+    capabilities = CallersClientHarness.capabilities - {Capability.CUT}
 
     def __init__(self) -> None:
         self._server = fakeredis.FakeServer()

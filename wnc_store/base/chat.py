@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from cachetools import LRUCache
 
+from wnc_store.base.events import OwnChanges
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.errors import CorruptRecordError
 from wnc_store.ids import check_id
@@ -28,6 +29,7 @@ class BaseChatStore(ABC):
         self._settings = settings
         self._lifecycle = lifecycle
         self._limits = Limits(settings)
+        self._own_changes = OwnChanges(settings)
         self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
 
     @abstractmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wnc_store.errors import StoreClosedError
 
 
@@ -10,6 +12,18 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.closed = False
+        self._when_closed: list[Callable[[], None]] = []
+
+    def when_closed(self, call: Callable[[], None]) -> None:
+        """Have a function called when the store is closed."""
+        self._when_closed.append(call)
+
+    def close(self) -> None:
+        """Close, once."""
+        if not self.closed:
+            self.closed = True
+            for call in self._when_closed:
+                call()
 
     def ensure_open(self) -> None:
         """Return if the store is open.

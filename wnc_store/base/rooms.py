@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from wnc_store import rules
+from wnc_store.base.events import OwnChanges
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.clock import Clock
 from wnc_store.errors import ConflictError, CorruptRecordError, RoomExistsError, RoomNotFoundError
@@ -45,6 +46,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._clock = clock
         self._lifecycle = lifecycle
         self._limits = Limits(settings)
+        self._own_changes = OwnChanges(settings)
 
     @abstractmethod
     async def _load(self, room_id: str) -> StoredRoom[VersionT] | None:

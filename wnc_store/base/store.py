@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from wnc_store.base.events import NoEvents
 from wnc_store.base.guards import NoConnections, NoRateLimits
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.clock import Clock
 from wnc_store.errors import StoreError
+from wnc_store.events import RoomEvents
 from wnc_store.factory import open_store
 from wnc_store.fallback import Fallback, FallbackConnectionCounter, FallbackRateLimiter
 from wnc_store.health import Check, Health
@@ -20,11 +22,12 @@ from wnc_store.settings import StoreSettings
 
 
 class BaseStore(ABC):
-    """`Store` without its rooms and its chat; guards raise `NotSupportedError` unless a subclass sets its own."""
+    """`Store` without its rooms and its chat; other parts raise `NotSupportedError` unless a subclass sets its own."""
 
     def __init__(self) -> None:
         self.connections: ConnectionCounter = NoConnections()
         self.rate_limits: RateLimiter = NoRateLimits()
+        self.events: RoomEvents = NoEvents()
         self._lifecycle = Lifecycle()
         self._released = False
         self._fallback: Fallback | None = None
@@ -87,7 +90,7 @@ class BaseStore(ABC):
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        self._lifecycle.closed = True
+        self._lifecycle.close()
         if not self._released:
             await self._close()
             if self._memory is not None:

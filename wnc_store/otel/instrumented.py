@@ -22,6 +22,7 @@ from wnc_store.errors import (
     RoomNotFoundError,
     UserNotFoundError,
 )
+from wnc_store.events import RoomEvents
 from wnc_store.health import Health
 from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter, RoomStore, Store
 from wnc_store.statistics import HasStatistics
@@ -180,6 +181,7 @@ class InstrumentedStore:
         self.chat: ChatStore = telemetry.part("chat", ChatStore, store.chat)
         self.connections: ConnectionCounter = telemetry.part("connections", ConnectionCounter, store.connections)
         self.rate_limits: RateLimiter = telemetry.part("rate_limits", RateLimiter, store.rate_limits)
+        self.events: RoomEvents = telemetry.part("events", RoomEvents, store.events)
         self._ping: Callable[[], Awaitable[None]] = telemetry.method("ping", Store.ping, store.ping)
         self._health: Callable[[], Awaitable[Health]] = telemetry.method("health", Store.health, store.health)
 

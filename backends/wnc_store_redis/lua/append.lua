@@ -5,8 +5,9 @@
 -- ARGV[2]  the message's id: of A-Z a-z 0-9 _ - . : only, so JSON spells it in one way
 -- ARGV[3]  how many messages are kept
 -- ARGV[4]  TTL of the chat in milliseconds
--- ARGV[5]  only in a repetition, when an attempt before may have appended it: the id of a message that was among the
---          kept ones before that attempt, or "" if none is known
+-- ARGV[5], ARGV[6]  only where it is to be told: the channel of the room's events, and the event to publish
+-- the last one  only in a repetition, when an attempt before may have appended it: the id of a message that was among
+--          the kept ones before that attempt, or "" if none is known
 --
 -- Returns 1 when appended; 0 when the id was there and nothing was written; -1 when nothing was written because an
 -- attempt before may have appended the message, and others may have pushed it out or cleared the chat since. As long as
@@ -28,6 +29,9 @@ local function id_of(entry)
   return message.id
 end
 
+local is_told = #ARGV >= 6
+local witness = ARGV[is_told and 7 or 5]
+
 local kept = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)
 
 local function is_kept(id)
@@ -43,11 +47,14 @@ end
 if is_kept(ARGV[2]) then
   return 0
 end
-if ARGV[5] and not (ARGV[5] ~= '' and is_kept(ARGV[5])) then
+if witness and not (witness ~= '' and is_kept(witness)) then
   return -1
 end
 
 redis.call('RPUSH', KEYS[1], ARGV[1])
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
+if is_told then
+  redis.call('PUBLISH', ARGV[5], ARGV[6])
+end
 return 1

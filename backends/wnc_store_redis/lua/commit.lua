@@ -7,9 +7,17 @@
 -- ARGV[2]  the bytes to store, or "" to delete room, entry and chat
 -- ARGV[3]  TTL of the room in milliseconds
 -- ARGV[4]  the room's id
+-- ARGV[5]  only where the commit is to be told: the channel of the room's events
+-- ARGV[6..]  the events to publish, in order
 --
 -- Returns {1} when committed; else {0, the stored bytes or false} and nothing was written.
 -- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
+
+local function publish()
+  for i = 6, #ARGV do
+    redis.call('PUBLISH', ARGV[5], ARGV[i])
+  end
+end
 
 local stored = redis.call('GET', KEYS[1])
 if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
@@ -19,6 +27,7 @@ end
 if ARGV[2] == '' then
   redis.call('SREM', KEYS[2], ARGV[4])
   redis.call('DEL', KEYS[1], KEYS[3])
+  publish()
   return {1}
 end
 
@@ -33,4 +42,5 @@ end
 if ARGV[1] == '' then
   redis.call('DEL', KEYS[3])
 end
+publish()
 return {1}

@@ -4,6 +4,7 @@
 -- KEYS[2]  the index of active rooms: a set
 -- KEYS[3]  the room's chat
 -- ARGV[1]  the room's id
+-- ARGV[2], ARGV[3]  only where the deletion is to be told: the channel of the room's events, and the event to publish
 --
 -- Returns 1 if there was a room, else 0.
 -- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
@@ -11,4 +12,7 @@
 redis.call('SREM', KEYS[2], ARGV[1])
 local removed = redis.call('DEL', KEYS[1])
 redis.call('DEL', KEYS[3])
+if removed == 1 and ARGV[2] then
+  redis.call('PUBLISH', ARGV[2], ARGV[3])
+end
 return removed

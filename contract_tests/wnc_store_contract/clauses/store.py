@@ -9,7 +9,15 @@ from datetime import timedelta
 import pytest
 
 from wnc_store import NotSupportedError, StoreClosedError
-from wnc_store_contract.calls import Call, all_raise, chat_calls, connection_calls, rate_limit_calls, room_calls
+from wnc_store_contract.calls import (
+    Call,
+    all_raise,
+    chat_calls,
+    connection_calls,
+    event_calls,
+    rate_limit_calls,
+    room_calls,
+)
 from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import room, user
@@ -136,6 +144,7 @@ class StoreClauses:
         parts: dict[Capability, Callable[[], Sequence[Call]]] = {
             Capability.CHAT: lambda: chat_calls(store.chat, "A3X9K2"),
             Capability.LISTING: lambda: (list_rooms, store.rooms.sweep_active_rooms),
+            Capability.EVENTS: lambda: event_calls(store.events, "A3X9K2"),
             Capability.CONNECTIONS: lambda: connection_calls(store.connections, "ip", "c1"),
             Capability.RATE_LIMITS: lambda: rate_limit_calls(store.rate_limits, "ip"),
         }

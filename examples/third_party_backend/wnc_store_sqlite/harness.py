@@ -25,7 +25,12 @@ class SqliteHarness(Harness):
         ConfigurationError: the URL is wrong, or there is no folder to make one in.
     """
 
-    capabilities = frozenset(Capability) - {Capability.CONNECTIONS, Capability.RATE_LIMITS}
+    capabilities = frozenset(Capability) - {
+        Capability.CONNECTIONS,
+        Capability.RATE_LIMITS,
+        Capability.EVENTS,
+        Capability.CUT,
+    }
 
     def __init__(self, url: str | None = None) -> None:
         beside = None if url is None else Path(path_in(url)).parent

@@ -4,7 +4,7 @@ Each mistake breaks a rule or a primitive of a backend of ours, and names every 
 machine, a net for everything, is left out of that.
 """
 
-from broken_stores import chat, guards, lifetime, limits, listing, rooms, rules, store, wire
+from broken_stores import chat, events, guards, lifetime, limits, listing, rooms, rules, store, wire
 from broken_stores.mistake import Mistake
 
 __all__ = ["MISTAKES", "Mistake"]
@@ -16,6 +16,8 @@ MISTAKES = [
     *listing.MISTAKES,
     *lifetime.MISTAKES,
     *chat.MISTAKES,
+    *events.MISTAKES,
+    *events.CUTS,
     *guards.MISTAKES,
     *limits.MISTAKES,
     *wire.MISTAKES,

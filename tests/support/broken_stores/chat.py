@@ -72,6 +72,7 @@ async def a_limit_asks_for_the_oldest(
     "one_message_many_times_is_kept_once",
     "a_repeated_message_renews_nothing",
     "two_clients_write_messages",
+    "a_message_is_told",
 )
 def an_append_is_not_idempotent(kept: Messages, message: ChatMessage, limit: int) -> Messages:
     """A message is added without a look at the others."""

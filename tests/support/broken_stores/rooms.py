@@ -27,6 +27,7 @@ patience = itertools.count(1000, -1)
     "a_refused_create_keeps_the_chat",
     "one_of_many_creates_wins",
     "one_of_two_clients_creates",
+    "what_changes_nothing_is_not_told",
 )
 async def a_create_overwrites(self: MemoryRoomStore, room: Room) -> bool:
     """Whatever room has that id is replaced."""
@@ -34,7 +35,9 @@ async def a_create_overwrites(self: MemoryRoomStore, room: Room) -> bool:
     return await insert(self, room)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_insert"), "create_clears_chat_left_behind")
+@MISTAKES.breaks(
+    (MemoryRoomStore, "_insert"), "create_clears_chat_left_behind", "a_new_room_is_told", "an_end_of_time_is_not_told"
+)
 async def a_create_keeps_old_chat(self: MemoryRoomStore, room: Room) -> bool:
     """The chat of an earlier room becomes the new one's."""
     if self._rooms.get(room.id) is not None:
@@ -61,6 +64,7 @@ async def state_is_shared(self: MemoryRoomStore, room: Room) -> bool:
     "update_makes_no_ghost",
     "update_refuses_a_deleted_room",
     "writes_find_no_expired_room",
+    "what_changes_nothing_is_not_told",
 )
 async def an_update_makes_a_ghost(self: MemoryRoomStore, room_id: str, room: Room) -> None:
     """A room that is not there is written, as the original does."""
@@ -70,15 +74,15 @@ async def an_update_makes_a_ghost(self: MemoryRoomStore, room_id: str, room: Roo
         self._rooms.set(room_id, room, self._room_ttl_ms)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "delete_room"), "delete_takes_the_chat_along")
+@MISTAKES.breaks((MemoryRoomStore, "delete_room"), "delete_takes_the_chat_along", "the_end_of_a_room_is_told")
 async def a_deletion_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """A room that is deleted by name leaves its chat."""
     self._check(room_id)
     return self._rooms.pop(room_id) is not None
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_remove"), "the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along")
-async def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
+@MISTAKES.breaks((MemoryRoomStore, "_forget"), "the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along")
+def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """A room leaves its chat, however it is deleted."""
     return self._rooms.pop(room_id) is not None
 
@@ -89,6 +93,7 @@ async def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) 
     "one_of_many_deletes_wins",
     "one_of_two_clients_deletes",
     "writes_find_no_expired_room",
+    "what_changes_nothing_is_not_told",
 )
 async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> bool:
     """Whoever asks is told that it was them."""
@@ -105,6 +110,8 @@ async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> boo
     "a_cancelled_caller_takes_nobody_down",
     "edits_at_the_same_moment_all_count",
     "all_leave_at_the_same_moment",
+    "changes_of_two_clients_come_in_order",
+    "joins_at_the_same_moment_are_all_told",
 )
 async def a_lost_update(self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
     """What was made of the room as read is written a moment later, whatever the room is by then."""
@@ -156,7 +163,7 @@ async def a_create_looks_too_early(self: MemoryRoomStore, room: Room) -> bool:
     return await insert(self, room)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_commit"), "a_leave_and_a_join_through_two_clients")
+@MISTAKES.breaks((MemoryRoomStore, "_commit"), "a_leave_and_a_join_through_two_clients", "the_end_of_a_room_is_told")
 async def the_last_one_out_does_not_look_back(
     self: MemoryRoomStore, before: StoredRoom[Room], after: Room | None
 ) -> Conflict[Room] | None:

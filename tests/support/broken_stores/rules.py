@@ -47,7 +47,7 @@ def the_last_becomes_host(before: Room, after: Room) -> Room:
     return transfer_host(after, after.users[-1].id).model_copy(update={"rev": after.rev})
 
 
-@spoils("leave", "the_host_hands_over_the_rank")
+@spoils("leave", "the_host_hands_over_the_rank", "a_leave_is_told")
 def the_rank_is_not_handed_over(before: Room, after: Room) -> Room:
     """The new host has the id and not `is_host`."""
     return after.model_copy(update={"users": tuple(user for user in before.users if after.user(user.id))})
@@ -62,13 +62,13 @@ def a_handover_ends_all_other_ranks(before: Room, after: Room) -> Room:
     return after.model_copy(update={"users": users})
 
 
-@spoils("leave", "the_host_hands_over_the_name")
+@spoils("leave", "the_host_hands_over_the_name", "a_leave_is_told")
 def the_name_is_not_handed_over(before: Room, after: Room) -> Room:
     """The room still bears the old host's name."""
     return after.model_copy(update={"host_name": before.host_name})
 
 
-@spoils("leave", "the_host_token_stays")
+@spoils("leave", "the_host_token_stays", "a_leave_is_told")
 def the_host_token_goes_with_the_host(before: Room, after: Room) -> Room:
     """The new host has no token."""
     return after if after.host_id == before.host_id else after.model_copy(update={"host_token": None})
@@ -80,13 +80,14 @@ def the_host_token_goes_with_the_host(before: Room, after: Room) -> Room:
     "the_last_one_out_takes_the_chat_along",
     "all_leave_at_the_same_moment",
     "deleted_rooms_are_not_listed",
+    "the_end_of_a_room_is_told",
 )
 def an_empty_room_is_kept(room: Room, user_id: str) -> Room:
     """The last one out leaves a room that nobody is in."""
     return leave(room, user_id) or rules._revised(room, users=())
 
 
-@MISTAKES.breaks((rules, "leave"), "a_stranger_can_not_leave")
+@MISTAKES.breaks((rules, "leave"), "a_stranger_can_not_leave", "what_changes_nothing_is_not_told")
 def the_leave_of_a_stranger_is_a_write(room: Room, user_id: str) -> Room | None:
     """A user who is not there changes nothing, and yet it is written."""
     after = leave(room, user_id)
@@ -99,13 +100,13 @@ def the_leave_of_a_stranger_deletes(room: Room, user_id: str) -> Room | None:
     return leave(room, user_id) if room.users else None
 
 
-@MISTAKES.breaks((rules, "join"), "a_rejoin_moves_to_the_end", "a_room_may_be_full")
+@MISTAKES.breaks((rules, "join"), "a_rejoin_moves_to_the_end", "a_room_may_be_full", "a_join_is_told")
 def a_rejoin_duplicates(room: Room, user: User) -> Room:
     """A user who is there already is added once more."""
     return rules._revised(room, users=(*room.users, user))
 
 
-@spoils("join", "a_rejoin_moves_to_the_end")
+@spoils("join", "a_rejoin_moves_to_the_end", "a_join_is_told")
 def a_rejoin_keeps_its_place(before: Room, after: Room) -> Room:
     """A user who joins again stays where they were."""
     if len(after.users) > len(before.users):
@@ -127,14 +128,14 @@ def a_rejoin_drops_unknown_fields_of_the_user(room: Room, user: User) -> Room:
     return join(room.model_copy(update={"users": rules._without(room.users, user.id)}), user)
 
 
-@spoils("transfer_host", "a_transfer_ends_the_old_hosts_rank")
+@spoils("transfer_host", "a_transfer_ends_the_old_hosts_rank", "a_handover_is_told")
 def a_transfer_leaves_the_old_host_the_rank(before: Room, after: Room) -> Room:
     """The old host is one of two hosts."""
     users = (user.model_copy(update={"is_host": user.is_host or user.id == before.host_id}) for user in after.users)
     return after.model_copy(update={"users": tuple(users)})
 
 
-@MISTAKES.breaks((rules, "transfer_host"), "a_transfer_needs_the_user")
+@MISTAKES.breaks((rules, "transfer_host"), "a_transfer_needs_the_user", "what_changes_nothing_is_not_told")
 def a_transfer_goes_to_anybody(room: Room, user_id: str) -> Room:
     """A stranger becomes host."""
     return transfer_host(room, user_id) if room.user(user_id) else rules._revised(room, host_id=user_id)
@@ -162,14 +163,15 @@ def with_old_revision(before: Room, after: Room) -> Room:
     return after.model_copy(update={"rev": before.rev})
 
 
-for rule, method in {
-    "join": "add_user_to_room",
-    "leave": "remove_user_from_room",
-    "transfer_host": "transfer_host",
-    "update_video_state": "update_video_state",
-    "set_video": "set_video_url",
-}.items():
-    spoils(rule, f"{method}_raises_the_revision", name=f"{rule} does not raise rev")(with_old_revision)
+ALL_JOINS = ("joins_at_the_same_moment_are_all_told", "changes_of_two_clients_come_in_order")
+for rule, method, *others in (
+    ("join", "add_user_to_room", "a_join_is_told", *ALL_JOINS),
+    ("leave", "remove_user_from_room", "a_leave_is_told"),
+    ("transfer_host", "transfer_host", "a_handover_is_told"),
+    ("update_video_state", "update_video_state", "the_video_is_told"),
+    ("set_video", "set_video_url", "the_video_is_told"),
+):
+    spoils(rule, f"{method}_raises_the_revision", *others, name=f"{rule} does not raise rev")(with_old_revision)
 
 
 def plain(record: RecordT) -> RecordT:

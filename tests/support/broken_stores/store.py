@@ -22,6 +22,7 @@ namespace = MemoryDatabase.namespace
     "bad_ids_in_a_chat_are_refused",
     "bad_connection_ids_are_refused",
     "bad_rate_limit_keys_are_refused",
+    "bad_ids_of_events_are_refused",
 )
 def bad_ids_raise_something_else(_kind: type[InvalidIdError], *_args: object) -> ValueError:
     """What is raised for a bad id is no InvalidIdError."""
@@ -35,6 +36,7 @@ def bad_ids_raise_something_else(_kind: type[InvalidIdError], *_args: object) ->
     "a_closed_chat_refuses_everything",
     "closed_connections_refuse_everything",
     "closed_rate_limits_refuse_everything",
+    "closed_events_refuse_everything",
 )
 def a_closed_store_works_on(_self: Lifecycle) -> None:
     """Nobody minds that it was closed."""
@@ -54,13 +56,17 @@ def a_closed_store_works_on(_self: Lifecycle) -> None:
     "what_is_only_carried_is_not_refused",
     "one_of_two_clients_creates",
     "two_clients_write_messages",
+    "another_client_hears",
+    "changes_of_two_clients_come_in_order",
 )
 def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
     """Every client has data of its own."""
     return MemoryStore(StoreSettings(**settings), clock=self._clock)
 
 
-@MISTAKES.breaks((MemoryDatabase, "namespace"), "prefixes_are_namespaces", "prefixes_are_listed_apart")
+@MISTAKES.breaks(
+    (MemoryDatabase, "namespace"), "prefixes_are_namespaces", "prefixes_are_listed_apart", "prefixes_are_heard_apart"
+)
 def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
     """Stores of all prefixes share one namespace."""
     return namespace(self, "")

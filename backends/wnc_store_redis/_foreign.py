@@ -1,0 +1,58 @@
+"""Changes of rooms by other writers, from the server's keyspace notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wnc_store import AppEvent, MessageAdded, RoomChanged, RoomClosed, RoomEvent
+
+_GONE = {b"del", b"rename_from", b"move_from"}
+_GONE_BY_ITSELF = {b"expired", b"evicted"}
+_STILL_THE_SAME = {b"expire", b"persist", b"new"}
+
+
+class ForeignChanges:
+    """Tells changes by others from those that a store with `publish_changes` publishes itself.
+
+    What a script of ours does, the server sends in one piece: the notification of the room's key, then its events. A
+    notification that anything else follows is of somebody else's change.
+
+    Args:
+        tell: is given the events of others' changes.
+        ask: makes sure that something follows.
+    """
+
+    def __init__(self, tell: Callable[[RoomEvent], None], ask: Callable[[], None]) -> None:
+        self._tell = tell
+        self._ask = ask
+        self._suspect: RoomEvent | None = None
+
+    def notified(self, room_id: str, what: bytes) -> None:
+        """Take a notification: what happened to a room's key."""
+        if what in _STILL_THE_SAME:
+            return
+        self.passed()
+        if what in _GONE_BY_ITSELF:
+            self._tell(RoomClosed(room_id=room_id))
+            return
+        self._suspect = RoomClosed(room_id=room_id) if what in _GONE else RoomChanged(room_id=room_id)
+        self._ask()
+
+    def published(self, event: RoomEvent) -> None:
+        """Take an event before it is delivered."""
+        suspect = self._suspect
+        is_own = suspect is not None and event.room_id == suspect.room_id
+        if is_own and not isinstance(event, AppEvent | MessageAdded):
+            self._suspect = None
+        else:
+            self.passed()
+
+    def passed(self) -> None:
+        """Take note that something else came, so that the last notification is of somebody else's change."""
+        suspect, self._suspect = self._suspect, None
+        if suspect is not None:
+            self._tell(suspect)
+
+    def forget(self) -> None:
+        """Take note that what belongs to the last notification may be lost."""
+        self._suspect = None

@@ -1,0 +1,262 @@
+"""The store's own changes, published in the step that commits them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from wnc_store import (
+    HostChanged,
+    MessageAdded,
+    Resync,
+    Room,
+    RoomChanged,
+    RoomClosed,
+    RoomEvent,
+    RoomExistsError,
+    RoomNotFoundError,
+    Store,
+    UserJoined,
+    UserLeft,
+    UserNotFoundError,
+    VideoSet,
+    VideoState,
+    VideoStateChanged,
+    to_wire,
+)
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clauses.events import heard, one
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import ROOM, message, room, user
+
+RESYNC = Resync(room_id=ROOM)
+
+
+async def told(store: Store, change: Callable[[], Awaitable[object]]) -> Sequence[RoomEvent]:
+    """Return the events of a change."""
+    async with store.events.subscribe(ROOM) as events:
+        await change()
+        return await heard(store, events)
+
+
+async def opened(bench: Bench, *users: str) -> Store:
+    """Return a store that publishes its changes and has a room of revision 1."""
+    store = await bench.open(publish_changes=True)
+    await store.rooms.create_room(room(ROOM, *users))
+    return store
+
+
+class ChangeClauses:
+    """With `publish_changes` the store tells what it changes."""
+
+    @clause(Capability.EVENTS)
+    async def test_changes_are_told_only_when_asked_for(self, bench: Bench) -> None:
+        """Without publish_changes no change is told."""
+        store = await bench.open()
+
+        async def change() -> None:
+            await store.rooms.create_room(room())
+            await store.rooms.add_user_to_room(ROOM, user("guest"))
+            await store.rooms.delete_room(ROOM)
+
+        assert await told(store, change) == []
+
+    @clause(Capability.EVENTS)
+    async def test_a_new_room_is_told(self, bench: Bench) -> None:
+        """A new room is a RoomChanged without a revision."""
+        store = await bench.open(publish_changes=True)
+        assert await told(store, lambda: store.rooms.create_room(room())) == [RoomChanged(room_id=ROOM)]
+
+    @clause(Capability.EVENTS)
+    async def test_a_join_is_told(self, bench: Bench) -> None:
+        """A join, and a rejoin, is a UserJoined with the user as stored and the room's revision."""
+        store = await opened(bench, "host", "other")
+        guest = user("guest", avatar="cat")
+        joined = UserJoined(room_id=ROOM, rev=2, user=guest)
+        assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, guest)) == [joined]
+        again = user("other", name="Again")
+        joined = UserJoined(room_id=ROOM, rev=3, user=again)
+        assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, again)) == [joined]
+
+    @clause(Capability.EVENTS)
+    async def test_a_leave_is_told(self, bench: Bench) -> None:
+        """A leave is a UserLeft; when the host leaves, HostChanged follows with the same revision."""
+        store = await opened(bench, "host", "guest", "last")
+        rooms = store.rooms
+        assert await told(store, lambda: rooms.remove_user_from_room(ROOM, "guest")) == [
+            UserLeft(room_id=ROOM, rev=2, user=user("guest"))
+        ]
+        assert await told(store, lambda: rooms.remove_user_from_room(ROOM, "host")) == [
+            UserLeft(room_id=ROOM, rev=3, user=user("host", is_host=True)),
+            HostChanged(room_id=ROOM, rev=3, host_id="last", host_name="Name of last"),
+        ]
+
+    @clause(Capability.EVENTS)
+    async def test_the_end_of_a_room_is_told(self, bench: Bench) -> None:
+        """The last one's leaving, and a deletion, is one RoomClosed."""
+        store = await opened(bench)
+        assert await told(store, lambda: store.rooms.remove_user_from_room(ROOM, "host")) == [
+            RoomClosed(room_id=ROOM, rev=2)
+        ]
+        await store.rooms.create_room(room())
+        (closed,) = await told(store, lambda: store.rooms.delete_room(ROOM))
+        assert isinstance(closed, RoomClosed)
+
+    @clause(Capability.EVENTS)
+    async def test_a_handover_is_told(self, bench: Bench) -> None:
+        """A handover is a HostChanged."""
+        store = await opened(bench, "host", "guest")
+        assert await told(store, lambda: store.rooms.transfer_host(ROOM, "guest")) == [
+            HostChanged(room_id=ROOM, rev=2, host_id="guest", host_name="Name of guest")
+        ]
+
+    @clause(Capability.EVENTS)
+    async def test_the_video_is_told(self, bench: Bench) -> None:
+        """Another state is a VideoStateChanged, another video a VideoSet, each with the state as stored."""
+        store = await opened(bench)
+        state = VideoState(is_playing=True, current_time=1.5, duration=60, last_update_time=1767225600001)
+        assert await told(store, lambda: store.rooms.update_video_state(ROOM, state)) == [
+            VideoStateChanged(room_id=ROOM, rev=2, video_state=state)
+        ]
+        url = "https://video.example/1"
+        events = await told(store, lambda: store.rooms.set_video_url(ROOM, url, "m3u8"))
+        found = await store.rooms.get_room(ROOM)
+        assert found is not None
+        assert events == [
+            VideoSet(room_id=ROOM, rev=3, video_url=url, video_type="m3u8", video_state=found.video_state)
+        ]
+
+    @clause(Capability.EVENTS)
+    async def test_whole_rooms_are_told(self, bench: Bench) -> None:
+        """What edit_room and update_room change is told by the same events, and the rest of it by RoomChanged."""
+        store = await opened(bench, "host", "guest")
+
+        def change(before: Room) -> Room:
+            state = VideoState(current_time=3, last_update_time=1)
+            users = (before.users[0], user("new"))
+            return before.model_copy(update={"users": users, "video_state": state, "settings": {"theme": "dark"}})
+
+        assert await told(store, lambda: store.rooms.edit_room(ROOM, change)) == [
+            UserLeft(room_id=ROOM, rev=2, user=user("guest")),
+            UserJoined(room_id=ROOM, rev=2, user=user("new")),
+            VideoStateChanged(room_id=ROOM, rev=2, video_state=VideoState(current_time=3, last_update_time=1)),
+            RoomChanged(room_id=ROOM, rev=2),
+        ]
+        found = await store.rooms.get_room(ROOM)
+        assert found is not None
+        renewed = found.model_copy(update={"host_token": "another-token"})
+        assert await told(store, lambda: store.rooms.update_room(ROOM, renewed)) == [RoomChanged(room_id=ROOM, rev=3)]
+
+    @clause(Capability.EVENTS)
+    async def test_what_changes_nothing_is_not_told(self, bench: Bench) -> None:
+        """The leaving of who is not there, the deletion of no room, and what is refused tell nothing."""
+        store = await bench.open(publish_changes=True)
+        rooms = store.rooms
+        await rooms.create_room(room())
+        async with store.events.subscribe(ROOM) as events, store.events.subscribe("other") as other:
+            await rooms.remove_user_from_room(ROOM, "nobody")
+            await rooms.remove_user_from_room("other", "nobody")
+            assert await rooms.delete_room("other") is False
+            for error, call in (
+                (RoomExistsError, lambda: rooms.create_room(room())),
+                (UserNotFoundError, lambda: rooms.transfer_host(ROOM, "nobody")),
+                (RoomNotFoundError, lambda: rooms.update_room("other", room("other"))),
+                (ZeroDivisionError, lambda: rooms.edit_room(ROOM, lambda _one: 1 // 0)),  # type: ignore[arg-type]
+            ):
+                with pytest.raises(error):
+                    await call()
+            assert await heard(store, events) == []
+            assert await heard(store, other, "other") == []
+
+    @clause(Capability.EVENTS)
+    async def test_joins_at_the_same_moment_are_all_told(self, bench: Bench) -> None:
+        """Of users who join at the same moment, each is told with a revision of its own, in their order."""
+        store = await opened(bench)
+        joining = [store.rooms.add_user_to_room(ROOM, user(f"u{number}")) for number in range(50)]
+        events = await told(store, lambda: asyncio.gather(*joining))
+        found = await store.rooms.get_room(ROOM)
+        assert found is not None
+        assert events == [
+            UserJoined(room_id=ROOM, rev=rev, user=joined) for rev, joined in enumerate(found.users[1:], start=2)
+        ]
+        assert len(events) == 50
+
+    @clause(Capability.EVENTS, Capability.SHARED)
+    async def test_changes_of_two_clients_come_in_order(self, bench: Bench) -> None:
+        """The changes that two clients make of a room at the same moment are told in the order of their revisions."""
+        first, second = await opened(bench), await bench.open(publish_changes=True)
+        async with first.events.subscribe(ROOM) as events:
+            joining = [
+                store.rooms.add_user_to_room(ROOM, user(f"{name}{number}"))
+                for number in range(15)
+                for name, store in (("a", first), ("b", second))
+            ]
+            await asyncio.gather(*joining)
+            assert [(await one(events)).rev for _ in range(30)] == list(range(2, 32))
+
+    @clause(Capability.EVENTS, Capability.CHAT)
+    async def test_a_message_is_told(self, bench: Bench) -> None:
+        """A new message is a MessageAdded with all of it; one that is repeated is not told."""
+        store = await bench.open(publish_changes=True)
+        sent = message(1, reactions={"👍": ["u1"]})
+        added = MessageAdded(room_id=ROOM, message=sent)
+        assert await told(store, lambda: store.chat.add_message(sent)) == [added]
+        assert await told(store, lambda: store.chat.add_message(sent)) == []
+
+    @clause(Capability.EVENTS, Capability.CHAT)
+    async def test_cleared_messages_are_told(self, bench: Bench) -> None:
+        """Messages that are cleared are a Resync; a chat that is empty already is not told."""
+        store = await bench.open(publish_changes=True)
+        await store.chat.add_message(message(1))
+        assert await told(store, lambda: store.chat.clear_messages(ROOM)) == [RESYNC]
+        assert await told(store, lambda: store.chat.clear_messages(ROOM)) == []
+
+    @clause(Capability.EVENTS, Capability.CHAT)
+    async def test_a_message_too_large_for_an_event_is_told(self, bench: Bench) -> None:
+        """A message that makes an event of more than max_event_bytes is kept, and told by a Resync."""
+        store = await bench.open(publish_changes=True, max_event_bytes=1024)
+        sent = message(1, message="x" * 1024)
+        assert await told(store, lambda: store.chat.add_message(sent)) == [RESYNC]
+        assert await store.chat.get_messages(ROOM) == [sent]
+
+    @clause(Capability.EVENTS)
+    async def test_a_change_too_large_for_an_event_is_told(self, bench: Bench) -> None:
+        """A change that makes an event of more than max_event_bytes is committed, and told by a Resync."""
+        store = await bench.open(publish_changes=True, max_event_bytes=1024)
+        await store.rooms.create_room(room())
+        large = user("guest", notes="x" * 1024)
+        assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, large)) == [RESYNC]
+        found = await store.rooms.get_room(ROOM)
+        assert found is not None
+        assert found.users[-1] == large
+
+    @clause(Capability.EVENTS, Capability.LISTING)
+    async def test_an_end_of_time_is_not_told(self, bench: Bench) -> None:
+        """Neither the end of a room's TTL nor a sweep is told; a new room of that id is."""
+        store = await opened(bench)
+        async with store.events.subscribe(ROOM) as events:
+            await bench.advance(86_401)
+            await store.rooms.sweep_active_rooms()
+            await store.rooms.delete_room(ROOM)
+            assert await heard(store, events) == []
+            await store.rooms.create_room(room())
+            assert await heard(store, events) == [RoomChanged(room_id=ROOM)]
+
+    @clause(Capability.EVENTS)
+    async def test_no_host_token_is_told(self, bench: Bench) -> None:
+        """No event of a room's life holds its host token."""
+        store = await bench.open(publish_changes=True)
+        rooms = store.rooms
+
+        async def life() -> None:
+            await rooms.create_room(room(ROOM, "host", "guest", host_token="SECRET-1"))
+            await rooms.edit_room(ROOM, lambda before: before.model_copy(update={"host_token": "SECRET-2"}))
+            await rooms.update_room(ROOM, room(ROOM, "host", "guest", host_token="SECRET-3"))
+            await rooms.remove_user_from_room(ROOM, "host")
+            await rooms.delete_room(ROOM)
+
+        events = await told(store, life)
+        assert len(events) >= 5
+        assert b"SECRET" not in b"".join(map(to_wire, events))

@@ -1,0 +1,351 @@
+"""Events on Redis: the connection they come over, what it subscribes to, and what is told when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from proxy import Proxy
+from redis_server import RedisServer, free_port, redis_server
+from wnc_store import (
+    AppEvent,
+    ConfigurationError,
+    OutcomeUnknownError,
+    Resync,
+    RoomChanged,
+    RoomEvent,
+    StoreClosedError,
+    StoreError,
+    StoreSettings,
+    StoreUnavailableError,
+    UserJoined,
+)
+from wnc_store_contract.samples import room, user
+from wnc_store_redis import RedisStore
+from wnc_store_redis import _channels as channels
+
+SECONDS = 20
+"""How long a test waits for what has to come."""
+
+PUBLISHING = StoreSettings(publish_changes=True)
+
+
+@pytest.fixture
+def url(redis_server: RedisServer) -> str:
+    """A database for these tests alone."""
+    return redis_server.url.replace("/0", "/11")
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[Any]:
+    """A plain client of that database, which is emptied."""
+    plain: Any = Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
+    async with plain as made:
+        await made.flushdb()
+        yield made
+        await made.flushdb()
+
+
+@pytest.fixture
+async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
+    """A way to the server that can be cut and frozen."""
+    async with Proxy(redis_server.port) as made:
+        yield made
+
+
+async def one(events: AsyncIterator[RoomEvent]) -> RoomEvent:
+    """Return the next event."""
+    async with asyncio.timeout(SECONDS):
+        return await anext(events)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(SECONDS):
+        while not holds():  # noqa: ASYNC110 - what is waited for knows no asyncio.Event
+            await asyncio.sleep(0.01)
+
+
+async def subscribed(client: Any) -> list[bytes]:
+    """Return the channels that the server has subscribers of."""
+    return sorted(await client.pubsub_channels("*events@11:*"))
+
+
+def event(number: int, room_id: str = "A") -> AppEvent:
+    """Return event number so-and-so."""
+    return AppEvent(room_id=room_id, name="number", value=number)
+
+
+async def test_all_rooms_share_one_connection(url: str, client: Any) -> None:
+    """A store subscribes to any number of rooms over one connection, which it opens with the first of them."""
+    async with RedisStore.from_url(f"{url}?client_name=one-connection") as store:
+        await store.ping()
+
+        async def connections() -> int:
+            return [one["name"] for one in await client.client_list(_type="pubsub")].count("one-connection")
+
+        assert await connections() == 0
+        async with store.events.subscribe("A"), store.events.subscribe("B"), store.events.subscribe("A"):
+            assert await subscribed(client) == [b"events@11:A", b"events@11:B"]
+            assert await connections() == 1
+    assert await connections() == 0
+
+
+async def test_a_room_nobody_reads_is_unsubscribed_from(url: str, client: Any) -> None:
+    """When the last reader of a room leaves, the server sends no more of it; as long as one reads, it does."""
+    async with RedisStore.from_url(url) as store, store.events.subscribe("A"):
+        async with store.events.subscribe("A"), store.events.subscribe("B"):
+            pass
+        async with store.events.subscribe("C"):  # by the time that this stands, what was sent before is done
+            assert await subscribed(client) == [b"events@11:A", b"events@11:C"]
+
+
+async def test_databases_hear_nothing_of_one_another(redis_server: RedisServer) -> None:
+    """Stores on two databases of one server do not hear each other, though its channels are the same in both."""
+    zero, other = (RedisStore.from_url(redis_server.url.replace("/0", f"/{number}")) for number in (0, 11))
+    async with zero, other, zero.events.subscribe("A") as events:
+        await other.events.publish("A", event(1))
+        await zero.events.publish("A", event(2))
+        assert await one(events) == event(2)
+
+
+async def test_a_channel_has_the_documented_name(redis_server: RedisServer) -> None:
+    """In database 0, and behind a prefix, the channel is `{prefix}events:{room_id}`, and holds the event's JSON."""
+    plain: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
+    async with plain as client, RedisStore.from_url(redis_server.url, StoreSettings(key_prefix="app:")) as store:
+        async with store.events.subscribe("A") as events:
+            await client.publish("app:events:A", '{"type":"roomChanged","roomId":"A","rev":3}')
+            assert await one(events) == RoomChanged(room_id="A", rev=3)
+
+
+async def test_without_the_setting_nothing_is_sent(url: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without publish_changes no command that a store sends names a channel."""
+    assert client
+    async with RedisStore.from_url(url) as store:
+        multiplexer: Any = store._commands._multiplexer
+        submit, sent = multiplexer.submit, bytearray()
+
+        def record(packed: bytes, deadline: float) -> Any:
+            sent.extend(packed)
+            return submit(packed, deadline)
+
+        monkeypatch.setattr(multiplexer, "submit", record)
+        await store.rooms.create_room(room("A"))
+        await store.rooms.add_user_to_room("A", user("guest"))
+        await store.chat.clear_messages("A")
+        await store.rooms.delete_room("A")
+    assert b"guest" in sent
+    assert b"events@11" not in sent
+
+
+async def test_what_is_no_event_is_left_out(
+    redis_server: RedisServer, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What others publish that is no event, or another room's, is left out, and logged once without what it holds."""
+    plain: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
+    bad = [b"SECRET", b"\xff", b'{"type":"SECRET","roomId":"A"}', b'{"type":"resync","roomId":"B"}', b"[" * 5000]
+    async with plain as client, RedisStore.from_url(url) as store:
+        async with store.events.subscribe("A") as events:
+            with caplog.at_level(logging.WARNING, logger="wnc_store"):
+                for data in [*bad, *bad]:
+                    await client.publish("events@11:A", data)
+                await client.publish("events@11:A", b'{"type":"appEvent","roomId":"A","name":"number","value":1}')
+                assert await one(events) == event(1)
+    assert len(caplog.records) == len(bad)
+    assert "events@11:A" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+async def test_a_restart_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """While the server is away, readers wait, one warning is logged, and subscribing raises; then a Resync comes."""
+    port = free_port()
+    async with RedisStore.from_url(f"redis://127.0.0.1:{port}") as store:
+        with redis_server(port=port):
+            reading = store.events.subscribe("A")
+            events = await reading.__aenter__()
+        with caplog.at_level(logging.INFO, logger="wnc_store"):
+            await until(lambda: "no events come in" in caplog.text)
+            with pytest.raises(StoreUnavailableError, match=str(port)):
+                await store.events.subscribe("B").__aenter__()
+            with redis_server(port=port):
+                assert await one(events) == Resync(room_id="A")
+                await store.events.publish("A", event(1))
+                assert await one(events) == event(1)
+                await reading.__aexit__(None, None, None)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_nobody_waits_for_a_server_in_vain(caplog: pytest.LogCaptureFixture) -> None:
+    """A subscription that failed leaves nothing behind that goes on trying, nor does a loss when nobody reads."""
+    port = free_port()
+    async with RedisStore.from_url(f"redis://127.0.0.1:{port}") as store:
+        with pytest.raises(StoreUnavailableError):
+            await store.events.subscribe("A").__aenter__()
+        with redis_server(port=port):
+            async with store.events.subscribe("A"):
+                pass
+            inside: Any = store._events._channels
+            assert inside._link is not None
+        await until(lambda: inside._link is None)
+        assert not inside._wanted
+        assert not inside._recovering
+    assert caplog.text == ""
+
+
+async def test_a_dead_connection_is_no_silence(
+    redis_server: RedisServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection over which nothing comes any more, not even a sign of life, is given up for another."""
+    monkeypatch.setattr(channels, "_LEAST_PATIENCE", 0.1)
+    settings = StoreSettings(operation_timeout=timedelta(seconds=0.1))
+    async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url, settings) as store:
+        async with store.events.subscribe("A") as events:
+            proxy.freeze()
+            await other.events.publish("A", event(1))
+            assert await one(events) == Resync(room_id="A")
+            await other.events.publish("A", event(2))
+            assert await one(events) == event(2)
+
+
+async def test_a_quiet_connection_is_kept(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is silent because nothing happens answers the question for a sign of life, and stays."""
+    monkeypatch.setattr(channels, "_LEAST_PATIENCE", 0.05)
+    settings = StoreSettings(operation_timeout=timedelta(seconds=0.05))
+    async with RedisStore.from_url(url, settings) as store, store.events.subscribe("A") as events:
+        inside: Any = store._events._channels
+        link, asked = inside._link, 0
+        ping = inside._ping
+
+        def count(stands: object) -> None:
+            nonlocal asked
+            asked += 1
+            ping(stands)
+
+        inside._ping = count
+        await until(lambda: asked >= 5)
+        assert inside._link is link
+        await store.events.publish("A", event(1))
+        assert await one(events) == event(1)
+
+
+async def test_a_commit_that_is_repeated_is_told_once(redis_server: RedisServer, proxy: Proxy) -> None:
+    """A commit, and a creation, whose answer was lost is found to have happened, and was told once."""
+    url = redis_server.url
+    async with RedisStore.from_url(url) as other, RedisStore.from_url(proxy.url, PUBLISHING) as store:
+        async with other.events.subscribe("A") as events:
+            await store.rooms.delete_room("A")
+            proxy.lose_next_answer()
+            await store.rooms.create_room(room("A"))
+            proxy.lose_next_answer()
+            await store.rooms.add_user_to_room("A", user("guest"))
+            await other.events.publish("A", event(1))
+            assert [await one(events) for _ in range(3)] == [
+                RoomChanged(room_id="A"),
+                UserJoined(room_id="A", rev=2, user=user("guest")),
+                event(1),
+            ]
+            await store.rooms.delete_room("A")
+    assert proxy.lost == 2
+
+
+async def test_an_event_is_never_published_twice(redis_server: RedisServer, proxy: Proxy) -> None:
+    """An event whose answer was lost is an OutcomeUnknownError, and is not published again."""
+    async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url) as store:
+        async with other.events.subscribe("A") as events:
+            await store.ping()
+            proxy.lose_next_answer()
+            with pytest.raises(OutcomeUnknownError):
+                await store.events.publish("A", event(1))
+            await other.events.publish("A", event(2))
+            assert [await one(events) for _ in range(2)] == [event(1), event(2)]
+
+
+async def test_a_subscription_survives_a_cut_on_the_way(redis_server: RedisServer, proxy: Proxy) -> None:
+    """Who subscribes over a connection that is lost before the answer is subscribed over the next one."""
+    async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url) as store:
+        async with store.events.subscribe("A"):
+            proxy.lose_next_answer()
+            async with store.events.subscribe("B") as events:
+                await other.events.publish("B", event(1, "B"))
+                heard = [await one(events)]
+                while isinstance(heard[-1], Resync):
+                    heard.append(await one(events))
+                assert heard[-1] == event(1, "B")
+    assert proxy.lost == 1
+
+
+async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
+    """Who is still subscribing when the store is closed gets a StoreClosedError, and is not cancelled."""
+    for is_connected in (True, False):
+        store = RedisStore.from_url(proxy.url)
+        if is_connected:
+            async with store.events.subscribe("B"):
+                pass
+        proxy.freeze(later_ones=True)
+        entering = asyncio.ensure_future(store.events.subscribe("A").__aenter__())
+        await until(lambda: proxy.swallowed > 0)
+        await store.aclose()
+        with pytest.raises(StoreClosedError):
+            await entering
+        proxy.swallowed = 0
+
+
+async def test_many_come_and_go(url: str, client: Any) -> None:
+    """Readers that are cancelled at any moment leave no subscription behind, and disturb no other."""
+    async with RedisStore.from_url(url) as store:
+
+        async def read(number: int) -> None:
+            async with store.events.subscribe(f"room{number % 7}") as events:
+                await one(events)
+
+        async with store.events.subscribe("stays") as events:
+            for number in range(200):
+                reading = asyncio.ensure_future(read(number))
+                for _ in range(number % 11):
+                    await asyncio.sleep(0)
+                reading.cancel()
+                await asyncio.wait([reading])
+            await store.events.publish("stays", event(1, "stays"))
+            assert await one(events) == event(1, "stays")
+            async with store.events.subscribe("last"):
+                assert await subscribed(client) == [b"events@11:last", b"events@11:stays"]
+
+
+async def test_a_pool_without_a_second_connection_says_so(url: str) -> None:
+    """Events need one more connection of the caller's pool; where it has none, the error says so."""
+    plain: Any = Redis.from_url(url, max_connections=1)  # pyright: ignore[reportUnknownMemberType]
+    async with plain as client, RedisStore(client) as store:
+        await store.ping()
+        with pytest.raises(StoreUnavailableError, match="max_connections"):
+            await store.events.subscribe("A").__aenter__()
+
+
+async def test_a_refused_channel_is_named(redis_server: RedisServer) -> None:
+    """A user who may not subscribe gets a ConfigurationError that names the channel and NOPERM."""
+    plain: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
+    async with plain as client:
+        await client.execute_command("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "+@all", "resetchannels")
+        async with RedisStore.from_url(redis_server.url.replace("://", "://deaf:pw@")) as store:
+            with pytest.raises(ConfigurationError, match=r"'events:A'.*NOPERM"):
+                await store.events.subscribe("A").__aenter__()
+        await client.execute_command("ACL", "DELUSER", "deaf")
+
+
+def test_another_loop_is_refused(url: str) -> None:
+    """Subscribing on another event loop than the store's is a StoreError, and harms no reader on its own."""
+    store = RedisStore.from_url(url)
+    with asyncio.Runner() as runner, asyncio.Runner() as elsewhere:
+        reading = store.events.subscribe("A")
+        events = runner.run(reading.__aenter__())
+        with pytest.raises(StoreError, match="another event loop"):
+            elsewhere.run(store.events.subscribe("A").__aenter__())
+        runner.run(store.events.publish("A", event(1)))
+        assert runner.run(one(events)) == event(1)
+        runner.run(reading.__aexit__(None, None, None))
+        runner.run(store.aclose())

@@ -1,0 +1,216 @@
+"""Events, over three primitives; and what a store tells of its own changes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from abc import ABC, abstractmethod
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Self
+
+from cachetools import LRUCache
+
+from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.changes import changes
+from wnc_store.errors import CorruptRecordError, LimitExceededError, NotSupportedError, StoreClosedError
+from wnc_store.events import MessageAdded, Resync, RoomClosed, RoomEvent
+from wnc_store.ids import check_id
+from wnc_store.models import ChatMessage, Room
+from wnc_store.settings import StoreSettings
+from wnc_store.wire import checked, from_wire, to_wire
+
+_logger = logging.getLogger("wnc_store")
+
+
+class NoEvents:
+    """The `RoomEvents` of a backend that has none."""
+
+    async def publish(self, room_id: str, event: RoomEvent) -> None:
+        """Raise `NotSupportedError`."""
+        raise NotSupportedError("this backend tells no events")
+
+    def subscribe(self, room_id: str) -> AbstractAsyncContextManager[AsyncIterator[RoomEvent]]:
+        """Raise `NotSupportedError`."""
+        raise NotSupportedError("this backend tells no events")
+
+
+class EventReader:
+    """What one subscription reads: a queue that is never longer than `size` and one `Resync`."""
+
+    def __init__(self, room_id: str, size: int) -> None:
+        self.room_id = room_id
+        self._size = size
+        self._waiting: deque[RoomEvent] = deque()
+        self._end: type[Exception] | None = None
+        self._news = asyncio.Event()
+
+    def give(self, event: RoomEvent) -> None:
+        """Put an event at the end, or note that it was lost."""
+        if len(self._waiting) < self._size:
+            self._waiting.append(event)
+            self._news.set()
+        else:
+            self.lose()
+
+    def lose(self) -> None:
+        """Put a `Resync` at the end, unless one is there."""
+        if not self._waiting or not isinstance(self._waiting[-1], Resync):
+            self._waiting.append(Resync(room_id=self.room_id))
+            self._news.set()
+
+    def end(self, reason: type[Exception]) -> None:
+        """Let every call from now on, and those that wait, raise this; what is in the queue is dropped."""
+        self._end = self._end or reason
+        self._news.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> RoomEvent:
+        while True:
+            if self._end is not None:
+                raise self._end
+            if self._waiting:
+                return self._waiting.popleft()
+            self._news.clear()
+            await self._news.wait()
+
+
+class Readers:
+    """The readers of each room, in the order in which they subscribed."""
+
+    def __init__(self) -> None:
+        self._of: defaultdict[str, dict[EventReader, None]] = defaultdict(dict)
+
+    def add(self, reader: EventReader) -> None:
+        """Let a reader get what is delivered from now on."""
+        self._of[reader.room_id][reader] = None
+
+    def discard(self, reader: EventReader) -> None:
+        """Let a reader get nothing more."""
+        readers = self._of.get(reader.room_id, {})
+        readers.pop(reader, None)
+        if not readers:
+            self._of.pop(reader.room_id, None)
+
+    def deliver(self, events: Iterable[RoomEvent]) -> None:
+        """Give events to all readers of their rooms."""
+        for event in events:
+            for reader in self._of.get(event.room_id, ()):
+                reader.give(event)
+
+    def lose(self) -> None:
+        """Tell all readers that events were lost."""
+        for readers in self._of.values():
+            for reader in readers:
+                reader.lose()
+
+    def rooms(self) -> Sequence[str]:
+        """Return the rooms that have readers."""
+        return tuple(self._of)
+
+
+class BaseRoomEvents(ABC):
+    """`RoomEvents` over three primitives. The law is in `RoomEvents`."""
+
+    def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._readers_of_this_store: set[EventReader] = set()
+        self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
+        lifecycle.when_closed(self._end_all)
+
+    @abstractmethod
+    async def _publish(self, event: RoomEvent) -> None:
+        """Tell an event to all readers of its room."""
+
+    @abstractmethod
+    async def _attach(self, reader: EventReader) -> None:
+        """Return when the reader is given every event of its room that is published from now on."""
+
+    @abstractmethod
+    def _detach(self, reader: EventReader) -> None:
+        """Give the reader nothing more; also one whose `_attach` failed or was cancelled."""
+
+    async def publish(self, room_id: str, event: RoomEvent) -> None:
+        """See `RoomEvents.publish`."""
+        self._check(room_id)
+        event = checked(event, RoomEvent)
+        if event.room_id != room_id:
+            message = f"an event of room {event.room_id!r} can't be published in room {room_id!r}"
+            raise ValueError(message)
+        size = len(to_wire(event))
+        if size > self._settings.max_event_bytes:
+            raise LimitExceededError("the bytes of the event", limit=self._settings.max_event_bytes, found=size)
+        await self._publish(event)
+
+    @asynccontextmanager
+    async def subscribe(self, room_id: str) -> AsyncGenerator[AsyncIterator[RoomEvent]]:
+        """See `RoomEvents.subscribe`."""
+        self._check(room_id)
+        reader = EventReader(room_id, self._settings.events_queue_size)
+        self._readers_of_this_store.add(reader)
+        try:
+            await self._attach(reader)
+            self._lifecycle.ensure_open()
+            yield reader
+        finally:
+            self._readers_of_this_store.discard(reader)
+            self._detach(reader)
+            reader.end(StopAsyncIteration)
+
+    def _decode(self, channel: str, room_id: str, data: bytes) -> RoomEvent | None:
+        """Return the event that was sent as `data`; one that can't be read is left out and logged once."""
+        try:
+            event = from_wire(RoomEvent, data, key=channel)
+            if event.room_id == room_id:
+                return event
+            problem = CorruptRecordError(channel, f"it is an event of room {event.room_id!r}")
+        except CorruptRecordError as error:
+            problem = error
+        digest = hashlib.blake2b(data, key=channel.encode()[:64], digest_size=16).digest()
+        if digest not in self._logged:
+            self._logged[digest] = None
+            _logger.warning("left out an event: %s", problem)
+        return None
+
+    def _end_all(self) -> None:
+        for reader in self._readers_of_this_store:
+            reader.end(StoreClosedError)
+
+    def _check(self, room_id: str) -> None:
+        self._lifecycle.ensure_open()
+        check_id("room id", room_id)
+
+
+class OwnChanges:
+    """The events that a store publishes of its own changes: none, unless the setting `publish_changes` asks for them.
+
+    A backend publishes what these methods return in the same step that makes the change.
+    """
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._on = settings.publish_changes
+        self._most = settings.max_event_bytes
+
+    def of_room(self, before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+        """Return the events of a commit: of one rule, so that each of several in one step has its own revision."""
+        return [self._fitting(event) for event in changes(before, after)] if self._on else ()
+
+    def of_removal(self, room_id: str) -> Sequence[RoomEvent]:
+        """Return the events of the deletion of a room that was not read."""
+        return (RoomClosed(room_id=room_id),) if self._on else ()
+
+    def of_message(self, message: ChatMessage) -> Sequence[RoomEvent]:
+        """Return the events of a message that was new."""
+        return (self._fitting(MessageAdded(room_id=message.room_id, message=message)),) if self._on else ()
+
+    def of_clearing(self, room_id: str) -> Sequence[RoomEvent]:
+        """Return the events of the deletion of a chat that held something."""
+        return (Resync(room_id=room_id),) if self._on else ()
+
+    def _fitting(self, event: RoomEvent) -> RoomEvent:
+        return event if len(to_wire(event)) <= self._most else Resync(room_id=event.room_id)
