@@ -383,3 +383,26 @@ async def test_a_store_takes_one_connection(url: str, client: Any, store: RedisS
         await asyncio.gather(*(other.rooms.get_room("A") for _ in range(1000)))
         assert len(await client.client_list()) == before + 1
     assert await store.rooms.room_exists("A")
+
+
+async def test_the_kept_messages_are_not_looked_through_again(store: RedisStore, counter: Counter) -> None:
+    """While nobody else appends, the server is not asked for the kept messages, and knows of repetitions all the same."""
+    await store.chat.get_messages("A")
+    await counter.start()
+    for number in range(1, 31):
+        await store.chat.add_message(message(number, "A"))
+    assert "lrange" not in await counter.since()
+    await store.chat.add_message(message(20, "A"))
+    assert [one.id for one in await store.chat.get_messages("A")] == [f"m{number}" for number in range(11, 31)]
+
+
+async def test_a_message_of_another_client_is_looked_for(url: str, store: RedisStore) -> None:
+    """A message that another client added since is not added again, however much was known of the chat before."""
+    async with RedisStore.from_url(url) as other:
+        await store.chat.get_messages("A")
+        await other.chat.add_message(message(1, "A"))
+        await store.chat.add_message(message(1, "A"))
+        await store.chat.add_message(message(2, "A"))
+        await other.chat.add_message(message(2, "A"))
+        await asyncio.gather(*(one.chat.add_message(message(3, "A")) for one in (store, other) for _ in range(3)))
+    assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m1", "m2", "m3"]

@@ -5,13 +5,15 @@
 -- ARGV[2]  the message's id: of A-Z a-z 0-9 _ - . : only, so JSON spells it in one way
 -- ARGV[3]  how many messages are kept
 -- ARGV[4]  TTL of the chat in milliseconds
--- ARGV[5], ARGV[6]  only where it is to be told: the channel of the room's events, and the event to publish
--- the last one  only in a repetition, when an attempt before may have appended it: the id of a message that was among
---          the kept ones before that attempt, or "" if none is known
+-- ARGV[5]  the chat's newest entry, if the caller knows that no kept message has the id as long as it is that; else ""
+-- ARGV[6]  in a repetition, when an attempt before may have appended the message: the id of a message that was among
+--          the kept ones before that attempt, or "?" if none is known; else ""
+-- ARGV[7], ARGV[8]  only where it is to be told: the channel of the room's events, and the event to publish
 --
--- Returns 1 when appended; 0 when the id was there and nothing was written; -1 when nothing was written because an
--- attempt before may have appended the message, and others may have pushed it out or cleared the chat since. As long as
--- an older message is kept, neither has happened.
+-- Returns {how many are kept by now, the newest entry before or ""} when appended, without the entry where it was
+-- ARGV[5]; {0} when the id was there and nothing was written; {-1} when nothing was written because an attempt before
+-- may have appended the message, and others may have pushed it out or cleared the chat since. As long as an older
+-- message is kept, neither has happened.
 
 -- cjson stops at the lone surrogates that JavaScript leaves in texts, so escapes are blanked out before it reads. The
 -- entry itself is never written back. What has not the fields of a message is nobody's repetition.
@@ -29,32 +31,34 @@ local function id_of(entry)
   return message.id
 end
 
-local is_told = #ARGV >= 6
-local witness = ARGV[is_told and 7 or 5]
+local newest = redis.call('LINDEX', KEYS[1], -1) or ''
+local is_known = newest ~= '' and newest == ARGV[5]
 
-local kept = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)
+if not is_known then
+  local kept = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)
 
-local function is_kept(id)
-  local quoted = '"' .. id .. '"'
-  for _, entry in ipairs(kept) do
-    if entry:find(quoted, 1, true) and id_of(entry) == id then
-      return true
+  local function is_kept(id)
+    local quoted = '"' .. id .. '"'
+    for _, entry in ipairs(kept) do
+      if entry:find(quoted, 1, true) and id_of(entry) == id then
+        return true
+      end
     end
+    return false
   end
-  return false
+
+  if is_kept(ARGV[2]) then
+    return {0}
+  end
+  if ARGV[6] ~= '' and not is_kept(ARGV[6]) then
+    return {-1}
+  end
 end
 
-if is_kept(ARGV[2]) then
-  return 0
-end
-if witness and not (witness ~= '' and is_kept(witness)) then
-  return -1
-end
-
-redis.call('RPUSH', KEYS[1], ARGV[1])
+local count = math.min(redis.call('RPUSH', KEYS[1], ARGV[1]), tonumber(ARGV[3]))
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-if is_told then
-  redis.call('PUBLISH', ARGV[5], ARGV[6])
+if ARGV[7] then
+  redis.call('PUBLISH', ARGV[7], ARGV[8])
 end
-return 1
+return is_known and {count} or {count, newest}
