@@ -383,3 +383,13 @@ async def test_a_store_takes_one_connection(url: str, client: Any, store: RedisS
         await asyncio.gather(*(other.rooms.get_room("A") for _ in range(1000)))
         assert len(await client.client_list()) == before + 1
     assert await store.rooms.room_exists("A")
+
+
+async def test_a_reply_over_a_connection_given_up_is_nobodys(store: RedisStore) -> None:
+    """A reply that arrives just when its connection is given up goes to no command that is sent later."""
+    commands: Any = store._commands
+    multiplexer = commands._route._server._writes
+    link = multiplexer._link
+    multiplexer.drop()
+    link.data_received(b"$6\r\nstrays\r\n")
+    assert await commands.read(b"ECHO", b"mine") == b"mine"
