@@ -4,14 +4,15 @@ On a cluster a script may touch the keys of one slot only, and `room:ABC`, `chat
 The room itself is still compared and committed by one script, so all that is promised of it holds. What goes with it is
 done in steps, in an order that can be interrupted anywhere:
 
-- create: list it, commit it, list it again. The first makes sure that no live room is unlisted when its creator dies
-  in between; the second undoes a removal that found no room before the commit.
+- create: list it, commit it, list it again. The first keeps a room from being unlisted when its creator dies right
+  after the commit; the second undoes an unlisting that found no room before the commit.
 - delete: remove the room, unlist it, look whether there is one (by somebody else who created it meanwhile), and if so
   list it again. The sweep unlists in the same way.
 
-So whatever the interleaving, a live room is listed when all have ended, and is unlisted no longer than the steps of one
-unlisting take. If the one who unlists dies between these steps, the room's next change lists it again, because each
-process lists a room that it changes once a minute. What is listed and dead is never shown, and swept.
+So whatever the interleaving, a live room is listed when all have ended, and is unlisted no longer than these operations
+take. If one of those that unlist and create a room at the same time dies on the way, the room's next change lists it
+again, because each process lists a room that it changes once a minute. What is listed and dead is never shown, and
+swept. `tests/engines/test_cluster_steps.py` runs this module in every order of its steps.
 
 The chat of an earlier room is removed before a room of that id begins, and a deleted room's after it has ended: entry
 by entry, only those that were read when that room was not there yet, or still. So no message is lost that somebody

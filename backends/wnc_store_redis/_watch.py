@@ -61,6 +61,7 @@ class Watch:
         self._news = asyncio.Event()
         self._failure: Exception | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
 
     @property
     def master(self) -> Address | None:
@@ -108,21 +109,23 @@ class Watch:
 
     async def aclose(self) -> None:
         """Stop to listen."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        self._closed = True
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=_LISTEN_AGAIN)  # redis-py may swallow a cancellation
 
     def _is_failing_over(self) -> bool:
         master = self.master
         return any(view.is_failing_over and view.master == master for view in self._views.values())
 
     async def _listen(self, sentinel: Redis) -> None:
-        while True:
+        while not self._closed:
             with suppress(Exception):  # it is dead, or on its way there
                 async with cast("Any", sentinel).pubsub() as channel:
                     await channel.psubscribe("*")
-                    while True:
+                    while not self._closed:
                         await self._look(sentinel)
                         await channel.get_message(timeout=_LOOK_EVERY)
             await asyncio.sleep(_LISTEN_AGAIN)

@@ -95,3 +95,35 @@ def _join(members: list[RedisProcess], masters: int) -> Cluster:
     wait_until("cluster_state:ok", 20, *members, words=("CLUSTER", "INFO"))
     wait_until("master_link_status:up", 20, *cluster.replicas, words=("INFO", "replication"))
     return cluster
+
+
+def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> int:
+    """Begin to move a slot from one master to another, and move its keys; return how many they were."""
+    with node(cluster.masters[source]) as giver, node(cluster.masters[target]) as taker:
+        there = taker.execute_command("CLUSTER", "MYID").decode()
+        taker.execute_command(
+            "CLUSTER", "SETSLOT", slot, "IMPORTING", giver.execute_command("CLUSTER", "MYID").decode()
+        )
+        giver.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", there)
+        moved = 0
+        while keys := giver.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            port = cluster.masters[target].port
+            giver.execute_command("MIGRATE", "127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
+            moved += len(keys)
+    return moved
+
+
+def end_migration(cluster: Cluster, slot: int, target: int) -> None:
+    """Let all masters know the slot's new one, beginning with that."""
+    with node(cluster.masters[target]) as taker:
+        there = taker.execute_command("CLUSTER", "MYID").decode()
+    for master in (cluster.masters[target], *cluster.masters):
+        with node(master) as one:
+            one.execute_command("CLUSTER", "SETSLOT", slot, "NODE", there)
+
+
+def migrate(cluster: Cluster, slot: int, source: int, target: int) -> int:
+    """Move a slot with its keys; return how many they were."""
+    moved = begin_migration(cluster, slot, source, target)
+    end_migration(cluster, slot, target)
+    return moved

@@ -22,15 +22,20 @@ class RedisProcess:
         folder: for its files; they outlive the process.
         options: its own; or the path of a configuration file first.
         sentinel: whether it is a Sentinel.
+        program: the server's; the one on the PATH if left out.
+        password: that it wants.
     """
 
-    def __init__(self, folder: Path, *options: str, sentinel: bool = False, program: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *options: str, sentinel: bool = False, program: str | None = None, password: str = ""
+    ) -> None:
         self.port = free_port()
         self.folder = folder / str(self.port)
         self.folder.mkdir()
         self._options = options
         self._sentinel = sentinel
         self._program = program or shutil.which("redis-server") or "redis-server"
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -63,6 +68,9 @@ class RedisProcess:
         line = f"*{len(words)}\r\n" + "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                if self._password:
+                    connection.sendall(f"AUTH {self._password}\r\n".encode())
+                    connection.recv(5)
                 connection.sendall(line.encode())
                 return connection.recv(65536)
         except OSError:

@@ -38,9 +38,9 @@ class Service:
 
 @contextmanager
 def sentinel_service(
-    *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 1000
+    *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 1000, password: str = ""
 ) -> Generator[Service]:
-    """Run a master, replicas and Sentinels, and wait until they know one another."""
+    """Run a master, replicas and Sentinels that may want a password, and wait until they know one another."""
     with tempfile.TemporaryDirectory(prefix="wnc-sentinel-") as name:
         folder = Path(name)
         common = ("--repl-diskless-sync-delay", "0", *options)
@@ -51,8 +51,9 @@ def sentinel_service(
             f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} {sentinels // 2 + 1}",
             f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
             f"sentinel failover-timeout {SERVICE} 5000",
+            *([f"requirepass {password}"] if password else []),
         )
-        watchers = tuple(RedisProcess(folder, *watch, sentinel=True) for _ in range(sentinels))
+        watchers = tuple(RedisProcess(folder, *watch, sentinel=True, password=password) for _ in range(sentinels))
         try:
             for process in (*servers, *watchers):
                 process.start()
