@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from wnc_store import StoreSettings
 from wnc_store_contract.harness import Capability, Harness
-from wnc_store_contract.redis_client import client_of
+from wnc_store_contract.redis_client import client_of, close
 from wnc_store_redis import RedisStore
 
 _UNSET = "unset"
@@ -85,7 +85,7 @@ class RedisHarness(Harness):
             for key in keys:
                 told.delete(key)
             await told.execute()
-        await self._client.aclose()
+        await close(self._client)
 
     async def occupied(self) -> str | None:
         """Tell how many keys the database holds.

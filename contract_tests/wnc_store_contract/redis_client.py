@@ -23,6 +23,14 @@ def client_of(url: str) -> Any:
     return Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
 
 
+async def close(client: Any) -> None:
+    """Close a client, and those of the Sentinels that it asks."""
+    manager = None if isinstance(client, RedisCluster) else getattr(client.connection_pool, "sentinel_manager", None)
+    await client.aclose()
+    if manager is not None:
+        await manager.aclose()
+
+
 def _hosts(parts: SplitResult) -> list[tuple[str, int]]:
     hosts = (one.rpartition(":") for one in parts.netloc.rpartition("@")[2].split(","))
     return [(host, int(port)) for host, _, port in hosts]

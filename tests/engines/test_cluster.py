@@ -144,7 +144,9 @@ async def test_a_dead_shard_keeps_nobody_from_the_others(cluster: Cluster) -> No
         assert not any(one.done() for one in waiting)
         cluster.masters[dead].resume()
         assert await waiting[0] is not None
-        assert (await waiting[1]).users[-1].id == "guest"
+        joined = await waiting[1]
+        assert joined is not None
+        assert joined.users[-1].id == "guest"
         assert await store.rooms.delete_room(stuck)
 
 
