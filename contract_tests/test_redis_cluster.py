@@ -8,7 +8,7 @@ import pytest
 
 from redis_cluster import Cluster, redis_cluster
 from wnc_store_contract import StoreContract
-from wnc_store_contract.redis import RedisHarness
+from wnc_store_contract.redis import RedisClusterHarness
 
 
 @pytest.fixture(scope="module", name="cluster")
@@ -27,6 +27,6 @@ class TestCluster(StoreContract):
     def _use_cluster(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    def make_harness(self) -> RedisHarness:
+    def make_harness(self) -> RedisClusterHarness:
         """Return a namespace of its own."""
-        return RedisHarness(self.cluster.url)
+        return RedisClusterHarness(self.cluster.url)

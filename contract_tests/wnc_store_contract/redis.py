@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 from uuid import uuid4
 
-from wnc_store import StoreSettings
+from wnc_store import RoomEvent, StoreSettings
 from wnc_store_contract.harness import Capability, Harness
 from wnc_store_contract.redis_client import client_of, close
 from wnc_store_redis import RedisStore
 
 _UNSET = "unset"
+
+_HANDED_ON = 0.1
+_AT_ONCE = 0.05
+"""Seconds in which the servers of a cluster surely hand on what is published, and between events at once."""
 
 
 class RedisHarness(Harness):
@@ -111,6 +117,34 @@ class RedisHarness(Harness):
     async def _keys(self) -> AsyncIterator[bytes]:
         async for key in self._client.scan_iter(match=f"{self.key_prefix}*", count=1000):
             yield key
+
+
+class RedisClusterHarness(RedisHarness):
+    """Redis stores on a cluster.
+
+    Its servers hand on to one another what is published, each at its own pace. So here that is given time to arrive: a
+    little before an app's event, unless it follows another of the same room at once, and before a subscription.
+    """
+
+    def open_store(self, **settings: Any) -> RedisStore:
+        """Return a store on a client of its own."""
+        store = super().open_store(**settings)
+        events: Any = store.events
+        publish, attach, latest = events.publish, events._attach, ("", 0.0)  # noqa: SLF001 - the harness of this backend
+
+        async def publish_late(room_id: str, event: RoomEvent) -> None:
+            nonlocal latest
+            if latest[0] != room_id or time.monotonic() - latest[1] > _AT_ONCE:
+                await asyncio.sleep(_HANDED_ON)
+            await publish(room_id, event)
+            latest = room_id, time.monotonic()
+
+        async def attach_late(*arguments: Any) -> None:
+            await asyncio.sleep(_HANDED_ON)
+            await attach(*arguments)
+
+        events.publish, events._attach = publish_late, attach_late  # noqa: SLF001 - likewise
+        return store
 
 
 class RedisRaw:

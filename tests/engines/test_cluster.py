@@ -206,7 +206,9 @@ async def test_writes_go_on_after_a_masters_death(mortal: Cluster, settings: Sto
         killed = time.monotonic()
         await asyncio.to_thread(mortal.masters[0].kill)
         await asyncio.to_thread(wait_until, "role:master", 20, mortal.replicas[0], words=("INFO", "replication"))
-        await asyncio.sleep(3)
+        await asyncio.to_thread(mortal.masters[0].start)  # as a replica: replicated writes need one
+        await asyncio.to_thread(wait_until, "link_status:up", 20, mortal.masters[0], words=("INFO", "replication"))
+        await asyncio.sleep(2)
         await load.stop()
         lost = await load.lost(store)
         mine = [
