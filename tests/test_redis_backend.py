@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import pytest
 from redis import Redis as SyncRedis
-from redis.asyncio import Redis, RedisCluster
+from redis import RedisCluster as SyncCluster
+from redis.asyncio import Redis
 
 from redis_server import RedisServer
 from wnc_store import (
@@ -169,9 +170,9 @@ async def test_endless_conflicts_end(store: RedisStore, client: Any, monkeypatch
     assert b"guest" not in await client.get("room:A")
 
 
-@pytest.mark.parametrize("kind", [SyncRedis, RedisCluster, object])
+@pytest.mark.parametrize("kind", [SyncRedis, SyncCluster, object])
 async def test_another_kind_of_client_is_refused(kind: Any) -> None:
-    """A synchronous client, a cluster's, or anything else is a ConfigurationError that says what is needed."""
+    """A synchronous client or anything else is a ConfigurationError that says what is needed."""
     with pytest.raises(ConfigurationError, match=r"redis\.asyncio\.Redis"):
         RedisStore(kind.__new__(kind))
 

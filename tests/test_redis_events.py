@@ -128,7 +128,8 @@ async def test_without_the_setting_nothing_is_sent(url: str, client: Any, monkey
     """Without publish_changes no command that a store sends names a channel."""
     assert client
     async with RedisStore.from_url(url) as store:
-        multiplexer: Any = store._commands._multiplexer
+        commands: Any = store._commands
+        multiplexer = commands._route._server._writes
         submit, sent = multiplexer.submit, bytearray()
 
         def record(packed: bytes, deadline: float) -> Any:

@@ -386,7 +386,7 @@ async def test_a_store_takes_one_connection(url: str, client: Any, store: RedisS
 
 
 async def test_the_kept_messages_are_not_looked_through_again(store: RedisStore, counter: Counter) -> None:
-    """While nobody else appends, the server is not asked for the kept messages, and knows of repetitions all the same."""
+    """While nobody else appends, the kept messages are not read, and repetitions are known all the same."""
     await store.chat.get_messages("A")
     await counter.start()
     for number in range(1, 31):
@@ -406,3 +406,13 @@ async def test_a_message_of_another_client_is_looked_for(url: str, store: RedisS
         await other.chat.add_message(message(2, "A"))
         await asyncio.gather(*(one.chat.add_message(message(3, "A")) for one in (store, other) for _ in range(3)))
     assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m1", "m2", "m3"]
+
+
+async def test_a_reply_over_a_connection_given_up_is_nobodys(store: RedisStore) -> None:
+    """A reply that arrives just when its connection is given up goes to no command that is sent later."""
+    commands: Any = store._commands
+    multiplexer = commands._route._server._writes
+    link = multiplexer._link
+    multiplexer.drop()
+    link.data_received(b"$6\r\nstrays\r\n")
+    assert await commands.read(b"ECHO", b"mine") == b"mine"

@@ -85,6 +85,8 @@ class StoreSettings(BaseModel):
         max_event_bytes: of an event as it is sent.
         operation_timeout: how long one operation may take before it raises `StoreTimeoutError`; when rooms are listed
             or swept, one page of them.
+        durability: when a write counts as done, on a server that has replicas: when the master has "acknowledged" it,
+            or when it is "replicated" to all of them, so that a failover can't lose it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -109,6 +111,7 @@ class StoreSettings(BaseModel):
     events_queue_size: int = Field(default=1000, ge=1)
     max_event_bytes: int = Field(default=64 * 1024, ge=1024)
     operation_timeout: Duration = timedelta(seconds=5)
+    durability: Literal["acknowledged", "replicated"] = "acknowledged"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> StoreSettings:

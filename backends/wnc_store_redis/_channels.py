@@ -9,12 +9,12 @@ from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from typing import Protocol, cast
 
-from redis.asyncio import ConnectionPool
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError, StoreError
-from wnc_store_redis._commands import Commands, pack_command
-from wnc_store_redis._link import Link, Reply, open_link
+from wnc_store_redis._commands import Commands
+from wnc_store_redis._link import Link, Pool, Reply, open_link
+from wnc_store_redis._server import pack_command
 
 _logger = logging.getLogger("wnc_store")
 
@@ -56,7 +56,7 @@ class Channels:
         listener: is told what comes in.
     """
 
-    def __init__(self, pool: ConnectionPool, commands: Commands, timeout: float, listener: Listener) -> None:
+    def __init__(self, pool: Pool, commands: Commands, timeout: float, listener: Listener) -> None:
         self._pool = pool
         self._commands = commands
         self._timeout = timeout
@@ -114,6 +114,11 @@ class Channels:
         """Have `Listener.ponged` called when all has come that the server has sent by now."""
         if not self._fences:  # a pong that is on its way comes behind what came before it
             self._ping(None)
+
+    def drop(self) -> None:
+        """Give the connection up: another server is master now."""
+        if self._link is not None:
+            self._lost(ConnectionError("another server is master now"))
 
     async def aclose(self) -> None:
         """Close the connection."""

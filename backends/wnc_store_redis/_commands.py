@@ -3,51 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import cast
 
-import hiredis
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreError
 from wnc_store_redis._errors import code_of, is_passing, translate
 from wnc_store_redis._keys import text
 from wnc_store_redis._link import Reply
-from wnc_store_redis._multiplexer import Multiplexer, Unanswered
+from wnc_store_redis._multiplexer import Unanswered
+from wnc_store_redis._route import Pauses, Route
 from wnc_store_redis._scripts import Script
+from wnc_store_redis._server import pack_command
 
 Command = tuple[bytes, ...]
-
-# Its stub takes tuples of one word only.
-pack_command = cast("Callable[[Command], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 _ATTEMPTS = 5
 """How often a command is sent when connections are lost: it may be the command that makes the server close them."""
 
-_FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.25
-"""Seconds between attempts to find out what became of a write; each pause is twice as long as the one before."""
-
 
 class Commands:
-    """Commands on one client.
+    """Commands on the servers that a route leads to.
 
-    Its retries are the only ones: connections come from the client's pool and are used directly, so those that a client
-    may hide (some run a write twice) never happen, and replies are bytes whatever `decode_responses` says.
+    Its retries, and those of the route, are the only ones: connections are used directly, so those that a client may
+    hide (some run a write twice) never happen, and replies are bytes whatever `decode_responses` says.
 
     Args:
-        client: redis-py's asyncio client, with any settings.
-        where: the server's address, for errors.
+        route: the way to the servers.
         timeout: how long an operation may take.
     """
 
-    def __init__(self, client: Redis, where: str, timeout: timedelta) -> None:
-        self._where = where
+    def __init__(self, route: Route, timeout: timedelta) -> None:
+        self._route = route
         self._timeout = timeout.total_seconds()
-        self._multiplexer = Multiplexer(client.connection_pool, self._timeout)
+        self.is_sharded = route.is_sharded
 
     def deadline(self) -> float:
         """Return when an operation that begins now has to end, by the event loop's clock."""
@@ -56,7 +47,7 @@ class Commands:
     async def read(self, *command: bytes, deadline: float | None = None) -> Reply:
         """Send a command that changes nothing; its second word is the key, for errors."""
         key = command[1] if len(command) > 1 else b""
-        send = partial(self._multiplexer.submit, pack_command(command), deadline or self.deadline())
+        send = partial(self._route.submit, key, pack_command(command), deadline or self.deadline(), writes=False)
         return self._value(await self._attempt(send, key, _ATTEMPTS), key)
 
     async def read_many(self, commands: Sequence[Command]) -> list[Reply]:
@@ -67,7 +58,7 @@ class Commands:
     async def write(self, *command: bytes) -> Reply:
         """Send a command that changes something, once; its second word is the key, for errors."""
         key = command[1]
-        send = partial(self._multiplexer.submit, pack_command(command), self.deadline())
+        send = partial(self._route.submit, key, pack_command(command), self.deadline(), writes=True)
         return self._value(await self._attempt(send, key, 1, writes=True), key)
 
     def check_loop(self) -> None:
@@ -76,7 +67,17 @@ class Commands:
         Raises:
             StoreError: the store belongs to another event loop, or was opened before a fork.
         """
-        self._multiplexer.check_loop()
+        self._route.check_loop()
+
+    async def mend(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
+        """Send commands that write what no caller waits to be told of, and that may run twice or not at all."""
+
+        async def send(command: Command) -> Reply:
+            key = command[1]
+            attempt = partial(self._route.submit, key, pack_command(command), deadline, writes=True)
+            return self._value(await self._attempt(attempt, key, _ATTEMPTS), key)
+
+        return await asyncio.gather(*(send(command) for command in commands))
 
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
         """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""
@@ -102,7 +103,7 @@ class Commands:
         Raises:
             OutcomeUnknownError: the server could not be asked in time.
         """
-        key, pause, sent = keys[0], 0.0, 0
+        key, pauses, sent = keys[0], Pauses(deadline), 0
         while True:
             try:
                 reply = await self._evaluate(script, keys, again if sent else arguments, deadline)
@@ -117,15 +118,17 @@ class Commands:
                 failure = reply
                 if not is_passing(reply):
                     break
-            if asyncio.get_running_loop().time() + pause >= deadline:
+            if not await pauses.pause():
                 break
-            await asyncio.sleep(pause)
-            pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         raise self.failure(failure, key, unanswered=bool(sent))
 
+    def place(self, key: bytes) -> Hashable:
+        """Return what is another value when another server, or one started anew, has answered for the key since."""
+        return self._route.place(key)
+
     async def aclose(self) -> None:
-        """Refuse what was not sent, wait for what was, and close the connection."""
-        await self._multiplexer.aclose()
+        """Refuse what was not sent, wait for what was, and close the connections."""
+        await self._route.aclose()
 
     async def _attempt(
         self, send: Callable[[], Awaitable[Reply]], key: bytes, attempts: int, *, writes: bool = False
@@ -149,9 +152,10 @@ class Commands:
     ) -> Reply:
         """Run a script by its SHA-1, or by its source where the server has forgotten it."""
         tail = (str(len(keys)).encode(), *keys, *arguments)
-        reply = await self._multiplexer.submit(pack_command((b"EVALSHA", script.sha, *tail)), deadline)
+        send = partial(self._route.submit, keys[0], deadline=deadline, writes=script.writes)
+        reply = await send(pack_command((b"EVALSHA", script.sha, *tail)))
         if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
-            reply = await self._multiplexer.submit(pack_command((b"EVAL", script.source, *tail)), deadline)
+            reply = await send(pack_command((b"EVAL", script.source, *tail)))
         return reply
 
     def _value(self, reply: Reply, key: bytes, *, in_script: bool = False) -> Reply:
@@ -163,4 +167,4 @@ class Commands:
         self, error: BaseException, key: bytes, *, unanswered: bool = False, in_script: bool = False
     ) -> StoreError:
         """Return the library's error for one of the driver's or the server's, as `translate` says."""
-        return translate(error, where=self._where, key=text(key), unanswered=unanswered, in_script=in_script)
+        return translate(error, where=self._route.where, key=text(key), unanswered=unanswered, in_script=in_script)

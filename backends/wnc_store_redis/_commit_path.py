@@ -9,7 +9,7 @@ from wnc_store import Conflict, OwnChanges, Room, RoomEvent, StoredRoom, StoreEr
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import COMMIT, REMOVE, publication
+from wnc_store_redis._scripts import COMMIT, REMOVE, SWEEP, publication
 from wnc_store_redis._seen import SeenRooms
 
 _ABSENT = b""
@@ -90,6 +90,11 @@ class CommitPath:
         self._rooms.forget(room_id)
         told = publication(self._keys.events(room_id), self._own_changes.of_removal(room_id))
         return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode(), *told))
+
+    async def sweep(self, entries: Sequence[bytes]) -> int:
+        """Remove those entries of the index whose room is dead; return how many that were."""
+        rooms = [self._keys.room(entry) for entry in entries]
+        return await self._commands.run(SWEEP, [self._keys.active_rooms, *rooms], *entries)
 
     def late(self, room_id: str, *, unanswered: bool) -> StoreError:
         """Return the error for a change that is out of time."""

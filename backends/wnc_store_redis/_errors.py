@@ -53,6 +53,17 @@ _NONE_LEFT = {"Too many connections", "No connection available."}
 _CLOSED = ("closed by server", "reset by peer")
 
 
+class UnknownServiceError(Exception):
+    """Raised when the Sentinels know no service of the name."""
+
+
+class NotReplicatedError(Exception):
+    """Raised when a write is on the master, but not on all of its replicas."""
+
+    def __init__(self, found: int, expected: int) -> None:
+        super().__init__(f"{found} of {expected} replicas have the write")
+
+
 def translate(
     error: BaseException, *, where: str, key: str, unanswered: bool = False, in_script: bool = False
 ) -> StoreError:
@@ -67,7 +78,11 @@ def translate(
     """
     server = f"Redis at {where}"
     about = f" (key {key!r})" if key else ""
-    if unanswered:
+    if unanswered and isinstance(error, NotReplicatedError):
+        found = OutcomeUnknownError(
+            f"the write is on {server}{about}, but only {error}: a failover may lose it; read before you try again"
+        )
+    elif unanswered:
         found = OutcomeUnknownError(
             f"the connection to {server} failed{about} after a write was sent: it may or may not have happened; read "
             "before you try again"
@@ -110,6 +125,8 @@ def _answered(error: driver.ResponseError, server: str, about: str, key: str, *,
 def _failed(error: BaseException, server: str, about: str) -> StoreError:
     if isinstance(error, driver.AuthenticationError | driver.AuthorizationError):
         return ConfigurationError(f"{server} refused the credentials: check user and password in the URL")
+    if isinstance(error, UnknownServiceError):
+        return ConfigurationError(f"there is no {server}: check the name of the service in the URL")
     if isinstance(error, driver.BusyLoadingError):
         return StoreUnavailableError(f"{server} can't serve now{about}, LOADING: {_CANNOT_SERVE_NOW['LOADING']}")
     if isinstance(error, driver.DataError):

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from redis.asyncio import ConnectionPool
-
 from wnc_store import BaseRoomEvents, EventReader, Lifecycle, Readers, RoomEvent, StoreSettings, to_wire
 from wnc_store_redis._channels import Channels
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._foreign import ForeignChanges
 from wnc_store_redis._keys import Keys, text
+from wnc_store_redis._route import Route
 
 
 class RedisRoomEvents(BaseRoomEvents):
-    """`RoomEvents` on Redis: pub/sub, received over one more connection of the client's pool."""
+    """`RoomEvents` on Redis: pub/sub, received over one more connection."""
 
     def __init__(
-        self, pool: ConnectionPool, commands: Commands, keys: Keys, settings: StoreSettings, lifecycle: Lifecycle
+        self, route: Route, commands: Commands, keys: Keys, settings: StoreSettings, lifecycle: Lifecycle
     ) -> None:
         super().__init__(settings, lifecycle)
         self._commands = commands
         self._keys = keys
         self._readers = Readers()
-        self._channels = Channels(pool, commands, settings.operation_timeout.total_seconds(), self)
+        self._channels = Channels(route.pool, commands, settings.operation_timeout.total_seconds(), self)
+        route.on_switch(self._channels.drop)
         self._foreign = ForeignChanges(lambda event: self._readers.deliver((event,)), self._channels.ask)
 
     async def _publish(self, event: RoomEvent) -> None:

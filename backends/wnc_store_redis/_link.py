@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from hiredis import PushNotification, Reader
-from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import InvalidResponse, ResponseError
 
@@ -23,11 +22,27 @@ Reply = Any
 _INCOMPLETE = object()
 
 
+class Pool(Protocol):
+    """What connections come from: redis-py's pools, and our own ways to the right server."""
+
+    async def get_connection(self) -> AbstractConnection:
+        """Return an open connection that nobody else uses."""
+        ...
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Take back a connection that is closed by now."""
+        ...
+
+
 class Link(Protocol):
     """A connection that sends commands at once, and hands over replies in the order of the commands."""
 
     def write(self, packed: Sequence[bytes]) -> None:
         """Send commands that are packed already; a connection that is lost by then says so by `on_lost`."""
+        ...
+
+    def abandon(self) -> None:
+        """Hand over nothing any more."""
         ...
 
     async def aclose(self) -> None:
@@ -36,7 +51,7 @@ class Link(Protocol):
 
 
 async def open_link(
-    pool: ConnectionPool,
+    pool: Pool,
     on_replies: Callable[[Sequence[Reply]], None],
     on_lost: Callable[[BaseException], None],
     *,
@@ -110,10 +125,15 @@ class TransportLink(asyncio.Protocol):
         self._driver.connection_lost(exc)  # redis-py waits for it when it closes the connection
         self._lost(exc or ConnectionResetError("Connection closed by server."))
 
+    def abandon(self) -> None:
+        """See `Link.abandon`."""
+        self._on_lost = None
+        self._on_replies = _drop
+        self._transport.abort()  # what is left to send would wait for a peer that no longer reads
+
     async def aclose(self) -> None:
         """See `Link.aclose`."""
-        self._on_lost = None
-        self._transport.abort()  # what is left to send would wait for a peer that no longer reads
+        self.abandon()
         await self._give_back()
 
     def _lost(self, error: BaseException) -> None:
@@ -145,9 +165,14 @@ class StepwiseLink:
         for command in packed:
             self._written.put_nowait(command)
 
+    def abandon(self) -> None:
+        """See `Link.abandon`."""
+        self._on_replies = _drop
+        self._on_lost = None
+
     async def aclose(self) -> None:
         """See `Link.aclose`."""
-        self._on_lost = None
+        self.abandon()
         self._written.put_nowait(b"")  # on Python 3.11, redis-py may swallow a cancellation while it sends
         self._receiving.cancel()
         await asyncio.wait([self._sending, self._receiving])
@@ -179,7 +204,11 @@ class StepwiseLink:
             return refusal
 
 
-async def _give_back(pool: ConnectionPool, connection: AbstractConnection) -> None:
+def _drop(_nobodys: object) -> None:
+    """Take what comes over a connection that was given up."""
+
+
+async def _give_back(pool: Pool, connection: AbstractConnection) -> None:
     try:
         with suppress(Exception):  # it is dead, or on its way there
             await connection.disconnect()

@@ -8,10 +8,8 @@ import weakref
 from collections import deque
 from collections.abc import Coroutine, Sequence
 
-from redis.asyncio import ConnectionPool
-
 from wnc_store import StoreClosedError, StoreError
-from wnc_store_redis._link import Link, Reply, open_link
+from wnc_store_redis._link import Link, Pool, Reply, open_link
 
 MOST_UNANSWERED = 1024
 """Commands that may be under way; more of them wait in this process, where a time-out is no unknown outcome."""
@@ -53,9 +51,12 @@ class Multiplexer:
     Args:
         pool: gives the connections.
         timeout: how many seconds a connection may be silent, with commands under way, before it is given up.
+
+    Attributes:
+        losses: how many connections were lost so far.
     """
 
-    def __init__(self, pool: ConnectionPool, timeout: float) -> None:
+    def __init__(self, pool: Pool, timeout: float) -> None:
         self._pool = pool
         self._timeout = timeout
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,6 +72,7 @@ class Multiplexer:
         self._closed = False
         self._idle: asyncio.Future[None] | None = None
         self.forked = False
+        self.losses = 0
         _ALL.add(self)
 
     def submit(self, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
@@ -199,8 +201,10 @@ class Multiplexer:
 
     def _lost(self, error: BaseException) -> None:
         """Fail what is under way; what was not sent goes over the next connection."""
+        self.losses += 1
         link, self._link = self._link, None
         if link is not None:
+            link.abandon()  # at once: a reply that still comes is nobody's by now
             self._spawn(link.aclose())
         unanswered, self._unanswered, self._unanswered_bytes = self._unanswered, deque(), 0
         for request in unanswered:

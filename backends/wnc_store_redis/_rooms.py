@@ -11,7 +11,7 @@ from wnc_store_redis._commit_path import CommitPath
 from wnc_store_redis._durations import remaining
 from wnc_store_redis._group_commit import GroupCommit
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import SWEEP
+from wnc_store_redis._sharded import ShardedCommitPath
 
 _PAGE = b"500"
 """About how many index entries one SSCAN returns."""
@@ -26,7 +26,8 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         super().__init__(settings, clock, lifecycle)
         self._commands = commands
         self._keys = keys
-        self._path = CommitPath(commands, keys, settings, self._own_changes, self._read)
+        path = ShardedCommitPath if commands.is_sharded else CommitPath
+        self._path = path(commands, keys, settings, self._own_changes, self._read)
         self._changes = GroupCommit(self._path, self._own_changes)
 
     async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
@@ -61,17 +62,20 @@ class RedisRoomStore(BaseRoomStore[bytes]):
     async def _sweep(self) -> int:
         removed = 0
         async for entries in self._index_pages():
-            rooms = [self._keys.room(entry) for entry in entries]
-            removed += await self._commands.run(SWEEP, [self._keys.active_rooms, *rooms], *entries)
+            removed += await self._path.sweep(entries)
         return removed
 
     async def _index_pages(self) -> AsyncIterator[list[bytes]]:
-        cursor = b"0"
+        index = self._keys.active_rooms
+        cursor, place = b"0", None
         while True:
-            cursor, entries = await self._commands.read(b"SSCAN", self._keys.active_rooms, cursor, b"COUNT", _PAGE)
+            cursor, entries = await self._commands.read(b"SSCAN", index, cursor, b"COUNT", _PAGE)
+            before, place = place, self._commands.place(index)
             if entries:
                 yield entries
-            if cursor == b"0":
+            if before not in {None, place}:
+                cursor, place = b"0", None  # a cursor means nothing to another server: begin anew
+            elif cursor == b"0":
                 return
 
     def _read(self, room_id: str, data: bytes) -> Room:

@@ -6,13 +6,20 @@ import os
 from collections.abc import Sequence
 from typing import Self
 
-from redis.asyncio import Redis
-
-from wnc_store import Activity, BaseStore, Check, Clock, ConfigurationError, Snapshot, StoreSettings, SystemClock
+from wnc_store import (
+    Activity,
+    BaseStore,
+    Check,
+    Clock,
+    NotSupportedError,
+    Snapshot,
+    StoreSettings,
+    SystemClock,
+)
 from wnc_store_redis._activity import activity
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._commands import Commands
-from wnc_store_redis._connect import address, connect, database
+from wnc_store_redis._connect import Client, close, connect, database, route_of
 from wnc_store_redis._events import RedisRoomEvents
 from wnc_store_redis._guards import RedisConnectionCounter, RedisRateLimiter
 from wnc_store_redis._inspect import inspect
@@ -25,31 +32,28 @@ class RedisStore(BaseStore):
     """A store on Redis.
 
     Args:
-        client: redis-py's asyncio client, of either `decode_responses`. It is used and never closed. Its pool and
-            time-outs count; its retries do not, because they could run a write twice.
+        client: redis-py's asyncio client, of either `decode_responses`: a `Redis`, also one that `Sentinel.master_for`
+            made, or a `RedisCluster`. It is used and never closed. Its time-outs count; its retries do not, because
+            they could run a write twice.
         settings: as everywhere; the defaults if left out.
         clock: writes the times into records; the machine's if left out. TTLs go by the server's clock.
 
     Raises:
-        ConfigurationError: the client is of another kind: synchronous, or of a cluster.
+        ConfigurationError: the client is of another kind: synchronous, or of Sentinel's replicas.
     """
 
-    def __init__(self, client: Redis, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(self, client: Client, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
         super().__init__()
-        if not isinstance(client, Redis):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            message = f"a RedisStore needs a client of type redis.asyncio.Redis, not {type(client).__name__}"
-            raise ConfigurationError(message)
         settings = settings or StoreSettings()
         self._settings = settings
+        route = route_of(client, settings)
         self._keys = keys = Keys(settings.key_prefix, database(client))
-        self._own_client: Redis | None = None
+        self._own_client: Client | None = None
         self._process = os.getpid()
-        self._commands = Commands(client, address(client), settings.operation_timeout)
+        self._commands = Commands(route, settings.operation_timeout)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
-        self.events = self._events = RedisRoomEvents(
-            client.connection_pool, self._commands, keys, settings, self._lifecycle
-        )
+        self.events = self._events = RedisRoomEvents(route, self._commands, keys, settings, self._lifecycle)
         connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
         rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
         self._set_guards(connections, rate_limits, settings, clock or SystemClock())
@@ -69,6 +73,9 @@ class RedisStore(BaseStore):
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
         """See `CanRestore.restore`."""
         self._lifecycle.ensure_open()
+        if self._commands.is_sharded:
+            message = "on a cluster a room and its chat can't be put back in one step"
+            raise NotSupportedError(message)
         await restore(self._commands, self._keys, self._settings, snapshot, replace=replace)
 
     async def activity(self) -> Activity:
@@ -86,9 +93,9 @@ class RedisStore(BaseStore):
         await self._events.aclose()
         await self._commands.aclose()
         if self._own_client is not None and os.getpid() == self._process:  # in a forked child they are the parent's
-            await self._own_client.aclose(close_connection_pool=True)
+            await close(self._own_client)
 
 
 def open_redis(url: str, settings: StoreSettings, clock: Clock) -> RedisStore:
-    """Return a store for `redis://`, `rediss://` or `unix://` (see `wnc_store.Backend`)."""
+    """Return a store for a URL of any of our schemes (see `wnc_store.Backend`)."""
     return RedisStore.from_url(url, settings, clock=clock)

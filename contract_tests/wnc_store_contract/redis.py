@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 from uuid import uuid4
 
-from redis.asyncio import Redis
-
-from wnc_store import StoreSettings
+from wnc_store import RoomEvent, StoreSettings
 from wnc_store_contract.harness import Capability, Harness
+from wnc_store_contract.redis_client import client_of, close
 from wnc_store_redis import RedisStore
 
 _UNSET = "unset"
+
+_HANDED_ON = 0.1
+_AT_ONCE = 0.05
+"""Seconds in which the servers of a cluster surely hand on what is published, and between events at once."""
 
 
 class RedisHarness(Harness):
@@ -22,7 +27,7 @@ class RedisHarness(Harness):
     prefix are touched, and they are removed at the end.
 
     Args:
-        url: of a server.
+        url: of a server, a cluster, or a service of Sentinels.
         key_prefix: of all keys; one that nobody else has if left out. "" takes the whole database for its own.
     """
 
@@ -34,9 +39,9 @@ class RedisHarness(Harness):
         self.key_prefix = f"wnc-contract-{uuid4().hex}:" if key_prefix is _UNSET else key_prefix
         self._client = self.make_client()
 
-    def make_client(self) -> Redis:
+    def make_client(self) -> Any:
         """Return a client; redis-py's own way, so that the harness does not depend on what it checks."""
-        return Redis.from_url(self._url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
+        return client_of(self._url)
 
     def open_store(self, **settings: Any) -> RedisStore:
         """Return a store on a client of its own."""
@@ -54,7 +59,6 @@ class RedisHarness(Harness):
     async def advance(self, seconds: float) -> None:
         """Shorten the TTL of each key, and delete those whose time is over."""
         delta = round(seconds * 1000)
-        plain: Any = self._client
         keys = [key async for key in self._keys()]
         async with self._client.pipeline(transaction=False) as asked:
             for key in keys:
@@ -69,7 +73,7 @@ class RedisHarness(Harness):
             # The leases of connections are scored by the server's time at which they end: they end so much sooner.
             for key in keys:
                 if b"connections:" in key:
-                    for member in cast("list[bytes]", await plain.zrange(key, 0, -1)):
+                    for member in cast("list[bytes]", await self._client.zrange(key, 0, -1)):
                         told.zincrby(key, -delta, member)
             await told.execute()
 
@@ -83,9 +87,11 @@ class RedisHarness(Harness):
     async def aclose(self) -> None:
         """Remove the keys with the prefix, and no other."""
         keys = [key async for key in self._keys()]
-        if keys:
-            await self._client.delete(*keys)
-        await self._client.aclose()
+        async with self._client.pipeline(transaction=False) as told:
+            for key in keys:
+                told.delete(key)
+            await told.execute()
+        await close(self._client)
 
     async def occupied(self) -> str | None:
         """Tell how many keys the database holds.
@@ -95,7 +101,7 @@ class RedisHarness(Harness):
         """
         async with self.open_store() as store:
             await store.ping()
-        keys = await self._client.dbsize()  # pyright: ignore[reportUnknownMemberType]
+        keys = await self._client.dbsize()
         return f"the Redis database is not empty: it holds {keys} keys" if keys else None
 
     @property
@@ -109,15 +115,43 @@ class RedisHarness(Harness):
         return self.raw
 
     async def _keys(self) -> AsyncIterator[bytes]:
-        async for key in self._client.scan_iter(match=f"{self.key_prefix}*", count=1000):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            yield cast("bytes", key)
+        async for key in self._client.scan_iter(match=f"{self.key_prefix}*", count=1000):
+            yield key
+
+
+class RedisClusterHarness(RedisHarness):
+    """Redis stores on a cluster.
+
+    Its servers hand on to one another what is published, each at its own pace. So here that is given time to arrive: a
+    little before an app's event, unless it follows another of the same room at once, and before a subscription.
+    """
+
+    def open_store(self, **settings: Any) -> RedisStore:
+        """Return a store on a client of its own."""
+        store = super().open_store(**settings)
+        events: Any = store.events
+        publish, attach, latest = events.publish, events._attach, ("", 0.0)  # noqa: SLF001 - the harness of this backend
+
+        async def publish_late(room_id: str, event: RoomEvent) -> None:
+            nonlocal latest
+            if latest[0] != room_id or time.monotonic() - latest[1] > _AT_ONCE:
+                await asyncio.sleep(_HANDED_ON)
+            await publish(room_id, event)
+            latest = room_id, time.monotonic()
+
+        async def attach_late(*arguments: Any) -> None:
+            await asyncio.sleep(_HANDED_ON)
+            await attach(*arguments)
+
+        events.publish, events._attach = publish_late, attach_late  # noqa: SLF001 - likewise
+        return store
 
 
 class RedisRaw:
     """The records as plain commands see them."""
 
-    def __init__(self, client: Redis, key_prefix: str) -> None:
-        self._client = cast("Any", client)
+    def __init__(self, client: Any, key_prefix: str) -> None:
+        self._client = client
         self._prefix = key_prefix
 
     async def get_room(self, room_id: str) -> bytes | None:

@@ -1,7 +1,7 @@
 -- Compare-and-commit: one room, its entry in the index, and its chat when the room begins or ends.
 --
 -- KEYS[1]  the room: a string, JSON
--- KEYS[2]  the index of active rooms: a set
+-- KEYS[2]  the index of active rooms: a set; left out, with the chat, where keys lie on several servers
 -- KEYS[3]  the room's chat
 -- ARGV[1]  the bytes that the room must hold, or "" if there must be no room
 -- ARGV[2]  the bytes to store, or "" to delete room, entry and chat
@@ -22,6 +22,16 @@ end
 local stored = redis.call('GET', KEYS[1])
 if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
   return {0, stored}
+end
+
+if not KEYS[2] then
+  if ARGV[2] == '' then
+    redis.call('DEL', KEYS[1])
+  else
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  end
+  publish()
+  return {1}
 end
 
 if ARGV[2] == '' then

@@ -1,0 +1,284 @@
+"""The route to the servers of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import RedisCluster
+from redis.asyncio.connection import AbstractConnection
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+from redis.exceptions import ResponseError
+
+from wnc_store_redis._errors import code_of
+from wnc_store_redis._link import Reply
+from wnc_store_redis._multiplexer import Unanswered
+from wnc_store_redis._route import Pauses, may_try_again
+from wnc_store_redis._server import Server, pack_command
+
+Address = tuple[str, int]
+
+_SLOTS = pack_command((b"CLUSTER", b"SLOTS"))
+_NO_SERVER = ResponseError("CLUSTERDOWN no server is known for the slot")
+_NOT_NOW = {"CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "LOADING", "READONLY", "NOREPLICAS"}
+"""Definite refusals that a failover or the migration of a slot brings along, and ends."""
+
+_FREE_REDIRECTIONS = 3
+"""How often a command follows the servers' directions without a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Redirection:
+    """Where a command belongs, and whether that is so for this command only, because a slot is on its way."""
+
+    target: Address
+    is_once: bool
+
+
+class ClusterRoute:
+    """A connection to each master, so that one which does not answer keeps nobody from the others.
+
+    The servers tell which of them has which slots. That is asked for again whenever a command was sent elsewhere or
+    got no answer, in the background: other commands go on by what is known.
+
+    Args:
+        client: redis-py's; its addresses, credentials and connection options are used, and its own connections are not.
+        timeout: how long an operation may take, in seconds.
+        is_replicated: whether a write has to be on all replicas of its master before it counts as done.
+    """
+
+    is_sharded = True
+
+    def __init__(self, client: RedisCluster, timeout: float, *, is_replicated: bool) -> None:
+        nodes: Sequence[Any] = list(client.nodes_manager.startup_nodes.values())
+        self._connection_class = nodes[0].connection_class
+        self._options = {
+            name: value
+            for name, value in nodes[0].connection_kwargs.items()
+            if name not in {"host", "port", "redis_connect_func"}  # which is for reading from replicas
+        }
+        self._seeds: list[Address] = [(str(node.host), int(node.port)) for node in nodes]
+        self.where = ",".join(f"{host}:{port}" for host, port in self._seeds) + " (a cluster)"
+        self.pool = _AnyServer(self._connections, self._candidates)
+        self._timeout = timeout
+        self._is_replicated = is_replicated
+        self._servers: dict[Address, Server] = {}
+        self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        self._masters: list[Address] = []
+        self._moving: dict[int, Address] = {}
+        self._turn = 0
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Reply:
+        """See `Route.submit`; a command without a key goes to any master."""
+        slot = key_slot(key) if key else None
+        pauses, redirections = Pauses(deadline), 0
+        asked: Address | None = None
+        while True:
+            address = asked or await self._address(slot, deadline)
+            outcome = await self._try(address, packed, deadline, writes=writes, asking=asked is not None)
+            redirection = None if address is None else _redirection(outcome, address)
+            if redirection is None and not _may_pass(outcome):
+                break
+            asked = redirection.target if redirection is not None and redirection.is_once else None
+            self._learn(slot, redirection)
+            redirections += redirection is not None
+            is_free = redirection is not None and redirections <= _FREE_REDIRECTIONS
+            if not is_free and not await pauses.pause():
+                break
+        if isinstance(outcome, Unanswered):
+            raise outcome
+        self._note(slot, asked)
+        return outcome
+
+    def check_loop(self) -> None:
+        """See `Route.check_loop`."""
+        self._server(self._seeds[0]).check_loop()
+
+    def on_switch(self, call: Callable[[], None]) -> None:
+        """See `Route.on_switch`: whatever is published is heard on any server."""
+
+    def place(self, key: bytes) -> Hashable:
+        """See `Route.place`."""
+        slot = key_slot(key)
+        address = self._moving.get(slot) or self._slots[slot]
+        return None if address is None else (address, self._server(address).losses)
+
+    async def aclose(self) -> None:
+        """See `Route.aclose`."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])
+        await asyncio.gather(*(server.aclose() for server in self._servers.values()))
+
+    async def _address(self, slot: int | None, deadline: float) -> Address | None:
+        """Return the server that has a slot, or any master if it is None; None if there is none that is known."""
+        address = self._known(slot)
+        if address is None:
+            await self._refreshed(deadline)
+            address = self._known(slot)
+        return address
+
+    def _known(self, slot: int | None) -> Address | None:
+        if slot is not None:
+            return self._slots[slot]
+        self._turn += 1
+        return self._masters[self._turn % len(self._masters)] if self._masters else None
+
+    async def _try(
+        self, address: Address | None, packed: bytes, deadline: float, *, writes: bool, asking: bool
+    ) -> Reply | Unanswered:
+        if address is None:
+            return _NO_SERVER
+        try:
+            return await self._server(address).submit(packed, deadline, writes=writes, asking=asking)
+        except Unanswered as unanswered:
+            return unanswered
+
+    def _learn(self, slot: int | None, redirection: _Redirection | None) -> None:
+        """Go by a lasting redirection from now on, and ask which others there are."""
+        if redirection is not None and redirection.is_once:
+            return
+        if redirection is not None and slot is not None:
+            self._slots[slot] = redirection.target
+        self._refresh()
+
+    def _server(self, address: Address) -> Server:
+        server = self._servers.get(address)
+        if server is None:
+            pool = self._connections(address)
+            server = self._servers[address] = Server(pool, self._timeout, is_replicated=self._is_replicated)
+        return server
+
+    def _connections(self, address: Address) -> _Connections:
+        return _Connections(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
+
+    def _candidates(self) -> Sequence[Address]:
+        return list(dict.fromkeys([*self._masters, *self._seeds]))
+
+    def _note(self, slot: int | None, asked: Address | None) -> None:
+        """Remember who answered for a slot."""
+        if slot is None:
+            return
+        if asked is not None:
+            self._moving[slot] = asked
+        elif self._moving:
+            self._moving.pop(slot, None)
+
+    def _refresh(self) -> asyncio.Task[None]:
+        """Begin to ask which server has which slots, unless that is under way."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.get_running_loop().create_task(self._ask())
+        return self._refreshing
+
+    async def _refreshed(self, deadline: float) -> None:
+        """Wait for an answer, with whoever else waits for one.
+
+        Raises:
+            Unanswered: nobody answered in time.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(self._refresh())
+        except TimeoutError:
+            raise Unanswered(TimeoutError(), sent=False) from None
+
+    async def _ask(self) -> None:
+        """Ask all servers that are known, and believe the first that answers."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        asked = {asyncio.ensure_future(self._ask_one(address, deadline)) for address in self._candidates()}
+        try:
+            for answer in asyncio.as_completed(asked):
+                found = await answer
+                if found:
+                    self._slots = [None] * REDIS_CLUSTER_HASH_SLOTS
+                    for first, last, address in found:
+                        self._slots[first : last + 1] = [address] * (last + 1 - first)
+                    self._masters = list(dict.fromkeys(address for _, _, address in found))
+                    return
+        finally:
+            for one in asked:
+                one.cancel()
+
+    async def _ask_one(self, address: Address, deadline: float) -> list[tuple[int, int, Address]]:
+        """Return ranges of slots and who has them; none if the server can't tell."""
+        try:
+            reply = await self._server(address).submit(_SLOTS, deadline, writes=False)
+        except Exception:  # noqa: BLE001 - whatever it was, others are asked, too
+            return []
+        if not isinstance(reply, list):
+            return []
+        ranges = cast("list[Any]", reply)
+        return [
+            (first, last, (_host(master[0], address), int(master[1])))
+            for first, last, master, *_ in ranges
+            if _host(master[0], address)
+        ]
+
+
+class _Connections:
+    """Connections to one server, made as the client makes its own."""
+
+    def __init__(self, kind: Any, options: dict[str, Any]) -> None:
+        self._kind = kind
+        self._options = options
+
+    async def get_connection(self) -> AbstractConnection:
+        """See `Pool.get_connection`."""
+        connection: Any = self._kind(**self._options)
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """See `Pool.release`."""
+
+
+class _AnyServer:
+    """Connections to any server of a cluster: the first that can be reached."""
+
+    def __init__(
+        self, connections: Callable[[Address], _Connections], candidates: Callable[[], Sequence[Address]]
+    ) -> None:
+        self._connections = connections
+        self._candidates = candidates
+
+    async def get_connection(self) -> AbstractConnection:
+        """See `Pool.get_connection`."""
+        failure: Exception = ConnectionError("there is no server to connect to")
+        for address in self._candidates():
+            try:
+                return await self._connections(address).get_connection()
+            except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
+                failure = error
+        raise failure
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """See `Pool.release`."""
+
+
+def _host(told: bytes | str | None, asked: Address) -> str:
+    """Return a server's host; a server that does not know its own name means the one that it was reached by."""
+    host = told.decode() if isinstance(told, bytes) else told or ""
+    return "" if host == "?" else host or asked[0]
+
+
+def _redirection(outcome: Reply | Unanswered, asked: Address) -> _Redirection | None:
+    """Read `MOVED slot host:port` or `ASK slot host:port`."""
+    if not isinstance(outcome, ResponseError) or code_of(outcome) not in {"MOVED", "ASK"}:
+        return None
+    code, _, target = str(outcome).split()[:3]
+    host, _, port = target.rpartition(":")
+    return _Redirection((host or asked[0], int(port)), code == "ASK")
+
+
+def _may_pass(outcome: Reply | Unanswered) -> bool:
+    """Tell whether the command surely was not run, and may be a moment later."""
+    if isinstance(outcome, Unanswered):
+        return may_try_again(outcome)
+    return isinstance(outcome, ResponseError) and code_of(outcome) in _NOT_NOW

@@ -1,0 +1,42 @@
+"""The Redis backend keeps the contract through Sentinel, with writes that wait for all replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from redis_sentinels import Service, sentinel_service
+from wnc_store import StoreSettings
+from wnc_store_contract import StoreContract
+from wnc_store_contract.redis import RedisHarness
+
+
+class ReplicatedHarness(RedisHarness):
+    """Stores whose writes are on all replicas when they return."""
+
+    def settings(self, **settings: Any) -> StoreSettings:
+        """Return settings with the prefix of this harness, and this durability."""
+        return super().settings(durability="replicated", **settings)
+
+
+@pytest.fixture(scope="module", name="service")
+def _service() -> Iterator[Service]:
+    """A master, two replicas and three Sentinels."""
+    with sentinel_service() as made:
+        yield made
+
+
+class TestSentinel(StoreContract):
+    """With the names of the Node app."""
+
+    service: Service
+
+    @pytest.fixture(autouse=True)
+    def _use_service(self, service: Service) -> None:
+        self.service = service
+
+    def make_harness(self) -> ReplicatedHarness:
+        """Return the whole of database 0."""
+        return ReplicatedHarness(self.service.url, key_prefix="")

@@ -1,0 +1,120 @@
+"""The figures of docs/engines.md: `.venv/bin/python scripts/measure_engines.py throughput|durability|failover`."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Literal
+from uuid import uuid4
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
+
+from acknowledged import HISTORY, Load
+from redis_cluster import redis_cluster
+from redis_sentinels import SERVICE, Service, sentinel_service
+from wnc_store import StoreSettings, open_store
+from wnc_store_contract.samples import message, room, user
+
+SECONDS = 3
+ROUNDS = 3
+ROOMS = 500
+Durability = Literal["acknowledged", "replicated"]
+
+
+async def work(url: str, callers: int, durability: Durability) -> tuple[float, list[float]]:
+    """Join rooms and post messages in turn; return how many a second, and how long each took."""
+    names = [f"{uuid4().hex}-{number}" for number in range(ROOMS)]
+    async with open_store(url, settings=StoreSettings(durability=durability)) as store:
+        for name in names:
+            await store.rooms.create_room(room(name))
+        took: list[float] = []
+        end = time.monotonic() + SECONDS
+
+        async def call(number: int) -> None:
+            while (start := time.monotonic()) < end:
+                number += callers
+                name = names[number % ROOMS]
+                if number // callers % 2:
+                    await store.rooms.add_user_to_room(name, user(f"u{number % 5}"))
+                else:
+                    await store.chat.add_message(message(number, name))
+                took.append(time.monotonic() - start)
+
+        await asyncio.gather(*(call(number) for number in range(callers)))
+        return len(took) / SECONDS, sorted(took)
+
+
+def run(arguments: tuple[str, int, Durability]) -> tuple[float, list[float]]:
+    """Do the work in a process of its own."""
+    return asyncio.run(work(*arguments))
+
+
+def measure(name: str, url: str, processes: int, callers: int, durability: Durability = "acknowledged") -> None:
+    """Print the median of some rounds."""
+    rates: list[float] = []
+    p50s: list[float] = []
+    for _ in range(ROUNDS):
+        with multiprocessing.Pool(processes) as pool:
+            results = pool.map(run, [(url, callers, durability)] * processes)
+        rates.append(sum(rate for rate, _ in results))
+        p50s.append(median(one for _, took in results for one in took))
+    print(f"{name:26} {processes} x {callers:3} callers {median(rates):7.0f}/s  p50 {median(p50s) * 1000:5.2f} ms")
+
+
+async def fail_over(service: Service, durability: Durability, *, hears_leader: bool, kills: bool) -> None:
+    """Print what a failover under load loses, and for how long no write is acknowledged."""
+    settings = StoreSettings(chat_history_limit=HISTORY, durability=durability)
+    late = f"redis+sentinel://127.0.0.1:{service.sentinels[1].port}/{SERVICE}/0"
+    async with open_store(service.url if hears_leader else late, settings=settings) as store:
+        load = Load(store)
+        load.start()
+        await asyncio.sleep(2)
+        old, start = service.master(), time.monotonic()
+        if kills:
+            await asyncio.to_thread(old.kill)
+        else:
+            await asyncio.to_thread(service.sentinels[0].ask, "SENTINEL", "FAILOVER", SERVICE)
+        while await asyncio.to_thread(service.master) is old:  # noqa: ASYNC110 - nothing in this process knows it
+            await asyncio.sleep(0.01)
+        switched = time.monotonic()
+        await asyncio.sleep(12)  # the old master learns of it after ten seconds at the latest
+        await load.stop()
+    async with open_store(service.url, settings=settings) as store:
+        lost = await load.lost(store)
+    resumed = min((at for at in load.acknowledged.values() if at > switched), default=float("inf"))
+    window = max(lost.values()) - min(lost.values()) if lost else 0.0
+    how = "master killed" if kills else "manual, leader heard" if hears_leader else "manual, leader not heard"
+    print(
+        f"{how:25} {durability:12} lost {len(lost):5} of {len(load.acknowledged):6} in {window:4.2f} s; named after "
+        f"{switched - start:4.2f} s, resumed {resumed - switched:5.2f} s later; longest pause "
+        f"{load.longest_gap():4.2f} s; errors {dict(load.errors)}"
+    )
+
+
+def main() -> None:
+    """Measure one of the three."""
+    what = sys.argv[1]
+    if what == "throughput":
+        for masters in (1, 2, 3):
+            with redis_cluster(masters=masters, replicas=0) as cluster:
+                for processes in (1, 2):
+                    measure(f"{masters} masters", cluster.url, processes, 100)
+    elif what == "durability":
+        with sentinel_service() as service:
+            for callers in (1, 100):
+                measure("acknowledged", service.url, 1, callers)
+                measure("replicated", service.url, 1, callers, "replicated")
+    else:
+        durabilities: tuple[Durability, ...] = ("acknowledged", "replicated")
+        for kills, hears_leader in ((False, True), (False, False), (True, True)):
+            for durability in durabilities:
+                with sentinel_service() as service:
+                    asyncio.run(fail_over(service, durability, hears_leader=hears_leader, kills=kills))
+
+
+if __name__ == "__main__":
+    main()

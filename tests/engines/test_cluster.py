@@ -1,0 +1,224 @@
+"""On a cluster: slots on the move, masters and shards that die, under load, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.crc import key_slot
+
+from acknowledged import HISTORY, Load
+from redis_cluster import Cluster, begin_migration, end_migration, migrate, redis_cluster
+from redis_process import wait_until
+from wnc_store import OutcomeUnknownError, StoreSettings, StoreUnavailableError, open_store
+from wnc_store_contract.samples import message, room, user
+from wnc_store_redis import RedisStore
+
+ALL_MESSAGES = StoreSettings(chat_history_limit=HISTORY)
+REPLICATED = StoreSettings(chat_history_limit=HISTORY, durability="replicated")
+SHORT = timedelta(milliseconds=500)
+
+
+@pytest.fixture(scope="module", name="cluster")
+def _cluster() -> Iterator[Cluster]:
+    """Three masters without replicas, for what leaves them as they were."""
+    with redis_cluster(replicas=0) as made:
+        yield made
+
+
+@pytest.fixture
+def mortal() -> Iterator[Cluster]:
+    """Three masters with a replica each."""
+    with redis_cluster() as made:
+        yield made
+
+
+async def ids(store: RedisStore) -> set[str]:
+    """Return the ids of the active rooms."""
+    return {one async for one in store.rooms.active_room_ids()}
+
+
+async def test_slots_move_under_load(cluster: Cluster) -> None:
+    """While slots move to another master and back, nothing fails, is lost or is there twice."""
+    names = [f"moving-{number}" for number in range(40)]
+    keys = [f"{kind}:{name}" for name in names[:8] for kind in ("room", "chat")]
+    async with RedisStore.from_url(cluster.url, ALL_MESSAGES) as store:
+        load = Load(store, names)
+        load.start()
+        await asyncio.sleep(0.1)
+        moved = 0
+        for turn in range(4):
+            for key in (*keys, "active-rooms"):
+                owner = cluster.owner(key)
+                ends = (owner, (owner + 1) % 3)
+                source, target = ends if turn % 2 == 0 else ends[::-1]
+                moved += await asyncio.to_thread(migrate, cluster, key_slot(key.encode()), source, target)
+        await load.stop()
+        assert moved > len(keys)
+        assert load.errors == {}
+        assert await load.lost(store) == {}
+        assert await ids(store) == {one[0] for one in load.acknowledged}
+        for name in names:
+            await store.rooms.delete_room(name)
+
+
+async def test_a_key_that_has_moved_already_is_asked_for(cluster: Cluster) -> None:
+    """While a slot is on its way, its room is read and changed where it is by now; scripts need not be known there."""
+    async with RedisStore.from_url(cluster.url) as store:
+        slot = key_slot(b"room:asked")
+        owner = cluster.owner("room:asked")
+        target = (owner + 1) % 3
+        await store.rooms.create_room(room("asked"))
+        cluster.masters[target].ask("SCRIPT", "FLUSH")
+        begin_migration(cluster, slot, owner, target)
+        assert (await store.rooms.add_user_to_room("asked", user("guest"))).users[-1].id == "guest"
+        assert cluster.masters[owner].ask("EXISTS", "room:asked").startswith(b"-ASK")
+        assert await store.rooms.get_room("asked") is not None
+        end_migration(cluster, slot, target)
+        assert (await store.rooms.add_user_to_room("asked", user("another"))).users[-1].id == "another"
+        migrate(cluster, slot, target, owner)
+        assert await store.rooms.delete_room("asked")
+
+
+async def test_a_room_begins_where_its_slot_is_going(cluster: Cluster) -> None:
+    """A room that is created while its slot is on its way begins on the new master, which knows no script."""
+    async with RedisStore.from_url(cluster.url) as store:
+        slot = key_slot(b"room:newborn")
+        owner = cluster.owner("room:newborn")
+        target = (owner + 1) % 3
+        begin_migration(cluster, slot, owner, target)
+        cluster.masters[target].ask("SCRIPT", "FLUSH")
+        await store.rooms.create_room(room("newborn"))
+        assert await ids(store) == {"newborn"}
+        end_migration(cluster, slot, target)
+        assert await store.rooms.delete_room("newborn")
+        migrate(cluster, slot, target, owner)
+
+
+async def test_listing_follows_the_index(cluster: Cluster) -> None:
+    """When the index moves to another master while it is listed, all rooms are listed, each once."""
+    async with RedisStore.from_url(cluster.url) as store:
+        names = {f"listed-{number}" for number in range(1500)}
+        for name in names:
+            await store.rooms.create_room(room(name))
+        slot, owner = key_slot(b"active-rooms"), cluster.owner("active-rooms")
+        target = (owner + 1) % 3
+        found: list[str] = []
+        async for room_id in store.rooms.active_room_ids():
+            if not found:
+                await asyncio.to_thread(migrate, cluster, slot, owner, target)
+            found.append(room_id)
+        assert sorted(found) == sorted(names)
+        migrate(cluster, slot, target, owner)
+        for name in names:
+            await store.rooms.delete_room(name)
+        assert await store.rooms.sweep_active_rooms() == 0
+
+
+async def test_a_dead_shard_keeps_nobody_from_the_others(cluster: Cluster) -> None:
+    """While calls on a master that hangs wait for their time-out, rooms of the others are read and changed."""
+    dead = (cluster.owner("active-rooms") + 1) % 3
+    stuck, *_ = cluster.names("stuck", dead, 1)
+    others = [*cluster.names("free", (dead + 1) % 3, 3), *cluster.names("free", (dead + 2) % 3, 3)]
+    others = [name for name in others if cluster.owner(f"chat:{name}") != dead]
+    async with RedisStore.from_url(cluster.url) as store:
+        for name in (stuck, *others):
+            await store.rooms.create_room(room(name))
+        cluster.masters[dead].pause()
+        waiting = [
+            asyncio.ensure_future(store.rooms.get_room(stuck)),
+            asyncio.ensure_future(store.rooms.add_user_to_room(stuck, user("guest"))),
+        ]
+        for number in range(20):
+            for name in others:
+                await store.rooms.add_user_to_room(name, user(f"u{number}"))
+                await store.chat.add_message(message(number, name))
+        for name in others:
+            assert await store.rooms.delete_room(name)
+        assert not any(one.done() for one in waiting)
+        cluster.masters[dead].resume()
+        assert await waiting[0] is not None
+        joined = await waiting[1]
+        assert joined is not None
+        assert joined.users[-1].id == "guest"
+        assert await store.rooms.delete_room(stuck)
+
+
+async def test_without_the_shard_of_the_index_rooms_go_on(cluster: Cluster) -> None:
+    """While the index is away, rooms live and are deleted, none is created, and a sweep mends the index later."""
+    home = cluster.owner("active-rooms")
+    names = [name for name in cluster.names("on", (home + 1) % 3, 20) if cluster.owner(f"chat:{name}") != home][:2]
+    settings = StoreSettings(operation_timeout=SHORT)
+    async with RedisStore.from_url(cluster.url, settings) as store:
+        for name in names:
+            await store.rooms.create_room(room(name))
+        cluster.masters[home].pause()
+        await store.rooms.add_user_to_room(names[0], user("guest"))
+        assert await store.rooms.delete_room(names[1])
+        with pytest.raises(StoreUnavailableError):
+            await store.rooms.create_room(room(names[1]))
+        assert await store.rooms.get_room(names[1]) is None
+        await asyncio.sleep(SHORT.total_seconds())  # what goes on in the background is over by then, too
+        cluster.masters[home].resume()
+        await asyncio.to_thread(wait_until, "cluster_state:ok", 10, *cluster.masters, words=("CLUSTER", "INFO"))
+        assert await ids(store) == {names[0]}
+        await store.rooms.sweep_active_rooms()
+        assert await store.rooms.sweep_active_rooms() == 0
+        assert await store.rooms.delete_room(names[0])
+
+
+async def test_a_callers_cluster_client_is_used(cluster: Cluster) -> None:
+    """A caller's RedisCluster leads to the cluster, and is not closed."""
+    client: Any = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", cluster.masters[2].port)])
+    async with client:
+        async with RedisStore(client) as store:
+            await store.rooms.create_room(room("A"))
+            await store.rooms.create_room(room("B"))
+        assert await client.exists("room:A") == 1
+        async with RedisStore(client) as store:
+            assert await store.rooms.delete_room("A")
+            assert await store.rooms.delete_room("B")
+
+
+async def test_no_cluster_at_all_is_said(cluster: Cluster) -> None:
+    """Where nobody answers, a call fails in its time, and nothing happened."""
+    assert cluster
+    settings = StoreSettings(operation_timeout=SHORT)
+    async with open_store("redis+cluster://127.0.0.1:1,127.0.0.1:2", settings=settings) as store:
+        with pytest.raises(StoreUnavailableError) as caught:
+            await store.rooms.delete_room("A")
+        assert not isinstance(caught.value, OutcomeUnknownError)
+
+
+@pytest.mark.parametrize("settings", [ALL_MESSAGES, REPLICATED], ids=["acknowledged", "replicated"])
+async def test_writes_go_on_after_a_masters_death(mortal: Cluster, settings: StoreSettings) -> None:
+    """When a master is killed, its replica takes over: the store goes on by itself, and loses next to nothing."""
+    async with RedisStore.from_url(mortal.url, settings) as store:
+        load = Load(store)
+        load.start()
+        await asyncio.sleep(0.5)
+        killed = time.monotonic()
+        await asyncio.to_thread(mortal.masters[0].kill)
+        await asyncio.to_thread(wait_until, "role:master", 20, mortal.replicas[0], words=("INFO", "replication"))
+        await asyncio.to_thread(mortal.masters[0].start)  # as a replica: replicated writes need one
+        await asyncio.to_thread(wait_until, "link_status:up", 20, mortal.masters[0], words=("INFO", "replication"))
+        await asyncio.sleep(2)
+        await load.stop()
+        lost = await load.lost(store)
+        mine = [
+            at
+            for (name, kind, _), at in load.acknowledged.items()
+            if kind == "user" and not mortal.owner(f"room:{name}")
+        ]
+        assert max(mine) > killed
+        assert set(load.errors) <= {"StoreUnavailableError", "OutcomeUnknownError", "StoreTimeoutError"}
+        if settings is REPLICATED:
+            assert lost == {}
+        else:
+            assert all(killed - 0.5 < at < killed + 0.1 for at in lost.values())

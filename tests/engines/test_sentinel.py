@@ -1,0 +1,231 @@
+"""Through Sentinel: failovers under load, on real servers that are killed, and what a store says of a wrong set-up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio.sentinel import Sentinel
+
+from acknowledged import HISTORY, Load
+from redis_process import RedisProcess, wait_until
+from redis_sentinels import SERVICE, Service, sentinel_service
+from wnc_store import (
+    ConfigurationError,
+    OutcomeUnknownError,
+    StoreSettings,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    open_store,
+)
+from wnc_store_contract.samples import message, room, user
+from wnc_store_redis import RedisStore
+
+ALL_MESSAGES = StoreSettings(chat_history_limit=HISTORY)
+REPLICATED = StoreSettings(chat_history_limit=HISTORY, durability="replicated")
+RESUMED_WITHIN = 3.0
+LOST_WITHIN = 1.5
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A master, two replicas and three Sentinels."""
+    with sentinel_service() as made:
+        yield made
+
+
+async def promoted(service: Service, old: RedisProcess) -> float:
+    """Wait until the Sentinels name another master; return when that was."""
+    while await asyncio.to_thread(service.master) is old:  # noqa: ASYNC110 - nothing in this process knows it
+        await asyncio.sleep(0.01)
+    return time.monotonic()
+
+
+async def fail_over(service: Service, *, killed: bool, settings: StoreSettings, url: str = "") -> tuple[Load, float]:
+    """Write through a failover, until writes were acknowledged after it; return the load and when it was promoted."""
+    async with open_store(url or service.url, settings=settings) as store:
+        load = Load(store)
+        load.start()
+        await asyncio.sleep(0.5)
+        old = service.master()
+        if killed:
+            await asyncio.to_thread(old.kill)
+        else:
+            answer = await asyncio.to_thread(service.sentinels[0].ask, "SENTINEL", "FAILOVER", SERVICE)
+            assert answer == b"+OK\r\n"
+        at = await promoted(service, old)
+        if not killed:
+            await asyncio.to_thread(wait_until, "role:slave", 20, old, words=("INFO", "replication"))
+        await asyncio.sleep(RESUMED_WITHIN)
+        await load.stop()
+    return load, at
+
+
+@pytest.mark.parametrize("settings", [ALL_MESSAGES, REPLICATED], ids=["acknowledged", "replicated"])
+async def test_writes_go_on_after_the_masters_death(service: Service, settings: StoreSettings) -> None:
+    """When the master is killed, writes go on within 3 s of the promotion, and errors are those of the outage."""
+    load, promotion = await fail_over(service, killed=True, settings=settings)
+    assert min(at for at in load.acknowledged.values() if at > promotion) < promotion + RESUMED_WITHIN
+    assert set(load.errors) <= {"StoreUnavailableError", "StoreTimeoutError", "OutcomeUnknownError"}
+    async with open_store(service.url, settings=settings) as store:
+        lost = await load.lost(store)
+    if settings is REPLICATED:
+        assert lost == {}
+    else:
+        assert all(promotion - at < RESUMED_WITHIN + LOST_WITHIN for at in lost.values())
+
+
+@pytest.mark.parametrize("settings", [ALL_MESSAGES, REPLICATED], ids=["acknowledged", "replicated"])
+async def test_a_manual_failover_loses_nothing(service: Service, settings: StoreSettings) -> None:
+    """Who hears the Sentinel that leads a failover holds writes back meanwhile: none that was acknowledged is lost."""
+    load, promotion = await fail_over(service, killed=False, settings=settings)
+    assert min(at for at in load.acknowledged.values() if at > promotion) < promotion + RESUMED_WITHIN
+    async with open_store(service.url, settings=settings) as store:
+        assert await load.lost(store) == {}
+    assert load.errors == {}
+
+
+@pytest.mark.parametrize("settings", [ALL_MESSAGES, REPLICATED], ids=["acknowledged", "replicated"])
+async def test_a_manual_failover_that_is_not_heard_of_loses_little(service: Service, settings: StoreSettings) -> None:
+    """Who hears only of the end of a failover loses writes of less than 1.5 s, and none that were replicated."""
+    url = f"redis+sentinel://127.0.0.1:{service.sentinels[1].port}/{SERVICE}/0"
+    load, _ = await fail_over(service, killed=False, settings=settings, url=url)
+    async with open_store(service.url, settings=settings) as store:
+        lost = await load.lost(store)
+    if settings is REPLICATED:
+        assert lost == {}
+    else:
+        assert max(lost.values(), default=0) - min(lost.values(), default=0) < LOST_WITHIN
+
+
+async def test_the_death_of_sentinels_is_borne(service: Service) -> None:
+    """With one Sentinel left that answers, a store goes on and a new one opens; with none, the old one goes on."""
+    async with open_store(service.url) as store:
+        await store.rooms.create_room(room("A"))
+        await asyncio.to_thread(service.sentinels[0].kill)
+        await asyncio.to_thread(service.sentinels[1].pause)
+        async with open_store(service.url) as another:
+            await another.rooms.add_user_to_room("A", user("guest"))
+        await asyncio.to_thread(service.sentinels[2].kill)
+        await store.rooms.add_user_to_room("A", user("another"))
+        found = await store.rooms.get_room("A")
+        assert found is not None
+        assert [one.id for one in found.users] == ["host", "guest", "another"]
+        short = StoreSettings(operation_timeout=timedelta(milliseconds=300))
+        async with open_store(service.url, settings=short) as late:
+            with pytest.raises(StoreUnavailableError):
+                await late.rooms.get_room("A")
+
+
+async def test_what_not_all_replicas_have_is_of_unknown_outcome(service: Service) -> None:
+    """With a replica that hangs, a replicated write raises OutcomeUnknownError and says so; reads are not held up."""
+    settings = StoreSettings(durability="replicated", operation_timeout=timedelta(milliseconds=600))
+    async with open_store(service.url, settings=settings) as store:
+        await store.rooms.create_room(room("A"))
+        service.servers[1].pause()
+        write = asyncio.ensure_future(store.chat.add_message(message(1, "A")))
+        for _ in range(20):
+            assert await store.rooms.get_room("A") is not None
+        assert not write.done()
+        with pytest.raises(OutcomeUnknownError, match=r"only [01] of 2 replicas have the write"):
+            await write
+        service.servers[1].resume()
+        await store.chat.add_message(message(1, "A"))
+        assert [one.id for one in await store.chat.get_messages("A")] == ["m1"]
+
+
+async def test_replicated_writes_need_a_replica() -> None:
+    """Where there is no replica, a replicated write is refused, and nothing happened."""
+    settings = StoreSettings(durability="replicated", operation_timeout=timedelta(milliseconds=600))
+    with sentinel_service(replicas=0, sentinels=1) as alone:
+        async with open_store(alone.url, settings=settings) as store:
+            with pytest.raises(StoreUnavailableError, match="NOREPLICAS"):
+                await store.rooms.create_room(room("A"))
+            assert await store.rooms.get_room("A") is None
+        async with open_store(alone.servers[0].url, settings=settings) as store:
+            with pytest.raises(StoreUnavailableError, match="NOREPLICAS"):
+                await store.rooms.create_room(room("A"))
+
+
+async def test_replicated_writes_work_without_sentinels(service: Service) -> None:
+    """A store on a single server asks it for its replicas, and waits for them."""
+    async with open_store(service.servers[0].url, settings=REPLICATED) as store:
+        await store.rooms.create_room(room("A"))
+        for replica in service.servers[1:]:
+            assert b"\r\n1\r\n" not in replica.ask("EXISTS", "nothing")
+            assert replica.ask("EXISTS", "room:A") == b":1\r\n"
+
+
+async def test_no_write_while_a_failover_does_not_end(service: Service) -> None:
+    """A write that a failover holds back until its time is over did not happen."""
+    settings = StoreSettings(operation_timeout=timedelta(milliseconds=400))
+    async with open_store(service.url, settings=settings) as store:
+        await store.rooms.create_room(room("A"))
+        for replica in service.servers[1:]:
+            replica.pause()  # none can be promoted
+        assert await asyncio.to_thread(service.sentinels[0].ask, "SENTINEL", "FAILOVER", SERVICE) == b"+OK\r\n"
+        await asyncio.sleep(0.2)
+        with pytest.raises(StoreTimeoutError):
+            await store.rooms.add_user_to_room("A", user("guest"))
+        found = await store.rooms.get_room("A")
+        assert found is not None
+        assert [one.id for one in found.users] == ["host"]
+
+
+async def test_a_callers_sentinel_client_is_used(service: Service) -> None:
+    """A client that Sentinel.master_for made finds the master, and is not closed; slave_for's is refused."""
+    manager: Any = Sentinel([("127.0.0.1", one.port) for one in service.sentinels])
+    client = manager.master_for(SERVICE)
+    async with RedisStore(client) as store:
+        await store.rooms.create_room(room("A"))
+        assert SERVICE in store._commands._route.where
+    assert await client.exists("room:A") == 1
+    with pytest.raises(ConfigurationError, match="master_for"):
+        RedisStore(manager.slave_for(SERVICE))
+    await client.aclose()
+    await manager.aclose()
+
+
+async def test_a_wrong_service_is_said(service: Service) -> None:
+    """A service that the Sentinels do not know is a ConfigurationError."""
+    async with open_store(service.url.replace(f"/{SERVICE}/", "/nothing/")) as store:
+        with pytest.raises(ConfigurationError, match="there is no Redis at service nothing"):
+            await store.rooms.get_room("A")
+
+
+async def test_a_wrong_password_of_sentinels_is_said() -> None:
+    """A password that a Sentinel does not want is a ConfigurationError that does not show it; the right one is used."""
+    with sentinel_service(replicas=0, sentinels=1, password="of-sentinels") as guarded:
+        async with open_store(f"{guarded.url}?sentinel_password=mistaken") as store:
+            with pytest.raises(ConfigurationError, match="credentials") as caught:
+                await store.rooms.get_room("A")
+            assert "mistaken" not in str(caught.value)
+        async with open_store(f"{guarded.url}?sentinel_password=of-sentinels") as store:
+            await store.ping()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://h1:26379",
+        "redis+sentinel://h1:26379/",
+        "redis+sentinel://h1:26379/service/zero",
+        "redis+sentinel://h1:26379/service/0/1",
+        "redis+sentinel:///service",
+        "redis+sentinel://h1:port/service",
+        "redis+sentinel://h1/service?nonsense=1",
+        "redis+sentinel://h1/service?sentinel_nonsense=1",
+        "redis+cluster://",
+        "redis+cluster://h1:1,:2",
+        "redis+cluster://h1:6379/1",
+        "redis+cluster://h1:6379?nonsense=1",
+    ],
+)
+def test_wrong_urls_are_refused(url: str) -> None:
+    """A URL without a service, with a wrong port or an unknown option is refused before anything is connected to."""
+    with pytest.raises(ConfigurationError, match=r"looks like redis\+(sentinel|cluster)://user"):
+        open_store(url.replace("//h1", "//me:secret@h1"))
