@@ -39,6 +39,7 @@ def an_absent_token_becomes_null(room: Room) -> bytes:
     "a_message_is_read_back",
     "a_message_of_half_an_emoji_is_known_again",
     "every_message_of_node_is_read",
+    "a_message_too_large_for_an_event_is_told",
 )
 def a_timestamp_in_seconds(message: ChatMessage) -> bytes:
     """The time of a message is not in milliseconds."""
