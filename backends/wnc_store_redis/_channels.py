@@ -204,7 +204,7 @@ class Channels:
         link = self._forget_link(ConnectionError(*error.args))
         if link is not None:
             self._spawn(link.aclose())
-        if self._wanted and not self._recovering and not self._closed:
+        if not self._recovering and not self._closed:
             self._recovering = True
             self._spawn(self._recover())
 

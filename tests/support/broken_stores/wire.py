@@ -111,6 +111,18 @@ MISTAKES.append(
 )
 MISTAKES.append(
     Mistake(
+        "a commit is told before it is sure",
+        (redis_commit_path, "COMMIT"),
+        replace(
+            COMMIT,
+            source=COMMIT.source.replace(b"local stored =", b"publish()\npublish = function() end\nlocal stored ="),
+        ),
+        frozenset({"test_what_changes_nothing_is_not_told"}),
+        FakeHarness,
+    )
+)
+MISTAKES.append(
+    Mistake(
         "a damaged message counts as kept",
         (redis_chat, "APPEND"),
         replace(APPEND, source=APPEND.source.replace(b"~= 'string'", b"== 'no type'")),
