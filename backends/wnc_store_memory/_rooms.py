@@ -102,7 +102,7 @@ class MemoryChatStore(BaseChatStore):
 
     async def _clear(self, room_id: str) -> None:
         if self._chats.pop(room_id) is not None:
-            self._tell(self._own_changes.of_clearing(room_id))
+            self._tell(self._own_changes.of_upheaval(room_id))
 
     async def _ttl(self, room_id: str) -> timedelta | None:
         return _duration(self._chats.remaining_ms(room_id))

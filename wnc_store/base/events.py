@@ -215,8 +215,8 @@ class OwnChanges:
         """Return the events of a message that was new."""
         return (self._fitting(MessageAdded(room_id=message.room_id, message=message)),) if self._on else ()
 
-    def of_clearing(self, room_id: str) -> Sequence[Telling]:
-        """Return the events of the deletion of a chat that held something."""
+    def of_upheaval(self, room_id: str) -> Sequence[Telling]:
+        """Return the events of what makes readers read again: messages were cleared, a room was put back."""
         return (self._fitting(Resync(room_id=room_id)),) if self._on else ()
 
     def _fitting(self, event: RoomEvent) -> Telling:

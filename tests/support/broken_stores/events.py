@@ -302,7 +302,7 @@ def a_message_is_told_without_its_unknown_fields(self: OwnChanges, message: Chat
 async def a_clearing_is_always_told(self: MemoryChatStore, room_id: str) -> None:
     """The clearing of an empty chat is told."""
     self._chats.pop(room_id)
-    self._tell(self._own_changes.of_clearing(room_id))
+    self._tell(self._own_changes.of_upheaval(room_id))
 
 
 class CutHarness(MemoryHarness):
