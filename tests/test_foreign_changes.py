@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -83,10 +84,11 @@ async def test_a_change_by_somebody_else_is_told(store: RedisStore, node: Any) -
         assert await heard(store, events) == [CHANGED, CHANGED]
 
 
-async def test_a_change_alone_is_told(store: RedisStore, node: Any) -> None:
-    """A change that nothing follows is told without waiting for something that does."""
-    async with store.events.subscribe("A") as events:
-        await write_as_node(node, await node.get("room:A"))
+async def test_a_change_alone_is_told(server: RedisServer, node: Any) -> None:
+    """A change that nothing follows, for hours, is told at once."""
+    patient = StoreSettings(notify_foreign_changes=True, operation_timeout=timedelta(hours=9))
+    async with RedisStore.from_url(server.url, patient) as store, store.events.subscribe("A") as events:
+        await write_as_node(node, to_wire(room("A")))
         async with asyncio.timeout(SECONDS):
             assert await anext(events) == CHANGED
 
@@ -145,15 +147,21 @@ async def test_both_are_told_side_by_side(store: RedisStore, node: Any) -> None:
 
 
 async def test_an_apps_event_is_no_sign_of_an_own_change(store: RedisStore, node: Any) -> None:
-    """An app's event, and what is no event, that follows a foreign change does not hide it."""
-    async with store.events.subscribe("A") as events:
-        for follower in (to_wire(AppEvent(room_id="A", name="typing")), b"no event"):
+    """An app's event, what is no event, and another room's, that follow a foreign change do not hide it."""
+    typing, own = AppEvent(room_id="A", name="typing"), RoomChanged(room_id="A", rev=9)
+    async with store.events.subscribe("A") as events, store.events.subscribe("B"):
+        for followers in (
+            [("A", to_wire(typing))],
+            [("A", b"no event"), ("A", to_wire(own))],
+            [("B", to_wire(RoomChanged(room_id="B", rev=9)))],
+        ):
             async with node.pipeline(transaction=True) as together:
                 together.set("room:A", await node.get("room:A"))
-                together.publish("events:A", follower)
+                for room_id, follower in followers:
+                    together.publish(f"events:{room_id}", follower)
                 await together.execute()
         found = await heard(store, events)
-    assert found == [CHANGED, AppEvent(room_id="A", name="typing"), CHANGED]
+    assert found == [CHANGED, typing, CHANGED, own, CHANGED]
 
 
 async def test_only_what_is_asked_for_is_told(store: RedisStore, server: RedisServer, node: Any) -> None:
@@ -176,8 +184,8 @@ async def test_who_does_not_publish_is_somebody_else(store: RedisStore, server: 
         assert await heard(silent, events) == [CHANGED]
 
 
-async def test_a_cut_forgets_a_suspicion(store: RedisStore, node: Any) -> None:
-    """When the connection is lost, the Resync stands for all that was not told, and foreign changes are told again."""
+async def test_foreign_changes_are_told_after_a_cut(store: RedisStore, node: Any) -> None:
+    """When the connection was lost, a Resync comes, and then foreign changes are told again."""
     async with store.events.subscribe("A") as events:
         await node.client_kill_filter(_type="pubsub")
         async with asyncio.timeout(SECONDS):

@@ -23,6 +23,7 @@ from wnc_store import (
     ConnectionCounter,
     RateLimiter,
     Room,
+    RoomEvent,
     RoomStore,
     StoreSettings,
     User,
@@ -168,6 +169,25 @@ def test_the_reference_is_whole() -> None:
     in_modules = {public for public in wnc_store.__all__ if public.endswith("Error")}
     assert set(wnc_store.__all__) - in_modules - described == set()
     assert "automodule:: wnc_store.errors" in pages
+
+
+def test_every_event_is_in_the_table() -> None:
+    """The page on events names each of them, and the type that is on the wire."""
+    page = (ROOT / "docs/events.md").read_text()
+    for kind in RoomEvent.__subclasses__():
+        assert f"`{kind.__name__}`" in page
+        assert f"`{kind.model_fields['type'].default}`" in page
+
+
+def test_the_page_on_events_says_what_is_printed(tmp_path: Path) -> None:
+    """The app that the page on events shows prints what the page says."""
+    page = ROOT / "docs/events.md"
+    (snippet,) = blocks(page, "python")
+    (tmp_path / "app.py").write_text(snippet)
+    printed = subprocess.check_output([sys.executable, "app.py"], cwd=tmp_path, text=True, timeout=60)
+    promised = re.search(r"^It prints (.*?)\.", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert promised is not None
+    assert printed.splitlines() == re.findall(r"`(.*?)`", promised[1])
 
 
 def test_the_verify_command_runs(redis_server: RedisServer) -> None:

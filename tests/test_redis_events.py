@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from wnc_store import (
     StoreSettings,
     StoreUnavailableError,
     UserJoined,
+    to_wire,
 )
 from wnc_store_contract.samples import room, user
 from wnc_store_redis import RedisStore
@@ -193,9 +194,8 @@ async def test_nobody_waits_for_a_server_in_vain(caplog: pytest.LogCaptureFixtur
                 pass
             inside: Any = store._events._channels
             assert inside._link is not None
-        await until(lambda: inside._link is None)
+        await until(lambda: inside._link is None and not inside._recovering)
         assert not inside._wanted
-        assert not inside._recovering
     assert caplog.text == ""
 
 
@@ -295,6 +295,37 @@ async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
         with pytest.raises(StoreClosedError):
             await entering
         proxy.swallowed = 0
+
+
+async def test_what_comes_with_the_confirmation_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that arrives in one packet with the confirmation of the subscription is heard."""
+    written: list[bytes] = []
+
+    class Wire:
+        """A connection that says what the test says."""
+
+        def write(self, packed: Sequence[bytes]) -> None:
+            """Take a command."""
+            written.extend(packed)
+
+        async def aclose(self) -> None:
+            """Do nothing."""
+
+    says: list[Callable[[Sequence[Any]], None]] = []
+
+    async def open_wire(_pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
+        assert pushes
+        says.append(on_replies)
+        return Wire()
+
+    monkeypatch.setattr(channels, "open_link", open_wire)
+    async with RedisStore.from_url("redis://nowhere") as store:
+        reading = store.events.subscribe("A")
+        entering = asyncio.ensure_future(reading.__aenter__())
+        await until(lambda: len(written) == 2)
+        says[0]([[b"subscribe", b"events:A", 1], [b"pong", b""], [b"message", b"events:A", to_wire(event(1))]])
+        assert await one(await entering) == event(1)
+        await reading.__aexit__(None, None, None)
 
 
 async def test_many_come_and_go(url: str, client: Any) -> None:

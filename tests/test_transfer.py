@@ -19,6 +19,8 @@ from wnc_store import (
     CanRestore,
     InvalidIdError,
     ManualClock,
+    Resync,
+    RoomClosed,
     RoomExistsError,
     Snapshot,
     Store,
@@ -307,11 +309,11 @@ def test_a_backend_that_can_not_restore(tmp_path: Path) -> None:
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """A store that can restore, empty at first and at last."""
     if request.param == "memory":
-        async with MemoryStore(StoreSettings(chat_history_limit=2)) as store:
+        async with MemoryStore(StoreSettings(chat_history_limit=2, publish_changes=True)) as store:
             yield store
         return
     server: RedisServer = request.getfixturevalue("redis_server")
-    settings = StoreSettings(chat_history_limit=2, key_prefix="restore:")
+    settings = StoreSettings(chat_history_limit=2, key_prefix="restore:", publish_changes=True)
     async with RedisStore.from_url(server.url, settings) as store:
         yield store
     async with RedisStore.from_url(server.url, settings) as store:
@@ -366,6 +368,19 @@ async def test_restoring_over_a_room(store: Store) -> None:
     assert found is not None
     assert found.rev == 5
     assert await store.chat.get_messages("A") == []
+
+
+async def test_a_restored_room_is_told(store: Store) -> None:
+    """A store that publishes its changes tells of a restored room by a Resync, and of one that was refused nothing."""
+    async with store.events.subscribe("A") as events:
+        await _restorer(store).restore(Snapshot(room("A"), HOUR, (message(1, "A"),), HOUR))
+        with pytest.raises(RoomExistsError):
+            await _restorer(store).restore(Snapshot(room("A"), HOUR))
+        await _restorer(store).restore(Snapshot(room("A"), HOUR), replace=True)
+        await store.rooms.delete_room("A")
+        async with asyncio.timeout(20):
+            found = [await anext(events) for _ in range(3)]
+    assert found == [Resync(room_id="A"), Resync(room_id="A"), RoomClosed(room_id="A")]
 
 
 async def test_nothing_is_restored_into_a_closed_store(store: Store) -> None:

@@ -17,6 +17,7 @@ from wnc_store.base import (
     OwnChanges,
     Readers,
     StoredRoom,
+    Telling,
 )
 from wnc_store.clock import Clock, ManualClock, SystemClock
 from wnc_store.errors import (
@@ -128,6 +129,7 @@ __all__ = [
     "StoreUnavailableError",
     "StoredRoom",
     "SystemClock",
+    "Telling",
     "User",
     "UserJoined",
     "UserLeft",

@@ -35,7 +35,8 @@ def changes(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
     if after is before:
         return ()
     room_id, rev = after.id, after.rev
-    left, joined = _left(before, after), _joined(before, after)
+    is_same_party = after.users is before.users
+    left, joined = ((), ()) if is_same_party else (_left(before, after), _joined(before, after))
     events: list[RoomEvent] = []
     events += [UserLeft(room_id=room_id, rev=rev, user=user) for user in left]
     events += [UserJoined(room_id=room_id, rev=rev, user=user) for user in joined]
@@ -67,7 +68,8 @@ def _joined(before: Room, after: Room) -> Sequence[User]:
     stay = [user for user in before.users if user.id in ids]
     if [user.id for user in stay if user.id != last.id] != [user.id for user in others]:
         return ()
-    came_again = stay[-1].id != last.id or _but_host(stay[-1]) != _but_host(last)
+    was = stay[-1]
+    came_again = was.id != last.id or (was is not last and _but_host(was) != _but_host(last))
     return (last,) if came_again else ()
 
 

@@ -148,8 +148,9 @@ class RoomEvents(Protocol):
       for it), a connection that was away. Never is anything lost without it.
     - With the setting `publish_changes`, the store publishes its own changes in the step that commits them: each commit
       of a room at least one event with its `rev`, each new message `MessageAdded`; a new room `RoomChanged` without a
-      `rev`; a deletion, or the last one's leaving, `RoomClosed`; cleared messages, and whatever is larger than
-      `max_event_bytes`, `Resync`. What changes nothing publishes nothing; nor do sweeps, or the end of a TTL.
+      `rev`; a deletion, or the last one's leaving, `RoomClosed`; cleared messages, a room that is restored, and
+      whatever is larger than `max_event_bytes`, `Resync`. What changes nothing publishes nothing; nor do sweeps, or the
+      end of a TTL.
     - With `notify_foreign_changes`, and a server that tells of them, a change by a writer that publishes nothing is a
       `RoomChanged` without a `rev`, and a deletion, or the end of a TTL, a `RoomClosed`.
     """

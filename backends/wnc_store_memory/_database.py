@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from wnc_store import ChatMessage, Clock, Readers, Room, SystemClock
+from collections.abc import Sequence
+
+from wnc_store import ChatMessage, Clock, Readers, Room, SystemClock, Telling
 from wnc_store_memory._expiring import ExpiringMap
 
 
@@ -15,6 +17,10 @@ class Namespace:
         self.leases: ExpiringMap[dict[str, int]] = ExpiringMap(clock.monotonic_ms)
         self.hits: ExpiringMap[int] = ExpiringMap(clock.monotonic_ms)
         self.readers = Readers()
+
+    def tell(self, tellings: Sequence[Telling]) -> None:
+        """Tell events to all who listen."""
+        self.readers.deliver(telling.event for telling in tellings)
 
 
 class MemoryDatabase:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wnc_store import BaseRoomEvents, EventReader, Lifecycle, RoomEvent, StoreSettings
+from wnc_store import BaseRoomEvents, EventReader, Lifecycle, StoreSettings, Telling
 from wnc_store_memory._database import Namespace
 
 
@@ -13,8 +13,8 @@ class MemoryRoomEvents(BaseRoomEvents):
         super().__init__(settings, lifecycle)
         self._readers = namespace.readers
 
-    async def _publish(self, event: RoomEvent) -> None:
-        self._readers.deliver((event,))
+    async def _publish(self, telling: Telling) -> None:
+        self._readers.deliver((telling.event,))
 
     async def _attach(self, reader: EventReader) -> None:
         self._readers.add(reader)

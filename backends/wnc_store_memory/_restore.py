@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import RoomExistsError, Snapshot, StoreSettings
+from wnc_store import OwnChanges, RoomExistsError, Snapshot, StoreSettings
 from wnc_store_memory._database import Namespace
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -20,6 +20,7 @@ def restore(namespace: Namespace, settings: StoreSettings, snapshot: Snapshot, *
     messages = snapshot.messages[-settings.chat_history_limit :]
     if messages and snapshot.chat_ttl is not None:
         namespace.chats.set(room.id, messages, _milliseconds(snapshot.chat_ttl, settings.chat_ttl))
+    namespace.tell(OwnChanges(settings).of_upheaval(room.id))
 
 
 def _milliseconds(ttl: timedelta, full: timedelta) -> int:

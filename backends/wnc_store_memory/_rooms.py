@@ -30,7 +30,7 @@ class MemoryRoomStore(BaseRoomStore[Room]):
         super().__init__(settings, clock, lifecycle)
         self._rooms = namespace.rooms
         self._chats = namespace.chats
-        self._readers = namespace.readers
+        self._tell = namespace.tell
         self._room_ttl_ms = settings.room_ttl // _MILLISECOND
 
     async def _load(self, room_id: str) -> StoredRoom[Room] | None:
@@ -42,7 +42,7 @@ class MemoryRoomStore(BaseRoomStore[Room]):
             return False
         self._chats.pop(room.id)
         self._rooms.set(room.id, room, self._room_ttl_ms)
-        self._readers.deliver(self._own_changes.of_room(None, room))
+        self._tell(self._own_changes.of_room(None, room))
         return True
 
     async def _commit(self, before: StoredRoom[Room], after: Room | None) -> Conflict[Room] | None:
@@ -53,13 +53,13 @@ class MemoryRoomStore(BaseRoomStore[Room]):
             self._forget(before.room.id)
         else:
             self._rooms.set(after.id, after, self._room_ttl_ms)
-        self._readers.deliver(self._own_changes.of_room(before.room, after))
+        self._tell(self._own_changes.of_room(before.room, after))
         return None
 
     async def _remove(self, room_id: str) -> bool:
         lived = self._forget(room_id)
         if lived:
-            self._readers.deliver(self._own_changes.of_removal(room_id))
+            self._tell(self._own_changes.of_removal(room_id))
         return lived
 
     async def _ttl(self, room_id: str) -> timedelta | None:
@@ -87,14 +87,14 @@ class MemoryChatStore(BaseChatStore):
     def __init__(self, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         super().__init__(settings, lifecycle)
         self._chats = namespace.chats
-        self._readers = namespace.readers
+        self._tell = namespace.tell
         self._chat_ttl_ms = settings.chat_ttl // _MILLISECOND
 
     async def _append(self, message: ChatMessage) -> None:
         kept = rules.append(await self._read(message.room_id), message, self._settings.chat_history_limit)
         if kept is not None:
             self._chats.set(message.room_id, kept, self._chat_ttl_ms)
-            self._readers.deliver(self._own_changes.of_message(message))
+            self._tell(self._own_changes.of_message(message))
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         entry = self._chats.get(room_id)
@@ -102,7 +102,7 @@ class MemoryChatStore(BaseChatStore):
 
     async def _clear(self, room_id: str) -> None:
         if self._chats.pop(room_id) is not None:
-            self._readers.deliver(self._own_changes.of_clearing(room_id))
+            self._tell(self._own_changes.of_upheaval(room_id))
 
     async def _ttl(self, room_id: str) -> timedelta | None:
         return _duration(self._chats.remaining_ms(room_id))

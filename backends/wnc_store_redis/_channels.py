@@ -107,7 +107,7 @@ class Channels:
         gone = [channel for channel in channels if self._wanted[channel] <= 0]
         for channel in gone:
             del self._wanted[channel]
-        if gone and self._link is not None:
+        if gone and self._link is not None and not self._commands.forked:  # else the connection is the parent's
             self._link.write([pack_command((b"UNSUBSCRIBE", *gone))])
 
     def ask(self) -> None:
@@ -121,8 +121,10 @@ class Channels:
             self._lost(ConnectionError("another server is master now"))
 
     async def aclose(self) -> None:
-        """Close the connection."""
+        """Close the connection; in a forked child, it is the parent's."""
         self._closed = True
+        if self._commands.forked:
+            return
         link = self._forget_link(StoreClosedError())
         for task in self._tasks:
             task.cancel()
@@ -209,7 +211,7 @@ class Channels:
         link = self._forget_link(ConnectionError(*error.args))
         if link is not None:
             self._spawn(link.aclose())
-        if self._wanted and not self._recovering and not self._closed:
+        if not self._recovering and not self._closed:
             self._recovering = True
             self._spawn(self._recover())
 

@@ -57,7 +57,7 @@ class RedisChatStore(BaseChatStore):
         return messages
 
     async def _clear(self, room_id: str) -> None:
-        told = publication(self._keys.events(room_id), self._own_changes.of_clearing(room_id))
+        told = publication(self._keys.events(room_id), self._own_changes.of_upheaval(room_id))
         await self._commands.run(CLEAR, [self._keys.chat(room_id)], *told)
 
     async def _ttl(self, room_id: str) -> timedelta | None:

@@ -61,6 +61,11 @@ class Commands:
         send = partial(self._route.submit, key, pack_command(command), self.deadline(), writes=True)
         return self._value(await self._attempt(send, key, 1, writes=True), key)
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a process that was forked off after the store was opened."""
+        return self._multiplexer.forked
+
     def check_loop(self) -> None:
         """Return if the store may be used here.
 

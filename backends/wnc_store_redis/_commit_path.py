@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from wnc_store import Conflict, OwnChanges, Room, RoomEvent, StoredRoom, StoreError, StoreSettings, to_wire
+from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreSettings, Telling, to_wire
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
@@ -73,12 +73,12 @@ class CommitPath:
         raise self._unknown(room.id)
 
     async def commit(
-        self, before: StoredRoom[bytes], after: Room | None, events: Sequence[RoomEvent], deadline: float
+        self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
     ) -> Conflict[bytes] | None:
-        """Replace the room if it still is as it was `before`, as `BaseRoomStore._commit` says, and publish `events`."""
+        """Replace the room if it still is as it was `before`, as `BaseRoomStore._commit` says, and publish events."""
         room_id = before.room.id
         new = None if after is None else _marked(after)
-        arguments = self._arguments(room_id, before.version, new, events)
+        arguments = self._arguments(room_id, before.version, new, tellings)
         conflict, repeated = await self._exchange(room_id, new, arguments, arguments, deadline)
         if conflict is not None and repeated:
             # An attempt before may have been committed, and others may have built upon it.
@@ -131,10 +131,10 @@ class CommitPath:
         return Conflict(self._stored(room_id, found[0])), repeated
 
     def _arguments(
-        self, room_id: str, before: bytes, after: StoredRoom[bytes] | None, events: Sequence[RoomEvent]
+        self, room_id: str, before: bytes, after: StoredRoom[bytes] | None, tellings: Sequence[Telling]
     ) -> Sequence[bytes]:
         data = _ABSENT if after is None else after.version
-        return (before, data, self._ttl_ms, room_id.encode(), *publication(self._keys.events(room_id), events))
+        return (before, data, self._ttl_ms, room_id.encode(), *publication(self._keys.events(room_id), tellings))
 
     def _stored(self, room_id: str, data: bytes | None) -> StoredRoom[bytes] | None:
         if data is None:

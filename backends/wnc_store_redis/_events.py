@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wnc_store import BaseRoomEvents, EventReader, Lifecycle, Readers, RoomEvent, StoreSettings, to_wire
+from wnc_store import BaseRoomEvents, EventReader, Lifecycle, Readers, StoreSettings, Telling
 from wnc_store_redis._channels import Channels
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._foreign import ForeignChanges
@@ -26,8 +26,8 @@ class RedisRoomEvents(BaseRoomEvents):
         route.on_switch(self._channels.drop)
         self._foreign = ForeignChanges(lambda event: self._readers.deliver((event,)), self._channels.ask)
 
-    async def _publish(self, event: RoomEvent) -> None:
-        await self._commands.write(b"PUBLISH", self._keys.events(event.room_id), to_wire(event))
+    async def _publish(self, telling: Telling) -> None:
+        await self._commands.write(b"PUBLISH", self._keys.events(telling.event.room_id), telling.data)
 
     async def _attach(self, reader: EventReader) -> None:
         self._readers.add(reader)  # so that it gets what comes together with the server's confirmation
@@ -56,7 +56,6 @@ class RedisRoomEvents(BaseRoomEvents):
 
     def missed(self) -> None:
         """See `Listener.missed`."""
-        self._foreign.forget()
         self._readers.lose()
 
     async def aclose(self) -> None:

@@ -52,7 +52,3 @@ class ForeignChanges:
         suspect, self._suspect = self._suspect, None
         if suspect is not None:
             self._tell(suspect)
-
-    def forget(self) -> None:
-        """Take note that what belongs to the last notification may be lost."""
-        self._suspect = None

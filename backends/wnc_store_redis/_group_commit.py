@@ -6,7 +6,7 @@ import asyncio
 import copy
 from collections.abc import Callable
 
-from wnc_store import ConflictError, OwnChanges, Room, RoomEvent
+from wnc_store import ConflictError, OwnChanges, Room, Telling
 from wnc_store_redis._commit_path import CommitPath
 
 Rule = Callable[[Room], Room | None]
@@ -129,14 +129,14 @@ class GroupCommit:
             if stored is None and not is_fresh:
                 stored, is_fresh = await self._path.load(room_id, deadline), True
             before = after = None if stored is None else stored.room
-            events: list[RoomEvent] = []
+            tellings: list[Telling] = []
             for change in changes:
                 was, after = after, change.apply(after)
-                events += self._own_changes.of_room(was, after)
+                tellings += self._own_changes.of_room(was, after)
             if stored is not None and after is not before:
                 for change in changes:
                     change.is_under_way = True
-                conflict = await self._path.commit(stored, after, events, deadline)
+                conflict = await self._path.commit(stored, after, tellings, deadline)
                 if conflict is None:
                     return
                 attempts += 1

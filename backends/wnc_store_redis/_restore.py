@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import RoomExistsError, Snapshot, StoreSettings, to_wire
+from wnc_store import OwnChanges, RoomExistsError, Snapshot, StoreSettings, to_wire
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import RESTORE
+from wnc_store_redis._scripts import RESTORE, publication
 
 
 async def restore(
@@ -25,6 +25,7 @@ async def restore(
         room.id.encode(),
         b"1" if replace else b"",
         _milliseconds(chat_ttl or timedelta.max, settings.chat_ttl),
+        *(publication(keys.events(room.id), OwnChanges(settings).of_upheaval(room.id)) or (b"", b"")),
         *map(to_wire, messages),
     )
     if not stored:

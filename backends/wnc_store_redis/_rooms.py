@@ -40,8 +40,8 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         return await self._path.insert(room)
 
     async def _commit(self, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
-        events = self._own_changes.of_room(before.room, after)
-        return await self._path.commit(before, after, events, self._path.deadline())
+        tellings = self._own_changes.of_room(before.room, after)
+        return await self._path.commit(before, after, tellings, self._path.deadline())
 
     async def _remove(self, room_id: str) -> bool:
         return await self._path.remove(room_id)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from wnc_store import RoomEvent, to_wire
+from wnc_store import Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Script:
         object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
 
 
-def publication(channel: bytes, events: Sequence[RoomEvent]) -> Sequence[bytes]:
+def publication(channel: bytes, tellings: Sequence[Telling]) -> Sequence[bytes]:
     """Return the arguments that let a script publish events: the channel and each event, or nothing."""
-    return (channel, *map(to_wire, events)) if events else ()
+    return (channel, *(telling.data for telling in tellings)) if tellings else ()
 
 
 def _read(name: str, *, writes: bool = True, repeatable: bool = False) -> Script:

@@ -69,7 +69,7 @@ async def test_a_second_event_loop_is_told_so(server: DurableServer) -> None:
 
 FORKING = """
 import asyncio, os, sys, warnings
-from wnc_store import ChatMessage, StoreError, StoreSettings, open_store
+from wnc_store import AppEvent, ChatMessage, StoreError, StoreSettings, open_store
 
 warnings.simplefilter("ignore", DeprecationWarning)  # of fork: that is what is tried here
 URL = sys.argv[1]
@@ -77,7 +77,8 @@ URL = sys.argv[1]
 def say(number):
     return ChatMessage(id=f"m{number}", room_id="A", user_id="u", user_name="u", message="text")
 
-async def child(store):
+async def child(store, reading):
+    await reading.__aexit__(None, None, None)  # as what is left behind in the child does sooner or later
     try:
         async with asyncio.timeout(10):
             await store.chat.get_messages("A")
@@ -93,12 +94,14 @@ async def child(store):
 async def main():
     async with open_store(URL) as store:
         await store.chat.add_message(say(0))
+        reading = store.events.subscribe("A")
+        events = await reading.__aenter__()
         pid = os.fork()
         if not pid:
             asyncio._set_running_loop(None)
             code = 9
             try:
-                code = asyncio.new_event_loop().run_until_complete(child(store))
+                code = asyncio.new_event_loop().run_until_complete(child(store, reading))
             finally:
                 os._exit(code)
         for number in range(1, 11):
@@ -106,7 +109,10 @@ async def main():
             assert [one.id for one in await store.chat.get_messages("A")] == [f"m{n}" for n in range(number + 1)]
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == 7, status
-        await store.ping()
+        await store.events.publish("A", AppEvent(room_id="A", name="last"))
+        async with asyncio.timeout(10):
+            assert await anext(events) == AppEvent(room_id="A", name="last")
+        await reading.__aexit__(None, None, None)
 
 asyncio.run(main())
 """

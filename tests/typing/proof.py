@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_type
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
         HasActivity,
         ManualClock,
         Room,
+        RoomEvent,
+        RoomEvents,
         RoomReader,
         RoomStore,
         Store,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
         _rooms: list[RoomStore] = [memory.rooms, redis.rooms]
         _chats: list[ChatStore] = [memory.chat, redis.chat]
         _readers: tuple[RoomReader, ChatReader] = (memory.rooms, redis.chat)
+        _events: list[RoomEvents] = [memory.events, redis.events]
         _backends: list[Backend] = [open_memory, open_redis]
         _restorers: list[CanRestore] = [memory, redis]
         _asked: HasActivity = redis
@@ -48,3 +52,6 @@ if TYPE_CHECKING:
         assert_type(await store.rooms.room_ttl("A"), timedelta | None)
         assert_type([room_id async for room_id in store.rooms.active_room_ids()], list[str])
         assert_type(await store.chat.get_messages("A"), list[ChatMessage])
+        async with store.events.subscribe("A") as events:
+            assert_type(events, AsyncIterator[RoomEvent])
+            assert_type(await anext(events), RoomEvent)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Self
+from typing import NamedTuple, Self
 
 from cachetools import LRUCache
 
@@ -124,7 +124,7 @@ class BaseRoomEvents(ABC):
         lifecycle.when_closed(self._end_all)
 
     @abstractmethod
-    async def _publish(self, event: RoomEvent) -> None:
+    async def _publish(self, telling: Telling) -> None:
         """Tell an event to all readers of its room."""
 
     @abstractmethod
@@ -142,10 +142,10 @@ class BaseRoomEvents(ABC):
         if event.room_id != room_id:
             message = f"an event of room {event.room_id!r} can't be published in room {room_id!r}"
             raise ValueError(message)
-        size = len(to_wire(event))
-        if size > self._settings.max_event_bytes:
-            raise LimitExceededError("the bytes of the event", limit=self._settings.max_event_bytes, found=size)
-        await self._publish(event)
+        data = to_wire(event)
+        if len(data) > self._settings.max_event_bytes:
+            raise LimitExceededError("the bytes of the event", limit=self._settings.max_event_bytes, found=len(data))
+        await self._publish(Telling(event, data))
 
     @asynccontextmanager
     async def subscribe(self, room_id: str) -> AsyncGenerator[AsyncIterator[RoomEvent]]:
@@ -186,6 +186,13 @@ class BaseRoomEvents(ABC):
         check_id("room id", room_id)
 
 
+class Telling(NamedTuple):
+    """An event, and the JSON of it."""
+
+    event: RoomEvent
+    data: bytes
+
+
 class OwnChanges:
     """The events that a store publishes of its own changes: none, unless the setting `publish_changes` asks for them.
 
@@ -196,21 +203,25 @@ class OwnChanges:
         self._on = settings.publish_changes
         self._most = settings.max_event_bytes
 
-    def of_room(self, before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+    def of_room(self, before: Room | None, after: Room | None) -> Sequence[Telling]:
         """Return the events of a commit: of one rule, so that each of several in one step has its own revision."""
         return [self._fitting(event) for event in changes(before, after)] if self._on else ()
 
-    def of_removal(self, room_id: str) -> Sequence[RoomEvent]:
+    def of_removal(self, room_id: str) -> Sequence[Telling]:
         """Return the events of the deletion of a room that was not read."""
-        return (RoomClosed(room_id=room_id),) if self._on else ()
+        return (self._fitting(RoomClosed(room_id=room_id)),) if self._on else ()
 
-    def of_message(self, message: ChatMessage) -> Sequence[RoomEvent]:
+    def of_message(self, message: ChatMessage) -> Sequence[Telling]:
         """Return the events of a message that was new."""
         return (self._fitting(MessageAdded(room_id=message.room_id, message=message)),) if self._on else ()
 
-    def of_clearing(self, room_id: str) -> Sequence[RoomEvent]:
-        """Return the events of the deletion of a chat that held something."""
-        return (Resync(room_id=room_id),) if self._on else ()
+    def of_upheaval(self, room_id: str) -> Sequence[Telling]:
+        """Return the events of what makes readers read again: messages were cleared, a room was put back."""
+        return (self._fitting(Resync(room_id=room_id)),) if self._on else ()
 
-    def _fitting(self, event: RoomEvent) -> RoomEvent:
-        return event if len(to_wire(event)) <= self._most else Resync(room_id=event.room_id)
+    def _fitting(self, event: RoomEvent) -> Telling:
+        data = to_wire(event)
+        if len(data) > self._most:
+            event = Resync(room_id=event.room_id)
+            data = to_wire(event)
+        return Telling(event, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out,
 from wnc_store.cli.running import AsJson, Url, UrlArgument, fail, fail_with, opened, run
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
+from wnc_store.cli.watch import watch_room
 from wnc_store.js import iso
 
 app = typer.Typer(
@@ -121,6 +123,24 @@ def chat(
         out.print(shown)
 
     run(work())
+
+
+@app.command()
+def watch(
+    room: RoomId,
+    *,
+    url: Url = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each event.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="End after so many events; 0 never ends.")] = 0,
+) -> None:
+    """Print the events of a room as they happen: what apps publish, and stores whose publish_changes is on."""
+
+    async def work() -> None:
+        async with opened(url) as store:
+            await watch_room(store, room, limit, as_json=as_json)
+
+    with suppress(KeyboardInterrupt):
+        run(work())
 
 
 @app.command()

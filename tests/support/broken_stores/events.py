@@ -17,7 +17,9 @@ from wnc_store import (
     RoomChanged,
     RoomEvent,
     StoreSettings,
+    Telling,
     rules,
+    to_wire,
 )
 from wnc_store.base import events
 from wnc_store.changes import changes
@@ -179,7 +181,8 @@ def an_event_is_not_checked(event: RoomEvent, _kind: type[RoomEvent]) -> RoomEve
 async def any_size_goes(self: BaseRoomEvents, room_id: str, event: RoomEvent) -> None:
     """Nobody looks how large an event is, or whose."""
     self._check(room_id)
-    await self._publish(events.checked(event, RoomEvent))
+    event = events.checked(event, RoomEvent)
+    await self._publish(Telling(event, to_wire(event)))
 
 
 @MISTAKES.breaks((OwnChanges, "__init__"), "changes_are_told_only_when_asked_for")
@@ -191,9 +194,9 @@ def changes_are_told_unasked(self: OwnChanges, settings: StoreSettings) -> None:
 @MISTAKES.breaks(
     (OwnChanges, "_fitting"), "a_change_too_large_for_an_event_is_told", "a_message_too_large_for_an_event_is_told"
 )
-def a_change_is_as_large_as_it_likes(_self: OwnChanges, event: RoomEvent) -> RoomEvent:
+def a_change_is_as_large_as_it_likes(_self: OwnChanges, event: RoomEvent) -> Telling:
     """Nobody looks how large an event is."""
-    return event
+    return Telling(event, to_wire(event))
 
 
 @MISTAKES.breaks(
@@ -260,7 +263,7 @@ def a_change_tells_the_room(before: Room | None, after: Room | None) -> Sequence
 @MISTAKES.breaks((MemoryRoomStore, "_remove"), "an_end_of_time_is_not_told", "what_changes_nothing_is_not_told")
 async def a_deletion_is_always_told(self: MemoryRoomStore, room_id: str) -> bool:
     """The deletion of a room that is not there is told."""
-    self._readers.deliver(self._own_changes.of_removal(room_id))
+    self._tell(self._own_changes.of_removal(room_id))
     return self._forget(room_id)
 
 
@@ -273,11 +276,10 @@ async def a_deletion_is_not_told(self: MemoryRoomStore, room_id: str) -> bool:
 @MISTAKES.breaks((MemoryRoomStore, "_sweep"), "an_end_of_time_is_not_told")
 async def a_sweep_is_told(self: MemoryRoomStore) -> int:
     """Each room that has expired is told by the next sweep."""
-    freed = sum(self._rooms.free())
-    for room_id in self._readers.rooms():
-        if self._rooms.get(room_id) is None:
-            self._readers.deliver(self._own_changes.of_removal(room_id))
-    return freed
+    gone = [room_id for shard in self._rooms._shards.values() for room_id, _ in shard.expire()]
+    for room_id in gone:
+        self._tell(self._own_changes.of_removal(room_id))
+    return len(gone)
 
 
 @MISTAKES.breaks((MemoryChatStore, "_append"), "a_message_is_told")
@@ -286,11 +288,11 @@ async def a_repeated_message_is_told(self: MemoryChatStore, message: ChatMessage
     kept = rules.append(await self._read(message.room_id), message, self._settings.chat_history_limit)
     if kept is not None:
         self._chats.set(message.room_id, kept, self._chat_ttl_ms)
-    self._readers.deliver(self._own_changes.of_message(message))
+    self._tell(self._own_changes.of_message(message))
 
 
 @MISTAKES.breaks((OwnChanges, "of_message"), "a_message_is_told")
-def a_message_is_told_without_its_unknown_fields(self: OwnChanges, message: ChatMessage) -> Sequence[RoomEvent]:
+def a_message_is_told_without_its_unknown_fields(self: OwnChanges, message: ChatMessage) -> Sequence[Telling]:
     """What the library does not know is left out."""
     known = {name: getattr(message, name) for name in ChatMessage.model_fields}
     return of_message(self, ChatMessage(**known))
@@ -300,7 +302,7 @@ def a_message_is_told_without_its_unknown_fields(self: OwnChanges, message: Chat
 async def a_clearing_is_always_told(self: MemoryChatStore, room_id: str) -> None:
     """The clearing of an empty chat is told."""
     self._chats.pop(room_id)
-    self._readers.deliver(self._own_changes.of_clearing(room_id))
+    self._tell(self._own_changes.of_upheaval(room_id))
 
 
 class CutHarness(MemoryHarness):

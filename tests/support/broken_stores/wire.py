@@ -39,6 +39,7 @@ def an_absent_token_becomes_null(room: Room) -> bytes:
     "a_message_is_read_back",
     "a_message_of_half_an_emoji_is_known_again",
     "every_message_of_node_is_read",
+    "a_message_too_large_for_an_event_is_told",
 )
 def a_timestamp_in_seconds(message: ChatMessage) -> bytes:
     """The time of a message is not in milliseconds."""
@@ -105,6 +106,18 @@ MISTAKES.append(
         (redis_commit_path, "COMMIT"),
         replace(COMMIT, source=COMMIT.source.replace(b"left >= 0 and", b"true and")),
         frozenset({"test_a_foreign_index_keeps_its_rooms"}),
+        FakeHarness,
+    )
+)
+MISTAKES.append(
+    Mistake(
+        "a commit is told before it is sure",
+        (redis_commit_path, "COMMIT"),
+        replace(
+            COMMIT,
+            source=COMMIT.source.replace(b"local stored =", b"publish()\npublish = function() end\nlocal stored ="),
+        ),
+        frozenset({"test_what_changes_nothing_is_not_told"}),
         FakeHarness,
     )
 )
