@@ -7,6 +7,8 @@ from datetime import timedelta
 from itertools import pairwise
 from weakref import WeakSet
 
+import pytest
+
 from wnc_store import ManualClock, StoreSettings
 from wnc_store_contract.samples import message, room, user
 from wnc_store_memory import MemoryDatabase, MemoryStore
@@ -59,30 +61,116 @@ async def test_it_needs_no_event_loop_of_its_own() -> None:
     assert await asyncio.to_thread(lambda: asyncio.run(store.rooms.room_exists("A3X9K2")))
 
 
+class Value:
+    """Something whose end can be seen."""
+
+
+class Watched:
+    """An `ExpiringMap` of values, how many of them are still held, and the time."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.entries: ExpiringMap[Value] = ExpiringMap(lambda: self.now)
+        self.held: WeakSet[Value] = WeakSet()
+
+    def set(self, key: str, ttl_ms: int) -> None:
+        """Set a key to a new value."""
+        value = Value()
+        self.held.add(value)
+        self.entries.set(key, value, ttl_ms)
+
+    def write_others(self, count: int = 1100) -> list[int]:
+        """Write as many other entries, whose values are not watched; return how many were held after each write."""
+        held = [len(self.held)]
+        for number in range(count):
+            self.entries.set(f"other-{self.now}-{number}", Value(), ttl_ms=1000)
+            held.append(len(self.held))
+        return held
+
+
 def test_expired_entries_are_freed_by_writes_to_others() -> None:
     """Entries that nobody asks for again are freed, a few with each write."""
-
-    class Value:
-        """Something whose end can be seen."""
-
-    now = [0]
-    entries: ExpiringMap[Value] = ExpiringMap(lambda: now[0])
-    alive: WeakSet[Value] = WeakSet()
-
-    def fill() -> None:
-        for number in range(5000):
-            value = Value()
-            alive.add(value)
-            entries.set(f"old-{number}", value, ttl_ms=10)
-
-    fill()
-    now[0] = 10
-    held = [len(alive)]
-    for _ in range(1100):
-        entries.set("new", Value(), ttl_ms=10)
-        held.append(len(alive))
+    watched = Watched()
+    for number in range(5000):
+        watched.set(f"old-{number}", ttl_ms=10)
+    watched.now = 10
+    held = watched.write_others()
     assert (held[0], held[-1]) == (5000, 0)
     assert max(before - after for before, after in pairwise(held)) < 100
+
+
+def test_a_renewed_entry_is_freed_when_it_ends() -> None:
+    """An entry that was renewed is kept beyond its first end, and freed after its last."""
+    watched = Watched()
+    for now in (0, 5, 9):
+        watched.now = now
+        watched.set("a", ttl_ms=10)
+    for now, held in ((12, 1), (18, 1), (19, 0)):
+        watched.now = now
+        assert watched.write_others()[-1] == held
+        assert (watched.entries.get("a") is not None) == bool(held)
+
+
+def test_an_entry_that_ends_sooner_is_freed_sooner() -> None:
+    """An entry that was set again with a shorter TTL is freed when that ends."""
+    watched = Watched()
+    watched.set("a", ttl_ms=100)
+    watched.set("a", ttl_ms=10)
+    watched.now = 10
+    assert watched.write_others()[-1] == 0
+
+
+@pytest.mark.parametrize("ttl_ms", [0, -5])
+def test_an_entry_that_ended_before_it_was_set_is_freed(ttl_ms: int) -> None:
+    """An entry whose TTL is over when it is set is not there, and is freed."""
+    watched = Watched()
+    watched.set("a", ttl_ms)
+    assert watched.entries.get("a") is None
+    watched.now = 1
+    assert watched.write_others()[-1] == 0
+
+
+def test_a_removed_entry_leaves_nothing_behind() -> None:
+    """An entry that was removed, also after its end, can be set again and has its full TTL then."""
+    watched = Watched()
+    for removed_at, set_at in ((0, 0), (20, 20), (40, 45)):
+        watched.set("a", ttl_ms=10)
+        watched.now = removed_at
+        watched.write_others(1)
+        watched.entries.pop("a")
+        assert len(watched.held) == 0
+        watched.now = set_at
+        watched.set("a", ttl_ms=10)
+        watched.now += 9
+        assert watched.write_others()[-1] == 1
+        assert watched.entries.remaining_ms("a") == 1
+        watched.entries.pop("a")
+        assert sum(len(due) for due in watched.entries._due.values()) == len(watched.entries._entries)
+
+
+def test_an_entry_may_be_removed_before_it_is_freed() -> None:
+    """An entry that has ended and is removed before a write frees it does not hinder the writes after."""
+    watched = Watched()
+    watched.set("a", ttl_ms=10)
+    watched.now = 20
+    watched.write_others(1)
+    assert watched.entries.pop("a") is None
+    assert watched.write_others()[-1] == 0
+
+
+def test_what_is_freed_is_counted() -> None:
+    """Freeing piece by piece tells how many entries it freed: those that ended, and none that were renewed."""
+    watched = Watched()
+    for number in range(3000):
+        watched.set(f"old-{number}", ttl_ms=10)
+    watched.now = 5
+    watched.set("old-7", ttl_ms=10)
+    watched.now = 10
+    pieces = list(watched.entries.free())
+    assert sum(pieces) == 2999
+    assert max(pieces) < 100
+    assert list(watched.entries.live_keys()) == ["old-7"]
+    assert sum(watched.entries.free()) == 0
 
 
 def test_an_entry_ends_with_its_last_millisecond() -> None:

@@ -73,10 +73,10 @@ def test_a_crowd_is_not_looked_at_for_each_newcomer() -> None:
     with mock.patch.object(roster, "_most_bytes", wraps=roster._most_bytes) as look:
         for number in range(100):
             crowd = limits.growth(crowd, rules.join(crowd, user(f"new{number}")))
-    assert look.call_count == len(crowd.users) == 140
+    assert sum(len(call.args[0]) for call in look.call_args_list) == len(crowd.users) == 140
 
 
-@pytest.mark.parametrize("names", [[""] * 1000, ["\ud83d", *["😀" * 99] * 99], ["\x00" * 99] * 99])
+@pytest.mark.parametrize("names", [["x"], [""] * 1000, ["\ud83d", *["😀" * 99] * 99], ["\x00" * 99] * 99])
 def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
     """A room is never larger than the bytes that decide whether it is written out to be measured."""
     made = room(users=tuple(user(str(number), name=name) for number, name in enumerate(names)))

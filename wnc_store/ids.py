@@ -7,7 +7,7 @@ import re
 from wnc_store.errors import InvalidIdError
 
 # No glob characters, no braces (they choose a Redis Cluster slot), no blanks or line ends (they break logs).
-_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_is_id = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
 
 
 def check_id(kind: str, value: object) -> str:
@@ -20,11 +20,11 @@ def check_id(kind: str, value: object) -> str:
     Raises:
         InvalidIdError: it is anything else.
     """
-    if isinstance(value, str) and _ID.fullmatch(value):
+    if isinstance(value, str) and _is_id(value):
         return value
     raise InvalidIdError(kind, value)
 
 
 def is_id(value: str) -> bool:
     """Tell whether `value` is a valid id."""
-    return _ID.fullmatch(value) is not None
+    return _is_id(value) is not None

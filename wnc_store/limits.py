@@ -20,8 +20,7 @@ class Limits:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
-        texts = settings.max_name_length + settings.max_url_length
-        self._most_bytes_beside_users = _FIXED + MOST_BYTES * texts
+        self._most_bytes_beside_users = _FIXED + MOST_BYTES * (settings.max_name_length + settings.max_url_length)
 
     def message(self, message: ChatMessage) -> None:
         """Check a message's text and its writer's name.
@@ -83,7 +82,7 @@ class Limits:
         """Return bytes that a room of ours does not exceed: only where that does not settle it, it is written out."""
         if room.__pydantic_extra__ or room.video_state.__pydantic_extra__:
             return math.inf
-        return most_bytes(room) + self._most_bytes_beside_users
+        return self._most_bytes_beside_users + most_bytes(room)
 
     def _length(self, what: str, text: str, limit: int) -> None:
         if len(text) > limit:

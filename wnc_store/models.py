@@ -6,6 +6,7 @@ that are not declared here are kept, frozen (`model_extra`), and written back un
 
 from __future__ import annotations
 
+import functools
 import hmac
 import time
 import uuid
@@ -72,13 +73,16 @@ class Record(BaseModel):
         if deep or self.__pydantic_private__ is not None:
             frozen = {name: value if name in known else freeze(value) for name, value in changes.items()}
             return super().model_copy(update=frozen, deep=deep)
-        held, unknown = self.__dict__.copy(), dict(self.__pydantic_extra__ or {})
+        held, unknown = self.__dict__.copy(), (self.__pydantic_extra__ or {}).copy()
         for name, value in changes.items():
             if name in known:
                 held[name] = value
             else:
                 unknown[name] = freeze(value)
-        return remade(self, held, unknown, self.__pydantic_fields_set__.union(changes))
+        fields_set = self.__pydantic_fields_set__
+        if not fields_set.issuperset(changes):
+            fields_set = shared_set(fields_set.union(changes))
+        return remade(self, held, unknown, fields_set)
 
     def with_unknown(self, fields: Mapping[str, Any]) -> Self:
         """Return a copy with these unknown fields besides its own; a name is never taken for a declared field."""
@@ -102,6 +106,16 @@ class Record(BaseModel):
         """Leave out the unknown fields: what they hold may be private."""
         unknown = self.__pydantic_extra__ or {}
         return [(name, value) for name, value in super().__repr_args__() if name not in unknown]
+
+
+@functools.lru_cache(maxsize=256)
+def _shared_set(names: frozenset[str]) -> set[str]:
+    return set(names)
+
+
+def shared_set(names: Iterable[str]) -> set[str]:
+    """Return a set of names of fields that all records with these share: one of its own would be half of a record."""
+    return _shared_set(frozenset(names))
 
 
 def remade(record: RecordT, held: dict[str, Any], unknown: dict[str, Any], fields_set: set[str]) -> RecordT:
@@ -191,7 +205,10 @@ class Room(Record):
 
     def user(self, user_id: str) -> User | None:
         """Return the user of that id, or None."""
-        return next((user for user in self.users if user.id == user_id), None)
+        for user in self.users:
+            if user.id == user_id:
+                return user
+        return None
 
     def public(self) -> dict[str, JsonValue]:
         """Return what an app sends to guests: the room as JSON, unknown fields included, without the host token."""

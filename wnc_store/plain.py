@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from wnc_store.layout import layout
-from wnc_store.models import ChatMessage, Record, RecordT, Room, User, VideoState, remade
+from wnc_store.models import ChatMessage, Record, RecordT, Room, User, VideoState, remade, shared_set
 
 _LARGE = 2.0**63
 """Numbers from here on are left to the validation."""
@@ -44,10 +44,11 @@ def _as_set(record: RecordT) -> RecordT:
     if type(record) is Room:
         users = tuple([_as_set(user) for user in held["users"]])
         written = kind.names.difference([name for name, omit in kind.omits if omit(held[name])])
-        return remade(record, {**held, "video_state": _as_set(held["video_state"]), "users": users}, {}, written)
+        held = {**held, "video_state": _as_set(held["video_state"]), "users": users}
+        return remade(record, held, {}, shared_set(written))
     if record.__pydantic_fields_set__ == kind.names:
         return record
-    return remade(record, held.copy(), {}, kind.names.copy())
+    return remade(record, held.copy(), {}, kind.names)
 
 
 def _are_users(users: tuple[Any, ...]) -> bool:
@@ -88,7 +89,7 @@ class _Kind(NamedTuple):
 
 def _kind(kind: type[Record]) -> _Kind:
     return _Kind(
-        set(kind.model_fields),
+        shared_set(kind.model_fields),
         tuple((name, _TESTS_OF[info.annotation]) for name, info in kind.model_fields.items()),
         tuple((field.name, field.omit) for field in layout(kind) if field.omit is not None),
     )

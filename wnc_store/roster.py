@@ -34,21 +34,22 @@ def find(room: Room, user_id: str) -> User | None:
 
 def most_bytes(room: Room) -> float:
     """Return more bytes than the users of a room take as JSON, or infinity."""
-    return sum(map(_most_bytes, room.users)) if len(room.users) <= _FEW else _roster(room).most_bytes
+    return _most_bytes(room.users) if len(room.users) <= _FEW else _roster(room).most_bytes
 
 
 def carry(before: Room, after: Room, newcomer: User) -> None:
     """Remember of a room what is known of it as it was before, when one user less was in it."""
     if len(before.users) > _FEW:
         known = _roster(before)
-        _remember(after, Roster({**known.by_id, newcomer.id: newcomer}, known.most_bytes + _most_bytes(newcomer)))
+        bytes_after = known.most_bytes + _most_bytes((newcomer,))
+        _remember(after, Roster({**known.by_id, newcomer.id: newcomer}, bytes_after))
 
 
 def _roster(room: Room) -> Roster:
     known: Roster | None = getattr(room, "_roster", None)
     if known is None:
         by_id = {user.id: user for user in reversed(room.users)}
-        known = _remember(room, Roster(by_id, sum(map(_most_bytes, room.users))))
+        known = _remember(room, Roster(by_id, _most_bytes(room.users)))
     return known
 
 
@@ -57,5 +58,10 @@ def _remember(room: Room, roster: Roster) -> Roster:
     return roster
 
 
-def _most_bytes(user: User) -> float:
-    return math.inf if user.__pydantic_extra__ else _FIXED + MOST_BYTES * (len(user.id) + len(user.name))
+def _most_bytes(users: tuple[User, ...]) -> float:
+    total = 0
+    for user in users:
+        if user.__pydantic_extra__:
+            return math.inf
+        total += _FIXED + MOST_BYTES * (len(user.id) + len(user.name))
+    return total

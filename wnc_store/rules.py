@@ -96,13 +96,14 @@ def edit(room: Room, change: Callable[[Room], Room]) -> Room:
 def append(kept: Sequence[ChatMessage], message: ChatMessage, limit: int) -> tuple[ChatMessage, ...] | None:
     """Add a message at the end and keep the last `limit`; None if one of that id is among the kept ones already."""
     kept = kept[-limit:]
-    if any(one.id == message.id for one in kept):
+    if message.id in [one.id for one in kept]:
         return None
     return (*kept, message)[-limit:]
 
 
 def _revised(room: Room, **changes: object) -> Room:
-    return room.model_copy(update={"rev": room.rev + 1, **changes})
+    changes["rev"] = room.rev + 1
+    return room.model_copy(update=changes)
 
 
 def _without(users: tuple[User, ...], user_id: str) -> tuple[User, ...]:

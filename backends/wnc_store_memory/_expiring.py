@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from cachetools import TLRUCache
 
@@ -14,8 +13,7 @@ V = TypeVar("V")
 _SHARDS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[V]):
+class Entry(NamedTuple, Generic[V]):
     """A value and the clock's reading, in milliseconds, from which on it is gone."""
 
     value: V
@@ -25,34 +23,41 @@ class Entry(Generic[V]):
 class ExpiringMap(Generic[V]):
     """String keys to values with a TTL each, never evicted before its end.
 
-    A `TLRUCache` frees all that has expired at once, when it is next written to: 100,000 rooms that expire together
-    would stall the event loop. So the keys are spread over many small caches, and every write frees the expired of two:
-    the one it writes to, and the next one in turn, which is how entries are freed that nobody asks for again.
+    The entries are in a dict, which is all that a read or a renewal touches. Aside, in order, is kept when each key is
+    due to be freed; a renewal leaves that as it is, and a key that is due but lives on is put back.
+
+    A `TLRUCache` keeps that order, but frees all that is due at once: 100,000 rooms that expire together would stall
+    the event loop. So the keys are spread over many small ones, and every write frees what is due in the next in turn.
     """
 
     def __init__(self, monotonic_ms: Callable[[], int]) -> None:
         self._now_ms = monotonic_ms
-        self._shards: dict[int, TLRUCache[str, Entry[V]]] = {}
+        self._entries: dict[str, Entry[V]] = {}
+        self._due: dict[int, TLRUCache[str, int]] = {}
+        self._due_as_of = 0  # the time that these go by, which stands still while one of them is looked at
         self._turn = 0
 
     def get(self, key: str) -> Entry[V] | None:
         """Return the live entry of a key."""
-        shard = self._shards.get(hash(key) % _SHARDS)
-        return None if shard is None else shard.get(key)
+        entry = self._entries.get(key)
+        return entry if entry is not None and entry.expires_ms > self._now_ms() else None
 
     def set(self, key: str, value: V, ttl_ms: int) -> None:
         """Set a key for `ttl_ms` from now."""
-        number = hash(key) % _SHARDS
-        shard = self._shards.get(number)
-        if shard is None:
-            shard = self._shards[number] = TLRUCache(math.inf, _expires, self._now_ms)
-        shard[key] = Entry(value, self._now_ms() + ttl_ms)
-        self._free_next()
+        self._due_as_of = now = self._now_ms()
+        former = self._entries.get(key)
+        self._entries[key] = entry = Entry(value, now + ttl_ms)
+        if former is None or entry.expires_ms < former.expires_ms:
+            self._put(key, entry)
+        self._turn = (self._turn + 1) % _SHARDS
+        self._free(self._turn)
 
     def pop(self, key: str) -> Entry[V] | None:
         """Remove a key; return the live entry that was there."""
-        shard = self._shards.get(hash(key) % _SHARDS)
-        return None if shard is None else shard.pop(key, None)
+        entry = self.get(key)
+        if self._entries.pop(key, None) is not None:
+            self._due[hash(key) % _SHARDS].pop(key, None)
+        return entry
 
     def remaining_ms(self, key: str) -> int | None:
         """Return how long a live key still lives."""
@@ -61,22 +66,39 @@ class ExpiringMap(Generic[V]):
 
     def live_keys(self) -> Iterator[str]:
         """Yield the live keys; the map may be changed meanwhile."""
-        for shard in tuple(self._shards.values()):
-            for key in tuple(iter(shard)):  # of a cache itself, tuple() asks for the length, and that frees
-                if key in shard:
-                    yield key
+        for key in tuple(self._entries):
+            if self.get(key) is not None:
+                yield key
 
     def free(self) -> Iterator[int]:
         """Free all that has expired and was not freed yet, piece by piece; yield how much each piece was."""
-        for shard in tuple(self._shards.values()):
-            yield len(list(shard.expire()))
+        for number in tuple(self._due):
+            self._due_as_of = self._now_ms()
+            yield self._free(number)
 
-    def _free_next(self) -> None:
-        self._turn = (self._turn + 1) % _SHARDS
-        shard = self._shards.get(self._turn)
-        if shard is not None:
-            shard.expire()
+    def _put(self, key: str, entry: Entry[V]) -> None:
+        number = hash(key) % _SHARDS
+        self._free(number)  # or else the cache would, and not say what
+        if number not in self._due:
+            self._due[number] = TLRUCache(math.inf, _due_ms, lambda: self._due_as_of)
+        self._due[number][key] = max(entry.expires_ms, self._due_as_of + 1)  # it takes nothing that is due already
+
+    def _free(self, number: int) -> int:
+        due = self._due.get(number)
+        if due is None:
+            return 0
+        freed = 0
+        for key, _ in due.expire():
+            entry = self._entries.get(key)
+            if entry is None:  # it was removed when it was due already
+                continue
+            if entry.expires_ms > self._due_as_of:
+                due[key] = entry.expires_ms
+            else:
+                del self._entries[key]
+                freed += 1
+        return freed
 
 
-def _expires(_key: str, entry: Entry[V], _now_ms: float) -> float:
-    return entry.expires_ms
+def _due_ms(_key: str, due_ms: int, _now_ms: float) -> float:
+    return due_ms

@@ -46,9 +46,9 @@ class MemoryRoomStore(BaseRoomStore[Room]):
         return True
 
     async def _commit(self, before: StoredRoom[Room], after: Room | None) -> Conflict[Room] | None:
-        current = await self._load(before.room.id)
-        if current is None or current.version is not before.version:
-            return Conflict(current)
+        current = self._rooms.get(before.room.id)
+        if current is None or current.value is not before.version:
+            return Conflict(current and StoredRoom(current.value, current.value))
         if after is None:
             self._forget(before.room.id)
         else:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from wnc_store import rules
 from wnc_store.base.events import OwnChanges
@@ -23,16 +22,14 @@ from wnc_store.wire import checked, from_wire
 VersionT = TypeVar("VersionT")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRoom(Generic[VersionT]):
+class StoredRoom(NamedTuple, Generic[VersionT]):
     """A room as it was read, and what tells this state of it from every other: its bytes, a revision, ..."""
 
     room: Room
     version: VersionT
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict(Generic[VersionT]):
+class Conflict(NamedTuple, Generic[VersionT]):
     """Why a commit did not happen: the room is by now in another state, or gone (None)."""
 
     current: StoredRoom[VersionT] | None
@@ -185,7 +182,6 @@ class BaseRoomStore(ABC, Generic[VersionT]):
     async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
         """Apply a rule to a live room by compare-and-commit; None if there is no room, before or after it."""
         start = time.monotonic()
-        deadline = start + self._settings.operation_timeout.total_seconds()
         attempts = 0
         current = await self._load(room_id)
         while current is not None:
@@ -196,8 +192,8 @@ class BaseRoomStore(ABC, Generic[VersionT]):
             if conflict is None:
                 return after
             attempts += 1
-            now = time.monotonic()
-            if now + (now - start) / attempts > deadline:  # there is no time for one more
+            passed = time.monotonic() - start
+            if passed + passed / attempts > self._settings.operation_timeout.total_seconds():  # no time for one more
                 raise ConflictError(room_id, attempts)
             current = conflict.current
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, cast
 
 from broken_stores.mistake import Mistakes
 from wnc_store_memory._rooms import MemoryRoomStore
@@ -14,7 +13,7 @@ MISTAKES = Mistakes()
 
 def kept_ids(store: MemoryRoomStore) -> list[str]:
     """Return the ids of all rooms that were not freed yet, the dead ones too."""
-    return [key for shard in store._rooms._shards.values() for key in cast("Any", shard)._Cache__data]
+    return list(store._rooms._entries)
 
 
 @MISTAKES.breaks((MemoryRoomStore, "_list"), "expired_rooms_are_not_listed")
