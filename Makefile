@@ -4,6 +4,8 @@
 # make bench     the benchmark, on a redis-server of its own: some ten minutes, tables, build/bench.json, build/bench.png
 # make docs      the site, from docs/ and the docstrings, into build/docs
 # make soak      the fault suite in its long form, then SECONDS=120 of work under faults; prints what happened
+# make party     a watch party in the browser; with URL=redis://localhost:6379/0 on Redis, by several workers
+# make browser   the watch party's tests in a real browser
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 VENV ?= .venv
@@ -12,10 +14,20 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test check tests docs wheel bench soak redis test-all format clean
+URL = memory://
+HOST = 127.0.0.1
+PORT = 8000
+WORKERS = $(if $(filter memory:%,$(URL)),1,2)
+
+.PHONY: demo party test check tests browser docs wheel bench soak redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
+
+party: $(VENV)/.party
+	@echo "The watch party is at http://$(HOST):$(PORT)/ (control-C ends it)"
+	@WNC_STORE_URL='$(URL)' exec $(BIN)/python -m uvicorn watch_party.app:app --app-dir examples \
+		--host $(HOST) --port $(PORT) --workers $(WORKERS) --ws websockets-sansio --ws-max-size 65536
 
 test: redis check tests docs wheel
 
@@ -30,6 +42,10 @@ tests: $(VENV)/.dev
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
 	@echo "build/docs/index.html"
+
+browser: redis $(VENV)/.dev
+	@sh scripts/ensure-chromium.sh
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/party/test_in_browsers.py tests/party/test_page.py
 
 wheel: $(VENV)/.dev
 	$(BIN)/python scripts/check_wheel.py
@@ -65,10 +81,15 @@ $(VENV)/.demo: $(INPUTS) | $(BIN)/python
 	$(INSTALL) --editable '.[redis,cli,contract]'
 	@touch $@
 
+$(VENV)/.party: $(INPUTS) | $(BIN)/python
+	$(INSTALL) --upgrade pip
+	$(INSTALL) --group party --editable '.[redis,starlette]'
+	@touch $@
+
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
 	$(INSTALL) --upgrade pip
 	$(INSTALL) --group dev --editable '.[redis,contract,cli,otel,starlette,bench]' --editable examples/third_party_backend
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.party
 
 $(VENV)/.docs: $(VENV)/.dev
 	$(INSTALL) --group docs

@@ -1,0 +1,1 @@
+"""A watch party in the browser, on wnc-store."""

@@ -1,0 +1,263 @@
+"""The page in a real browser: its players, its door, its end, and whether everybody can use it."""
+
+from __future__ import annotations
+
+import io
+import re
+import wave
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Route, expect
+
+from browser_page import CHROMIUM, DESKTOP, FREE, PHONE, STEP, Guest, Guests, Places, apart, meet, until_in_step
+from party_server import party_server
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: `make browser` installs it, or says how"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+_AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+_FOUND = (
+    "axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes.map((node) => node.target.join(' '))]))"
+)
+_YOUTUBE = "https://www.youtube.com/iframe_api"
+
+
+async def test_youtube(guests: Guests, memory: str) -> None:
+    """A YouTube video is played by YouTube's own player, in step, and its length is the player's."""
+    ada, grace = await guests.invite("Ada"), await guests.invite("Grace")
+    for guest in (ada, grace):
+        await guest.page.route(_YOUTUBE, _fake_youtube)
+    await grace.join(memory, await ada.create(memory))
+    await ada.page.get_by_label("Link to a video").fill("https://youtu.be/dQw4w9WgXcQ?t=3")
+    await ada.page.get_by_role("button", name="Watch", exact=True).click()
+    for guest in (ada, grace):
+        await expect(guest.page.get_by_title("dQw4w9WgXcQ")).to_be_visible()
+        await expect(guest.time).to_have_text("0:00 / 3:33")
+    await ada.play.click()
+    await ada.seek(100)
+    await expect(grace.time).to_have_text(re.compile(r"1:4\d / 3:33"))
+    await until_in_step([ada, grace], 0.15)
+    await ada.play.click()
+    await expect(grace.by_id("playing")).to_have_text("Paused · Ada controls")
+    assert await grace.page.evaluate("youTubePlayer.getPlayerState()") == 2
+
+
+async def _fake_youtube(route: Route) -> None:
+    await route.fulfill(path=Path(__file__).parents[1] / "support/youtube.js", content_type="text/javascript")
+
+
+async def test_no_youtube(guests: Guests, memory: str) -> None:
+    """Where YouTube can't be reached, a drawn film stands in, and says so."""
+    ada, grace, _ = await meet(guests, Places(memory, memory))
+    await grace.page.route(_YOUTUBE, lambda route: route.abort())
+    await ada.page.route(_YOUTUBE, lambda route: route.abort())
+    await ada.page.get_by_label("Link to a video").fill("https://youtu.be/dQw4w9WgXcQ")
+    await ada.page.get_by_role("button", name="Watch", exact=True).click()
+    for guest in (ada, grace):
+        await expect(guest.by_id("notice")).to_contain_text("A drawn film stands in")
+    await ada.play.click()
+    await ada.seek(60)
+    await expect(grace.time).to_have_text(re.compile(r"1:0\d / 10:00"))
+    assert await apart([ada, grace]) < STEP
+
+
+async def test_a_file(guests: Guests, memory: str) -> None:
+    """A link to a file is played by the browser, in step; a drawn film stands in for one that is not there."""
+    ada, grace = await guests.invite("Ada"), await guests.invite("Grace")
+    for guest in (ada, grace):
+        await guest.page.route("https://video.example/silence.mp4", _silence)
+        await guest.page.route("https://video.example/nothing.mp4", lambda route: route.fulfill(status=404))
+    await grace.join(memory, await ada.create(memory))
+    await ada.page.get_by_label("Link to a video").fill("https://video.example/silence.mp4")
+    await ada.page.keyboard.press("Enter")
+    await expect(ada.time).to_have_text("0:00 / 1:00")
+    await ada.play.click()
+    await ada.seek(20)
+    await expect(grace.time).to_have_text(re.compile(r"0:2\d / 1:00"))
+    await until_in_step([ada, grace], 0.15)
+    assert await grace.page.evaluate("document.querySelector('video').currentTime") > 20
+    await ada.page.get_by_label("Link to a video").fill("https://video.example/nothing.mp4")
+    await ada.page.keyboard.press("Enter")
+    for guest in (ada, grace):
+        await expect(guest.by_id("notice")).to_contain_text("A drawn film stands in")
+        await expect(guest.page.locator("canvas")).to_be_visible()
+
+
+async def _silence(route: Route) -> None:
+    """Answer with a minute of silence, or the part of it that is asked for."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(1)
+        sound.setframerate(8000)
+        sound.writeframes(b"\x80" * 8000 * 60)
+    whole = file.getvalue()
+    first, _, last = (route.request.headers.get("range") or "bytes=0-").removeprefix("bytes=").partition("-")
+    start, stop = int(first), int(last) + 1 if last else len(whole)
+    headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(whole)}", "Accept-Ranges": "bytes"}
+    await route.fulfill(status=206, headers=headers, content_type="audio/wav", body=whole[start:stop])
+
+
+async def test_the_film_ends(guests: Guests, memory: str) -> None:
+    """At its end the film stops, and can be played again."""
+    ada, grace, _ = await meet(guests, Places(memory, memory))
+    await ada.watch_the_film()
+    await ada.seek(599)
+    await expect(ada.play).to_have_text("Play again")
+    await expect(grace.by_id("playing")).to_have_text("Ended · Ada controls")
+    await ada.play.click()
+    await expect(grace.time).to_have_text(re.compile(r"0:0\d / 10:00"))
+
+
+async def test_copycats(guests: Guests, memory: str) -> None:
+    """Who takes the host's name is told at the door, and comes in with another."""
+    ada, eve = await guests.invite("Ada"), await guests.invite("ada")
+    code = await ada.create(memory)
+    await eve.knock(memory, code)
+    await expect(eve.page.get_by_role("alert")).to_have_text(re.compile("has that name already"))
+    await eve.page.get_by_label("Your name").fill("Eve")
+    await eve.page.get_by_role("button", name="Join the room").click()
+    await expect(eve.people).to_have_text(["Ada", "Eve"])
+
+
+async def test_a_wrong_code(guests: Guests, memory: str) -> None:
+    """A code that no room has is said at the door, and what was typed stays there."""
+    eve = await guests.invite("Eve")
+    await eve.knock(memory, "noroom")
+    await expect(eve.page.get_by_role("alert")).to_have_text(re.compile("no room of that code"))
+    await expect(eve.by_id("room")).to_have_value("NOROOM")
+    await expect(eve.by_id("name")).to_have_value("Eve")
+
+
+async def test_the_host_ends_it(guests: Guests, memory: str) -> None:
+    """When the host ends the party, all are told, and the way back leads to the door."""
+    ada, grace, _ = await meet(guests, Places(memory, memory))
+    ada.page.on("dialog", lambda dialog: dialog.accept())
+    await ada.page.get_by_role("button", name="End for all").click()
+    for guest in (ada, grace):
+        await expect(guest.page.get_by_role("heading", level=1)).to_have_text("The room is closed")
+    await grace.page.get_by_role("button", name="Back to the start").click()
+    await expect(grace.page.get_by_role("heading", level=1)).to_have_text("Watch together")
+    await expect(grace.by_id("room")).to_have_value("")
+
+
+async def test_full_and_expired(guests: Guests) -> None:
+    """Who finds a room full is told; when a room expires, all in it are."""
+    few = {**FREE, "WNC_STORE_MAX_USERS_PER_ROOM": "1", "WNC_STORE_ROOM_TTL": "5"}
+    with party_server("memory://", **few) as server:
+        ada, eve = await guests.invite("Ada"), await guests.invite("Eve")
+        code = await ada.create(server.address)
+        await eve.knock(server.address, code)
+        await expect(eve.page.get_by_role("heading", level=1)).to_have_text("The room is full")
+        await expect(ada.page.get_by_role("heading", level=1)).to_have_text("The room has expired")
+
+
+async def test_the_code_is_shared(guests: Guests, memory: str) -> None:
+    """The buttons copy the code and the link; where a page has no clipboard of its own, too."""
+    ada = await guests.invite("Ada", permissions=["clipboard-read", "clipboard-write"])
+    code = await ada.create(memory)
+    read = "navigator.clipboard.readText()"
+    await ada.page.get_by_role("button", name="Copy link").click()
+    await expect(ada.status).to_have_text("Copied.")
+    assert await ada.page.evaluate(read) == f"{memory}#{code}"
+    await ada.page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
+    await ada.page.get_by_role("button", name="Copy code").click()
+    await expect(ada.by_id("copy-code")).to_have_text("Copied")
+    assert await ada.page.evaluate(read) == code
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_nothing_stands_in_the_way(guests: Guests, memory: str, size: tuple[int, int]) -> None:
+    """axe-core finds nothing at the door, in the room of a host and a guest, and at the end; nothing is too wide."""
+    ada, grace = await guests.invite("Ada", size), await guests.invite("Grace", size)
+    await ada.page.goto(memory)
+    await _is_usable(ada)
+    await grace.join(memory, await ada.create(memory))
+    await ada.watch_the_film()
+    await ada.say("hello")
+    await grace.say("hello")
+    await expect(grace.said).to_have_count(2)
+    await expect(grace.waiting).to_have_count(0)
+    for guest in (ada, grace):
+        await _is_usable(guest)
+    await grace.page.get_by_role("button", name="Leave").click()
+    await expect(grace.by_id("over")).to_be_visible()
+    await _is_usable(grace)
+
+
+async def _is_usable(guest: Guest) -> None:
+    # What comes in fades in: what is half transparent has no contrast yet.
+    await guest.page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
+    await guest.page.evaluate(_AXE)
+    assert await guest.page.evaluate(_FOUND) == []
+    assert await guest.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_by_keyboard(guests: Guests, memory: str) -> None:
+    """A room is created, a film played and a message sent with the keyboard alone, and the focus is always seen."""
+    ada = await guests.invite("Ada")
+    keys = ada.page.keyboard
+    await ada.page.goto(memory)
+    await expect(ada.by_id("name")).to_be_focused()
+    await keys.type("Ada")
+    await _tab_to(ada, "create")
+    await keys.press("Enter")
+    await expect(ada.by_id("party-title")).to_be_focused()
+    await _tab_to(ada, "test-film")
+    await keys.press("Enter")
+    await expect(ada.play).to_be_enabled()
+    await keys.press("Shift+Tab")
+    await keys.press("Shift+Tab")
+    await keys.press("Shift+Tab")
+    await expect(ada.by_id("seek")).to_be_focused()
+    await keys.press("End")
+    await expect(ada.play).to_have_text("Play again")
+    await keys.press("Home")
+    await expect(ada.by_id("seek")).to_have_attribute("aria-valuetext", "the start of 10 minutes")
+    await keys.press("ArrowRight")
+    await expect(ada.by_id("seek")).to_have_attribute("aria-valuetext", "1 second of 10 minutes")
+    await keys.press("Shift+Tab")
+    await expect(ada.play).to_be_focused()
+    await keys.press("Space")
+    await expect(ada.play).to_have_text("Pause")
+    await _tab_to(ada, "text")
+    await keys.type("hello")
+    await keys.press("Enter")
+    await expect(ada.said).to_have_text(["hello"])
+
+
+async def _tab_to(guest: Guest, name: str) -> None:
+    """Press Tab until an element has the focus; each on the way shows that it has it."""
+    for _ in range(20):
+        await guest.page.keyboard.press("Tab")
+        shown = "getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+        assert await guest.page.evaluate(f"document.activeElement === document.body || {shown}")
+        if await guest.page.evaluate("document.activeElement.id") == name:
+            return
+    message = f"Tab never came to {name}"
+    raise AssertionError(message)
+
+
+async def test_a_picture(guests: Guests, memory: str) -> None:
+    """On a desktop and on a phone, the room fits the window: the video, the people, and where one says something."""
+    ada, grace = await guests.invite("Ada"), await guests.invite("Grace", PHONE, device_scale_factor=2)
+    code = await ada.create(memory)
+    await grace.join(memory, code)
+    lin = await guests.invite("Lin")
+    await lin.join(memory, code)
+    await ada.watch_the_film()
+    await ada.seek(131)
+    await grace.say("Is the sound fine with you?")
+    await expect(ada.said).to_have_count(1)
+    await ada.say("All good. Look at that sunrise!")
+    await expect(lin.said).to_have_count(2)
+    await lin.say("And here comes the boat.")
+    for guest, name in ((ada, "party"), (grace, "party-on-a-phone")):
+        await expect(guest.said).to_have_count(3)
+        await expect(guest.time).to_have_text(re.compile(r"2:1\d / 10:00"))
+        for part in ("stage", "people", "text"):
+            await expect(guest.by_id(part)).to_be_in_viewport(ratio=1)
+        await guest.photograph(name)

@@ -1,0 +1,166 @@
+"""Trouble, several servers, and what they serve."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+import httpx
+import pytest
+from watch_party import manners
+from watch_party.app import app
+from watch_party.manners import Refused
+
+from party_page import Party, names, serving, visiting
+from party_server import party_by_make, party_server
+from redis_server import RedisServer
+from wnc_store import ChatMessage, Resync, Store, StoreUnavailableError
+
+_SHORT = {"WNC_STORE_CONNECTION_TTL": "3"}
+_STATIC = Path(__file__).parents[2] / "examples/watch_party/static"
+
+
+async def test_events_were_lost(party: Party, store: Store) -> None:
+    """When events were lost, the page is told the whole room and chat."""
+    ada = await party.host()
+    message = ChatMessage(room_id=ada.code, user_id="u", user_name="Grace", message="hello")
+    await store.chat.add_message(message)
+    await store.events.publish(ada.code, Resync(room_id=ada.code))
+    assert [said["id"] for said in (await ada.told("state"))["messages"]] == [message.id]
+
+
+async def test_the_store_is_away(party: Party, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the store can't serve, the page is asked to come back; the reason, which names the server, is not told."""
+    ada = await party.host()
+
+    async def fail(_message: ChatMessage) -> None:
+        raise StoreUnavailableError("nobody answers at secret-host:6379")
+
+    monkeypatch.setattr(store.chat, "add_message", fail)
+    await ada.send("say", id=secrets.token_hex(16), text="hello")
+    assert await ada.closed() == 1013
+    assert "secret-host" not in str(ada._socket.close_reason)
+
+
+async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who says too much is told how long to wait, and stays; who comes too often is sent away; HTTP gets 429."""
+    monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "3")
+    async with serving(app) as address, visiting(address) as party, httpx.AsyncClient() as client:
+        ada = await party.host()
+        for _ in range(3):
+            await ada.say("spam")
+        await ada.send("say", id=secrets.token_hex(16), text="spam")
+        assert 0 < (await ada.told("tooFast"))["seconds"] <= 60
+        assert (await client.get(f"http://{address}/")).status_code == 200
+        assert (await client.get(f"http://{address}/")).status_code == 200
+        assert (await client.get(f"http://{address}/")).status_code == 429
+        assert await party.refused(ada.code, "Grace") == "tooFast"
+        await ada.send("ping", sent=1)
+        await ada.told("pong")
+
+
+async def test_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit of an address, a socket is closed with a reason that the page can show."""
+    monkeypatch.setenv("WNC_STORE_CONNECTION_LIMIT", "2")
+    async with serving(app) as address, visiting(address) as party:
+        ada = await party.host()
+        await party.guest(ada.code, "Grace")
+        lin = await party.open("Lin")
+        assert await lin.closed() == 1008
+        assert lin._socket.close_reason == "too many connections"
+
+
+async def test_two_servers(redis_server: RedisServer) -> None:
+    """Guests at two servers on one Redis see and hear one another, and the host's place goes from one to the other."""
+    url = redis_server.url.replace("/0", "/8")
+    with party_server(url) as one, party_server(url) as other:
+        async with visiting(one.host) as here, visiting(other.host) as there:
+            ada = await here.host()
+            grace = await there.guest(ada.code, "Grace")
+            assert (await ada.told("userJoined"))["user"]["name"] == "Grace"
+            said = await grace.say("hello")
+            assert (await ada.told("messageAdded"))["message"]["id"] == said
+            assert await there.refused(ada.code, "Ada") == "nameTaken"
+            await ada.send("leave")
+            assert (await grace.told("hostChanged"))["hostName"] == "Grace"
+            await grace.send("leave")
+            assert (await grace.told("end"))["reason"] == "left"
+
+
+async def test_leases_are_renewed(redis_server: RedisServer) -> None:
+    """Who stays longer than the grace is not taken for away by the other server, which removes who is."""
+    url = redis_server.url.replace("/0", "/8")
+    with party_server(url, **_SHORT) as one, party_server(url, **_SHORT) as other:
+        async with visiting(one.host) as here, visiting(other.host) as there:
+            ada = await here.host()
+            grace = await there.guest(ada.code, "Grace")
+            lin = await there.guest(ada.code, "Lin")
+            await lin.vanish()
+            gone = await grace.told("userLeft")
+            assert gone["user"]["name"] == "Lin"
+            await ada.send("close")
+            await grace.told("end")
+
+
+async def test_a_server_is_killed(redis_server: RedisServer) -> None:
+    """A host whose server was killed comes back at the other one as if nothing had been, and misses nothing."""
+    url = redis_server.url.replace("/0", "/8")
+    with party_server(url) as dies, party_server(url) as stays:
+        async with visiting(dies.host) as here, visiting(stays.host) as there:
+            ada = await here.host()
+            grace = await there.guest(ada.code, "Grace")
+            said = await ada.say("before")
+            dies.kill()
+            missed = await grace.say("missed")
+            back = await there.guest(ada.code, "Ada", ada.key)
+            await back.say("before", said)
+            last = await back.say("after")
+            assert names(back) == [("Ada", True), ("Grace", False)]
+            assert [message["id"] for message in back.state["messages"]] == [said, missed]
+            told = await grace.all_until("messageAdded")
+            while told[-1]["message"]["id"] != last:
+                told += await grace.all_until("messageAdded")
+            assert {message["type"] for message in told} == {"messageAdded"}
+            await back.send("close")
+            assert (await grace.told("end"))["reason"] == "closed"
+
+
+async def test_make_party(redis_server: RedisServer) -> None:
+    """`make party` on Redis runs two workers at the address that it tells; guests of a killed one come back."""
+    with party_by_make(redis_server.url.replace("/0", "/8")) as made:
+        async with visiting(made.host) as party:
+            ada = await party.host()
+            pages = [ada, await party.guest(ada.code, "Grace"), await party.guest(ada.code, "Lin")]
+            made.kill()
+            for page in pages:
+                back = await party.guest(ada.code, page.name, page.key)
+                assert names(back) == [("Ada", True), ("Grace", False), ("Lin", False)]
+
+
+async def test_the_page_is_whole(party: Party) -> None:
+    """All that the page and its modules load is served from here; nothing comes from another server but YouTube."""
+    async with httpx.AsyncClient(base_url=f"http://{party.address}") as client:
+        page = await client.get("/")
+        assert page.status_code == 200
+        wanted = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
+        for module in _STATIC.glob("*.js"):
+            text = module.read_text()
+            wanted |= {f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', text)}
+            assert set(re.findall(r"https?://[^\"`/]+", text)) <= {"https://www.youtube.com"}
+        assert len(wanted) >= 8
+        for path in wanted:
+            assert (await client.get(path)).status_code == 200, path
+        assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+
+def test_codes_can_be_read_out() -> None:
+    """A code has six letters, none of which is taken for another."""
+    assert not set("".join(manners.new_code() for _ in range(200))) & set("01IO")
+
+
+def test_a_name_is_tidied() -> None:
+    """What surrounds a name, and is between its words, is tidied."""
+    assert manners.tidy_name("  Ada \n Lovelace ") == "Ada Lovelace"
+    with pytest.raises(Refused):
+        manners.tidy_name("\n")

@@ -1,0 +1,177 @@
+"""The watch party in processes of its own, and a load balancer that knows one of them at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ROOT = Path(__file__).resolve().parents[2]
+_SECONDS = 30
+_WORKERS = 2
+_SERVE = """
+import socket, sys, uvicorn
+config = uvicorn.Config("watch_party.app:app", ws="websockets-sansio", log_level="warning")
+uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+"""
+
+
+@dataclass
+class PartyServer:
+    """A running server."""
+
+    port: int
+    pid: int
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """Where its page is."""
+        return f"http://{self.host}/"
+
+    def kill(self) -> None:
+        """End it at once, without a word to anybody."""
+        os.kill(self.pid, signal.SIGKILL)
+
+
+@contextmanager
+def party_server(url: str, **settings: str) -> Generator[PartyServer]:
+    """Run the watch party on a store; settings are variables of the environment."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("WNC_", "REDIS_", "RATE_"))
+    }
+    environment |= {"WNC_STORE_URL": url, "PYTHONPATH": str(ROOT / "examples"), **settings}
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # handed over, so that nobody else can take the port
+        port, handle = listener.getsockname()[1], listener.fileno()
+        process = subprocess.Popen([sys.executable, "-c", _SERVE, str(handle)], env=environment, pass_fds=[handle])  # noqa: S603
+    with process:
+        server = PartyServer(port, process.pid)
+        try:
+            _wait_until_ready(server.address, process)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def party_by_make(url: str) -> Generator[PartyServer]:
+    """Run `make party` on a store, with the workers that it runs there; `pid` is one of these."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = ["make", "--silent", "party", f"URL={url}", f"PORT={port}", f"VENV={sys.prefix}"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True) as process:  # noqa: S603
+        try:
+            assert process.stdout is not None
+            told = process.stdout.readline().decode()
+            assert told == f"The watch party is at http://127.0.0.1:{port}/ (control-C ends it)\n"
+            _wait_until_ready(f"http://127.0.0.1:{port}/", process)
+            workers = _workers(process.pid)
+            assert len(workers) == _WORKERS
+            yield PartyServer(port, workers[0])
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+
+
+def _workers(pid: int) -> list[int]:
+    """Return the processes below one that serve."""
+    children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    serve = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return serve or [worker for child in children for worker in _workers(child)]
+
+
+def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Return when the party at an address can serve."""
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(URLError, ConnectionError):
+            urlopen(f"{address}healthz", timeout=5).close()  # noqa: S310 - our own
+            return
+        time.sleep(0.05)
+    message = f"the watch party did not start at {address}"
+    raise RuntimeError(message)
+
+
+class Balancer:
+    """Forwards connections to the server that it is told of; delays both ways if asked to."""
+
+    def __init__(self, target: int, delay: float) -> None:
+        self.target = target
+        self.delay = delay
+        self._running: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            with suppress(OSError):
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            self._running.discard(task)
+            writer.close()
+
+    async def aclose(self) -> None:
+        """Drop all connections."""
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry bytes one way, in order, each after the delay; several may be on the way at the same time."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def read() -> None:
+            data = b"-"
+            while data:
+                data = await reader.read(65536)
+                waiting.put_nowait((loop.time() + self.delay, data))
+
+        reading = asyncio.create_task(read())
+        try:
+            while True:
+                due, data = await waiting.get()
+                await asyncio.sleep(max(0, due - loop.time()))
+                if not data:
+                    break
+                writer.write(data)
+                await writer.drain()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            writer.close()
+
+
+@asynccontextmanager
+async def balancer(target: int, *, delay: float = 0) -> AsyncGenerator[Balancer]:
+    """Run a load balancer in front of a port, with a delay of so many seconds each way."""
+    balancer = Balancer(target, delay)
+    server = await asyncio.start_server(balancer.serve, "127.0.0.1", 0)
+    balancer.port = server.sockets[0].getsockname()[1]
+    try:
+        yield balancer
+    finally:
+        server.close()
+        await balancer.aclose()
