@@ -4,6 +4,8 @@
 # make bench     the benchmark, on a redis-server of its own: some ten minutes, tables, build/bench.json, build/bench.png
 # make docs      the site, from docs/ and the docstrings, into build/docs
 # make soak      the fault suite in its long form, then SECONDS=120 of work under faults; prints what happened
+# make fuzz      a million changed records through the decoders (RECORDS=1000000)
+# make mutation  change the code in every small way, and see whether a test notices (TARGET=rules, redis or memory)
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 VENV ?= .venv
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test check tests docs wheel bench soak redis test-all format clean
+.PHONY: demo test check tests docs wheel bench soak fuzz mutation redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
@@ -49,6 +51,13 @@ SECONDS ?= 120
 soak: redis $(VENV)/.dev
 	$(BIN)/python -m pytest tests/faults --soak --numprocesses auto --dist worksteal --timeout 600
 	PYTHONPATH=tests/support $(BIN)/python -m chaos.soak --seconds $(SECONDS)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python scripts/fuzz.py $(RECORDS)
+
+mutation: redis $(VENV)/.dev
+	$(INSTALL) --group mutation
+	$(BIN)/python scripts/mutation.py $(TARGET)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
