@@ -50,6 +50,8 @@ TARGETS = {
     "redis": Target(
         tuple(f"wnc_store_redis/{name}.py" for name in ("_commit_path", "_group_commit", "_seen", "_commands")),
         (
+            "tests/test_redis_commands.py",
+            "tests/test_redis_commit_path.py",
             "tests/test_redis_mechanisms.py",
             "tests/faults/test_interleavings.py",
             "contract_tests/test_callers_client.py",

@@ -1,4 +1,4 @@
-"""Records that Node wrote, changed at random, and what must hold of whatever comes out.
+"""Records that Node wrote, and events, changed at random, and what must hold of whatever comes out.
 
 Every change is drawn from a `random.Random`: one of Hypothesis' own in the tests, one with a seed in `scripts/fuzz.py`.
 """
@@ -11,12 +11,37 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, cast
 
-from wnc_store import ChatMessage, CorruptRecordError, Record, Room, from_wire, to_wire
-from wnc_store_contract.samples import node_records, parsed
+from wnc_store import (
+    AppEvent,
+    ChatMessage,
+    CorruptRecordError,
+    HostChanged,
+    MessageAdded,
+    Record,
+    Resync,
+    Room,
+    RoomEvent,
+    UserJoined,
+    VideoSet,
+    VideoState,
+    from_wire,
+    to_wire,
+)
+from wnc_store_contract.samples import message, node_records, parsed, user
 
-RECORDS: list[tuple[type[Record], bytes]] = [
+_NODE: list[tuple[type[Record], bytes]] = [
     (kind, data) for name, kind in (("room", Room), ("message", ChatMessage)) for data in node_records(name).values()
 ]
+_EVENTS: list[RoomEvent] = [
+    UserJoined(room_id="A", rev=3, user=user("u1")),
+    HostChanged(room_id="A", rev=4, host_id="u1", host_name="Ada"),
+    VideoSet(room_id="A", rev=5, video_url=None, video_type=None, video_state=VideoState(last_update_time=1)),
+    MessageAdded(room_id="A", message=message(1, "A")),
+    AppEvent(room_id="A", name="wave", value={"hands": [1, 2.5, None, "\ud83d"]}),
+    Resync(room_id="A"),
+]
+RECORDS: list[tuple[type[Record], bytes]] = [*_NODE, *[(RoomEvent, to_wire(event)) for event in _EVENTS]]
+"""Node's records as they are stored, and events as they are published."""
 
 TOKENS = (
     *(b"NaN", b"Infinity", b"-0", b"1e400", b"1E-7", b"-", b".5", b"1.", b"01", b"9" * 5000, b"null", b"true"),
@@ -68,11 +93,12 @@ VALUES: tuple[Any, ...] = (
         {"a": {"b": []}},
     ),
     *DATES,
+    *("resync", "roomClosed", "userLeft"),
 )
 NAMES = (
     *("id", "hostId", "host_id", "hostToken", "host_token", "users", "videoState", "video_state", "rev", "timestamp"),
     *("joinedAt", "createdAt", "isHost", "model_extra", "model_fields", "__class__", "__pydantic_extra__", "type"),
-    *("", "\ud83d", "extra", "replyTo", "copy", "self"),
+    *("", "\ud83d", "extra", "replyTo", "copy", "self", "roomId", "value", "user", "message"),
 )
 
 
@@ -114,10 +140,10 @@ def _written(random: Random, value: Any) -> bytes:
 
 def _in_structure(random: Random, root: Any) -> Any:
     """Change one member somewhere in a JSON value; return the value."""
-    place = random.choice(_places(root))
-    if place is None:
+    places = _places(root)
+    if not places or random.random() < 0.02:
         return _value(random)
-    holder, key = place
+    holder, key = random.choice(places)
     change = random.randrange(6)
     if change == 0:
         del holder[key]
@@ -136,9 +162,9 @@ def _in_structure(random: Random, root: Any) -> Any:
     return root
 
 
-def _places(root: Any) -> list[tuple[Any, Any] | None]:
-    """Return each member of a value as what holds it and its key or index; None is the whole value."""
-    found: list[tuple[Any, Any] | None] = [None]
+def _places(root: Any) -> list[tuple[Any, Any]]:
+    """Return each member of a value as what holds it and its key or index."""
+    found: list[tuple[Any, Any]] = []
     left = [root]
     while left:
         holder = left.pop()
