@@ -28,7 +28,7 @@ from wnc_store import (
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis._commit_path import CommitPath
-from wnc_store_redis._group_commit import GroupCommit
+from wnc_store_redis._group_commit import GroupCommit, _Change
 
 STORED = StoredRoom(room("A"), to_wire(room("A")))
 
@@ -54,6 +54,10 @@ class Path:
     def seen(self, room_id: str) -> StoredRoom[bytes] | None:
         """See `CommitPath.seen`."""
         return STORED if room_id == "A" else None
+
+    async def load(self, _room_id: str, _deadline: float) -> None:
+        """See `CommitPath.load`; it takes for ever."""
+        await asyncio.Event().wait()
 
     async def commit(
         self, _before: object, after: Room | None, _events: object, _deadline: float
@@ -108,6 +112,29 @@ async def test_a_change_gives_up_when_others_are_always_faster() -> None:
     assert asyncio.get_running_loop().time() - start < path._seconds + 0.02
 
 
+async def test_a_change_gives_up_when_one_more_attempt_would_take_too_long() -> None:
+    """After four attempts in a second, a change with 0.2 s left gives up, and one with 0.4 s does not."""
+    loop = asyncio.get_running_loop()
+    brief, patient = (_Change(joins("x"), loop.create_future(), loop.time() + left) for left in (0.2, 0.4))
+    group(Path())._give_up("A", [brief, patient], loop.time() - 1, 4)
+    with pytest.raises(ConflictError, match=r"'A'.* each of 4 attempts"):
+        brief.future.result()
+    assert not patient.future.done()
+
+
+async def test_a_change_that_found_no_room_is_not_under_way() -> None:
+    """While a room is looked for that a commit did not find, time may run out for its change: it did not happen."""
+    path = Path(lambda: Conflict(None))
+    changes = group(path)
+    first = asyncio.ensure_future(changes.change("A", joins("first")))
+    await path.began.wait()
+    second = asyncio.ensure_future(changes.change("A", joins("second")))
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    assert [repr(one) for one in results] == ["StoreTimeoutError('A')", "StoreTimeoutError('A')"]
+    for task in changes._tasks:
+        task.cancel()
+
+
 async def test_a_conflict_with_time_left_is_tried_again() -> None:
     """As long as there is time, a change is applied to what was found instead."""
     answers: list[Conflict[bytes] | None] = [Conflict(STORED)] * 3 + [None]
@@ -116,6 +143,119 @@ async def test_a_conflict_with_time_left_is_tried_again() -> None:
     assert after is not None
     assert after.host_name == "patient"
     assert len(path.committed) == 4
+
+
+async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
+    """Callers whose changes were committed together, and failed, get an error each, with the cause that it had."""
+    cause = OSError("no route")
+
+    def fail() -> None:
+        raise StoreUnavailableError("not now") from cause
+
+    changes = group(Path(fail))
+    results = await asyncio.gather(*(changes.change("A", joins(name)) for name in "ab"), return_exceptions=True)
+    assert [str(one) for one in results] == ["not now", "not now"]
+    assert results[0] is not results[1]
+    assert [one.__cause__ for one in results if isinstance(one, BaseException)] == [cause, cause]
+
+
+class Answers:
+    """Commands that answer each script as they were told to.
+
+    Args:
+        reply: of the script.
+        repeated: whether it is said to be that of a repetition.
+    """
+
+    def __init__(self, reply: list[Any], *, repeated: bool) -> None:
+        self._answer = (reply, repeated)
+        self.again: list[bytes] = []
+
+    def deadline(self) -> float:
+        """See `Commands.deadline`."""
+        return 1.0
+
+    async def settle(self, *_arguments: Any, again: list[bytes], **_options: Any) -> tuple[list[Any], bool]:
+        """See `Commands.settle`."""
+        self.again = again
+        return self._answer
+
+    def failure(self, error: BaseException, key: bytes, *, unanswered: bool) -> StoreError:
+        """See `Commands.failure`."""
+        assert unanswered
+        return OutcomeUnknownError(f"{error} {key.decode()}")
+
+
+CHANGED = room("A", "host", "guest", rev=2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "repeated", "inserted"),
+    [
+        ([1], False, True),
+        ([1], True, True),
+        ([0, to_wire(CHANGED)], False, False),
+        ([0, to_wire(CHANGED)], True, True),
+        ([0, to_wire(room("A", host_token="another"))], True, None),
+        ([0, to_wire(room("A", host_token=None))], True, None),
+        ([0, None], True, None),
+    ],
+)
+async def test_a_creation_that_may_have_been_repeated(
+    store: RedisStore, reply: list[Any], *, repeated: bool, inserted: bool | None
+) -> None:
+    """A room found instead is the one that was created if it has its token; without that, nothing is known."""
+    path: Any = store.rooms._path
+    path._commands = answers = Answers(reply, repeated=repeated)
+    if inserted is None:
+        with pytest.raises(OutcomeUnknownError, match=r"others have changed the room since room:A"):
+            await path.insert(room("A"))
+    else:
+        assert await path.insert(room("A")) is inserted
+    before, after, *_ = answers.again
+    assert before == after != b""
+
+
+async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> None:
+    """A room is remembered as it was stored, after a conflict as it was found, and after its end not at all."""
+    path: Any = store.rooms._path
+    path._commands = Answers([1], repeated=False)
+    assert await path.commit(STORED, CHANGED, (), 1.0) is None
+    seen = path.seen("A")
+    assert seen.room is CHANGED
+    assert seen.version.rstrip() == to_wire(CHANGED)
+    assert await path.commit(STORED, None, (), 1.0) is None
+    assert path.seen("A") is None
+    path._commands = Answers([0, STORED.version], repeated=False)
+    conflict = await path.commit(seen, CHANGED, (), 1.0)
+    assert conflict == Conflict(STORED)
+    assert path.seen("A") == STORED
+    path._commands = Answers([0, None], repeated=False)
+    assert await path.commit(seen, CHANGED, (), 1.0) == Conflict(None)
+    assert path.seen("A") is None
+
+
+async def test_a_commit_that_may_have_been_repeated(store: RedisStore) -> None:
+    """A repetition that finds no room has deleted it; one that finds anything else than it wrote knows nothing."""
+    path: Any = store.rooms._path
+    path._commands = Answers([0, None], repeated=True)
+    assert await path.commit(STORED, None, (), 1.0) is None
+    for found in (None, STORED.version):
+        path._commands = Answers([0, found], repeated=True)
+        with pytest.raises(OutcomeUnknownError):
+            await path.commit(STORED, CHANGED, (), 1.0)
+
+
+async def test_two_commits_of_the_same_are_told_apart(store: RedisStore) -> None:
+    """The stored bytes of two commits differ, even if they store the same room."""
+    path: Any = store.rooms._path
+    path._commands = answers = Answers([1], repeated=False)
+    stored: set[bytes] = set()
+    for _ in range(10):
+        await path.commit(STORED, CHANGED, (), 1.0)
+        stored.add(answers.again[1])
+    assert len(stored) == 10
+    assert {one.rstrip() for one in stored} == {to_wire(CHANGED)}
 
 
 @pytest.fixture
