@@ -145,6 +145,15 @@ async def test_a_conflict_with_time_left_is_tried_again() -> None:
     assert len(path.committed) == 4
 
 
+async def test_a_commit_holds_a_thousand_changes() -> None:
+    """Of 2,500 changes that wait, a thousand are committed at a time, also when a commit has to be repeated."""
+    answers: list[Conflict[bytes] | None] = [Conflict(STORED), None, None, None]
+    path = Path(lambda: answers.pop(0), seconds=60)
+    changes = group(path)
+    await asyncio.gather(*(changes.change("A", joins(str(number))) for number in range(2500)))
+    assert [one and one.host_name for one in path.committed] == ["999", "999", "1999", "2499"]
+
+
 async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
     """Callers whose changes were committed together, and failed, get an error each, with the cause that it had."""
     cause = OSError("no route")
@@ -174,6 +183,10 @@ class Answers:
     def deadline(self) -> float:
         """See `Commands.deadline`."""
         return 1.0
+
+    async def run(self, *_arguments: Any) -> int:
+        """See `Commands.run`."""
+        return 1
 
     async def settle(self, *_arguments: Any, again: list[bytes], **_options: Any) -> tuple[list[Any], bool]:
         """See `Commands.settle`."""
@@ -232,6 +245,15 @@ async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> Non
     assert path.seen("A") == STORED
     path._commands = Answers([0, None], repeated=False)
     assert await path.commit(seen, CHANGED, (), 1.0) == Conflict(None)
+    assert path.seen("A") is None
+
+
+async def test_a_room_that_is_removed_is_not_remembered(store: RedisStore) -> None:
+    """A room that was deleted is remembered no longer."""
+    path: Any = store.rooms._path
+    path._commands = Answers([1], repeated=False)
+    await path.commit(STORED, CHANGED, (), 1.0)
+    assert await path.remove("A") is True
     assert path.seen("A") is None
 
 

@@ -152,7 +152,7 @@ class GroupCommit:
         """Drop the changes that nobody waits for any more, and add those that wait by now; tell whether there were."""
         waiting = self._waiting[room_id]
         _drop_abandoned(changes)
-        room = max(0, _MOST_TOGETHER - len(changes))
+        room = _MOST_TOGETHER - len(changes)
         added = [change for change in waiting[:room] if not change.future.done()]
         changes += added
         del waiting[:room]
