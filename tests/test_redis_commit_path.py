@@ -46,6 +46,8 @@ class Path:
         self._seconds = seconds
         self.committed: list[Room | None] = []
         self.began = asyncio.Event()
+        self.stored: StoredRoom[bytes] | None = None
+        self.loaded: list[float] = []
 
     def deadline(self) -> float:
         """See `CommitPath.deadline`."""
@@ -55,9 +57,12 @@ class Path:
         """See `CommitPath.seen`."""
         return STORED if room_id == "A" else None
 
-    async def load(self, _room_id: str, _deadline: float) -> None:
-        """See `CommitPath.load`; it takes for ever."""
-        await asyncio.Event().wait()
+    async def load(self, _room_id: str, deadline: float) -> StoredRoom[bytes] | None:
+        """See `CommitPath.load`; without a room to load it takes for ever."""
+        self.loaded.append(deadline)
+        if self.stored is None:
+            await asyncio.Event().wait()
+        return self.stored
 
     async def commit(
         self, _before: object, after: Room | None, _events: object, _deadline: float
@@ -133,6 +138,22 @@ async def test_a_change_that_found_no_room_is_not_under_way() -> None:
     assert [repr(one) for one in results] == ["StoreTimeoutError('A')", "StoreTimeoutError('A')"]
     for task in changes._tasks:
         task.cancel()
+
+
+async def test_who_came_during_a_commit_is_not_refused_by_what_that_found() -> None:
+    """A change that began after others were sent, and changes nothing, goes by a room that was read since."""
+    newest = room("A", rev=3)
+    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))), seconds=5)
+    path.stored = StoredRoom(newest, to_wire(newest))
+    changes = group(path)
+    first = asyncio.ensure_future(changes.change("A", lambda one: joins("first")(one) if one is STORED.room else one))
+    await path.began.wait()
+    second = asyncio.ensure_future(changes.change("A", lambda one: one))
+    await asyncio.sleep(0)
+    latest = max(change.deadline for change in changes._waiting["A"])
+    assert await second is newest
+    assert await first is newest
+    assert path.loaded == [latest]
 
 
 async def test_a_conflict_with_time_left_is_tried_again() -> None:
