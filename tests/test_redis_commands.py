@@ -104,7 +104,9 @@ async def test_a_lost_answer_is_asked_for(pauses: list[float]) -> None:
 async def test_it_is_asked_for_five_times(pauses: list[float]) -> None:
     """What makes the server close each connection is given up after five attempts, with pauses that grow."""
     wire = Wire(LOST)
-    assert type(await failure(settle(on(wire)))) is OutcomeUnknownError
+    error = await failure(settle(on(wire)))
+    assert type(error) is OutcomeUnknownError
+    assert error.__cause__ is LOST.reason
     assert len(wire.sent) == 5
     assert pauses == [0, 0.005, 0.01, 0.02]
 

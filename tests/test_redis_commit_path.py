@@ -156,6 +156,14 @@ async def test_who_came_during_a_commit_is_not_refused_by_what_that_found() -> N
     assert path.loaded == [latest]
 
 
+async def test_what_a_conflict_found_is_not_read_again() -> None:
+    """A change that changes nothing in the room that its commit found goes by that room."""
+    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))), seconds=5)
+    after = await group(path).change("A", lambda one: joins("first")(one) if one is STORED.room else one)
+    assert after is CHANGED
+    assert path.loaded == []
+
+
 async def test_a_conflict_with_time_left_is_tried_again() -> None:
     """As long as there is time, a change is applied to what was found instead."""
     answers: list[Conflict[bytes] | None] = [Conflict(STORED)] * 3 + [None]
@@ -204,6 +212,12 @@ class Answers:
     def deadline(self) -> float:
         """See `Commands.deadline`."""
         return 1.0
+
+    async def read(self, *command: bytes, deadline: float) -> bytes:
+        """See `Commands.read`."""
+        assert command == (b"GET", b"room:A")
+        assert deadline == 2.0
+        return STORED.version
 
     async def run(self, *_arguments: Any) -> int:
         """See `Commands.run`."""
@@ -267,6 +281,14 @@ async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> Non
     path._commands = Answers([0, None], repeated=False)
     assert await path.commit(seen, CHANGED, (), 1.0) == Conflict(None)
     assert path.seen("A") is None
+
+
+async def test_a_room_is_read_in_time(store: RedisStore) -> None:
+    """A room is read until the deadline that is given, and remembered."""
+    path: Any = store.rooms._path
+    path._commands = Answers([1], repeated=False)
+    assert await path.load("A", 2.0) == STORED
+    assert path.seen("A") == STORED
 
 
 async def test_a_room_that_is_removed_is_not_remembered(store: RedisStore) -> None:

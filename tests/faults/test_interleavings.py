@@ -189,7 +189,9 @@ def test_all_pairs_bear_a_mishap(soak: bool, state: str, processes: Sequence[int
     """In the long form, every pair of operations meets every mishap."""
     if not soak:
         pytest.skip("only with --soak")
-    tried = [plan for pair in pairs(state) for plan in plans(state, pair, processes, [cache], 1)]
+    # Two creations are told apart by their host tokens: of two with one token, both may be told that they were done.
+    told_apart = [(one, other) for one, other in pairs(state) if one is not other or not one.name.startswith("create")]
+    tried = [plan for pair in told_apart for plan in plans(state, pair, processes, [cache], 1)]
     check(tried, 250 * len(tried))
 
 
