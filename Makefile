@@ -6,6 +6,8 @@
 # make soak      the fault suite in its long form, then SECONDS=120 of work under faults; prints what happened
 # make party     a watch party in the browser; with URL=redis://localhost:6379/0 on Redis, by several workers
 # make browser   the watch party's tests in a real browser
+# make fuzz      a million changed records through the decoders (RECORDS=1000000)
+# make mutation  change the code in every small way, and see whether a test notices (TARGET=rules, redis or memory)
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 VENV ?= .venv
@@ -19,7 +21,7 @@ HOST = 127.0.0.1
 PORT = 8000
 WORKERS = $(if $(filter memory:%,$(URL)),1,2)
 
-.PHONY: demo party test check tests browser docs wheel bench soak redis test-all format clean
+.PHONY: demo party test check tests browser docs wheel bench soak fuzz mutation redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
@@ -65,6 +67,13 @@ SECONDS ?= 120
 soak: redis $(VENV)/.dev
 	$(BIN)/python -m pytest tests/faults --soak --numprocesses auto --dist worksteal --timeout 600
 	PYTHONPATH=tests/support $(BIN)/python -m chaos.soak --seconds $(SECONDS)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python scripts/fuzz.py $(RECORDS)
+
+mutation: redis $(VENV)/.dev
+	$(INSTALL) --group mutation
+	$(BIN)/python scripts/mutation.py $(TARGET)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

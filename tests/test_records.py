@@ -149,9 +149,28 @@ def test_half_an_emoji_is_read_raw() -> None:
     assert to_wire(from_wire(User, data, key="k")) == data.replace(b"\xed\xa0\xbd", b"\\ud83d")
 
 
+@pytest.mark.parametrize("low", [b"\xed\xb8\x80", b"\\ude00"])
+def test_two_raw_halves_are_one_emoji(low: bytes) -> None:
+    """Two halves that stand side by side, one of them at least as bytes, are read as the character that they are."""
+    data = b'{"id":"u","name":"hi \xed\xa0\xbd' + low + b'","joinedAt":"2026-01-01T00:00:00.000Z"}'
+    assert from_wire(User, data, key="k").name == "hi 😀"
+
+
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"nul", b"[]", b'"x"', b"\xff", b"\xef\xbb\xbf{}", b"{\x00", b'{"a":NaN}', b"[" * 100_000, b"1" * 5000],
+    [
+        b"",
+        b"{",
+        b"nul",
+        b"[]",
+        b'"x"',
+        b"\xff",
+        b"\xef\xbb\xbf{}",
+        b"{\x00",
+        b'{"a":NaN}',
+        b"[" * 100_000,
+        b"1" * 5000,
+    ],
 )
 def test_what_is_no_record_is_corrupt(data: bytes) -> None:
     """Whatever is no UTF-8 JSON object of the right fields is a CorruptRecordError that names the key."""

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import InvalidResponse
 
 from redis_server import RedisServer, redis_server
 from wnc_store import (
@@ -23,6 +25,7 @@ from wnc_store import (
 )
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
+from wnc_store_redis._link import TransportLink
 from wnc_store_redis._multiplexer import MOST_UNANSWERED
 
 SHORT = timedelta(milliseconds=400)
@@ -362,6 +365,30 @@ async def test_a_cancelled_change_that_waits_is_not_made(store: RedisStore) -> N
     found = await store.rooms.get_room("A")
     assert found is not None
     assert [one.id for one in found.users] == ["host", "u0", "u2"]
+
+
+async def test_a_change_that_is_cancelled_during_the_read_is_not_made(url: str, store: RedisStore) -> None:
+    """A caller who is cancelled while the room is read takes the change away: nothing of it was sent."""
+    assert store
+    async with RedisStore.from_url(url) as other:
+        await other.ping()
+        gone = asyncio.ensure_future(other.rooms.add_user_to_room("A", user("gone")))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        gone.cancel()
+        joined = await other.rooms.add_user_to_room("A", user("guest"))
+        assert [one.id for one in joined.users] == ["host", "guest"]
+        assert gone.cancelled()
+
+
+def test_replies_before_nonsense_are_handed_over() -> None:
+    """What a server answered before it sent what is no reply reaches the callers; then the connection is lost."""
+    heard: list[Any] = []
+    link = TransportLink(Mock(), Mock(), heard.append, heard.append, pushes=False)
+    link.data_received(b"+one\r\n+two\r\nnonsense\r\n")
+    replies, error = heard
+    assert replies == [b"one", b"two"]
+    assert isinstance(error, InvalidResponse)
 
 
 async def test_closing_twice_at_once_waits_for_what_was_sent(url: str, store: RedisStore) -> None:

@@ -93,7 +93,8 @@ def _parsed(data: bytes) -> object:
     try:
         return from_json(data, allow_inf_nan=False)
     except ValueError:  # also for half an emoji, and for what is nested more than 200 deep
-        return _decoder.decode(data.decode("utf-8", "surrogatepass"))
+        # Raw halves become escapes, so that two which belong together are read as one character.
+        return _decoder.decode(data.decode("utf-8", "surrogatepass").encode("utf-8", "backslashreplace").decode())
 
 
 def _refuse_constant(_name: str) -> NoReturn:

@@ -128,6 +128,7 @@ class GroupCommit:
             deadline = max(change.deadline for change in changes)
             if stored is None and not is_fresh:
                 stored, is_fresh = await self._path.load(room_id, deadline), True
+                _drop_abandoned(changes)
             before = after = None if stored is None else stored.room
             tellings: list[Telling] = []
             for change in changes:
@@ -150,8 +151,8 @@ class GroupCommit:
     def _take(self, room_id: str, changes: list[_Change]) -> bool:
         """Drop the changes that nobody waits for any more, and add those that wait by now; tell whether there were."""
         waiting = self._waiting[room_id]
-        changes[:] = [change for change in changes if not change.future.done()]
-        room = max(0, _MOST_TOGETHER - len(changes))
+        _drop_abandoned(changes)
+        room = _MOST_TOGETHER - len(changes)
         added = [change for change in waiting[:room] if not change.future.done()]
         changes += added
         del waiting[:room]
@@ -164,3 +165,8 @@ class GroupCommit:
             change.is_under_way = False
             if now + (now - start) / attempts > change.deadline:
                 change.fail(ConflictError(room_id, attempts))
+
+
+def _drop_abandoned(changes: list[_Change]) -> None:
+    """Drop the changes that nobody waits for any more."""
+    changes[:] = [change for change in changes if not change.future.done()]

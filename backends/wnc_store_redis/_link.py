@@ -106,16 +106,19 @@ class TransportLink(asyncio.Protocol):
         """Hand over the replies that are complete."""
         reader = self._reader
         replies: list[Reply] = []
+        failure: Exception | None = None
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _INCOMPLETE:
                 if self._pushes or type(reply) is not PushNotification:  # such as news of the server's maintenance
                     replies.append(reply)
         except Exception as error:  # noqa: BLE001 - what is no reply ends the connection, whatever the parser calls it
-            self._lost(error)
-            self._transport.abort()
+            failure = error
         if replies:
             self._on_replies(replies)
+        if failure is not None:
+            self._lost(failure)
+            self._transport.abort()
 
     def eof_received(self) -> None:
         """Let the transport close itself."""

@@ -31,7 +31,7 @@ async def _impatient(call: asyncio.Future[Room | None], seconds: float, *, by_ti
 
 async def test_callers_who_give_up_harm_nobody(server: DurableServer, *, soak: bool) -> None:
     """Of thousands of callers who give up at random moments, each of the others gets the reply to the own call."""
-    chance = random.Random(1)  # noqa: S311 - repeatable
+    chance = random.Random(1)
     joined: list[tuple[str, str]] = []
     answered = 0
 

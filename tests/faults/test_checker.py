@@ -38,7 +38,7 @@ def simulated(
 
     Each operation happens at a random moment between its start and its end; now and then several share one write.
     """
-    chance = random.Random(seed)  # noqa: S311 - repeatable
+    chance = random.Random(seed)
     free = [0.0] * clients
     spans: list[tuple[float, float, float, int]] = []
     for number in range(count):

@@ -30,7 +30,7 @@ async def test_cuts_at_random_bytes_break_no_promise(server: DurableServer, *, s
     async with proxy_to(server.port) as proxy:
         proxy.cut_at_random(mean_bytes=20_000, seed=1)
 
-        chance = random.Random(1)  # noqa: S311 - repeatable
+        chance = random.Random(1)
 
         async def cut() -> None:
             proxy.arm(Cut(chance.choice(SIDES), chance.randrange(2000), "reset"))

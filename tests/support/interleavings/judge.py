@@ -1,0 +1,110 @@
+"""Whether a run of a plan kept the promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import combinations, permutations
+from typing import Any
+
+from interleavings.operations import ROOM, Operation, State, told
+from interleavings.world import Call, Plan, World
+from wnc_store import (
+    ConflictError,
+    OutcomeUnknownError,
+    RoomExistsError,
+    RoomNotFoundError,
+    StoreUnavailableError,
+    UserNotFoundError,
+    to_wire,
+)
+
+_ANSWERS = (RoomExistsError, RoomNotFoundError, UserNotFoundError)
+
+
+class Judge:
+    """Judges runs of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._operations: Sequence[Operation] = [operation for operation, _ in plan.operations]
+        self._states: dict[tuple[int, ...], tuple[State, tuple[Any, ...]]] = {(): (plan.before, ())}
+
+    def problems(self, world: World) -> list[str]:
+        """Return what is wrong with a run that is over; the stores are asked once more."""
+        found = list(world.problems)
+        if found:
+            return found
+        happened: list[int] = []
+        perhaps: list[int] = []
+        for number, call in enumerate(world.calls):
+            kind = self._kind(call, world)
+            if kind == "yes":
+                happened.append(number)
+            elif kind == "perhaps":
+                perhaps.append(number)
+            elif kind != "no":
+                found.append(kind)
+        stored = world.stored()
+        if not found and not self._is_explained(world, happened, perhaps, stored):
+            found.append("no order of the operations explains the results and what is stored")
+        return found or self._afterwards(world)
+
+    def _kind(self, call: Call, world: World) -> str:
+        """Return whether an operation happened: "yes", "no", "perhaps", or what is wrong about its outcome."""
+        outcome = call.outcome
+        if isinstance(outcome, asyncio.CancelledError):
+            return "perhaps" if call.may_be_in(call.process.sent[: call.cancelled_after]) else "no"
+        if isinstance(outcome, OutcomeUnknownError):
+            was_lost = call.may_be_in(call.process.unanswered)
+            return "perhaps" if was_lost else f"{call.operation.name}: no answer was lost, and the outcome is unknown"
+        if isinstance(outcome, StoreUnavailableError | ConflictError):
+            is_so = call.process.was_refused or world.time_was_lost
+            return "no" if is_so else f"{call.operation.name}: {type(outcome).__name__}, and the server can be reached"
+        if isinstance(outcome, BaseException) and not isinstance(outcome, _ANSWERS):
+            return f"{call.operation.name}: {outcome!r}"
+        return "yes"
+
+    def _is_explained(
+        self, world: World, happened: list[int], perhaps: list[int], stored: tuple[bytes | None, list[bytes]]
+    ) -> bool:
+        results = {number: told(world.calls[number].outcome) for number in happened}
+        for order in self._orders(world, happened, perhaps):
+            state, steps = self._after(order)
+            if all(steps[place] == results[number] for place, number in enumerate(order) if number in results):
+                room = None if state.room is None else to_wire(state.room)
+                if (room, [to_wire(one) for one in state.chat]) == stored:
+                    return True
+        return False
+
+    def _orders(self, world: World, happened: list[int], perhaps: list[int]) -> Iterator[tuple[int, ...]]:
+        """Yield the orders that agree with time: what ended before another began comes first."""
+        calls = world.calls
+        for count in range(len(perhaps) + 1):
+            for some in combinations(perhaps, count):
+                for order in permutations([*happened, *some]):
+                    pairs = combinations(order, 2)
+                    if not any(b in happened and calls[b].ended < calls[a].began for a, b in pairs):
+                        yield order
+
+    def _after(self, order: tuple[int, ...]) -> tuple[State, tuple[Any, ...]]:
+        found = self._states.get(order)
+        if found is None:
+            state, results = self._after(order[:-1])
+            state, result = self._operations[order[-1]].apply(state)
+            found = self._states[order] = (state, (*results, told(result)))
+        return found
+
+    def _afterwards(self, world: World) -> list[str]:
+        """Ask every store once more: it must work, and know what is stored."""
+        room, chat = world.stored()
+        for process in world.processes:
+            process.refusals = 0
+            found = world.ask(process, process.store.rooms.get_room(ROOM))
+            messages = world.ask(process, process.store.chat.get_messages(ROOM))
+            if (found and to_wire(found)) != room or [to_wire(one) for one in messages] != chat:
+                return ["afterwards, a store returns what is not stored"]
+            if process.is_committing or process.loop.problems:
+                return [f"afterwards, something is left: {process.loop.problems}"]
+            if process.loop.time() >= process.multiplexer._timeout and not world.time_was_lost:
+                return ["somebody waited for a time-out, and no answer was missing"]
+        return world.problems

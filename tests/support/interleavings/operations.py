@@ -1,0 +1,212 @@
+"""The operations of a room and its chat: how a store is asked for each, and what it is by the rules alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from wnc_store import ChatMessage, Room, RoomExistsError, RoomNotFoundError, Store, StoreError, rules, to_wire
+from wnc_store.js import to_milliseconds
+from wnc_store_contract.samples import message, room, user
+from wnc_store_redis import _scripts as scripts
+
+ROOM = "A"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CHAT_LIMIT = 2
+
+
+class State(NamedTuple):
+    """What is stored of a room.
+
+    Attributes:
+        room: None if there is none.
+        chat: the kept messages, oldest first.
+    """
+
+    room: Room | None
+    chat: tuple[ChatMessage, ...] = ()
+
+
+Step = tuple[State, Any]
+"""The state after an operation, and what its caller is told: a result, or a StoreError."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        name: for the report.
+        call: asks a store for it.
+        apply: does it to a state.
+        fits: whether a command, given as its words, is of the kind that may carry it out.
+    """
+
+    name: str
+    call: Callable[[Store], Awaitable[Any]]
+    apply: Callable[[State], Step]
+    fits: Callable[[Sequence[bytes]], bool]
+
+
+def told(result: Any) -> Any:
+    """Return a result as it is compared: records by their bytes, errors by their kind."""
+    if isinstance(result, StoreError):
+        return type(result).__name__
+    if isinstance(result, Room):
+        return to_wire(result)
+    if isinstance(result, list):
+        return [to_wire(one) for one in result]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return result
+
+
+def _changed(rule: Callable[[Room], Room | None]) -> Callable[[State], Step]:
+    """Return a change of a live room."""
+
+    def apply(state: State) -> Step:
+        if state.room is None:
+            return state, RoomNotFoundError(ROOM)
+        try:
+            after = rule(state.room)
+        except StoreError as error:
+            return state, error
+        return (State(after, state.chat) if after is not None else State(None)), after
+
+    return apply
+
+
+def _changes(command: Sequence[bytes]) -> bool:
+    return command[1] == scripts.COMMIT.sha and command[6] != b""
+
+
+def _creates(command: Sequence[bytes]) -> bool:
+    return command[1] == scripts.COMMIT.sha and command[6] == b""
+
+
+def _nothing(_command: Sequence[bytes]) -> bool:
+    return False
+
+
+def join(name: str) -> Operation:
+    """Return a join of a user."""
+    joined = user(name)
+    return Operation(
+        f"join {name}",
+        lambda store: store.rooms.add_user_to_room(ROOM, joined),
+        _changed(lambda before: rules.join(before, joined)),
+        _changes,
+    )
+
+
+def leave(name: str) -> Operation:
+    """Return a leave of a user."""
+    change = _changed(lambda before: rules.leave(before, name))
+    return Operation(
+        f"leave {name}",
+        lambda store: store.rooms.remove_user_from_room(ROOM, name),
+        lambda state: change(state) if state.room is not None else (state, None),
+        _changes,
+    )
+
+
+def transfer(name: str) -> Operation:
+    """Return a transfer of the host's rank to a user."""
+    return Operation(
+        f"transfer {name}",
+        lambda store: store.rooms.transfer_host(ROOM, name),
+        _changed(lambda before: rules.transfer_host(before, name)),
+        _changes,
+    )
+
+
+def edit(name: str = "edits") -> Operation:
+    """Return an edit that counts itself in a field of its own."""
+
+    def count(before: Room) -> Room:
+        return before.with_unknown({name: before.model_extra.get(name, 0) + 1})
+
+    return Operation(
+        f"edit {name}",
+        lambda store: store.rooms.edit_room(ROOM, count),
+        _changed(lambda before: rules.edit(before, count)),
+        _changes,
+    )
+
+
+def set_video(url: str = "https://video.example/1") -> Operation:
+    """Return the choice of a video."""
+    return Operation(
+        f"set_video {url}",
+        lambda store: store.rooms.set_video_url(ROOM, url),
+        _changed(lambda before: rules.set_video(before, url, "youtube", now_ms=to_milliseconds(NOW))),
+        _changes,
+    )
+
+
+def create(host: str = "creator") -> Operation:
+    """Return the creation of the room by a host of its own."""
+    made = room(ROOM, host, host_token=f"token-of-{host}")
+
+    def apply(state: State) -> Step:
+        if state.room is not None:
+            return state, RoomExistsError(ROOM)
+        return State(rules.create(made)), None
+
+    return Operation(
+        f"create {host}",
+        lambda store: store.rooms.create_room(made),
+        apply,
+        _creates,
+    )
+
+
+def delete() -> Operation:
+    """Return the deletion of the room."""
+    return Operation(
+        "delete",
+        lambda store: store.rooms.delete_room(ROOM),
+        lambda state: (State(None), state.room is not None),
+        lambda command: command[1] == scripts.REMOVE.sha,
+    )
+
+
+def say(number: int) -> Operation:
+    """Return a message."""
+    said = message(number, ROOM)
+
+    def apply(state: State) -> Step:
+        kept = rules.append(state.chat, said, CHAT_LIMIT)
+        return (state if kept is None else State(state.room, kept)), None
+
+    return Operation(
+        f"say {number}",
+        lambda store: store.chat.add_message(said),
+        apply,
+        lambda command: to_wire(said) in command,
+    )
+
+
+def clear() -> Operation:
+    """Return the end of a chat."""
+    return Operation(
+        "clear",
+        lambda store: store.chat.clear_messages(ROOM),
+        lambda state: (State(state.room), None),
+        lambda command: command[1] == scripts.CLEAR.sha,
+    )
+
+
+def look() -> Operation:
+    """Return a look at the room."""
+    return Operation("look", lambda store: store.rooms.get_room(ROOM), lambda state: (state, state.room), _nothing)
+
+
+def read_chat() -> Operation:
+    """Return a look at the chat."""
+    return Operation(
+        "read",
+        lambda store: store.chat.get_messages(ROOM),
+        lambda state: (state, list(state.chat)),
+        _nothing,
+    )

@@ -1,0 +1,145 @@
+"""A server in this process that runs the backend's own Lua scripts on a few keys, one command at a time."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from lupa import lua51
+from redis.exceptions import ResponseError
+
+from wnc_store_redis import _scripts as scripts
+from wnc_store_redis._link import Reply
+
+_TTL_MS = 86_400_000
+"""What is left of every key's life: here, nothing expires."""
+
+
+@dataclass
+class FakeServer:
+    """A Redis server that knows the commands of rooms and chats, and no time.
+
+    Attributes:
+        keys: what is stored: a string, a set or a list.
+        known: the scripts that it has not forgotten, by SHA-1.
+    """
+
+    keys: dict[bytes, bytes | set[bytes] | list[bytes]] = field(default_factory=dict[bytes, Any])
+    known: set[bytes] = field(default_factory=lambda: set(_sources()))
+
+    def execute(self, command: Sequence[bytes]) -> Reply:
+        """Run a command and return its reply."""
+        name, *arguments = command
+        if name == b"EVALSHA" and arguments[0] not in self.known:
+            return ResponseError("NOSCRIPT No matching script.")
+        if name == b"EVAL":
+            sha = next(sha for sha, source in _sources().items() if source == arguments[0])
+            self.known.add(sha)
+            arguments[0] = sha
+        if name in {b"EVAL", b"EVALSHA"}:
+            sha, count, *rest = arguments
+            return self._run(sha, rest[: int(count)], rest[int(count) :])
+        return self.call(name, *arguments)
+
+    def call(self, name: bytes, *arguments: Any) -> Any:
+        """Run a command of a client, or of a script."""
+        words = [argument if isinstance(argument, bytes) else str(int(argument)).encode() for argument in arguments]
+        return getattr(self, f"_{name.decode().lower()}")(*words)
+
+    def _run(self, sha: bytes, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Reply:
+        lua = _lua()
+
+        def call(name: bytes, *words: Any) -> Any:
+            reply = self.call(name, *words)
+            if isinstance(reply, list):
+                return lua.table_from(reply)
+            return False if reply is None else reply
+
+        return _reply(_compiled(sha)(call, lua.table_from(keys), lua.table_from(arguments)))
+
+    def _get(self, key: bytes) -> bytes | None:
+        return cast("bytes | None", self.keys.get(key))
+
+    def _set(self, key: bytes, value: bytes, *_ttl: bytes) -> None:
+        self.keys[key] = value
+
+    def _del(self, *keys: bytes) -> int:
+        return sum(self.keys.pop(key, None) is not None for key in keys)
+
+    def _exists(self, key: bytes) -> int:
+        return int(key in self.keys)
+
+    def _pttl(self, key: bytes) -> int:
+        return _TTL_MS if key in self.keys else -2
+
+    def _pexpire(self, key: bytes, _ttl: bytes) -> int:
+        return int(key in self.keys)
+
+    def _sadd(self, key: bytes, *members: bytes) -> int:
+        found = cast("set[bytes]", self.keys.setdefault(key, set()))
+        added = set(members) - found
+        found |= added
+        return len(added)
+
+    def _srem(self, key: bytes, *members: bytes) -> int:
+        found = cast("set[bytes]", self.keys.get(key, set()))
+        removed = found & set(members)
+        found -= removed
+        if not found:
+            self.keys.pop(key, None)
+        return len(removed)
+
+    def _sscan(self, key: bytes, _cursor: bytes, *_count: bytes) -> list[Any]:
+        return [b"0", sorted(cast("set[bytes]", self.keys.get(key, set())))]
+
+    def _rpush(self, key: bytes, *entries: bytes) -> int:
+        found = cast("list[bytes]", self.keys.setdefault(key, []))
+        found.extend(entries)
+        return len(found)
+
+    def _lrange(self, key: bytes, first: bytes, last: bytes) -> list[bytes]:
+        found = cast("list[bytes]", self.keys.get(key, []))
+        end = int(last) + 1
+        return found[int(first) : end or None]
+
+    def _ltrim(self, key: bytes, first: bytes, last: bytes) -> None:
+        self.keys[key] = self._lrange(key, first, last)
+
+
+def _reply(value: Any) -> Reply:
+    """Return what a script's result is on the wire."""
+    if isinstance(value, bytes | int):
+        return int(value) if isinstance(value, bool) and value else None if value is False else value
+    if value is None:
+        return None
+    return [_reply(value[number]) for number in range(1, len(value) + 1)]
+
+
+@functools.cache
+def _sources() -> dict[bytes, bytes]:
+    found = (one for one in vars(scripts).values() if isinstance(one, scripts.Script))
+    return {script.sha: script.source for script in found}
+
+
+@functools.cache
+def _lua() -> Any:
+    runtime = cast("Any", lua51).LuaRuntime(encoding=None)
+    runtime.globals()[b"cjson"] = runtime.table_from({b"decode": _decode})
+    return runtime
+
+
+@functools.cache
+def _compiled(sha: bytes) -> Callable[..., Any]:
+    source = b"function(call, KEYS, ARGV) local redis = {call = call} " + _sources()[sha] + b"\nend"
+    return cast("Callable[..., Any]", _lua().eval(source))
+
+
+def _decode(data: bytes) -> Any:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, Any]", value).items()
+    return _lua().table_from({name.encode(): one.encode() for name, one in fields if isinstance(one, str)})

@@ -1,0 +1,366 @@
+"""Stores of one or two processes on one server, where nothing happens until it is chosen.
+
+What can be chosen next is: that a process goes on for a tick; that an operation begins; that the server runs a
+command and its reply arrives; and, as often as a plan allows it, that something goes wrong: a connection is lost before
+or after its commands ran, a new one is refused, a caller is cancelled, or the server is silent until somebody's time is
+over. A command that was under way when its connection was lost runs then, or never: never later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from hiredis import Reader
+from redis.asyncio import Redis
+
+from interleavings.loop import SteppedLoop
+from interleavings.operations import CHAT_LIMIT, NOW, ROOM, Operation, State
+from interleavings.server import FakeServer
+from wnc_store import ManualClock, StoreSettings, to_wire
+from wnc_store_redis import RedisStore
+from wnc_store_redis._link import Reply
+
+_SETTINGS = StoreSettings(chat_history_limit=CHAT_LIMIT, operation_timeout=timedelta(seconds=5))
+_CLOCK = ManualClock(NOW)
+_CLIENTS = (Redis(), Redis(), Redis())
+"""Never connected: they stand for a process each."""
+
+_ROOM, _CHAT, _INDEX = f"room:{ROOM}".encode(), f"chat:{ROOM}".encode(), b"active-rooms"
+
+Choice = tuple[str, Callable[[], None]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried.
+
+    Attributes:
+        before: what is stored at first.
+        operations: each with the number of the process that asks for it.
+        cache: what the processes have seen of the room at first: "cold" nothing and not even a connection, "warm" the
+            room as it is, "stale" the room as it was before.
+        mishaps: how often something may go wrong.
+    """
+
+    before: State
+    operations: Sequence[tuple[Operation, int]]
+    cache: str = "warm"
+    mishaps: int = 0
+
+
+class FakeLink:
+    """A connection; commands wait in it until one is chosen to be run."""
+
+    def __init__(
+        self,
+        process: Process,
+        on_replies: Callable[[Sequence[Reply]], None],
+        on_lost: Callable[[BaseException], None],
+    ) -> None:
+        self._process = process
+        self.on_replies = on_replies
+        self.on_lost = on_lost
+        self.commands: deque[list[bytes]] = deque()
+
+    def write(self, packed: Sequence[bytes]) -> None:
+        """See `Link.write`."""
+        for one in packed:
+            reader = Reader()
+            reader.feed(one)
+            command: Any = reader.gets()
+            self.commands.append(command)
+            self._process.sent.append(command)
+
+    async def aclose(self) -> None:
+        """See `Link.aclose`."""
+
+
+@dataclass
+class Call:
+    """An operation and what became of it; times are counted in choices.
+
+    Attributes:
+        before_it: how many commands the process had sent when it began.
+        cancelled_after: how many when its caller was cancelled.
+    """
+
+    operation: Operation
+    process: Process
+    task: asyncio.Task[Any] | None = None
+    began: int = -1
+    ended: int = -1
+    outcome: Any = None
+    before_it: int = 0
+    cancelled_after: int | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a caller waits for it."""
+        return self.task is not None and self.ended < 0
+
+    def may_be_in(self, commands: Sequence[list[bytes]]) -> bool:
+        """Tell whether one of these commands may carry it out: one that was not sent before it began."""
+        before = {id(one) for one in self.process.sent[: self.before_it]}
+        return any(self.operation.fits(one) and id(one) not in before for one in commands)
+
+
+class Process:
+    """A process with a store: a loop, a connection, and what it has sent."""
+
+    def __init__(self, number: int) -> None:
+        self.loop = SteppedLoop()
+        self.sent: list[list[bytes]] = []
+        self.unanswered: list[list[bytes]] = []
+        self.refusals = 0
+        self.was_refused = False
+        self.store = RedisStore(_CLIENTS[number], _SETTINGS, clock=_CLOCK)
+        self.multiplexer: Any = self.store._commands._multiplexer
+
+    @property
+    def link(self) -> FakeLink | None:
+        """The connection that is used, if there is one."""
+        return self.multiplexer._link
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether changes are under way, for callers or for nobody any more."""
+        return bool(self.store.rooms._changes._waiting)
+
+    def submitted(self) -> int:
+        """Return how many commands were sent, or go out as soon as they can."""
+        return len(self.sent) + len(self.multiplexer._unsent)
+
+    def inside(self, step: Callable[[], Any]) -> Any:
+        """Do something as this process's event loop."""
+        asyncio._set_running_loop(self.loop)
+        try:
+            return step()
+        finally:
+            asyncio._set_running_loop(None)
+
+
+@dataclass
+class World:
+    """One run of a plan."""
+
+    plan: Plan
+    now: int = 0
+    mishaps: int = 0
+    time_was_lost: bool = False
+    log: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        self.server = FakeServer()
+        numbers = sorted({process for _, process in self.plan.operations})
+        self.processes = [Process(number) for number in numbers]
+        _BY_POOL.clear()
+        _BY_POOL.update((_CLIENTS[number].connection_pool, self.processes[number]) for number in numbers)
+        self.calls = [Call(operation, self.processes[number]) for operation, number in self.plan.operations]
+        self._prepare()
+
+    def _prepare(self) -> None:
+        before = self.plan.before
+        if self.plan.cache == "stale" and before.room is not None:
+            self._store(State(before.room.model_copy(update={"rev": before.room.rev - 1, "video_url": "old"})))
+        else:
+            self._store(before)
+        if self.plan.cache != "cold":
+            for process in self.processes:
+                self.ask(process, process.store.rooms.get_room(ROOM))
+                process.sent.clear()
+        self._store(before)
+
+    def _store(self, state: State) -> None:
+        self.server.keys.clear()
+        if state.room is not None:
+            self.server.keys[_ROOM] = to_wire(state.room)
+            self.server.keys[_INDEX] = {ROOM.encode()}
+        if state.chat:
+            self.server.keys[_CHAT] = [to_wire(one) for one in state.chat]
+
+    def stored(self) -> tuple[bytes | None, list[bytes]]:
+        """Return the room, without the blanks that mark a commit, and the chat on the server."""
+        keys: Any = self.server.keys
+        found = keys.get(_ROOM)
+        return found and found.rstrip(), keys.get(_CHAT, [])
+
+    def ask(self, process: Process, work: Any) -> Any:
+        """Do one thing with nothing else going on."""
+        task = process.inside(lambda: process.loop.create_task(work))
+        while not task.done():
+            if process.loop.has_work:
+                process.inside(process.loop.tick)
+            elif process.link is not None and process.link.commands:
+                self._answer(process, 1)
+            else:
+                self.problems.append("a store that is asked alone does not answer")
+                return None
+        while process.loop.has_work:
+            process.inside(process.loop.tick)
+        return task.result()
+
+    def choices(self) -> list[Choice]:
+        """Return what may happen next; nothing when all is over.
+
+        While a process has something to do, what happens elsewhere changes nothing for it: so that is not tried in
+        between, only what reaches this process.
+        """
+        busy = next((process for process in self.processes if process.loop.has_work), None)
+        if busy is not None:
+            return [("tick", partial(busy.inside, busy.loop.tick)), *self._events(busy)]
+        found = [choice for process in self.processes for choice in self._events(process)]
+        if not found and (
+            any(call.ended < 0 for call in self.calls) or any(one.is_committing for one in self.processes)
+        ):
+            found = [("wait", partial(self._wait, self.processes))]
+        return found
+
+    def _events(self, process: Process) -> list[Choice]:
+        number = self.processes.index(process)
+        link = process.link
+        under_way = len(link.commands) if link is not None else 0
+        found: list[Choice] = [
+            (f"answer {number} x{some}", partial(self._answer, process, some))
+            for some in sorted({1, under_way} if under_way else ())
+        ]
+        begin = {call.operation.name: call for call in self.calls if call.process is process and call.task is None}
+        found += [(f"begin {name} in {number}", partial(self._begin, call)) for name, call in begin.items()]
+        if self.mishaps < self.plan.mishaps and any(call.ended < 0 for call in self.calls):
+            found += self._mishaps(process, number, under_way)
+        return found
+
+    def _mishaps(self, process: Process, number: int, under_way: int) -> list[Choice]:
+        found: list[Choice] = []
+        if process.link is None and not process.refusals:
+            found.append((f"refuse {number}", partial(self._refuse, process)))
+        if process.link is not None and any(call.process is process and call.ended < 0 for call in self.calls):
+            found += [(f"lose {number} after {ran}", partial(self._lose, process, ran)) for ran in range(under_way + 1)]
+            found += [(f"lose and refuse {number}", partial(self._lose, process, under_way, refusals=1))]
+        waiting = [call for call in self.calls if call.process is process and call.waits]
+        found += [
+            (f"cancel {call.operation.name}", partial(self._cancel, call))
+            for call in waiting
+            if call.cancelled_after is None
+        ]
+        if under_way and not process.loop.has_work:
+            found.append((f"silence {number}", partial(self._be_silent, process)))
+        return found
+
+    def run(self, choice: Choice) -> None:
+        """Let something happen."""
+        name, step = choice
+        self.now += 1
+        self.log.append(name)
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the event loop would only have logged it
+            self.problems.append(f"{name} raised {error!r}")
+        for call in self.calls:
+            if call.waits and call.task is not None and call.task.done():
+                call.ended = self.now
+                call.outcome = _outcome(call.task)
+
+    def _begin(self, call: Call) -> None:
+        call.began = self.now
+        call.before_it = call.process.submitted()
+        call.task = call.process.inside(lambda: call.process.loop.create_task(_awaited(call)))
+
+    def _answer(self, process: Process, some: int) -> None:
+        assert process.link is not None
+        replies = [self._execute(process.link.commands.popleft()) for _ in range(some)]
+        process.inside(partial(process.link.on_replies, replies))
+
+    def _lose(self, process: Process, ran: int, *, refusals: int = 0) -> None:
+        self.mishaps += 1
+        link = process.link
+        assert link is not None
+        process.unanswered += link.commands
+        for _ in range(ran):
+            self._execute(link.commands.popleft())
+        process.refusals += refusals
+        process.was_refused = process.was_refused or bool(refusals)
+        process.inside(partial(link.on_lost, ConnectionResetError()))
+
+    def _refuse(self, process: Process) -> None:
+        self.mishaps += 1
+        process.refusals = 1
+        process.was_refused = True
+
+    def _cancel(self, call: Call) -> None:
+        self.mishaps += 1
+        assert call.task is not None
+        call.cancelled_after = call.process.submitted()
+        call.process.inside(call.task.cancel)
+
+    def _be_silent(self, process: Process) -> None:
+        self.mishaps += 1
+        self.time_was_lost = True
+        assert process.link is not None
+        process.unanswered += process.link.commands
+        self._wait([process])
+
+    def _wait(self, processes: Sequence[Process]) -> None:
+        """Move the clocks of some processes to the next time for which one of them has set a timer."""
+        due = [when for process in processes if (when := process.loop.next_timer()) is not None]
+        if not due:
+            self.problems.append("nothing will ever happen again, and somebody waits")
+            self.calls.clear()
+            self.processes.clear()
+            return
+        for process in processes:
+            process.loop.advance(min(due))
+
+    def _execute(self, command: list[bytes]) -> Reply:
+        reply = self.server.execute(command)
+        self._check_server()
+        return reply
+
+    def _check_server(self) -> None:
+        stored: Any = self.server.keys.get(_ROOM)
+        if stored is not None and not _has_a_host(stored):
+            self.problems.append("the host is no user")
+        index: Any = self.server.keys.get(_INDEX, set())
+        if (stored is not None) != (ROOM.encode() in index):
+            self.problems.append("the index and the room do not agree")
+        entries: Any = self.server.keys.get(_CHAT, [])
+        if len(set(entries)) < len(entries):
+            self.problems.append("a message is there twice")
+
+
+@functools.lru_cache(maxsize=1000)
+def _has_a_host(stored: bytes) -> bool:
+    found = json.loads(stored)
+    return found["hostId"] in [one["id"] for one in found["users"]]
+
+
+_BY_POOL: dict[Any, Process] = {}
+
+
+async def open_fake_link(
+    pool: Any, on_replies: Callable[[Sequence[Reply]], None], on_lost: Callable[[BaseException], None]
+) -> FakeLink:
+    """Stand in for `open_link`."""
+    process = _BY_POOL[pool]
+    if process.refusals:
+        process.refusals -= 1
+        raise ConnectionRefusedError
+    return FakeLink(process, on_replies, on_lost)
+
+
+async def _awaited(call: Call) -> Any:
+    return await call.operation.call(call.process.store)
+
+
+def _outcome(task: asyncio.Task[Any]) -> Any:
+    if task.cancelled():
+        return asyncio.CancelledError()
+    return task.exception() or task.result()

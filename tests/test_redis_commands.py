@@ -1,0 +1,247 @@
+"""Commands on Redis by themselves: what is sent again, how often, and what its callers are told in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hiredis import Reader
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from wnc_store import OutcomeUnknownError, StoreError, StoreTimeoutError, StoreUnavailableError
+from wnc_store_redis._commands import Commands
+from wnc_store_redis._multiplexer import Unanswered
+from wnc_store_redis._scripts import ACQUIRE, COMMIT, COUNT
+
+LOST = Unanswered(ConnectionResetError(), sent=True)
+REFUSED = Unanswered(ConnectionRefusedError(), sent=False)
+SILENT = Unanswered(TimeoutError(), sent=True)
+LOADING = ResponseError("LOADING Redis is loading the dataset in memory")
+WRONG = ResponseError("ERR something is wrong")
+DENIED = ResponseError("ERR The user executing the script can't run this command or subcommand script: 1")
+NOSCRIPT = ResponseError("NOSCRIPT No matching script.")
+
+
+class Wire:
+    """What commands are sent on: it answers as it was told to, one after the other, and then always the same."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.sent: list[list[bytes]] = []
+        self.deadlines: list[float] = []
+
+    def submit(self, packed: bytes, deadline: float) -> asyncio.Future[Any]:
+        """See `Multiplexer.submit`."""
+        reader = Reader()
+        reader.feed(packed)
+        command: Any = reader.gets()
+        self.sent.append(command)
+        self.deadlines.append(deadline)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if isinstance(answer, Unanswered):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+        return future
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that are made, without making them."""
+    made: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        made.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    return made
+
+
+def on(wire: Wire) -> Commands:
+    """Return commands on a wire, for ten seconds each."""
+    commands: Any = Commands(Redis(port=1), "host:1", timedelta(seconds=10))
+    commands._multiplexer = wire
+    return commands
+
+
+async def settle(commands: Commands, seconds: float = 10) -> tuple[Any, bool]:
+    """Settle a commit."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    return await commands.settle(COMMIT, [b"room:A", b"k2"], b"first", again=[b"again"], deadline=deadline)
+
+
+async def failure(work: Awaitable[Any]) -> StoreError:
+    """Return what a call raises; it names the key and the server."""
+    with pytest.raises(StoreError) as caught:
+        await work
+    assert "(key 'room:A')" in str(caught.value)
+    assert "host:1" in str(caught.value)
+    return caught.value
+
+
+async def test_an_answer_settles_it() -> None:
+    """A reply to the first attempt is returned as such; the script goes by its SHA-1, with its keys and arguments."""
+    wire = Wire([1])
+    assert await settle(on(wire)) == ([1], False)
+    assert wire.sent == [[b"EVALSHA", COMMIT.sha, b"2", b"room:A", b"k2", b"first"]]
+
+
+async def test_a_lost_answer_is_asked_for(pauses: list[float]) -> None:
+    """After a loss the repetition's arguments are sent, and the reply is said to be a repetition's."""
+    wire = Wire(LOST, LOST, [0, b"x"])
+    assert await settle(on(wire)) == ([0, b"x"], True)
+    assert [command[-1] for command in wire.sent] == [b"first", b"again", b"again"]
+    assert pauses == [0, 0.005]
+
+
+async def test_it_is_asked_for_five_times(pauses: list[float]) -> None:
+    """What makes the server close each connection is given up after five attempts, with pauses that grow."""
+    wire = Wire(LOST)
+    error = await failure(settle(on(wire)))
+    assert type(error) is OutcomeUnknownError
+    assert error.__cause__ is LOST.reason
+    assert len(wire.sent) == 5
+    assert pauses == [0, 0.005, 0.01, 0.02]
+
+
+async def test_what_was_never_sent_did_not_happen(pauses: list[float]) -> None:
+    """Where there is no connection to be had, nothing is tried again, and nothing happened."""
+    wire = Wire(REFUSED)
+    assert type(await failure(settle(on(wire)))) is StoreUnavailableError
+    assert len(wire.sent) == 1
+    assert pauses == []
+
+
+async def test_a_server_that_is_away_is_waited_for(pauses: list[float]) -> None:
+    """After a loss, refused connections are borne until there is an answer; no pause is longer than 0.25 s."""
+    wire = Wire(LOST, *[REFUSED] * 9, [1])
+    assert await settle(on(wire)) == ([1], True)
+    assert pauses == [0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.25, 0.25]
+
+
+async def test_it_ends_in_time(pauses: list[float]) -> None:
+    """No pause is begun that would end after the deadline; then the outcome is unknown."""
+    wire = Wire(LOST, REFUSED)
+    assert type(await failure(settle(on(wire), seconds=0.03))) is OutcomeUnknownError
+    assert sum(pauses) < 0.1
+    assert len(wire.sent) == len(pauses) + 1
+
+
+async def test_a_server_that_can_not_serve_yet_is_waited_for(pauses: list[float]) -> None:
+    """A repetition that the server refuses for now is made again; one that it refuses for good leaves it unknown."""
+    wire = Wire(LOST, LOADING, LOADING, [1])
+    assert await settle(on(wire)) == ([1], True)
+    assert pauses == [0, 0.005, 0.01]
+    for refusal in (WRONG, DENIED):
+        wire = Wire(LOST, refusal, [1])
+        assert type(await failure(settle(on(wire)))) is OutcomeUnknownError
+        assert len(wire.sent) == 2
+
+
+async def test_a_first_refusal_is_final(pauses: list[float]) -> None:
+    """What the server refuses at once did not happen, unless it was refused within the script."""
+    for refusal, kind in ((LOADING, StoreUnavailableError), (WRONG, StoreError), (DENIED, OutcomeUnknownError)):
+        wire = Wire(refusal, [1])
+        assert type(await failure(settle(on(wire)))) is kind
+        assert len(wire.sent) == 1
+    assert pauses == []
+
+
+async def test_a_forgotten_script_is_sent_whole() -> None:
+    """Where the server does not know a script by its SHA-1, its source follows, with the same keys and arguments."""
+    wire = Wire(NOSCRIPT, [1])
+    assert await settle(on(wire)) == ([1], False)
+    tail = [b"2", b"room:A", b"k2", b"first"]
+    assert wire.sent == [[b"EVALSHA", COMMIT.sha, *tail], [b"EVAL", COMMIT.source, *tail]]
+    assert wire.deadlines[0] == wire.deadlines[1]
+
+
+CALLS: dict[str, tuple[Callable[[Commands], Awaitable[Any]], int, type[StoreError]]] = {
+    "read": (lambda commands: commands.read(b"GET", b"room:A"), 5, StoreUnavailableError),
+    "write": (lambda commands: commands.write(b"DEL", b"room:A"), 1, OutcomeUnknownError),
+    "a script": (lambda commands: commands.run(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
+    "a repeatable script": (lambda commands: commands.run(ACQUIRE, [b"room:A"]), 5, OutcomeUnknownError),
+    "a reading script": (lambda commands: commands.run(COUNT, [b"room:A"]), 5, StoreUnavailableError),
+}
+
+
+@pytest.mark.parametrize(("call", "attempts", "kind"), CALLS.values(), ids=CALLS)
+async def test_what_may_be_repeated_is(
+    call: Callable[[Commands], Awaitable[Any]], attempts: int, kind: type[StoreError]
+) -> None:
+    """After a loss, only what changes nothing when it is repeated is sent again; a write may have happened."""
+    wire = Wire(LOST)
+    assert type(await failure(call(on(wire)))) is kind
+    assert len(wire.sent) == attempts
+    if attempts > 1:
+        assert await call(on(Wire(LOST, LOST, LOST, LOST, 7))) == 7
+
+
+@pytest.mark.parametrize(("call", "_attempts", "kind"), CALLS.values(), ids=CALLS)
+async def test_silence_is_not_repeated(
+    call: Callable[[Commands], Awaitable[Any]], _attempts: int, kind: type[StoreError]
+) -> None:
+    """What got no answer in time is not sent again: there is no time left."""
+    wire = Wire(SILENT, 7)
+    expected = StoreTimeoutError if kind is StoreUnavailableError else kind
+    assert type(await failure(call(on(wire)))) is expected
+    assert len(wire.sent) == 1
+
+
+@pytest.mark.parametrize(("call", "_attempts", "kind"), CALLS.values(), ids=CALLS)
+async def test_no_connection_is_not_repeated(
+    call: Callable[[Commands], Awaitable[Any]], _attempts: int, kind: type[StoreError]
+) -> None:
+    """Where there is no connection to be had, nothing happened; after a loss, a write may have."""
+    wire = Wire(REFUSED, 7)
+    assert type(await failure(call(on(wire)))) is StoreUnavailableError
+    assert len(wire.sent) == 1
+    if _attempts > 1:
+        wire = Wire(LOST, REFUSED, 7)
+        assert type(await failure(call(on(wire)))) is kind
+        assert len(wire.sent) == 2
+
+
+@pytest.mark.parametrize(("call", "_attempts", "_kind"), CALLS.values(), ids=CALLS)
+async def test_a_refusal_is_an_error(
+    call: Callable[[Commands], Awaitable[Any]], _attempts: int, _kind: type[StoreError]
+) -> None:
+    """What the server refuses is an error of the call, at once."""
+    wire = Wire(WRONG, 7)
+    assert type(await failure(call(on(wire)))) is StoreError
+    assert len(wire.sent) == 1
+
+
+async def test_a_script_that_is_refused_within_may_have_written() -> None:
+    """A command that is refused inside a script that writes leaves the outcome unknown; inside one that reads, not."""
+    assert type(await failure(on(Wire(DENIED)).run(COMMIT, [b"room:A"]))) is OutcomeUnknownError
+    assert type(await failure(on(Wire(DENIED)).run(COUNT, [b"room:A"]))) is not OutcomeUnknownError
+
+
+async def test_a_call_has_its_time() -> None:
+    """A call ends ten seconds after it began, or when its caller says; several reads of one call end together."""
+    wire = Wire(None)
+    commands, now = on(wire), asyncio.get_running_loop().time()
+    await commands.read(b"GET", b"room:A", deadline=now + 3)
+    assert wire.deadlines == [now + 3]
+    await commands.read(b"GET", b"room:A")
+    await commands.write(b"DEL", b"room:A")
+    await commands.run(COUNT, [b"room:A"])
+    await commands.read_many([(b"GET", b"room:A"), (b"PTTL", b"room:A")])
+    assert all(now + 10 <= one < now + 11 for one in wire.deadlines[1:])
+    assert wire.deadlines[-1] == wire.deadlines[-2]
+    assert now + 10 <= commands.deadline() < now + 11
+
+
+async def test_a_command_without_a_key_names_none() -> None:
+    """An error about a command that is about no key names none."""
+    with pytest.raises(StoreUnavailableError) as caught:
+        await on(Wire(REFUSED)).read(b"PING")
+    assert "key" not in str(caught.value)

@@ -1,0 +1,372 @@
+"""The Redis backend's way to a commit, by itself: time that runs out, and what errors say."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+
+from wnc_store import (
+    Conflict,
+    ConflictError,
+    OutcomeUnknownError,
+    OwnChanges,
+    Room,
+    Store,
+    StoredRoom,
+    StoreError,
+    StoreSettings,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    to_wire,
+)
+from wnc_store_contract.samples import message, room, user
+from wnc_store_redis import RedisStore
+from wnc_store_redis._commit_path import CommitPath
+from wnc_store_redis._group_commit import GroupCommit, _Change
+
+STORED = StoredRoom(room("A"), to_wire(room("A")))
+
+
+class Path:
+    """A way to commits that is told what to answer.
+
+    Args:
+        answer: of each commit; by default there is none, ever.
+        seconds: how long a change may take.
+    """
+
+    def __init__(self, answer: Callable[[], Conflict[bytes] | None] | None = None, seconds: float = 0.05) -> None:
+        self._answer = answer
+        self._seconds = seconds
+        self.committed: list[Room | None] = []
+        self.began = asyncio.Event()
+        self.stored: StoredRoom[bytes] | None = None
+        self.loaded: list[float] = []
+
+    def deadline(self) -> float:
+        """See `CommitPath.deadline`."""
+        return asyncio.get_running_loop().time() + self._seconds
+
+    def seen(self, room_id: str) -> StoredRoom[bytes] | None:
+        """See `CommitPath.seen`."""
+        return STORED if room_id == "A" else None
+
+    async def load(self, _room_id: str, deadline: float) -> StoredRoom[bytes] | None:
+        """See `CommitPath.load`; without a room to load it takes for ever."""
+        self.loaded.append(deadline)
+        if self.stored is None:
+            await asyncio.Event().wait()
+        return self.stored
+
+    async def commit(
+        self, _before: object, after: Room | None, _events: object, _deadline: float
+    ) -> Conflict[bytes] | None:
+        """See `CommitPath.commit`."""
+        self.committed.append(after)
+        self.began.set()
+        if self._answer is None:
+            await asyncio.Event().wait()
+            raise AssertionError
+        await asyncio.sleep(0.001)
+        return self._answer()
+
+    def late(self, room_id: str, *, unanswered: bool) -> StoreError:
+        """See `CommitPath.late`."""
+        return OutcomeUnknownError(room_id) if unanswered else StoreTimeoutError(room_id)
+
+
+def group(path: Path) -> GroupCommit:
+    """Return a group commit on a path, which tells nobody."""
+    return GroupCommit(cast("CommitPath", path), OwnChanges(StoreSettings()))
+
+
+def joins(name: str) -> Callable[[Room], Room]:
+    """Return a rule that changes a room."""
+    return lambda before: before.model_copy(update={"host_name": name})
+
+
+async def test_a_change_that_waits_ends_at_its_own_time() -> None:
+    """Behind a commit without answer, a change that was not sent times out; what became of the other is unknown."""
+    path = Path()
+    changes = group(path)
+    sent = asyncio.ensure_future(changes.change("A", joins("sent")))
+    await path.began.wait()
+    waiting = asyncio.ensure_future(changes.change("A", joins("waiting")))
+    results = await asyncio.gather(sent, waiting, return_exceptions=True)
+    assert [repr(one) for one in results] == ["OutcomeUnknownError('A')", "StoreTimeoutError('A')"]
+    assert [one and one.host_name for one in path.committed] == ["sent"]
+    for task in changes._tasks:
+        task.cancel()
+
+
+async def test_a_change_gives_up_when_others_are_always_faster() -> None:
+    """Where each attempt finds another room, a change ends in time, as a ConflictError that says how often it tried."""
+    path = Path(lambda: Conflict(STORED))
+    changes = group(path)
+    start = asyncio.get_running_loop().time()
+    with pytest.raises(ConflictError) as caught:
+        await changes.change("A", joins("slow"))
+    assert caught.value.room_id == "A"
+    assert caught.value.attempts == len(path.committed)
+    assert asyncio.get_running_loop().time() - start < path._seconds + 0.02
+
+
+async def test_a_change_gives_up_when_one_more_attempt_would_take_too_long() -> None:
+    """After four attempts in a second, a change with 0.2 s left gives up, and one with 0.4 s does not."""
+    loop = asyncio.get_running_loop()
+    brief, patient = (_Change(joins("x"), loop.create_future(), loop.time() + left) for left in (0.2, 0.4))
+    group(Path())._give_up("A", [brief, patient], loop.time() - 1, 4)
+    with pytest.raises(ConflictError, match=r"'A'.* each of 4 attempts"):
+        brief.future.result()
+    assert not patient.future.done()
+
+
+async def test_a_change_that_found_no_room_is_not_under_way() -> None:
+    """While a room is looked for that a commit did not find, time may run out for its change: it did not happen."""
+    path = Path(lambda: Conflict(None))
+    changes = group(path)
+    first = asyncio.ensure_future(changes.change("A", joins("first")))
+    await path.began.wait()
+    second = asyncio.ensure_future(changes.change("A", joins("second")))
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    assert [repr(one) for one in results] == ["StoreTimeoutError('A')", "StoreTimeoutError('A')"]
+    for task in changes._tasks:
+        task.cancel()
+
+
+async def test_who_came_during_a_commit_is_not_refused_by_what_that_found() -> None:
+    """A change that began after others were sent, and changes nothing, goes by a room that was read since."""
+    newest = room("A", rev=3)
+    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))), seconds=5)
+    path.stored = StoredRoom(newest, to_wire(newest))
+    changes = group(path)
+    first = asyncio.ensure_future(changes.change("A", lambda one: joins("first")(one) if one is STORED.room else one))
+    await path.began.wait()
+    second = asyncio.ensure_future(changes.change("A", lambda one: one))
+    await asyncio.sleep(0)
+    latest = max(change.deadline for change in changes._waiting["A"])
+    assert await second is newest
+    assert await first is newest
+    assert path.loaded == [latest]
+
+
+async def test_what_a_conflict_found_is_not_read_again() -> None:
+    """A change that changes nothing in the room that its commit found goes by that room."""
+    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))), seconds=5)
+    after = await group(path).change("A", lambda one: joins("first")(one) if one is STORED.room else one)
+    assert after is CHANGED
+    assert path.loaded == []
+
+
+async def test_a_conflict_with_time_left_is_tried_again() -> None:
+    """As long as there is time, a change is applied to what was found instead."""
+    answers: list[Conflict[bytes] | None] = [Conflict(STORED)] * 3 + [None]
+    path = Path(lambda: answers.pop(0), seconds=5)
+    after = await group(path).change("A", joins("patient"))
+    assert after is not None
+    assert after.host_name == "patient"
+    assert len(path.committed) == 4
+
+
+async def test_a_commit_holds_a_thousand_changes() -> None:
+    """Of 2,500 changes that wait, a thousand are committed at a time, also when a commit has to be repeated."""
+    answers: list[Conflict[bytes] | None] = [Conflict(STORED), None, None, None]
+    path = Path(lambda: answers.pop(0), seconds=60)
+    changes = group(path)
+    await asyncio.gather(*(changes.change("A", joins(str(number))) for number in range(2500)))
+    assert [one and one.host_name for one in path.committed] == ["999", "999", "1999", "2499"]
+
+
+async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
+    """Callers whose changes were committed together, and failed, get an error each, with the cause that it had."""
+    cause = OSError("no route")
+
+    def fail() -> None:
+        raise StoreUnavailableError("not now") from cause
+
+    changes = group(Path(fail))
+    results = await asyncio.gather(*(changes.change("A", joins(name)) for name in "ab"), return_exceptions=True)
+    assert [str(one) for one in results] == ["not now", "not now"]
+    assert results[0] is not results[1]
+    assert [one.__cause__ for one in results if isinstance(one, BaseException)] == [cause, cause]
+
+
+class Answers:
+    """Commands that answer each script as they were told to.
+
+    Args:
+        reply: of the script.
+        repeated: whether it is said to be that of a repetition.
+    """
+
+    def __init__(self, reply: list[Any], *, repeated: bool) -> None:
+        self._answer = (reply, repeated)
+        self.again: list[bytes] = []
+
+    def deadline(self) -> float:
+        """See `Commands.deadline`."""
+        return 1.0
+
+    async def read(self, *command: bytes, deadline: float) -> bytes:
+        """See `Commands.read`."""
+        assert command == (b"GET", b"room:A")
+        assert deadline == 2.0
+        return STORED.version
+
+    async def run(self, *_arguments: Any) -> int:
+        """See `Commands.run`."""
+        return 1
+
+    async def settle(self, *_arguments: Any, again: list[bytes], **_options: Any) -> tuple[list[Any], bool]:
+        """See `Commands.settle`."""
+        self.again = again
+        return self._answer
+
+    def failure(self, error: BaseException, key: bytes, *, unanswered: bool) -> StoreError:
+        """See `Commands.failure`."""
+        assert unanswered
+        return OutcomeUnknownError(f"{error} {key.decode()}")
+
+
+CHANGED = room("A", "host", "guest", rev=2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "repeated", "inserted"),
+    [
+        ([1], False, True),
+        ([1], True, True),
+        ([0, to_wire(CHANGED)], False, False),
+        ([0, to_wire(CHANGED)], True, True),
+        ([0, to_wire(room("A", host_token="another"))], True, None),
+        ([0, to_wire(room("A", host_token=None))], True, None),
+        ([0, None], True, None),
+    ],
+)
+async def test_a_creation_that_may_have_been_repeated(
+    store: RedisStore, reply: list[Any], *, repeated: bool, inserted: bool | None
+) -> None:
+    """A room found instead is the one that was created if it has its token; without that, nothing is known."""
+    path: Any = store.rooms._path
+    path._commands = answers = Answers(reply, repeated=repeated)
+    if inserted is None:
+        with pytest.raises(OutcomeUnknownError, match=r"others have changed the room since room:A"):
+            await path.insert(room("A"))
+    else:
+        assert await path.insert(room("A")) is inserted
+    before, after, *_ = answers.again
+    assert before == after != b""
+
+
+async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> None:
+    """A room is remembered as it was stored, after a conflict as it was found, and after its end not at all."""
+    path: Any = store.rooms._path
+    path._commands = Answers([1], repeated=False)
+    assert await path.commit(STORED, CHANGED, (), 1.0) is None
+    seen = path.seen("A")
+    assert seen.room is CHANGED
+    assert seen.version.rstrip() == to_wire(CHANGED)
+    assert await path.commit(STORED, None, (), 1.0) is None
+    assert path.seen("A") is None
+    path._commands = Answers([0, STORED.version], repeated=False)
+    conflict = await path.commit(seen, CHANGED, (), 1.0)
+    assert conflict == Conflict(STORED)
+    assert path.seen("A") == STORED
+    path._commands = Answers([0, None], repeated=False)
+    assert await path.commit(seen, CHANGED, (), 1.0) == Conflict(None)
+    assert path.seen("A") is None
+
+
+async def test_a_room_is_read_in_time(store: RedisStore) -> None:
+    """A room is read until the deadline that is given, and remembered."""
+    path: Any = store.rooms._path
+    path._commands = Answers([1], repeated=False)
+    assert await path.load("A", 2.0) == STORED
+    assert path.seen("A") == STORED
+
+
+async def test_a_room_that_is_removed_is_not_remembered(store: RedisStore) -> None:
+    """A room that was deleted is remembered no longer."""
+    path: Any = store.rooms._path
+    path._commands = Answers([1], repeated=False)
+    await path.commit(STORED, CHANGED, (), 1.0)
+    assert await path.remove("A") is True
+    assert path.seen("A") is None
+
+
+async def test_a_commit_that_may_have_been_repeated(store: RedisStore) -> None:
+    """A repetition that finds no room has deleted it; one that finds anything else than it wrote knows nothing."""
+    path: Any = store.rooms._path
+    path._commands = Answers([0, None], repeated=True)
+    assert await path.commit(STORED, None, (), 1.0) is None
+    for found in (None, STORED.version):
+        path._commands = Answers([0, found], repeated=True)
+        with pytest.raises(OutcomeUnknownError):
+            await path.commit(STORED, CHANGED, (), 1.0)
+
+
+async def test_two_commits_of_the_same_are_told_apart(store: RedisStore) -> None:
+    """The stored bytes of two commits differ, even if they store the same room."""
+    path: Any = store.rooms._path
+    path._commands = answers = Answers([1], repeated=False)
+    stored: set[bytes] = set()
+    for _ in range(10):
+        await path.commit(STORED, CHANGED, (), 1.0)
+        stored.add(answers.again[1])
+    assert len(stored) == 10
+    assert {one.rstrip() for one in stored} == {to_wire(CHANGED)}
+
+
+@pytest.fixture
+def store() -> RedisStore:
+    """A store that connects to nothing."""
+    return RedisStore(Redis(port=1))
+
+
+def test_what_is_late_names_its_room(store: RedisStore) -> None:
+    """A change that is out of time names the room's key, and whether it may have happened."""
+    sent, waiting = (store.rooms._path.late("A", unanswered=sent) for sent in (True, False))
+    assert isinstance(sent, OutcomeUnknownError)
+    assert type(waiting) is StoreTimeoutError
+    assert "'room:A'" in str(sent)
+    assert "'room:A'" in str(waiting)
+
+
+def test_an_unknown_commit_names_its_room(store: RedisStore) -> None:
+    """A commit whose outcome can't be found out names the room's key."""
+    error = store.rooms._path._unknown("A")
+    assert isinstance(error, OutcomeUnknownError)
+    assert "'room:A'" in str(error)
+
+
+CALLS: dict[str, tuple[Callable[[Store], Awaitable[Any]], str]] = {
+    "create": (lambda store: store.rooms.create_room(room("A")), "room:A"),
+    "get": (lambda store: store.rooms.get_room("A"), "room:A"),
+    "ttl": (lambda store: store.rooms.room_ttl("A"), "room:A"),
+    "join": (lambda store: store.rooms.add_user_to_room("A", user("guest")), "room:A"),
+    "delete": (lambda store: store.rooms.delete_room("A"), "room:A"),
+    "say": (lambda store: store.chat.add_message(message(1, "A")), "chat:A"),
+    "read": (lambda store: store.chat.get_messages("A"), "chat:A"),
+    "clear": (lambda store: store.chat.clear_messages("A"), "chat:A"),
+    "chat ttl": (lambda store: store.chat.chat_ttl("A"), "chat:A"),
+    "sweep": (lambda store: store.rooms.sweep_active_rooms(), "active-rooms"),
+}
+
+
+@pytest.mark.parametrize(("call", "key"), CALLS.values(), ids=CALLS)
+async def test_an_error_names_the_key(call: Callable[[Store], Awaitable[Any]], key: str) -> None:
+    """Where nothing listens, each call says what it was about, and that it did not happen."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = StoreSettings(operation_timeout=timedelta(seconds=2))
+    async with RedisStore.from_url(f"redis://127.0.0.1:{port}/0", settings) as store:
+        with pytest.raises(StoreUnavailableError) as caught:
+            await call(store)
+    assert not isinstance(caught.value, OutcomeUnknownError)
+    assert f"(key {key!r})" in str(caught.value)

@@ -1,0 +1,112 @@
+"""What a Redis store remembers of rooms and chats: no more than it may, and nothing that was not just compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wnc_store import ChatMessage, Room, StoredRoom, from_wire, to_wire
+from wnc_store_contract.samples import message, room
+from wnc_store_redis._seen import SeenChats, SeenRooms
+
+
+def stored(room_id: str, video_url: str = "") -> StoredRoom[bytes]:
+    """Return a room as it is stored."""
+    made = room(room_id, video_url=video_url)
+    return StoredRoom(made, to_wire(made))
+
+
+class Decoder:
+    """Reads rooms and messages, and counts what it read."""
+
+    def __init__(self) -> None:
+        self.read: list[bytes] = []
+
+    def room(self, _room_id: str, data: bytes) -> Room:
+        """Read a room."""
+        self.read.append(data)
+        return from_wire(Room, data, key="k")
+
+    def messages(self, entries: Sequence[bytes]) -> list[ChatMessage]:
+        """Read messages; what begins with a question mark can't be read."""
+        self.read += entries
+        return [from_wire(ChatMessage, entry, key="k") for entry in entries if not entry.startswith(b"?")]
+
+
+SIZE = len(stored("A").version)
+ENTRIES = [to_wire(message(number, "A")) for number in range(4)]
+
+
+def test_the_rooms_seen_last_are_remembered() -> None:
+    """Of three rooms where two have room, the one that was seen first is forgotten; one that has gone is, too."""
+    rooms = SeenRooms(2 * SIZE)
+    for room_id in "ABC":
+        rooms.put(stored(room_id))
+    assert [rooms.get(room_id) for room_id in "ABC"] == [None, stored("B"), stored("C")]
+    rooms.forget("B")
+    rooms.forget("nobody")
+    assert rooms.get("B") is None
+
+
+def test_a_room_that_grew_too_large_is_forgotten() -> None:
+    """A room larger than all that may be remembered is not; nor is what it was before. Others are."""
+    rooms = SeenRooms(2 * SIZE)
+    rooms.put(stored("A"))
+    rooms.put(stored("B"))
+    rooms.put(stored("B", "https://video.example/" + "x" * 2 * SIZE))
+    assert rooms.get("B") is None
+    assert rooms.get("A") == stored("A")
+    nothing = SeenRooms(0)
+    nothing.put(stored("A"))
+    assert nothing.get("A") is None
+
+
+def test_a_room_is_parsed_once_for_the_same_bytes() -> None:
+    """A room's bytes are parsed when they are new, and the parsed room is remembered."""
+    rooms, decoder = SeenRooms(10 * SIZE), Decoder()
+    first, changed = stored("A"), stored("A", "https://video.example/1")
+    assert rooms.read("A", first.version, decoder.room) == first
+    assert rooms.read("A", first.version, decoder.room) is rooms.get("A")
+    assert rooms.read("A", changed.version, decoder.room) == changed
+    assert rooms.get("A") == changed
+    assert decoder.read == [first.version, changed.version]
+
+
+def test_only_new_entries_are_parsed() -> None:
+    """Of a chat's entries those are parsed that were not among the last ones, and messages keep their order."""
+    chats, decoder = SeenChats(10_000), Decoder()
+    assert [one.id for one in chats.read("A", ENTRIES[:2], decoder.messages)] == ["m0", "m1"]
+    assert [one.id for one in chats.read("A", ENTRIES[1:], decoder.messages)] == ["m1", "m2", "m3"]
+    again = chats.read("A", ENTRIES[1:], decoder.messages)
+    assert chats.read("A", ENTRIES[1:], decoder.messages) is again
+    assert decoder.read == ENTRIES
+    assert [one.id for one in chats.read("A", ENTRIES[:1], decoder.messages)] == ["m0"]
+    assert decoder.read == [*ENTRIES, ENTRIES[0]]
+    assert chats.read("B", ENTRIES[:1], decoder.messages) == [from_wire(ChatMessage, ENTRIES[0], key="k")]
+    assert len(decoder.read) == 6
+
+
+def test_an_entry_that_can_not_be_read_is_left_out() -> None:
+    """What can't be read is left out, each time, and hides none of the others."""
+    chats, decoder = SeenChats(10_000), Decoder()
+    for _ in range(2):
+        assert [one.id for one in chats.read("A", [ENTRIES[0], b"?", ENTRIES[1]], decoder.messages)] == ["m0", "m1"]
+    assert decoder.read == [ENTRIES[0], b"?", ENTRIES[1]]
+    assert len(chats.read("A", [ENTRIES[0], b"?", ENTRIES[1], ENTRIES[2]], decoder.messages)) == 3
+    assert decoder.read == [ENTRIES[0], b"?", ENTRIES[1], b"?", ENTRIES[2]]
+
+
+def test_chats_are_remembered_up_to_their_bytes() -> None:
+    """Chats count with the bytes of their entries: one that is too large is not remembered, nor what it was before."""
+    most = sum(map(len, ENTRIES[:2]))
+    chats, decoder = SeenChats(most), Decoder()
+    for room_id, entries in (("A", ENTRIES[:1]), ("B", ENTRIES[:1]), ("A", ENTRIES[:1]), ("B", ENTRIES[:1])):
+        chats.read(room_id, entries, decoder.messages)
+    assert len(decoder.read) == 2
+    chats.read("A", ENTRIES[:3], decoder.messages)
+    chats.read("A", ENTRIES[:1], decoder.messages)
+    assert len(decoder.read) == 5
+    chats.read("C", ENTRIES[:2], decoder.messages)
+    chats.read("C", ENTRIES[:2], decoder.messages)
+    assert len(decoder.read) == 7
+    chats.read("A", ENTRIES[:1], decoder.messages)
+    assert len(decoder.read) == 8
