@@ -15,7 +15,9 @@ from redis.exceptions import ResponseError
 from wnc_store import OutcomeUnknownError, StoreError, StoreTimeoutError, StoreUnavailableError
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._multiplexer import Unanswered
+from wnc_store_redis._route import OneServer
 from wnc_store_redis._scripts import ACQUIRE, COMMIT, COUNT
+from wnc_store_redis._server import Server
 
 LOST = Unanswered(ConnectionResetError(), sent=True)
 REFUSED = Unanswered(ConnectionRefusedError(), sent=False)
@@ -66,9 +68,10 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def on(wire: Wire) -> Commands:
     """Return commands on a wire, for ten seconds each."""
-    commands: Any = Commands(Redis(port=1), "host:1", timedelta(seconds=10))
-    commands._multiplexer = wire
-    return commands
+    pool = Redis(port=1).connection_pool
+    server: Any = Server(pool, 10)
+    server._writes = server._reads = wire
+    return Commands(OneServer(pool, server, "host:1"), timedelta(seconds=10))
 
 
 async def settle(commands: Commands, seconds: float = 10) -> tuple[Any, bool]:

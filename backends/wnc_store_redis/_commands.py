@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -37,6 +38,7 @@ class Commands:
 
     def __init__(self, route: Route, timeout: timedelta) -> None:
         self._route = route
+        self._process = os.getpid()
         self._timeout = timeout.total_seconds()
         self.is_sharded = route.is_sharded
 
@@ -64,7 +66,7 @@ class Commands:
     @property
     def forked(self) -> bool:
         """Whether this is a process that was forked off after the store was opened."""
-        return self._multiplexer.forked
+        return os.getpid() != self._process
 
     def check_loop(self) -> None:
         """Return if the store may be used here.

@@ -29,7 +29,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from cachetools import LRUCache
 
-from wnc_store import Conflict, OwnChanges, Room, RoomEvent, StoredRoom, StoreError, StoreSettings
+from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreSettings, Telling
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._commit_path import CommitPath
 from wnc_store_redis._keys import Keys
@@ -75,16 +75,16 @@ class ShardedCommitPath(CommitPath):
         return inserted
 
     async def commit(
-        self, before: StoredRoom[bytes], after: Room | None, events: Sequence[RoomEvent], deadline: float
+        self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
     ) -> Conflict[bytes] | None:
         """See `CommitPath.commit`."""
         room_id = before.room.id
         if after is not None:
-            conflict = await super().commit(before, after, events, deadline)
+            conflict = await super().commit(before, after, tellings, deadline)
             self._list_now_and_then(room_id)
             return conflict
         chat = await self._chat(room_id, deadline)
-        conflict = await super().commit(before, None, events, deadline)
+        conflict = await super().commit(before, None, tellings, deadline)
         if conflict is None:
             await self._tidy(self._clear_up(room_id, chat, deadline))
         return conflict

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from interleavings import Operation, Run, Step, World, explore
+from orders import Operation, Run, Step, World, explore
 from wnc_store import OwnChanges, Room, StoredRoom, StoreSettings, from_wire, to_wire
 from wnc_store_contract.samples import room
 from wnc_store_redis._keys import Keys

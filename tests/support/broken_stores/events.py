@@ -276,7 +276,8 @@ async def a_deletion_is_not_told(self: MemoryRoomStore, room_id: str) -> bool:
 @MISTAKES.breaks((MemoryRoomStore, "_sweep"), "an_end_of_time_is_not_told")
 async def a_sweep_is_told(self: MemoryRoomStore) -> int:
     """Each room that has expired is told by the next sweep."""
-    gone = [room_id for shard in self._rooms._shards.values() for room_id, _ in shard.expire()]
+    gone = [room_id for room_id in self._rooms._entries if self._rooms.get(room_id) is None]
+    list(self._rooms.free())
     for room_id in gone:
         self._tell(self._own_changes.of_removal(room_id))
     return len(gone)

@@ -122,7 +122,8 @@ class Process:
         self.refusals = 0
         self.was_refused = False
         self.store = RedisStore(_CLIENTS[number], _SETTINGS, clock=_CLOCK)
-        self.multiplexer: Any = self.store._commands._multiplexer
+        route: Any = self.store._commands._route
+        self.multiplexer: Any = route._server._writes
 
     @property
     def link(self) -> FakeLink | None:
