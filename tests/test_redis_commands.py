@@ -12,7 +12,7 @@ from hiredis import Reader
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from wnc_store import OutcomeUnknownError, StoreError, StoreTimeoutError, StoreUnavailableError
+from wnc_store import ConfigurationError, OutcomeUnknownError, StoreError, StoreTimeoutError, StoreUnavailableError
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._multiplexer import Unanswered
 from wnc_store_redis._route import OneServer
@@ -144,7 +144,9 @@ async def test_a_server_that_can_not_serve_yet_is_waited_for(pauses: list[float]
     assert pauses == [0, 0.005, 0.01]
     for refusal in (WRONG, DENIED):
         wire = Wire(LOST, refusal, [1])
-        assert type(await failure(settle(on(wire)))) is OutcomeUnknownError
+        error = await failure(settle(on(wire)))
+        assert type(error) is OutcomeUnknownError
+        assert error.__cause__ is refusal
         assert len(wire.sent) == 2
 
 
@@ -223,9 +225,10 @@ async def test_a_refusal_is_an_error(
 
 
 async def test_a_script_that_is_refused_within_may_have_written() -> None:
-    """A command that is refused inside a script that writes leaves the outcome unknown; inside one that reads, not."""
+    """What is refused inside a script that writes leaves the outcome unknown; inside one that reads, or alone, not."""
     assert type(await failure(on(Wire(DENIED)).run(COMMIT, [b"room:A"]))) is OutcomeUnknownError
-    assert type(await failure(on(Wire(DENIED)).run(COUNT, [b"room:A"]))) is not OutcomeUnknownError
+    for call in (on(Wire(DENIED)).run(COUNT, [b"room:A"]), on(Wire(DENIED)).write(b"DEL", b"room:A")):
+        assert type(await failure(call)) is ConfigurationError
 
 
 async def test_a_call_has_its_time() -> None:
