@@ -21,7 +21,7 @@ class Resp3Harness(RedisHarness):
 
     def open_store(self, **settings: Any) -> RedisStore:
         """Return a store on a client of its own."""
-        return RedisStore.from_url(f"{self._url}?protocol=3", self.settings(**settings))
+        return RedisStore.from_url(self.named(f"{self._url}?protocol=3"), self.settings(**settings))
 
 
 class TestResp3(StoreContract):

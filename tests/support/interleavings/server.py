@@ -100,6 +100,10 @@ class FakeServer:
         found.extend(entries)
         return len(found)
 
+    def _lindex(self, key: bytes, _last: bytes) -> bytes | None:
+        kept: list[bytes] = self.keys.get(key, [])
+        return kept[-1] if kept else None
+
     def _lrange(self, key: bytes, first: bytes, last: bytes) -> list[bytes]:
         found = cast("list[bytes]", self.keys.get(key, []))
         end = int(last) + 1

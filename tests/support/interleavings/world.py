@@ -79,6 +79,9 @@ class FakeLink:
             self.commands.append(command)
             self._process.sent.append(command)
 
+    def abandon(self) -> None:
+        """See `Link.abandon`."""
+
     async def aclose(self) -> None:
         """See `Link.aclose`."""
 
