@@ -101,7 +101,7 @@ class FakeServer:
         return len(found)
 
     def _lindex(self, key: bytes, _last: bytes) -> bytes | None:
-        kept: list[bytes] = self.keys.get(key, [])
+        kept = cast("list[bytes]", self.keys.get(key, []))
         return kept[-1] if kept else None
 
     def _lrange(self, key: bytes, first: bytes, last: bytes) -> list[bytes]:
