@@ -65,7 +65,7 @@ test-all: redis
 SECONDS ?= 120
 
 soak: redis $(VENV)/.dev
-	$(BIN)/python -m pytest tests/faults --soak --numprocesses auto --dist worksteal --timeout 600
+	$(BIN)/python -m pytest tests/faults tests/engines --soak --numprocesses auto --dist worksteal --timeout 600
 	PYTHONPATH=tests/support $(BIN)/python -m chaos.soak --seconds $(SECONDS)
 
 fuzz: $(VENV)/.dev
