@@ -101,8 +101,7 @@ class FakeServer:
         return len(found)
 
     def _lindex(self, key: bytes, _last: bytes) -> bytes | None:
-        kept: list[bytes] = self.keys.get(key, [])
-        return kept[-1] if kept else None
+        return next(reversed(cast("list[bytes]", self.keys.get(key, []))), None)
 
     def _lrange(self, key: bytes, first: bytes, last: bytes) -> list[bytes]:
         found = cast("list[bytes]", self.keys.get(key, []))
