@@ -70,7 +70,16 @@ TARGETS = {
             *(f"--deselect=tests/faults/test_interleavings.py::test_{name}" for name in ("pairs[", "triples", "all_")),
         ),
     ),
-    "memory": Target(("wnc_store_memory/*.py",), ("tests/test_memory_backend.py", "contract_tests/test_memory.py")),
+    "memory": Target(
+        ("wnc_store_memory/*.py",),
+        (
+            "tests/test_memory_backend.py",
+            "tests/test_events.py",
+            "tests/test_transfer.py",
+            "tests/test_settings.py",
+            "contract_tests/test_memory.py",
+        ),
+    ),
 }
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from weakref import WeakSet
 
 import pytest
 
-from wnc_store import ManualClock, StoreSettings
+from wnc_store import (
+    Conflict,
+    ManualClock,
+    RoomExistsError,
+    Snapshot,
+    StoredRoom,
+    StoreSettings,
+    open_store,
+)
 from wnc_store_contract.samples import message, room, user
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory._expiring import ExpiringMap
@@ -210,3 +218,65 @@ async def test_a_user_may_join_many_rooms() -> None:
     found = await store.rooms.get_room("B")
     assert found is not None
     assert found.user("guest") is not None
+
+
+async def test_a_commit_goes_by_the_very_room_it_started_from() -> None:
+    """A commit from a room that is another by now, or gone, changes nothing and returns what is there."""
+    store = MemoryStore()
+    await store.rooms.create_room(room("A"))
+    stale = await store.rooms._load("A")
+    assert stale is not None
+    newer = await store.rooms.add_user_to_room("A", user("guest"))
+    assert await store.rooms._commit(stale, room("A", "host", "thief")) == Conflict(StoredRoom(newer, newer))
+    assert await store.rooms.get_room("A") is newer
+    await store.rooms.delete_room("A")
+    assert await store.rooms._commit(stale, room("A")) == Conflict(None)
+    assert await store.rooms.get_room("A") is None
+
+
+async def test_a_url_opens_a_store_with_settings_and_clock() -> None:
+    """A store from memory:// keeps to the settings and the clock that it is given."""
+    clock = ManualClock()
+    async with open_store("memory://", settings=StoreSettings(chat_history_limit=1), clock=clock) as store:
+        await store.rooms.create_room(room("A"))
+        for number in range(2):
+            await store.chat.add_message(message(number, "A"))
+        assert [one.id for one in await store.chat.get_messages("A")] == ["m1"]
+        clock.advance(timedelta(days=2))
+        assert await store.rooms.get_room("A") is None
+
+
+async def test_an_own_clock_writes_the_times() -> None:
+    """On a shared database, a store's own clock writes the times into records, and the database's counts the TTLs."""
+    shared, own = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), ManualClock(datetime(2030, 1, 1, tzinfo=UTC))
+    store = MemoryStore(clock=own, database=MemoryDatabase(shared))
+    await store.rooms.create_room(room("A"))
+    changed = await store.rooms.set_video_url("A", "https://video.example/1")
+    assert changed.video_state.last_update_time == own.now_ms()
+    own.advance(timedelta(days=2))
+    assert await store.rooms.room_exists("A")
+    shared.advance(timedelta(days=2))
+    assert not await store.rooms.room_exists("A")
+
+
+async def test_leases_that_are_over_leave_nothing_behind() -> None:
+    """A client's leases are kept until the last of them ends or is released, and no longer."""
+    clock = ManualClock()
+    database = MemoryDatabase(clock)
+    store = MemoryStore(StoreSettings(connection_ttl=timedelta(seconds=60)), database=database)
+    leases = database.namespace("").leases
+    await store.connections.acquire("ip", "c1")
+    clock.advance(30)
+    await store.connections.acquire("ip", "c2")
+    await store.connections.release("ip", "c1")
+    assert leases.remaining_ms("ip") == 60_000
+    await store.connections.release("ip", "c2")
+    assert leases.get("ip") is None
+
+
+async def test_a_restoration_names_the_room_that_is_there() -> None:
+    """A snapshot of a room that lives is refused, and the error names it."""
+    store = MemoryStore()
+    await store.rooms.create_room(room("A"))
+    with pytest.raises(RoomExistsError, match="'A'"):
+        await store.restore(Snapshot(room("A"), timedelta(hours=1)))
