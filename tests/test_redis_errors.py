@@ -66,6 +66,8 @@ def test_the_walk_sees_the_driver() -> None:
         ("WRONGTYPE Operation against a key holding the wrong kind of value", CorruptRecordError),
         ("NOPERM this user has no permissions", ConfigurationError),
         ("NOAUTH Authentication required.", ConfigurationError),
+        ("MOVED 3999 127.0.0.1:6381", ConfigurationError),
+        ("ASK 3999 127.0.0.1:6381", ConfigurationError),
         ("ERR something else", StoreError),
         ("no code at all", StoreError),
     ],

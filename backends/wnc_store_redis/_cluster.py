@@ -22,6 +22,7 @@ Address = tuple[str, int]
 
 _SLOTS = pack_command((b"CLUSTER", b"SLOTS"))
 _NO_SERVER = ResponseError("CLUSTERDOWN no server is known for the slot")
+_NO_AGREEMENT = ResponseError("CLUSTERDOWN the servers send the command to one another")
 _NOT_NOW = {"CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "LOADING", "READONLY", "NOREPLICAS"}
 """Definite refusals that a failover or the migration of a slot brings along, and ends."""
 
@@ -90,6 +91,8 @@ class ClusterRoute:
                 break
         if isinstance(outcome, Unanswered):
             raise outcome
+        if redirection is not None:
+            return _NO_AGREEMENT
         self._note(slot, asked)
         return outcome
 

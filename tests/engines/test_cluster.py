@@ -14,9 +14,9 @@ from redis.asyncio.cluster import ClusterNode
 from redis.crc import key_slot
 
 from acknowledged import HISTORY, Load
-from redis_cluster import Cluster, begin_migration, end_migration, migrate, redis_cluster
+from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner
 from redis_process import wait_until
-from wnc_store import OutcomeUnknownError, StoreSettings, StoreUnavailableError, open_store
+from wnc_store import ConfigurationError, OutcomeUnknownError, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 
@@ -80,7 +80,7 @@ async def test_a_key_that_has_moved_already_is_asked_for(cluster: Cluster) -> No
         assert (await store.rooms.add_user_to_room("asked", user("guest"))).users[-1].id == "guest"
         assert cluster.masters[owner].ask("EXISTS", "room:asked").startswith(b"-ASK")
         assert await store.rooms.get_room("asked") is not None
-        end_migration(cluster, slot, target)
+        set_owner(cluster, slot, target)
         assert (await store.rooms.add_user_to_room("asked", user("another"))).users[-1].id == "another"
         migrate(cluster, slot, target, owner)
         assert await store.rooms.delete_room("asked")
@@ -96,7 +96,7 @@ async def test_a_room_begins_where_its_slot_is_going(cluster: Cluster) -> None:
         cluster.masters[target].ask("SCRIPT", "FLUSH")
         await store.rooms.create_room(room("newborn"))
         assert await ids(store) == {"newborn"}
-        end_migration(cluster, slot, target)
+        set_owner(cluster, slot, target)
         assert await store.rooms.delete_room("newborn")
         migrate(cluster, slot, target, owner)
 
@@ -171,6 +171,30 @@ async def test_without_the_shard_of_the_index_rooms_go_on(cluster: Cluster) -> N
         await store.rooms.sweep_active_rooms()
         assert await store.rooms.sweep_active_rooms() == 0
         assert await store.rooms.delete_room(names[0])
+
+
+async def test_masters_that_disagree_are_said(cluster: Cluster) -> None:
+    """Where masters send a command to one another and never run it, a call fails in its time, and nothing happened."""
+    owner = cluster.owner("room:nowhere")
+    other = (owner + 1) % 3
+    slot = key_slot(b"room:nowhere")
+    settings = StoreSettings(operation_timeout=SHORT)
+    async with RedisStore.from_url(cluster.url, settings) as store:
+        set_owner(cluster, slot, owner, on=[other])
+        set_owner(cluster, slot, other, on=[owner])
+        with pytest.raises(StoreUnavailableError, match=r"'room:nowhere'.*CLUSTERDOWN") as caught:
+            await store.rooms.create_room(room("nowhere"))
+        assert not isinstance(caught.value, OutcomeUnknownError)
+        set_owner(cluster, slot, owner)
+        assert await store.rooms.get_room("nowhere") is None
+
+
+async def test_a_member_is_not_a_server_by_itself(cluster: Cluster) -> None:
+    """A plain URL of a cluster's member is refused at the first key that is another's, with the URL's scheme to use."""
+    elsewhere = cluster.names("elsewhere", 1, 1)[0]
+    async with open_store(f"redis://127.0.0.1:{cluster.masters[0].port}") as store:
+        with pytest.raises(ConfigurationError, match=r"redis\+cluster://"):
+            await store.rooms.get_room(elsewhere)
 
 
 async def test_a_callers_cluster_client_is_used(cluster: Cluster) -> None:

@@ -119,17 +119,21 @@ class Balancer:
         self._running: set[asyncio.Task[None]] = set()
         self.port = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection."""
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.create_task(self._forward(reader, writer))
         self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with suppress(OSError):
-                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(reader, far_writer))
+                pumps.create_task(self._pump(far_reader, writer))
+        except* OSError:
+            pass  # either end is gone
         finally:
-            self._running.discard(task)
             writer.close()
 
     async def aclose(self) -> None:
@@ -149,18 +153,17 @@ class Balancer:
                 data = await reader.read(65536)
                 waiting.put_nowait((loop.time() + self.delay, data))
 
-        reading = asyncio.create_task(read())
         try:
-            while True:
-                due, data = await waiting.get()
-                await asyncio.sleep(max(0, due - loop.time()))
-                if not data:
-                    break
-                writer.write(data)
-                await writer.drain()
+            async with asyncio.TaskGroup() as reading:
+                reading.create_task(read())
+                while True:
+                    due, data = await waiting.get()
+                    await asyncio.sleep(max(0, due - loop.time()))
+                    if not data:
+                        break
+                    writer.write(data)
+                    await writer.drain()
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
             writer.close()
 
 

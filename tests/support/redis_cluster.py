@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,12 @@ def _join(members: list[RedisProcess], masters: int) -> Cluster:
 
 
 def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> int:
-    """Begin to move a slot from one master to another, and move its keys; return how many they were."""
+    """Begin to move a slot from one master to another, and move its keys; return how many they were.
+
+    Raises:
+        TimeoutError: the masters do not agree on what was before.
+    """
+    _wait_for_agreement(cluster)
     with node(cluster.masters[source]) as giver, node(cluster.masters[target]) as taker:
         there = taker.execute_command("CLUSTER", "MYID").decode()
         taker.execute_command(
@@ -113,17 +119,39 @@ def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> in
     return moved
 
 
-def end_migration(cluster: Cluster, slot: int, target: int) -> None:
-    """Let all masters know the slot's new one, beginning with that."""
-    with node(cluster.masters[target]) as taker:
+def _wait_for_agreement(cluster: Cluster) -> None:
+    """Wait until all masters tell the same of who has which slots since when.
+
+    A master that takes a slot without having heard of the newest epoch takes it with too old a one: what the slot's
+    former master said before then undoes it, and Redis deletes the slot's keys.
+    """
+    deadline = time.monotonic() + 10
+    while len({_shards(master) for master in cluster.masters}) > 1:
+        if time.monotonic() > deadline:
+            message = "the masters of the cluster do not agree on its slots"
+            raise TimeoutError(message)
+        time.sleep(0.005)
+
+
+def _shards(master: RedisProcess) -> frozenset[tuple[str, ...]]:
+    """Return each node's id, epoch and slots, as one master has them; without those that are on their way."""
+    with node(master) as one:
+        lines = one.execute_command("CLUSTER", "NODES").decode().splitlines()
+    nodes = ((fields[0], fields[6], *fields[8:]) for fields in map(str.split, lines))
+    return frozenset(tuple(field for field in fields if not field.startswith("[")) for fields in nodes)
+
+
+def set_owner(cluster: Cluster, slot: int, owner: int, on: Sequence[int] = (0, 1, 2)) -> None:
+    """Tell masters which of them has a slot, beginning with that."""
+    with node(cluster.masters[owner]) as taker:
         there = taker.execute_command("CLUSTER", "MYID").decode()
-    for master in (cluster.masters[target], *cluster.masters):
-        with node(master) as one:
+    for number in sorted(on, key=lambda number: number != owner):
+        with node(cluster.masters[number]) as one:
             one.execute_command("CLUSTER", "SETSLOT", slot, "NODE", there)
 
 
 def migrate(cluster: Cluster, slot: int, source: int, target: int) -> int:
     """Move a slot with its keys; return how many they were."""
     moved = begin_migration(cluster, slot, source, target)
-    end_migration(cluster, slot, target)
+    set_owner(cluster, slot, target)
     return moved
