@@ -36,7 +36,7 @@ def is_red(case: Case, name: str) -> bool:
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a broken store never tells is waited for, but not for long."""
-    monkeypatch.setattr(events, "SILENCE", 2)
+    monkeypatch.setattr(events, "SILENCE", 1)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda one: one.name)

@@ -30,8 +30,12 @@ _CANNOT_SERVE_NOW = {
     "CLUSTERDOWN": "the cluster is down",
     "TRYAGAIN": "its slots are moving: try again",
 }
-_ELSEWHERE = {"MOVED", "ASK"}
-_WRONG_CREDENTIALS = {"WRONGPASS", "NOAUTH", "NOPERM", "DENIED"}
+_CHECK_USER = "check the user and its permissions"
+_USE_CLUSTER = "it is a member of a cluster, and the key is another's: use redis+cluster://"
+_MISCONFIGURED = {
+    **dict.fromkeys(("WRONGPASS", "NOAUTH", "NOPERM", "DENIED"), _CHECK_USER),
+    **dict.fromkeys(("MOVED", "ASK"), _USE_CLUSTER),
+}
 _REFUSED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 """Up to Redis 7.0, where the code is ERR, and from 7.2 on."""
 
@@ -114,14 +118,8 @@ def _answered(error: driver.ResponseError, server: str, about: str, key: str, *,
         )
     if any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
         code = "NOPERM"
-    if code in _WRONG_CREDENTIALS:
-        return ConfigurationError(
-            f"{server} refused the command{about} with {code}: check the user and its permissions"
-        )
-    if code in _ELSEWHERE:
-        return ConfigurationError(
-            f"{server} is a member of a cluster, and the key is not its{about}: use redis+cluster://"
-        )
+    if code in _MISCONFIGURED:
+        return ConfigurationError(f"{server} refused the command{about} with {code}: {_MISCONFIGURED[code]}")
     if code in _CANNOT_SERVE_NOW:
         return StoreUnavailableError(f"{server} can't serve now{about}, {code}: {_CANNOT_SERVE_NOW[code]}")
     return StoreError(f"{server} refused the command{about} with {code}; nothing happened")

@@ -38,6 +38,11 @@ def service() -> Iterator[Service]:
         yield made
 
 
+def store_of(service: Service, settings: StoreSettings, url: str = "") -> RedisStore:
+    """Return a store, to be opened, on whatever server is the master."""
+    return RedisStore.from_url(url or service.url, settings)
+
+
 async def promoted(service: Service, old: RedisProcess) -> float:
     """Wait until the Sentinels name another master; return when that was."""
     while await asyncio.to_thread(service.master) is old:  # noqa: ASYNC110 - nothing in this process knows it
@@ -45,60 +50,57 @@ async def promoted(service: Service, old: RedisProcess) -> float:
     return time.monotonic()
 
 
-async def fail_over(service: Service, *, killed: bool, settings: StoreSettings, url: str = "") -> tuple[Load, float]:
-    """Write through a failover, until writes were acknowledged after it; return the load and when it was promoted."""
-    async with open_store(url or service.url, settings=settings) as store:
-        load = Load(store)
-        load.start()
-        await asyncio.sleep(0.5)
-        old = service.master()
-        if killed:
-            await asyncio.to_thread(old.kill)
-        else:
-            answer = await asyncio.to_thread(service.sentinels[0].ask, "SENTINEL", "FAILOVER", SERVICE)
-            assert answer == b"+OK\r\n"
-        at = await promoted(service, old)
-        if not killed:
-            await asyncio.to_thread(wait_until, "role:slave", 20, old, words=("INFO", "replication"))
-        await asyncio.sleep(RESUMED_WITHIN)
+async def fail_over(service: Service, *stores: RedisStore, killed: bool) -> tuple[list[Load], float]:
+    """Write through a failover, until writes were acknowledged after it; return the loads and when it was promoted."""
+    loads = [Load(store, prefix=f"{number}-") for number, store in enumerate(stores)]
+    for load in loads:
+        load.start(callers=40 // len(loads))
+    await asyncio.sleep(0.5)
+    old = service.master()
+    if killed:
+        await asyncio.to_thread(old.kill)
+    else:
+        answer = await asyncio.to_thread(service.sentinels[0].ask, "SENTINEL", "FAILOVER", SERVICE)
+        assert answer == b"+OK\r\n"
+    at = await promoted(service, old)
+    if not killed:
+        await asyncio.to_thread(wait_until, "role:slave", 20, old, words=("INFO", "replication"))
+    await asyncio.sleep(RESUMED_WITHIN)
+    for load in loads:
         await load.stop()
-    return load, at
+        assert min(one for one in load.acknowledged.values() if one > at) < at + RESUMED_WITHIN
+    return loads, at
 
 
-@pytest.mark.parametrize("settings", [ALL_MESSAGES, REPLICATED], ids=["acknowledged", "replicated"])
-async def test_writes_go_on_after_the_masters_death(service: Service, settings: StoreSettings) -> None:
-    """When the master is killed, writes go on within 3 s of the promotion, and errors are those of the outage."""
-    load, promotion = await fail_over(service, killed=True, settings=settings)
-    assert min(at for at in load.acknowledged.values() if at > promotion) < promotion + RESUMED_WITHIN
-    assert set(load.errors) <= {"StoreUnavailableError", "StoreTimeoutError", "OutcomeUnknownError"}
-    async with open_store(service.url, settings=settings) as store:
-        lost = await load.lost(store)
-    if settings is REPLICATED:
-        assert lost == {}
-    else:
+async def test_writes_go_on_after_the_masters_death(service: Service) -> None:
+    """When the master is killed, writes go on within 3 s of the promotion; none that was replicated is lost."""
+    async with store_of(service, ALL_MESSAGES) as store, store_of(service, REPLICATED) as replicated:
+        loads, promotion = await fail_over(service, store, replicated, killed=True)
+        for load in loads:
+            assert set(load.errors) <= {"StoreUnavailableError", "StoreTimeoutError", "OutcomeUnknownError"}
+        lost = await loads[0].lost(store)
         assert all(promotion - at < RESUMED_WITHIN + LOST_WITHIN for at in lost.values())
+        assert await loads[1].lost(store) == {}
 
 
-@pytest.mark.parametrize("settings", [ALL_MESSAGES, REPLICATED], ids=["acknowledged", "replicated"])
-async def test_a_manual_failover_loses_nothing(service: Service, settings: StoreSettings) -> None:
-    """Who hears the Sentinel that leads a failover holds writes back meanwhile: none that was acknowledged is lost."""
-    load, promotion = await fail_over(service, killed=False, settings=settings)
-    assert min(at for at in load.acknowledged.values() if at > promotion) < promotion + RESUMED_WITHIN
-    async with open_store(service.url, settings=settings) as store:
-        assert await load.lost(store) == {}
-    assert load.errors == {}
+async def test_a_manual_failover_loses_little(service: Service) -> None:
+    """Who hears the Sentinel that leads a failover loses nothing; who does not, writes of less than 1.5 s.
 
-
-@pytest.mark.parametrize("settings", [ALL_MESSAGES, REPLICATED], ids=["acknowledged", "replicated"])
-async def test_a_manual_failover_that_is_not_heard_of_loses_little(service: Service, settings: StoreSettings) -> None:
-    """Who hears only of the end of a failover loses writes of less than 1.5 s, and none that were replicated."""
-    url = f"redis+sentinel://127.0.0.1:{service.sentinels[1].port}/{SERVICE}/0"
-    load, _ = await fail_over(service, killed=False, settings=settings, url=url)
-    async with open_store(service.url, settings=settings) as store:
-        lost = await load.lost(store)
-    if settings is REPLICATED:
-        assert lost == {}
-    else:
+    None that was replicated is lost either way.
+    """
+    deaf = f"redis+sentinel://127.0.0.1:{service.sentinels[1].port}/{SERVICE}/0"
+    async with (
+        store_of(service, ALL_MESSAGES) as hears,
+        store_of(service, REPLICATED) as hears_and_waits,
+        store_of(service, ALL_MESSAGES, deaf) as hears_the_end,
+        store_of(service, REPLICATED, deaf) as waits,
+    ):
+        loads, _ = await fail_over(service, hears, hears_and_waits, waits, hears_the_end, killed=False)
+        for load in loads[:3]:
+            assert await load.lost(hears) == {}
+        for load in loads[:2]:
+            assert load.errors == {}
+        lost = await loads[3].lost(hears)
         assert max(lost.values(), default=0) - min(lost.values(), default=0) < LOST_WITHIN
 
 

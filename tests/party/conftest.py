@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
 from watch_party.app import app
 
-from browser_page import CHROMIUM, FREE, Guests, Places
 from party_page import Party, serving, visiting
-from party_server import party_server
-from redis_server import redis_server
 from wnc_store import Store
 
 _GRACE = "1.2"
@@ -37,40 +31,3 @@ async def party() -> AsyncGenerator[Party]:
 def store(party: Party) -> Store:  # noqa: ARG001 - it runs the server
     """The store of the server that runs."""
     return app.state.store
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", name="browser")
-async def _browser() -> AsyncIterator[Browser]:
-    """One browser for all tests; each guest has a context of its own."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def guests(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Guests]:
-    """Invites guests, keeps pictures of their pages, and fails if a page has an error."""
-    guests = Guests(browser)
-    yield guests
-    await guests.aclose(request.node.name.removeprefix("test_"))
-
-
-@pytest.fixture(scope="module")
-def memory() -> Iterator[str]:
-    """The address of a server on memory."""
-    with party_server("memory://", **FREE) as server:
-        yield server.address
-
-
-@pytest.fixture(scope="module", params=["memory", "redis"])
-def places(request: pytest.FixtureRequest) -> Iterator[Places]:
-    """One server for both pages, on memory; or one for each, on Redis."""
-    if request.param == "memory":
-        address = request.getfixturevalue("memory")
-        yield Places(address, address)
-        return
-    with ExitStack() as running:
-        url = running.enter_context(redis_server()).url
-        one, other = (running.enter_context(party_server(url, **FREE)) for _ in range(2))
-        yield Places(one.address, other.address)

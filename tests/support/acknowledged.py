@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 
 from wnc_store import Store, StoreError
 from wnc_store_contract.samples import message, room, user
@@ -24,6 +24,7 @@ class Load:
     """Callers on a store whose `chat_history_limit` is `HISTORY`.
 
     Attributes:
+        names: the rooms' ids; those of `prefix` and a number if there are none.
         acknowledged: (room, "user" or "message", its id) -> when the call returned, by `time.monotonic`.
         errors: how many of each kind callers got.
         unknown: what callers were told may or may not have happened.
@@ -31,6 +32,7 @@ class Load:
 
     store: Store
     names: Iterable[str] = ()
+    prefix: str = "L"
     acknowledged: dict[tuple[str, str, str], float] = field(default_factory=dict[tuple[str, str, str], float])
     errors: Counter[str] = field(default_factory=Counter[str])
     slowest: float = 0.0
@@ -38,7 +40,7 @@ class Load:
 
     def start(self, callers: int = 20) -> None:
         """Begin."""
-        names = iter(self.names or (f"L{number}" for number in range(10**6)))
+        names = iter(self.names or (f"{self.prefix}{number}" for number in count()))
         self._tasks = [asyncio.ensure_future(self._call(names)) for _ in range(callers)]
 
     async def stop(self) -> None:

@@ -11,13 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Route, expect
 
-from browser_page import CHROMIUM, DESKTOP, FREE, PHONE, STEP, Guest, Guests, Places, apart, meet, until_in_step
+from browser_page import DESKTOP, FREE, PHONE, STEP, Guest, Guests, Places, apart, meet, until_in_step
 from party_server import party_server
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: `make browser` installs it, or says how"),
-    pytest.mark.asyncio(loop_scope="module"),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 _AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 _FOUND = (
     "axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes.map((node) => node.target.join(' '))]))"
@@ -46,7 +43,7 @@ async def test_youtube(guests: Guests, memory: str) -> None:
 
 
 async def _fake_youtube(route: Route) -> None:
-    await route.fulfill(path=Path(__file__).parents[1] / "support/youtube.js", content_type="text/javascript")
+    await route.fulfill(path=Path(__file__).parents[1] / "tests/support/youtube.js", content_type="text/javascript")
 
 
 async def test_no_youtube(guests: Guests, memory: str) -> None:

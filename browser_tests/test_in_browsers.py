@@ -8,14 +8,11 @@ from contextlib import ExitStack
 import pytest
 from playwright.async_api import expect
 
-from browser_page import CHROMIUM, FREE, PHONE, STEP, Guests, Places, apart, meet, until_in_step
+from browser_page import FREE, PHONE, STEP, Guests, Places, apart, meet, until_in_step
 from party_server import balancer, party_server
 from redis_server import redis_server
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: `make browser` installs it, or says how"),
-    pytest.mark.asyncio(loop_scope="module"),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_twomeet(guests: Guests, places: Places) -> None:
