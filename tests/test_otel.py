@@ -399,3 +399,12 @@ def test_other_missing_modules_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "wnc_store.health", None)
     with pytest.raises(ImportError, match=r"wnc_store\.health"):
         instrument(MemoryStore())
+
+
+async def test_redis_counts_inside(collected: _Collected, redis_server: RedisServer) -> None:
+    """A store on Redis has counts to tell of."""
+    async with open_store(redis_server.url) as inner:
+        store = collected.instrument(inner, "counting")
+        await store.rooms.create_room(room("A"))
+        await store.rooms.delete_room("A")
+        assert collected.counts() == {"commits": 1, "retries": 0, "batches": 2}

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 
 from wnc_store import ConfigurationError, OutcomeUnknownError, StoreError, StoreTimeoutError, StoreUnavailableError
 from wnc_store_redis._commands import Commands
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._multiplexer import Unanswered
 from wnc_store_redis._route import OneServer
 from wnc_store_redis._scripts import ACQUIRE, COMMIT, COUNT
@@ -69,9 +70,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def on(wire: Wire) -> Commands:
     """Return commands on a wire, for ten seconds each."""
     pool = Redis(port=1).connection_pool
-    server: Any = Server(pool, 10)
+    server: Any = Server(pool, 10, Counts())
     server._writes = server._reads = wire
-    return Commands(OneServer(pool, server, "host:1"), timedelta(seconds=10))
+    return Commands(OneServer(pool, server, "host:1"), timedelta(seconds=10), Counts())
 
 
 async def settle(commands: Commands, seconds: float = 10) -> tuple[Any, bool]:

@@ -443,3 +443,38 @@ async def test_a_reply_over_a_connection_given_up_is_nobodys(store: RedisStore) 
     multiplexer.drop()
     link.data_received(b"$6\r\nstrays\r\n")
     assert await commands.read(b"ECHO", b"mine") == b"mine"
+
+
+async def test_what_a_store_does_inside_is_counted(store: RedisStore, counter: Counter) -> None:
+    """A store's own counts are those of the server: commits, commands and the batches in which they arrive."""
+    await store.rooms.get_room("A")
+    before = store.statistics()
+    await counter.start()
+    await asyncio.gather(*(store.rooms.add_user_to_room("A", user(f"u{number}")) for number in range(50)))
+    await asyncio.gather(*(store.rooms.get_room("A") for _ in range(50)))
+    counted = await counter.since()
+    after = store.statistics()
+    spent = {name: after[name] - before[name] for name in after}
+    assert spent == {
+        "commits": counted["set"],
+        "retries": 0,
+        "batches": counted["reads"],
+        "commands": counted["evalsha"] + counted["get"] - counted["set"],  # COMMIT is one GET and one SET
+        "cache_hits": 50,
+        "cache_misses": 0,
+    }
+
+
+async def test_a_lost_race_is_counted(store: RedisStore, url: str) -> None:
+    """A commit that finds another's work is a retry, and what it read anew was not known."""
+    async with RedisStore.from_url(url) as other:
+        await other.rooms.add_user_to_room("A", user("first"))
+    before = store.statistics()
+    await store.rooms.add_user_to_room("A", user("second"))
+    after = store.statistics()
+    assert {name: after[name] - before[name] for name in ("commits", "retries", "cache_hits", "cache_misses")} == {
+        "commits": 1,
+        "retries": 1,
+        "cache_hits": 0,
+        "cache_misses": 1,
+    }

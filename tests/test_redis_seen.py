@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from wnc_store import ChatMessage, Room, StoredRoom, from_wire, to_wire
 from wnc_store_contract.samples import message, room
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._seen import SeenChats, SeenRooms
 
 
@@ -38,7 +39,7 @@ ENTRIES = [to_wire(message(number, "A")) for number in range(4)]
 
 def test_the_rooms_seen_last_are_remembered() -> None:
     """Of three rooms where two have room, the one that was seen first is forgotten; one that has gone is, too."""
-    rooms = SeenRooms(2 * SIZE)
+    rooms = SeenRooms(2 * SIZE, Counts())
     for room_id in "ABC":
         rooms.put(stored(room_id))
     assert [rooms.get(room_id) for room_id in "ABC"] == [None, stored("B"), stored("C")]
@@ -49,20 +50,20 @@ def test_the_rooms_seen_last_are_remembered() -> None:
 
 def test_a_room_that_grew_too_large_is_forgotten() -> None:
     """A room larger than all that may be remembered is not; nor is what it was before. Others are."""
-    rooms = SeenRooms(2 * SIZE)
+    rooms = SeenRooms(2 * SIZE, Counts())
     rooms.put(stored("A"))
     rooms.put(stored("B"))
     rooms.put(stored("B", "https://video.example/" + "x" * 2 * SIZE))
     assert rooms.get("B") is None
     assert rooms.get("A") == stored("A")
-    nothing = SeenRooms(0)
+    nothing = SeenRooms(0, Counts())
     nothing.put(stored("A"))
     assert nothing.get("A") is None
 
 
 def test_a_room_is_parsed_once_for_the_same_bytes() -> None:
     """A room's bytes are parsed when they are new, and the parsed room is remembered."""
-    rooms, decoder = SeenRooms(10 * SIZE), Decoder()
+    rooms, decoder = SeenRooms(10 * SIZE, Counts()), Decoder()
     first, changed = stored("A"), stored("A", "https://video.example/1")
     assert rooms.read("A", first.version, decoder.room) == first
     assert rooms.read("A", first.version, decoder.room) is rooms.get("A")
@@ -73,7 +74,7 @@ def test_a_room_is_parsed_once_for_the_same_bytes() -> None:
 
 def test_only_new_entries_are_parsed() -> None:
     """Of a chat's entries those are parsed that were not among the last ones, and messages keep their order."""
-    chats, decoder = SeenChats(10_000), Decoder()
+    chats, decoder = SeenChats(10_000, Counts()), Decoder()
     assert [one.id for one in chats.read("A", ENTRIES[:2], decoder.messages)] == ["m0", "m1"]
     assert [one.id for one in chats.read("A", ENTRIES[1:], decoder.messages)] == ["m1", "m2", "m3"]
     again = chats.read("A", ENTRIES[1:], decoder.messages)
@@ -87,7 +88,7 @@ def test_only_new_entries_are_parsed() -> None:
 
 def test_an_entry_that_can_not_be_read_is_left_out() -> None:
     """What can't be read is left out, each time, and hides none of the others."""
-    chats, decoder = SeenChats(10_000), Decoder()
+    chats, decoder = SeenChats(10_000, Counts()), Decoder()
     for _ in range(2):
         assert [one.id for one in chats.read("A", [ENTRIES[0], b"?", ENTRIES[1]], decoder.messages)] == ["m0", "m1"]
     assert decoder.read == [ENTRIES[0], b"?", ENTRIES[1]]
@@ -98,7 +99,7 @@ def test_an_entry_that_can_not_be_read_is_left_out() -> None:
 def test_chats_are_remembered_up_to_their_bytes() -> None:
     """Chats count with the bytes of their entries: one that is too large is not remembered, nor what it was before."""
     most = sum(map(len, ENTRIES[:2]))
-    chats, decoder = SeenChats(most), Decoder()
+    chats, decoder = SeenChats(most, Counts()), Decoder()
     for room_id, entries in (("A", ENTRIES[:1]), ("B", ENTRIES[:1]), ("A", ENTRIES[:1]), ("B", ENTRIES[:1])):
         chats.read(room_id, entries, decoder.messages)
     assert len(decoder.read) == 2

@@ -26,7 +26,7 @@ class RedisChatStore(BaseChatStore):
         self._keys = keys
         self._ttl_ms = milliseconds(settings.chat_ttl)
         self._limit = str(settings.chat_history_limit).encode()
-        self._chats = SeenChats(settings.cache_bytes // 2)
+        self._chats = SeenChats(settings.cache_bytes // 2, commands.counts)
         self._tails = Tails(settings.chat_history_limit)
 
     async def _append(self, message: ChatMessage) -> None:

@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ResponseError
 
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import code_of
 from wnc_store_redis._link import Reply
 from wnc_store_redis._multiplexer import Unanswered
@@ -47,12 +48,13 @@ class ClusterRoute:
     Args:
         client: redis-py's; its addresses, credentials and connection options are used, and its own connections are not.
         timeout: how long an operation may take, in seconds.
+        counts: of the store.
         is_replicated: whether a write has to be on all replicas of its master before it counts as done.
     """
 
     is_sharded = True
 
-    def __init__(self, client: RedisCluster, timeout: float, *, is_replicated: bool) -> None:
+    def __init__(self, client: RedisCluster, timeout: float, counts: Counts, *, is_replicated: bool) -> None:
         nodes: Sequence[Any] = list(client.nodes_manager.startup_nodes.values())
         self._connection_class = nodes[0].connection_class
         self._options = {
@@ -64,6 +66,7 @@ class ClusterRoute:
         self.where = ",".join(f"{host}:{port}" for host, port in self._seeds) + " (a cluster)"
         self.pool = _AnyServer(self._connections, self._candidates)
         self._timeout = timeout
+        self._counts = counts
         self._is_replicated = is_replicated
         self._servers: dict[Address, Server] = {}
         self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
@@ -89,6 +92,7 @@ class ClusterRoute:
             is_free = redirection is not None and redirections <= _FREE_REDIRECTIONS
             if not is_free and not await pauses.pause():
                 break
+            self._counts.retries += 1
         if isinstance(outcome, Unanswered):
             raise outcome
         if redirection is not None:
@@ -152,7 +156,9 @@ class ClusterRoute:
         server = self._servers.get(address)
         if server is None:
             pool = self._connections(address)
-            server = self._servers[address] = Server(pool, self._timeout, is_replicated=self._is_replicated)
+            server = self._servers[address] = Server(
+                pool, self._timeout, self._counts, is_replicated=self._is_replicated
+            )
         return server
 
     def _connections(self, address: Address) -> _Connections:

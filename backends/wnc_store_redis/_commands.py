@@ -11,6 +11,7 @@ from functools import partial
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreError
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import code_of, is_passing, translate
 from wnc_store_redis._keys import text
 from wnc_store_redis._link import Reply
@@ -34,10 +35,12 @@ class Commands:
     Args:
         route: the way to the servers.
         timeout: how long an operation may take.
+        counts: of the store.
     """
 
-    def __init__(self, route: Route, timeout: timedelta) -> None:
+    def __init__(self, route: Route, timeout: timedelta, counts: Counts) -> None:
         self._route = route
+        self.counts = counts
         self._process = os.getpid()
         self._timeout = timeout.total_seconds()
         self.is_sharded = route.is_sharded
@@ -127,6 +130,7 @@ class Commands:
                     break
             if not await pauses.pause():
                 break
+            self.counts.retries += 1
         raise self.failure(failure, key, unanswered=bool(sent))
 
     def place(self, key: bytes) -> Hashable:
@@ -151,6 +155,7 @@ class Commands:
                 attempts -= 1
                 if not (attempts and unanswered.sent) or isinstance(failure, TimeoutError):
                     break
+                self.counts.retries += 1
         # Raised outside the handler: the driver's exception would stay within reach as the context.
         raise self.failure(failure, key, unanswered=sent and writes)
 

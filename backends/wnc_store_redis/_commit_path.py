@@ -43,7 +43,8 @@ class CommitPath:
         self._ttl_ms = milliseconds(settings.room_ttl)
         self._own_changes = own_changes
         self._decode = decode
-        self._rooms = SeenRooms(settings.cache_bytes // 2)
+        self._counts = commands.counts
+        self._rooms = SeenRooms(settings.cache_bytes // 2, self._counts)
 
     def deadline(self) -> float:
         """Return when an operation that begins now has to end, by the event loop's clock."""
@@ -127,7 +128,9 @@ class CommitPath:
                 self._rooms.forget(room_id)
             else:
                 self._rooms.put(after)
+            self._counts.commits += 1
             return None, repeated
+        self._counts.retries += 1
         return Conflict(self._stored(room_id, found[0])), repeated
 
     def _arguments(

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 
 from wnc_store import ConfigurationError, StoreSettings
 from wnc_store_redis._cluster import ClusterRoute
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._route import OneServer, Route
 from wnc_store_redis._sentinel import SentinelRoute
 from wnc_store_redis._server import Server
@@ -57,7 +58,7 @@ def connect(url: str, settings: StoreSettings) -> Client:
     return client
 
 
-def route_of(client: Client, settings: StoreSettings) -> Route:
+def route_of(client: Client, settings: StoreSettings, counts: Counts) -> Route:
     """Return the route that a client stands for.
 
     Raises:
@@ -66,19 +67,19 @@ def route_of(client: Client, settings: StoreSettings) -> Route:
     timeout = settings.operation_timeout.total_seconds()
     is_replicated = settings.durability == "replicated"
     if isinstance(client, RedisCluster):
-        return ClusterRoute(client, timeout, is_replicated=is_replicated)
+        return ClusterRoute(client, timeout, counts, is_replicated=is_replicated)
     if not isinstance(client, Redis):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         kinds = "redis.asyncio.Redis or redis.asyncio.RedisCluster"
         message = f"a RedisStore needs a client of type {kinds}, not {type(client).__name__}"
         raise ConfigurationError(message)
     pool = client.connection_pool
     if not isinstance(pool, SentinelConnectionPool):
-        server = Server(pool, timeout, is_replicated=is_replicated)
+        server = Server(pool, timeout, counts, is_replicated=is_replicated)
         return OneServer(pool, server, _address(pool.connection_kwargs))
     if not cast("Any", pool).is_master:
         message = "a RedisStore needs the client of a master: Sentinel.master_for(...), not slave_for(...)"
         raise ConfigurationError(message)
-    return SentinelRoute(pool, timeout, is_replicated=is_replicated)
+    return SentinelRoute(pool, timeout, counts, is_replicated=is_replicated)
 
 
 async def close(client: Client) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 
 from wnc_store import StoreClosedError, StoreError
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._link import Link, Pool, Reply, open_link
 
 MOST_UNANSWERED = 1024
@@ -51,14 +52,16 @@ class Multiplexer:
     Args:
         pool: gives the connections.
         timeout: how many seconds a connection may be silent, with commands under way, before it is given up.
+        counts: of the store.
 
     Attributes:
         losses: how many connections were lost so far.
     """
 
-    def __init__(self, pool: Pool, timeout: float) -> None:
+    def __init__(self, pool: Pool, timeout: float, counts: Counts) -> None:
         self._pool = pool
         self._timeout = timeout
+        self._counts = counts
         self._loop: asyncio.AbstractEventLoop | None = None
         self._link: Link | None = None
         self._unsent: deque[_Request] = deque()
@@ -170,6 +173,8 @@ class Multiplexer:
         if batch:
             if len(batch) == len(unanswered):
                 self._heard_at = asyncio.get_running_loop().time()  # from now on it has something to say
+            self._counts.batches += 1
+            self._counts.commands += len(batch)
             self._link.write(batch)
 
     async def _connect(self) -> None:

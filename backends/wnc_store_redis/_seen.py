@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from wnc_store import ChatMessage, Room, StoredRoom
+from wnc_store_redis._counts import Counts
 
 
 class SeenRooms:
@@ -19,9 +20,11 @@ class SeenRooms:
 
     Args:
         most_bytes: of all rooms together; 0 remembers nothing.
+        counts: of the store.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, counts: Counts) -> None:
+        self._counts = counts
         self._rooms: LRUCache[str, StoredRoom[bytes]] = LRUCache(most_bytes, lambda stored: len(stored.version))
 
     def get(self, room_id: str) -> StoredRoom[bytes] | None:
@@ -42,9 +45,12 @@ class SeenRooms:
     def read(self, room_id: str, data: bytes, decode: Callable[[str, bytes], Room]) -> StoredRoom[bytes]:
         """Return the room that stored bytes hold, parsed only if they are not those seen last."""
         seen = self._rooms.get(room_id)
-        if seen is None or seen.version != data:
-            seen = StoredRoom(decode(room_id, data), data)
-            self.put(seen)
+        if seen is not None and seen.version == data:
+            self._counts.cache_hits += 1
+            return seen
+        self._counts.cache_misses += 1
+        seen = StoredRoom(decode(room_id, data), data)
+        self.put(seen)
         return seen
 
 
@@ -60,9 +66,11 @@ class SeenChats:
 
     Args:
         most_bytes: of all chats together; 0 remembers nothing.
+        counts: of the store.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, counts: Counts) -> None:
+        self._counts = counts
         self._chats: LRUCache[str, _SeenChat] = LRUCache(most_bytes, lambda chat: sum(map(len, chat.entries)))
 
     def read(
@@ -71,7 +79,9 @@ class SeenChats:
         """Return the messages that stored entries hold; `decode` parses what was not seen, without the unreadable."""
         seen = self._chats.get(room_id)
         if seen is not None and seen.entries == entries:
+            self._counts.cache_hits += 1
             return seen.messages
+        self._counts.cache_misses += 1
         known: Mapping[bytes, ChatMessage] = {} if seen is None else seen.by_entry
         by_entry: dict[bytes, ChatMessage] = {}
         messages: list[ChatMessage] = []

@@ -10,6 +10,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import NoPermissionError, ResponseError
 
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import code_of
 from wnc_store_redis._link import Reply
 from wnc_store_redis._multiplexer import Unanswered
@@ -31,12 +32,14 @@ class SentinelRoute:
     Args:
         pool: of a client that redis-py's `Sentinel.master_for` made.
         timeout: how long an operation may take, in seconds.
+        counts: of the store.
         is_replicated: whether a write has to be on all replicas before it counts as done.
     """
 
     is_sharded = False
 
-    def __init__(self, pool: SentinelConnectionPool, timeout: float, *, is_replicated: bool) -> None:
+    def __init__(self, pool: SentinelConnectionPool, timeout: float, counts: Counts, *, is_replicated: bool) -> None:
+        self._counts = counts
         untyped: Any = pool
         sentinels: Sequence[Redis] = untyped.sentinel_manager.sentinels
         service = str(untyped.service_name)
@@ -46,7 +49,7 @@ class SentinelRoute:
         self.pool = self._masters = _Masters(pool, self._watch)
         self._on_switch: list[Callable[[], None]] = []
         replicas = self._watch.replicas if is_replicated else None
-        self._server = Server(self._masters, timeout, is_replicated=is_replicated, replicas=replicas)
+        self._server = Server(self._masters, timeout, counts, is_replicated=is_replicated, replicas=replicas)
 
     async def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Reply:  # noqa: ARG002
         """See `Route.submit`."""
@@ -60,6 +63,7 @@ class SentinelRoute:
             except Unanswered as unanswered:
                 if not (may_try_again(unanswered) and await pauses.pause()):
                     raise
+                self._counts.retries += 1
                 continue
             if not (isinstance(reply, ResponseError) and code_of(reply) in _NOT_NOW):
                 return reply
@@ -67,6 +71,7 @@ class SentinelRoute:
                 self._server.drop()
             if not await pauses.pause():
                 return reply
+            self._counts.retries += 1
 
     def check_loop(self) -> None:
         """See `Route.check_loop`."""

@@ -9,6 +9,7 @@ from typing import cast
 import hiredis
 from redis.exceptions import ResponseError
 
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import NotReplicatedError
 from wnc_store_redis._link import Pool, Reply
 from wnc_store_redis._multiplexer import Multiplexer, Unanswered
@@ -39,15 +40,22 @@ class Server:
     Args:
         pool: gives the connections.
         timeout: as of a `Multiplexer`.
+        counts: likewise.
         is_replicated: whether writes have to be replicated.
         replicas: how many replicas there are; asked of the server itself if left out.
     """
 
     def __init__(
-        self, pool: Pool, timeout: float, *, is_replicated: bool = False, replicas: Callable[[], int] | None = None
+        self,
+        pool: Pool,
+        timeout: float,
+        counts: Counts,
+        *,
+        is_replicated: bool = False,
+        replicas: Callable[[], int] | None = None,
     ) -> None:
-        self._writes = Multiplexer(pool, timeout)
-        self._reads = Multiplexer(pool, timeout) if is_replicated else self._writes
+        self._writes = Multiplexer(pool, timeout, counts)
+        self._reads = Multiplexer(pool, timeout, counts) if is_replicated else self._writes
         self._is_replicated = is_replicated
         self._replicas = replicas
         self._counted, self._counted_at = 0, float("-inf")

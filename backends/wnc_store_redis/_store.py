@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Self
 
 from wnc_store import (
@@ -20,6 +21,7 @@ from wnc_store_redis._activity import activity
 from wnc_store_redis._chat import RedisChatStore
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._connect import Client, close, connect, database, route_of
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._events import RedisRoomEvents
 from wnc_store_redis._guards import RedisConnectionCounter, RedisRateLimiter
 from wnc_store_redis._inspect import inspect
@@ -46,11 +48,12 @@ class RedisStore(BaseStore):
         super().__init__()
         settings = settings or StoreSettings()
         self._settings = settings
-        route = route_of(client, settings)
+        self._counts = Counts()
+        route = route_of(client, settings, self._counts)
         self._keys = keys = Keys(settings.key_prefix, database(client))
         self._own_client: Client | None = None
         self._process = os.getpid()
-        self._commands = Commands(route, settings.operation_timeout)
+        self._commands = Commands(route, settings.operation_timeout, self._counts)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
         self.events = self._events = RedisRoomEvents(route, self._commands, keys, settings, self._lifecycle)
@@ -77,6 +80,10 @@ class RedisStore(BaseStore):
             message = "on a cluster a room and its chat can't be put back in one step"
             raise NotSupportedError(message)
         await restore(self._commands, self._keys, self._settings, snapshot, replace=replace)
+
+    def statistics(self) -> Mapping[str, int]:
+        """See `HasStatistics.statistics`; `cache_hits` and `cache_misses` are of rooms and chats that were answered."""
+        return asdict(self._counts)
 
     async def activity(self) -> Activity:
         """See `HasActivity.activity`."""

@@ -11,6 +11,7 @@ import pytest
 from orders import Operation, Run, Step, World, explore
 from wnc_store import OwnChanges, Room, StoredRoom, StoreSettings, from_wire, to_wire
 from wnc_store_contract.samples import room
+from wnc_store_redis._counts import Counts
 from wnc_store_redis._keys import Keys
 from wnc_store_redis._scripts import COMMIT, REMOVE, Script
 from wnc_store_redis._sharded import ShardedCommitPath
@@ -43,6 +44,7 @@ class FakeCommands:
 
     def __init__(self, servers: Servers, number: int) -> None:
         self._servers = servers
+        self.counts = Counts()
         self._answers = servers.answers.setdefault(number, [])
 
     def deadline(self) -> float:
