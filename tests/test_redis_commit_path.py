@@ -101,7 +101,7 @@ async def test_a_change_that_waits_ends_at_its_own_time() -> None:
     results = await asyncio.gather(sent, waiting, return_exceptions=True)
     assert [repr(one) for one in results] == ["OutcomeUnknownError('A')", "StoreTimeoutError('A')"]
     assert [one and one.host_name for one in path.committed] == ["sent"]
-    for task in changes._tasks:
+    for task in changes._serving.values():
         task.cancel()
 
 
@@ -120,7 +120,7 @@ async def test_a_change_gives_up_when_others_are_always_faster() -> None:
 async def test_a_change_gives_up_when_one_more_attempt_would_take_too_long() -> None:
     """After four attempts in a second, a change with 0.2 s left gives up, and one with 0.4 s does not."""
     loop = asyncio.get_running_loop()
-    brief, patient = (_Change(joins("x"), loop.create_future(), loop.time() + left) for left in (0.2, 0.4))
+    brief, patient = (_Change("A", joins("x"), loop.create_future(), loop.time() + left) for left in (0.2, 0.4))
     group(Path())._give_up("A", [brief, patient], loop.time() - 1, 4)
     with pytest.raises(ConflictError, match=r"'A'.* each of 4 attempts"):
         brief.future.result()
@@ -136,7 +136,7 @@ async def test_a_change_that_found_no_room_is_not_under_way() -> None:
     second = asyncio.ensure_future(changes.change("A", joins("second")))
     results = await asyncio.gather(first, second, return_exceptions=True)
     assert [repr(one) for one in results] == ["StoreTimeoutError('A')", "StoreTimeoutError('A')"]
-    for task in changes._tasks:
+    for task in changes._serving.values():
         task.cancel()
 
 

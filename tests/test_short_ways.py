@@ -347,3 +347,15 @@ def test_a_copy_is_apart_from_what_it_was_copied_from() -> None:
     assert (before.model_extra, after.model_extra) == ({}, {"colour": "red"})
     assert before.model_fields_set == {"id", "name"}
     assert after.model_fields_set == {"id", "name", "is_host", "colour"}
+
+
+@pytest.mark.parametrize("part", [user("ada"), VideoState(last_update_time=1)], ids=lambda part: type(part).__name__)
+def test_a_copy_of_what_was_written_is_written_anew(part: User | VideoState) -> None:
+    """What a part of a room was written as is remembered with it, and with no copy that holds something else."""
+    kept = {"users": (part,)} if isinstance(part, User) else {"video_state": part}
+    changed = part.model_copy(update={"name": "Grace"} if isinstance(part, User) else {"duration": 7})
+    before = room("A").model_copy(update=kept)
+    written = to_wire(before)
+    assert to_wire(before) == written
+    after = before.model_copy(update={name: changed if name == "video_state" else (changed,) for name in kept})
+    assert from_wire(Room, to_wire(after), key="room:A") == after

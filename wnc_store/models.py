@@ -151,6 +151,8 @@ class User(Record):
     is_host: StrictBool = False
     joined_at: Date = Field(default_factory=_utc_now, validate_default=True)
 
+    __slots__ = ("_text",)  # see `wnc_store.text`; no field, and no copy has it
+
 
 class VideoState(Record):
     """Where the video is.
@@ -166,6 +168,8 @@ class VideoState(Record):
     current_time: Number = 0
     duration: Number = 0
     last_update_time: Number = Field(default_factory=_now_ms)
+
+    __slots__ = ("_text",)  # likewise
 
 
 class Room(Record):

@@ -43,6 +43,16 @@ def record_text(record: Record) -> str:
     return "{" + ",".join(parts) + "}"
 
 
+def _remembered_text(record: User | VideoState) -> str:
+    """Return a part of a room as JSON; most parts are written again with each new state of their room."""
+    try:
+        return _REMEMBERED[type(record)](record)
+    except AttributeError:
+        text = record_text(record)
+        object.__setattr__(record, "_text", text)
+        return text
+
+
 def _tuple_text(items: tuple[Any, ...]) -> str:
     return "[" + ",".join([_JSON[type(item)](item) for item in items]) + "]"
 
@@ -65,6 +75,9 @@ def _date_text(value: datetime) -> str:
     return f'"{iso(value)}"'
 
 
+# Past pydantic's own look-up of attributes, which is slow where there is none.
+_REMEMBERED: _Texts = {kind: kind.__dict__["_text"].__get__ for kind in (User, VideoState)}
+
 _NUMBERS: _Texts = {int: repr, float: _float_text}
 _DATES: _Texts = {datetime: _date_text}
 _JSON: _Texts = {
@@ -73,8 +86,8 @@ _JSON: _Texts = {
     bool: {False: "false", True: "true"}.__getitem__,
     type(None): {None: "null"}.__getitem__,
     tuple: _tuple_text,
-    User: record_text,
-    VideoState: record_text,
+    User: _remembered_text,
+    VideoState: _remembered_text,
 }
 _TEXTS_OF: Mapping[object, _Texts] = {
     None: _JSON,

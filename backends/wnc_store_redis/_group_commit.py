@@ -22,9 +22,10 @@ _GRACE = 0.02
 class _Change:
     """A change that a caller waits for."""
 
-    __slots__ = ("deadline", "future", "is_under_way", "outcome", "rule")
+    __slots__ = ("deadline", "future", "is_under_way", "outcome", "room_id", "rule")
 
-    def __init__(self, rule: Rule, future: asyncio.Future[Room | None], deadline: float) -> None:
+    def __init__(self, room_id: str, rule: Rule, future: asyncio.Future[Room | None], deadline: float) -> None:
+        self.room_id = room_id
         self.rule = rule
         self.future = future
         self.deadline = deadline
@@ -71,28 +72,38 @@ class GroupCommit:
         self._path = path
         self._own_changes = own_changes
         self._waiting: dict[str, list[_Change]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: dict[str, asyncio.Task[None]] = {}
+        self._open: dict[_Change, None] = {}
+        """The changes that callers wait for, in the order of their deadlines, because all have the same time."""
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def change(self, room_id: str, rule: Rule) -> Room | None:
         """Apply a rule to a live room; None if there is no room, before or after it."""
         loop = asyncio.get_running_loop()
-        change = _Change(rule, loop.create_future(), self._path.deadline())
+        change = _Change(room_id, rule, loop.create_future(), self._path.deadline())
         waiting = self._waiting.get(room_id)
         if waiting is not None:
             waiting.append(change)
         else:
             self._waiting[room_id] = [change]
-            task = loop.create_task(self._serve(room_id))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        alarm = loop.call_at(change.deadline + _GRACE, self._expire, room_id, change)
+            self._serving[room_id] = loop.create_task(self._serve(room_id))
+        self._open[change] = None
+        if self._alarm is None:  # one for all: a timer of its own would cost each change more than the rest of this
+            self._alarm = loop.call_at(change.deadline + _GRACE, self._expire)
         try:
             return await change.future
         finally:
-            alarm.cancel()
+            del self._open[change]
 
-    def _expire(self, room_id: str, change: _Change) -> None:
-        change.fail(self._path.late(room_id, unanswered=change.is_under_way))
+    def _expire(self) -> None:
+        """End the changes that are out of time."""
+        loop = asyncio.get_running_loop()
+        self._alarm, now = None, loop.time()
+        for change in self._open:
+            if change.deadline + _GRACE > now:
+                self._alarm = loop.call_at(change.deadline + _GRACE, self._expire)
+                return
+            change.fail(self._path.late(change.room_id, unanswered=change.is_under_way))
 
     async def _serve(self, room_id: str) -> None:
         """Commit the changes of a room until none waits."""
@@ -102,6 +113,7 @@ class GroupCommit:
                 changes = []
                 await self._commit(room_id, changes)
         finally:  # only when the event loop ends are there any left
+            del self._serving[room_id]
             for change in (*changes, *self._waiting.pop(room_id)):
                 change.future.cancel()
 

@@ -41,12 +41,11 @@ if ARGV[2] == '' then
   return {1}
 end
 
-local is_first = redis.call('EXISTS', KEYS[2]) == 0
-redis.call('SADD', KEYS[2], ARGV[4])
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 -- The index lives as long as the room that lives longest, which may be another writer's, and for ever if it has no end.
 local left = redis.call('PTTL', KEYS[2])
-if is_first or (left >= 0 and left < tonumber(ARGV[3])) then
+redis.call('SADD', KEYS[2], ARGV[4])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if left == -2 or (left >= 0 and left < tonumber(ARGV[3])) then
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
 end
 if ARGV[1] == '' then

@@ -18,12 +18,11 @@ if ARGV[4] == '' and redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
 
-local is_first = redis.call('EXISTS', KEYS[2]) == 0
-redis.call('SADD', KEYS[2], ARGV[3])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 -- The index lives as long as the room that lives longest, and for ever if it has no end.
 local left = redis.call('PTTL', KEYS[2])
-if is_first or (left >= 0 and left < tonumber(ARGV[2])) then
+redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if left == -2 or (left >= 0 and left < tonumber(ARGV[2])) then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
 redis.call('DEL', KEYS[3])
