@@ -29,7 +29,7 @@ from wnc_store import (
 )
 from wnc_store_contract.samples import room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis import _channels as channels
+from wnc_store_redis import _subscriber as subscriber
 
 SECONDS = 20
 """How long a test waits for what has to come."""
@@ -193,8 +193,8 @@ async def test_nobody_waits_for_a_server_in_vain(caplog: pytest.LogCaptureFixtur
             async with store.events.subscribe("A"):
                 pass
             inside: Any = store._events._channels
-            assert inside._link is not None
-        await until(lambda: inside._link is None and not inside._recovering)
+            assert inside._subscriptions._link is not None
+        await until(lambda: inside._subscriptions._link is None and not inside._tasks)
         assert not inside._wanted
     assert caplog.text == ""
 
@@ -203,7 +203,7 @@ async def test_a_dead_connection_is_no_silence(
     redis_server: RedisServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection over which nothing comes any more, not even a sign of life, is given up for another."""
-    monkeypatch.setattr(channels, "_LEAST_PATIENCE", 0.1)
+    monkeypatch.setattr(subscriber, "_LEAST_PATIENCE", 0.1)
     settings = StoreSettings(operation_timeout=timedelta(seconds=0.1))
     async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url, settings) as store:
         async with store.events.subscribe("A") as events:
@@ -216,10 +216,10 @@ async def test_a_dead_connection_is_no_silence(
 
 async def test_a_quiet_connection_is_kept(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is silent because nothing happens answers the question for a sign of life, and stays."""
-    monkeypatch.setattr(channels, "_LEAST_PATIENCE", 0.05)
+    monkeypatch.setattr(subscriber, "_LEAST_PATIENCE", 0.05)
     settings = StoreSettings(operation_timeout=timedelta(seconds=0.05))
     async with RedisStore.from_url(url, settings) as store, store.events.subscribe("A") as events:
-        inside: Any = store._events._channels
+        inside: Any = store._events._channels._subscriptions
         link, asked = inside._link, 0
         ping = inside._ping
 
@@ -318,7 +318,7 @@ async def test_what_comes_with_the_confirmation_is_heard(monkeypatch: pytest.Mon
         says.append(on_replies)
         return Wire()
 
-    monkeypatch.setattr(channels, "open_link", open_wire)
+    monkeypatch.setattr(subscriber, "open_link", open_wire)
     async with RedisStore.from_url("redis://nowhere") as store:
         reading = store.events.subscribe("A")
         entering = asyncio.ensure_future(reading.__aenter__())

@@ -1,75 +1,48 @@
-"""The connection over which messages of the server's channels come in."""
+"""Which channels are listened to, and how what was lost of them is found again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections import Counter, deque
-from collections.abc import Coroutine, Sequence
-from typing import Protocol, cast
+from collections import Counter
+from collections.abc import Callable, Sequence
 
-from redis.exceptions import ResponseError
-
-from wnc_store import StoreClosedError, StoreError
+from wnc_store import StoreError
 from wnc_store_redis._commands import Commands
-from wnc_store_redis._link import Link, Pool, Reply, open_link
-from wnc_store_redis._server import pack_command
+from wnc_store_redis._subscriber import LostError, OnLost, Subscriptions
 
 _logger = logging.getLogger("wnc_store")
 
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 2.0
-"""Seconds between attempts to connect again, each twice as long as the one before, and up to as long as that."""
-
-_LEAST_PATIENCE = 1.0
-"""Seconds between signs of life, at least: an event loop that is busy for a while must not look like a dead server."""
-
-_PING = pack_command((b"PING",))
-
-
-class Listener(Protocol):
-    """Who is told what comes in."""
-
-    def heard(self, channel: bytes, data: bytes) -> None:
-        """Take a message."""
-        ...
-
-    def ponged(self) -> None:
-        """Take note that all has come that the server sent before it got a certain PING."""
-        ...
-
-    def missed(self) -> None:
-        """Take note that messages may be missing here, because the connection was lost."""
-        ...
+"""Seconds between attempts to subscribe again, each twice as long as the one before, and up to as long as that."""
 
 
 class Channels:
-    """Subscriptions to channels, all on one connection: opened with the first, and again whenever it is lost.
-
-    A connection that says nothing is asked for a sign of life, so that one that is dead does not look like silence.
+    """The channels that somebody listens to, as long as somebody does, whatever happens to connections.
 
     Args:
-        pool: gives the connection.
         commands: whose errors these are.
-        timeout: how many seconds a subscription, or a sign of life, may take.
-        listener: is told what comes in.
+        timeout: how many seconds a subscription may take.
+        subscribed: makes the subscriptions, which tell what they lose.
+        on_missed: is told in which channels messages may be missing here, because they were not listened to.
     """
 
-    def __init__(self, pool: Pool, commands: Commands, timeout: float, listener: Listener) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        commands: Commands,
+        timeout: float,
+        subscribed: Callable[[OnLost], Subscriptions],
+        on_missed: Callable[[Sequence[bytes]], None],
+    ) -> None:
         self._commands = commands
         self._timeout = timeout
-        self._patience = max(timeout, _LEAST_PATIENCE)
-        self._listener = listener
+        self._subscriptions = subscribed(self._lost)
+        self._on_missed = on_missed
         self._wanted: Counter[bytes] = Counter()
-        self._link: Link | None = None
-        self._opening: asyncio.Future[None] | None = None
-        self._recovering = False
-        self._fences: deque[asyncio.Future[None] | None] = deque()
-        self._refusal: ResponseError | None = None
-        self._beat: asyncio.TimerHandle | None = None
-        self._is_silent = False
+        self._missing: dict[bytes, bool] = {}
+        """What is being found again -> whether it was lost once more since that was begun."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -87,10 +60,9 @@ class Channels:
         try:
             async with asyncio.timeout(self._timeout):
                 while True:
-                    await self._open()
                     try:
-                        await self._stand(channels)
-                    except ConnectionError:  # it was lost meanwhile
+                        await self._subscriptions.subscribe(channels)
+                    except LostError:
                         await asyncio.sleep(_FIRST_PAUSE)
                     else:
                         return
@@ -107,159 +79,58 @@ class Channels:
         gone = [channel for channel in channels if self._wanted[channel] <= 0]
         for channel in gone:
             del self._wanted[channel]
-        if gone and self._link is not None and not self._commands.forked:  # else the connection is the parent's
-            self._link.write([pack_command((b"UNSUBSCRIBE", *gone))])
+        if gone and not self._commands.forked:  # else the connection is the parent's
+            self._subscriptions.unsubscribe(gone)
 
     def ask(self) -> None:
-        """Have `Listener.ponged` called when all has come that the server has sent by now."""
-        if not self._fences:  # a pong that is on its way comes behind what came before it
-            self._ping(None)
-
-    def drop(self) -> None:
-        """Give the connection up: another server is master now."""
-        if self._link is not None:
-            self._lost(ConnectionError("another server is master now"))
+        """See `Subscriptions.ask`."""
+        self._subscriptions.ask()
 
     async def aclose(self) -> None:
-        """Close the connection; in a forked child, it is the parent's."""
+        """Close the connections; in a forked child, they are the parent's."""
         self._closed = True
         if self._commands.forked:
             return
-        link = self._forget_link(StoreClosedError())
         for task in self._tasks:
             task.cancel()
-        if link is not None:
-            await link.aclose()
+        await self._subscriptions.aclose()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _open(self) -> None:
-        """Return when there is a connection; whoever waits for one waits for the same."""
-        if self._closed:
-            raise StoreClosedError
-        if self._link is None:
-            if self._opening is None:
-                self._opening = asyncio.get_running_loop().create_future()
-                self._spawn(self._connect(self._opening))
-            await asyncio.shield(self._opening)
+    def _lost(self, channels: Sequence[bytes]) -> None:
+        lost = [channel for channel in channels if channel in self._wanted]
+        new = [channel for channel in lost if channel not in self._missing]
+        self._missing.update(dict.fromkeys(lost, True))
+        if new and not self._closed:
+            task = asyncio.get_running_loop().create_task(self._recover(new))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, opening: asyncio.Future[None]) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                self._link = await open_link(self._pool, self._take, self._lost, pushes=True)
-        except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            opening.set_exception(error)
-            opening.exception()  # nobody may wait for it any more
-            return
-        except asyncio.CancelledError:
-            opening.set_exception(StoreClosedError())
-            raise
-        finally:
-            self._opening = None
-        opening.set_result(None)
-        self._is_silent = False
-        self._beat = asyncio.get_running_loop().call_later(self._patience, self._ask_for_life)
-
-    async def _stand(self, channels: Sequence[bytes]) -> None:
-        """Subscribe, and return when that stands.
-
-        Raises:
-            ConnectionError: the connection was lost.
-            ResponseError: the server refused something since the `_stand` before.
-        """
-        if self._link is None:
-            raise ConnectionError
-        stands: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._link.write([pack_command((b"SUBSCRIBE", *channels))])
-        self._ping(stands)
-        await stands
-
-    def _ping(self, stands: asyncio.Future[None] | None) -> None:
-        """Ask for a sign of life; when it comes, `stands` is done."""
-        if self._link is not None:
-            self._fences.append(stands)
-            self._link.write([_PING])
-
-    def _take(self, replies: Sequence[Reply]) -> None:
-        if self._link is None:  # that one was given up
-            return
-        self._is_silent = False
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                self._refusal = reply
-                continue
-            what, *message = cast("list[bytes]", reply) if isinstance(reply, list) else (b"pong",)
-            if what == b"pong":
-                self._pass_fence()
-            elif what == b"message":
-                self._listener.heard(*message)
-
-    def _pass_fence(self) -> None:
-        self._listener.ponged()
-        stands = self._fences.popleft()
-        if stands is None:
-            return
-        refusal, self._refusal = self._refusal, None
-        if stands.done():  # cancelled
-            return
-        if refusal is None:
-            stands.set_result(None)
-        else:
-            stands.set_exception(refusal)
-
-    def _lost(self, error: BaseException) -> None:
-        link = self._forget_link(ConnectionError(*error.args))
-        if link is not None:
-            self._spawn(link.aclose())
-        if not self._recovering and not self._closed:
-            self._recovering = True
-            self._spawn(self._recover())
-
-    def _forget_link(self, error: Exception) -> Link | None:
-        link, self._link = self._link, None
-        self._refusal = None
-        if self._beat is not None:
-            self._beat.cancel()
-        fences, self._fences = self._fences, deque()
-        for stands in fences:
-            if stands is not None and not stands.done():
-                stands.set_exception(error)
-        return link
-
-    async def _recover(self) -> None:
-        """Connect and subscribe again, until that is done or nobody wants it; then tell what may be missing."""
+    async def _recover(self, channels: Sequence[bytes]) -> None:
+        """Subscribe again, until that is done or nobody wants it; then tell where messages may be missing."""
         pause, is_logged = 0.0, False
         try:
-            while self._wanted:
+            while wanted := [channel for channel in channels if channel in self._wanted]:
+                self._missing.update(dict.fromkeys(wanted, False))
                 try:
                     async with asyncio.timeout(self._timeout):
-                        await self._open()
-                        await self._stand(tuple(self._wanted))
+                        await self._subscriptions.subscribe(wanted)
                 except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
                     if not is_logged:
-                        failure = self._commands.failure(error, next(iter(self._wanted), b""))
+                        failure = self._commands.failure(error, wanted[0])
                         _logger.warning("no events come in, until the connection is back: %s", failure)
                         is_logged = True
                 else:
-                    if is_logged:
-                        _logger.info("events come in again")
-                    self._listener.missed()
-                    return
+                    left = [channel for channel in wanted if channel not in self._wanted]
+                    if left:
+                        self._subscriptions.unsubscribe(left)
+                    if not any(self._missing[channel] for channel in wanted):
+                        if is_logged:
+                            _logger.info("events come in again")
+                        self._on_missed(wanted)
+                        return
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
                 pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         finally:
-            self._recovering = False
-
-    def _ask_for_life(self) -> None:
-        if self._is_silent:
-            self._lost(ConnectionError("the server said nothing for too long"))
-            return
-        self._is_silent = True
-        self._ping(None)
-        self._beat = asyncio.get_running_loop().call_later(self._patience, self._ask_for_life)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+            for channel in channels:
+                del self._missing[channel]

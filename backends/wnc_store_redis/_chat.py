@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, to_wire
+from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, Telling, to_wire
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds, remaining
 from wnc_store_redis._keys import Keys
@@ -34,7 +34,7 @@ class RedisChatStore(BaseChatStore):
         newest = self._tails.newest_if_new(room_id, message.id)
         # While a message that was there before this one is still kept, so is this one, if an attempt appended it.
         witness = self._tails.witness(room_id) or _NO_WITNESS
-        told = publication(self._keys.events(room_id), self._own_changes.of_message(message))
+        told = self._publication(room_id, self._own_changes.of_message(message))
         arguments = (entry, message.id.encode(), self._limit, self._ttl_ms)
         (kept, *previous), _ = await self._commands.settle(
             APPEND,
@@ -57,8 +57,11 @@ class RedisChatStore(BaseChatStore):
         return messages
 
     async def _clear(self, room_id: str) -> None:
-        told = publication(self._keys.events(room_id), self._own_changes.of_upheaval(room_id))
+        told = self._publication(room_id, self._own_changes.of_upheaval(room_id))
         await self._commands.run(CLEAR, [self._keys.chat(room_id)], *told)
 
     async def _ttl(self, room_id: str) -> timedelta | None:
         return remaining(await self._commands.read(b"PTTL", self._keys.chat(room_id)))
+
+    def _publication(self, room_id: str, tellings: Sequence[Telling]) -> Sequence[bytes]:
+        return publication(self._keys.publish, self._keys.chat_events(room_id), tellings)

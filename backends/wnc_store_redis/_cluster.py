@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import code_of
-from wnc_store_redis._link import Reply
+from wnc_store_redis._link import Pool, Reply
 from wnc_store_redis._multiplexer import Unanswered
 from wnc_store_redis._route import Pauses, may_try_again
 from wnc_store_redis._server import Server, pack_command
@@ -64,7 +64,7 @@ class ClusterRoute:
         }
         self._seeds: list[Address] = [(str(node.host), int(node.port)) for node in nodes]
         self.where = ",".join(f"{host}:{port}" for host, port in self._seeds) + " (a cluster)"
-        self.pool = _AnyServer(self._connections, self._candidates)
+        self._on_detour: list[Callable[[bytes], None]] = []
         self._timeout = timeout
         self._counts = counts
         self._is_replicated = is_replicated
@@ -98,14 +98,51 @@ class ClusterRoute:
         if redirection is not None:
             return _NO_AGREEMENT
         self._note(slot, asked)
+        if writes and asked is not None:
+            for call in self._on_detour:
+                call(key)
         return outcome
 
     def check_loop(self) -> None:
         """See `Route.check_loop`."""
         self._server(self._seeds[0]).check_loop()
 
-    def on_switch(self, call: Callable[[], None]) -> None:
-        """See `Route.on_switch`: whatever is published is heard on any server."""
+    def on_detour(self, call: Callable[[bytes], None]) -> None:
+        """Have something called with the key whenever a write was run where the key's slot is going.
+
+        Until the slot is there, its channels are where it comes from, so nobody hears what such a script publishes.
+        """
+        self._on_detour.append(call)
+
+    async def master_of(self, key: bytes, deadline: float) -> Address:
+        """Return the server that has the slot of a key or a channel, as far as that is known; wait until one has it.
+
+        Raises:
+            Exception: there is none in time.
+        """
+        pauses = Pauses(deadline)
+        while True:
+            try:
+                address = await self._address(key_slot(key), deadline)
+            except Unanswered as unanswered:
+                raise unanswered.reason from None
+            if address is not None:
+                return address
+            if not await pauses.pause():
+                raise ResponseError(*_NO_SERVER.args)
+
+    def learn_from(self, failure: Exception, key: bytes, address: Address) -> bool:
+        """Take note of how a server failed that was asked about a key; tell whether another attempt makes sense."""
+        outcome = failure if isinstance(failure, ResponseError) else Unanswered(failure, sent=False)
+        redirection = _redirection(outcome, address)
+        if redirection is None and not _may_pass(outcome):
+            return False
+        self._learn(key_slot(key), redirection)
+        return True
+
+    def connections(self, address: Address) -> Pool:
+        """Return what connections to a server come from."""
+        return _Connections(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
 
     def place(self, key: bytes) -> Hashable:
         """See `Route.place`."""
@@ -155,14 +192,11 @@ class ClusterRoute:
     def _server(self, address: Address) -> Server:
         server = self._servers.get(address)
         if server is None:
-            pool = self._connections(address)
+            pool = self.connections(address)
             server = self._servers[address] = Server(
                 pool, self._timeout, self._counts, is_replicated=self._is_replicated
             )
         return server
-
-    def _connections(self, address: Address) -> _Connections:
-        return _Connections(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
 
     def _candidates(self) -> Sequence[Address]:
         return list(dict.fromkeys([*self._masters, *self._seeds]))
@@ -243,29 +277,6 @@ class _Connections:
             await connection.disconnect(nowait=True)
             raise
         return connection
-
-    async def release(self, connection: AbstractConnection) -> None:
-        """See `Pool.release`."""
-
-
-class _AnyServer:
-    """Connections to any server of a cluster: the first that can be reached."""
-
-    def __init__(
-        self, connections: Callable[[Address], _Connections], candidates: Callable[[], Sequence[Address]]
-    ) -> None:
-        self._connections = connections
-        self._candidates = candidates
-
-    async def get_connection(self) -> AbstractConnection:
-        """See `Pool.get_connection`."""
-        failure: Exception = ConnectionError("there is no server to connect to")
-        for address in self._candidates():
-            try:
-                return await self._connections(address).get_connection()
-            except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-                failure = error
-        raise failure
 
     async def release(self, connection: AbstractConnection) -> None:
         """See `Pool.release`."""

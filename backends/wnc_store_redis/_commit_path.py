@@ -89,7 +89,7 @@ class CommitPath:
     async def remove(self, room_id: str) -> bool:
         """Delete a room, whatever it holds, with its chat and its entry in the index; tell whether there was one."""
         self._rooms.forget(room_id)
-        told = publication(self._keys.events(room_id), self._own_changes.of_removal(room_id))
+        told = self._publication(room_id, self._own_changes.of_removal(room_id))
         return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode(), *told))
 
     async def sweep(self, entries: Sequence[bytes]) -> int:
@@ -137,7 +137,10 @@ class CommitPath:
         self, room_id: str, before: bytes, after: StoredRoom[bytes] | None, tellings: Sequence[Telling]
     ) -> Sequence[bytes]:
         data = _ABSENT if after is None else after.version
-        return (before, data, self._ttl_ms, room_id.encode(), *publication(self._keys.events(room_id), tellings))
+        return (before, data, self._ttl_ms, room_id.encode(), *self._publication(room_id, tellings))
+
+    def _publication(self, room_id: str, tellings: Sequence[Telling]) -> Sequence[bytes]:
+        return publication(self._keys.publish, self._keys.events(room_id), tellings)
 
     def _stored(self, room_id: str, data: bytes | None) -> StoredRoom[bytes] | None:
         if data is None:

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from wnc_store import ConfigurationError, StoreSettings
 from wnc_store_redis._cluster import ClusterRoute
 from wnc_store_redis._counts import Counts
-from wnc_store_redis._route import OneServer, Route
+from wnc_store_redis._route import OneServer, RouteToOne
 from wnc_store_redis._sentinel import SentinelRoute
 from wnc_store_redis._server import Server
 
@@ -58,7 +58,7 @@ def connect(url: str, settings: StoreSettings) -> Client:
     return client
 
 
-def route_of(client: Client, settings: StoreSettings, counts: Counts) -> Route:
+def route_of(client: Client, settings: StoreSettings, counts: Counts) -> RouteToOne | ClusterRoute:
     """Return the route that a client stands for.
 
     Raises:

@@ -39,6 +39,15 @@ _MISCONFIGURED = {
 _REFUSED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 """Up to Redis 7.0, where the code is ERR, and from 7.2 on."""
 
+_TOO_OLD = "has no sharded channels: events on a cluster need Redis 7.0 or newer"
+# What the server says, with its backquotes made straight -> what that means.
+_UNFIT = {
+    "DB index is out of range": "has no database of that number: look at the end of the URL",
+    "acl_check_cmd": _TOO_OLD,
+    "unknown command 'SPUBLISH'": _TOO_OLD,
+    "unknown command 'SSUBSCRIBE'": _TOO_OLD,
+}
+
 _OUR_CERTIFICATE = "name a certificate that the server trusts in the URL, ?ssl_certfile=...&ssl_keyfile=..."
 # What OpenSSL says -> what to do; the first that fits.
 _TLS_FAILED = {
@@ -107,8 +116,9 @@ def is_passing(error: driver.ResponseError) -> bool:
 
 def _answered(error: driver.ResponseError, server: str, about: str, key: str, *, in_script: bool) -> StoreError:
     code = code_of(error)
-    if "DB index is out of range" in str(error):
-        return ConfigurationError(f"{server} has no database of that number: look at the end of the URL")
+    unfit = next((why for sign, why in _UNFIT.items() if sign in str(error).replace("`", "'")), None)
+    if unfit is not None:
+        return ConfigurationError(f"{server} {unfit}")
     if code == "WRONGTYPE":
         return CorruptRecordError(key, "the key, or the index of active rooms, holds a value of another kind")
     if in_script and any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):

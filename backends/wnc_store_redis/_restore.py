@@ -17,6 +17,7 @@ async def restore(
     """Do what `CanRestore.restore` says."""
     room, chat_ttl = snapshot.room, snapshot.chat_ttl
     messages = () if chat_ttl is None else snapshot.messages[-settings.chat_history_limit :]
+    tellings = OwnChanges(settings).of_upheaval(room.id)
     stored = await commands.run(
         RESTORE,
         [keys.room(room.id), keys.active_rooms, keys.chat(room.id)],
@@ -25,7 +26,7 @@ async def restore(
         room.id.encode(),
         b"1" if replace else b"",
         _milliseconds(chat_ttl or timedelta.max, settings.chat_ttl),
-        *(publication(keys.events(room.id), OwnChanges(settings).of_upheaval(room.id)) or (b"", b"")),
+        *(publication(keys.publish, keys.events(room.id), tellings) or (b"", b"", b"")),
         *map(to_wire, messages),
     )
     if not stored:

@@ -23,7 +23,6 @@ class Route(Protocol):
     Attributes:
         where: the servers' addresses, for errors.
         is_sharded: whether keys may lie on different servers, so that a script may touch one key only.
-        pool: gives connections on which all is heard that is published.
     """
 
     @property
@@ -32,15 +31,8 @@ class Route(Protocol):
     @property
     def is_sharded(self) -> bool: ...
 
-    @property
-    def pool(self) -> Pool: ...
-
     def check_loop(self) -> None:
         """See `Multiplexer.check_loop`."""
-        ...
-
-    def on_switch(self, call: Callable[[], None]) -> None:
-        """Have something called whenever connections of `pool` are no longer to the right server."""
         ...
 
     def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Awaitable[Reply]:
@@ -63,6 +55,21 @@ class Route(Protocol):
         ...
 
 
+class RouteToOne(Route, Protocol):
+    """The way to one server at a time.
+
+    Attributes:
+        pool: gives connections to it.
+    """
+
+    @property
+    def pool(self) -> Pool: ...
+
+    def on_switch(self, call: Callable[[], None]) -> None:
+        """Have something called whenever connections of `pool` are no longer to the right server."""
+        ...
+
+
 class OneServer:
     """The route to a single server."""
 
@@ -78,7 +85,7 @@ class OneServer:
         self._server.check_loop()
 
     def on_switch(self, call: Callable[[], None]) -> None:
-        """See `Route.on_switch`: there is none."""
+        """See `RouteToOne.on_switch`: there is none."""
 
     def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Awaitable[Reply]:  # noqa: ARG002
         """See `Route.submit`."""

@@ -30,9 +30,9 @@ class Script:
         object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
 
 
-def publication(channel: bytes, tellings: Sequence[Telling]) -> Sequence[bytes]:
-    """Return the arguments that let a script publish events: the channel and each event, or nothing."""
-    return (channel, *(telling.data for telling in tellings)) if tellings else ()
+def publication(command: bytes, channel: bytes, tellings: Sequence[Telling]) -> Sequence[bytes]:
+    """Return the arguments that let a script publish events: command, channel and each event, or nothing."""
+    return (command, channel, *(telling.data for telling in tellings)) if tellings else ()
 
 
 def _read(name: str, *, writes: bool = True, repeatable: bool = False) -> Script:

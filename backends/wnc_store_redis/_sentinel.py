@@ -79,7 +79,7 @@ class SentinelRoute:
         self._watch.start()
 
     def on_switch(self, call: Callable[[], None]) -> None:
-        """See `Route.on_switch`."""
+        """See `RouteToOne.on_switch`."""
         self._on_switch.append(call)
 
     def place(self, key: bytes) -> Hashable:  # noqa: ARG002 - there is one place

@@ -50,7 +50,7 @@ class RedisStore(BaseStore):
         self._settings = settings
         self._counts = Counts()
         route = route_of(client, settings, self._counts)
-        self._keys = keys = Keys(settings.key_prefix, database(client))
+        self._keys = keys = Keys(settings.key_prefix, database(client), is_sharded=route.is_sharded)
         self._own_client: Client | None = None
         self._process = os.getpid()
         self._commands = Commands(route, settings.operation_timeout, self._counts)

@@ -15,9 +15,9 @@ from wnc_store_redis import RedisStore
 
 _UNSET = "unset"
 
-_HANDED_ON = 0.1
+_BY_THEN = 0.1
 _AT_ONCE = 0.05
-"""Seconds in which the servers of a cluster surely hand on what is published, and between events at once."""
+"""Seconds in which what a cluster's masters have sent has surely come in, and between events at once."""
 
 
 class RedisHarness(Harness):
@@ -122,29 +122,44 @@ class RedisHarness(Harness):
 class RedisClusterHarness(RedisHarness):
     """Redis stores on a cluster.
 
-    Its servers hand on to one another what is published, each at its own pace. So here that is given time to arrive: a
-    little before an app's event, unless it follows another of the same room at once, and before a subscription.
+    The events of a room and those of its chat come from different masters, each at its own pace. So here an app's event
+    is published a little later, unless it follows another of the same room at once.
     """
 
     def open_store(self, **settings: Any) -> RedisStore:
         """Return a store on a client of its own."""
         store = super().open_store(**settings)
         events: Any = store.events
-        publish, attach, latest = events.publish, events._attach, ("", 0.0)  # noqa: SLF001 - the harness of this backend
+        publish, latest = events.publish, ("", 0.0)
 
         async def publish_late(room_id: str, event: RoomEvent) -> None:
             nonlocal latest
             if latest[0] != room_id or time.monotonic() - latest[1] > _AT_ONCE:
-                await asyncio.sleep(_HANDED_ON)
+                await asyncio.sleep(_BY_THEN)
             await publish(room_id, event)
             latest = room_id, time.monotonic()
 
-        async def attach_late(*arguments: Any) -> None:
-            await asyncio.sleep(_HANDED_ON)
-            await attach(*arguments)
-
-        events.publish, events._attach = publish_late, attach_late  # noqa: SLF001 - likewise
+        events.publish = publish_late
         return store
+
+    async def cut(self) -> None:
+        """Do so on each master, and return when the stores are connected again: each connection's loss is told."""
+        before = await self._listening()
+        for node, number in before:
+            await self._client.client_kill_filter(_id=number, target_nodes=self._client.get_node(node_name=node))
+        while (now := await self._listening()) & before or len(now) < len(before):  # noqa: ASYNC110 - servers
+            await asyncio.sleep(_AT_ONCE)
+        await asyncio.sleep(_BY_THEN)
+
+    async def _listening(self) -> set[tuple[str, str]]:
+        """Return the connections of these stores that subscribe to channels: the master, and the number there."""
+        await self._client.initialize()
+        return {
+            (node.name, one["id"])
+            for node in self._client.get_primaries()
+            for one in cast("list[dict[str, str]]", await self._client.client_list(_type="pubsub", target_nodes=node))
+            if one["name"] == self._client_name
+        }
 
 
 class RedisRaw:

@@ -102,10 +102,10 @@ class Readers:
             for reader in self._of.get(event.room_id, ()):
                 reader.give(event)
 
-    def lose(self) -> None:
-        """Tell all readers that events were lost."""
-        for readers in self._of.values():
-            for reader in readers:
+    def lose(self, room_ids: Iterable[str] | None = None) -> None:
+        """Tell all readers, or those of some rooms, that events were lost."""
+        for room_id in self.rooms() if room_ids is None else room_ids:
+            for reader in self._of.get(room_id, ()):
                 reader.lose()
 
     def rooms(self) -> Sequence[str]:

@@ -8,7 +8,8 @@
 -- ARGV[5]  the chat's newest entry, if the caller knows that no kept message has the id as long as it is that; else ""
 -- ARGV[6]  in a repetition, when an attempt before may have appended the message: the id of a message that was among
 --          the kept ones before that attempt, or "?" if none is known; else ""
--- ARGV[7], ARGV[8]  only where it is to be told: the channel of the room's events, and the event to publish
+-- ARGV[7..9]  only where it is to be told: PUBLISH, or on a cluster SPUBLISH; the channel of the chat's events; the
+--          event to publish
 --
 -- Returns {how many are kept by now, the newest entry before or ""} when appended, without the entry where it was
 -- ARGV[5]; {0} when the id was there and nothing was written; {-1} when nothing was written because an attempt before
@@ -55,10 +56,15 @@ if not is_known then
   end
 end
 
+-- Before anything is written: Redis has SPUBLISH from 7.0 on, and acl_check_cmd, too.
+if ARGV[7] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[7], ARGV[8], '') then
+  return redis.error_reply('NOPERM this user may not publish by SPUBLISH')
+end
+
 local count = math.min(redis.call('RPUSH', KEYS[1], ARGV[1]), tonumber(ARGV[3]))
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 if ARGV[7] then
-  redis.call('PUBLISH', ARGV[7], ARGV[8])
+  redis.call(ARGV[7], ARGV[8], ARGV[9])
 end
 return is_known and {count} or {count, newest}

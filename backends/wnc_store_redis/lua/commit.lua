@@ -7,15 +7,16 @@
 -- ARGV[2]  the bytes to store, or "" to delete room, entry and chat
 -- ARGV[3]  TTL of the room in milliseconds
 -- ARGV[4]  the room's id
--- ARGV[5]  only where the commit is to be told: the channel of the room's events
--- ARGV[6..]  the events to publish, in order
+-- ARGV[5]  only where the commit is to be told: PUBLISH, or on a cluster SPUBLISH
+-- ARGV[6]  the channel of the room's events
+-- ARGV[7..]  the events to publish, in order
 --
 -- Returns {1} when committed; else {0, the stored bytes or false} and nothing was written.
 -- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
 
 local function publish()
-  for i = 6, #ARGV do
-    redis.call('PUBLISH', ARGV[5], ARGV[i])
+  for i = 7, #ARGV do
+    redis.call(ARGV[5], ARGV[6], ARGV[i])
   end
 end
 
@@ -25,6 +26,10 @@ if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
 end
 
 if not KEYS[2] then
+  -- Before anything is written: Redis has SPUBLISH from 7.0 on, and acl_check_cmd, too.
+  if ARGV[5] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[5], ARGV[6], '') then
+    return redis.error_reply('NOPERM this user may not publish by SPUBLISH')
+  end
   if ARGV[2] == '' then
     redis.call('DEL', KEYS[1])
   else

@@ -8,8 +8,8 @@
 -- ARGV[3]   the room's id
 -- ARGV[4]   "1" if a room that is there is replaced, else ""
 -- ARGV[5]   TTL of the chat in milliseconds
--- ARGV[6], ARGV[7]  the channel of the room's events and the event to publish, or "" if it is not to be told
--- ARGV[8..] the entries of the chat
+-- ARGV[6..8]  PUBLISH, the channel of the room's events, and the event to publish, or "" if it is not to be told
+-- ARGV[9..] the entries of the chat
 --
 -- Returns 1 when stored; 0 when there is a room, and nothing was written.
 -- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
@@ -26,13 +26,13 @@ if left == -2 or (left >= 0 and left < tonumber(ARGV[2])) then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
 redis.call('DEL', KEYS[3])
-for i = 8, #ARGV do
+for i = 9, #ARGV do
   redis.call('RPUSH', KEYS[3], ARGV[i])
 end
-if #ARGV > 7 then
+if #ARGV > 8 then
   redis.call('PEXPIRE', KEYS[3], ARGV[5])
 end
 if ARGV[6] ~= '' then
-  redis.call('PUBLISH', ARGV[6], ARGV[7])
+  redis.call(ARGV[6], ARGV[7], ARGV[8])
 end
 return 1

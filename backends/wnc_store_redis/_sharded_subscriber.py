@@ -1,0 +1,88 @@
+"""Subscriptions to sharded channels: on a cluster, each at the master that has the slot of its key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from wnc_store import StoreClosedError, StoreError
+from wnc_store_redis._cluster import Address, ClusterRoute
+from wnc_store_redis._route import Pauses
+from wnc_store_redis._subscriber import Ear, OnLost, Subscriber
+
+
+class ShardedSubscriber:
+    """A connection to each master that has the slot of a channel which is listened to.
+
+    A master says so itself when it gives a slot up, and refuses a channel whose slot it has not: so what stands is at
+    the right master, whatever is known here of the slots.
+
+    Args:
+        route: knows the masters.
+        timeout: as of a `Subscriber`, and for how long the right master is looked for.
+        ear: as of a `Subscriber`.
+        on_lost: likewise.
+    """
+
+    def __init__(self, route: ClusterRoute, timeout: float, ear: Ear, on_lost: OnLost) -> None:
+        self._route = route
+        self._timeout = timeout
+        self._ear = ear
+        self._on_lost = on_lost
+        self._servers: dict[Address, Subscriber] = {}
+        self._closed = False
+
+    async def subscribe(self, channels: Sequence[bytes]) -> None:
+        """See `Subscriptions.subscribe`."""
+        subscribing = [asyncio.ensure_future(self._subscribe(channel)) for channel in channels]
+        try:
+            await asyncio.gather(*subscribing)
+        finally:
+            for one in subscribing:
+                one.cancel()
+
+    def unsubscribe(self, channels: Sequence[bytes]) -> None:
+        """See `Subscriptions.unsubscribe`."""
+        for server in self._servers.values():
+            for channel in server.channels.intersection(channels):
+                server.unsubscribe((channel,))
+
+    def ask(self) -> None:
+        """See `Subscriptions.ask`."""
+        for server in self._servers.values():
+            server.ask()
+
+    async def aclose(self) -> None:
+        """See `Subscriptions.aclose`."""
+        self._closed = True
+        await asyncio.gather(*(server.aclose() for server in self._servers.values()))
+
+    async def _subscribe(self, channel: bytes) -> None:
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        pauses = Pauses(deadline)
+        while True:
+            address = await self._route.master_of(channel, deadline)
+            try:
+                await self._server(address).subscribe((channel,))
+            except StoreError:
+                raise
+            except Exception as error:
+                if not (self._route.learn_from(error, channel, address) and await pauses.pause()):
+                    raise
+            else:
+                return
+
+    def _server(self, address: Address) -> Subscriber:
+        if self._closed:
+            raise StoreClosedError
+        server = self._servers.get(address)
+        if server is None:
+            pool, on_lost = self._route.connections(address), partial(self._lost, address)
+            server = self._servers[address] = Subscriber(pool, self._timeout, self._ear, on_lost, is_sharded=True)
+        return server
+
+    def _lost(self, address: Address, channels: Sequence[bytes]) -> None:
+        if not self._servers[address].channels:  # maybe it is no master any more
+            self._servers[address].drop()
+        self._on_lost(channels)
