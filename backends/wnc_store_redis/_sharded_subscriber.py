@@ -83,6 +83,11 @@ class ShardedSubscriber:
         return server
 
     def _lost(self, address: Address, channels: Sequence[bytes]) -> None:
-        if not self._servers[address].channels:  # maybe it is no master any more
-            self._servers[address].drop()
+        # Not at once: there may be more in the packet in which the master has said so.
+        asyncio.get_running_loop().call_soon(self._rest, self._servers[address])
         self._on_lost(channels)
+
+    def _rest(self, server: Subscriber) -> None:
+        """Give up the connection to a master over which there is nothing to hear: maybe it is one no more."""
+        if not server.channels:
+            server.drop()

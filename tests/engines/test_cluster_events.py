@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 from redis.crc import key_slot
@@ -28,6 +28,8 @@ from wnc_store import (
 )
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
+from wnc_store_redis import _subscriber as subscriber
+from wnc_store_redis._sharded_subscriber import ShardedSubscriber
 
 SECONDS = 20
 PUBLISHING = StoreSettings(publish_changes=True)
@@ -374,6 +376,67 @@ async def test_a_silent_master_is_found_out(cluster: Cluster) -> None:
             cluster.masters[0].resume()
             assert await one(events) == Resync(room_id=name)
             await asyncio.to_thread(wait_until, "cluster_state:ok", 10, *cluster.masters, words=("CLUSTER", "INFO"))
+
+
+async def test_what_comes_with_the_end_of_a_slot_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a master sends in one packet with the news that a slot has moved is taken, before its connection goes."""
+    written: list[bytes] = []
+    says: list[Callable[[Sequence[Any]], None]] = []
+
+    class Wire:
+        """A connection that says what the test says."""
+
+        def write(self, packed: Sequence[bytes]) -> None:
+            """Take a command."""
+            written.extend(packed)
+
+        async def aclose(self) -> None:
+            """Do nothing."""
+
+    class Route:
+        """A cluster of one master."""
+
+        async def master_of(self, _channel: bytes, _deadline: float) -> tuple[str, int]:
+            """Return it."""
+            return "nowhere", 1
+
+        def connections(self, _address: object) -> None:
+            """Return nothing: the connection is made by the test."""
+
+    class Ear:
+        """What was heard."""
+
+        told: ClassVar[list[str]] = []
+
+        def heard(self, channel: bytes, data: bytes) -> None:
+            """Write it down."""
+            self.told.append(f"{channel.decode()} {data.decode()}")
+
+        def ponged(self) -> None:
+            """Write it down."""
+            self.told.append("pong")
+
+    async def open_wire(_pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
+        assert pushes
+        says.append(on_replies)
+        return Wire()
+
+    monkeypatch.setattr(subscriber, "open_link", open_wire)
+    lost: list[Sequence[bytes]] = []
+    sharded = ShardedSubscriber(cast("Any", Route()), 5, Ear(), lost.append)
+    subscribing = asyncio.ensure_future(sharded.subscribe([b"{A}"]))
+
+    async def is_asked() -> bool:
+        return len(written) == 2
+
+    await until(is_asked)
+    says[0]([[b"ssubscribe", b"{A}", 1], b"PONG"])
+    await subscribing
+    sharded.ask()
+    says[0]([[b"smessage", b"{A}", b"1"], [b"sunsubscribe", b"{A}", 0], b"PONG"])
+    assert Ear.told == ["pong", "{A} 1", "pong"]
+    assert lost == [(b"{A}",)]
+    await sharded.aclose()
 
 
 async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
