@@ -152,9 +152,10 @@ class ClusterRoute:
 
     async def aclose(self) -> None:
         """See `Route.aclose`."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.wait([self._refreshing])
+        refreshing = self._refreshing
+        if refreshing is not None and refreshing.get_loop() is asyncio.get_running_loop():  # else a fork's parent's
+            refreshing.cancel()
+            await asyncio.wait([refreshing])
         await asyncio.gather(*(server.aclose() for server in self._servers.values()))
 
     async def _address(self, slot: int | None, deadline: float) -> Address | None:

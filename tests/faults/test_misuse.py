@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chaos.server import DurableServer, admin
+from redis_cluster import redis_cluster
 from wnc_store import ManualClock, StoreClosedError, StoreError, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.samples import message, room, user
 
@@ -118,17 +119,22 @@ asyncio.run(main())
 """
 
 
+async def forked(url: str) -> tuple[int, str]:
+    """Run that, and return its exit code and what it wrote about errors."""
+    command = [sys.executable, "-c", FORKING, url]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stderr
+
+
 async def test_a_forked_child_is_told_to_open_a_store_of_its_own(server: DurableServer) -> None:
     """In a child the parent's store raises a clear error, one of its own works, and the parent notices nothing."""
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-c", FORKING, server.url],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert await forked(server.url) == (0, "")
+
+
+async def test_a_forked_child_is_told_so_on_a_cluster() -> None:
+    """On a cluster, too."""
+    with redis_cluster(replicas=0) as cluster:
+        assert await forked(cluster.url) == (0, "")
 
 
 async def test_a_store_that_is_closed_meanwhile_tells_everybody_the_truth(server: DurableServer) -> None:
