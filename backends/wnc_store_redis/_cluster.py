@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ResponseError
 
+from wnc_store import StoreClosedError
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import code_of
 from wnc_store_redis._link import Pool, Reply
@@ -74,6 +75,7 @@ class ClusterRoute:
         self._moving: dict[int, Address] = {}
         self._turn = 0
         self._refreshing: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Reply:
         """See `Route.submit`; a command without a key goes to any master."""
@@ -118,10 +120,13 @@ class ClusterRoute:
         """Return the server that has the slot of a key or a channel, as far as that is known; wait until one has it.
 
         Raises:
+            StoreClosedError: the route was closed.
             Exception: there is none in time.
         """
         pauses = Pauses(deadline)
         while True:
+            if self._closed:
+                raise StoreClosedError
             try:
                 address = await self._address(key_slot(key), deadline)
             except Unanswered as unanswered:
@@ -140,6 +145,11 @@ class ClusterRoute:
         self._learn(key_slot(key), redirection)
         return True
 
+    def doubt(self) -> None:
+        """Ask again which server has which slots: one that is dead may say nothing."""
+        if not self._closed:
+            self._refresh()
+
     def connections(self, address: Address) -> Pool:
         """Return what connections to a server come from."""
         return _Connections(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
@@ -152,6 +162,7 @@ class ClusterRoute:
 
     async def aclose(self) -> None:
         """See `Route.aclose`."""
+        self._closed = True
         refreshing = self._refreshing
         if refreshing is not None and refreshing.get_loop() is asyncio.get_running_loop():  # else a fork's parent's
             refreshing.cancel()

@@ -38,6 +38,9 @@ class ShardedSubscriber:
         subscribing = [asyncio.ensure_future(self._subscribe(channel)) for channel in channels]
         try:
             await asyncio.gather(*subscribing)
+        except BaseException:  # also the end of the caller's patience with a server that says nothing
+            self._route.doubt()
+            raise
         finally:
             for one in subscribing:
                 one.cancel()

@@ -382,6 +382,21 @@ async def test_a_silent_master_is_found_out(cluster: Cluster) -> None:
             await asyncio.to_thread(wait_until, "cluster_state:ok", 10, *cluster.masters, words=("CLUSTER", "INFO"))
 
 
+async def test_a_silent_master_is_left() -> None:
+    """When the replica of a master that hangs takes its place, readers hear on there, also where nobody else asks."""
+    settings = StoreSettings(operation_timeout=timedelta(seconds=1))
+    with redis_cluster() as cluster:
+        name = cluster.names("left", 0, 1)[0]
+        async with RedisStore.from_url(cluster.url, settings) as store, RedisStore.from_url(cluster.url) as other:
+            async with store.events.subscribe(name) as events:
+                cluster.masters[0].pause()
+                assert await one(events) == Resync(room_id=name)
+                await other.events.publish(name, event(1, name))
+                while isinstance(found := await one(events), Resync):
+                    pass
+                assert found == event(1, name)
+
+
 async def test_what_comes_with_the_end_of_a_slot_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a master sends in one packet with the news that a slot has moved is taken, before its connection goes."""
     written: list[bytes] = []
@@ -484,6 +499,18 @@ async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
         return connections(cluster) == [0, 0, 0]
 
     await until(is_closed)
+
+
+async def test_closing_ends_the_search_for_a_master() -> None:
+    """Who subscribes where no server answers gets a StoreClosedError when the store is closed."""
+    settings = StoreSettings(operation_timeout=timedelta(hours=1))
+    store = RedisStore.from_url("redis+cluster://127.0.0.1:1", settings)
+    entering = asyncio.ensure_future(store.events.subscribe("A").__aenter__())
+    await asyncio.sleep(0.05)
+    assert not entering.done()
+    await store.aclose()
+    with pytest.raises(StoreClosedError):
+        await entering
 
 
 def test_another_loop_is_refused(cluster: Cluster) -> None:
