@@ -100,7 +100,7 @@ class ClusterRoute:
         if redirection is not None:
             return _NO_AGREEMENT
         self._note(slot, asked)
-        if writes and asked is not None:
+        if writes and asked is not None and not isinstance(outcome, ResponseError):
             for call in self._on_detour:
                 call(key)
         return outcome

@@ -195,11 +195,14 @@ async def test_what_happens_on_the_way_is_told(cluster: Cluster, store: RedisSto
         await store.chat.add_message(message(1, name))
         async with store.events.subscribe(name) as events:
             begin_migration(cluster, slot, owner, other_than(owner))
+            cluster.masters[other_than(owner)].ask("SCRIPT", "FLUSH")
             if kind == "room":
                 await store.rooms.add_user_to_room(name, user("guest"))
             else:
                 await store.chat.add_message(message(2, name))
             assert await one(events) == Resync(room_id=name)
+            await store.events.publish(name, event(0, name))
+            assert await one(events) == event(0, name)
             set_owner(cluster, slot, other_than(owner))
             assert await one(events) == Resync(room_id=name)
             await asyncio.to_thread(migrate, cluster, slot, other_than(owner), owner)
