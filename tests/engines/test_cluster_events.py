@@ -1,26 +1,23 @@
-"""Events on a cluster: each room's on the masters that keep it and its chat, wherever their slots move."""
+"""Events on a cluster: each room's on the masters that keep it and its chat, and no others."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import pytest
-from redis.crc import key_slot
 
 from acl import PAGE, PLAIN
-from redis_cluster import Cluster, begin_migration, migrate, node, redis_cluster, set_owner
-from redis_process import wait_until
+from redis_cluster import Cluster, node, redis_cluster
+from told import PUBLISHING, event, one, until
 from wnc_store import (
-    AppEvent,
     ConfigurationError,
     MessageAdded,
     Resync,
     RoomChanged,
-    RoomEvent,
     StoreClosedError,
     StoreError,
     StoreSettings,
@@ -28,13 +25,8 @@ from wnc_store import (
 )
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis import _subscriber as subscriber
-from wnc_store_redis._sharded_subscriber import ShardedSubscriber
 
-SECONDS = 20
-PUBLISHING = StoreSettings(publish_changes=True)
 NAME = "cluster-events"
-LAST = "last"
 
 
 @pytest.fixture(scope="module", name="cluster")
@@ -49,24 +41,6 @@ async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
     """A store that publishes its changes, and whose connections have a name."""
     async with RedisStore.from_url(f"{cluster.url}?client_name={NAME}", PUBLISHING) as made:
         yield made
-
-
-def event(number: int, room_id: str) -> AppEvent:
-    """Return event number so-and-so."""
-    return AppEvent(room_id=room_id, name="number", value=number)
-
-
-async def one(events: AsyncIterator[RoomEvent]) -> RoomEvent:
-    """Return the next event."""
-    async with asyncio.timeout(SECONDS):
-        return await anext(events)
-
-
-async def until(holds: Callable[[], Coroutine[None, None, bool]]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(SECONDS):
-        while not await holds():  # noqa: ASYNC110 - servers
-            await asyncio.sleep(0.01)
 
 
 def home(name: str) -> tuple[str, str]:
@@ -99,11 +73,6 @@ def calls(cluster: Cluster, command: str) -> list[int]:
         with node(master) as client:
             found.append(client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
     return found
-
-
-def other_than(master: int) -> int:
-    """Return another master."""
-    return (master + 1) % 3
 
 
 async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -> None:
@@ -161,304 +130,6 @@ async def test_channels_have_the_documented_names(cluster: Cluster) -> None:
             master = cluster.masters[cluster.owner(f"app:{kind}:A")]
             assert master.ask("SPUBLISH", f"app:events:{{app:{kind}:A}}", told) == b":1\r\n"
             assert await one(events) == RoomChanged(room_id="A", rev=3)
-
-
-async def test_a_room_that_moves_is_told_of_a_gap(cluster: Cluster, store: RedisStore) -> None:
-    """When a slot moves, the readers of its room get a Resync and hear on from its new master; no others do."""
-    owner = cluster.owner("room:moves")
-    target = other_than(owner)
-    stays = next(
-        name
-        for name in cluster.names("stays", owner, 1000)
-        if cluster.owner(f"chat:{name}") == cluster.owner("chat:moves")
-    )
-    await store.rooms.create_room(room("moves"))
-    async with store.events.subscribe("moves") as moved, store.events.subscribe(stays) as stayed:
-        slot = key_slot(b"room:moves")
-        for number, ends in enumerate([(owner, target), (target, owner)]):
-            await asyncio.to_thread(migrate, cluster, slot, *ends)
-            assert await one(moved) == Resync(room_id="moves")
-            for name, events in (("moves", moved), (stays, stayed)):
-                await store.events.publish(name, event(number, name))
-                assert await one(events) == event(number, name)
-            assert home("moves")[0] in listened(cluster)[ends[1]]
-    await store.rooms.delete_room("moves")
-
-
-async def test_what_happens_on_the_way_is_told(cluster: Cluster, store: RedisStore) -> None:
-    """While a slot is on its way, a change to a room that has moved already, or its chat, is told as a Resync."""
-    for kind in ("room", "chat"):
-        name = f"way-{kind}"
-        key = f"{kind}:{name}"
-        slot, owner = key_slot(key.encode()), cluster.owner(key)
-        await store.rooms.create_room(room(name))
-        await store.chat.add_message(message(1, name))
-        async with store.events.subscribe(name) as events:
-            begin_migration(cluster, slot, owner, other_than(owner))
-            cluster.masters[other_than(owner)].ask("SCRIPT", "FLUSH")
-            if kind == "room":
-                await store.rooms.add_user_to_room(name, user("guest"))
-            else:
-                await store.chat.add_message(message(2, name))
-            assert await one(events) == Resync(room_id=name)
-            await store.events.publish(name, event(0, name))
-            assert await one(events) == event(0, name)
-            set_owner(cluster, slot, other_than(owner))
-            assert await one(events) == Resync(room_id=name)
-            await asyncio.to_thread(migrate, cluster, slot, other_than(owner), owner)
-            assert await one(events) == Resync(room_id=name)
-            await store.events.publish(name, event(1, name))
-            assert await one(events) == event(1, name)
-        await store.rooms.delete_room(name)
-
-
-class Ledger:
-    """What was published in a room in order, and what one reader heard, each as a word; "" for a Resync."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.published: dict[str, list[str]] = {"app": [], "user": [], "message": []}
-        self.heard: list[str] = []
-
-    def take(self, found: RoomEvent) -> None:
-        """Write down what was heard."""
-        match found:
-            case AppEvent():
-                self.heard.append(f"app{found.value}")
-            case UserJoined():
-                self.heard.append(f"user{found.user.id}")
-            case MessageAdded():
-                self.heard.append(f"message{found.message.id}")
-            case _:
-                assert isinstance(found, Resync), found
-                self.heard.append("")
-
-    def check(self) -> int:
-        """Return how many words are missing; each has a Resync behind the last word of its kind that came before it."""
-        missing = 0
-        assert len(set(self.heard) - {""}) == len([word for word in self.heard if word])
-        for kind, words in self.published.items():
-            assert [word for word in self.heard if word.startswith(kind) and word in words] == [
-                word for word in words if word in self.heard
-            ]
-            last = -1
-            for word in words:
-                if word in self.heard:
-                    last = self.heard.index(word)
-                else:
-                    missing += 1
-                    assert "" in self.heard[last + 1 :], word
-        return missing
-
-
-async def listen(store: RedisStore, ledger: Ledger, entered: asyncio.Event) -> None:
-    """Write down all that a reader hears, until the last event, published again and again, is heard."""
-    async with store.events.subscribe(ledger.name) as events:
-        entered.set()
-        async for found in events:
-            if isinstance(found, AppEvent) and found.name == LAST:
-                return
-            ledger.take(found)
-
-
-async def write(store: RedisStore, ledger: Ledger, stop: asyncio.Event) -> None:
-    """Publish, change the room, and post, in turn; what raises may or may not have happened."""
-    number = 0
-    while not stop.is_set():
-        number += 1
-        words = {"app": f"{number}", "user": f"u{number}", "message": f"m{number}"}
-        told: Sequence[tuple[str, Coroutine[Any, Any, object]]] = (
-            ("app", store.events.publish(ledger.name, event(number, ledger.name))),
-            ("user", store.rooms.add_user_to_room(ledger.name, user(words["user"]))),
-            ("message", store.chat.add_message(message(number, ledger.name))),
-        )
-        for kind, call in told:
-            try:
-                await call
-            except StoreError:
-                continue
-            ledger.published[kind].append(f"{kind}{words[kind]}")
-
-
-async def observed(
-    cluster: Cluster, names: Iterable[str], disturb: Callable[[], Coroutine[None, None, None]]
-) -> dict[str, Ledger]:
-    """Write to rooms and listen to them, in two stores, while something happens; return what came of it."""
-    ledgers = {name: Ledger(name) for name in names}
-    stop = asyncio.Event()
-    async with (
-        RedisStore.from_url(cluster.url, PUBLISHING) as writer,
-        RedisStore.from_url(cluster.url, StoreSettings(operation_timeout=timedelta(seconds=1))) as reader,
-    ):
-        for name in ledgers:
-            await writer.rooms.create_room(room(name))
-        entered = [asyncio.Event() for _ in ledgers]
-        listening = [
-            asyncio.ensure_future(listen(reader, *both)) for both in zip(ledgers.values(), entered, strict=True)
-        ]
-        for one_entered in entered:
-            await one_entered.wait()
-        writing = [asyncio.ensure_future(write(writer, ledger, stop)) for ledger in ledgers.values()]
-        await asyncio.sleep(0.1)
-        await disturb()
-        await asyncio.sleep(0.1)
-        stop.set()
-        await asyncio.gather(*writing)
-
-        async def is_over() -> bool:
-            for name in ledgers:
-                await writer.events.publish(name, AppEvent(room_id=name, name=LAST))
-            await asyncio.sleep(0.1)
-            return all(task.done() for task in listening)
-
-        await asyncio.sleep(0.5)
-        await until(is_over)
-        await asyncio.gather(*listening)
-        for name in ledgers:
-            await writer.rooms.delete_room(name)
-    return ledgers
-
-
-async def test_slots_move_under_load(cluster: Cluster) -> None:
-    """While slots move to and fro under load, no event is missing without a Resync, and who stays misses none."""
-    moving = [f"to-and-fro-{number}" for number in range(6)]
-    staying = [f"staying-{number}" for number in range(6)]
-    keys = [f"{kind}:{name}" for name in moving for kind in ("room", "chat")]
-
-    async def move() -> None:
-        for turn in range(4):
-            for key in keys:
-                owner = cluster.owner(key)
-                ends = (owner, other_than(owner))
-                source, target = ends if turn % 2 == 0 else ends[::-1]
-                await asyncio.to_thread(migrate, cluster, key_slot(key.encode()), source, target)
-
-    ledgers = await observed(cluster, [*moving, *staying], move)
-    for name, ledger in ledgers.items():
-        missing = ledger.check()
-        assert all(len(words) > 10 for words in ledger.published.values())
-        if name in staying:
-            assert missing == 0
-            assert "" not in ledger.heard
-        else:
-            assert "" in ledger.heard
-
-
-@pytest.mark.parametrize("is_planned", [False, True])
-async def test_another_master_is_told(*, is_planned: bool) -> None:
-    """When a replica takes a master's place, its rooms' readers get a Resync and hear on; others miss nothing."""
-    with redis_cluster() as cluster:
-        all_names = cluster.names("dead", 0, 200)
-        dying = all_names[:3]
-        living = [name for name in cluster.names("live", 1, 200) if cluster.owner(f"chat:{name}") == 2][:3]
-
-        async def replace() -> None:
-            if is_planned:
-                assert cluster.replicas[0].ask("CLUSTER", "FAILOVER") == b"+OK\r\n"
-            else:
-                await asyncio.to_thread(cluster.masters[0].kill)
-            await asyncio.to_thread(wait_until, "role:master", 20, cluster.replicas[0], words=("INFO", "replication"))
-            await asyncio.sleep(1)
-
-        ledgers = await observed(cluster, [*dying, *living], replace)
-        for name, ledger in ledgers.items():
-            missing = ledger.check()
-            assert ("" in ledger.heard) == (name in dying)
-            assert name in dying or missing == 0
-
-
-async def test_a_silent_master_is_found_out(cluster: Cluster) -> None:
-    """A master that hangs does not look like silence: its rooms' readers get a Resync when it is back."""
-    name = cluster.names("silent", 0, 1)[0]
-    settings = StoreSettings(operation_timeout=timedelta(seconds=1))
-    async with RedisStore.from_url(f"{cluster.url}?client_name={NAME}", settings) as store:
-        async with store.events.subscribe(name) as events:
-            inside: Any = store._events._channels
-            cluster.masters[0].pause()
-
-            async def is_lost() -> bool:
-                return bool(inside._missing)
-
-            await until(is_lost)
-            cluster.masters[0].resume()
-            assert await one(events) == Resync(room_id=name)
-            await asyncio.to_thread(wait_until, "cluster_state:ok", 10, *cluster.masters, words=("CLUSTER", "INFO"))
-
-
-async def test_a_silent_master_is_left() -> None:
-    """When the replica of a master that hangs takes its place, readers hear on there, also where nobody else asks."""
-    settings = StoreSettings(operation_timeout=timedelta(seconds=1))
-    with redis_cluster() as cluster:
-        name = cluster.names("left", 0, 1)[0]
-        async with RedisStore.from_url(cluster.url, settings) as store, RedisStore.from_url(cluster.url) as other:
-            async with store.events.subscribe(name) as events:
-                cluster.masters[0].pause()
-                assert await one(events) == Resync(room_id=name)
-                await other.events.publish(name, event(1, name))
-                while isinstance(found := await one(events), Resync):
-                    pass
-                assert found == event(1, name)
-
-
-async def test_what_comes_with_the_end_of_a_slot_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a master sends in one packet with the news that a slot has moved is taken, before its connection goes."""
-    written: list[bytes] = []
-    says: list[Callable[[Sequence[Any]], None]] = []
-
-    class Wire:
-        """A connection that says what the test says."""
-
-        def write(self, packed: Sequence[bytes]) -> None:
-            """Take a command."""
-            written.extend(packed)
-
-        async def aclose(self) -> None:
-            """Do nothing."""
-
-    class Route:
-        """A cluster of one master."""
-
-        async def master_of(self, _channel: bytes, _deadline: float) -> tuple[str, int]:
-            """Return it."""
-            return "nowhere", 1
-
-        def connections(self, _address: object) -> None:
-            """Return nothing: the connection is made by the test."""
-
-    class Ear:
-        """What was heard."""
-
-        told: ClassVar[list[str]] = []
-
-        def heard(self, channel: bytes, data: bytes) -> None:
-            """Write it down."""
-            self.told.append(f"{channel.decode()} {data.decode()}")
-
-        def ponged(self) -> None:
-            """Write it down."""
-            self.told.append("pong")
-
-    async def open_wire(_pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
-        assert pushes
-        says.append(on_replies)
-        return Wire()
-
-    monkeypatch.setattr(subscriber, "open_link", open_wire)
-    lost: list[Sequence[bytes]] = []
-    sharded = ShardedSubscriber(cast("Any", Route()), 5, Ear(), lost.append)
-    subscribing = asyncio.ensure_future(sharded.subscribe([b"{A}"]))
-
-    async def is_asked() -> bool:
-        return len(written) == 2
-
-    await until(is_asked)
-    says[0]([[b"ssubscribe", b"{A}", 1], b"PONG"])
-    await subscribing
-    sharded.ask()
-    says[0]([[b"smessage", b"{A}", b"1"], [b"sunsubscribe", b"{A}", 0], b"PONG"])
-    assert Ear.told == ["pong", "{A} 1", "pong"]
-    assert lost == [(b"{A}",)]
-    await sharded.aclose()
 
 
 async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
