@@ -28,6 +28,9 @@ _NO_AGREEMENT = ResponseError("CLUSTERDOWN the servers send the command to one a
 _NOT_NOW = {"CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "LOADING", "READONLY", "NOREPLICAS"}
 """Definite refusals that a failover or the migration of a slot brings along, and ends."""
 
+_LONG = 0.25
+"""Seconds after which a call whose caller gives it up says something about the server."""
+
 _FREE_REDIRECTIONS = 3
 """How often a command follows the servers' directions without a pause."""
 
@@ -188,10 +191,17 @@ class ClusterRoute:
     ) -> Reply | Unanswered:
         if address is None:
             return _NO_SERVER
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             return await self._server(address).submit(packed, deadline, writes=writes, asking=asking)
         except Unanswered as unanswered:
+            self._refresh()  # it may hang while a replica has taken its place: then nobody says MOVED
             return unanswered
+        except asyncio.CancelledError:
+            if loop.time() - began > _LONG:  # likewise, and the caller has less patience
+                self._refresh()
+            raise
 
     def _learn(self, slot: int | None, redirection: _Redirection | None) -> None:
         """Go by a lasting redirection from now on, and ask which others there are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.crc import key_slot
 
 from acknowledged import HISTORY, Load
-from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner
+from redis_cluster import Cluster, begin_migration, migrate, node, redis_cluster, set_owner
 from redis_process import wait_until
 from wnc_store import ConfigurationError, OutcomeUnknownError, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.samples import message, room, user
@@ -248,3 +249,24 @@ async def test_writes_go_on_after_a_masters_death(mortal: Cluster) -> None:
         lost = await loads[0].lost(store)
         assert all(killed - 0.5 < at < killed + 0.1 for at in lost.values())
         assert await loads[1].lost(replicated) == {}
+
+
+@pytest.mark.parametrize("patience", [None, 0.4], ids=["the operation's time", "the caller's own time"])
+async def test_a_master_that_hangs_is_left_for_its_replica(mortal: Cluster, patience: float | None) -> None:
+    """When a master hangs and its replica takes over, calls that got no answer find it, whoever ended their waiting."""
+    name, *_ = mortal.names("hung", 0, 1)
+    settings = StoreSettings() if patience else StoreSettings(operation_timeout=SHORT)
+    async with RedisStore.from_url(mortal.url, settings) as store:
+        await store.rooms.create_room(room(name))
+        with node(mortal.masters[0]) as client:
+            client.execute_command("WAIT", 1, 5000)
+        mortal.masters[0].pause()
+        await asyncio.to_thread(wait_until, "role:master", 20, mortal.replicas[0], words=("INFO", "replication"))
+        joined = None
+        async with asyncio.timeout(10):
+            while joined is None:
+                with suppress(TimeoutError, StoreUnavailableError):
+                    async with asyncio.timeout(patience):
+                        joined = await store.rooms.add_user_to_room(name, user("guest"))
+        mortal.masters[0].resume()
+    assert [one.id for one in joined.users] == ["host", "guest"]
