@@ -21,6 +21,7 @@ from wnc_store_redis._route import Pauses, may_try_again
 from wnc_store_redis._server import Server, pack_command
 
 Address = tuple[str, int]
+Refusal = ResponseError | Unanswered
 
 _SLOTS = pack_command((b"CLUSTER", b"SLOTS"))
 _NO_SERVER = ResponseError("CLUSTERDOWN no server is known for the slot")
@@ -78,10 +79,12 @@ class ClusterRoute:
         self._moving: dict[int, Address] = {}
         self._turn = 0
         self._refreshing: asyncio.Task[None] | None = None
+        self._refusal: Refusal = _NO_SERVER
         self._closed = False
 
     async def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Reply:
         """See `Route.submit`; a command without a key goes to any master."""
+        self.check_loop()
         slot = key_slot(key) if key else None
         pauses, redirections = Pauses(deadline), 0
         asked: Address | None = None
@@ -190,7 +193,7 @@ class ClusterRoute:
         self, address: Address | None, packed: bytes, deadline: float, *, writes: bool, asking: bool
     ) -> Reply | Unanswered:
         if address is None:
-            return _NO_SERVER
+            return self._refusal
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -214,6 +217,8 @@ class ClusterRoute:
     def _server(self, address: Address) -> Server:
         server = self._servers.get(address)
         if server is None:
+            if self._closed:
+                raise StoreClosedError
             pool = self.connections(address)
             server = self._servers[address] = Server(
                 pool, self._timeout, self._counts, is_replicated=self._is_replicated
@@ -254,27 +259,36 @@ class ClusterRoute:
         """Ask all servers that are known, and believe the first that answers."""
         deadline = asyncio.get_running_loop().time() + self._timeout
         asked = {asyncio.ensure_future(self._ask_one(address, deadline)) for address in self._candidates()}
+        refusals: list[Refusal] = []
         try:
             for answer in asyncio.as_completed(asked):
                 found = await answer
-                if found:
+                if not isinstance(found, list):
+                    refusals.append(found)
+                elif found:
+                    self._refusal = _NO_SERVER
                     self._slots = [None] * REDIS_CLUSTER_HASH_SLOTS
                     for first, last, address in found:
                         self._slots[first : last + 1] = [address] * (last + 1 - first)
                     self._masters = list(dict.fromkeys(address for _, _, address in found))
                     return
+            lasting = (refusal for refusal in refusals if not _may_pass(refusal))
+            self._refusal = next(lasting, refusals[-1] if refusals else _NO_SERVER)
         finally:
             for one in asked:
                 one.cancel()
 
-    async def _ask_one(self, address: Address, deadline: float) -> list[tuple[int, int, Address]]:
-        """Return ranges of slots and who has them; none if the server can't tell."""
+    async def _ask_one(self, address: Address, deadline: float) -> list[tuple[int, int, Address]] | Refusal:
+        """Return ranges of slots and who has them, or why the server can't tell."""
         try:
             reply = await self._server(address).submit(_SLOTS, deadline, writes=False)
-        except Exception:  # noqa: BLE001 - whatever it was, others are asked, too
+        except Unanswered as unanswered:
+            is_silent = isinstance(unanswered.reason, TimeoutError)
+            return [] if is_silent else Unanswered(unanswered.reason, sent=False)  # the caller's command was not
+        except StoreClosedError:
             return []
-        if not isinstance(reply, list):
-            return []
+        if isinstance(reply, ResponseError):
+            return reply
         ranges = cast("list[Any]", reply)
         return [
             (first, last, (_host(master[0], address), int(master[1])))

@@ -43,6 +43,7 @@ _TOO_OLD = "has no sharded channels: events on a cluster need Redis 7.0 or newer
 # What the server says, with its backquotes made straight -> what that means.
 _UNFIT = {
     "DB index is out of range": "has no database of that number: look at the end of the URL",
+    "cluster support disabled": "is no cluster: use redis://",
     "acl_check_cmd": _TOO_OLD,
     "unknown command 'SPUBLISH'": _TOO_OLD,
     "unknown command 'SSUBSCRIBE'": _TOO_OLD,

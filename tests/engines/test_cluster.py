@@ -17,7 +17,16 @@ from redis.crc import key_slot
 from acknowledged import HISTORY, Load
 from redis_cluster import Cluster, begin_migration, migrate, node, redis_cluster, set_owner
 from redis_process import wait_until
-from wnc_store import ConfigurationError, OutcomeUnknownError, StoreSettings, StoreUnavailableError, open_store
+from redis_server import RedisServer
+from wnc_store import (
+    ConfigurationError,
+    OutcomeUnknownError,
+    StoreClosedError,
+    StoreError,
+    StoreSettings,
+    StoreUnavailableError,
+    open_store,
+)
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 
@@ -219,6 +228,63 @@ async def test_no_cluster_at_all_is_said(cluster: Cluster) -> None:
         with pytest.raises(StoreUnavailableError) as caught:
             await store.rooms.delete_room("A")
         assert not isinstance(caught.value, OutcomeUnknownError)
+
+
+@pytest.fixture(scope="module", name="guarded")
+def _guarded() -> Iterator[Cluster]:
+    """Three masters that want a password of everybody."""
+    with redis_cluster(replicas=0) as made:
+        for master in made.masters:
+            master.ask("CONFIG", "SET", "requirepass", "of-the-cluster")
+        yield made
+
+
+@pytest.mark.parametrize("credentials", ["", "me:mistaken@", ":mistaken@"])
+async def test_credentials_that_a_cluster_refuses_are_said(guarded: Cluster, credentials: str) -> None:
+    """A cluster that refuses user or password is a ConfigurationError, at once, that does not show the password."""
+    settings = StoreSettings(operation_timeout=timedelta(minutes=5))
+    dead = f"//{credentials}127.0.0.1:1,"
+    async with open_store(guarded.url.replace("//", dead), settings=settings) as store, asyncio.timeout(30):
+        with pytest.raises(ConfigurationError, match=r"credentials|user and its permissions") as caught:
+            await store.rooms.get_room("A")
+    assert "mistaken" not in str(caught.value)
+
+
+async def test_a_server_by_itself_is_no_cluster(redis_server: RedisServer) -> None:
+    """A cluster's URL of a plain server is a ConfigurationError that names the scheme to use."""
+    async with open_store(redis_server.url.replace("redis://", "redis+cluster://")) as store:
+        with pytest.raises(ConfigurationError, match="use redis://"):
+            await store.rooms.get_room("A")
+
+
+async def test_a_redirection_during_the_close_opens_nothing(cluster: Cluster) -> None:
+    """A command that is sent on to another server while the store is closed is refused, and no connection is opened."""
+    name, *_ = cluster.names("late", 1, 1)
+    only_first = f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
+    settings = StoreSettings(operation_timeout=SHORT)
+    async with RedisStore.from_url(only_first, settings) as store:
+        await store.rooms.room_exists(cluster.names("first", 0, 1)[0])
+        route: Any = store._commands._route
+        route._slots[key_slot(f"room:{name}".encode())] = ("127.0.0.1", cluster.masters[0].port)
+        known = set(route._servers)
+        call = asyncio.ensure_future(store.rooms.room_exists(name))
+        await asyncio.sleep(0)
+        await store.aclose()
+        with pytest.raises(StoreClosedError):
+            await call
+        assert set(route._servers) == known
+
+
+async def test_a_second_event_loop_is_told_so_by_every_server(cluster: Cluster) -> None:
+    """A cluster's store belongs to one event loop, also for the masters that it has not used there yet."""
+    first, second = (cluster.names("looped", owner, 1)[0] for owner in (0, 1))
+    only_first = f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
+    async with RedisStore.from_url(only_first) as store:
+        await store.rooms.room_exists(first)
+        elsewhere = asyncio.to_thread(asyncio.run, store.rooms.room_exists(second))
+        with pytest.raises(StoreError, match="another event loop"):
+            await elsewhere
+        assert not await store.rooms.room_exists(second)
 
 
 async def test_writes_go_on_after_a_masters_death(mortal: Cluster) -> None:
