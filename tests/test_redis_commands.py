@@ -12,7 +12,14 @@ from hiredis import Reader
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from wnc_store import ConfigurationError, OutcomeUnknownError, StoreError, StoreTimeoutError, StoreUnavailableError
+from wnc_store import (
+    ConfigurationError,
+    OutcomeUnknownError,
+    StoreClosedError,
+    StoreError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._multiplexer import Unanswered
@@ -46,7 +53,7 @@ class Wire:
         self.deadlines.append(deadline)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if isinstance(answer, Unanswered):
+        if isinstance(answer, Unanswered | StoreClosedError):
             future.set_exception(answer)
         else:
             future.set_result(answer)
@@ -173,7 +180,6 @@ CALLS: dict[str, tuple[Callable[[Commands], Awaitable[Any]], int, type[StoreErro
     "read": (lambda commands: commands.read(b"GET", b"room:A"), 5, StoreUnavailableError),
     "write": (lambda commands: commands.write(b"DEL", b"room:A"), 1, OutcomeUnknownError),
     "a script": (lambda commands: commands.run(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
-    "a repeatable script": (lambda commands: commands.run(ACQUIRE, [b"room:A"]), 5, OutcomeUnknownError),
     "a reading script": (lambda commands: commands.run(COUNT, [b"room:A"]), 5, StoreUnavailableError),
 }
 
@@ -188,6 +194,30 @@ async def test_what_may_be_repeated_is(
     assert len(wire.sent) == attempts
     if attempts > 1:
         assert await call(on(Wire(LOST, LOST, LOST, LOST, 7))) == 7
+
+
+async def test_a_script_that_may_be_repeated_is_settled(pauses: list[float]) -> None:
+    """After a loss it is sent again, the same, while the server is away; what is refused then may have happened."""
+    wire = Wire(LOST, REFUSED, LOADING, 7)
+    assert await on(wire).run(ACQUIRE, [b"room:A"], b"c1") == 7
+    assert wire.sent == [[b"EVALSHA", ACQUIRE.sha, b"1", b"room:A", b"c1"]] * 4
+    assert pauses == [0.005, 0.01, 0.02]
+    for answers, attempts in ((LOST,), 5), ((LOST, WRONG), 2):
+        wire = Wire(*answers)
+        assert type(await failure(on(wire).run(ACQUIRE, [b"room:A"]))) is OutcomeUnknownError
+        assert len(wire.sent) == attempts
+
+
+@pytest.mark.parametrize("call", [settle, lambda commands: commands.run(ACQUIRE, [b"room:A"])], ids=["settle", "run"])
+async def test_a_close_between_attempts_leaves_it_unknown(
+    call: Callable[[Commands], Awaitable[Any]], pauses: list[float]
+) -> None:
+    """Where the store is closed before the server could be asked again, it may have happened; before the first, not."""
+    wire = Wire(LOST, StoreClosedError())
+    assert type(await failure(call(on(wire)))) is OutcomeUnknownError
+    assert pauses == [0.005]
+    with pytest.raises(StoreClosedError):
+        await call(on(Wire(StoreClosedError())))
 
 
 @pytest.mark.parametrize(("call", "_attempts", "kind"), CALLS.values(), ids=CALLS)

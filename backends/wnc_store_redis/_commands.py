@@ -10,7 +10,7 @@ from functools import partial
 
 from redis.exceptions import ResponseError
 
-from wnc_store import StoreError
+from wnc_store import StoreClosedError, StoreError
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import code_of, is_passing, translate
 from wnc_store_redis._keys import text
@@ -91,6 +91,9 @@ class Commands:
 
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
         """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""
+        if script.repeatable and script.writes:
+            reply, _ = await self.settle(script, keys, *arguments, again=arguments, deadline=self.deadline())
+            return reply
         send = partial(self._evaluate, script, keys, arguments, self.deadline())
         reply = await self._attempt(send, keys[0], _ATTEMPTS if script.repeatable else 1, writes=script.writes)
         return self._value(reply, keys[0], in_script=script.writes)
@@ -122,6 +125,11 @@ class Commands:
                 sent += unanswered.sent
                 if not sent or sent == _ATTEMPTS:
                     break
+            except StoreClosedError as closed:
+                if not sent:
+                    raise
+                failure = closed
+                break
             else:
                 if not (sent and isinstance(reply, ResponseError)):
                     return self._value(reply, key, in_script=True), bool(sent)

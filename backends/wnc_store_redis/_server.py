@@ -9,6 +9,7 @@ from typing import cast
 import hiredis
 from redis.exceptions import ResponseError
 
+from wnc_store import StoreClosedError
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import NotReplicatedError
 from wnc_store_redis._link import Pool, Reply
@@ -58,7 +59,8 @@ class Server:
         self._reads = Multiplexer(pool, timeout, counts) if is_replicated else self._writes
         self._is_replicated = is_replicated
         self._replicas = replicas
-        self._counted, self._counted_at = 0, float("-inf")
+        self._counted: int | ResponseError = _NO_REPLICA
+        self._counted_at = float("-inf")
         self._round: asyncio.Task[int] | None = None
 
     @property
@@ -95,8 +97,8 @@ class Server:
 
     async def _replicated(self, packed: bytes, deadline: float, *, asking: bool) -> Reply:
         expected = await self._count(deadline)
-        if not expected:
-            return _NO_REPLICA
+        if isinstance(expected, ResponseError):
+            return expected
         losses = self._writes.losses
         answer = _submit(self._writes, packed, deadline, asking=asking)
         if self._round is None:
@@ -119,20 +121,21 @@ class Server:
         timeout = str(max(1, int(left * 1000))).encode()
         try:
             reply = await self._writes.submit(pack_command((b"WAIT", str(expected).encode(), timeout)), deadline)
-        except Unanswered:
+        except (Unanswered, StoreClosedError):  # the writes may have been sent
             return -1
         return reply if isinstance(reply, int) else -1
 
-    async def _count(self, deadline: float) -> int:
+    async def _count(self, deadline: float) -> int | ResponseError:
+        """Return how many replicas there are, at least one; or what a write is refused with."""
         if self._replicas is not None:
-            return self._replicas()
+            return self._replicas() or _NO_REPLICA
         now = asyncio.get_running_loop().time()
         if now - self._counted_at > _COUNT_FOR:
             self._counted = await self._ask(deadline)
             self._counted_at = now
         return self._counted
 
-    async def _ask(self, deadline: float) -> int:
+    async def _ask(self, deadline: float) -> int | ResponseError:
         for attempt in range(_ATTEMPTS):
             try:
                 reply = await self._reads.submit(_REPLICATION, deadline)
@@ -142,9 +145,11 @@ class Server:
                 continue
             if isinstance(reply, bytes):
                 lines = (line.partition(b":") for line in reply.splitlines())
-                return next((int(value) for name, _, value in lines if name == b"connected_slaves"), 0)
+                return next((int(value) for name, _, value in lines if name == b"connected_slaves"), 0) or _NO_REPLICA
+            if isinstance(reply, ResponseError):
+                return reply
             break
-        return 0
+        return _NO_REPLICA
 
 
 def _submit(multiplexer: Multiplexer, packed: bytes, deadline: float, *, asking: bool) -> asyncio.Future[Reply]:

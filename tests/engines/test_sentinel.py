@@ -17,6 +17,7 @@ from redis_sentinels import SERVICE, Service, sentinel_service
 from wnc_store import (
     ConfigurationError,
     OutcomeUnknownError,
+    StoreClosedError,
     StoreSettings,
     StoreTimeoutError,
     StoreUnavailableError,
@@ -153,6 +154,16 @@ async def test_replicated_writes_need_a_replica() -> None:
                 await store.rooms.create_room(room("A"))
 
 
+async def test_a_user_who_may_not_ask_for_replicas_is_told_so(service: Service) -> None:
+    """A replicated write by a user who may not run INFO is a ConfigurationError, and nothing happened."""
+    server = service.servers[0]
+    server.ask("ACL", "SETUSER", "blind", "on", ">secret", "~*", "&*", "+@all", "-info")
+    async with open_store(server.url.replace("//", "//blind:secret@"), settings=REPLICATED) as store:
+        with pytest.raises(ConfigurationError, match="NOPERM"):
+            await store.rooms.create_room(room("A"))
+    assert server.ask("EXISTS", "room:A") == b":0\r\n"
+
+
 async def test_replicated_writes_work_without_sentinels(service: Service) -> None:
     """A store on a single server asks it for its replicas, and waits for them."""
     async with open_store(service.servers[0].url, settings=REPLICATED) as store:
@@ -160,6 +171,24 @@ async def test_replicated_writes_work_without_sentinels(service: Service) -> Non
         for replica in service.servers[1:]:
             assert b"\r\n1\r\n" not in replica.ask("EXISTS", "nothing")
             assert replica.ask("EXISTS", "room:A") == b":1\r\n"
+
+
+async def test_a_replicated_write_that_a_close_overtakes_is_told_truthfully(service: Service) -> None:
+    """Who is told that the store is closed has written nothing, also where the replicas had not answered yet."""
+    url = service.servers[0].url
+    async with open_store(url, settings=StoreSettings(chat_history_limit=HISTORY)) as direct:
+        for ticks in range(12):
+            store = open_store(url, settings=REPLICATED)
+            await store.chat.add_message(message(0, f"A{ticks}"))
+            calls = [asyncio.ensure_future(store.chat.add_message(message(one, f"A{ticks}"))) for one in range(1, 40)]
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            await store.aclose()
+            ended = await asyncio.gather(*calls, return_exceptions=True)
+            found = {one.id for one in await direct.chat.get_messages(f"A{ticks}")}
+            told = {type(one) for one in ended}
+            assert told <= {type(None), StoreClosedError, OutcomeUnknownError}
+            assert not [n for n, one in enumerate(ended, 1) if isinstance(one, StoreClosedError) and f"m{n}" in found]
 
 
 async def test_no_write_while_a_failover_does_not_end(service: Service) -> None:

@@ -12,12 +12,12 @@ import pytest
 from redis.asyncio import Redis
 
 from chaos.load import load
-from chaos.outcomes import outcome_in_time, outcome_of
-from chaos.proxy import Cut, Proxy, Side, proxy_to
+from chaos.outcomes import comparable, outcome_in_time, outcome_of
+from chaos.proxy import Cut, Proxy, Side, proxy_to, until
 from chaos.server import DurableServer, admin, quiet
 from chaos.worker import SETTINGS
-from chaos.writes import WRITES
-from wnc_store import StoreSettings, StoreUnavailableError, open_store
+from chaos.writes import WRITES, Write
+from wnc_store import Store, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.samples import message, room
 from wnc_store_redis import RedisStore
 
@@ -168,3 +168,52 @@ async def test_a_callers_hidden_retries_do_no_harm(server: DurableServer, write:
     steps = server.ledger().changes(f"{write.key}:A") - before
     assert outcome.kind in {"done", "unknown"}
     assert steps == 1 or (write.repeatable and steps > 0) or (outcome.kind == "unknown" and steps == 0)
+
+
+@pytest.mark.parametrize("name", ["create", "join", "last leave", "message"])
+async def test_a_close_between_two_attempts_leaves_the_outcome_unknown(server: DurableServer, name: str) -> None:
+    """A write whose reply was lost is of unknown outcome, where a close keeps the server from being asked again."""
+    write = next(one for one in WRITES if one.name == name)
+    async with proxy_to(server.port) as proxy, open_store(server.url) as direct:
+        await _begin(direct, write)
+        store = open_store(proxy.url)
+        await write.read(store, "A")
+        before = await _state(direct, write)
+        proxy.arm(Cut("reply", 0, "reset", stay_down=True))
+        call = asyncio.ensure_future(write.call(store, "A"))
+        await until(lambda: not proxy.cut_pending)
+        await store.aclose()
+        assert (await outcome_of(call)).kind == "unknown"
+        assert await _state(direct, write) != before
+
+
+async def _begin(store: Store, write: Write) -> None:
+    """Make ready for a write to A; the server knows its script, so that the first reply is that of the write."""
+    for name in ("A", "B"):
+        if write.prepare:
+            await write.prepare(store, name)
+    await write.call(store, "B")
+
+
+async def _state(store: Store, write: Write) -> Any:
+    """Return what a write changes."""
+    return comparable(await write.read(store, "A"))
+
+
+@pytest.mark.parametrize("name", ["acquire", "release"])
+async def test_a_repetition_that_is_refused_leaves_the_outcome_unknown(server: DurableServer, name: str) -> None:
+    """A write whose reply was lost is of unknown outcome, not refused, where the server takes no repetition of it."""
+    write = next(one for one in WRITES if one.name == name)
+    async with proxy_to(server.port) as proxy, open_store(server.url) as direct, admin(server.url) as client:
+        await _begin(direct, write)
+        async with open_store(proxy.url, settings=HURRIED) as store:
+            await write.read(store, "A")
+            before = await _state(direct, write)
+            proxy.delay = 0.02  # so that the server takes no more writes before it is asked again
+            proxy.arm(Cut("reply", 0, "reset"))
+            call = asyncio.ensure_future(write.call(store, "A"))
+            await until(lambda: not proxy.cut_pending)
+            await client.config_set("min-replicas-to-write", 1)
+            assert (await outcome_of(call)).kind == "unknown"
+            await client.config_set("min-replicas-to-write", 0)
+            assert await _state(direct, write) != before
