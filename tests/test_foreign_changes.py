@@ -228,11 +228,12 @@ async def test_health_says_what_is_missing(server: RedisServer, flags: str, miss
     assert "CONFIG SET notify-keyspace-events" in remedy
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("flags", ["Kg$xe", "KEA", "KA"])
-async def test_health_says_that_it_is_on(server: RedisServer, flags: str) -> None:
+async def test_health_says_that_it_is_on(server: RedisServer, flags: str, protocol: int) -> None:
     """Where the server notifies, health says so, whether it is asked for or not."""
     for wanted in (True, False):
-        health, status, found, _ = await look(server, flags, wanted=wanted)
+        health, status, found, _ = await look(server, flags, wanted=wanted, url=f"{server.url}?protocol={protocol}")
         assert (health.ok, status) == (True, "good")
         assert "can be told" in found
 

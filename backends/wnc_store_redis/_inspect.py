@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from wnc_store import Check, ConfigurationError, StoreError, StoreSettings
 from wnc_store_redis._commands import Commands
@@ -43,7 +44,9 @@ async def _notifications(commands: Commands, *, needed: bool) -> Check:
     """Say whether the server tells of changes by other writers."""
     name = "notifications"
     try:
-        _, answer = await commands.read(b"CONFIG", b"GET", b"notify-keyspace-events")
+        reply = await commands.read(b"CONFIG", b"GET", b"notify-keyspace-events")
+        over_resp3 = isinstance(reply, dict)
+        (answer,) = cast("dict[bytes, bytes]", reply).values() if over_resp3 else cast("list[bytes]", reply)[1:]
     except (StoreError, ValueError):  # a hosted server may answer nothing
         found = "the server does not say whether notify-keyspace-events is on"
         remedy = f"grant +config|get to see it; to switch it on: {_SWITCH_ON}"
