@@ -111,3 +111,14 @@ def test_chats_are_remembered_up_to_their_bytes() -> None:
     assert len(decoder.read) == 7
     chats.read("A", ENTRIES[:1], decoder.messages)
     assert len(decoder.read) == 8
+
+
+def test_chats_without_messages_are_not_remembered() -> None:
+    """However many chats are empty, nothing is remembered of them, nor of what one held before it was cleared."""
+    decoder = Decoder()
+    chats = SeenChats(1000, Counts())
+    assert [chats.read(f"chat-{number}", [], decoder.messages) for number in range(100)] == [()] * 100
+    assert len(chats._chats) == 0
+    chats.read("A", ENTRIES[:1], decoder.messages)
+    assert list(chats.read("A", [], decoder.messages)) == []
+    assert len(chats._chats) == 0

@@ -77,6 +77,9 @@ class SeenChats:
         self, room_id: str, entries: Sequence[bytes], decode: Callable[[Sequence[bytes]], Sequence[ChatMessage]]
     ) -> Sequence[ChatMessage]:
         """Return the messages that stored entries hold; `decode` parses what was not seen, without the unreadable."""
+        if not entries:  # which would weigh nothing, so there would be no end of them
+            self._chats.pop(room_id, None)
+            return ()
         seen = self._chats.get(room_id)
         if seen is not None and seen.entries == entries:
             self._counts.cache_hits += 1
