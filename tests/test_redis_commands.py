@@ -88,6 +88,11 @@ async def settle(commands: Commands, seconds: float = 10) -> tuple[Any, bool]:
     return await commands.settle(COMMIT, [b"room:A", b"k2"], b"first", again=[b"again"], deadline=deadline)
 
 
+async def acquire(commands: Commands) -> Any:
+    """Run a script that may be repeated."""
+    return await commands.run(ACQUIRE, [b"room:A"], b"c1")
+
+
 async def failure(work: Awaitable[Any]) -> StoreError:
     """Return what a call raises; it names the key and the server."""
     with pytest.raises(StoreError) as caught:
@@ -199,16 +204,16 @@ async def test_what_may_be_repeated_is(
 async def test_a_script_that_may_be_repeated_is_settled(pauses: list[float]) -> None:
     """After a loss it is sent again, the same, while the server is away; what is refused then may have happened."""
     wire = Wire(LOST, REFUSED, LOADING, 7)
-    assert await on(wire).run(ACQUIRE, [b"room:A"], b"c1") == 7
+    assert await acquire(on(wire)) == 7
     assert wire.sent == [[b"EVALSHA", ACQUIRE.sha, b"1", b"room:A", b"c1"]] * 4
     assert pauses == [0.005, 0.01, 0.02]
     for answers, attempts in ((LOST,), 5), ((LOST, WRONG), 2):
         wire = Wire(*answers)
-        assert type(await failure(on(wire).run(ACQUIRE, [b"room:A"]))) is OutcomeUnknownError
+        assert type(await failure(acquire(on(wire)))) is OutcomeUnknownError
         assert len(wire.sent) == attempts
 
 
-@pytest.mark.parametrize("call", [settle, lambda commands: commands.run(ACQUIRE, [b"room:A"])], ids=["settle", "run"])
+@pytest.mark.parametrize("call", [settle, acquire])
 async def test_a_close_between_attempts_leaves_it_unknown(
     call: Callable[[Commands], Awaitable[Any]], pauses: list[float]
 ) -> None:

@@ -49,6 +49,9 @@ class Path:
         self.stored: StoredRoom[bytes] | None = None
         self.loaded: list[float] = []
 
+    def check_loop(self) -> None:
+        """See `CommitPath.check_loop`."""
+
     def deadline(self) -> float:
         """See `CommitPath.deadline`."""
         return asyncio.get_running_loop().time() + self._seconds

@@ -143,6 +143,20 @@ async def test_joins_of_one_tick_are_one_commit(store: RedisStore, counter: Coun
     assert await store.rooms.get_room("A") == joined[-1]
 
 
+async def test_a_change_without_a_next_one_harms_no_neighbour(store: RedisStore) -> None:
+    """A change that raises StopIteration is a RuntimeError of its caller; those in the same commit are served."""
+    first, failed, last = await asyncio.gather(
+        store.rooms.add_user_to_room("A", user("first")),
+        store.rooms.edit_room("A", lambda _: next(iter(()))),
+        store.rooms.add_user_to_room("A", user("last")),
+        return_exceptions=True,
+    )
+    assert isinstance(first, Room)
+    assert isinstance(failed, RuntimeError)
+    assert isinstance(last, Room)
+    assert [one.id for one in last.users] == ["host", "first", "last"]
+
+
 async def test_changes_wait_for_the_commit_under_way(store: RedisStore, counter: Counter) -> None:
     """What comes while a commit is under way is committed together, right after it."""
     first = asyncio.ensure_future(store.rooms.add_user_to_room("A", user("first")))

@@ -46,6 +46,10 @@ class CommitPath:
         self._counts = commands.counts
         self._rooms = SeenRooms(settings.cache_bytes // 2, self._counts)
 
+    def check_loop(self) -> None:
+        """See `Commands.check_loop`."""
+        self._commands.check_loop()
+
     def deadline(self) -> float:
         """Return when an operation that begins now has to end, by the event loop's clock."""
         return self._commands.deadline()

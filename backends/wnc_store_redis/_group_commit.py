@@ -39,6 +39,10 @@ class _Change:
             return None
         try:
             after = self.outcome = self.rule(room)
+        except StopIteration as error:  # which no future takes, and no coroutine raises
+            self.outcome = RuntimeError("the change raised StopIteration")
+            self.outcome.__cause__ = error
+            return room
         except Exception as error:  # noqa: BLE001 - it is the caller's own
             self.outcome = error
             return room
@@ -79,6 +83,7 @@ class GroupCommit:
 
     async def change(self, room_id: str, rule: Rule) -> Room | None:
         """Apply a rule to a live room; None if there is no room, before or after it."""
+        self._path.check_loop()  # before it waits for those of another loop, or of the process before a fork
         loop = asyncio.get_running_loop()
         change = _Change(room_id, rule, loop.create_future(), self._path.deadline())
         waiting = self._waiting.get(room_id)

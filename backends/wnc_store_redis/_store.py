@@ -97,6 +97,8 @@ class RedisStore(BaseStore):
         return await inspect(self._commands, self._keys, self._settings)
 
     async def _close(self) -> None:
+        if not self._commands.forked:
+            self._commands.check_loop()
         await self._events.aclose()
         await self._commands.aclose()
         if self._own_client is not None and os.getpid() == self._process:  # in a forked child they are the parent's

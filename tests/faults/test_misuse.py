@@ -12,7 +12,15 @@ import pytest
 
 from chaos.server import DurableServer, admin
 from redis_cluster import redis_cluster
-from wnc_store import ManualClock, StoreClosedError, StoreError, StoreSettings, StoreUnavailableError, open_store
+from wnc_store import (
+    ManualClock,
+    Store,
+    StoreClosedError,
+    StoreError,
+    StoreSettings,
+    StoreUnavailableError,
+    open_store,
+)
 from wnc_store_contract.samples import message, room, user
 
 BRIEF = StoreSettings(
@@ -68,9 +76,39 @@ async def test_a_second_event_loop_is_told_so(server: DurableServer) -> None:
         assert await store.rooms.get_room("A") is None
 
 
+async def test_a_second_event_loop_does_not_join_the_changes_of_the_first(server: DurableServer) -> None:
+    """While a room is being changed, a change of it from another loop is told so, and is not made."""
+    async with open_store(server.url) as store:
+        await store.rooms.create_room(room("A"))
+        joining = asyncio.ensure_future(store.rooms.add_user_to_room("A", user("guest")))
+        await asyncio.sleep(0)
+        elsewhere = threading.Thread(target=_told_elsewhere, args=(store, told := list[BaseException]()))
+        elsewhere.start()
+        elsewhere.join(10)  # in this thread: the first change stays under way
+        assert [type(error) for error in told] == [StoreError]
+        assert "event loop" in str(told[0])
+        assert [one.id for one in (await joining).users] == ["host", "guest"]
+
+
+def _told_elsewhere(store: Store, told: list[BaseException]) -> None:
+    try:
+        asyncio.run(store.rooms.add_user_to_room("A", user("stranger")))
+    except BaseException as error:  # noqa: BLE001 - the test looks at it
+        told.append(error)
+
+
+async def test_a_close_on_another_event_loop_is_told_so(server: DurableServer) -> None:
+    """A store that is closed on another loop raises a StoreError that says so, and can be closed on its own."""
+    store = open_store(server.url)
+    await store.ping()
+    with pytest.raises(StoreError, match="event loop"):
+        await asyncio.to_thread(asyncio.run, store.aclose())
+    await store.aclose()
+
+
 FORKING = """
 import asyncio, os, sys, warnings
-from wnc_store import AppEvent, ChatMessage, StoreError, StoreSettings, open_store
+from wnc_store import AppEvent, ChatMessage, Room, StoreError, StoreSettings, User, open_store
 
 warnings.simplefilter("ignore", DeprecationWarning)  # of fork: that is what is tried here
 URL = sys.argv[1]
@@ -80,6 +118,11 @@ def say(number):
 
 async def child(store, reading):
     await reading.__aexit__(None, None, None)  # as what is left behind in the child does sooner or later
+    try:
+        async with asyncio.timeout(10):
+            await store.rooms.add_user_to_room("A", User(id="child", name="child"))
+    except StoreError as error:
+        assert "fork" in str(error) or "event loop" in str(error), error
     try:
         async with asyncio.timeout(10):
             await store.chat.get_messages("A")
@@ -94,9 +137,12 @@ async def child(store, reading):
 
 async def main():
     async with open_store(URL) as store:
+        await store.rooms.create_room(Room(id="A", host_id="u", host_name="u"))
         await store.chat.add_message(say(0))
         reading = store.events.subscribe("A")
         events = await reading.__aenter__()
+        joining = asyncio.ensure_future(store.rooms.add_user_to_room("A", User(id="u", name="u")))
+        await asyncio.sleep(0)  # the child gets a change that is under way, too
         pid = os.fork()
         if not pid:
             asyncio._set_running_loop(None)
@@ -105,6 +151,7 @@ async def main():
                 code = asyncio.new_event_loop().run_until_complete(child(store, reading))
             finally:
                 os._exit(code)
+        await joining
         for number in range(1, 11):
             await store.chat.add_message(say(number))
             assert [one.id for one in await store.chat.get_messages("A")] == [f"m{n}" for n in range(number + 1)]
