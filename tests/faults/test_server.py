@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,10 @@ from wnc_store import (
 )
 from wnc_store_contract.samples import message, room, user
 
+WORKS_WITHIN = 2.0
+"""Seconds after a server's return."""
+
+BEGINS_A_FILE = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
 HURRIED = StoreSettings(operation_timeout=timedelta(seconds=0.3))
 
 
@@ -58,6 +62,89 @@ async def test_a_store_comes_back_by_itself(server: DurableServer) -> None:
         assert (await outcome_in_time(lambda: store.rooms.add_user_to_room("A", user("guest")))).kind != "refused"
         joined = await store.rooms.add_user_to_room("A", user("guest"))
     assert [one.id for one in joined.users] == ["host", "guest"]
+
+
+async def test_work_goes_on_within_two_seconds_of_the_servers_return(server: DurableServer) -> None:
+    """Reads and writes of callers who never stop to try succeed at most 2 s after a killed server is back."""
+    async with open_store(server.url) as store:
+        await store.rooms.create_room(room("A"))
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: store.rooms.get_room("A"),
+            lambda: store.rooms.add_user_to_room("A", user("guest")),
+            lambda: store.chat.add_message(message(1, "A")),
+            lambda: store.rate_limits.hit("A"),
+        ]
+        back_at = float("inf")
+
+        async def succeeds(call: Callable[[], Awaitable[object]]) -> float:
+            while (await outcome_of(call())).kind != "done" or time.monotonic() < back_at:  # noqa: ASYNC110 - a caller
+                await asyncio.sleep(0.001)
+            return time.monotonic()
+
+        callers = [asyncio.ensure_future(succeeds(call)) for call in calls for _ in range(5)]
+        await asyncio.sleep(0.1)
+        server.kill()
+        await asyncio.sleep(1)
+        await asyncio.to_thread(server.start)
+        back_at = time.monotonic()
+        assert max(await asyncio.gather(*callers)) - back_at < WORKS_WITHIN
+
+
+async def test_idle_connections_that_the_server_closes_are_replaced(server: DurableServer) -> None:
+    """With `timeout 1` set while the store is connected, its idle connection goes, and the next calls all work."""
+    async with open_store(server.url) as store, admin(server.url) as client:
+        await store.rooms.create_room(room("A"))
+        mine = (await client.client_list())[0]["id"]
+        await client.config_set("timeout", 1)
+        async with asyncio.timeout(10):
+            while mine in {one["id"] for one in await client.client_list()}:  # noqa: ASYNC110 - it sets no event
+                await asyncio.sleep(0.05)
+        await store.rooms.add_user_to_room("A", user("guest"))
+        await store.chat.add_message(message(1, "A"))
+        assert (await store.rate_limits.hit("A")).allowed
+        found = await store.rooms.get_room("A")
+    assert found is not None
+    assert [one.id for one in found.users] == ["host", "guest"]
+
+
+async def test_settings_that_change_under_load_are_nobodys_concern(server: DurableServer) -> None:
+    """Memory, files and notifications that are set otherwise while callers work reach none of them."""
+    turns = (
+        ("maxmemory", "100mb", "0"),
+        ("appendfsync", "everysec", "always"),
+        ("appendonly", "no", "yes"),
+        ("notify-keyspace-events", "AKE", ""),
+    )
+    async with open_store(server.url, settings=SETTINGS) as store, admin(server.url) as client:
+        worker = Worker(store, "w", seed=1)
+        work = asyncio.ensure_future(worker.work(1))
+        while not work.done():
+            for name, *values in turns:
+                for value in values:
+                    await client.config_set(name, value)
+                    await asyncio.sleep(0.01)
+        await work
+        while "1" in {str((await client.info("persistence"))[one]) for one in BEGINS_A_FILE}:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)  # a server does not end meanwhile
+    assert worker.errors == []
+    assert {one.answer for one in worker.history} <= {"ok", "not found", "exists", "unknown"}  # some callers gave up
+
+
+async def test_a_reply_that_the_server_does_not_send_harms_no_change_of_a_room(server: DurableServer) -> None:
+    """A reply larger than `client-output-buffer-limit` is an error of its caller; joins beside it all happen once."""
+    async with open_store(server.url) as store, admin(server.url) as client:
+        await store.rooms.create_room(room("B"))
+        await client.set("room:A", b"x" * 5_000_000)
+        await client.config_set("client-output-buffer-limit", "normal 1000000 0 0")
+        huge, *joins = await asyncio.gather(
+            outcome_of(store.rooms.get_room("A")),
+            *(outcome_of(store.rooms.add_user_to_room("B", user(f"u{number}"))) for number in range(5)),
+        )
+        found = await store.rooms.get_room("B")
+    assert huge.kind == "refused"
+    assert {one.kind for one in joins} == {"done"}
+    assert found is not None
+    assert (found.rev, len(found.users)) == (6, 6)
 
 
 async def test_forgotten_scripts_are_nobodys_concern(server: DurableServer) -> None:
