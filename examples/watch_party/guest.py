@@ -65,13 +65,14 @@ class Guest:
         room = await self._store.rooms.get_room(self._room_id)
         if room is None:
             raise RoomNotFoundError(self._room_id)
-        if room.user(self._user.id) is None:
+        known = room.user(self._user.id)
+        if known is None:
             most = self._settings.max_users_per_room
             room = await self._store.rooms.edit_room(
-                self._room_id, lambda room: manners.enter(room, self._user, most=most)
+                self._room_id, lambda room: manners.enter(room, self._user, key=self._key, most=most)
             )
-            if room.verify_host_token(self._key) and room.host_id != self._user.id:
-                room = await self._store.rooms.transfer_host(self._room_id, self._user.id)
+        else:  # by the name that was let in, whatever this socket calls itself
+            self._user = self._user.model_copy(update={"name": known.name})
         messages = await self._store.chat.get_messages(self._room_id)
         self._rev = room.rev
         await self._send(
