@@ -17,6 +17,7 @@ from watch_party.presence import EXPIRED
 from wnc_store import (
     AppEvent,
     ChatMessage,
+    LimitExceededError,
     Resync,
     RoomChanged,
     RoomClosed,
@@ -126,8 +127,12 @@ class Guest:
         message = ChatMessage(
             id=said.id, room_id=self._room_id, user_id=user.id, user_name=user.name, message=said.text
         )
-        await self._store.chat.add_message(message)
-        await self._send({"type": "said", "id": said.id})
+        try:
+            await self._store.chat.add_message(message)
+        except LimitExceededError:
+            await self._send({"type": "refused", "reason": "tooLong", "id": said.id})
+        else:
+            await self._send({"type": "said", "id": said.id})
 
     async def _do_as_host(self, request: Request) -> None:
         room = await self._store.rooms.get_room(self._room_id)
@@ -155,11 +160,11 @@ class Guest:
 
     async def _watch(self, url: str) -> None:
         try:
-            kind = manners.kind_of_video(url)
+            await self._store.rooms.set_video_url(self._room_id, url, manners.kind_of_video(url))
         except Refused as refused:
             await self._send({"type": "refused", "reason": refused.reason})
-        else:
-            await self._store.rooms.set_video_url(self._room_id, url, kind)
+        except LimitExceededError:
+            await self._send({"type": "refused", "reason": "tooLong"})
 
     async def _end_unless_there(self, reason: str) -> None:
         """End the party, unless the event was about an earlier room of that code."""

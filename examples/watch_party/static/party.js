@@ -18,10 +18,12 @@ const AT_THE_DOOR = {
   badName: "A name has 1 to 40 letters that can be seen.",
   tooFast: "That was too often. Wait a minute, and try again.",
   tooSlow: "That took too long. Try again.",
+  tooLong: "That is longer than this party allows: try a shorter name.",
 };
 const REFUSALS = {
   notHost: "Only the host can do that.",
   badVideo: "That is no link to a video: it begins with https://",
+  tooLong: "That is longer than this party allows.",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -145,7 +147,9 @@ function receive(message) {
       setTimeout(() => chat.sendAgain(), message.seconds * 1000);
       return flash("That was too often. What you said is sent in a moment.", message.seconds * 1000);
     case "refused":
-      return video.notice(REFUSALS[message.reason]);
+      if (!message.id) return video.notice(REFUSALS[message.reason]);
+      $("text").value ||= chat.takeBack(message.id);
+      return flash(REFUSALS[message.reason], 5000);
     case "messageAdded":
       return chat.add(message.message);
     default:
