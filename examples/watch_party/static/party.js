@@ -75,7 +75,8 @@ function openDoor(problem = "") {
 }
 
 function codeInAddress() {
-  return decodeURIComponent(location.hash.slice(1)).trim().toUpperCase();
+  const [code = ""] = location.hash.replaceAll("%20", " ").match(/[\w.:-]+/) ?? [];
+  return code.toUpperCase();
 }
 
 $("door-form").addEventListener("submit", (event) => {
