@@ -19,6 +19,13 @@ _AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 _FOUND = (
     "axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes.map((node) => node.target.join(' '))]))"
 )
+_LISTEN = """
+window.readOut = [];
+for (const place of document.querySelectorAll("output, [role=status], [role=alert], [role=log], [aria-live]")) {
+  const observer = new MutationObserver(() => readOut.push(place.id));
+  observer.observe(place, { childList: true, characterData: true, subtree: true });
+}
+"""
 _YOUTUBE = "https://www.youtube.com/iframe_api"
 
 
@@ -127,6 +134,55 @@ async def test_a_wrong_code(guests: Guests, memory: str) -> None:
     await expect(eve.page.get_by_role("alert")).to_have_text(re.compile("no room of that code"))
     await expect(eve.by_id("room")).to_have_value("NOROOM")
     await expect(eve.by_id("name")).to_have_value("Eve")
+
+
+async def test_what_is_too_long(guests: Guests) -> None:
+    """A message that the party does not allow is put back to be shortened, and a name is refused at the door."""
+    short = {**FREE, "WNC_STORE_MAX_MESSAGE_LENGTH": "20", "WNC_STORE_MAX_NAME_LENGTH": "20"}
+    with party_server("memory://", **short) as server:
+        ada, eve = await guests.invite("Ada"), await guests.invite("E" * 21)
+        code = await ada.create(server.address)
+        await ada.say("This is a long sentence.")
+        await expect(ada.status).to_have_text("That is longer than this party allows.")
+        await expect(ada.by_id("text")).to_have_value("This is a long sentence.")
+        await expect(ada.said).to_have_count(0)
+        await ada.say("Shorter.")
+        await expect(ada.said).to_have_text(["Shorter."])
+        await eve.knock(server.address, code)
+        await expect(eve.page.get_by_role("alert")).to_contain_text("shorter name")
+
+
+async def test_a_spoilt_link(guests: Guests, memory: str) -> None:
+    """A link whose code was spoilt on its way opens the door, and what surrounds a code is left out."""
+    ada, eve = await guests.invite("Ada"), await guests.invite("Eve")
+    await eve.page.goto(f"{memory}#%")
+    await expect(eve.by_id("name")).to_be_focused()
+    code = await ada.create(memory)
+    await eve.page.goto("about:blank")
+    await eve.join(memory, f"%20{code.lower()}%20")
+
+
+@pytest.mark.parametrize("link", ["https://youtube.com:x/watch?v=dQw4w9WgXcQ", "https://%zz.youtube.com/"])
+async def test_a_link_that_browsers_do_not_know(guests: Guests, memory: str, link: str) -> None:
+    """Where a link is none to a browser, a drawn film stands in."""
+    ada = await guests.invite("Ada")
+    await ada.create(memory)
+    await ada.by_id("video-url").evaluate("(field, link) => { field.type = 'text'; field.value = link; }", link)
+    await ada.page.get_by_role("button", name="Watch", exact=True).click()
+    await expect(ada.page.locator("canvas")).to_be_visible()
+    await expect(ada.play).to_be_enabled()
+
+
+async def test_time_is_not_read_out(guests: Guests, memory: str) -> None:
+    """While a film plays, nothing changes where a screen reader would read it out."""
+    ada, grace, _ = await meet(guests, Places(memory, memory))
+    await ada.watch_the_film()
+    await expect(grace.by_id("playing")).to_have_text("Playing · Ada controls")
+    for guest in (ada, grace):
+        await guest.page.evaluate(_LISTEN)
+        shown = await guest.time.inner_text()
+        await expect(guest.time).not_to_have_text(shown)
+        assert await guest.page.evaluate("readOut") == []
 
 
 async def test_the_host_ends_it(guests: Guests, memory: str) -> None:

@@ -254,6 +254,13 @@ def test_a_file_that_is_not_whole(lines: list[str], problem: str, urls: tuple[st
     assert on_redis(urls[1], contents) == ({}, {})
 
 
+def test_a_file_that_is_no_text(urls: tuple[str, str], tmp_path: Path) -> None:
+    """A line that is no UTF-8 is refused as any other that is no JSON, with its number."""
+    file = tmp_path / "rooms.jsonl"
+    file.write_bytes(f"{HEAD}\n".encode() + b'{"room": "\xff"}\n')
+    assert "line 2' can't be read" in wnc_store("import", urls[1], str(file), code=1).stderr
+
+
 def test_files_that_can_not_be_opened(urls: tuple[str, str], tmp_path: Path) -> None:
     """A file that is not there, or can't be written, is a mistake in the command and told as such."""
     missing = str(tmp_path / "none" / "rooms.jsonl")

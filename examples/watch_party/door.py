@@ -18,7 +18,17 @@ from watch_party.guest import Guest, Ticket
 from watch_party.manners import Refused
 from watch_party.messages import Hello
 from watch_party.presence import Presence
-from wnc_store import InvalidIdError, Room, RoomExistsError, RoomNotFoundError, Store, StoreError, StoreSettings, User
+from wnc_store import (
+    InvalidIdError,
+    LimitExceededError,
+    Room,
+    RoomExistsError,
+    RoomNotFoundError,
+    Store,
+    StoreError,
+    StoreSettings,
+    User,
+)
 from wnc_store.starlette import client_ip
 
 _HELLO_SECONDS = 10
@@ -39,6 +49,8 @@ async def serve(websocket: WebSocket, store: Store, settings: StoreSettings, pre
         reason = "noRoom"
     except* WebSocketDisconnect:
         pass
+    except* LimitExceededError:
+        reason = "tooLong"
     except* (ValidationError, KeyError):  # KeyError: bytes where text was expected
         code = WS_1008_POLICY_VIOLATION
     except* StoreError as group:
@@ -46,7 +58,8 @@ async def serve(websocket: WebSocket, store: Store, settings: StoreSettings, pre
         _logger.warning("asked a guest to come back: %s", _first(group))
         code = WS_1013_TRY_AGAIN_LATER
     with suppress(WebSocketDisconnect):
-        if websocket.client_state is WebSocketState.CONNECTED:
+        # Either side may have gone: a page that was told something while its message was with the store, say.
+        if websocket.client_state is websocket.application_state is WebSocketState.CONNECTED:
             if reason:
                 await websocket.send_text(json.dumps({"type": "end", "reason": reason}))
             await websocket.close(code)

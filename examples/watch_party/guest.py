@@ -17,6 +17,7 @@ from watch_party.presence import EXPIRED
 from wnc_store import (
     AppEvent,
     ChatMessage,
+    LimitExceededError,
     Resync,
     RoomChanged,
     RoomClosed,
@@ -65,13 +66,14 @@ class Guest:
         room = await self._store.rooms.get_room(self._room_id)
         if room is None:
             raise RoomNotFoundError(self._room_id)
-        if room.user(self._user.id) is None:
+        known = room.user(self._user.id)
+        if known is None:
             most = self._settings.max_users_per_room
             room = await self._store.rooms.edit_room(
-                self._room_id, lambda room: manners.enter(room, self._user, most=most)
+                self._room_id, lambda room: manners.enter(room, self._user, key=self._key, most=most)
             )
-            if room.verify_host_token(self._key) and room.host_id != self._user.id:
-                room = await self._store.rooms.transfer_host(self._room_id, self._user.id)
+        else:  # by the name that was let in, whatever this socket calls itself
+            self._user = self._user.model_copy(update={"name": known.name})
         messages = await self._store.chat.get_messages(self._room_id)
         self._rev = room.rev
         await self._send(
@@ -125,8 +127,12 @@ class Guest:
         message = ChatMessage(
             id=said.id, room_id=self._room_id, user_id=user.id, user_name=user.name, message=said.text
         )
-        await self._store.chat.add_message(message)
-        await self._send({"type": "said", "id": said.id})
+        try:
+            await self._store.chat.add_message(message)
+        except LimitExceededError:
+            await self._send({"type": "refused", "reason": "tooLong", "id": said.id})
+        else:
+            await self._send({"type": "said", "id": said.id})
 
     async def _do_as_host(self, request: Request) -> None:
         room = await self._store.rooms.get_room(self._room_id)
@@ -154,11 +160,11 @@ class Guest:
 
     async def _watch(self, url: str) -> None:
         try:
-            kind = manners.kind_of_video(url)
+            await self._store.rooms.set_video_url(self._room_id, url, manners.kind_of_video(url))
         except Refused as refused:
             await self._send({"type": "refused", "reason": refused.reason})
-        else:
-            await self._store.rooms.set_video_url(self._room_id, url, kind)
+        except LimitExceededError:
+            await self._send({"type": "refused", "reason": "tooLong"})
 
     async def _end_unless_there(self, reason: str) -> None:
         """End the party, unless the event was about an earlier room of that code."""

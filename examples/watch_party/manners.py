@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import unicodedata
 from urllib.parse import urlsplit
 
 from watch_party.messages import Play
-from wnc_store import Room, User, VideoState
+from wnc_store import Room, User, VideoState, rules
 
 LONGEST_NAME = 40
 TEST_FILM = "film:sunrise"
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is taken for another
 _YOUTUBE = ("youtube.com", "youtu.be", "youtube-nocookie.com")
 _FILES = (".mp4", ".webm", ".ogv", ".m4v")
+_TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""Bidirectional classes of what turns letters round, so that "adA" is seen as "Ada"."""
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Letters and marks that show nothing. Controls and blanks are told by their category."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
@@ -45,6 +50,7 @@ def tidy_name(name: str) -> str:
     Raises:
         Refused: nothing of it would be seen, or it is too long.
     """
+    name = "".join(letter for letter in name if unicodedata.bidirectional(letter) not in _TURNS)
     name = " ".join(name.split())
     if not same_name(name) or len(name) > LONGEST_NAME:
         raise Refused("badName")
@@ -53,12 +59,12 @@ def tidy_name(name: str) -> str:
 
 def same_name(name: str) -> str:
     """Return what two names have in common that look alike: "Ada", "ADA" and an "A da" with invisible letters."""
-    shown = unicodedata.normalize("NFKC", name).casefold()
+    shown = _UNSEEN.sub("", unicodedata.normalize("NFKC", name)).casefold()
     return "".join(letter for letter in shown if unicodedata.category(letter)[0] not in "CZ")
 
 
-def enter(room: Room, user: User, *, most: int) -> Room:
-    """Return the room with the user in it; who is in it already stays as they are.
+def enter(room: Room, user: User, *, key: str, most: int) -> Room:
+    """Return the room with the user in it, as its host if the key is the host token; who is in it stays as they are.
 
     Raises:
         Refused: somebody else in the room has that name, or `most` are in it.
@@ -69,7 +75,8 @@ def enter(room: Room, user: User, *, most: int) -> Room:
         raise Refused("nameTaken")
     if len(room.users) >= most:
         raise Refused("full")
-    return room.model_copy(update={"users": (*room.users, user)})
+    room = room.model_copy(update={"users": (*room.users, user)})
+    return rules.transfer_host(room, user.id) if room.verify_host_token(key) else room
 
 
 def play(state: VideoState, wish: Play, *, now_ms: int) -> VideoState:

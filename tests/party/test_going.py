@@ -60,6 +60,19 @@ async def test_the_maker_comes_back(party: Party) -> None:
     assert (await grace.told("hostChanged"))["hostName"] == "Ada"
 
 
+async def test_the_maker_comes_back_in_one_step(party: Party, store: Store) -> None:
+    """Who made the room is in it again and its host by one commit: nothing can come between."""
+    ada = await party.host()
+    grace = await party.guest(ada.code, "Grace")
+    await ada.vanish()
+    await grace.told("hostChanged")
+    before = await store.rooms.get_room(ada.code)
+    assert before is not None
+    await party.guest(ada.code, "Ada", ada.key)
+    joined, changed = await grace.told("userJoined"), await grace.told("hostChanged")
+    assert joined["rev"] == changed["rev"] == before.rev + 1
+
+
 async def test_two_tabs(party: Party) -> None:
     """A user with two sockets stays when one of them leaves."""
     ada = await party.host()

@@ -34,7 +34,20 @@ async def test_a_guest_comes_in(party: Party) -> None:
     assert ada.key not in str(grace.state)
 
 
-@pytest.mark.parametrize("name", ["Ada", "ADA", " A\u200bda ", "\uff21da", "Grace"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Ada",
+        "ADA",
+        " A\u200bda ",
+        "\uff21da",
+        "Grace",
+        "Gra\u034fce",
+        "Gr\u3164ace",
+        "Grace\ufe0f",
+        "\u202dGrace\u202c",
+    ],
+)
 async def test_a_copycat_is_refused(party: Party, name: str) -> None:
     """Nobody else can have the name of the host or of a guest, or one that looks just like it."""
     ada = await party.host()
@@ -42,6 +55,22 @@ async def test_a_copycat_is_refused(party: Party, name: str) -> None:
     assert await party.refused(ada.code, name) == "nameTaken"
     await grace.vanish()
     assert await party.refused(ada.code, name) == "nameTaken"
+
+
+@pytest.mark.parametrize("turned", ["\u202eecarG", "\u2067\u202eecarG\u202c\u2069"])
+async def test_a_name_is_not_turned_round(party: Party, turned: str) -> None:
+    """Letters are seen in their order: what would turn them round, so that they read as another's name, is left out."""
+    ada = await party.host()
+    eve = await party.guest(ada.code, turned)
+    assert names(eve) == [("Ada", True), ("ecarG", False)]
+
+
+async def test_a_copycat_is_in_already(party: Party) -> None:
+    """Who is in the room and comes again under another's name speaks by the name that was let in."""
+    ada = await party.host()
+    eve = await party.guest(ada.code, "Eve")
+    await (await party.guest(ada.code, "Ada", eve.key)).say("I am Ada")
+    assert (await ada.told("messageAdded"))["message"]["userName"] == "Eve"
 
 
 async def test_nobody_names_an_id(party: Party) -> None:
@@ -68,7 +97,7 @@ async def test_there_is_no_such_room(party: Party, code: str) -> None:
     assert await party.refused(code, "Grace") == "noRoom"
 
 
-@pytest.mark.parametrize("name", ["", "  ", "\u200b", "x" * 41])
+@pytest.mark.parametrize("name", ["", "  ", "\u200b", "\u3164", "\u2800", "x" * 41])
 async def test_a_name_must_be_seen(party: Party, name: str) -> None:
     """A name that shows nothing, or is too long, is refused."""
     ada = await party.host()

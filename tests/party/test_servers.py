@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from pathlib import Path
@@ -58,6 +59,41 @@ async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await party.refused(ada.code, "Grace") == "tooFast"
         await ada.send("ping", sent=1)
         await ada.told("pong")
+
+
+async def test_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is longer than the store's settings allow is refused, once and for all: coming back would not help."""
+    for name in ("MESSAGE", "NAME", "URL"):
+        monkeypatch.setenv(f"WNC_STORE_MAX_{name}_LENGTH", "20")
+    async with serving(app) as address, visiting(address) as party:
+        ada = await party.host()
+        message_id = secrets.token_hex(16)
+        await ada.send("say", id=message_id, text="x" * 21)
+        assert await ada.told("refused") == {"type": "refused", "reason": "tooLong", "id": message_id}
+        await ada.send("watch", url="https://youtu.be/dQw4w9WgXcQ")
+        assert await ada.told("refused") == {"type": "refused", "reason": "tooLong"}
+        assert await party.refused(ada.code, "G" * 21) == "tooLong"
+        await ada.say("still here")
+
+
+async def test_gone_while_the_store_works(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A page that is gone while its message is with the store, and is told something, is no error of the app."""
+    working = asyncio.Event()
+
+    async def work(_message: ChatMessage) -> None:
+        working.set()
+        await asyncio.Event().wait()
+
+    async with serving(app) as address, visiting(address) as party:
+        monkeypatch.setattr(app.state.store.chat, "add_message", work)
+        ada = await party.host()
+        grace = await party.guest(ada.code, "Grace")
+        await grace.send("say", id=secrets.token_hex(16), text="hello")
+        await working.wait()
+        await grace.vanish()
+        await ada.send("play", playing=True)
+        await ada.told("videoStateChanged")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

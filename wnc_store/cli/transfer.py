@@ -155,7 +155,7 @@ def _read(file: Path) -> Generator[Snapshot]:
     rooms = messages = 0
     end: Mapping[str, Any] | None = None
     try:
-        lines = file.open(encoding="utf-8")
+        lines = file.open("rb")
     except OSError as error:
         raise CorruptRecordError(str(file), f"it can't be opened: {error.strerror}") from None
     with lines:
@@ -177,7 +177,7 @@ def _read(file: Path) -> Generator[Snapshot]:
         raise CorruptRecordError(str(file), "it is not whole: its last line does not tell what it holds")
 
 
-def _parse(line: str, where: str) -> Mapping[str, Any]:
+def _parse(line: bytes, where: str) -> Mapping[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

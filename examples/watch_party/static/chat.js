@@ -64,6 +64,14 @@ export class Chat {
     this.#shown.get(id)?.classList.remove("waiting");
   }
 
+  /** The room does not take it: return its text, to be said in another way. */
+  takeBack(id) {
+    const text = this.#waiting.get(id) ?? "";
+    this.#waiting.delete(id);
+    if (this.#shown.has(id)) this.#remove(id);
+    return text;
+  }
+
   /** Show a line of news. */
   tell(text) {
     const line = element("li", "news", text);

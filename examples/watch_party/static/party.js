@@ -18,10 +18,12 @@ const AT_THE_DOOR = {
   badName: "A name has 1 to 40 letters that can be seen.",
   tooFast: "That was too often. Wait a minute, and try again.",
   tooSlow: "That took too long. Try again.",
+  tooLong: "That is longer than this party allows: try a shorter name.",
 };
 const REFUSALS = {
   notHost: "Only the host can do that.",
   badVideo: "That is no link to a video: it begins with https://",
+  tooLong: "That is longer than this party allows.",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -73,7 +75,8 @@ function openDoor(problem = "") {
 }
 
 function codeInAddress() {
-  return decodeURIComponent(location.hash.slice(1)).trim().toUpperCase();
+  const [code = ""] = location.hash.replaceAll("%20", " ").match(/[\w.:-]+/) ?? [];
+  return code.toUpperCase();
 }
 
 $("door-form").addEventListener("submit", (event) => {
@@ -145,7 +148,9 @@ function receive(message) {
       setTimeout(() => chat.sendAgain(), message.seconds * 1000);
       return flash("That was too often. What you said is sent in a moment.", message.seconds * 1000);
     case "refused":
-      return video.notice(REFUSALS[message.reason]);
+      if (!message.id) return video.notice(REFUSALS[message.reason]);
+      $("text").value ||= chat.takeBack(message.id);
+      return flash(REFUSALS[message.reason], 5000);
     case "messageAdded":
       return chat.add(message.message);
     default:

@@ -235,7 +235,13 @@ class YouTubePlayer {
 
 /** Return the id of the video that a link to YouTube leads to, or null. */
 export function youTubeId(url) {
-  const { hostname, pathname, searchParams } = new URL(url);
+  let parts;
+  try {
+    parts = new URL(url);
+  } catch {
+    return null; // the server's parser takes more for a link than a browser does
+  }
+  const { hostname, pathname, searchParams } = parts;
   const [, first, second] = pathname.split("/");
   const named = ["embed", "shorts", "live", "v"].includes(first) ? second : searchParams.get("v");
   const id = hostname.endsWith("youtu.be") ? first : named;
