@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 _START_SECONDS = 10
+_FIRST_PORT = 21_000
+"""The ports of tests are below those that the system hands out by itself."""
 _PORTS_OF_A_WORKER = 500
-_PORTS = itertools.cycle(range(21_000, 21_000 + _PORTS_OF_A_WORKER))
-"""Below the ports that the system hands out by itself."""
+_NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def free_port() -> int:
     """Return a port of 127.0.0.1 on which nobody listens, and that no other test process is given."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = next(_PORTS) + worker * _PORTS_OF_A_WORKER
+        number = next(_NUMBERS) + 31 * os.getpid()  # several runs at a time, or forks of one, begin in different places
+        port = _FIRST_PORT + worker * _PORTS_OF_A_WORKER + number % _PORTS_OF_A_WORKER
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError:
