@@ -40,7 +40,8 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         check_id("room id", self.room.id)
-        if min(self.room_ttl, self.chat_ttl or timedelta.max) < _MILLISECOND:
+        chat_ttl = timedelta.max if self.chat_ttl is None else self.chat_ttl
+        if min(self.room_ttl, chat_ttl) < _MILLISECOND:
             message = f"a TTL of room {self.room.id!r} is less than a millisecond"
             raise ValueError(message)
 
