@@ -12,6 +12,7 @@ import pytest
 from wnc_store import (
     Conflict,
     ManualClock,
+    Room,
     RoomExistsError,
     Snapshot,
     StoredRoom,
@@ -157,13 +158,25 @@ def test_a_removed_entry_leaves_nothing_behind() -> None:
 
 
 def test_an_entry_may_be_removed_before_it_is_freed() -> None:
-    """An entry that has ended and is removed before a write frees it does not hinder the writes after."""
+    """Entries that have ended, and are removed before a write frees them, do not keep others from being freed."""
     watched = Watched()
-    watched.set("a", ttl_ms=10)
+    for number in range(5000):
+        watched.set(f"old-{number}", ttl_ms=10)
     watched.now = 20
     watched.write_others(1)
-    assert watched.entries.pop("a") is None
+    for number in range(0, 5000, 2):
+        assert watched.entries.pop(f"old-{number}") is None
     assert watched.write_others()[-1] == 0
+
+
+def test_a_renewal_does_not_order_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that is set again and ends no sooner stays where it is in the order of what is due."""
+    watched = Watched()
+    watched.set("a", ttl_ms=10)
+    monkeypatch.delattr(ExpiringMap, "_put")
+    for ttl_ms in (10, 20):
+        watched.set("a", ttl_ms)
+        assert watched.entries.remaining_ms("a") == ttl_ms
 
 
 def test_what_is_freed_is_counted() -> None:
@@ -232,6 +245,20 @@ async def test_a_commit_goes_by_the_very_room_it_started_from() -> None:
     await store.rooms.delete_room("A")
     assert await store.rooms._commit(stale, room("A")) == Conflict(None)
     assert await store.rooms.get_room("A") is None
+
+
+async def test_a_change_that_meets_no_other_is_made_once() -> None:
+    """Where nobody else changes the room, the first attempt of a change is committed."""
+    store = MemoryStore()
+    await store.rooms.create_room(room("A"))
+    met: list[int] = []
+
+    def change(found: Room) -> Room:
+        met.append(found.rev)
+        return found
+
+    await store.rooms.edit_room("A", change)
+    assert met == [1]
 
 
 async def test_a_url_opens_a_store_with_settings_and_clock() -> None:

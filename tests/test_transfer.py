@@ -361,6 +361,16 @@ async def test_restoring_without_an_end(store: Store) -> None:
         assert timedelta(hours=23) < left <= timedelta(hours=24)
 
 
+@pytest.mark.parametrize(
+    "snapshot", [Snapshot(room("A"), HOUR, (), HOUR), Snapshot(room("A"), HOUR, (message(1, "A"),))]
+)
+async def test_restoring_no_chat(store: Store, snapshot: Snapshot) -> None:
+    """Where a snapshot has no messages, or had no chat, there is no chat after it."""
+    await _restorer(store).restore(snapshot)
+    assert await store.chat.get_messages("A") == []
+    assert await store.chat.chat_ttl("A") is None
+
+
 async def test_restoring_over_a_room(store: Store) -> None:
     """A live room stays as it is, chat included, unless it is to be replaced; then nothing of it stays."""
     await _restorer(store).restore(Snapshot(room("A", rev=1), HOUR, (message(1, "A"),), HOUR))
@@ -407,12 +417,20 @@ async def test_a_restored_room_expires() -> None:
         await store.restore(Snapshot(room("A"), HOUR))
 
 
+async def test_a_restored_life_is_whole_milliseconds() -> None:
+    """Of a life that ends within a millisecond, the whole ones are restored."""
+    async with MemoryStore(clock=ManualClock()) as store:
+        await store.restore(Snapshot(room("A"), timedelta(microseconds=1900)))
+        assert await store.rooms.room_ttl("A") == timedelta(milliseconds=1)
+
+
 def test_a_snapshot_is_checked() -> None:
     """A snapshot of no valid id, or without a life, can't be made; its JSON is read back as it is."""
     with pytest.raises(InvalidIdError):
         Snapshot(room("A*"), HOUR)
-    with pytest.raises(ValueError, match="less than a millisecond"):
-        Snapshot(room("A"), timedelta(0))
+    for lives in ((timedelta(0), None), (HOUR, timedelta(0))):
+        with pytest.raises(ValueError, match="less than a millisecond"):
+            Snapshot(room("A"), lives[0], (), lives[1])
     for snapshot in (
         Snapshot(room("A"), timedelta.max),
         Snapshot(room("A", settings={"a": [1]}), HOUR, (message(1, "A"),), timedelta.max),
