@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from hiredis import Reader
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from wnc_store import (
@@ -23,9 +22,7 @@ from wnc_store import (
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._multiplexer import Unanswered
-from wnc_store_redis._route import OneServer
 from wnc_store_redis._scripts import ACQUIRE, COMMIT, COUNT
-from wnc_store_redis._server import Server
 
 LOST = Unanswered(ConnectionResetError(), sent=True)
 REFUSED = Unanswered(ConnectionRefusedError(), sent=False)
@@ -37,20 +34,27 @@ NOSCRIPT = ResponseError("NOSCRIPT No matching script.")
 
 
 class Wire:
-    """What commands are sent on: it answers as it was told to, one after the other, and then always the same."""
+    """The way of commands to a server that answers as it was told to, one after the other, and then always the same."""
+
+    where = "host:1"
+    is_sharded = False
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.sent: list[list[bytes]] = []
+        self.keys: list[bytes] = []
         self.deadlines: list[float] = []
+        self.writes: list[bool] = []
 
-    def submit(self, packed: bytes, deadline: float) -> asyncio.Future[Any]:
-        """See `Multiplexer.submit`."""
+    def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> asyncio.Future[Any]:
+        """See `Route.submit`."""
         reader = Reader()
         reader.feed(packed)
         command: Any = reader.gets()
         self.sent.append(command)
+        self.keys.append(key)
         self.deadlines.append(deadline)
+        self.writes.append(writes)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if isinstance(answer, Unanswered | StoreClosedError):
@@ -58,6 +62,10 @@ class Wire:
         else:
             future.set_result(answer)
         return future
+
+    def place(self, key: bytes) -> bytes:
+        """See `Route.place`: each key is in a place of its own."""
+        return key
 
 
 @pytest.fixture
@@ -76,10 +84,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def on(wire: Wire) -> Commands:
     """Return commands on a wire, for ten seconds each."""
-    pool = Redis(port=1).connection_pool
-    server: Any = Server(pool, 10, Counts())
-    server._writes = server._reads = wire
-    return Commands(OneServer(pool, server, "host:1"), timedelta(seconds=10), Counts())
+    route: Any = wire
+    return Commands(route, timedelta(seconds=10), Counts())
 
 
 async def settle(commands: Commands, seconds: float = 10) -> tuple[Any, bool]:
@@ -181,12 +187,54 @@ async def test_a_forgotten_script_is_sent_whole() -> None:
     assert wire.deadlines[0] == wire.deadlines[1]
 
 
+async def mend(commands: Commands) -> Any:
+    """Send one command that nobody waits for."""
+    (reply,) = await commands.mend([(b"SREM", b"room:A")], commands.deadline())
+    return reply
+
+
 CALLS: dict[str, tuple[Callable[[Commands], Awaitable[Any]], int, type[StoreError]]] = {
     "read": (lambda commands: commands.read(b"GET", b"room:A"), 5, StoreUnavailableError),
     "write": (lambda commands: commands.write(b"DEL", b"room:A"), 1, OutcomeUnknownError),
     "a script": (lambda commands: commands.run(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
     "a reading script": (lambda commands: commands.run(COUNT, [b"room:A"]), 5, StoreUnavailableError),
+    "what nobody waits for": (mend, 5, StoreUnavailableError),
 }
+READING = {"read", "a reading script"}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_command_says_where_it_belongs(name: str) -> None:
+    """Each command is sent with the key that it is about, and says whether it writes: a script also when sent whole."""
+    wire = Wire(NOSCRIPT, 7) if "script" in name else Wire(7)
+    assert await CALLS[name][0](on(wire)) == 7
+    assert set(wire.keys) == {b"room:A"}
+    assert set(wire.writes) == {name not in READING}
+
+
+async def test_the_place_of_a_key_is_asked_for() -> None:
+    """The place that has answered for a key is that of this key, not of any."""
+    assert on(Wire(7)).place(b"room:A") == b"room:A"
+
+
+async def test_commands_of_one_call_are_sent_together() -> None:
+    """Several commands of one call are sent at once, end when their caller says, and are answered in their order."""
+    wire = Wire(1, 2, 3)
+    first, second = [(b"SREM", b"k1"), (b"SREM", b"k2"), (b"SREM", b"k3")], [(b"GET", b"k1"), (b"GET", b"k2")]
+    assert await on(wire).mend(first, 5.0) == [1, 2, 3]
+    assert wire.sent == [list(command) for command in first]
+    assert wire.keys == [b"k1", b"k2", b"k3"]
+    assert wire.deadlines == [5.0] * 3
+    assert await on(Wire(1, 2)).read_many(second) == [1, 2]
+
+
+@pytest.mark.parametrize("call", [settle, CALLS["read"][0]], ids=["settle", "read"])
+async def test_each_repetition_is_counted(call: Callable[[Commands], Awaitable[Any]], pauses: list[float]) -> None:
+    """Each command that is sent again is a retry, and no first one is."""
+    assert pauses == []
+    commands = on(Wire(LOST, LOST, 7))
+    await call(commands)
+    assert commands.counts.retries == 2
 
 
 @pytest.mark.parametrize(("call", "attempts", "kind"), CALLS.values(), ids=CALLS)

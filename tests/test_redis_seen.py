@@ -72,6 +72,24 @@ def test_a_room_is_parsed_once_for_the_same_bytes() -> None:
     assert decoder.read == [first.version, changed.version]
 
 
+def test_what_was_known_of_rooms_is_counted() -> None:
+    """A room whose bytes are those seen last is a hit, and any other a miss."""
+    counts, decoder = Counts(), Decoder()
+    rooms = SeenRooms(10 * SIZE, counts)
+    for room_id in "ABCABCAB":
+        rooms.read(room_id, stored(room_id).version, decoder.room)
+    assert (counts.cache_hits, counts.cache_misses) == (5, 3)
+
+
+def test_what_was_known_of_chats_is_counted() -> None:
+    """A chat whose entries are those seen last is a hit, and any other a miss."""
+    counts, decoder = Counts(), Decoder()
+    chats = SeenChats(10_000, counts)
+    for most in (1, 2, 3, 3, 3):
+        chats.read("A", ENTRIES[:most], decoder.messages)
+    assert (counts.cache_hits, counts.cache_misses) == (2, 3)
+
+
 def test_only_new_entries_are_parsed() -> None:
     """Of a chat's entries those are parsed that were not among the last ones, and messages keep their order."""
     chats, decoder = SeenChats(10_000, Counts()), Decoder()
