@@ -26,7 +26,7 @@ from wnc_store import (
     to_wire,
 )
 from wnc_store_contract.samples import message, room, user
-from wnc_store_redis import RedisStore, _group_commit
+from wnc_store_redis import RedisStore
 from wnc_store_redis._commit_path import CommitPath
 from wnc_store_redis._group_commit import GroupCommit, _Change
 
@@ -38,14 +38,13 @@ class Path:
 
     Args:
         answer: of each commit; by default there is none, ever.
-        seconds: how long a change may take.
     """
 
-    def __init__(self, answer: Callable[[], Conflict[bytes] | None] | None = None, seconds: float = 0.05) -> None:
+    def __init__(self, answer: Callable[[], Conflict[bytes] | None] | None = None) -> None:
         self._answer = answer
-        self._seconds = seconds
         self.committed: list[Room | None] = []
         self.began = asyncio.Event()
+        self.looked = asyncio.Event()
         self.stored: StoredRoom[bytes] | None = None
         self.loaded: list[float] = []
 
@@ -53,8 +52,8 @@ class Path:
         """See `CommitPath.check_loop`."""
 
     def deadline(self) -> float:
-        """See `CommitPath.deadline`."""
-        return asyncio.get_running_loop().time() + self._seconds
+        """See `CommitPath.deadline`: a change has 30 seconds."""
+        return asyncio.get_running_loop().time() + 30
 
     def seen(self, room_id: str) -> StoredRoom[bytes] | None:
         """See `CommitPath.seen`."""
@@ -63,6 +62,7 @@ class Path:
     async def load(self, _room_id: str, deadline: float) -> StoredRoom[bytes] | None:
         """See `CommitPath.load`; without a room to load it takes for ever."""
         self.loaded.append(deadline)
+        self.looked.set()
         if self.stored is None:
             await asyncio.Event().wait()
         return self.stored
@@ -94,13 +94,27 @@ def joins(name: str) -> Callable[[Room], Room]:
     return lambda before: before.model_copy(update={"host_name": name})
 
 
-async def test_a_change_that_waits_ends_at_its_own_time() -> None:
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the event loop's clock."""
+
+    def move(seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time
+        monkeypatch.setattr(loop, "time", lambda: before() + seconds)
+
+    return move
+
+
+async def test_a_change_that_waits_ends_at_its_own_time(pass_time: Callable[[float], None]) -> None:
     """Behind a commit without answer, a change that was not sent times out; what became of the other is unknown."""
     path = Path()
     changes = group(path)
     sent = asyncio.ensure_future(changes.change("A", joins("sent")))
     await path.began.wait()
     waiting = asyncio.ensure_future(changes.change("A", joins("waiting")))
+    await asyncio.sleep(0)
+    pass_time(31)
     results = await asyncio.gather(sent, waiting, return_exceptions=True)
     assert [repr(one) for one in results] == ["OutcomeUnknownError('A')", "StoreTimeoutError('A')"]
     assert [one and one.host_name for one in path.committed] == ["sent"]
@@ -108,10 +122,14 @@ async def test_a_change_that_waits_ends_at_its_own_time() -> None:
         task.cancel()
 
 
-async def test_a_change_gives_up_when_others_are_always_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where each attempt finds another room, a change gives up, as a ConflictError that says how often it tried."""
-    monkeypatch.setattr(_group_commit, "_GRACE", 60)  # on a busy machine the change would else be ended from outside
-    path = Path(lambda: Conflict(STORED))
+async def test_a_change_gives_up_when_others_are_always_faster(pass_time: Callable[[float], None]) -> None:
+    """Where each attempt finds another room, a change gives up in time: a ConflictError says how often it tried."""
+
+    def find_another() -> Conflict[bytes]:
+        pass_time(1)
+        return Conflict(STORED)
+
+    path = Path(find_another)
     with pytest.raises(ConflictError) as caught:
         await group(path).change("A", joins("slow"))
     assert caught.value.room_id == "A"
@@ -128,13 +146,15 @@ async def test_a_change_gives_up_when_one_more_attempt_would_take_too_long() -> 
     assert not patient.future.done()
 
 
-async def test_a_change_that_found_no_room_is_not_under_way() -> None:
+async def test_a_change_that_found_no_room_is_not_under_way(pass_time: Callable[[float], None]) -> None:
     """While a room is looked for that a commit did not find, time may run out for its change: it did not happen."""
     path = Path(lambda: Conflict(None))
     changes = group(path)
     first = asyncio.ensure_future(changes.change("A", joins("first")))
     await path.began.wait()
     second = asyncio.ensure_future(changes.change("A", joins("second")))
+    await path.looked.wait()
+    pass_time(31)
     results = await asyncio.gather(first, second, return_exceptions=True)
     assert [repr(one) for one in results] == ["StoreTimeoutError('A')", "StoreTimeoutError('A')"]
     for task in changes._serving.values():
@@ -144,7 +164,7 @@ async def test_a_change_that_found_no_room_is_not_under_way() -> None:
 async def test_who_came_during_a_commit_is_not_refused_by_what_that_found() -> None:
     """A change that began after others were sent, and changes nothing, goes by a room that was read since."""
     newest = room("A", rev=3)
-    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))), seconds=5)
+    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))))
     path.stored = StoredRoom(newest, to_wire(newest))
     changes = group(path)
     first = asyncio.ensure_future(changes.change("A", lambda one: joins("first")(one) if one is STORED.room else one))
@@ -159,7 +179,7 @@ async def test_who_came_during_a_commit_is_not_refused_by_what_that_found() -> N
 
 async def test_what_a_conflict_found_is_not_read_again() -> None:
     """A change that changes nothing in the room that its commit found goes by that room."""
-    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))), seconds=5)
+    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))))
     after = await group(path).change("A", lambda one: joins("first")(one) if one is STORED.room else one)
     assert after is CHANGED
     assert path.loaded == []
@@ -168,7 +188,7 @@ async def test_what_a_conflict_found_is_not_read_again() -> None:
 async def test_a_conflict_with_time_left_is_tried_again() -> None:
     """As long as there is time, a change is applied to what was found instead."""
     answers: list[Conflict[bytes] | None] = [Conflict(STORED)] * 3 + [None]
-    path = Path(lambda: answers.pop(0), seconds=5)
+    path = Path(lambda: answers.pop(0))
     after = await group(path).change("A", joins("patient"))
     assert after is not None
     assert after.host_name == "patient"
@@ -178,7 +198,7 @@ async def test_a_conflict_with_time_left_is_tried_again() -> None:
 async def test_a_commit_holds_a_thousand_changes() -> None:
     """Of 2,500 changes that wait, a thousand are committed at a time, also when a commit has to be repeated."""
     answers: list[Conflict[bytes] | None] = [Conflict(STORED), None, None, None]
-    path = Path(lambda: answers.pop(0), seconds=60)
+    path = Path(lambda: answers.pop(0))
     changes = group(path)
     await asyncio.gather(*(changes.change("A", joins(str(number))) for number in range(2500)))
     assert [one and one.host_name for one in path.committed] == ["999", "999", "1999", "2499"]
