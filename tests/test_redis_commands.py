@@ -217,6 +217,22 @@ async def test_the_place_of_a_key_is_asked_for() -> None:
     assert on(Wire(7)).place(b"room:A") == b"room:A"
 
 
+def test_a_fork_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands know whether this is the process in which they were made."""
+    commands = on(Wire(7))
+    assert not commands.forked
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert commands.forked
+
+
+@pytest.mark.parametrize("is_sharded", [True, False])
+def test_it_is_known_whether_keys_are_spread(*, is_sharded: bool) -> None:
+    """Commands say of their route whether keys may lie on different servers."""
+    wire = Wire(7)
+    wire.is_sharded = is_sharded
+    assert on(wire).is_sharded is is_sharded
+
+
 async def test_commands_of_one_call_are_sent_together() -> None:
     """Several commands of one call are sent at once, end when their caller says, and are answered in their order."""
     wire = Wire(1, 2, 3)

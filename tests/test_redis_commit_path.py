@@ -304,6 +304,17 @@ async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> Non
     assert path.seen("A") is None
 
 
+@pytest.mark.parametrize(("too_little", "is_remembered"), [(0, True), (1, False)])
+async def test_rooms_have_half_of_the_cache(*, too_little: int, is_remembered: bool) -> None:
+    """A room is remembered if its stored bytes are no more than half of `cache_bytes`."""
+    mark = 16
+    half = len(to_wire(CHANGED)) + mark - too_little
+    path: Any = RedisStore(Redis(port=1), StoreSettings(cache_bytes=2 * half)).rooms._path
+    path._commands = Answers([1], repeated=False)
+    await path.commit(STORED, CHANGED, (), 1.0)
+    assert (path.seen("A") is not None) is is_remembered
+
+
 async def test_each_conflict_is_counted(store: RedisStore) -> None:
     """Each commit that found another room than it started from is a retry, and none of the commits."""
     path: Any = store.rooms._path
