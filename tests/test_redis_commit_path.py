@@ -122,6 +122,30 @@ async def test_a_change_that_waits_ends_at_its_own_time(pass_time: Callable[[flo
         task.cancel()
 
 
+async def test_one_timer_ends_each_change_at_its_own_time(pass_time: Callable[[float], None]) -> None:
+    """Of changes without an answer each ends when its own time is over, also one that comes when others have ended."""
+    changes = group(Path())
+    first = asyncio.ensure_future(changes.change("A", joins("first")))
+    await asyncio.sleep(0)
+    pass_time(10)
+    second = asyncio.ensure_future(changes.change("A", joins("second")))
+    await asyncio.sleep(0)
+    pass_time(21)
+    with pytest.raises(OutcomeUnknownError):
+        await first
+    assert not second.done()
+    pass_time(10)
+    with pytest.raises(StoreTimeoutError):
+        await second
+    third = asyncio.ensure_future(changes.change("A", joins("third")))
+    await asyncio.sleep(0)
+    pass_time(31)
+    with pytest.raises(StoreTimeoutError):
+        await third
+    for task in changes._serving.values():
+        task.cancel()
+
+
 async def test_a_change_gives_up_when_others_are_always_faster(pass_time: Callable[[float], None]) -> None:
     """Where each attempt finds another room, a change gives up in time: a ConflictError says how often it tried."""
 
