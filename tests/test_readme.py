@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -169,6 +170,20 @@ def test_the_reference_is_whole() -> None:
     in_modules = {public for public in wnc_store.__all__ if public.endswith("Error")}
     assert set(wnc_store.__all__) - in_modules - described == set()
     assert "automodule:: wnc_store.errors" in pages
+
+
+def test_the_page_on_mutation_testing_adds_up() -> None:
+    """The page has each target of `make mutation`, shares that follow from its figures, and a kind of each survivor."""
+    page = (ROOT / "docs/mutation.md").read_text()
+    script = runpy.run_path(str(ROOT / "scripts/mutation.py"))
+    rows = re.findall(r"^\| `(\w+)` \|.*?\| (\d+) \| (\d+) \| (\d+) \| ([\d.]+) % \|", page, re.MULTILINE)
+    assert [row[0] for row in rows] == [*script["TARGETS"]]
+    for _, mutants, killed, survived, share in rows:
+        assert int(killed) + int(survived) == int(mutants)
+        assert share == f"{int(killed) / int(mutants):.1%}".removesuffix("%")
+        assert int(killed) >= script["FEWEST_KILLED"] * int(mutants)
+    kinds = re.findall(r"^\| (\d+) \| .* \|$", page, re.MULTILINE)
+    assert sum(map(int, kinds)) == sum(int(row[3]) for row in rows)
 
 
 def test_every_event_is_in_the_table() -> None:
