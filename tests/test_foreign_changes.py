@@ -239,10 +239,11 @@ async def test_health_says_that_it_is_on(server: RedisServer, flags: str, protoc
 
 
 async def test_health_does_not_mind_what_nobody_asks_for(server: RedisServer) -> None:
-    """Where foreign changes are not asked for, health says that they can't be told, and finds that good."""
-    health, status, found, _ = await look(server, "", wanted=False)
+    """Where foreign changes are not asked for, it is good that they are not told, and health says what would help."""
+    health, status, found, remedy = await look(server, "", wanted=False)
     assert (health.ok, status) == (True, "good")
     assert "can't be told" in found
+    assert "CONFIG SET notify-keyspace-events" in remedy
 
 
 async def test_health_says_what_it_may_not_see(server: RedisServer) -> None:
