@@ -13,13 +13,12 @@ from redis.asyncio import Redis
 
 from proxy import Proxy
 from redis_server import RedisServer, free_port, redis_server
+from told import come_and_go, event, one
 from wnc_store import (
-    AppEvent,
     ConfigurationError,
     OutcomeUnknownError,
     Resync,
     RoomChanged,
-    RoomEvent,
     StoreClosedError,
     StoreError,
     StoreSettings,
@@ -60,12 +59,6 @@ async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
         yield made
 
 
-async def one(events: AsyncIterator[RoomEvent]) -> RoomEvent:
-    """Return the next event."""
-    async with asyncio.timeout(SECONDS):
-        return await anext(events)
-
-
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(SECONDS):
@@ -76,11 +69,6 @@ async def until(holds: Callable[[], bool]) -> None:
 async def subscribed(client: Any) -> list[bytes]:
     """Return the channels that the server has subscribers of."""
     return sorted(await client.pubsub_channels("*events@11:*"))
-
-
-def event(number: int, room_id: str = "A") -> AppEvent:
-    """Return event number so-and-so."""
-    return AppEvent(room_id=room_id, name="number", value=number)
 
 
 async def test_all_rooms_share_one_connection(url: str, client: Any) -> None:
@@ -334,18 +322,8 @@ async def test_what_comes_with_the_confirmation_is_heard(monkeypatch: pytest.Mon
 async def test_many_come_and_go(url: str, client: Any) -> None:
     """Readers that are cancelled at any moment leave no subscription behind, and disturb no other."""
     async with RedisStore.from_url(url) as store:
-
-        async def read(number: int) -> None:
-            async with store.events.subscribe(f"room{number % 7}") as events:
-                await one(events)
-
         async with store.events.subscribe("stays") as events:
-            for number in range(200):
-                reading = asyncio.ensure_future(read(number))
-                for _ in range(number % 11):
-                    await asyncio.sleep(0)
-                reading.cancel()
-                await asyncio.wait([reading])
+            await come_and_go(store, 11)
             await store.events.publish("stays", event(1, "stays"))
             assert await one(events) == event(1, "stays")
             async with store.events.subscribe("last"):

@@ -35,13 +35,6 @@ REPLICATED = StoreSettings(chat_history_limit=HISTORY, durability="replicated")
 SHORT = timedelta(milliseconds=500)
 
 
-@pytest.fixture(scope="module", name="cluster")
-def _cluster() -> Iterator[Cluster]:
-    """Three masters without replicas, for what leaves them as they were."""
-    with redis_cluster(replicas=0) as made:
-        yield made
-
-
 @pytest.fixture
 def mortal() -> Iterator[Cluster]:
     """Three masters with a replica each."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from acl import PAGE, PLAIN
 from redis_cluster import Cluster, node, redis_cluster
-from told import PUBLISHING, event, one, until
+from told import PUBLISHING, come_and_go, event, one, until
 from wnc_store import (
     ConfigurationError,
     MessageAdded,
@@ -27,13 +27,6 @@ from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 
 NAME = "cluster-events"
-
-
-@pytest.fixture(scope="module", name="cluster")
-def _cluster() -> Iterator[Cluster]:
-    """Three masters without replicas, for what leaves them as they were."""
-    with redis_cluster(replicas=0) as made:
-        yield made
 
 
 @pytest.fixture
@@ -134,18 +127,8 @@ async def test_channels_have_the_documented_names(cluster: Cluster) -> None:
 
 async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
     """Readers that are cancelled at any moment leave no subscription behind, and disturb no other."""
-
-    async def read(number: int) -> None:
-        async with store.events.subscribe(f"room{number % 7}") as events:
-            await one(events)
-
     async with store.events.subscribe("stays") as events:
-        for number in range(200):
-            reading = asyncio.ensure_future(read(number))
-            for _ in range(number % 23):
-                await asyncio.sleep(0)
-            reading.cancel()
-            await asyncio.wait([reading])
+        await come_and_go(store, 23)
         await store.events.publish("stays", event(1, "stays"))
         assert await one(events) == event(1, "stays")
 

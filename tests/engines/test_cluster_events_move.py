@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
@@ -18,13 +18,6 @@ from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis import _subscriber as subscriber
 from wnc_store_redis._sharded_subscriber import ShardedSubscriber
-
-
-@pytest.fixture(scope="module", name="cluster")
-def _cluster() -> Iterator[Cluster]:
-    """Three masters without replicas, for what leaves them as they were."""
-    with redis_cluster(replicas=0) as made:
-        yield made
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from watch_party.app import app
 
-from party_page import Party, serving, visiting
+from party_page import Party, visiting
+from serving import serving
 from wnc_store import Store
 
 _GRACE = "1.2"

@@ -8,7 +8,8 @@ import pytest
 from watch_party import manners
 from watch_party.app import app
 
-from party_page import Party, names, serving, visiting
+from party_page import Party, names, visiting
+from serving import serving
 from wnc_store import AppEvent, Room, Store, User
 
 _SECONDS = 10

@@ -13,9 +13,10 @@ from watch_party import manners
 from watch_party.app import app
 from watch_party.manners import Refused
 
-from party_page import Party, names, serving, visiting
+from party_page import Party, names, visiting
 from party_server import party_by_make, party_server
 from redis_server import RedisServer
+from serving import serving
 from wnc_store import ChatMessage, Resync, Store, StoreUnavailableError
 
 _SHORT = {"WNC_STORE_CONNECTION_TTL": "3"}

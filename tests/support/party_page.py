@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-import uvicorn
-from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 
 _LOCAL = "127.0.0.1"
@@ -122,23 +119,3 @@ async def visiting(address: str) -> AsyncGenerator[Party]:
 def names(page: Page) -> list[tuple[str, bool]]:
     """Return who is in the room, and who is host, as the page was told last."""
     return [(user["name"], user["isHost"]) for user in page.state["room"]["users"]]
-
-
-@asynccontextmanager
-async def serving(app: FastAPI) -> AsyncGenerator[str]:
-    """Run an app in this process on a free port, and yield its address."""
-    with socket.create_server((_LOCAL, 0)) as listener:
-        config = uvicorn.Config(
-            app, log_config=None, lifespan="on", ws="websockets-sansio", timeout_graceful_shutdown=_SECONDS
-        )
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            async with asyncio.timeout(_SECONDS):
-                while not server.started and not running.done():  # noqa: ASYNC110 - uvicorn has no event for it
-                    await asyncio.sleep(0.01)
-            yield f"{_LOCAL}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            async with asyncio.timeout(_SECONDS):
-                await running

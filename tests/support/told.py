@@ -27,7 +27,7 @@ PUBLISHING = StoreSettings(publish_changes=True)
 LAST = "last"
 
 
-def event(number: int, room_id: str) -> AppEvent:
+def event(number: int, room_id: str = "A") -> AppEvent:
     """Return event number so-and-so."""
     return AppEvent(room_id=room_id, name="number", value=number)
 
@@ -43,6 +43,21 @@ async def until(holds: Callable[[], Coroutine[None, None, bool]]) -> None:
     async with asyncio.timeout(SECONDS):
         while not await holds():  # noqa: ASYNC110 - servers
             await asyncio.sleep(0.01)
+
+
+async def come_and_go(store: RedisStore, most_steps: int) -> None:
+    """Begin 200 readers of seven rooms, and cancel each after fewer steps of the event loop than that."""
+
+    async def read(number: int) -> None:
+        async with store.events.subscribe(f"room{number % 7}") as events:
+            await one(events)
+
+    for number in range(200):
+        reading = asyncio.ensure_future(read(number))
+        for _ in range(number % most_steps):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
 
 
 class Ledger:

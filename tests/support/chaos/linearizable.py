@@ -111,6 +111,9 @@ class _Search:
         self._known = [one for one in mine if one.answer != "unknown"]
         self._unknown = [one for one in mine if one.answer == "unknown" and one.kind != "get"]
         self._written = None if written is None else _changes(written)
+        self._stored = {one for state in self._written or () if state for one in _shown(state)}
+        self._told = {one for known in self._known if isinstance(known.result, View) for one in _shown(known.result)}
+        self._left = {one.value for one in mine if one.kind == "leave"}
         self._budget = budget
 
     def run(self) -> Verdict:
@@ -183,7 +186,9 @@ class _Search:
             if operation.start > earliest_end:
                 return
             same = (operation.kind, operation.value)
-            if node.guessed >> number & 1 or same in alike:
+            if operation.kind in {"video", "edit"} and same not in self._stored and same not in self._told:
+                same = (operation.kind, None)  # it was overwritten before anybody saw it
+            if node.guessed >> number & 1 or same in alike or not self._may_come(operation, node):
                 continue
             alike.add(same)  # of two that do the same, the one that began first will do
             if ending and not shown and operation.kind not in {"leave", "delete"}:
@@ -192,6 +197,23 @@ class _Search:
             written = self._pass(node, state)
             if state != node.state and written is not None:
                 yield node._replace(guessed=node.guessed | 1 << number, state=state, written=written)
+
+    def _may_come(self, operation: Operation, node: _Node) -> bool:
+        """Tell whether an operation of unknown outcome may have been committed before the next written state.
+
+        What it writes is unique: if any written state shows it, it was committed with the first one that does.
+        """
+        if self._written is None or node.written == len(self._written):
+            return True
+        target = self._written[node.written]
+        if target is None:
+            return True
+        if operation.kind == "leave":
+            return operation.value not in target.users
+        wrote = (operation.kind, operation.value)
+        if wrote in self._stored:
+            return wrote in _shown(target)
+        return operation.kind != "join" or operation.value in self._left
 
     def _candidates(self, node: _Node) -> tuple[list[int], float]:
         """Return the operations of known outcome that may come next: those that began before any other one ended."""
@@ -227,6 +249,11 @@ class _Search:
         if self._written is not None and node.written < len(self._written):
             target = f"; the file goes on with {self._written[node.written]}"
         return f"state {node.state}, operation {node.base} of {len(self._known)}: {waiting or 'all done'}{target}"
+
+
+def _shown(state: View) -> set[tuple[str, str | float | None]]:
+    """Return the kinds of operations whose values a state shows, and the values."""
+    return {("video", state.position), ("edit", state.url), *(("join", user) for user in state.users)}
 
 
 def _brief(operation: Operation) -> str:
