@@ -181,6 +181,19 @@ def test_an_unknown_write_may_happen_long_after_its_call() -> None:
     assert check_room([create, early, edit]).problem is not None
 
 
+def test_writes_that_nobody_saw_do_not_prolong_the_search() -> None:
+    """Among many joins of unknown outcome, the edit that was committed with another unseen is found at once."""
+    create, read = op("create", "u1", 0, 1, None), op("get", None, 9, 10, View(3, "u1", ("u1",), 0, "seen"))
+    unknown = [op("join", f"j{number}", 2 + number / 1000, 3, answer="unknown") for number in range(500)]
+    unseen, seen = op("edit", "unseen", 1.5, 1.9, answer="unknown"), op("edit", "seen", 6, 7, read.result)
+    history = [create, *unknown, *[op("leave", f"j{number}", 3, 3.5, answer="unknown") for number in range(500)]]
+    written: list[State] = [View(1, "u1", ("u1",)), View(3, "u1", ("u1",), 0, "seen")]
+    verdict = check_room([*history, unseen, seen, read], written)
+    assert verdict.problem is None
+    assert verdict.steps < 10
+    assert "no order" in (check_room([*history, seen, read], written).problem or "")
+
+
 def test_running_out_of_steps_is_a_failure() -> None:
     """A search that gave up has not shown anything."""
     operations, written = simulated(0)

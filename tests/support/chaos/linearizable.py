@@ -2,7 +2,9 @@
 
 The order must agree with real time: what ended before something else began comes first. An operation of unknown outcome
 may have happened at any time after its start, or never. Two things keep the search short: every result carries the
-room's `rev`, and the states that the server's append-only file holds must be passed one after the other.
+room's `rev`, and the states that the server's append-only file holds must be passed one after the other. Since a user
+joins only once, a result's users tell which life of the room it is from, too: so every result is a state that must be
+passed, and every guess has to leave enough changes to come to the next one.
 
 What has been tried is remembered as (operations done, state), as in Lowe's and Porcupine's variants, so that no such
 pair is tried twice; a budget of steps bounds the rest, and running out of it is a failure.
@@ -12,6 +14,8 @@ It takes for granted that the values which operations write are unique: users, p
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,7 +24,10 @@ from typing import NamedTuple
 from chaos.history import Answer, Operation, Result, View, settled
 
 State = View | None
-_BUDGET = 200_000
+
+_LEAST_BUDGET = 200_000
+_STEPS_PER_OPERATION = 20
+"""Most take one; the rest is for places where many changes of unknown outcome meet."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +100,17 @@ def _change(state: View, kind: str, value: str | float | None) -> View:
 
 
 def check_room(
-    operations: Sequence[Operation], written: Sequence[State] | None = None, budget: int = _BUDGET
+    operations: Sequence[Operation], written: Sequence[State] | None = None, budget: int | None = None
 ) -> Verdict:
     """Search for an order that explains a room's history.
 
     Args:
         operations: all operations of one room, which was not there before.
         written: the states that the server went through, where that is known. Several operations may lie between two.
-        budget: how many steps the search may take.
+        budget: how many steps the search may take; by default it grows with the history.
     """
+    if budget is None:
+        budget = max(_LEAST_BUDGET, _STEPS_PER_OPERATION * len(operations))
     return _Search(operations, written, budget).run()
 
 
@@ -111,9 +120,9 @@ class _Search:
         self._known = [one for one in mine if one.answer != "unknown"]
         self._unknown = [one for one in mine if one.answer == "unknown" and one.kind != "get"]
         self._written = None if written is None else _changes(written)
-        self._stored = {one for state in self._written or () if state for one in _shown(state)}
-        self._told = {one for known in self._known if isinstance(known.result, View) for one in _shown(known.result)}
-        self._left = {one.value for one in mine if one.kind == "leave"}
+        told = [known.result for known in self._known if isinstance(known.result, View)]
+        self._shown = {one for state in (*told, *(self._written or ())) if state for one in _shown(state)}
+        self._lives = _Lives(self._written or (), told)
         self._budget = budget
 
     def run(self) -> Verdict:
@@ -159,7 +168,7 @@ class _Search:
             if isinstance(operation.result, View):
                 returned = following
             fitting.append(following)
-        return [returned] if returned else [*self._guesses(node, candidates, earliest_end), *fitting]
+        return [returned] if returned else [*self._guesses(node, earliest_end), *fitting]
 
     def _after(self, node: _Node, index: int) -> _Node | None:
         """Return where an operation of known outcome leads; None if it can't come now."""
@@ -175,45 +184,27 @@ class _Search:
             base, done = base + 1, done >> 1
         return _Node(base, done, node.guessed, state, written)
 
-    def _guesses(self, node: _Node, candidates: Sequence[int], earliest_end: float) -> Iterator[_Node]:
+    def _guesses(self, node: _Node, earliest_end: float) -> Iterator[_Node]:
         """Yield where operations of unknown outcome lead that may have happened by now."""
         alike: set[tuple[str, str | float | None]] = set()
-        told = [self._known[index].result for index in candidates]
         # On the way to a deletion a state that nobody was told of, and that nobody left, makes no difference.
         ending = self._written is not None and self._written[node.written : node.written + 1] == [None]
-        shown = any(isinstance(view, View) and node.state and view.rev > node.state.rev + 1 for view in told)
+        ending = ending and (node.state is None or self._lives.next(node.written, node.state.rev + 1) is None)
         for number, operation in enumerate(self._unknown):
             if operation.start > earliest_end:
                 return
             same = (operation.kind, operation.value)
-            if operation.kind in {"video", "edit"} and same not in self._stored and same not in self._told:
+            if operation.kind in {"video", "edit"} and same not in self._shown:
                 same = (operation.kind, None)  # it was overwritten before anybody saw it
-            if node.guessed >> number & 1 or same in alike or not self._may_come(operation, node):
+            if node.guessed >> number & 1 or same in alike:
                 continue
             alike.add(same)  # of two that do the same, the one that began first will do
-            if ending and not shown and operation.kind not in {"leave", "delete"}:
+            if ending and operation.kind not in {"leave", "delete"}:
                 continue
             state, _, _ = apply(node.state, operation)
             written = self._pass(node, state)
             if state != node.state and written is not None:
                 yield node._replace(guessed=node.guessed | 1 << number, state=state, written=written)
-
-    def _may_come(self, operation: Operation, node: _Node) -> bool:
-        """Tell whether an operation of unknown outcome may have been committed before the next written state.
-
-        What it writes is unique: if any written state shows it, it was committed with the first one that does.
-        """
-        if self._written is None or node.written == len(self._written):
-            return True
-        target = self._written[node.written]
-        if target is None:
-            return True
-        if operation.kind == "leave":
-            return operation.value not in target.users
-        wrote = (operation.kind, operation.value)
-        if wrote in self._stored:
-            return wrote in _shown(target)
-        return operation.kind != "join" or operation.value in self._left
 
     def _candidates(self, node: _Node) -> tuple[list[int], float]:
         """Return the operations of known outcome that may come next: those that began before any other one ended."""
@@ -239,8 +230,9 @@ class _Search:
             return node.written + 1
         if state is None or (target is not None and state.rev >= target.rev):
             return None
-        # Between two written states lie those of operations that were committed together.
-        return node.written if node.state is not None else None
+        if node.state is None or self._lives.is_astray(node.written, state):
+            return None
+        return node.written  # between two written states lie those of operations that were committed together
 
     def _describe(self, node: _Node) -> str:
         candidates, _ = self._candidates(node)
@@ -249,6 +241,49 @@ class _Search:
         if self._written is not None and node.written < len(self._written):
             target = f"; the file goes on with {self._written[node.written]}"
         return f"state {node.state}, operation {node.base} of {len(self._known)}: {waiting or 'all done'}{target}"
+
+
+class _Lives:
+    """The states of each life of a room that are known: written, or told to a caller.
+
+    Args:
+        written: the written states.
+        told: the states that callers were told.
+    """
+
+    def __init__(self, written: Sequence[State], told: Sequence[View]) -> None:
+        self._of_place: list[int] = []
+        life_of_user: dict[str, int] = {}
+        for place, state in enumerate(written):
+            begins = state is not None and (place == 0 or written[place - 1] is None)
+            self._of_place.append((self._of_place[-1] if self._of_place else -1) + begins)
+            for user in state.users if state else ():
+                life_of_user[user] = self._of_place[-1]
+        states = [(life, state) for life, state in zip(self._of_place, written, strict=True) if state]
+        for view in told:
+            life = next((life_of_user[user] for user in view.users if user in life_of_user), None)
+            if life is not None:
+                states.append((life, view))
+        self._known: dict[int, list[View]] = defaultdict(list)
+        for life, view in sorted(states, key=lambda one: one[1].rev):
+            self._known[life].append(view)
+
+    def next(self, place: int, rev: int) -> View | None:
+        """Return the first known state of that `rev` or a later one, in the life that a written state is of."""
+        known = self._known[self._of_place[place]]
+        found = bisect_left(known, rev, key=lambda one: one.rev)
+        return known[found] if found < len(known) else None
+
+    def is_astray(self, place: int, state: View) -> bool:
+        """Tell whether too few changes are left from a state to the next known one."""
+        target = self.next(place, state.rev)
+        return target is not None and _distance(state, target) > target.rev - state.rev
+
+
+def _distance(state: View, target: View) -> int:
+    """Return how many changes it takes at least from one state to another."""
+    moved = len(set(state.users) ^ set(target.users))
+    return moved + (state.position != target.position) + (state.url != target.url) or state != target
 
 
 def _shown(state: View) -> set[tuple[str, str | float | None]]:
