@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import socket
 import sys
@@ -33,6 +34,8 @@ from wnc_store import (
 from wnc_store_contract.redis import RedisHarness
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
+from wnc_store_redis._commands import Sent
+from wnc_store_redis._scripts import COMMIT
 
 SECRET = "SECRET-9f1c"
 
@@ -157,14 +160,18 @@ async def test_endless_conflicts_end(store: RedisStore, client: Any, monkeypatch
     monkeypatch.setattr("wnc_store_redis._group_commit._GRACE", 60)  # the last attempt may take as long as it likes
     await store.rooms.create_room(room("A"))
     path: Any = cast("Any", store.rooms)._path
-    deadline, commit = path.deadline, path.commit
+    deadline, send = path.deadline, path._send
 
-    async def be_overtaken(before: Any, after: Any, events: Any, _deadline: float) -> Any:
+    async def be_overtaken(commit: Any) -> Any:
         await client.append("room:A", " ")
-        return await commit(before, after, events, deadline())
+        return await send(dataclasses.replace(commit, deadline=deadline())).reply
+
+    def send_late(commit: Any) -> Any:
+        reply = asyncio.ensure_future(be_overtaken(commit))
+        return Sent(COMMIT, [b"room:A"], commit.arguments, commit.deadline, reply)
 
     monkeypatch.setattr(path, "deadline", lambda: asyncio.get_running_loop().time() + 0.1)
-    monkeypatch.setattr(path, "commit", be_overtaken)
+    monkeypatch.setattr(path, "_send", send_late)
     with pytest.raises(ConflictError, match="attempts"):
         await store.rooms.add_user_to_room("A", user("guest"))
     assert b"guest" not in await client.get("room:A")

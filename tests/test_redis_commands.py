@@ -91,7 +91,8 @@ def on(wire: Wire) -> Commands:
 async def settle(commands: Commands, seconds: float = 10) -> tuple[Any, bool]:
     """Settle a commit."""
     deadline = asyncio.get_running_loop().time() + seconds
-    return await commands.settle(COMMIT, [b"room:A", b"k2"], b"first", again=[b"again"], deadline=deadline)
+    sent = commands.send(COMMIT, [b"room:A", b"k2"], b"first", deadline=deadline)
+    return await commands.settle(sent, again=[b"again"])
 
 
 async def acquire(commands: Commands) -> Any:

@@ -27,8 +27,10 @@ from wnc_store import (
 )
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis._commit_path import CommitPath
-from wnc_store_redis._group_commit import GroupCommit, _Change
+from wnc_store_redis._commands import Sent
+from wnc_store_redis._commit_path import Commit, CommitPath
+from wnc_store_redis._group_commit import GroupCommit, _Change, _Group
+from wnc_store_redis._scripts import COMMIT
 
 STORED = StoredRoom(room("A"), to_wire(room("A")))
 
@@ -67,11 +69,13 @@ class Path:
             await asyncio.Event().wait()
         return self.stored
 
-    async def commit(
-        self, _before: object, after: Room | None, _events: object, _deadline: float
-    ) -> Conflict[bytes] | None:
-        """See `CommitPath.commit`."""
+    def begin(self, _before: object, after: Room | None, _tellings: object, deadline: float) -> Commit:
+        """See `CommitPath.begin`: nothing is sent."""
         self.committed.append(after)
+        return Commit("A", None, (), deadline)
+
+    async def settle(self, _commit: Commit) -> Conflict[bytes] | None:
+        """See `CommitPath.settle`."""
         self.began.set()
         if self._answer is None:
             await asyncio.Event().wait()
@@ -118,7 +122,7 @@ async def test_a_change_that_waits_ends_at_its_own_time(pass_time: Callable[[flo
     results = await asyncio.gather(sent, waiting, return_exceptions=True)
     assert [repr(one) for one in results] == ["OutcomeUnknownError('A')", "StoreTimeoutError('A')"]
     assert [one and one.host_name for one in path.committed] == ["sent"]
-    for task in changes._serving.values():
+    for task in changes._tasks.values():
         task.cancel()
 
 
@@ -142,7 +146,7 @@ async def test_one_timer_ends_each_change_at_its_own_time(pass_time: Callable[[f
     pass_time(3)
     with pytest.raises(StoreTimeoutError):
         await third
-    for task in changes._serving.values():
+    for task in changes._tasks.values():
         task.cancel()
 
 
@@ -164,7 +168,9 @@ async def test_a_change_gives_up_when_one_more_attempt_would_take_too_long() -> 
     """After four attempts in a second, a change with 0.2 s left gives up, and one with 0.4 s does not."""
     loop = asyncio.get_running_loop()
     brief, patient = (_Change("A", joins("x"), loop.create_future(), loop.time() + left) for left in (0.2, 0.4))
-    group(Path())._give_up("A", [brief, patient], loop.time() - 1, 4)
+    together = _Group("A")
+    together.changes, together.start = [brief, patient], loop.time() - 1
+    group(Path())._give_up(together, 4)
     with pytest.raises(ConflictError, match=r"'A'.* each of 4 attempts"):
         brief.future.result()
     assert not patient.future.done()
@@ -181,7 +187,7 @@ async def test_a_change_that_found_no_room_is_not_under_way(pass_time: Callable[
     pass_time(3)
     results = await asyncio.gather(first, second, return_exceptions=True)
     assert [repr(one) for one in results] == ["StoreTimeoutError('A')", "StoreTimeoutError('A')"]
-    for task in changes._serving.values():
+    for task in changes._tasks.values():
         task.cancel()
 
 
@@ -268,7 +274,11 @@ class Answers:
         """See `Commands.run`."""
         return 1
 
-    async def settle(self, *_arguments: Any, again: list[bytes], **_options: Any) -> tuple[list[Any], bool]:
+    def send(self, *_arguments: Any, deadline: float) -> Sent:
+        """See `Commands.send`: nothing is."""
+        return Sent(COMMIT, [], (), deadline, asyncio.get_running_loop().create_future())
+
+    async def settle(self, _sent: Sent, *, again: list[bytes]) -> tuple[list[Any], bool]:
         """See `Commands.settle`."""
         self.again = again
         return self._answer
@@ -280,6 +290,11 @@ class Answers:
 
 
 CHANGED = room("A", "host", "guest", rev=2)
+
+
+async def commit(path: Any, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
+    """Commit, and wait for what becomes of it."""
+    return await path.settle(path.begin(before, after, (), 1.0))
 
 
 @pytest.mark.parametrize(
@@ -313,18 +328,18 @@ async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> Non
     """A room is remembered as it was stored, after a conflict as it was found, and after its end not at all."""
     path: Any = store.rooms._path
     path._commands = Answers([1], repeated=False)
-    assert await path.commit(STORED, CHANGED, (), 1.0) is None
+    assert await commit(path, STORED, CHANGED) is None
     seen = path.seen("A")
     assert seen.room is CHANGED
     assert seen.version.rstrip() == to_wire(CHANGED)
-    assert await path.commit(STORED, None, (), 1.0) is None
+    assert await commit(path, STORED, None) is None
     assert path.seen("A") is None
     path._commands = Answers([0, STORED.version], repeated=False)
-    conflict = await path.commit(seen, CHANGED, (), 1.0)
+    conflict = await commit(path, seen, CHANGED)
     assert conflict == Conflict(STORED)
     assert path.seen("A") == STORED
     path._commands = Answers([0, None], repeated=False)
-    assert await path.commit(seen, CHANGED, (), 1.0) == Conflict(None)
+    assert await commit(path, seen, CHANGED) == Conflict(None)
     assert path.seen("A") is None
 
 
@@ -335,7 +350,7 @@ async def test_rooms_have_half_of_the_cache(*, too_little: int, is_remembered: b
     half = len(to_wire(CHANGED)) + mark - too_little
     path: Any = RedisStore(Redis(port=1), StoreSettings(cache_bytes=2 * half)).rooms._path
     path._commands = Answers([1], repeated=False)
-    await path.commit(STORED, CHANGED, (), 1.0)
+    await commit(path, STORED, CHANGED)
     assert (path.seen("A") is not None) is is_remembered
 
 
@@ -344,7 +359,7 @@ async def test_each_conflict_is_counted(store: RedisStore) -> None:
     path: Any = store.rooms._path
     path._commands = Answers([0, STORED.version], repeated=False)
     for _ in range(2):
-        assert await path.commit(STORED, CHANGED, (), 1.0) is not None
+        assert await commit(path, STORED, CHANGED) is not None
     counted = store.statistics()
     assert (counted["retries"], counted["commits"]) == (2, 0)
 
@@ -361,7 +376,7 @@ async def test_a_room_that_is_removed_is_not_remembered(store: RedisStore) -> No
     """A room that was deleted is remembered no longer."""
     path: Any = store.rooms._path
     path._commands = Answers([1], repeated=False)
-    await path.commit(STORED, CHANGED, (), 1.0)
+    await commit(path, STORED, CHANGED)
     assert await path.remove("A") is True
     assert path.seen("A") is None
 
@@ -370,11 +385,11 @@ async def test_a_commit_that_may_have_been_repeated(store: RedisStore) -> None:
     """A repetition that finds no room has deleted it; one that finds anything else than it wrote knows nothing."""
     path: Any = store.rooms._path
     path._commands = Answers([0, None], repeated=True)
-    assert await path.commit(STORED, None, (), 1.0) is None
+    assert await commit(path, STORED, None) is None
     for found in (None, STORED.version):
         path._commands = Answers([0, found], repeated=True)
         with pytest.raises(OutcomeUnknownError):
-            await path.commit(STORED, CHANGED, (), 1.0)
+            await commit(path, STORED, CHANGED)
 
 
 async def test_two_commits_of_the_same_are_told_apart(store: RedisStore) -> None:
@@ -383,7 +398,7 @@ async def test_two_commits_of_the_same_are_told_apart(store: RedisStore) -> None
     path._commands = answers = Answers([1], repeated=False)
     stored: set[bytes] = set()
     for _ in range(10):
-        await path.commit(STORED, CHANGED, (), 1.0)
+        await commit(path, STORED, CHANGED)
         stored.add(answers.again[1])
     assert len(stored) == 10
     assert {one.rstrip() for one in stored} == {to_wire(CHANGED)}

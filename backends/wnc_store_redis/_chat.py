@@ -36,13 +36,10 @@ class RedisChatStore(BaseChatStore):
         witness = self._tails.witness(room_id) or _NO_WITNESS
         told = self._publication(room_id, self._own_changes.of_message(message))
         arguments = (entry, message.id.encode(), self._limit, self._ttl_ms)
-        (kept, *previous), _ = await self._commands.settle(
-            APPEND,
-            [chat],
-            *(*arguments, newest, b"", *told),
-            again=(*arguments, b"", witness.encode("utf-8", "replace"), *told),
-            deadline=self._commands.deadline(),
-        )
+        deadline = self._commands.deadline()
+        sent = self._commands.send(APPEND, [chat], *arguments, newest, b"", *told, deadline=deadline)
+        again = (*arguments, b"", witness.encode("utf-8", "replace"), *told)
+        (kept, *previous), _ = await self._commands.settle(sent, again=again)
         if kept < 0:
             lost = ConnectionResetError("the connection was lost, and others may have removed the message since")
             raise self._commands.failure(lost, chat, unanswered=True)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
@@ -24,6 +25,24 @@ Command = tuple[bytes, ...]
 
 _ATTEMPTS = 5
 """How often a command is sent when connections are lost: it may be the command that makes the server close them."""
+
+
+class Sent(NamedTuple):
+    """A script that was sent.
+
+    Attributes:
+        script: the script.
+        keys: its keys; the first is named in errors.
+        arguments: its arguments.
+        deadline: when to give up, as `Commands.deadline` returns it.
+        reply: what will come, as `Route.submit` says.
+    """
+
+    script: Script
+    keys: Sequence[bytes]
+    arguments: Sequence[bytes]
+    deadline: float
+    reply: asyncio.Future[Reply]
 
 
 class Commands:
@@ -91,24 +110,29 @@ class Commands:
 
     async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
         """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""
+        deadline = self.deadline()
         if script.repeatable and script.writes:
-            reply, _ = await self.settle(script, keys, *arguments, again=arguments, deadline=self.deadline())
+            reply, _ = await self.settle(self.send(script, keys, *arguments, deadline=deadline), again=arguments)
             return reply
-        send = partial(self._evaluate, script, keys, arguments, self.deadline())
-        reply = await self._attempt(send, keys[0], _ATTEMPTS if script.repeatable else 1, writes=script.writes)
+
+        async def attempt() -> Reply:
+            return await self._reply(self.send(script, keys, *arguments, deadline=deadline))
+
+        reply = await self._attempt(attempt, keys[0], _ATTEMPTS if script.repeatable else 1, writes=script.writes)
         return self._value(reply, keys[0], in_script=script.writes)
 
-    async def settle(
-        self, script: Script, keys: Sequence[bytes], *arguments: bytes, again: Sequence[bytes], deadline: float
-    ) -> tuple[Reply, bool]:
-        """Run a script that writes; while its outcome is unknown, run it again to find out.
+    def send(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> Sent:
+        """Send a script, by its SHA-1, at the end of this tick; what comes of it is for `settle` to say."""
+        packed = pack_command((b"EVALSHA", script.sha, str(len(keys)).encode(), *keys, *arguments))
+        reply = self._route.submit(keys[0], packed, deadline, writes=script.writes)
+        return Sent(script, keys, arguments, deadline, asyncio.ensure_future(reply))
+
+    async def settle(self, sent: Sent, *, again: Sequence[bytes]) -> tuple[Reply, bool]:
+        """Wait for the reply to a script that writes; while its outcome is unknown, run it again to find out.
 
         Args:
-            script: one whose reply to a repetition tells what became of the attempts before.
-            keys: the first is named in errors.
-            arguments: of the first attempt.
+            sent: a script whose reply to a repetition tells what became of the attempts before.
             again: the arguments of a repetition.
-            deadline: when to give up, as `deadline()` returns it.
 
         Returns:
             The reply, and whether it is the reply to a repetition.
@@ -116,30 +140,31 @@ class Commands:
         Raises:
             OutcomeUnknownError: the server could not be asked in time.
         """
-        key, pauses, sent = keys[0], Pauses(deadline), 0
+        key, pauses, received = sent.keys[0], Pauses(sent.deadline), 0
         while True:
             try:
-                reply = await self._evaluate(script, keys, again if sent else arguments, deadline)
+                reply = await self._reply(sent)
             except Unanswered as unanswered:
                 failure = unanswered.reason
-                sent += unanswered.sent
-                if not sent or sent == _ATTEMPTS:
+                received += unanswered.sent
+                if not received or received == _ATTEMPTS:
                     break
             except StoreClosedError as closed:
-                if not sent:
+                if not received:
                     raise
                 failure = closed
                 break
             else:
-                if not (sent and isinstance(reply, ResponseError)):
-                    return self._value(reply, key, in_script=True), bool(sent)
+                if not (received and isinstance(reply, ResponseError)):
+                    return self._value(reply, key, in_script=True), bool(received)
                 failure = reply
                 if not is_passing(reply):
                     break
             if not await pauses.pause():
                 break
             self.counts.retries += 1
-        raise self.failure(failure, key, unanswered=bool(sent))
+            sent = self.send(sent.script, sent.keys, *again, deadline=sent.deadline)
+        raise self.failure(failure, key, unanswered=bool(received))
 
     def place(self, key: bytes) -> Hashable:
         """Return what is another value when another server, or one started anew, has answered for the key since."""
@@ -167,15 +192,13 @@ class Commands:
         # Raised outside the handler: the driver's exception would stay within reach as the context.
         raise self.failure(failure, key, unanswered=sent and writes)
 
-    async def _evaluate(
-        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], deadline: float
-    ) -> Reply:
-        """Run a script by its SHA-1, or by its source where the server has forgotten it."""
-        tail = (str(len(keys)).encode(), *keys, *arguments)
-        send = partial(self._route.submit, keys[0], deadline=deadline, writes=script.writes)
-        reply = await send(pack_command((b"EVALSHA", script.sha, *tail)))
+    async def _reply(self, sent: Sent) -> Reply:
+        """Return the reply to a script, which is sent as a whole where the server has forgotten it."""
+        reply = await sent.reply
         if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
-            reply = await send(pack_command((b"EVAL", script.source, *tail)))
+            script, keys, arguments, deadline, _ = sent
+            packed = pack_command((b"EVAL", script.source, str(len(keys)).encode(), *keys, *arguments))
+            reply = await self._route.submit(keys[0], packed, deadline, writes=script.writes)
         return reply
 
     def _value(self, reply: Reply, key: bytes, *, in_script: bool = False) -> Reply:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreSettings, Telling, to_wire
-from wnc_store_redis._commands import Commands
+from wnc_store_redis._commands import Commands, Sent
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
 from wnc_store_redis._scripts import COMMIT, REMOVE, SWEEP, publication
@@ -15,8 +16,30 @@ from wnc_store_redis._seen import SeenRooms
 _ABSENT = b""
 """What COMMIT takes for "no room"."""
 
+_DONE = [1]
+"""What COMMIT returns when it has committed."""
+
 _BLANKS = tuple(bytes(b" \t\n\r"[byte >> shift & 3] for shift in (6, 4, 2, 0)) for byte in range(256))
 _MARK_BYTES = 4
+
+
+@dataclass(slots=True)
+class Commit:
+    """A commit on its way.
+
+    Attributes:
+        room_id: the room.
+        after: what is to be stored; None deletes the room.
+        arguments: the script's.
+        deadline: when to give up, by the event loop's clock.
+        sent: the script; None if there is something to do before it may be sent.
+    """
+
+    room_id: str
+    after: StoredRoom[bytes] | None
+    arguments: Sequence[bytes]
+    deadline: float
+    sent: Sent | None = None
 
 
 class CommitPath:
@@ -69,7 +92,7 @@ class CommitPath:
         # A repetition replaces the room by itself, and tells nothing: if there is none any more, it is not for us to
         # create it again.
         again = self._arguments(room.id, new.version, new, ())
-        conflict, repeated = await self._exchange(room.id, new, first, again, self.deadline())
+        conflict, repeated = await self._exchange(Commit(room.id, new, first, self.deadline()), again)
         if conflict is None or not repeated:
             return conflict is None
         current = conflict.current
@@ -77,17 +100,34 @@ class CommitPath:
             return True  # it is this one, and others have changed it since
         raise self._unknown(room.id)
 
-    async def commit(
+    def begin(
         self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
-    ) -> Conflict[bytes] | None:
-        """Replace the room if it still is as it was `before`, as `BaseRoomStore._commit` says, and publish events."""
-        room_id = before.room.id
-        new = None if after is None else _marked(after)
-        arguments = self._arguments(room_id, before.version, new, tellings)
-        conflict, repeated = await self._exchange(room_id, new, arguments, arguments, deadline)
+    ) -> Commit:
+        """Begin to replace a room if it still is as it was `before`, and to publish events; `settle` is to follow.
+
+        The script is sent at the end of this tick, if nothing has to be done before.
+        """
+        commit = self._prepared(before, after, tellings, deadline)
+        commit.sent = self._send(commit)
+        return commit
+
+    def is_done(self, commit: Commit) -> bool:
+        """Tell whether the script was sent, and its reply, which is there, says that it has committed the room.
+
+        If so, there is nothing to settle.
+        """
+        reply = commit.sent and commit.sent.reply
+        if reply is None or reply.exception() is not None or reply.result() != _DONE:
+            return False
+        self._keep(commit)
+        return True
+
+    async def settle(self, commit: Commit) -> Conflict[bytes] | None:
+        """Return what became of a commit, as `BaseRoomStore._commit` says."""
+        conflict, repeated = await self._exchange(commit, commit.arguments)
         if conflict is not None and repeated:
             # An attempt before may have been committed, and others may have built upon it.
-            raise self._unknown(room_id)
+            raise self._unknown(commit.room_id)
         return conflict
 
     async def remove(self, room_id: str) -> bool:
@@ -105,37 +145,38 @@ class CommitPath:
         """Return the error for a change that is out of time."""
         return self._commands.failure(TimeoutError(), self._keys.room(room_id), unanswered=unanswered)
 
-    async def _exchange(
-        self,
-        room_id: str,
-        after: StoredRoom[bytes] | None,
-        first: Sequence[bytes],
-        again: Sequence[bytes],
-        deadline: float,
-    ) -> tuple[Conflict[bytes] | None, bool]:
-        """Run COMMIT; return the state that it found instead, and whether an attempt before may have been committed.
+    def _prepared(
+        self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
+    ) -> Commit:
+        new = None if after is None else _marked(after)
+        room_id = before.room.id
+        return Commit(room_id, new, self._arguments(room_id, before.version, new, tellings), deadline)
 
-        A repetition that finds `after` is no conflict: its mark is that of this commit.
+    def _send(self, commit: Commit) -> Sent:
+        keys = self._all_keys(commit.room_id)
+        return self._commands.send(COMMIT, keys, *commit.arguments, deadline=commit.deadline)
 
-        Args:
-            room_id: the room.
-            after: what is to be stored; None deletes it.
-            first: the script's arguments.
-            again: those of a repetition.
-            deadline: when to give up.
+    async def _exchange(self, commit: Commit, again: Sequence[bytes]) -> tuple[Conflict[bytes] | None, bool]:
+        """Return the state that a commit found instead, and whether an attempt before may have been committed.
+
+        A repetition, with the arguments `again`, that finds what was to be stored is no conflict: its mark is that of
+        this commit.
         """
-        (done, *found), repeated = await self._commands.settle(
-            COMMIT, self._all_keys(room_id), *first, again=again, deadline=deadline
-        )
-        if done or (repeated and found[0] == (after and after.version)):
-            if after is None:
-                self._rooms.forget(room_id)
-            else:
-                self._rooms.put(after)
-            self._counts.commits += 1
+        sent = commit.sent or self._send(commit)
+        (done, *found), repeated = await self._commands.settle(sent, again=again)
+        if done or (repeated and found[0] == (commit.after and commit.after.version)):
+            self._keep(commit)
             return None, repeated
         self._counts.retries += 1
-        return Conflict(self._stored(room_id, found[0])), repeated
+        return Conflict(self._stored(commit.room_id, found[0])), repeated
+
+    def _keep(self, commit: Commit) -> None:
+        """Remember what was committed."""
+        if commit.after is None:
+            self._rooms.forget(commit.room_id)
+        else:
+            self._rooms.put(commit.after)
+        self._counts.commits += 1
 
     def _arguments(
         self, room_id: str, before: bytes, after: StoredRoom[bytes] | None, tellings: Sequence[Telling]

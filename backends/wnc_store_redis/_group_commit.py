@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable
+from functools import partial
 
-from wnc_store import ConflictError, OwnChanges, Room, Telling
-from wnc_store_redis._commit_path import CommitPath
+from wnc_store import ConflictError, OwnChanges, Room, StoredRoom, Telling
+from wnc_store_redis._commit_path import Commit, CommitPath
+from wnc_store_redis._link import Reply
 
 Rule = Callable[[Room], Room | None]
 
@@ -65,18 +67,35 @@ class _Change:
             self.future.set_exception(own)
 
 
+class _Group:
+    """Changes that are committed together."""
+
+    __slots__ = ("changes", "commit", "room_id", "start")
+
+    def __init__(self, room_id: str) -> None:
+        self.room_id = room_id
+        self.changes: list[_Change] = []
+        self.commit: Commit | None = None
+        self.start = asyncio.get_running_loop().time()
+
+
 class GroupCommit:
     """Changes of rooms.
 
     While a commit of a room is under way, further changes of it wait; then they are committed together. A caller who is
     cancelled takes away only the own change, and only if it was not sent yet.
+
+    Changes of a room that was seen before are committed on top of that, without a task: one takes over only where the
+    room has to be read, or the reply is anything else than that it was committed.
     """
 
     def __init__(self, path: CommitPath, own_changes: OwnChanges) -> None:
         self._path = path
         self._own_changes = own_changes
         self._waiting: dict[str, list[_Change]] = {}
-        self._serving: dict[str, asyncio.Task[None]] = {}
+        """The changes that wait, of each room of which there are any or a commit is under way."""
+        self._due: list[str] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._open: dict[_Change, None] = {}
         """The changes that callers wait for, in the order of their deadlines, because all have the same time."""
         self._alarm: asyncio.TimerHandle | None = None
@@ -91,7 +110,9 @@ class GroupCommit:
             waiting.append(change)
         else:
             self._waiting[room_id] = [change]
-            self._serving[room_id] = loop.create_task(self._serve(room_id))
+            if not self._due:
+                loop.call_soon(self._begin_all)
+            self._due.append(room_id)
         self._open[change] = None
         if self._alarm is None:  # one for all: a timer of its own would cost each change more than the rest of this
             self._alarm = loop.call_at(change.deadline + _GRACE, self._expire)
@@ -110,64 +131,112 @@ class GroupCommit:
                 return
             change.fail(self._path.late(change.room_id, unanswered=change.is_under_way))
 
-    async def _serve(self, room_id: str) -> None:
-        """Commit the changes of a room until none waits."""
-        changes: list[_Change] = []
-        try:
-            while self._waiting[room_id]:
-                changes = []
-                await self._commit(room_id, changes)
-        finally:  # only when the event loop ends are there any left
-            del self._serving[room_id]
-            for change in (*changes, *self._waiting.pop(room_id)):
-                change.future.cancel()
+    def _begin_all(self) -> None:
+        """Begin with the rooms of which changes came in this tick."""
+        due, self._due = self._due, []
+        for room_id in due:
+            self._begin(room_id)
 
-    async def _commit(self, room_id: str, changes: list[_Change]) -> None:
-        """Commit the changes that wait by now, and tell the callers; they are put into `changes`."""
-        try:
-            await self._apply(room_id, changes)
-        except Exception as error:  # noqa: BLE001 - each caller has to know
-            for change in changes:
-                change.fail(error)
+    def _begin(self, room_id: str) -> None:
+        """Commit the changes of a room that wait, as far as it goes without a task."""
+        while self._waiting[room_id]:
+            group = _Group(room_id)
+            if not self._take(group):
+                continue
+            stored = self._path.seen(room_id)
+            try:
+                group.commit = None if stored is None else self._attempt(group, stored)
+            except Exception as error:  # noqa: BLE001 - each caller has to know
+                self._fail(group, error)
+                continue
+            if group.commit is not None and group.commit.sent is not None:
+                group.commit.sent.reply.add_done_callback(partial(self._answered, group))
+            else:
+                self._go_on(group)
+            return
+        del self._waiting[room_id]
+
+    def _answered(self, group: _Group, reply: asyncio.Future[Reply]) -> None:
+        if reply.cancelled():  # the event loop ends
+            self._abandon(group)
+        elif group.commit is not None and self._path.is_done(group.commit):
+            self._tell(group)
+            self._begin(group.room_id)
         else:
-            for change in changes:
-                change.tell()
+            self._go_on(group)
 
-    async def _apply(self, room_id: str, changes: list[_Change]) -> None:
-        """Apply changes to the room as it was seen last; the commit, or else a read, proves that it still is so."""
-        start = asyncio.get_running_loop().time()
+    def _go_on(self, group: _Group) -> None:
+        self._tasks[group.room_id] = asyncio.get_running_loop().create_task(self._settle(group))
+
+    async def _settle(self, group: _Group) -> None:
+        """Commit a group, tell its callers, and go on with the changes that wait by then."""
+        try:
+            await self._commit(group)
+        except asyncio.CancelledError:  # the event loop ends
+            self._abandon(group)
+            raise
+        except Exception as error:  # noqa: BLE001 - each caller has to know
+            self._fail(group, error)
+        else:
+            self._tell(group)
+        del self._tasks[group.room_id]
+        self._begin(group.room_id)
+
+    def _tell(self, group: _Group) -> None:
+        for change in group.changes:
+            change.tell()
+
+    def _fail(self, group: _Group, error: Exception) -> None:
+        for change in group.changes:
+            change.fail(error)
+
+    def _abandon(self, group: _Group) -> None:
+        for change in (*group.changes, *self._waiting.pop(group.room_id)):
+            change.future.cancel()
+
+    async def _commit(self, group: _Group) -> None:
+        """Commit changes to the room as it was seen last; the commit, or else a read, proves that it still is so."""
+        room_id, changes = group.room_id, group.changes
         attempts = 0
-        stored, is_fresh = self._path.seen(room_id), False
+        stored, is_fresh = None, False
         while True:
-            is_fresh = not self._take(room_id, changes) and is_fresh
-            if not changes:
-                return
-            deadline = max(change.deadline for change in changes)
-            if stored is None and not is_fresh:
-                stored, is_fresh = await self._path.load(room_id, deadline), True
-                _drop_abandoned(changes)
-            before = after = None if stored is None else stored.room
-            tellings: list[Telling] = []
-            for change in changes:
-                was, after = after, change.apply(after)
-                tellings += self._own_changes.of_room(was, after)
-            if stored is not None and after is not before:
-                for change in changes:
-                    change.is_under_way = True
-                conflict = await self._path.commit(stored, after, tellings, deadline)
+            if group.commit is None:
+                is_fresh = not self._take(group) and is_fresh
+                if not changes:
+                    return
+                if stored is None and not is_fresh:
+                    deadline = max(change.deadline for change in changes)
+                    stored, is_fresh = await self._path.load(room_id, deadline), True
+                    _drop_abandoned(changes)
+                group.commit = self._attempt(group, stored)
+            if group.commit is not None:
+                conflict = await self._path.settle(group.commit)
                 if conflict is None:
                     return
                 attempts += 1
-                stored, is_fresh = conflict.current, True
-                self._give_up(room_id, changes, start, attempts)
+                stored, is_fresh, group.commit = conflict.current, True, None
+                self._give_up(group, attempts)
             elif is_fresh:
                 return
             else:  # who changes nothing, or fails, must do so with the room as it is now
                 stored = None
 
-    def _take(self, room_id: str, changes: list[_Change]) -> bool:
+    def _attempt(self, group: _Group, stored: StoredRoom[bytes] | None) -> Commit | None:
+        """Apply the changes to a room, and begin to commit what comes of it; None if it stays as it is."""
+        before = after = None if stored is None else stored.room
+        tellings: list[Telling] = []
+        for change in group.changes:
+            was, after = after, change.apply(after)
+            tellings += self._own_changes.of_room(was, after)
+        if stored is None or after is before:
+            return None
+        for change in group.changes:
+            change.is_under_way = True
+        return self._path.begin(stored, after, tellings, max(change.deadline for change in group.changes))
+
+    def _take(self, group: _Group) -> bool:
         """Drop the changes that nobody waits for any more, and add those that wait by now; tell whether there were."""
-        waiting = self._waiting[room_id]
+        waiting, changes = self._waiting[group.room_id], group.changes
         _drop_abandoned(changes)
         room = _MOST_TOGETHER - len(changes)
         added = [change for change in waiting[:room] if not change.future.done()]
@@ -175,13 +244,13 @@ class GroupCommit:
         del waiting[:room]
         return bool(added)
 
-    def _give_up(self, room_id: str, changes: list[_Change], start: float, attempts: int) -> None:
+    def _give_up(self, group: _Group, attempts: int) -> None:
         """Fail the changes for which there is no time for another attempt."""
         now = asyncio.get_running_loop().time()
-        for change in changes:
+        for change in group.changes:
             change.is_under_way = False
-            if now + (now - start) / attempts > change.deadline:
-                change.fail(ConflictError(room_id, attempts))
+            if now + (now - group.start) / attempts > change.deadline:
+                change.fail(ConflictError(group.room_id, attempts))
 
 
 def _drop_abandoned(changes: list[_Change]) -> None:

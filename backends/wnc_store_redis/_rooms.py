@@ -41,7 +41,7 @@ class RedisRoomStore(BaseRoomStore[bytes]):
 
     async def _commit(self, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
         tellings = self._own_changes.of_room(before.room, after)
-        return await self._path.commit(before, after, tellings, self._path.deadline())
+        return await self._path.settle(self._path.begin(before, after, tellings, self._path.deadline()))
 
     async def _remove(self, room_id: str) -> bool:
         return await self._path.remove(room_id)

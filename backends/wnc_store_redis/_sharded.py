@@ -31,7 +31,7 @@ from cachetools import LRUCache
 
 from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreSettings, Telling
 from wnc_store_redis._commands import Commands
-from wnc_store_redis._commit_path import CommitPath
+from wnc_store_redis._commit_path import Commit, CommitPath
 from wnc_store_redis._keys import Keys
 
 _logger = logging.getLogger("wnc_store")
@@ -74,17 +74,30 @@ class ShardedCommitPath(CommitPath):
             await self._tidy(self._list(room.id, deadline))
         return inserted
 
-    async def commit(
+    def begin(
         self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
-    ) -> Conflict[bytes] | None:
-        """See `CommitPath.commit`."""
-        room_id = before.room.id
-        if after is not None:
-            conflict = await super().commit(before, after, tellings, deadline)
+    ) -> Commit:
+        """See `CommitPath.begin`; before a room ends, its chat has to be read."""
+        if after is None:
+            return self._prepared(before, None, tellings, deadline)
+        return super().begin(before, after, tellings, deadline)
+
+    def is_done(self, commit: Commit) -> bool:
+        """See `CommitPath.is_done`."""
+        is_done = super().is_done(commit)
+        if is_done:
+            self._list_now_and_then(commit.room_id)
+        return is_done
+
+    async def settle(self, commit: Commit) -> Conflict[bytes] | None:
+        """See `CommitPath.settle`."""
+        room_id, deadline = commit.room_id, commit.deadline
+        if commit.after is not None:
+            conflict = await super().settle(commit)
             self._list_now_and_then(room_id)
             return conflict
         chat = await self._chat(room_id, deadline)
-        conflict = await super().commit(before, None, tellings, deadline)
+        conflict = await super().settle(commit)
         if conflict is None:
             await self._tidy(self._clear_up(room_id, chat, deadline))
         return conflict

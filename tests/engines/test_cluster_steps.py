@@ -75,14 +75,18 @@ class FakeCommands:
             replies.append(self._answer(int(was_listed)))
         return replies
 
-    async def settle(self, script: Script, keys: Sequence[bytes], *arguments: bytes, **_: Any) -> tuple[Any, bool]:
-        """COMMIT."""
+    def send(self, script: Script, keys: Sequence[bytes], *arguments: bytes, **_: Any) -> Any:
+        """Nothing yet."""
         assert (script, len(keys)) == (COMMIT, 1)
+        return arguments
+
+    async def settle(self, sent: Any, **_: Any) -> tuple[Any, bool]:
+        """COMMIT."""
         await Step()
         stored = self._servers.room
-        if (stored or b"") != arguments[0]:
+        if (stored or b"") != sent[0]:
             return self._answer((0, stored)), False
-        self._servers.room = arguments[1] or None
+        self._servers.room = sent[1] or None
         return self._answer((1,)), False
 
     async def run(self, script: Script, keys: Sequence[bytes], *_: bytes) -> int:
@@ -129,7 +133,8 @@ def delete(servers: Servers, number: int) -> Operation:
 def leave(servers: Servers, number: int) -> Operation:
     """Commit the end of the room as it was at first."""
     first = room("A")
-    return path(servers, number).commit(StoredRoom(first, to_wire(first)), None, (), float("inf"))
+    commits = path(servers, number)
+    return commits.settle(commits.begin(StoredRoom(first, to_wire(first)), None, (), float("inf")))
 
 
 def sweep(servers: Servers, number: int) -> Operation:

@@ -34,8 +34,8 @@ from interleavings.operations import (
 from interleavings.world import Plan, open_fake_link
 from wnc_store_contract.samples import message, room
 from wnc_store_redis import _group_commit, _multiplexer
-from wnc_store_redis._commands import Commands
-from wnc_store_redis._commit_path import CommitPath
+from wnc_store_redis._commands import Commands, Sent
+from wnc_store_redis._commit_path import Commit, CommitPath
 
 CHAT = (message(0, ROOM),)
 STATES = {
@@ -206,17 +206,19 @@ async def _trusted(path: CommitPath, room_id: str, deadline: float | None = None
     return path.seen(room_id) or await _LOAD(path, room_id, deadline)
 
 
-async def _forced(path: CommitPath, before: Any, after: Any, events: Any, deadline: float) -> Any:
+async def _forced(path: CommitPath, commit: Commit) -> Any:
     """Commit again on top of what was found, whatever that is."""
-    conflict = await _COMMIT(path, before, after, events, deadline)
+    conflict = await _COMMITTED(path, commit)
     while conflict is not None and conflict.current is not None:
-        conflict = await _COMMIT(path, conflict.current, after, events, deadline)
+        after = commit.after and commit.after.room
+        commit = path.begin(conflict.current, after, (), commit.deadline)
+        conflict = await _COMMITTED(path, commit)
     return conflict
 
 
-async def _believed(commands: Commands, *arguments: Any, **options: Any) -> Any:
+async def _believed(commands: Commands, sent: Sent, *, again: Sequence[bytes]) -> Any:
     """Take the reply to a repetition for the one to the attempt before."""
-    reply, repeated = await _SETTLE(commands, *arguments, **options)
+    reply, repeated = await _SETTLED(commands, sent, again=again)
     return ([1] if repeated else reply), repeated
 
 
@@ -227,10 +229,10 @@ def _hasty(change: Any, room: Any) -> Any:
     return after
 
 
-def _stubborn(group: Any, room_id: str, changes: list[Any]) -> bool:
+def _stubborn(commits: Any, group: Any) -> bool:
     """Keep the changes of callers who were cancelled."""
-    waiting = group._waiting[room_id]
-    changes += waiting
+    waiting = commits._waiting[group.room_id]
+    group.changes += waiting
     added = bool(waiting)
     waiting.clear()
     return added
@@ -255,7 +257,7 @@ def _silent(multiplexer: Any, _error: BaseException) -> None:
     multiplexer._unanswered_bytes = 0
 
 
-_LOAD, _COMMIT, _SETTLE, _FAILURE = CommitPath.load, CommitPath.commit, Commands.settle, Commands.failure
+_LOAD, _COMMITTED, _SETTLED, _FAILURE = CommitPath.load, CommitPath.settle, Commands.settle, Commands.failure
 _APPLY, _ANSWERED = _group_commit._Change.apply, _multiplexer.Multiplexer._answered
 
 
@@ -274,7 +276,7 @@ class Mistake(NamedTuple):
 JOINS, REMOVALS, GONE = WITH_MISHAPS[3], WITH_MISHAPS[1], WITH_MISHAPS[6]
 MISTAKES = (
     Mistake("a refusal trusts the cache", CommitPath, "load", _trusted, GONE, (0, 1)),
-    Mistake("a conflict is overwritten", CommitPath, "commit", _forced, JOINS, (0, 1)),
+    Mistake("a conflict is overwritten", CommitPath, "settle", _forced, JOINS, (0, 1)),
     Mistake("a repetition is believed", Commands, "settle", _believed, JOINS, (0, 1), 1),
     Mistake("results come before the commit", _group_commit._Change, "apply", _hasty, JOINS, (0, 1)),
     Mistake("a cancelled change is made", _group_commit.GroupCommit, "_take", _stubborn, JOINS, (0, 0), 1),
