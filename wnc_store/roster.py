@@ -19,17 +19,20 @@ class Roster(NamedTuple):
     """What a look at all users of a room finds.
 
     Attributes:
-        by_id: the first user of each id.
+        places: where the first user of each id stands; rooms that grow from this one share it, so there may be more.
         most_bytes: more than the users take as JSON; infinity where one has unknown fields, which may be of any size.
     """
 
-    by_id: dict[str, User]
+    places: dict[str, int]
     most_bytes: float
 
 
 def find(room: Room, user_id: str) -> User | None:
     """Return the user of that id, or None; as `Room.user`."""
-    return room.user(user_id) if len(room.users) <= _FEW else _roster(room).by_id.get(user_id)
+    if len(room.users) <= _FEW:
+        return room.user(user_id)
+    place = _roster(room).places.get(user_id, len(room.users))
+    return room.users[place] if place < len(room.users) else None
 
 
 def most_bytes(room: Room) -> float:
@@ -39,17 +42,19 @@ def most_bytes(room: Room) -> float:
 
 def carry(before: Room, after: Room, newcomer: User) -> None:
     """Remember of a room what is known of it as it was before, when one user less was in it."""
-    if len(before.users) > _FEW:
-        known = _roster(before)
-        bytes_after = known.most_bytes + _most_bytes((newcomer,))
-        _remember(after, Roster({**known.by_id, newcomer.id: newcomer}, bytes_after))
+    if len(before.users) <= _FEW:
+        return
+    places, bytes_before = _roster(before)
+    if len(places) == len(before.users):  # else another room has grown from that one, or an id stands there twice
+        places[newcomer.id] = len(before.users)
+        _remember(after, Roster(places, bytes_before + _most_bytes((newcomer,))))
 
 
 def _roster(room: Room) -> Roster:
     known: Roster | None = getattr(room, "_roster", None)
     if known is None:
-        by_id = {user.id: user for user in reversed(room.users)}
-        known = _remember(room, Roster(by_id, _most_bytes(room.users)))
+        places = {user.id: place for place, user in reversed([*enumerate(room.users)])}
+        known = _remember(room, Roster(places, _most_bytes(room.users)))
     return known
 
 
