@@ -385,6 +385,28 @@ async def test_a_silent_server_times_out(black_hole: int) -> None:
         assert time.monotonic() - start < 2
 
 
+async def test_a_reply_that_nobody_asked_for_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection over which more comes than was asked is given up: the next call has a new one."""
+    gets: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = len(gets)
+        while data := await reader.read(65536):
+            if b"GET" in data:
+                gets.append(connection)
+                writer.write(b"$-1\r\n$-1\r\n")
+            else:
+                writer.write(b"+OK\r\n" * sum(line.startswith(b"*") for line in data.splitlines()))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, open_store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
+        assert await store.rooms.get_room("A") is None
+        assert await store.rooms.get_room("A") is None
+    assert gets == [0, 1]
+    assert not caplog.records
+
+
 async def test_a_write_without_an_answer_is_unknown(redis_server: RedisServer, store: RedisStore, client: Any) -> None:
     """A write that was sent and not answered is an OutcomeUnknownError, and the store works on afterwards."""
     settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))

@@ -194,6 +194,9 @@ class Multiplexer:
     def _answered(self, replies: Sequence[Reply]) -> None:
         unanswered = self._unanswered
         for reply in replies:
+            if not unanswered:  # who may have been given another's reply by then can't be told
+                self._lost(ConnectionError("the server sent a reply that nobody asked for"))
+                return
             request = unanswered.popleft()
             self._unanswered_bytes -= request.size
             if not request.future.done():
