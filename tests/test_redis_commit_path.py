@@ -248,6 +248,77 @@ async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
     assert [one.__cause__ for one in results if isinstance(one, BaseException)] == [cause, cause]
 
 
+class SentPath(Path):
+    """A path whose commits are sent at once, and whose replies the test gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies: list[asyncio.Future[Any]] = []
+
+    def begin(self, _before: object, after: Room | None, _tellings: object, deadline: float) -> Commit:
+        """See `CommitPath.begin`."""
+        self.committed.append(after)
+        self.replies.append(asyncio.get_running_loop().create_future())
+        return Commit("A", None, (), deadline, Sent(COMMIT, [], (), deadline, self.replies[-1]))
+
+    def is_done(self, commit: Commit) -> bool:
+        """See `CommitPath.is_done`."""
+        assert commit.sent is not None
+        return commit.sent.reply.result() == [1]
+
+
+async def begun(changes: GroupCommit, *names: str) -> list[asyncio.Future[Room | None]]:
+    """Begin changes, the first of which is sent when this returns, and the others wait."""
+    begun: list[asyncio.Future[Room | None]] = []
+    for name in names:
+        begun.append(asyncio.ensure_future(changes.change("A", joins(name))))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    return begun
+
+
+async def test_a_room_that_is_known_is_committed_without_a_task() -> None:
+    """A reply that says "committed" is enough: nothing is settled, no task is begun, and who waited is sent next."""
+    path = SentPath()
+    changes = group(path)
+    first, second = await begun(changes, "first", "second")
+    path.replies[0].set_result([1])
+    assert await first is path.committed[0]
+    path.replies[1].set_result([1])
+    assert await second is path.committed[1]
+    assert not path.began.is_set()
+    assert (changes._tasks, changes._waiting) == ({}, {})
+
+
+async def test_another_reply_is_settled_by_a_task() -> None:
+    """A reply that says anything else is for a task to find out about."""
+    path = SentPath()
+    changes = group(path)
+    (first,) = await begun(changes, "first")
+    path.replies[0].set_result([0, None])
+    await path.began.wait()
+    changes._tasks["A"].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+async def test_callers_end_with_the_event_loop(*, is_settled: bool) -> None:
+    """Where the loop ends and cancels what goes on, nobody waits any more: who was sent, and who waited behind."""
+    path = SentPath()
+    changes = group(path)
+    callers = await begun(changes, "sent", "waiting")
+    if is_settled:
+        path.replies[0].set_result([0, None])
+        await path.began.wait()
+        changes._tasks["A"].cancel()
+    else:
+        path.replies[0].cancel()
+    ended = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 2
+    assert changes._waiting == {}
+
+
 class Answers:
     """Commands that answer each script as they were told to.
 
