@@ -153,6 +153,7 @@ async def test_a_change_without_a_next_one_harms_no_neighbour(store: RedisStore)
     )
     assert isinstance(first, Room)
     assert isinstance(failed, RuntimeError)
+    assert (str(failed), type(failed.__cause__)) == ("the change raised StopIteration", StopIteration)
     assert isinstance(last, Room)
     assert [one.id for one in last.users] == ["host", "first", "last"]
 
