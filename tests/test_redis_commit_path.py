@@ -122,7 +122,7 @@ async def test_a_change_that_waits_ends_at_its_own_time(pass_time: Callable[[flo
     results = await asyncio.gather(sent, waiting, return_exceptions=True)
     assert [repr(one) for one in results] == ["OutcomeUnknownError('A')", "StoreTimeoutError('A')"]
     assert [one and one.host_name for one in path.committed] == ["sent"]
-    for task in changes._tasks.values():
+    for task in changes._tasks:
         task.cancel()
 
 
@@ -146,7 +146,7 @@ async def test_one_timer_ends_each_change_at_its_own_time(pass_time: Callable[[f
     pass_time(3)
     with pytest.raises(StoreTimeoutError):
         await third
-    for task in changes._tasks.values():
+    for task in changes._tasks:
         task.cancel()
 
 
@@ -187,7 +187,7 @@ async def test_a_change_that_found_no_room_is_not_under_way(pass_time: Callable[
     pass_time(3)
     results = await asyncio.gather(first, second, return_exceptions=True)
     assert [repr(one) for one in results] == ["StoreTimeoutError('A')", "StoreTimeoutError('A')"]
-    for task in changes._tasks.values():
+    for task in changes._tasks:
         task.cancel()
 
 
@@ -249,11 +249,20 @@ async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
 
 
 class SentPath(Path):
-    """A path whose commits are sent at once, and whose replies the test gives."""
+    """A path whose commits are sent at once, and whose replies the test gives.
 
-    def __init__(self) -> None:
+    Args:
+        knows_all: whether each room was seen.
+    """
+
+    def __init__(self, *, knows_all: bool = False) -> None:
         super().__init__()
+        self._knows_all = knows_all
         self.replies: list[asyncio.Future[Any]] = []
+
+    def seen(self, room_id: str) -> StoredRoom[bytes] | None:
+        """See `CommitPath.seen`."""
+        return STORED if self._knows_all else super().seen(room_id)
 
     def begin(self, _before: object, after: Room | None, _tellings: object, deadline: float) -> Commit:
         """See `CommitPath.begin`."""
@@ -287,7 +296,7 @@ async def test_a_room_that_is_known_is_committed_without_a_task() -> None:
     path.replies[1].set_result([1])
     assert await second is path.committed[1]
     assert not path.began.is_set()
-    assert (changes._tasks, changes._waiting) == ({}, {})
+    assert (changes._tasks, changes._waiting) == (set(), {})
 
 
 async def test_another_reply_is_settled_by_a_task() -> None:
@@ -297,7 +306,7 @@ async def test_another_reply_is_settled_by_a_task() -> None:
     (first,) = await begun(changes, "first")
     path.replies[0].set_result([0, None])
     await path.began.wait()
-    changes._tasks["A"].cancel()
+    next(iter(changes._tasks)).cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
 
@@ -311,12 +320,33 @@ async def test_callers_end_with_the_event_loop(*, is_settled: bool) -> None:
     if is_settled:
         path.replies[0].set_result([0, None])
         await path.began.wait()
-        changes._tasks["A"].cancel()
+        next(iter(changes._tasks)).cancel()
     else:
         path.replies[0].cancel()
     ended = await asyncio.gather(*callers, return_exceptions=True)
     assert [type(one) for one in ended] == [asyncio.CancelledError] * 2
     assert changes._waiting == {}
+
+
+async def test_what_ends_a_program_leaves_no_room_behind() -> None:
+    """Where a change raises what is no Exception, its callers end, and that room and the others of the tick go on."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    path = SentPath(knows_all=True)
+    changes = group(path)
+
+    def end(_: Room) -> Room:
+        raise GeneratorExit
+
+    ended = asyncio.ensure_future(changes.change("A", end))
+    other = asyncio.ensure_future(changes.change("B", joins("other")))
+    with pytest.raises(asyncio.CancelledError):
+        await ended
+    (again,) = await begun(changes, "again")
+    for reply in path.replies:
+        reply.set_result([1])
+    assert [await other, await again] == path.committed
+    assert [type(one) for one in reported] == [GeneratorExit]
 
 
 class Answers:

@@ -144,16 +144,21 @@ async def test_joins_of_one_tick_are_one_commit(store: RedisStore, counter: Coun
 
 
 async def test_a_change_without_a_next_one_harms_no_neighbour(store: RedisStore) -> None:
-    """A change that raises StopIteration is a RuntimeError of its caller; those in the same commit are served."""
-    first, failed, last = await asyncio.gather(
+    """A change that raises StopIteration or CancelledError is its caller's RuntimeError; its neighbours are served."""
+    gone: asyncio.Future[Room] = asyncio.get_running_loop().create_future()
+    gone.cancel()
+    first, failed, cancelled, last = await asyncio.gather(
         store.rooms.add_user_to_room("A", user("first")),
         store.rooms.edit_room("A", lambda _: next(iter(()))),
+        store.rooms.edit_room("A", lambda _: gone.result()),
         store.rooms.add_user_to_room("A", user("last")),
         return_exceptions=True,
     )
     assert isinstance(first, Room)
     assert isinstance(failed, RuntimeError)
     assert (str(failed), type(failed.__cause__)) == ("the change raised StopIteration", StopIteration)
+    assert isinstance(cancelled, RuntimeError)
+    assert str(cancelled) == "the change raised CancelledError"
     assert isinstance(last, Room)
     assert [one.id for one in last.users] == ["host", "first", "last"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -41,8 +42,8 @@ class _Change:
             return None
         try:
             after = self.outcome = self.rule(room)
-        except StopIteration as error:  # which no future takes, and no coroutine raises
-            self.outcome = RuntimeError("the change raised StopIteration")
+        except (StopIteration, asyncio.CancelledError) as error:  # no future takes them as what they are
+            self.outcome = RuntimeError(f"the change raised {type(error).__name__}")
             self.outcome.__cause__ = error
             return room
         except Exception as error:  # noqa: BLE001 - it is the caller's own
@@ -94,8 +95,8 @@ class GroupCommit:
         self._own_changes = own_changes
         self._waiting: dict[str, list[_Change]] = {}
         """The changes that wait, of each room of which there are any or a commit is under way."""
-        self._due: list[str] = []
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._due: deque[str] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[_Change, None] = {}
         """The changes that callers wait for, in the order of their deadlines, because all have the same time."""
         self._alarm: asyncio.TimerHandle | None = None
@@ -133,9 +134,12 @@ class GroupCommit:
 
     def _begin_all(self) -> None:
         """Begin with the rooms of which changes came in this tick."""
-        due, self._due = self._due, []
-        for room_id in due:
-            self._begin(room_id)
+        try:
+            while self._due:
+                self._begin(self._due.popleft())
+        finally:
+            if self._due:  # a change raised what ends a program; the other rooms go on
+                asyncio.get_running_loop().call_soon(self._begin_all)
 
     def _begin(self, room_id: str) -> None:
         """Commit the changes of a room that wait, as far as it goes without a task."""
@@ -149,6 +153,9 @@ class GroupCommit:
             except Exception as error:  # noqa: BLE001 - each caller has to know
                 self._fail(group, error)
                 continue
+            except BaseException:
+                self._abandon(group)
+                raise
             if group.commit is not None and group.commit.sent is not None:
                 group.commit.sent.reply.add_done_callback(partial(self._answered, group))
             else:
@@ -166,20 +173,21 @@ class GroupCommit:
             self._go_on(group)
 
     def _go_on(self, group: _Group) -> None:
-        self._tasks[group.room_id] = asyncio.get_running_loop().create_task(self._settle(group))
+        task = asyncio.get_running_loop().create_task(self._settle(group))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _settle(self, group: _Group) -> None:
         """Commit a group, tell its callers, and go on with the changes that wait by then."""
         try:
             await self._commit(group)
-        except asyncio.CancelledError:  # the event loop ends
-            self._abandon(group)
-            raise
         except Exception as error:  # noqa: BLE001 - each caller has to know
             self._fail(group, error)
+        except BaseException:  # the event loop ends
+            self._abandon(group)
+            raise
         else:
             self._tell(group)
-        del self._tasks[group.room_id]
         self._begin(group.room_id)
 
     def _tell(self, group: _Group) -> None:
