@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Route, expect
 
-from browser_page import DESKTOP, FREE, PHONE, STEP, Guest, Guests, Places, apart, meet, until_in_step
+from browser_page import DESKTOP, FREE, PHONE, Guest, Guests, Places, in_step, meet
 from party_server import party_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,7 +43,7 @@ async def test_youtube(guests: Guests, memory: str) -> None:
     await ada.play.click()
     await ada.seek(100)
     await expect(grace.time).to_have_text(re.compile(r"1:4\d / 3:33"))
-    await until_in_step([ada, grace], 0.15)
+    await in_step(ada, grace)
     await ada.play.click()
     await expect(grace.by_id("playing")).to_have_text("Paused · Ada controls")
     assert await grace.page.evaluate("youTubePlayer.getPlayerState()") == 2
@@ -65,7 +65,7 @@ async def test_no_youtube(guests: Guests, memory: str) -> None:
     await ada.play.click()
     await ada.seek(60)
     await expect(grace.time).to_have_text(re.compile(r"1:0\d / 10:00"))
-    assert await apart([ada, grace]) < STEP
+    await in_step(ada, grace)
 
 
 async def test_a_file(guests: Guests, memory: str) -> None:
@@ -81,7 +81,7 @@ async def test_a_file(guests: Guests, memory: str) -> None:
     await ada.play.click()
     await ada.seek(20)
     await expect(grace.time).to_have_text(re.compile(r"0:2\d / 1:00"))
-    await until_in_step([ada, grace], 0.15)
+    await in_step(ada, grace)
     assert await grace.page.evaluate("document.querySelector('video').currentTime") > 20
     await ada.page.get_by_label("Link to a video").fill("https://video.example/nothing.mp4")
     await ada.page.keyboard.press("Enter")
