@@ -248,12 +248,15 @@ class ClusterRoute:
 
         Raises:
             Unanswered: nobody answered in time.
+            StoreClosedError: the route was closed meanwhile.
         """
-        try:
-            async with asyncio.timeout_at(deadline):
-                await asyncio.shield(self._refresh())
-        except TimeoutError:
-            raise Unanswered(TimeoutError(), sent=False) from None
+        refreshing = self._refresh()
+        await asyncio.wait([refreshing], timeout=deadline - asyncio.get_running_loop().time())
+        if not refreshing.done():
+            raise Unanswered(TimeoutError(), sent=False)
+        if refreshing.cancelled():
+            raise StoreClosedError
+        refreshing.result()
 
     async def _ask(self) -> None:
         """Ask all servers that are known, and believe the first that answers."""

@@ -206,3 +206,25 @@ async def test_a_store_that_is_closed_meanwhile_tells_everybody_the_truth(server
                     assert found.user(name) is not None
                 elif isinstance(one, StoreClosedError):
                     assert found.user(name) is None
+
+
+async def test_who_waits_for_a_silent_cluster_is_told_that_the_store_was_closed() -> None:
+    """Callers who wait to hear which server has their slot get a StoreClosedError when the store is closed."""
+    taken: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _reader, writer: taken.append(writer), "127.0.0.1", 0)
+    async with server, open_store(f"redis+cluster://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
+        callers = [
+            asyncio.ensure_future(call)
+            for call in (
+                store.rooms.get_room("A"),
+                store.rooms.add_user_to_room("A", user("guest")),
+                store.rooms.delete_room("A"),
+                store.chat.add_message(message(1, "A")),
+            )
+        ]
+        await asyncio.sleep(0.05)
+        await store.aclose()
+        told = await asyncio.gather(*callers, return_exceptions=True)
+        for writer in taken:
+            writer.close()
+    assert [type(one) for one in told] == [StoreClosedError] * 4
