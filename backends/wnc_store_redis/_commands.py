@@ -123,8 +123,7 @@ class Commands:
 
     def send(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> Sent:
         """Send a script, by its SHA-1, at the end of this tick; what comes of it is for `settle` to say."""
-        packed = pack_command((b"EVALSHA", script.sha, str(len(keys)).encode(), *keys, *arguments))
-        reply = self._route.submit(keys[0], packed, deadline, writes=script.writes)
+        reply = self._evaluate(b"EVALSHA", script.sha, script, keys, arguments, deadline)
         return Sent(script, keys, arguments, deadline, asyncio.ensure_future(reply))
 
     async def settle(self, sent: Sent, *, again: Sequence[bytes]) -> tuple[Reply, bool]:
@@ -197,9 +196,20 @@ class Commands:
         reply = await sent.reply
         if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
             script, keys, arguments, deadline, _ = sent
-            packed = pack_command((b"EVAL", script.source, str(len(keys)).encode(), *keys, *arguments))
-            reply = await self._route.submit(keys[0], packed, deadline, writes=script.writes)
+            reply = await self._evaluate(b"EVAL", script.source, script, keys, arguments, deadline)
         return reply
+
+    def _evaluate(  # noqa: PLR0913, PLR0917 - what EVAL takes
+        self,
+        command: bytes,
+        body: bytes,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Sequence[bytes],
+        deadline: float,
+    ) -> Awaitable[Reply]:
+        packed = pack_command((command, body, str(len(keys)).encode(), *keys, *arguments))
+        return self._route.submit(keys[0], packed, deadline, writes=script.writes)
 
     def _value(self, reply: Reply, key: bytes, *, in_script: bool = False) -> Reply:
         if isinstance(reply, ResponseError):
