@@ -69,6 +69,7 @@ TARGETS = {
         (
             "tests/test_redis_commands.py",
             "tests/test_redis_commit_path.py",
+            "tests/test_redis_group_commit.py",
             "tests/test_redis_seen.py",
             "tests/test_redis_mechanisms.py",
             "tests/faults/test_interleavings.py",
