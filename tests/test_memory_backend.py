@@ -8,20 +8,25 @@ from itertools import pairwise
 from weakref import WeakSet
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wnc_store import (
     Conflict,
     ManualClock,
     Room,
     RoomExistsError,
+    RoomNotFoundError,
     Snapshot,
     StoredRoom,
     StoreSettings,
     open_store,
+    rules,
 )
 from wnc_store_contract.samples import message, room, user
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory._expiring import ExpiringMap
+from wnc_store_memory._kept import KeptMessages
 
 
 async def test_stores_are_apart_by_default() -> None:
@@ -70,6 +75,36 @@ async def test_it_needs_no_event_loop_of_its_own() -> None:
     assert await asyncio.to_thread(lambda: asyncio.run(store.rooms.room_exists("A3X9K2")))
 
 
+@given(
+    st.lists(st.integers(0, 5), max_size=6),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4)), max_size=12),
+)
+def test_an_append_in_place_does_what_the_rule_says(kept_before: list[int], appended: list[tuple[int, int]]) -> None:
+    """Messages are kept as `rules.append` says, by stores that keep more or less, also where another put one twice."""
+    expected = tuple(message(number) for number in kept_before)
+    kept = KeptMessages(expected)
+    for number, limit in appended:
+        after = rules.append(expected, message(number), limit)
+        assert kept.append(message(number), limit) is (after is not None)
+        expected = expected if after is None else after
+        assert [kept.newest(count) for count in (1, 3, 9)] == [list(expected[-count:]) for count in (1, 3, 9)]
+
+
+async def test_a_room_that_ends_while_it_is_changed_stays_ended() -> None:
+    """Where the TTL runs out while a change looks at the room, there is none to be changed."""
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
+    await store.rooms.create_room(room())
+
+    def rename_slowly(before: Room) -> Room:
+        clock.advance(timedelta(hours=25))
+        return before.model_copy(update={"video_url": "https://video.example/1"})
+
+    with pytest.raises(RoomNotFoundError):
+        await store.rooms.edit_room("A3X9K2", rename_slowly)
+    assert await store.rooms.get_room("A3X9K2") is None
+
+
 class Value:
     """Something whose end can be seen."""
 
@@ -89,16 +124,17 @@ class Watched:
         self.entries.set(key, value, ttl_ms)
 
     def write_others(self, count: int = 1100) -> list[int]:
-        """Write as many other entries, whose values are not watched; return how many were held after each write."""
+        """Write an unwatched entry in each of so many milliseconds; return how many were held after each write."""
         held = [len(self.held)]
-        for number in range(count):
-            self.entries.set(f"other-{self.now}-{number}", Value(), ttl_ms=1000)
+        for _ in range(count):
+            self.now += 1
+            self.entries.set(f"other-{self.now}", Value(), ttl_ms=10_000)
             held.append(len(self.held))
         return held
 
 
 def test_expired_entries_are_freed_by_writes_to_others() -> None:
-    """Entries that nobody asks for again are freed, a few with each write."""
+    """Entries that nobody asks for again are freed, a few with the first write of each millisecond."""
     watched = Watched()
     for number in range(5000):
         watched.set(f"old-{number}", ttl_ms=10)
@@ -111,10 +147,10 @@ def test_expired_entries_are_freed_by_writes_to_others() -> None:
 def test_a_renewed_entry_is_freed_when_it_ends() -> None:
     """An entry that was renewed is kept beyond its first end, and freed after its last."""
     watched = Watched()
-    for now in (0, 5, 9):
+    for now in (0, 5_000, 9_000):
         watched.now = now
-        watched.set("a", ttl_ms=10)
-    for now, held in ((12, 1), (18, 1), (19, 0)):
+        watched.set("a", ttl_ms=10_000)
+    for now, held in ((12_000, 1), (17_000, 1), (19_000, 0)):
         watched.now = now
         assert watched.write_others()[-1] == held
         assert (watched.entries.get("a") is not None) == bool(held)
@@ -123,9 +159,9 @@ def test_a_renewed_entry_is_freed_when_it_ends() -> None:
 def test_an_entry_that_ends_sooner_is_freed_sooner() -> None:
     """An entry that was set again with a shorter TTL is freed when that ends."""
     watched = Watched()
-    watched.set("a", ttl_ms=100)
-    watched.set("a", ttl_ms=10)
-    watched.now = 10
+    watched.set("a", ttl_ms=100_000)
+    watched.set("a", ttl_ms=10_000)
+    watched.now = 10_000
     assert watched.write_others()[-1] == 0
 
 
@@ -142,17 +178,17 @@ def test_an_entry_that_ended_before_it_was_set_is_freed(ttl_ms: int) -> None:
 def test_a_removed_entry_leaves_nothing_behind() -> None:
     """An entry that was removed, also after its end, can be set again and has its full TTL then."""
     watched = Watched()
-    for removed_at, set_at in ((0, 0), (20, 20), (40, 45)):
-        watched.set("a", ttl_ms=10)
+    for removed_at, set_at in ((0, 0), (20_000, 20_000), (40_000, 45_000)):
+        watched.set("a", ttl_ms=10_000)
         watched.now = removed_at
         watched.write_others(1)
         watched.entries.pop("a")
         assert len(watched.held) == 0
         watched.now = set_at
-        watched.set("a", ttl_ms=10)
-        watched.now += 9
+        watched.set("a", ttl_ms=10_000)
+        watched.now += 8_000
         assert watched.write_others()[-1] == 1
-        assert watched.entries.remaining_ms("a") == 1
+        assert watched.entries.remaining_ms("a") == 900
         watched.entries.pop("a")
         assert sum(len(due) for due in watched.entries._due.values()) == len(watched.entries._entries)
 
@@ -177,6 +213,20 @@ def test_a_renewal_does_not_order_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     for ttl_ms in (10, 20):
         watched.set("a", ttl_ms)
         assert watched.entries.remaining_ms("a") == ttl_ms
+
+
+def test_writes_of_one_millisecond_free_once() -> None:
+    """However many writes there are in a millisecond, only the first looks for what can be freed."""
+    watched = Watched()
+    for number in range(5000):
+        watched.set(f"old-{number}", ttl_ms=10)
+    watched.now = 10
+    for number in range(5):
+        watched.entries.set("other", Value(), ttl_ms=10 + number)
+    freed = 5000 - len(watched.held)
+    assert 0 < freed < 100
+    watched.entries.set("other", Value(), ttl_ms=20)
+    assert 5000 - len(watched.held) == freed
 
 
 def test_what_is_freed_is_counted() -> None:

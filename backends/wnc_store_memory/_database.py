@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wnc_store import ChatMessage, Clock, Readers, Room, SystemClock, Telling
+from wnc_store import Clock, Readers, Room, SystemClock, Telling
 from wnc_store_memory._expiring import ExpiringMap
+from wnc_store_memory._kept import KeptMessages
 
 
 class Namespace:
@@ -13,7 +14,7 @@ class Namespace:
 
     def __init__(self, clock: Clock) -> None:
         self.rooms: ExpiringMap[Room] = ExpiringMap(clock.monotonic_ms)
-        self.chats: ExpiringMap[tuple[ChatMessage, ...]] = ExpiringMap(clock.monotonic_ms)
+        self.chats: ExpiringMap[KeptMessages] = ExpiringMap(clock.monotonic_ms)
         self.leases: ExpiringMap[dict[str, int]] = ExpiringMap(clock.monotonic_ms)
         self.hits: ExpiringMap[int] = ExpiringMap(clock.monotonic_ms)
         self.readers = Readers()

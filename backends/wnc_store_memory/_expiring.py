@@ -27,7 +27,8 @@ class ExpiringMap(Generic[V]):
     due to be freed; a renewal leaves that as it is, and a key that is due but lives on is put back.
 
     A `TLRUCache` keeps that order, but frees all that is due at once: 100,000 rooms that expire together would stall
-    the event loop. So the keys are spread over many small ones, and every write frees what is due in the next in turn.
+    the event loop. So the keys are spread over many small ones, and the first write of each millisecond frees what is
+    due in the next in turn.
     """
 
     def __init__(self, monotonic_ms: Callable[[], int]) -> None:
@@ -44,13 +45,14 @@ class ExpiringMap(Generic[V]):
 
     def set(self, key: str, value: V, ttl_ms: int) -> None:
         """Set a key for `ttl_ms` from now."""
-        self._due_as_of = now = self._now_ms()
+        before, self._due_as_of = self._due_as_of, self._now_ms()
         former = self._entries.get(key)
-        self._entries[key] = entry = Entry(value, now + ttl_ms)
+        self._entries[key] = entry = Entry(value, self._due_as_of + ttl_ms)
         if former is None or entry.expires_ms < former.expires_ms:
             self._put(key, entry)
-        self._turn = (self._turn + 1) % _SHARDS
-        self._free(self._turn)
+        if self._due_as_of != before:
+            self._turn = (self._turn + 1) % _SHARDS
+            self._free(self._turn)
 
     def pop(self, key: str) -> Entry[V] | None:
         """Remove a key; return the live entry that was there."""

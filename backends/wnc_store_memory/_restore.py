@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from wnc_store import OwnChanges, RoomExistsError, Snapshot, StoreSettings
 from wnc_store_memory._database import Namespace
+from wnc_store_memory._kept import KeptMessages
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -19,7 +20,8 @@ def restore(namespace: Namespace, settings: StoreSettings, snapshot: Snapshot, *
     namespace.rooms.set(room.id, room, _milliseconds(snapshot.room_ttl, settings.room_ttl))
     messages = snapshot.messages[-settings.chat_history_limit :]
     if messages and snapshot.chat_ttl is not None:
-        namespace.chats.set(room.id, messages, _milliseconds(snapshot.chat_ttl, settings.chat_ttl))
+        kept = KeptMessages(messages)
+        namespace.chats.set(room.id, kept, _milliseconds(snapshot.chat_ttl, settings.chat_ttl))
     namespace.tell(OwnChanges(settings).of_upheaval(room.id))
 
 

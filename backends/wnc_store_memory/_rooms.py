@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
 from wnc_store import (
@@ -16,9 +16,9 @@ from wnc_store import (
     Room,
     StoredRoom,
     StoreSettings,
-    rules,
 )
 from wnc_store_memory._database import Namespace
+from wnc_store_memory._kept import KeptMessages
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -46,15 +46,17 @@ class MemoryRoomStore(BaseRoomStore[Room]):
         return True
 
     async def _commit(self, before: StoredRoom[Room], after: Room | None) -> Conflict[Room] | None:
+        if self._replace(before.version, after):
+            return None
         current = self._rooms.get(before.room.id)
-        if current is None or current.value is not before.version:
-            return Conflict(current and StoredRoom(current.value, current.value))
-        if after is None:
-            self._forget(before.room.id)
-        else:
-            self._rooms.set(after.id, after, self._room_ttl_ms)
-        self._tell(self._own_changes.of_room(before.room, after))
-        return None
+        return Conflict(current and StoredRoom(current.value, current.value))
+
+    async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
+        entry = self._rooms.get(room_id)
+        after = None if entry is None else rule(entry.value)
+        if entry is None or after is entry.value or self._replace(entry.value, after):
+            return after
+        return await super()._mutate(room_id, rule)  # meanwhile the room has ended, or the rule itself has changed it
 
     async def _remove(self, room_id: str) -> bool:
         lived = self._forget(room_id)
@@ -76,6 +78,18 @@ class MemoryRoomStore(BaseRoomStore[Room]):
             await asyncio.sleep(0)  # many rooms that expire together must not stall the event loop
         return removed
 
+    def _replace(self, before: Room, after: Room | None) -> bool:
+        """Replace a room, or delete it, if it still is this very one; tell whether that was done."""
+        current = self._rooms.get(before.id)
+        if current is None or current.value is not before:
+            return False
+        if after is None:
+            self._forget(before.id)
+        else:
+            self._rooms.set(after.id, after, self._room_ttl_ms)
+        self._tell(self._own_changes.of_room(before, after))
+        return True
+
     def _forget(self, room_id: str) -> bool:
         self._chats.pop(room_id)
         return self._rooms.pop(room_id) is not None
@@ -91,14 +105,15 @@ class MemoryChatStore(BaseChatStore):
         self._chat_ttl_ms = settings.chat_ttl // _MILLISECOND
 
     async def _append(self, message: ChatMessage) -> None:
-        kept = rules.append(await self._read(message.room_id), message, self._settings.chat_history_limit)
-        if kept is not None:
+        entry = self._chats.get(message.room_id)
+        kept = KeptMessages() if entry is None else entry.value
+        if kept.append(message, self._settings.chat_history_limit):
             self._chats.set(message.room_id, kept, self._chat_ttl_ms)
             self._tell(self._own_changes.of_message(message))
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         entry = self._chats.get(room_id)
-        return () if entry is None else entry.value[-self._settings.chat_history_limit :]
+        return () if entry is None else entry.value.newest(self._settings.chat_history_limit)
 
     async def _clear(self, room_id: str) -> None:
         if self._chats.pop(room_id) is not None:

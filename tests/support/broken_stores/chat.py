@@ -6,17 +6,15 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from broken_stores.mistake import Mistakes
-from wnc_store import ChatMessage, Lifecycle, StoreSettings, rules, to_wire
+from wnc_store import ChatMessage, Lifecycle, StoreSettings, to_wire
 from wnc_store.base import chat
-from wnc_store.rules import append  # the right one, whatever is broken
 from wnc_store_memory._database import Namespace
+from wnc_store_memory._kept import KeptMessages
 from wnc_store_memory._rooms import MemoryChatStore
-
-Messages = tuple[ChatMessage, ...]
 
 MISTAKES = Mistakes()
 
-append_message = MemoryChatStore._append
+append_message, append = MemoryChatStore._append, KeptMessages.append
 
 init, get_messages = MemoryChatStore.__init__, MemoryChatStore.get_messages
 
@@ -65,7 +63,7 @@ async def a_limit_asks_for_the_oldest(
 
 
 @MISTAKES.breaks(
-    (rules, "append"),
+    (KeptMessages, "append"),
     "a_repeated_message_changes_nothing",
     "the_oldest_kept_message_can_not_be_repeated",
     "a_message_of_half_an_emoji_is_known_again",
@@ -74,22 +72,25 @@ async def a_limit_asks_for_the_oldest(
     "two_clients_write_messages",
     "a_message_is_told",
 )
-def an_append_is_not_idempotent(kept: Messages, message: ChatMessage, limit: int) -> Messages:
+def an_append_is_not_idempotent(self: KeptMessages, message: ChatMessage, limit: int) -> bool:
     """A message is added without a look at the others."""
-    return (*kept, message)[-limit:]
+    self._ids.pop(message.id, None)
+    return append(self, message, limit)
 
 
-@MISTAKES.breaks((rules, "append"), "the_oldest_kept_message_can_not_be_repeated")
-def an_append_forgets_the_oldest_message(kept: Messages, message: ChatMessage, limit: int) -> Messages | None:
+@MISTAKES.breaks((KeptMessages, "append"), "the_oldest_kept_message_can_not_be_repeated")
+def an_append_forgets_the_oldest_message(self: KeptMessages, message: ChatMessage, limit: int) -> bool:
     """A message is looked for among all but the one that has to make room for it."""
-    return append(kept[1 - limit :], message, limit)
+    if len(self._messages) == limit:
+        self._ids.pop(self._messages.popleft().id)
+    return append(self, message, limit)
 
 
-@MISTAKES.breaks((rules, "append"), "only_the_id_of_the_message_counts")
-def an_append_looks_for_the_id_anywhere(kept: Messages, message: ChatMessage, limit: int) -> Messages | None:
+@MISTAKES.breaks((KeptMessages, "append"), "only_the_id_of_the_message_counts")
+def an_append_looks_for_the_id_anywhere(self: KeptMessages, message: ChatMessage, limit: int) -> bool:
     """A message is taken for known when its id stands anywhere in a kept one."""
-    known = any(f'"{message.id}"'.encode() in to_wire(one) for one in kept)
-    return None if known else (*kept, message)[-limit:]
+    known = any(f'"{message.id}"'.encode() in to_wire(one) for one in self._messages)
+    return not known and append(self, message, limit)
 
 
 @MISTAKES.breaks((MemoryChatStore, "_append"), "a_repeated_message_renews_nothing")

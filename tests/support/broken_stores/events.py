@@ -18,7 +18,6 @@ from wnc_store import (
     RoomEvent,
     StoreSettings,
     Telling,
-    rules,
     to_wire,
 )
 from wnc_store.base import events
@@ -31,7 +30,7 @@ from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
 MISTAKES = Mistakes()
 
 give, lose, end, deliver = EventReader.give, EventReader.lose, EventReader.end, Readers.deliver
-own_init, of_message = OwnChanges.__init__, OwnChanges.of_message
+own_init, of_message, append = OwnChanges.__init__, OwnChanges.of_message, MemoryChatStore._append
 
 
 @MISTAKES.breaks(
@@ -286,10 +285,9 @@ async def a_sweep_is_told(self: MemoryRoomStore) -> int:
 @MISTAKES.breaks((MemoryChatStore, "_append"), "a_message_is_told")
 async def a_repeated_message_is_told(self: MemoryChatStore, message: ChatMessage) -> None:
     """Every call is told, whether it adds a message or not."""
-    kept = rules.append(await self._read(message.room_id), message, self._settings.chat_history_limit)
-    if kept is not None:
-        self._chats.set(message.room_id, kept, self._chat_ttl_ms)
-    self._tell(self._own_changes.of_message(message))
+    if any(one.id == message.id for one in await self._read(message.room_id)):
+        self._tell(self._own_changes.of_message(message))
+    await append(self, message)
 
 
 @MISTAKES.breaks((OwnChanges, "of_message"), "a_message_is_told")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from broken_stores.mistake import Mistakes
-from wnc_store import ChatMessage, Conflict, Lifecycle, Room, StoredRoom, StoreSettings
+from wnc_store import ChatMessage, Lifecycle, Room, StoreSettings
 from wnc_store_memory._database import Namespace
 from wnc_store_memory._expiring import ExpiringMap
 from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
@@ -15,7 +15,7 @@ from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
 MISTAKES = Mistakes()
 
 DAY_MS = 86_400_000
-commit, append, read = MemoryRoomStore._commit, MemoryChatStore._append, MemoryChatStore._read
+replace, append, read = MemoryRoomStore._replace, MemoryChatStore._append, MemoryChatStore._read
 init_chat, get_room = MemoryChatStore.__init__, MemoryRoomStore.get_room
 
 
@@ -67,14 +67,11 @@ async def a_ttl_is_told_in_whole_seconds(self: MemoryRoomStore, room_id: str) ->
     return None if left is None else timedelta(seconds=left // 1000)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_commit"), "writing_a_room_renews_no_chat")
-async def writing_a_room_renews_the_chat(
-    self: MemoryRoomStore, before: StoredRoom[Room], after: Room | None
-) -> Conflict[Room] | None:
+@MISTAKES.breaks((MemoryRoomStore, "_replace"), "writing_a_room_renews_no_chat")
+def writing_a_room_renews_the_chat(self: MemoryRoomStore, before: Room, after: Room | None) -> bool:
     """The chat lives as long as its room."""
-    conflict = await commit(self, before, after)
-    renew(self._chats, before.room.id, DAY_MS)
-    return conflict
+    renew(self._chats, before.id, DAY_MS)
+    return replace(self, before, after)
 
 
 @MISTAKES.breaks((MemoryChatStore, "__init__"), "a_message_renews_no_room")
@@ -102,7 +99,6 @@ async def a_message_does_not_renew_the_chat(self: MemoryChatStore, message: Chat
 @MISTAKES.breaks(
     (MemoryChatStore, "_read"),
     "reading_a_chat_renews_nothing",
-    "a_repeated_message_renews_nothing",
     "a_chat_lives_for_24_hours",
     "the_chat_ttl_can_be_set",
     "each_message_renews_the_chat",

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from broken_stores.mistake import Mistakes
-from wnc_store import Conflict, Record, Room, RoomNotFoundError, StoredRoom, User, rules
+from wnc_store import Record, Room, RoomNotFoundError, User, rules
 from wnc_store.base import rooms
 from wnc_store.rules import edit  # the right one, whatever is broken
 from wnc_store_memory._rooms import MemoryRoomStore
 
 MISTAKES = Mistakes()
 
-commit = MemoryRoomStore._commit
+mutate = MemoryRoomStore._mutate
 insert, remove, update_room = MemoryRoomStore._insert, MemoryRoomStore._remove, MemoryRoomStore.update_room
 add_user_to_room, remove_user_from_room = MemoryRoomStore.add_user_to_room, MemoryRoomStore.remove_user_from_room
 patience = itertools.count(1000, -1)
@@ -163,15 +163,16 @@ async def a_create_looks_too_early(self: MemoryRoomStore, room: Room) -> bool:
     return await insert(self, room)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_commit"), "a_leave_and_a_join_through_two_clients", "the_end_of_a_room_is_told")
+@MISTAKES.breaks((MemoryRoomStore, "_mutate"), "a_leave_and_a_join_through_two_clients", "the_end_of_a_room_is_told")
 async def the_last_one_out_does_not_look_back(
-    self: MemoryRoomStore, before: StoredRoom[Room], after: Room | None
-) -> Conflict[Room] | None:
+    self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
+) -> Room | None:
     """The room is deleted even if somebody has joined meanwhile."""
-    if after is not None:
-        return await commit(self, before, after)
+    before = self._rooms.get(room_id)
+    if before is None or rule(before.value) is not None:
+        return await mutate(self, room_id, rule)
     await asyncio.sleep(0)
-    await self._remove(before.room.id)
+    await self._remove(room_id)
     return None
 
 
