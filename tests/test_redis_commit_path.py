@@ -39,7 +39,7 @@ class Answers:
         repeated: whether it is said to be that of a repetition.
     """
 
-    def __init__(self, reply: list[Any], *, repeated: bool) -> None:
+    def __init__(self, reply: Any, *, repeated: bool) -> None:
         self._answer = (reply, repeated)
         self.again: list[bytes] = []
 
@@ -83,17 +83,17 @@ async def commit(path: Any, before: StoredRoom[bytes], after: Room | None) -> Co
 @pytest.mark.parametrize(
     ("reply", "repeated", "inserted"),
     [
-        ([1], False, True),
-        ([1], True, True),
-        ([0, to_wire(CHANGED)], False, False),
-        ([0, to_wire(CHANGED)], True, True),
-        ([0, to_wire(room("A", host_token="another"))], True, None),
-        ([0, to_wire(room("A", host_token=None))], True, None),
-        ([0, None], True, None),
+        (1, False, True),
+        (1, True, True),
+        ([to_wire(CHANGED)], False, False),
+        ([to_wire(CHANGED)], True, True),
+        ([to_wire(room("A", host_token="another"))], True, None),
+        ([to_wire(room("A", host_token=None))], True, None),
+        ([None], True, None),
     ],
 )
 async def test_a_creation_that_may_have_been_repeated(
-    store: RedisStore, reply: list[Any], *, repeated: bool, inserted: bool | None
+    store: RedisStore, reply: Any, *, repeated: bool, inserted: bool | None
 ) -> None:
     """A room found instead is the one that was created if it has its token; without that, nothing is known."""
     path: Any = store.rooms._path
@@ -110,18 +110,18 @@ async def test_a_creation_that_may_have_been_repeated(
 async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> None:
     """A room is remembered as it was stored, after a conflict as it was found, and after its end not at all."""
     path: Any = store.rooms._path
-    path._commands = Answers([1], repeated=False)
+    path._commands = Answers(1, repeated=False)
     assert await commit(path, STORED, CHANGED) is None
     seen = path.seen("A")
     assert seen.room is CHANGED
     assert seen.version.rstrip() == to_wire(CHANGED)
     assert await commit(path, STORED, None) is None
     assert path.seen("A") is None
-    path._commands = Answers([0, STORED.version], repeated=False)
+    path._commands = Answers([STORED.version], repeated=False)
     conflict = await commit(path, seen, CHANGED)
     assert conflict == Conflict(STORED)
     assert path.seen("A") == STORED
-    path._commands = Answers([0, None], repeated=False)
+    path._commands = Answers([None], repeated=False)
     assert await commit(path, seen, CHANGED) == Conflict(None)
     assert path.seen("A") is None
 
@@ -132,7 +132,7 @@ async def test_rooms_have_half_of_the_cache(*, too_little: int, is_remembered: b
     mark = 16
     half = len(to_wire(CHANGED)) + mark - too_little
     path: Any = RedisStore(Redis(port=1), StoreSettings(cache_bytes=2 * half)).rooms._path
-    path._commands = Answers([1], repeated=False)
+    path._commands = Answers(1, repeated=False)
     await commit(path, STORED, CHANGED)
     assert (path.seen("A") is not None) is is_remembered
 
@@ -140,7 +140,7 @@ async def test_rooms_have_half_of_the_cache(*, too_little: int, is_remembered: b
 async def test_each_conflict_is_counted(store: RedisStore) -> None:
     """Each commit that found another room than it started from is a retry, and none of the commits."""
     path: Any = store.rooms._path
-    path._commands = Answers([0, STORED.version], repeated=False)
+    path._commands = Answers([STORED.version], repeated=False)
     for _ in range(2):
         assert await commit(path, STORED, CHANGED) is not None
     counted = store.statistics()
@@ -150,7 +150,7 @@ async def test_each_conflict_is_counted(store: RedisStore) -> None:
 async def test_a_room_is_read_in_time(store: RedisStore) -> None:
     """A room is read until the deadline that is given, and remembered."""
     path: Any = store.rooms._path
-    path._commands = Answers([1], repeated=False)
+    path._commands = Answers(1, repeated=False)
     assert await path.load("A", 2.0) == STORED
     assert path.seen("A") == STORED
 
@@ -158,7 +158,7 @@ async def test_a_room_is_read_in_time(store: RedisStore) -> None:
 async def test_a_room_that_is_removed_is_not_remembered(store: RedisStore) -> None:
     """A room that was deleted is remembered no longer."""
     path: Any = store.rooms._path
-    path._commands = Answers([1], repeated=False)
+    path._commands = Answers(1, repeated=False)
     await commit(path, STORED, CHANGED)
     assert await path.remove("A") is True
     assert path.seen("A") is None
@@ -167,10 +167,10 @@ async def test_a_room_that_is_removed_is_not_remembered(store: RedisStore) -> No
 async def test_a_commit_that_may_have_been_repeated(store: RedisStore) -> None:
     """A repetition that finds no room has deleted it; one that finds anything else than it wrote knows nothing."""
     path: Any = store.rooms._path
-    path._commands = Answers([0, None], repeated=True)
+    path._commands = Answers([None], repeated=True)
     assert await commit(path, STORED, None) is None
     for found in (None, STORED.version):
-        path._commands = Answers([0, found], repeated=True)
+        path._commands = Answers([found], repeated=True)
         with pytest.raises(OutcomeUnknownError):
             await commit(path, STORED, CHANGED)
 
@@ -178,7 +178,7 @@ async def test_a_commit_that_may_have_been_repeated(store: RedisStore) -> None:
 async def test_two_commits_of_the_same_are_told_apart(store: RedisStore) -> None:
     """The stored bytes of two commits differ, even if they store the same room."""
     path: Any = store.rooms._path
-    path._commands = answers = Answers([1], repeated=False)
+    path._commands = answers = Answers(1, repeated=False)
     stored: set[bytes] = set()
     for _ in range(10):
         await commit(path, STORED, CHANGED)

@@ -269,7 +269,7 @@ class SentPath(Path):
     def is_done(self, commit: Commit) -> bool:
         """See `CommitPath.is_done`."""
         assert commit.sent is not None
-        return commit.sent.reply.result() == [1]
+        return commit.sent.reply.result() == 1
 
 
 async def begun(changes: GroupCommit, *names: str) -> list[asyncio.Future[Room | None]]:
@@ -287,9 +287,9 @@ async def test_a_room_that_is_known_is_committed_without_a_task() -> None:
     path = SentPath()
     changes = group(path)
     first, second = await begun(changes, "first", "second")
-    path.replies[0].set_result([1])
+    path.replies[0].set_result(1)
     assert await first is path.committed[0]
-    path.replies[1].set_result([1])
+    path.replies[1].set_result(1)
     assert await second is path.committed[1]
     assert not path.began.is_set()
     assert (changes._tasks, changes._waiting) == (set(), {})
@@ -300,7 +300,7 @@ async def test_another_reply_is_settled_by_a_task() -> None:
     path = SentPath()
     changes = group(path)
     (first,) = await begun(changes, "first")
-    path.replies[0].set_result([0, None])
+    path.replies[0].set_result([None])
     await path.began.wait()
     next(iter(changes._tasks)).cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -314,7 +314,7 @@ async def test_callers_end_with_the_event_loop(*, is_settled: bool) -> None:
     changes = group(path)
     callers = await begun(changes, "sent", "waiting")
     if is_settled:
-        path.replies[0].set_result([0, None])
+        path.replies[0].set_result([None])
         await path.began.wait()
         next(iter(changes._tasks)).cancel()
     else:
@@ -340,6 +340,6 @@ async def test_what_ends_a_program_leaves_no_room_behind() -> None:
         await ended
     (again,) = await begun(changes, "again")
     for reply in path.replies:
-        reply.set_result([1])
+        reply.set_result(1)
     assert [await other, await again] == path.committed
     assert [type(one) for one in reported] == [GeneratorExit]

@@ -39,12 +39,13 @@ class RedisChatStore(BaseChatStore):
         deadline = self._commands.deadline()
         sent = self._commands.send(APPEND, [chat], *arguments, newest, b"", *told, deadline=deadline)
         again = (*arguments, b"", witness.encode("utf-8", "replace"), *told)
-        (kept, *previous), _ = await self._commands.settle(sent, again=again)
+        reply, _ = await self._commands.settle(sent, again=again)
+        kept, previous = (reply, newest) if isinstance(reply, int) else reply
         if kept < 0:
             lost = ConnectionResetError("the connection was lost, and others may have removed the message since")
             raise self._commands.failure(lost, chat, unanswered=True)
         if kept:
-            self._tails.appended(room_id, message.id, entry, previous[0] if previous else newest, kept)
+            self._tails.appended(room_id, message.id, entry, previous, kept)
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         chat = self._keys.chat(room_id)

@@ -16,7 +16,7 @@ from wnc_store_redis._seen import SeenRooms
 _ABSENT = b""
 """What COMMIT takes for "no room"."""
 
-_DONE = [1]
+_DONE = 1
 """What COMMIT returns when it has committed."""
 
 _BLANKS = tuple(bytes(b" \t\n\r"[byte >> shift & 3] for shift in (6, 4, 2, 0)) for byte in range(256))
@@ -163,12 +163,13 @@ class CommitPath:
         this commit.
         """
         sent = commit.sent or self._send(commit)
-        (done, *found), repeated = await self._commands.settle(sent, again=again)
-        if done or (repeated and found[0] == (commit.after and commit.after.version)):
+        reply, repeated = await self._commands.settle(sent, again=again)
+        found = None if reply == _DONE else reply[0]
+        if reply == _DONE or (repeated and found == (commit.after and commit.after.version)):
             self._keep(commit)
             return None, repeated
         self._counts.retries += 1
-        return Conflict(self._stored(commit.room_id, found[0])), repeated
+        return Conflict(self._stored(commit.room_id, found)), repeated
 
     def _keep(self, commit: Commit) -> None:
         """Remember what was committed."""

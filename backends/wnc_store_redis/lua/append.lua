@@ -11,10 +11,10 @@
 -- ARGV[7..9]  only where it is to be told: PUBLISH, or on a cluster SPUBLISH; the channel of the chat's events; the
 --          event to publish
 --
--- Returns {how many are kept by now, the newest entry before or ""} when appended, without the entry where it was
--- ARGV[5]; {0} when the id was there and nothing was changed; {-1} when nothing was written because an attempt before
--- may have appended the message, and others may have pushed it out or cleared the chat since. As long as an older
--- message is kept, neither has happened.
+-- Returns how many are kept by now when it was appended after ARGV[5], or {as many, the newest entry before or ""} after
+-- another; 0 when the id was there and nothing was changed; -1 when nothing was written because an attempt before may have
+-- appended the message, and others may have pushed it out or cleared the chat since. As long as an older message is kept,
+-- neither has happened.
 
 -- cjson stops at the lone surrogates that JavaScript leaves in texts, so escapes are blanked out before it reads. The
 -- entry itself is never written back. What has not the fields of a message is nobody's repetition.
@@ -55,10 +55,10 @@ if not is_known then
     if left > 0 then
       redis.call('PEXPIRE', KEYS[1], left)
     end
-    return {0}
+    return 0
   end
   if ARGV[6] ~= '' and not is_kept(ARGV[6]) then
-    return {-1}
+    return -1
   end
 end
 
@@ -73,4 +73,4 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 if ARGV[7] then
   redis.call(ARGV[7], ARGV[8], ARGV[9])
 end
-return is_known and {count} or {count, newest}
+return is_known and count or {count, newest}

@@ -11,7 +11,7 @@
 -- ARGV[6]  the channel of the room's events
 -- ARGV[7..]  the events to publish, in order
 --
--- Returns {1} when committed; else {0, the stored bytes or false} and nothing was changed.
+-- Returns 1 when committed; else {the stored bytes or false} and nothing was changed.
 -- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
 
 local function publish()
@@ -31,7 +31,7 @@ if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
     redis.call('SADD', set, ARGV[4])
     redis.call('SREM', set, ARGV[4])
   end
-  return {0, stored}
+  return {stored}
 end
 
 if not KEYS[2] then
@@ -45,14 +45,14 @@ if not KEYS[2] then
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   end
   publish()
-  return {1}
+  return 1
 end
 
 if ARGV[2] == '' then
   redis.call('SREM', KEYS[2], ARGV[4])
   redis.call('DEL', KEYS[1], KEYS[3])
   publish()
-  return {1}
+  return 1
 end
 
 -- The index lives as long as the room that lives longest, which may be another writer's, and for ever if it has no end.
@@ -66,4 +66,4 @@ if ARGV[1] == '' then
   redis.call('DEL', KEYS[3])
 end
 publish()
-return {1}
+return 1
