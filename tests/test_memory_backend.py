@@ -18,7 +18,6 @@ from wnc_store import (
     RoomExistsError,
     RoomNotFoundError,
     Snapshot,
-    StoredRoom,
     StoreSettings,
     open_store,
     rules,
@@ -290,8 +289,12 @@ async def test_a_commit_goes_by_the_very_room_it_started_from() -> None:
     stale = await store.rooms._load("A")
     assert stale is not None
     newer = await store.rooms.add_user_to_room("A", user("guest"))
-    assert await store.rooms._commit(stale, room("A", "host", "thief")) == Conflict(StoredRoom(newer, newer))
-    assert await store.rooms.get_room("A") is newer
+    for thieves in (room("A", "host", "thief"), None):
+        conflict = await store.rooms._commit(stale, thieves)
+        assert conflict is not None
+        assert conflict.current is not None
+        assert conflict.current.room is newer
+        assert await store.rooms.get_room("A") is newer
     await store.rooms.delete_room("A")
     assert await store.rooms._commit(stale, room("A")) == Conflict(None)
     assert await store.rooms.get_room("A") is None

@@ -21,7 +21,8 @@ class Namespace:
 
     def tell(self, tellings: Sequence[Telling]) -> None:
         """Tell events to all who listen."""
-        self.readers.deliver(telling.event for telling in tellings)
+        if tellings:  # there are none unless the store publishes its changes
+            self.readers.deliver(telling.event for telling in tellings)
 
 
 class MemoryDatabase:

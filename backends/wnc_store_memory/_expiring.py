@@ -45,14 +45,15 @@ class ExpiringMap(Generic[V]):
 
     def set(self, key: str, value: V, ttl_ms: int) -> None:
         """Set a key for `ttl_ms` from now."""
-        before, self._due_as_of = self._due_as_of, self._now_ms()
-        former = self._entries.get(key)
-        self._entries[key] = entry = Entry(value, self._due_as_of + ttl_ms)
-        if former is None or entry.expires_ms < former.expires_ms:
-            self._put(key, entry)
-        if self._due_as_of != before:
-            self._turn = (self._turn + 1) % _SHARDS
-            self._free(self._turn)
+        self._set(key, self._entries.get(key), value, self._now_ms(), ttl_ms)
+
+    def replace(self, key: str, former: Entry[V], value: V, ttl_ms: int) -> bool:
+        """Set a key for `ttl_ms` from now if it holds this very entry, and that is live; tell whether it did."""
+        now = self._now_ms()
+        if self._entries.get(key) is not former or former.expires_ms <= now:
+            return False
+        self._set(key, former, value, now, ttl_ms)
+        return True
 
     def pop(self, key: str) -> Entry[V] | None:
         """Remove a key; return the live entry that was there."""
@@ -77,6 +78,15 @@ class ExpiringMap(Generic[V]):
         for number in tuple(self._due):
             self._due_as_of = self._now_ms()
             yield self._free(number)
+
+    def _set(self, key: str, former: Entry[V] | None, value: V, now: int, ttl_ms: int) -> None:
+        before, self._due_as_of = self._due_as_of, now
+        self._entries[key] = entry = Entry(value, now + ttl_ms)
+        if former is None or entry.expires_ms < former.expires_ms:
+            self._put(key, entry)
+        if now != before:
+            self._turn = (self._turn + 1) % _SHARDS
+            self._free(self._turn)
 
     def _put(self, key: str, entry: Entry[V]) -> None:
         number = hash(key) % _SHARDS

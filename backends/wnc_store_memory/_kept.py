@@ -38,4 +38,5 @@ class KeptMessages:
 
     def newest(self, limit: int) -> Sequence[ChatMessage]:
         """Return the last `limit` messages."""
-        return list(self._messages)[-limit:]
+        messages = list(self._messages)
+        return messages if len(messages) <= limit else messages[-limit:]

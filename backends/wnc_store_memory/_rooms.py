@@ -18,13 +18,14 @@ from wnc_store import (
     StoreSettings,
 )
 from wnc_store_memory._database import Namespace
+from wnc_store_memory._expiring import Entry
 from wnc_store_memory._kept import KeptMessages
 
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class MemoryRoomStore(BaseRoomStore[Room]):
-    """Rooms in memory. The version of a room is the Room object itself."""
+class MemoryRoomStore(BaseRoomStore[Entry[Room]]):
+    """Rooms in memory. The version of a room is its very entry."""
 
     def __init__(self, namespace: Namespace, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
         super().__init__(settings, clock, lifecycle)
@@ -33,9 +34,9 @@ class MemoryRoomStore(BaseRoomStore[Room]):
         self._tell = namespace.tell
         self._room_ttl_ms = settings.room_ttl // _MILLISECOND
 
-    async def _load(self, room_id: str) -> StoredRoom[Room] | None:
+    async def _load(self, room_id: str) -> StoredRoom[Entry[Room]] | None:
         entry = self._rooms.get(room_id)
-        return None if entry is None else StoredRoom(entry.value, entry.value)
+        return None if entry is None else StoredRoom(entry.value, entry)
 
     async def _insert(self, room: Room) -> bool:
         if self._rooms.get(room.id) is not None:
@@ -45,16 +46,15 @@ class MemoryRoomStore(BaseRoomStore[Room]):
         self._tell(self._own_changes.of_room(None, room))
         return True
 
-    async def _commit(self, before: StoredRoom[Room], after: Room | None) -> Conflict[Room] | None:
-        if self._replace(before.version, after):
+    async def _commit(self, before: StoredRoom[Entry[Room]], after: Room | None) -> Conflict[Entry[Room]] | None:
+        if self._replace(before.room.id, before.version, after):
             return None
-        current = self._rooms.get(before.room.id)
-        return Conflict(current and StoredRoom(current.value, current.value))
+        return Conflict(await self._load(before.room.id))
 
     async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
         entry = self._rooms.get(room_id)
         after = None if entry is None else rule(entry.value)
-        if entry is None or after is entry.value or self._replace(entry.value, after):
+        if entry is None or after is entry.value or self._replace(room_id, entry, after):
             return after
         return await super()._mutate(room_id, rule)  # meanwhile the room has ended, or the rule itself has changed it
 
@@ -78,17 +78,15 @@ class MemoryRoomStore(BaseRoomStore[Room]):
             await asyncio.sleep(0)  # many rooms that expire together must not stall the event loop
         return removed
 
-    def _replace(self, before: Room, after: Room | None) -> bool:
+    def _replace(self, room_id: str, before: Entry[Room], after: Room | None) -> bool:
         """Replace a room, or delete it, if it still is this very one; tell whether that was done."""
-        current = self._rooms.get(before.id)
-        if current is None or current.value is not before:
-            return False
         if after is None:
-            self._forget(before.id)
+            is_done = self._rooms.get(room_id) is before and self._forget(room_id)
         else:
-            self._rooms.set(after.id, after, self._room_ttl_ms)
-        self._tell(self._own_changes.of_room(before, after))
-        return True
+            is_done = self._rooms.replace(room_id, before, after, self._room_ttl_ms)
+        if is_done:
+            self._tell(self._own_changes.of_room(before.value, after))
+        return is_done
 
     def _forget(self, room_id: str) -> bool:
         self._chats.pop(room_id)

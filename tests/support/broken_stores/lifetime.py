@@ -9,7 +9,7 @@ from typing import Any
 from broken_stores.mistake import Mistakes
 from wnc_store import ChatMessage, Lifecycle, Room, StoreSettings
 from wnc_store_memory._database import Namespace
-from wnc_store_memory._expiring import ExpiringMap
+from wnc_store_memory._expiring import Entry, ExpiringMap
 from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
 
 MISTAKES = Mistakes()
@@ -68,10 +68,12 @@ async def a_ttl_is_told_in_whole_seconds(self: MemoryRoomStore, room_id: str) ->
 
 
 @MISTAKES.breaks((MemoryRoomStore, "_replace"), "writing_a_room_renews_no_chat")
-def writing_a_room_renews_the_chat(self: MemoryRoomStore, before: Room, after: Room | None) -> bool:
+def writing_a_room_renews_the_chat(
+    self: MemoryRoomStore, room_id: str, before: Entry[Room], after: Room | None
+) -> bool:
     """The chat lives as long as its room."""
-    renew(self._chats, before.id, DAY_MS)
-    return replace(self, before, after)
+    renew(self._chats, room_id, DAY_MS)
+    return replace(self, room_id, before, after)
 
 
 @MISTAKES.breaks((MemoryChatStore, "__init__"), "a_message_renews_no_room")
