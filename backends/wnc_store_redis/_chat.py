@@ -31,14 +31,13 @@ class RedisChatStore(BaseChatStore):
 
     async def _append(self, message: ChatMessage) -> None:
         chat, room_id, entry = self._keys.chat(message.room_id), message.room_id, to_wire(message)
-        newest = self._tails.newest_if_new(room_id, message.id)
-        # While a message that was there before this one is still kept, so is this one, if an attempt appended it.
-        witness = self._tails.witness(room_id) or _NO_WITNESS
+        # While the witness, a message that was there before this one, is still kept, so is this one if it was appended.
+        newest, witness = self._tails.before(room_id, message.id)
         told = self._publication(room_id, self._own_changes.of_message(message))
         arguments = (entry, message.id.encode(), self._limit, self._ttl_ms)
         deadline = self._commands.deadline()
         sent = self._commands.send(APPEND, [chat], *arguments, newest, b"", *told, deadline=deadline)
-        again = (*arguments, b"", witness.encode("utf-8", "replace"), *told)
+        again = (*arguments, b"", (witness or _NO_WITNESS).encode("utf-8", "replace"), *told)
         reply, _ = await self._commands.settle(sent, again=again)
         kept, previous = (reply, newest) if isinstance(reply, int) else reply
         if kept < 0:

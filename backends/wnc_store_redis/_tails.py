@@ -36,15 +36,18 @@ class Tails:
         self._limit = limit
         self._tails: LRUCache[str, _Tail] = LRUCache(_CHATS)
 
-    def newest_if_new(self, room_id: str, message_id: str) -> bytes:
-        """Return the newest entry, if no message of the chat has that id as long as it is the newest; else b""."""
-        tail = self._tails.get(room_id)
-        return tail.last if tail is not None and tail.is_whole and message_id not in tail.ids else b""
+    def before(self, room_id: str, message_id: str) -> tuple[bytes, str | None]:
+        """Return what is known of a chat to which a message is to be appended.
 
-    def witness(self, room_id: str) -> str | None:
-        """Return the id of the newest message that is known."""
+        Returns:
+            The newest entry, if no message of the chat has that id as long as it is the newest, else b""; and the id of
+            the newest message.
+        """
         tail = self._tails.get(room_id)
-        return None if tail is None else next(reversed(tail.ids), None)
+        if tail is None:
+            return b"", None
+        is_new = tail.is_whole and message_id not in tail.ids
+        return tail.last if is_new else b"", next(reversed(tail.ids), None)
 
     def appended(self, room_id: str, message_id: str, entry: bytes, previous: bytes, kept: int) -> None:
         """Remember an entry that was appended after `previous`, and makes the chat keep so many."""

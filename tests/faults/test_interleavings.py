@@ -219,7 +219,7 @@ async def _forced(path: CommitPath, commit: Commit) -> Any:
 async def _believed(commands: Commands, sent: Sent, *, again: Sequence[bytes]) -> Any:
     """Take the reply to a repetition for the one to the attempt before."""
     reply, repeated = await _SETTLED(commands, sent, again=again)
-    return ([1] if repeated else reply), repeated
+    return (1 if repeated else reply), repeated
 
 
 def _hasty(change: Any, room: Any) -> Any:
@@ -273,14 +273,14 @@ class Mistake(NamedTuple):
     mishaps: int = 0
 
 
-JOINS, REMOVALS, GONE = WITH_MISHAPS[3], WITH_MISHAPS[1], WITH_MISHAPS[6]
+JOINS, REMOVALS, GONE, CREATIONS = (WITH_MISHAPS[number] for number in (3, 1, 6, 11))
 MISTAKES = (
     Mistake("a refusal trusts the cache", CommitPath, "load", _trusted, GONE, (0, 1)),
     Mistake("a conflict is overwritten", CommitPath, "settle", _forced, JOINS, (0, 1)),
     Mistake("a repetition is believed", Commands, "settle", _believed, JOINS, (0, 1), 1),
     Mistake("results come before the commit", _group_commit._Change, "apply", _hasty, JOINS, (0, 1)),
     Mistake("a cancelled change is made", _group_commit.GroupCommit, "_take", _stubborn, JOINS, (0, 0), 1),
-    Mistake("replies are mixed up", _multiplexer.Multiplexer, "_answered", _shifted, REMOVALS, (0, 0), 1),
+    Mistake("replies are mixed up", _multiplexer.Multiplexer, "_answered", _shifted, CREATIONS, (0, 0), 1),
     Mistake("an unknown outcome is a failure", Commands, "failure", _sure, REMOVALS, (0, 0), 1),
     Mistake("nobody is told of a loss", _multiplexer.Multiplexer, "_lost", _silent, JOINS, (0, 0), 1),
 )
