@@ -68,22 +68,22 @@ class Commands:
         """Return when an operation that begins now has to end, by the event loop's clock."""
         return asyncio.get_running_loop().time() + self._timeout
 
-    async def read(self, *command: bytes, deadline: float | None = None) -> Reply:
+    def read(self, *command: bytes, deadline: float | None = None) -> Awaitable[Reply]:
         """Send a command that changes nothing; its second word is the key, for errors."""
         key = command[1] if len(command) > 1 else b""
         send = partial(self._route.submit, key, pack_command(command), deadline or self.deadline(), writes=False)
-        return self._value(await self._attempt(send, key, _ATTEMPTS), key)
+        return self._attempt(send, key, _ATTEMPTS)
 
     async def read_many(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands that change nothing in one round trip."""
         deadline = self.deadline()
         return await asyncio.gather(*(self.read(*command, deadline=deadline) for command in commands))
 
-    async def write(self, *command: bytes) -> Reply:
+    def write(self, *command: bytes) -> Awaitable[Reply]:
         """Send a command that changes something, once; its second word is the key, for errors."""
         key = command[1]
         send = partial(self._route.submit, key, pack_command(command), self.deadline(), writes=True)
-        return self._value(await self._attempt(send, key, 1, writes=True), key)
+        return self._attempt(send, key, 1, writes=True)
 
     @property
     def forked(self) -> bool:
@@ -101,10 +101,10 @@ class Commands:
     async def mend(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
         """Send commands that write what no caller waits to be told of, and that may run twice or not at all."""
 
-        async def send(command: Command) -> Reply:
+        def send(command: Command) -> Awaitable[Reply]:
             key = command[1]
             attempt = partial(self._route.submit, key, pack_command(command), deadline, writes=True)
-            return self._value(await self._attempt(attempt, key, _ATTEMPTS), key)
+            return self._attempt(attempt, key, _ATTEMPTS)
 
         return await asyncio.gather(*(send(command) for command in commands))
 
@@ -118,8 +118,8 @@ class Commands:
         async def attempt() -> Reply:
             return await self._reply(self.send(script, keys, *arguments, deadline=deadline))
 
-        reply = await self._attempt(attempt, keys[0], _ATTEMPTS if script.repeatable else 1, writes=script.writes)
-        return self._value(reply, keys[0], in_script=script.writes)
+        attempts = _ATTEMPTS if script.repeatable else 1
+        return await self._attempt(attempt, keys[0], attempts, writes=script.writes, in_script=script.writes)
 
     def send(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> Sent:
         """Send a script, by its SHA-1, at the end of this tick; what comes of it is for `settle` to say."""
@@ -174,13 +174,19 @@ class Commands:
         await self._route.aclose()
 
     async def _attempt(
-        self, send: Callable[[], Awaitable[Reply]], key: bytes, attempts: int, *, writes: bool = False
+        self,
+        send: Callable[[], Awaitable[Reply]],
+        key: bytes,
+        attempts: int,
+        *,
+        writes: bool = False,
+        in_script: bool = False,
     ) -> Reply:
-        """Return the reply, an error of the server's included; send again when the connection is lost."""
+        """Return the reply; send again when the connection is lost."""
         sent = False
         while True:
             try:
-                return await send()
+                return self._value(await send(), key, in_script=in_script)
             except Unanswered as unanswered:
                 failure = unanswered.reason
                 sent = sent or unanswered.sent

@@ -10,7 +10,7 @@ from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreS
 from wnc_store_redis._commands import Commands, Sent
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import COMMIT, REMOVE, SWEEP, publication
+from wnc_store_redis._scripts import COMMIT, LIVING, REMOVE, SWEEP, publication
 from wnc_store_redis._seen import SeenRooms
 
 _ABSENT = b""
@@ -135,6 +135,11 @@ class CommitPath:
         self._rooms.forget(room_id)
         told = self._publication(room_id, self._own_changes.of_removal(room_id))
         return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode(), *told))
+
+    async def living(self, entries: Sequence[bytes]) -> Sequence[bytes]:
+        """Return those entries of the index whose room lives; a script looks at all of a page at once."""
+        places: list[int] = await self._commands.run(LIVING, [self._keys.room(entry) for entry in entries])
+        return [entries[place - 1] for place in places]
 
     async def sweep(self, entries: Sequence[bytes]) -> int:
         """Remove those entries of the index whose room is dead; return how many that were."""

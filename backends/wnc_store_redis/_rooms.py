@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from types import CoroutineType
+from typing import Any
 
 from wnc_store import BaseRoomStore, Clock, Conflict, Lifecycle, Room, StoredRoom, StoreSettings, is_id
 from wnc_store_redis._commands import Commands
@@ -30,11 +32,11 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         self._path = path(commands, keys, settings, self._own_changes, self._read)
         self._changes = GroupCommit(self._path, self._own_changes)
 
-    async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
-        return await self._changes.change(room_id, rule)
+    def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> CoroutineType[Any, Any, Room | None]:
+        return self._changes.change(room_id, rule)
 
-    async def _load(self, room_id: str) -> StoredRoom[bytes] | None:
-        return await self._path.load(room_id)
+    def _load(self, room_id: str) -> CoroutineType[Any, Any, StoredRoom[bytes] | None]:
+        return self._path.load(room_id)
 
     async def _insert(self, room: Room) -> bool:
         return await self._path.insert(room)
@@ -52,10 +54,9 @@ class RedisRoomStore(BaseRoomStore[bytes]):
     async def _list(self) -> AsyncIterator[str]:
         yielded: set[bytes] = set()  # SSCAN may return an entry twice
         async for entries in self._index_pages():
-            lives = await self._commands.read_many([(b"EXISTS", self._keys.room(entry)) for entry in entries])
-            for entry, alive in zip(entries, lives, strict=True):
+            for entry in await self._path.living(entries):
                 room_id = entry.decode("utf-8", "replace")
-                if alive and is_id(room_id) and entry not in yielded:
+                if is_id(room_id) and entry not in yielded:
                     yielded.add(entry)
                     yield room_id
 

@@ -110,11 +110,15 @@ class ShardedCommitPath(CommitPath):
         await self._tidy(self._clear_up(room_id, chat, deadline))
         return removed
 
+    async def living(self, entries: Sequence[bytes]) -> Sequence[bytes]:
+        """See `CommitPath.living`; each room may be on another server."""
+        lives = await self._commands.read_many([(b"EXISTS", self._keys.room(entry)) for entry in entries])
+        return [entry for entry, alive in zip(entries, lives, strict=True) if alive]
+
     async def sweep(self, entries: Sequence[bytes]) -> int:
         """See `CommitPath.sweep`."""
-        lives = await self._commands.read_many([(b"EXISTS", self._keys.room(entry)) for entry in entries])
-        dead = [entry for entry, alive in zip(entries, lives, strict=True) if not alive]
-        return sum([await self._unlist(entry, self.deadline()) for entry in dead])
+        living = set(await self.living(entries))
+        return sum([await self._unlist(entry, self.deadline()) for entry in entries if entry not in living])
 
     def _all_keys(self, room_id: str) -> list[bytes]:
         return [self._keys.room(room_id)]

@@ -85,9 +85,9 @@ class FakeCommands:
         await Step()
         stored = self._servers.room
         if (stored or b"") != sent[0]:
-            return self._answer((0, stored)), False
+            return self._answer((stored,)), False
         self._servers.room = sent[1] or None
-        return self._answer((1,)), False
+        return self._answer(1), False
 
     async def run(self, script: Script, keys: Sequence[bytes], *_: bytes) -> int:
         """REMOVE."""

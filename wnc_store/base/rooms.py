@@ -103,12 +103,12 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         if new.id != room_id:
             message = f"a room of id {new.id!r} can't replace room {room_id!r}"
             raise ValueError(message)
-        await self._mutate_live(room_id, lambda current: self._whole(current, rules.replace(current, new)))
+        _found(room_id, await self._mutate(room_id, lambda room: self._whole(room, rules.replace(room, new))))
 
     async def edit_room(self, room_id: str, change: Callable[[Room], Room]) -> Room:
         """See `RoomStore.edit_room`."""
         self._check(room_id)
-        return await self._mutate_live(room_id, lambda room: self._whole(room, rules.edit(room, change)))
+        return _found(room_id, await self._mutate(room_id, lambda room: self._whole(room, rules.edit(room, change))))
 
     async def delete_room(self, room_id: str) -> bool:
         """See `RoomStore.delete_room`."""
@@ -126,7 +126,8 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         user = checked(user, User)
         check_id("user id", user.id)
         self._limits.user(user)
-        return await self._mutate_live(room_id, lambda room: self._limits.growth(room, rules.join(room, user)))
+        after = await self._mutate(room_id, lambda room: self._limits.growth(room, rules.join(room, user)))
+        return _found(room_id, after)
 
     async def remove_user_from_room(self, room_id: str, user_id: str) -> Room | None:
         """See `RoomStore.remove_user_from_room`."""
@@ -138,15 +139,16 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         """See `RoomStore.transfer_host`."""
         self._check(room_id)
         check_id("user id", user_id)
-        return await self._mutate_live(room_id, lambda room: rules.transfer_host(room, user_id))
+        return _found(room_id, await self._mutate(room_id, lambda room: rules.transfer_host(room, user_id)))
 
     async def update_video_state(self, room_id: str, state: VideoState) -> Room:
         """See `RoomStore.update_video_state`."""
         self._check(room_id)
         state = checked(state, VideoState)
-        return await self._mutate_live(
+        after = await self._mutate(
             room_id, lambda room: self._limits.growth(room, rules.update_video_state(room, state))
         )
+        return _found(room_id, after)
 
     async def set_video_url(self, room_id: str, video_url: str, video_type: str = "youtube") -> Room:
         """See `RoomStore.set_video_url`."""
@@ -157,10 +159,11 @@ class BaseRoomStore(ABC, Generic[VersionT]):
             raise ValueError(message)
         self._limits.url(video_url)
         now_ms = self._clock.now_ms()
-        return await self._mutate_live(
+        after = await self._mutate(
             room_id,
             lambda room: self._limits.growth(room, rules.set_video(room, video_url, video_type, now_ms=now_ms)),
         )
+        return _found(room_id, after)
 
     async def room_ttl(self, room_id: str) -> timedelta | None:
         """See `RoomReader.room_ttl`."""
@@ -198,12 +201,6 @@ class BaseRoomStore(ABC, Generic[VersionT]):
             current = conflict.current
         return None
 
-    async def _mutate_live(self, room_id: str, rule: Callable[[Room], Room]) -> Room:
-        room = await self._mutate(room_id, rule)
-        if room is None:
-            raise RoomNotFoundError(room_id)
-        return room
-
     def _whole(self, before: Room | None, after: Room) -> Room:
         """Check the ids and sizes of a room that a caller made; what another writer left there before may stay."""
         known: set[str] = set() if before is None else {before.host_id, *(user.id for user in before.users)}
@@ -225,3 +222,9 @@ class BaseRoomStore(ABC, Generic[VersionT]):
     def _check(self, room_id: str) -> None:
         self._lifecycle.ensure_open()
         check_id("room id", room_id)
+
+
+def _found(room_id: str, after: Room | None) -> Room:
+    if after is None:
+        raise RoomNotFoundError(room_id)
+    return after
