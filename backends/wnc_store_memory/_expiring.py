@@ -10,7 +10,10 @@ from cachetools import TLRUCache
 
 V = TypeVar("V")
 
-_SHARDS = 1024
+_SHARDS = 256
+
+_WRITES = 4
+"""Every so many writes, one shard is freed."""
 
 
 class Entry(NamedTuple, Generic[V]):
@@ -27,8 +30,7 @@ class ExpiringMap(Generic[V]):
     due to be freed; a renewal leaves that as it is, and a key that is due but lives on is put back.
 
     A `TLRUCache` keeps that order, but frees all that is due at once: 100,000 rooms that expire together would stall
-    the event loop. So the keys are spread over many small ones, and the first write of each millisecond frees what is
-    due in the next in turn.
+    the event loop. So the keys are spread over many small ones, and every few writes free what is due in the next.
     """
 
     def __init__(self, monotonic_ms: Callable[[], int]) -> None:
@@ -80,13 +82,13 @@ class ExpiringMap(Generic[V]):
             yield self._free(number)
 
     def _set(self, key: str, former: Entry[V] | None, value: V, now: int, ttl_ms: int) -> None:
-        before, self._due_as_of = self._due_as_of, now
+        self._due_as_of = now
         self._entries[key] = entry = Entry(value, now + ttl_ms)
         if former is None or entry.expires_ms < former.expires_ms:
             self._put(key, entry)
-        if now != before:
-            self._turn = (self._turn + 1) % _SHARDS
-            self._free(self._turn)
+        self._turn = (self._turn + 1) % (_WRITES * _SHARDS)
+        if not self._turn % _WRITES:
+            self._free(self._turn // _WRITES)
 
     def _put(self, key: str, entry: Entry[V]) -> None:
         number = hash(key) % _SHARDS

@@ -82,7 +82,7 @@ def an_append_is_not_idempotent(self: KeptMessages, message: ChatMessage, limit:
 def an_append_forgets_the_oldest_message(self: KeptMessages, message: ChatMessage, limit: int) -> bool:
     """A message is looked for among all but the one that has to make room for it."""
     if len(self._messages) == limit:
-        self._ids.pop(self._messages.popleft().id)
+        del self._ids[self._messages.pop(0).id]
     return append(self, message, limit)
 
 
