@@ -48,8 +48,7 @@ def test_the_wheel_carries_what_is_no_python(wheel: zipfile.ZipFile) -> None:
     """The Lua scripts, Node's records, the benchmark's Node side and the py.typed markers are in the wheel."""
     names = set(wheel.namelist())
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
-    scripts = ("append", "commit", "living", "remove", "sweep")
-    assert {f"wnc_store_redis/lua/{script}.lua" for script in scripts} <= names
+    assert {f"wnc_store_redis/lua/{script}.lua" for script in ("append", "commit", "remove", "sweep")} <= names
     assert "wnc_store_contract/records/room_javascript_edges.json" in names
     assert {f"wnc_store_bench/node/{name}" for name in ("original.js", "package.json")} <= names
 

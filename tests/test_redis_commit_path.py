@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -85,11 +85,11 @@ async def commit(path: Any, before: StoredRoom[bytes], after: Room | None) -> Co
     [
         (1, False, True),
         (1, True, True),
-        ([to_wire(CHANGED)], False, False),
-        ([to_wire(CHANGED)], True, True),
-        ([to_wire(room("A", host_token="another"))], True, None),
-        ([to_wire(room("A", host_token=None))], True, None),
-        ([None], True, None),
+        ([0, to_wire(CHANGED)], False, False),
+        ([0, to_wire(CHANGED)], True, True),
+        ([0, to_wire(room("A", host_token="another"))], True, None),
+        ([0, to_wire(room("A", host_token=None))], True, None),
+        ([0, None], True, None),
     ],
 )
 async def test_a_creation_that_may_have_been_repeated(
@@ -117,11 +117,11 @@ async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> Non
     assert seen.version.rstrip() == to_wire(CHANGED)
     assert await commit(path, STORED, None) is None
     assert path.seen("A") is None
-    path._commands = Answers([STORED.version], repeated=False)
+    path._commands = Answers([0, STORED.version], repeated=False)
     conflict = await commit(path, seen, CHANGED)
     assert conflict == Conflict(STORED)
     assert path.seen("A") == STORED
-    path._commands = Answers([None], repeated=False)
+    path._commands = Answers([0, None], repeated=False)
     assert await commit(path, seen, CHANGED) == Conflict(None)
     assert path.seen("A") is None
 
@@ -140,7 +140,7 @@ async def test_rooms_have_half_of_the_cache(*, too_little: int, is_remembered: b
 async def test_each_conflict_is_counted(store: RedisStore) -> None:
     """Each commit that found another room than it started from is a retry, and none of the commits."""
     path: Any = store.rooms._path
-    path._commands = Answers([STORED.version], repeated=False)
+    path._commands = Answers([0, STORED.version], repeated=False)
     for _ in range(2):
         assert await commit(path, STORED, CHANGED) is not None
     counted = store.statistics()
@@ -167,10 +167,10 @@ async def test_a_room_that_is_removed_is_not_remembered(store: RedisStore) -> No
 async def test_a_commit_that_may_have_been_repeated(store: RedisStore) -> None:
     """A repetition that finds no room has deleted it; one that finds anything else than it wrote knows nothing."""
     path: Any = store.rooms._path
-    path._commands = Answers([None], repeated=True)
+    path._commands = Answers([0, None], repeated=True)
     assert await commit(path, STORED, None) is None
     for found in (None, STORED.version):
-        path._commands = Answers([found], repeated=True)
+        path._commands = Answers([0, found], repeated=True)
         with pytest.raises(OutcomeUnknownError):
             await commit(path, STORED, CHANGED)
 
@@ -234,3 +234,49 @@ async def test_an_error_names_the_key(call: Callable[[Store], Awaitable[Any]], k
             await call(store)
     assert not isinstance(caught.value, OutcomeUnknownError)
     assert f"(key {key!r})" in str(caught.value)
+
+
+class Existing:
+    """Commands to a server that has some rooms.
+
+    Args:
+        rooms: the numbers of those that live.
+    """
+
+    def __init__(self, rooms: Collection[int]) -> None:
+        self._keys = {f"room:{number}".encode() for number in rooms}
+        self.asked: list[int] = []
+
+    async def read_many(self, commands: Sequence[Sequence[bytes]]) -> list[int]:
+        """EXISTS."""
+        assert {name for name, *_ in commands} == {b"EXISTS"}
+        self.asked += [len(keys) for _, *keys in commands]
+        return [sum(key in self._keys for key in keys) for _, *keys in commands]
+
+
+@pytest.mark.parametrize(
+    ("rooms", "commands"),
+    [
+        (range(500), 1),
+        (range(0), 1),
+        ([7], 1 + 16 + 16 + 2),
+        (range(0, 500, 100), 1 + 16 + 5 * 16 + 5 * 2),
+        (range(499), 1 + 16 + 10 + 2),
+    ],
+)
+async def test_the_living_are_found_by_counting(store: RedisStore, rooms: Collection[int], commands: int) -> None:
+    """Which rooms of a page live is asked of all at once, and of ever smaller parts only where some live."""
+    path: Any = store.rooms._path
+    path._commands = existing = Existing(rooms)
+    living = await path.living([str(number).encode() for number in range(500)])
+    assert sorted(int(entry) for entry in living) == list(rooms)
+    assert len(existing.asked) == commands
+
+
+async def test_no_command_counts_very_many(store: RedisStore) -> None:
+    """A page of many thousand rooms, which SSCAN may return, is asked about in parts that do not hold up the server."""
+    path: Any = store.rooms._path
+    path._commands = existing = Existing(range(20_000))
+    assert len(await path.living([str(number).encode() for number in range(20_000)])) == 20_000
+    assert max(existing.asked) <= 1000
+    assert len(existing.asked) == 20

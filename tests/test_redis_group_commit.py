@@ -300,7 +300,7 @@ async def test_another_reply_is_settled_by_a_task() -> None:
     path = SentPath()
     changes = group(path)
     (first,) = await begun(changes, "first")
-    path.replies[0].set_result([None])
+    path.replies[0].set_result([0, None])
     await path.began.wait()
     next(iter(changes._tasks)).cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -314,7 +314,7 @@ async def test_callers_end_with_the_event_loop(*, is_settled: bool) -> None:
     changes = group(path)
     callers = await begun(changes, "sent", "waiting")
     if is_settled:
-        path.replies[0].set_result([None])
+        path.replies[0].set_result([0, None])
         await path.began.wait()
         next(iter(changes._tasks)).cancel()
     else:

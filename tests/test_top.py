@@ -195,7 +195,7 @@ async def test_operations_since_the_last_look(redis: RedisStore) -> None:
         assert glance.activity is not None
     assert second.activity is not None
     calls = {one.name: one.calls for one in second.activity.operations}
-    assert calls["zadd"] == 7
+    assert calls["evalsha"] + calls.get("eval", 0) in (7, 8)  # one more if the server did not know the script
     assert "set" not in calls
 
 

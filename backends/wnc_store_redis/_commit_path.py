@@ -10,7 +10,7 @@ from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreS
 from wnc_store_redis._commands import Commands, Sent
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import COMMIT, LIVING, REMOVE, SWEEP, publication
+from wnc_store_redis._scripts import COMMIT, REMOVE, SWEEP, publication
 from wnc_store_redis._seen import SeenRooms
 
 _ABSENT = b""
@@ -18,6 +18,11 @@ _ABSENT = b""
 
 _DONE = 1
 """What COMMIT returns when it has committed."""
+
+_MOST_COUNTED = 1000
+"""Rooms that one EXISTS is asked about; more would hold up the server."""
+
+_PARTS = 16
 
 _BLANKS = tuple(bytes(b" \t\n\r"[byte >> shift & 3] for shift in (6, 4, 2, 0)) for byte in range(256))
 _MARK_BYTES = 4
@@ -137,9 +142,19 @@ class CommitPath:
         return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode(), *told))
 
     async def living(self, entries: Sequence[bytes]) -> Sequence[bytes]:
-        """Return those entries of the index whose room lives; a script looks at all of a page at once."""
-        places: list[int] = await self._commands.run(LIVING, [self._keys.room(entry) for entry in entries])
-        return [entries[place - 1] for place in places]
+        """Return those entries of the index whose room lives, in any order.
+
+        EXISTS counts many at once; smaller parts are asked about only where some live and some do not.
+        """
+        living: list[bytes] = []
+        parts = _cut(entries, _MOST_COUNTED)
+        while parts:
+            counts = await self._commands.read_many([(b"EXISTS", *map(self._keys.room, part)) for part in parts])
+            counted = [*zip(parts, counts, strict=True)]
+            living += [entry for part, count in counted if count == len(part) for entry in part]
+            mixed = [part for part, count in counted if 0 < count < len(part)]
+            parts = [smaller for part in mixed for smaller in _cut(part, -(-len(part) // _PARTS))]
+        return living
 
     async def sweep(self, entries: Sequence[bytes]) -> int:
         """Remove those entries of the index whose room is dead; return how many that were."""
@@ -169,7 +184,7 @@ class CommitPath:
         """
         sent = commit.sent or self._send(commit)
         reply, repeated = await self._commands.settle(sent, again=again)
-        found = None if reply == _DONE else reply[0]
+        found = None if reply == _DONE else reply[1]
         if reply == _DONE or (repeated and found == (commit.after and commit.after.version)):
             self._keep(commit)
             return None, repeated
@@ -205,6 +220,10 @@ class CommitPath:
 
     def _all_keys(self, room_id: str) -> list[bytes]:
         return [self._keys.room(room_id), self._keys.active_rooms, self._keys.chat(room_id)]
+
+
+def _cut(entries: Sequence[bytes], size: int) -> list[Sequence[bytes]]:
+    return [entries[start : start + size] for start in range(0, len(entries), size)]
 
 
 def _marked(room: Room) -> StoredRoom[bytes]:

@@ -85,7 +85,7 @@ class FakeCommands:
         await Step()
         stored = self._servers.room
         if (stored or b"") != sent[0]:
-            return self._answer((stored,)), False
+            return self._answer((0, stored)), False
         self._servers.room = sent[1] or None
         return self._answer(1), False
 

@@ -11,7 +11,7 @@
 -- ARGV[6]  the channel of the room's events
 -- ARGV[7..]  the events to publish, in order
 --
--- Returns 1 when committed; else {the stored bytes or false} and nothing was changed.
+-- Returns 1 when committed; else {0, the stored bytes or false} and nothing was changed.
 -- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
 
 local function publish()
@@ -31,7 +31,7 @@ if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
     redis.call('SADD', set, ARGV[4])
     redis.call('SREM', set, ARGV[4])
   end
-  return {stored}
+  return {0, stored}
 end
 
 if not KEYS[2] then
