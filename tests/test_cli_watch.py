@@ -45,7 +45,10 @@ def watching(url: str, *arguments: str) -> Generator[subprocess.Popen[str]]:
     with subprocess.Popen([*command, *arguments], stdout=pipe, stderr=pipe, text=True) as process:  # noqa: S603
         try:
             assert process.stderr is not None
-            assert process.stderr.readline() == "watching room A; end with Ctrl-C\n"
+            assert (
+                process.stderr.readline()
+                == "watching room A: what writers with publish_changes on tell; end with Ctrl-C\n"
+            )
             yield process
         finally:
             process.kill()

@@ -58,7 +58,12 @@ async def _notifications(commands: Commands, *, needed: bool) -> Check:
     found = f"changes by other writers can't be told: notify-keyspace-events lacks {missing}"
     if needed:
         return Check(name, "wrong", found, _SWITCH_ON)
-    return Check(name, "good", f"{found}, and notify_foreign_changes is off", f"to be told of them: {_SWITCH_ON}")
+    return Check(
+        name,
+        "good",
+        f"{found}, and notify_foreign_changes is off",
+        f"only if you want to be told of them: {_SWITCH_ON}",
+    )
 
 
 def _eviction(info: dict[str, str]) -> Check:

@@ -32,7 +32,7 @@ async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -
         as_json: a line of JSON for each, in ASCII: what guests wrote may hold anything.
     """
     async with store.events.subscribe(room_id) as events:
-        err.print(printable(f"watching room {room_id}; end with Ctrl-C"))
+        err.print(printable(f"watching room {room_id}: what writers with publish_changes on tell; end with Ctrl-C"))
         seen = 0
         async for event in events:
             if as_json:
