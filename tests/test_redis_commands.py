@@ -284,7 +284,9 @@ async def test_a_close_between_attempts_leaves_it_unknown(
 ) -> None:
     """Where the store is closed before the server could be asked again, it may have happened; before the first, not."""
     wire = Wire(LOST, StoreClosedError())
-    assert type(await failure(call(on(wire)))) is OutcomeUnknownError
+    error = await failure(call(on(wire)))
+    assert type(error) is OutcomeUnknownError
+    assert type(error.__cause__) is StoreClosedError
     assert pauses == [0.005]
     with pytest.raises(StoreClosedError):
         await call(on(Wire(StoreClosedError())))

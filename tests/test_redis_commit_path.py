@@ -107,6 +107,25 @@ async def test_a_creation_that_may_have_been_repeated(
     assert before == after != b""
 
 
+@pytest.mark.parametrize(
+    ("reply", "is_done"), [(1, True), ([0, None], False), (ConnectionResetError(), False), (None, False)]
+)
+async def test_only_a_reply_that_says_so_is_a_commit(store: RedisStore, reply: Any, *, is_done: bool) -> None:
+    """A commit needs no settling if its reply is "committed"; nor is it counted or remembered before."""
+    path: Any = store.rooms._path
+    path._commands = Answers(None, repeated=False)
+    begun = path.begin(STORED, CHANGED, (), 1.0)
+    if reply is None:
+        begun.sent = None
+    elif isinstance(reply, Exception):
+        begun.sent.reply.set_exception(reply)
+    else:
+        begun.sent.reply.set_result(reply)
+    assert path.is_done(begun) is is_done
+    assert path.seen("A") == (begun.after if is_done else None)
+    assert path._counts.commits == is_done
+
+
 async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> None:
     """A room is remembered as it was stored, after a conflict as it was found, and after its end not at all."""
     path: Any = store.rooms._path

@@ -343,3 +343,43 @@ async def test_what_ends_a_program_leaves_no_room_behind() -> None:
         reply.set_result(1)
     assert [await other, await again] == path.committed
     assert [type(one) for one in reported] == [GeneratorExit]
+
+
+class FailingPath(SentPath):
+    """A path that can't begin its first commit."""
+
+    def begin(self, before: object, after: Room | None, tellings: object, deadline: float) -> Commit:
+        """See `CommitPath.begin`."""
+        if not self.committed:
+            self.committed.append(None)
+            message = "this can't be sent"
+            raise StoreUnavailableError(message)
+        return super().begin(before, after, tellings, deadline)
+
+
+async def test_a_commit_that_can_not_begin_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was to be committed together gets the error, each an own one; those who wait behind them are committed."""
+    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_TOGETHER", 2)
+    path = FailingPath()
+    changes = group(path)
+    callers = [asyncio.ensure_future(changes.change("A", joins(name))) for name in ("first", "second", "behind")]
+    failed = await asyncio.gather(*callers[:2], return_exceptions=True)
+    assert [str(one) for one in failed] == ["this can't be sent"] * 2
+    assert failed[0] is not failed[1]
+    path.replies[0].set_result(1)
+    assert await callers[2] is path.committed[1]
+    assert changes._waiting == {}
+
+
+async def test_callers_who_are_gone_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all who were to be committed first are gone by then, those who wait behind them are committed."""
+    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_TOGETHER", 1)
+    path = SentPath()
+    changes = group(path)
+    gone, behind = (asyncio.ensure_future(changes.change("A", joins(name))) for name in ("gone", "behind"))
+    asyncio.get_running_loop().call_soon(gone.cancel)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    path.replies[0].set_result(1)
+    assert await behind is path.committed[0]
+    assert gone.cancelled()
