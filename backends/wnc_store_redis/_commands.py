@@ -217,7 +217,7 @@ class Commands:
         packed = pack_command((command, body, str(len(keys)).encode(), *keys, *arguments))
         return self._route.submit(keys[0], packed, deadline, writes=script.writes)
 
-    def _value(self, reply: Reply, key: bytes, *, in_script: bool = False) -> Reply:
+    def _value(self, reply: Reply, key: bytes, *, in_script: bool) -> Reply:
         if isinstance(reply, ResponseError):
             raise self.failure(reply, key, in_script=in_script)
         return reply
