@@ -109,6 +109,7 @@ async def test_a_server_dies(guests: Guests) -> None:
             await ada.watch_the_film()
             await ada.say("before")
             await expect(grace.said).to_have_text(["before"])
+            await expect(ada.waiting).to_have_count(0)  # else it is said again when there is a connection
             dies.kill()
             await expect(ada.status).to_contain_text("No connection")
             await ada.say("said while away")
