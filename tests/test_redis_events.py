@@ -24,7 +24,6 @@ from wnc_store import (
     StoreSettings,
     StoreUnavailableError,
     UserJoined,
-    to_wire,
 )
 from wnc_store_contract.samples import room, user
 from wnc_store_redis import RedisStore
@@ -288,37 +287,6 @@ async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
         proxy.swallowed = 0
 
 
-async def test_what_comes_with_the_confirmation_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An event that arrives in one packet with the confirmation of the subscription is heard."""
-    written: list[bytes] = []
-
-    class Wire:
-        """A connection that says what the test says."""
-
-        def write(self, packed: Sequence[bytes]) -> None:
-            """Take a command."""
-            written.extend(packed)
-
-        async def aclose(self) -> None:
-            """Do nothing."""
-
-    says: list[Callable[[Sequence[Any]], None]] = []
-
-    async def open_wire(_pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
-        assert pushes
-        says.append(on_replies)
-        return Wire()
-
-    monkeypatch.setattr(subscriber, "open_link", open_wire)
-    async with RedisStore.from_url("redis://nowhere") as store:
-        reading = store.events.subscribe("A")
-        entering = asyncio.ensure_future(reading.__aenter__())
-        await until(lambda: len(written) == 2)
-        says[0]([[b"subscribe", b"events:A", 1], [b"pong", b""], [b"message", b"events:A", to_wire(event(1))]])
-        assert await one(await entering) == event(1)
-        await reading.__aexit__(None, None, None)
-
-
 async def test_many_come_and_go(url: str, client: Any) -> None:
     """Readers that are cancelled at any moment leave no subscription behind, and disturb no other."""
     async with RedisStore.from_url(url) as store:
@@ -362,3 +330,25 @@ def test_another_loop_is_refused(url: str) -> None:
         assert runner.run(one(events)) == event(1)
         runner.run(reading.__aexit__(None, None, None))
         runner.run(store.aclose())
+
+
+async def test_what_was_on_its_way_to_another_is_not_heard(url: str) -> None:
+    """Who subscribes while events are on their way to somebody who has left hears only what comes after."""
+    async with RedisStore.from_url(url) as store:
+        async with store.events.subscribe("A"):
+            ear: Any = store.events
+            taking: Any = ear._channels._subscriptions
+            held: list[Sequence[Any]] = []
+            taking._link._on_replies = held.append
+            await store.events.publish("A", event(1))
+            await until(lambda: bool(held))
+        reading = store.events.subscribe("A")
+        entering = asyncio.ensure_future(reading.__aenter__())
+        await until(lambda: len(taking._fences) == 1)
+        taking._link._on_replies = taking._take
+        for replies in held:
+            taking._take(replies)
+        events = await entering
+        await store.events.publish("A", event(2))
+        assert await one(events) == event(2)
+        await reading.__aexit__(None, None, None)

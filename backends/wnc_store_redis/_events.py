@@ -56,8 +56,9 @@ class RedisRoomEvents(BaseRoomEvents):
         await self._commands.write(self._keys.publish, self._keys.events(telling.event.room_id), telling.data)
 
     async def _attach(self, reader: EventReader) -> None:
-        self._readers.add(reader)  # so that it gets what comes together with the server's confirmation
+        # Not added before it stands: what was published for a reader before this one may still be on its way.
         await self._channels.enter(self._channels_of(reader.room_id))
+        self._readers.add(reader)
 
     def _detach(self, reader: EventReader) -> None:
         self._readers.discard(reader)
