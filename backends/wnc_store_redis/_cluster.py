@@ -142,6 +142,15 @@ class ClusterRoute:
             if not await pauses.pause():
                 raise ResponseError(*_NO_SERVER.args)
 
+    async def check_master(self, key: bytes, address: Address, deadline: float) -> None:
+        """Raise what a server refuses to read a key with: a replica does, unless a connection asks for such reads."""
+        try:
+            reply = await self._server(address).submit(pack_command((b"EXISTS", key)), deadline, writes=False)
+        except Unanswered as unanswered:
+            raise unanswered.reason from None
+        if isinstance(reply, ResponseError) and code_of(reply) != "ASK":  # which a master says whose slot moves
+            raise reply
+
     def learn_from(self, failure: Exception, key: bytes, address: Address) -> bool:
         """Take note of how a server failed that was asked about a key; tell whether another attempt makes sense."""
         outcome = failure if isinstance(failure, ResponseError) else Unanswered(failure, sent=False)

@@ -89,7 +89,7 @@ class RedisRoomEvents(BaseRoomEvents):
 
     def _subscribed(self, route: RouteToOne | ClusterRoute, on_lost: OnLost) -> Subscriptions:
         if isinstance(route, ClusterRoute):
-            return ShardedSubscriber(route, self._timeout, self, on_lost)
+            return ShardedSubscriber(route, self._timeout, self, on_lost, self._keys.key_beside)
         subscriber = Subscriber(route.pool, self._timeout, self, on_lost)
         route.on_switch(subscriber.drop)
         return subscriber

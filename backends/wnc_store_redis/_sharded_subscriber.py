@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from wnc_store import StoreClosedError, StoreError
@@ -15,21 +15,26 @@ from wnc_store_redis._subscriber import Ear, OnLost, Subscriber
 class ShardedSubscriber:
     """A connection to each master that has the slot of a channel which is listened to.
 
-    A master says so itself when it gives a slot up, and refuses a channel whose slot it has not: so what stands is at
-    the right master, whatever is known here of the slots.
+    A master says so itself when it gives a slot up, and refuses a channel whose slot it has not; its replicas take the
+    channel, and may never hear a thing, but refuse to read a key. So what stands is at the right master, whatever is
+    known here of the slots.
 
     Args:
         route: knows the masters.
         timeout: as of a `Subscriber`, and for how long the right master is looked for.
         ear: as of a `Subscriber`.
         on_lost: likewise.
+        key_beside: gives a key in the slot of a channel.
     """
 
-    def __init__(self, route: ClusterRoute, timeout: float, ear: Ear, on_lost: OnLost) -> None:
+    def __init__(
+        self, route: ClusterRoute, timeout: float, ear: Ear, on_lost: OnLost, key_beside: Callable[[bytes], bytes]
+    ) -> None:
         self._route = route
         self._timeout = timeout
         self._ear = ear
         self._on_lost = on_lost
+        self._key_beside = key_beside
         self._servers: dict[Address, Subscriber] = {}
         self._closed = False
 
@@ -68,6 +73,7 @@ class ShardedSubscriber:
             address = await self._route.master_of(channel, deadline)
             try:
                 await self._server(address).subscribe((channel,))
+                await self._check(channel, address, deadline)
             except StoreError:
                 raise
             except Exception as error:
@@ -75,6 +81,17 @@ class ShardedSubscriber:
                     raise
             else:
                 return
+
+    async def _check(self, channel: bytes, address: Address, deadline: float) -> None:
+        """Give up a subscription at a server that is not known to be the master, also for whoever made it before."""
+        try:
+            await self._route.check_master(self._key_beside(channel), address, deadline)
+        except Exception:
+            server = self._servers[address]
+            if channel in server.channels:
+                server.unsubscribe((channel,))
+                self._lost(address, (channel,))
+            raise
 
     def _server(self, address: Address) -> Subscriber:
         if self._closed:

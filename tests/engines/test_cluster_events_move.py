@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import pytest
 from redis.crc import key_slot
+from redis.exceptions import ResponseError
 
 from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner
 from redis_process import wait_until
@@ -17,6 +18,7 @@ from wnc_store import Resync, StoreSettings
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis import _subscriber as subscriber
+from wnc_store_redis._server import pack_command
 from wnc_store_redis._sharded_subscriber import ShardedSubscriber
 
 
@@ -130,6 +132,26 @@ async def test_another_master_is_told(*, is_planned: bool) -> None:
             assert name in dying or missing == 0
 
 
+async def test_a_replica_is_not_listened_to() -> None:
+    """Who subscribes at a master that is a replica by now is sent on: there, no event may be heard."""
+    with redis_cluster() as cluster:
+        name = cluster.names("replaced", 0, 1)[0]
+        async with RedisStore.from_url(cluster.url) as store:
+            await store.rooms.room_exists(name)
+            old, new = cluster.masters[0], cluster.replicas[0]
+            assert new.ask("CLUSTER", "FAILOVER") == b"+OK\r\n"
+            for role, server in (("master", new), ("slave", old)):
+                await asyncio.to_thread(wait_until, f"role:{role}", 20, server, words=("INFO", "replication"))
+            async with store.events.subscribe(name) as events:
+                await store.events.publish(name, event(1, name))
+                while isinstance(found := await one(events), Resync):
+                    pass
+                assert found == event(1, name)
+                for server, readers in ((old, 0), (new, 1)):
+                    told = server.ask("PUBSUB", "SHARDNUMSUB", f"events:{{room:{name}}}")
+                    assert told.endswith(f":{readers}\r\n".encode())
+
+
 async def test_a_silent_master_is_found_out(cluster: Cluster) -> None:
     """A master that hangs does not look like silence: its rooms' readers get a Resync when it is back."""
     name = cluster.names("silent", 0, 1)[0]
@@ -163,62 +185,90 @@ async def test_a_silent_master_is_left() -> None:
                 assert found == event(1, name)
 
 
+class Wire:
+    """A connection to a master that says what the test says, and the route to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.written: list[bytes] = []
+        self.told: list[str] = []
+        self.lost: list[Sequence[bytes]] = []
+        self.refusals: list[Exception] = []
+        self.says: Callable[[Sequence[Any]], None] = self.told.extend
+        monkeypatch.setattr(subscriber, "open_link", self._open)
+        self.sharded = ShardedSubscriber(cast("Any", self), 5, self, self.lost.append, lambda channel: channel)
+
+    async def _open(self, _pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
+        assert pushes
+        self.says = on_replies
+        return self
+
+    async def subscribe(self) -> None:
+        """Subscribe to a channel, which the master confirms."""
+        self.written.clear()
+        subscribing = asyncio.ensure_future(self.sharded.subscribe([b"{A}"]))
+
+        async def is_asked() -> bool:
+            return len(self.written) >= 2
+
+        await until(is_asked)
+        self.says([[b"ssubscribe", b"{A}", 1], b"PONG"])
+        await subscribing
+
+    def write(self, packed: Sequence[bytes]) -> None:
+        """Take a command."""
+        self.written.extend(packed)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    def heard(self, channel: bytes, data: bytes) -> None:
+        """Write it down."""
+        self.told.append(f"{channel.decode()} {data.decode()}")
+
+    def ponged(self) -> None:
+        """Write it down."""
+        self.told.append("pong")
+
+    async def master_of(self, _channel: bytes, _deadline: float) -> tuple[str, int]:
+        """Return it."""
+        return "nowhere", 1
+
+    async def check_master(self, _key: bytes, _address: object, _deadline: float) -> None:
+        """Be it, unless the test says otherwise."""
+        if self.refusals:
+            raise self.refusals.pop()
+
+    def learn_from(self, _failure: Exception, _key: bytes, _address: object) -> bool:
+        """Learn nothing, so that there is no other attempt."""
+        return False
+
+    def doubt(self) -> None:
+        """Do nothing."""
+
+    def connections(self, _address: object) -> None:
+        """Return nothing: the connection is this one."""
+
+
 async def test_what_comes_with_the_end_of_a_slot_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a master sends in one packet with the news that a slot has moved is taken, before its connection goes."""
-    written: list[bytes] = []
-    says: list[Callable[[Sequence[Any]], None]] = []
+    wire = Wire(monkeypatch)
+    await wire.subscribe()
+    wire.sharded.ask()
+    wire.says([[b"smessage", b"{A}", b"1"], [b"sunsubscribe", b"{A}", 0], b"PONG"])
+    assert wire.told == ["pong", "{A} 1", "pong"]
+    assert wire.lost == [(b"{A}",)]
+    await wire.sharded.aclose()
 
-    class Wire:
-        """A connection that says what the test says."""
 
-        def write(self, packed: Sequence[bytes]) -> None:
-            """Take a command."""
-            written.extend(packed)
-
-        async def aclose(self) -> None:
-            """Do nothing."""
-
-    class Route:
-        """A cluster of one master."""
-
-        async def master_of(self, _channel: bytes, _deadline: float) -> tuple[str, int]:
-            """Return it."""
-            return "nowhere", 1
-
-        def connections(self, _address: object) -> None:
-            """Return nothing: the connection is made by the test."""
-
-    class Ear:
-        """What was heard."""
-
-        told: ClassVar[list[str]] = []
-
-        def heard(self, channel: bytes, data: bytes) -> None:
-            """Write it down."""
-            self.told.append(f"{channel.decode()} {data.decode()}")
-
-        def ponged(self) -> None:
-            """Write it down."""
-            self.told.append("pong")
-
-    async def open_wire(_pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
-        assert pushes
-        says.append(on_replies)
-        return Wire()
-
-    monkeypatch.setattr(subscriber, "open_link", open_wire)
-    lost: list[Sequence[bytes]] = []
-    sharded = ShardedSubscriber(cast("Any", Route()), 5, Ear(), lost.append)
-    subscribing = asyncio.ensure_future(sharded.subscribe([b"{A}"]))
-
-    async def is_asked() -> bool:
-        return len(written) == 2
-
-    await until(is_asked)
-    says[0]([[b"ssubscribe", b"{A}", 1], b"PONG"])
-    await subscribing
-    sharded.ask()
-    says[0]([[b"smessage", b"{A}", b"1"], [b"sunsubscribe", b"{A}", 0], b"PONG"])
-    assert Ear.told == ["pong", "{A} 1", "pong"]
-    assert lost == [(b"{A}",)]
-    await sharded.aclose()
+async def test_who_was_there_before_is_told_of_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a subscription turns out to be at a replica, it is lost for whoever made it before, and undone there."""
+    wire = Wire(monkeypatch)
+    await wire.subscribe()
+    wire.refusals.append(ResponseError("MOVED 1 nowhere:2"))
+    with pytest.raises(ResponseError, match="MOVED"):
+        await wire.subscribe()
+    assert wire.lost == [(b"{A}",)]
+    assert wire.written[-2:] == [pack_command((b"SUNSUBSCRIBE", b"{A}")), pack_command((b"PING",))]
+    wire.says([[b"sunsubscribe", b"{A}", 0], b"PONG"])
+    assert wire.lost == [(b"{A}",)]
+    await wire.sharded.aclose()
