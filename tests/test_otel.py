@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
+from datetime import timedelta
 from importlib.metadata import version
 from inspect import getmembers, isfunction
 from typing import Any, cast
@@ -22,8 +23,10 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from redis_server import RedisServer
 from wnc_store import (
     AppEvent,
+    CanRestore,
     ChatStore,
     ConnectionCounter,
+    HasActivity,
     HasStatistics,
     InvalidIdError,
     LimitExceededError,
@@ -32,6 +35,7 @@ from wnc_store import (
     RoomExistsError,
     RoomNotFoundError,
     RoomStore,
+    Snapshot,
     Store,
     StoreClosedError,
     StoreSettings,
@@ -352,6 +356,22 @@ async def test_what_a_store_counts_inside(collected: _Collected) -> None:
     inner.counts = {"commits": 7, "retries": 1, "batches": 3}
     await store.ping()
     assert collected.counts() == {"commits": 7, "retries": 1, "batches": 3}
+
+
+async def test_what_not_every_store_can_do(collected: _Collected, redis_server: RedisServer) -> None:
+    """An instrumented store can restore, count and ask its server if the other can, and what waits is told of."""
+    snapshot = Snapshot(room("A"), timedelta(hours=1))
+    settings = StoreSettings(key_prefix="optional:")
+    async with collected.instrument(open_store(redis_server.url, settings=settings)) as store:
+        assert isinstance(store, CanRestore)
+        assert isinstance(store, HasActivity)
+        assert isinstance(store, HasStatistics)
+        await store.restore(snapshot)
+        assert await store.rooms.get_room("A") == snapshot.room
+        assert (await store.activity()).listed_rooms == 1
+        assert store.statistics()["commands"] > 0
+    assert [span.name for span in collected.spans] == ["restore", "rooms.get_room", "activity"]
+    assert not isinstance(collected.instrument(MemoryStore()), HasStatistics | HasActivity)
 
 
 async def test_two_stores_count_together(collected: _Collected) -> None:

@@ -25,7 +25,8 @@ from wnc_store.errors import (
 from wnc_store.events import RoomEvents
 from wnc_store.health import Health
 from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter, RoomStore, Store
-from wnc_store.statistics import HasStatistics
+from wnc_store.snapshots import CanRestore
+from wnc_store.statistics import HasActivity, HasStatistics
 
 PartT = TypeVar("PartT")
 
@@ -42,6 +43,9 @@ _ANSWERS = (
     asyncio.CancelledError,
 )
 """Errors with which a store serves well, and what is none of its doing."""
+
+_OPTIONAL: tuple[type, ...] = (HasStatistics, HasActivity, CanRestore)
+"""What not every store can do; an instrumented one can what the other can."""
 
 _DESCRIPTION = "What a store has counted inside."
 _END = object()
@@ -71,10 +75,14 @@ class Telemetry:
     def part(self, name: str, protocol: type[PartT], part: PartT) -> PartT:
         """Return a stand-in for a part of a store: what the protocol declares, each operation told of."""
         stand_in = _Part()
-        for method, declared in inspect.getmembers(protocol, inspect.isfunction):
-            if not method.startswith("_"):
-                setattr(stand_in, method, self.method(f"{name}.{method}", declared, getattr(part, method)))
+        self.stand_in(stand_in, protocol, part, f"{name}.")
         return cast("PartT", stand_in)
+
+    def stand_in(self, stand_in: object, protocol: type, behind: object, prefix: str = "") -> None:
+        """Give an object what the protocol declares, done by what stands behind it, each operation told of."""
+        for name, declared in inspect.getmembers(protocol, inspect.isfunction):
+            if not name.startswith("_"):
+                setattr(stand_in, name, self.method(f"{prefix}{name}", declared, getattr(behind, name)))
 
     def method(self, name: str, declared: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
         """Return what does as `method` does and is told of, if it is declared as something to await or to iterate."""
@@ -172,7 +180,7 @@ class _Operation:
 
 
 class InstrumentedStore:
-    """A `Store` that does as another does, and tells of each operation."""
+    """A `Store` that does as another does, also what not every store can, and tells of each operation."""
 
     def __init__(self, store: Store, telemetry: Telemetry) -> None:
         self._store = store
@@ -184,6 +192,9 @@ class InstrumentedStore:
         self.events: RoomEvents = telemetry.part("events", RoomEvents, store.events)
         self._ping: Callable[[], Awaitable[None]] = telemetry.method("ping", Store.ping, store.ping)
         self._health: Callable[[], Awaitable[Health]] = telemetry.method("health", Store.health, store.health)
+        for protocol in _OPTIONAL:
+            if isinstance(store, protocol):
+                telemetry.stand_in(self, protocol, store)
 
     @property
     def closed(self) -> bool:
