@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,27 +16,18 @@ import pytest
 from redis.asyncio import Redis
 from typer.testing import CliRunner, Result
 
+from redis_cluster import redis_cluster
 from redis_server import RedisServer, redis_server
 from wnc_store import (
-    CanRestore,
-    InvalidIdError,
-    ManualClock,
-    Resync,
-    RoomClosed,
-    RoomExistsError,
     Snapshot,
-    Store,
-    StoreClosedError,
-    StoreSettings,
     open_store,
 )
 from wnc_store.cli import output
 from wnc_store.cli.app import app
-from wnc_store_contract.samples import message, node_record, node_records, room, user
-from wnc_store_memory import MemoryStore
-from wnc_store_redis import RedisStore
+from wnc_store_contract.samples import message, node_record, node_records, room
 
 SECRET = "SECRET-9f1c"
+WNC_STORE = Path(sys.executable).with_name("wnc-store")
 HOUR = timedelta(hours=1)
 
 
@@ -110,6 +103,13 @@ def wnc_store(*arguments: str, code: int = 0) -> Result:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == code, (result.output, result.exception)
     return result
+
+
+def in_shell(line: str, code: int = 0) -> str:
+    """Run a line in a shell; return what it tells."""
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    assert done.returncode == code, done.stderr
+    return done.stderr
 
 
 def test_what_node_wrote_makes_the_round_trip(urls: tuple[str, str], tmp_path: Path) -> None:
@@ -261,11 +261,39 @@ def test_a_file_that_is_no_text(urls: tuple[str, str], tmp_path: Path) -> None:
     assert "line 2' can't be read" in wnc_store("import", urls[1], str(file), code=1).stderr
 
 
+def test_what_comes_through_a_pipe(urls: tuple[str, str]) -> None:
+    """What one command exports another imports through a pipe, as a whole or not at all."""
+    source, target = urls
+    asyncio.run(_create(source, "A", "B"))
+    whole = f"{WNC_STORE} export {source} |"
+    importing = f"{WNC_STORE} import {target} -"
+    told = in_shell(f"{whole} head --lines=2 | {importing}", code=1)
+    assert "'standard input'" in told
+    assert "it is not whole" in told
+    assert on_redis(target, contents) == ({}, {})
+    assert "imported 2 rooms" in in_shell(f"{whole} {importing}")
+    assert sorted(on_redis(target, contents)[0]) == ["active-rooms", "chat:A", "chat:B", "room:A", "room:B"]
+
+
 def test_files_that_can_not_be_opened(urls: tuple[str, str], tmp_path: Path) -> None:
     """A file that is not there, or can't be written, is a mistake in the command and told as such."""
     missing = str(tmp_path / "none" / "rooms.jsonl")
     assert "it can't be opened: No such file" in wnc_store("import", urls[1], missing, code=1).stderr
     assert "can't be written: No such file" in wnc_store("export", urls[0], "--output", missing, code=2).stderr
+
+
+def test_into_a_cluster(tmp_path: Path) -> None:
+    """A cluster can't restore: rooms go into it with a full TTL and one more revision, and it is said."""
+    file = tmp_path / "rooms.jsonl"
+    snapshots = [Snapshot(room(name, rev=7), HOUR, (message(1, name),), HOUR) for name in "ABC"]
+    lines = [HEAD, *(json.dumps(snapshot.to_json()) for snapshot in snapshots), '{"rooms":3,"messages":3}']
+    file.write_text("\n".join(lines))
+    with redis_cluster(replicas=0) as cluster:
+        assert "this backend can't restore" in wnc_store("import", cluster.url, str(file)).stderr
+        _, *found, _ = map(json.loads, wnc_store("export", cluster.url).stdout.splitlines())
+    assert sorted(one["room"]["id"] for one in found) == ["A", "B", "C"]
+    assert {one["room"]["rev"] for one in found} == {8}
+    assert all(one["roomTtlMs"] > 86_000_000 and len(one["messages"]) == 1 for one in found)
 
 
 def test_an_export_that_fails_leaves_no_file(tmp_path: Path) -> None:
@@ -307,139 +335,3 @@ def test_a_backend_that_can_not_restore(tmp_path: Path) -> None:
         assert found["messages"] == [one.to_json() for one in snapshot.messages]
         assert found["roomTtlMs"] > 86_000_000
     assert "imported 0 rooms" in wnc_store("import", url, str(file), code=1).stderr
-
-
-# --- The seam
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """A store that can restore, empty at first and at last."""
-    if request.param == "memory":
-        async with MemoryStore(StoreSettings(chat_history_limit=2, publish_changes=True)) as store:
-            yield store
-        return
-    server: RedisServer = request.getfixturevalue("redis_server")
-    settings = StoreSettings(chat_history_limit=2, key_prefix="restore:", publish_changes=True)
-    async with RedisStore.from_url(server.url, settings) as store:
-        yield store
-    async with RedisStore.from_url(server.url, settings) as store:
-        await store.rooms.delete_room("A")
-
-
-def _restorer(store: Store) -> CanRestore:
-    assert isinstance(store, CanRestore)
-    return store
-
-
-async def test_restoring_keeps_the_room_as_it_was(store: Store) -> None:
-    """A restored room has its revision and the rest of its life, is listed, and works like any other."""
-    was = room("A", "host", rev=41)
-    await _restorer(store).restore(Snapshot(was, HOUR, (message(1, "A"),), HOUR / 2))
-    assert await store.rooms.get_room("A") == was
-    assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A"]
-    left, chat_left = await store.rooms.room_ttl("A"), await store.chat.chat_ttl("A")
-    assert left is not None
-    assert chat_left is not None
-    assert HOUR - timedelta(minutes=1) < left <= HOUR
-    assert HOUR / 2 - timedelta(minutes=1) < chat_left <= HOUR / 2
-    assert (await store.rooms.add_user_to_room("A", user("guest"))).rev == 42
-
-
-async def test_restoring_keeps_the_last_messages(store: Store) -> None:
-    """Of more messages than the store keeps, the last are restored."""
-    messages = tuple(message(number, "A") for number in range(5))
-    await _restorer(store).restore(Snapshot(room("A"), HOUR, messages, HOUR))
-    assert [one.id for one in await store.chat.get_messages("A")] == ["m3", "m4"]
-
-
-async def test_restoring_without_an_end(store: Store) -> None:
-    """What had no end is given a full TTL."""
-    await _restorer(store).restore(Snapshot(room("A"), timedelta.max, (message(1, "A"),), timedelta.max))
-    for left in (await store.rooms.room_ttl("A"), await store.chat.chat_ttl("A")):
-        assert left is not None
-        assert timedelta(hours=23) < left <= timedelta(hours=24)
-
-
-@pytest.mark.parametrize(
-    "snapshot", [Snapshot(room("A"), HOUR, (), HOUR), Snapshot(room("A"), HOUR, (message(1, "A"),))]
-)
-async def test_restoring_no_chat(store: Store, snapshot: Snapshot) -> None:
-    """Where a snapshot has no messages, or had no chat, there is no chat after it."""
-    await _restorer(store).restore(snapshot)
-    assert await store.chat.get_messages("A") == []
-    assert await store.chat.chat_ttl("A") is None
-
-
-async def test_restoring_over_a_room(store: Store) -> None:
-    """A live room stays as it is, chat included, unless it is to be replaced; then nothing of it stays."""
-    await _restorer(store).restore(Snapshot(room("A", rev=1), HOUR, (message(1, "A"),), HOUR))
-    with pytest.raises(RoomExistsError):
-        await _restorer(store).restore(Snapshot(room("A", rev=5), HOUR))
-    found = await store.rooms.get_room("A")
-    assert found is not None
-    assert found.rev == 1
-    assert len(await store.chat.get_messages("A")) == 1
-    await _restorer(store).restore(Snapshot(room("A", rev=5), HOUR), replace=True)
-    found = await store.rooms.get_room("A")
-    assert found is not None
-    assert found.rev == 5
-    assert await store.chat.get_messages("A") == []
-
-
-async def test_a_restored_room_is_told(store: Store) -> None:
-    """A store that publishes its changes tells of a restored room by a Resync, and of one that was refused nothing."""
-    async with store.events.subscribe("A") as events:
-        await _restorer(store).restore(Snapshot(room("A"), HOUR, (message(1, "A"),), HOUR))
-        with pytest.raises(RoomExistsError):
-            await _restorer(store).restore(Snapshot(room("A"), HOUR))
-        await _restorer(store).restore(Snapshot(room("A"), HOUR), replace=True)
-        await store.rooms.delete_room("A")
-        async with asyncio.timeout(20):
-            found = [await anext(events) for _ in range(3)]
-    assert found == [Resync(room_id="A"), Resync(room_id="A"), RoomClosed(room_id="A")]
-
-
-async def test_nothing_is_restored_into_a_closed_store(store: Store) -> None:
-    """A closed store restores nothing."""
-    await store.aclose()
-    with pytest.raises(StoreClosedError):
-        await _restorer(store).restore(Snapshot(room("A"), HOUR))
-
-
-async def test_a_restored_room_expires() -> None:
-    """When what was left has passed, the room is gone, and its id is free."""
-    clock = ManualClock()
-    async with MemoryStore(clock=clock) as store:
-        await store.restore(Snapshot(room("A"), HOUR))
-        clock.advance(HOUR)
-        assert not await store.rooms.room_exists("A")
-        await store.restore(Snapshot(room("A"), HOUR))
-
-
-async def test_a_restored_life_is_whole_milliseconds() -> None:
-    """Of a life that ends within a millisecond, the whole ones are restored."""
-    async with MemoryStore(clock=ManualClock()) as store:
-        await store.restore(Snapshot(room("A"), timedelta(microseconds=1900)))
-        assert await store.rooms.room_ttl("A") == timedelta(milliseconds=1)
-
-
-def test_a_snapshot_is_checked() -> None:
-    """A snapshot of no valid id, or without a life, can't be made; its JSON is read back as it is."""
-    with pytest.raises(InvalidIdError):
-        Snapshot(room("A*"), HOUR)
-    for lives in ((timedelta(0), None), (HOUR, timedelta(0))):
-        with pytest.raises(ValueError, match="less than a millisecond"):
-            Snapshot(room("A"), lives[0], (), lives[1])
-    for snapshot in (
-        Snapshot(room("A"), timedelta.max),
-        Snapshot(room("A", settings={"a": [1]}), HOUR, (message(1, "A"),), timedelta.max),
-    ):
-        assert Snapshot.from_json(snapshot.to_json(), where="here") == snapshot
-
-
-def test_a_snapshots_repr_hides_its_secrets() -> None:
-    """Neither the host token nor a message's text is in a snapshot's repr."""
-    shown = repr(Snapshot(room("A", host_token=SECRET), HOUR, (message(1, "A", message=SECRET),), HOUR))
-    assert "A" in shown
-    assert SECRET not in shown

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -17,12 +19,13 @@ from typing import IO, Annotated, Any, cast
 import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from wnc_store import CanRestore, CorruptRecordError, RoomExistsError, Snapshot, Store
+from wnc_store import CanRestore, CorruptRecordError, NotSupportedError, RoomExistsError, Snapshot, Store
 from wnc_store.cli.output import Exit, counted, err, printable
 from wnc_store.cli.running import UrlArgument, fail, opened, run
 from wnc_store.js import iso
 
 _FORMAT = 1
+_STANDARD_INPUT = Path("-")
 _AT_ONCE = 32
 """So many rooms are read or written at the same time."""
 
@@ -52,7 +55,12 @@ def export_rooms(
 
 def import_rooms(
     url: Annotated[str, typer.Argument(metavar="URL", help="The store to write to.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `wnc-store export` has written.", dir_okay=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="What `wnc-store export` has written; - for standard input.", dir_okay=False
+        ),
+    ],
     *,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace rooms that exist, and their chats.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave rooms that exist as they are.")] = False,
@@ -60,22 +68,25 @@ def import_rooms(
     """Write exported rooms, with their chats, into a store.
 
     Each room lives on for as long as it would have when it was exported. The whole file is read and checked before the
-    first room is written. A room that exists is left as it is and makes the exit code 1, unless an option says what to
-    do.
+    first room is written: what comes through a pipe is kept meanwhile, in a temporary file without a name. A room that
+    exists is left as it is and makes the exit code 1, unless an option says what to do.
     """
     if overwrite and skip_existing:
         fail("choose one of --overwrite and --skip-existing", Exit.USAGE)
 
     async def work() -> None:
-        total = sum(1 for _ in _read(file))
-        async with opened(url) as store:
-            if not isinstance(store, CanRestore):
-                err.print("this backend can't restore: each room gets a full TTL again, and its rev is raised by one")
-            with _progress("importing", total) as progress:
-                existing = await _import(store, _read(file), progress, replace=overwrite)
-        err.print(f"imported {counted(total - existing, 'room')}")
-        if existing:
-            err.print(f"left as it was: {counted(existing, 'room')} of an id that exists (--overwrite replaces it)")
+        name = "standard input" if file == _STANDARD_INPUT else str(file)
+        with _given(file) as lines:
+            total = sum(1 for _ in _read(lines, name))
+            async with opened(url) as store:
+                with _progress("importing", total) as progress:
+                    done = await _import(store, _read(lines, name), progress, replace=overwrite)
+        err.print(f"imported {counted(total - done.existing, 'room')}")
+        if done.begun_anew:
+            err.print("this backend can't restore: each has a full TTL again, and its rev is raised by one")
+        if done.existing:
+            left = f"left as it was: {counted(done.existing, 'room')} of an id that exists"
+            err.print(f"{left} (--overwrite replaces it)")
             if not skip_existing:
                 raise typer.Exit(Exit.FAILED)
 
@@ -108,21 +119,32 @@ async def _export(store: Store, file: IO[str], progress: Progress) -> int:
     return unreadable
 
 
-async def _import(store: Store, snapshots: Iterable[Snapshot], progress: Progress, *, replace: bool) -> int:
-    """Write all rooms; return how many exist already."""
-    written = existing = 0
+@dataclass
+class _Imported:
+    """How many rooms were put back as they were, were begun anew, and exist already."""
+
+    restored: int = 0
+    begun_anew: int = 0
+    existing: int = 0
+
+
+async def _import(store: Store, snapshots: Iterable[Snapshot], progress: Progress, *, replace: bool) -> _Imported:
+    """Write all rooms, as far as they do not exist."""
+    done = _Imported()
     left = iter(snapshots)
     while chunk := tuple(islice(left, _AT_ONCE)):
         writing = [_restore(store, snapshot, replace=replace) for snapshot in chunk]
-        done = await asyncio.gather(*writing, return_exceptions=True)
-        written += done.count(None)
-        existing += sum(isinstance(one, RoomExistsError) for one in done)
+        outcomes = await asyncio.gather(*writing, return_exceptions=True)
+        done.restored += outcomes.count(True)
+        done.begun_anew += outcomes.count(False)
+        done.existing += sum(isinstance(one, RoomExistsError) for one in outcomes)
         progress.advance(progress.task_ids[0], len(chunk))
-        for error in done:
-            if error is not None and not isinstance(error, RoomExistsError):
-                err.print(f"{counted(written, 'room')} had been imported: --skip-existing goes on from there")
+        for error in outcomes:
+            if isinstance(error, BaseException) and not isinstance(error, RoomExistsError):
+                written = counted(done.restored + done.begun_anew, "room")
+                err.print(f"{written} had been imported: --skip-existing goes on from there")
                 raise error
-    return existing
+    return done
 
 
 async def _snapshot(store: Store, room_id: str) -> Snapshot | None:
@@ -134,47 +156,65 @@ async def _snapshot(store: Store, room_id: str) -> Snapshot | None:
     return Snapshot(room, room_ttl, tuple(messages), chat_ttl) if chat_ttl else Snapshot(room, room_ttl)
 
 
-async def _restore(store: Store, snapshot: Snapshot, *, replace: bool) -> None:
-    """Put a room back; where the backend can't do it, through what every store offers."""
+async def _restore(store: Store, snapshot: Snapshot, *, replace: bool) -> bool:
+    """Put a room back as it was; or begin it anew where the backend can't do that, and return false."""
     if isinstance(store, CanRestore):
-        await store.restore(snapshot, replace=replace)
-        return
+        with suppress(NotSupportedError):  # on a cluster
+            await store.restore(snapshot, replace=replace)
+            return True
     if replace:
         await store.rooms.delete_room(snapshot.room.id)
     await store.rooms.create_room(snapshot.room)
     for message in snapshot.messages:
         await store.chat.add_message(message.model_copy(update={"room_id": snapshot.room.id}))
+    return False
 
 
-def _read(file: Path) -> Generator[Snapshot]:
-    """Yield what an exported file holds.
+@contextmanager
+def _given(file: Path) -> Generator[IO[bytes]]:
+    """Yield what can be read twice: a file, or what came through a pipe.
+
+    Raises:
+        CorruptRecordError: the file can't be opened.
+    """
+    try:
+        given = sys.stdin.buffer if file == _STANDARD_INPUT else file.open("rb")
+    except OSError as error:
+        raise CorruptRecordError(str(file), f"it can't be opened: {error.strerror}") from None
+    with given:
+        if given.seekable():
+            yield given
+            return
+        with tempfile.TemporaryFile() as kept:
+            shutil.copyfileobj(given, kept)
+            yield kept
+
+
+def _read(lines: IO[bytes], name: str) -> Generator[Snapshot]:
+    """Yield what an exported file holds, from its beginning.
 
     Raises:
         CorruptRecordError: it is no such file, or not all of it. The error holds the line's number, and nothing of it.
     """
     rooms = messages = 0
     end: Mapping[str, Any] | None = None
-    try:
-        lines = file.open("rb")
-    except OSError as error:
-        raise CorruptRecordError(str(file), f"it can't be opened: {error.strerror}") from None
-    with lines:
-        for number, line in enumerate(lines, 1):
-            where = f"{file}, line {number}"
-            value = _parse(line, where)
-            if number == 1:
-                if value.get("wncStoreExport") != _FORMAT:
-                    raise CorruptRecordError(where, "it does not begin as `wnc-store export` writes it")
-            elif end is not None:
-                raise CorruptRecordError(where, "something follows its end")
-            elif "room" in value:
-                snapshot = Snapshot.from_json(value, where=where)
-                rooms, messages = rooms + 1, messages + len(snapshot.messages)
-                yield snapshot
-            else:
-                end = value
+    lines.seek(0)
+    for number, line in enumerate(lines, 1):
+        where = f"{name}, line {number}"
+        value = _parse(line, where)
+        if number == 1:
+            if value.get("wncStoreExport") != _FORMAT:
+                raise CorruptRecordError(where, "it does not begin as `wnc-store export` writes it")
+        elif end is not None:
+            raise CorruptRecordError(where, "something follows its end")
+        elif "room" in value:
+            snapshot = Snapshot.from_json(value, where=where)
+            rooms, messages = rooms + 1, messages + len(snapshot.messages)
+            yield snapshot
+        else:
+            end = value
     if end != {"rooms": rooms, "messages": messages}:
-        raise CorruptRecordError(str(file), "it is not whole: its last line does not tell what it holds")
+        raise CorruptRecordError(name, "it is not whole: its last line does not tell what it holds")
 
 
 def _parse(line: bytes, where: str) -> Mapping[str, Any]:
