@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +101,7 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
     """Return when the party at an address can serve."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(URLError, ConnectionError):
+        with suppress(OSError):  # the socket listens before the server does: a slow start looks like silence
             urlopen(f"{address}healthz", timeout=5).close()  # noqa: S310 - our own
             return
         time.sleep(0.05)
