@@ -16,7 +16,7 @@ from typing import Any, cast
 _FOLDER = Path(__file__).parents[1] / "node"
 _INSTALL = ("install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
 _INSTALL_SECONDS = 100
-_STEP_SECONDS = 10
+_STEP_SECONDS = 30
 
 
 class OriginalApp:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from redis_server import free_port
 
-_START_SECONDS = 10
+_START_SECONDS = 30
 
 
 class RedisProcess:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-_START_SECONDS = 10
+_START_SECONDS = 30
 _FIRST_PORT = 21_000
 """The ports of tests are below those that the system hands out by itself."""
 _PORTS_OF_A_WORKER = 500

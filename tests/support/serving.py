@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 
 _LOCAL = "127.0.0.1"
-_SECONDS = 10
+_SECONDS = 30
 
 
 @asynccontextmanager
