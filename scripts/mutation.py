@@ -23,7 +23,7 @@ FEWEST_KILLED = 0.9
 PROCESSES = 2
 
 
-_MECHANISMS = "tests/test_redis_mechanisms.py::test_"
+_MECHANISMS = "tests/redis_backend/test_round_trips.py::test_"
 _FAKE = "contract_tests/test_callers_client.py::TestFakeRedis::test_"
 _INTERLEAVINGS = "tests/faults/test_interleavings.py::test_"
 
@@ -67,11 +67,12 @@ TARGETS = {
     "redis": Target(
         tuple(f"wnc_store_redis/{name}.py" for name in ("_commit_path", "_group_commit", "_seen", "_commands")),
         (
-            "tests/test_redis_commands.py",
-            "tests/test_redis_commit_path.py",
-            "tests/test_redis_group_commit.py",
-            "tests/test_redis_seen.py",
-            "tests/test_redis_mechanisms.py",
+            "tests/redis_backend/test_commands.py",
+            "tests/redis_backend/test_commit_path.py",
+            "tests/redis_backend/test_group_commit.py",
+            "tests/redis_backend/test_seen.py",
+            "tests/redis_backend/test_round_trips.py",
+            "tests/redis_backend/test_multiplexer.py",
             "tests/faults/test_interleavings.py",
             "contract_tests/test_callers_client.py",
             *(f"--deselect={test}" for test in (*_BY_THE_CLOCK, *_SLOW)),

@@ -108,15 +108,17 @@ class Commands:
 
         return await asyncio.gather(*(send(command) for command in commands))
 
-    async def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Reply:
+    async def run(
+        self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float | None = None
+    ) -> Reply:
         """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""
-        deadline = self.deadline()
+        end = deadline or self.deadline()
         if script.repeatable and script.writes:
-            reply, _ = await self.settle(self.send(script, keys, *arguments, deadline=deadline), again=arguments)
+            reply, _ = await self.settle(self.send(script, keys, *arguments, deadline=end), again=arguments)
             return reply
 
         async def attempt() -> Reply:
-            return await self._reply(self.send(script, keys, *arguments, deadline=deadline))
+            return await self._reply(self.send(script, keys, *arguments, deadline=end))
 
         attempts = _ATTEMPTS if script.repeatable else 1
         return await self._attempt(attempt, keys[0], attempts, writes=script.writes, in_script=script.writes)

@@ -90,14 +90,14 @@ class CommitPath:
         """Return the live room, or None."""
         return self._stored(room_id, await self._commands.read(b"GET", self._keys.room(room_id), deadline=deadline))
 
-    async def insert(self, room: Room) -> bool:
+    async def insert(self, room: Room, deadline: float | None = None) -> bool:
         """Store a room unless there is one of that id; tell whether it was stored."""
         new = _marked(room)
         first = self._arguments(room.id, _ABSENT, new, self._own_changes.of_room(None, room))
         # A repetition replaces the room by itself, and tells nothing: if there is none any more, it is not for us to
         # create it again.
         again = self._arguments(room.id, new.version, new, ())
-        conflict, repeated = await self._exchange(Commit(room.id, new, first, self.deadline()), again)
+        conflict, repeated = await self._exchange(Commit(room.id, new, first, deadline or self.deadline()), again)
         if conflict is None or not repeated:
             return conflict is None
         current = conflict.current
@@ -135,11 +135,12 @@ class CommitPath:
             raise self._unknown(commit.room_id)
         return conflict
 
-    async def remove(self, room_id: str) -> bool:
+    async def remove(self, room_id: str, deadline: float | None = None) -> bool:
         """Delete a room, whatever it holds, with its chat and its entry in the index; tell whether there was one."""
         self._rooms.forget(room_id)
         told = self._publication(room_id, self._own_changes.of_removal(room_id))
-        return bool(await self._commands.run(REMOVE, self._all_keys(room_id), room_id.encode(), *told))
+        keys = self._all_keys(room_id)
+        return bool(await self._commands.run(REMOVE, keys, room_id.encode(), *told, deadline=deadline))
 
     async def living(self, entries: Sequence[bytes]) -> Sequence[bytes]:
         """Return those entries of the index whose room lives, in any order.

@@ -65,6 +65,7 @@ _TLS_FAILED = {
 _TLS_OTHERWISE = "check that the port speaks TLS, and the files that the URL names"
 _OPENSSL = re.compile(r"\[(?:SSL|X509)\b[^]]*\] ([^(]+)")
 _NONE_LEFT = {"Too many connections", "No connection available."}
+_FULL = "max number of clients"
 _CLOSED = ("closed by server", "reset by peer")
 
 
@@ -73,10 +74,7 @@ class UnknownServiceError(Exception):
 
 
 class NotReplicatedError(Exception):
-    """Raised when a write is on the master, but not on all of its replicas."""
-
-    def __init__(self, found: int, expected: int) -> None:
-        super().__init__(f"{found} of {expected} replicas have the write")
+    """Raised when a write is on the master, and not known to be on all of its replicas."""
 
 
 def translate(
@@ -95,7 +93,7 @@ def translate(
     about = f" (key {key!r})" if key else ""
     if unanswered and isinstance(error, NotReplicatedError):
         found = OutcomeUnknownError(
-            f"the write is on {server}{about}, but only {error}: a failover may lose it; read before you try again"
+            f"the write is on {server}{about}, but {error}: a failover may lose it; read before you try again"
         )
     elif unanswered:
         found = OutcomeUnknownError(
@@ -162,11 +160,14 @@ def _why(error: BaseException) -> str:
             return f"{reason}: {next(advice, _TLS_OTHERWISE)}"
         if isinstance(link, driver.MaxConnectionsError) or text in _NONE_LEFT:
             return "the client's pool has no connection left, and events need one of their own: raise max_connections"
+        if _FULL in text:
+            return "it has as many clients as it takes: raise its maxclients, or close some"
         if isinstance(link, FileNotFoundError):
             return "a file is missing, the server's socket or a certificate that the URL names"
         if isinstance(link, ConnectionResetError | BrokenPipeError) or any(sign in text for sign in _CLOSED):
             return (
-                "it closed the connection: does it want TLS (rediss://), or a client certificate (?ssl_certfile=...)?"
+                "it closed the connection: does it want TLS (rediss://), or a client certificate (?ssl_certfile=...)? "
+                "Or has it as many clients as its maxclients allows?"
             )
     return "is it running, and is the URL right?"
 

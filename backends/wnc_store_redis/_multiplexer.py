@@ -182,14 +182,25 @@ class Multiplexer:
             async with asyncio.timeout(self._timeout):
                 link = await open_link(self._pool, self._answered, self._lost)
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            waiting, self._unsent = self._unsent, deque()
-            for request in waiting:
-                _fail(request, error, sent=False)
+            self._refuse(error)
             return
         finally:
             self._connecting = None
         self._link = link
         self._flush()
+
+    def _refuse(self, error: Exception) -> None:
+        """Fail whoever waited for a connection; where it hung, who came later has time left for another."""
+        waiting, self._unsent = self._unsent, deque()
+        now = asyncio.get_running_loop().time()
+        for request in waiting:
+            if isinstance(error, TimeoutError) and request.deadline > now:
+                self._unsent.append(request)
+            else:
+                _fail(request, error, sent=False)
+        if self._unsent and not self._flush_is_due:
+            self._flush_is_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _answered(self, replies: Sequence[Reply]) -> None:
         unanswered = self._unanswered

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError
 from wnc_store_redis._counts import Counts
-from wnc_store_redis._errors import NotReplicatedError
+from wnc_store_redis._errors import NotReplicatedError, code_of
 from wnc_store_redis._link import Pool, Reply
 from wnc_store_redis._multiplexer import Multiplexer, Unanswered
 
@@ -61,7 +61,7 @@ class Server:
         self._replicas = replicas
         self._counted: int | ResponseError = _NO_REPLICA
         self._counted_at = float("-inf")
-        self._round: asyncio.Task[int] | None = None
+        self._round: asyncio.Task[int | ResponseError] | None = None
 
     @property
     def losses(self) -> int:
@@ -110,12 +110,16 @@ class Server:
         found = await asyncio.shield(waited)
         if self._writes.losses != losses:  # that may have been another server's word
             raise Unanswered(ConnectionError("the connection was lost before the replicas had the write"), sent=True)
+        if isinstance(found, ResponseError):
+            reason = f"WAIT was refused with {code_of(found)} (it needs +wait)"
+            raise Unanswered(NotReplicatedError(reason), sent=True)
         if found < expected:
-            raise Unanswered(NotReplicatedError(max(found, 0), expected), sent=True)
+            reason = f"only {max(found, 0)} of {expected} replicas have the write"
+            raise Unanswered(NotReplicatedError(reason), sent=True)
         return reply
 
-    async def _wait(self, expected: int, deadline: float) -> int:
-        """Return how many replicas have what was sent in this tick; -1 if that can't be told."""
+    async def _wait(self, expected: int, deadline: float) -> int | ResponseError:
+        """Return how many replicas have what was sent in this tick, -1 if that can't be told; or a refusal."""
         self._round = None  # from here on, what is sent comes after the WAIT
         left = min(_LONGEST_WAIT, (deadline - asyncio.get_running_loop().time()) / 2)  # to hear how many have it, too
         timeout = str(max(1, int(left * 1000))).encode()
@@ -123,7 +127,7 @@ class Server:
             reply = await self._writes.submit(pack_command((b"WAIT", str(expected).encode(), timeout)), deadline)
         except (Unanswered, StoreClosedError):  # the writes may have been sent
             return -1
-        return reply if isinstance(reply, int) else -1
+        return reply if isinstance(reply, int | ResponseError) else -1
 
     async def _count(self, deadline: float) -> int | ResponseError:
         """Return how many replicas there are, at least one; or what a write is refused with."""

@@ -61,15 +61,15 @@ class ShardedCommitPath(CommitPath):
         self._listed: LRUCache[str, float] = LRUCache(_LISTED_ROOMS)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def insert(self, room: Room) -> bool:
+    async def insert(self, room: Room, deadline: float | None = None) -> bool:
         """See `CommitPath.insert`."""
-        deadline = self.deadline()
+        deadline = deadline or self.deadline()
         await self._list(room.id, deadline)
         chat = await self._chat(room.id, deadline)
         if chat and await self._is_live(room.id, deadline):
             return False
         await self._forget(room.id, chat, deadline)
-        inserted = await super().insert(room)
+        inserted = await super().insert(room, deadline)
         if inserted:
             await self._tidy(self._list(room.id, deadline))
         return inserted
@@ -102,11 +102,11 @@ class ShardedCommitPath(CommitPath):
             await self._tidy(self._clear_up(room_id, chat, deadline))
         return conflict
 
-    async def remove(self, room_id: str) -> bool:
+    async def remove(self, room_id: str, deadline: float | None = None) -> bool:
         """See `CommitPath.remove`."""
-        deadline = self.deadline()
+        deadline = deadline or self.deadline()
         chat = await self._chat(room_id, deadline)
-        removed = await super().remove(room_id)
+        removed = await super().remove(room_id, deadline)
         await self._tidy(self._clear_up(room_id, chat, deadline))
         return removed
 

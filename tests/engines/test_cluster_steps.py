@@ -89,7 +89,7 @@ class FakeCommands:
         self._servers.room = sent[1] or None
         return self._answer(1), False
 
-    async def run(self, script: Script, keys: Sequence[bytes], *_: bytes) -> int:
+    async def run(self, script: Script, keys: Sequence[bytes], *_: bytes, deadline: float) -> int:  # noqa: ARG002
         """REMOVE."""
         assert (script, len(keys)) == (REMOVE, 1)
         await Step()

@@ -14,7 +14,8 @@ from chaos.outcomes import outcome_of
 from chaos.proxy import Cut, proxy_to, until
 from chaos.writes import WRITES
 from redis_process import RedisProcess, wait_until
-from wnc_store import StoreSettings, open_store
+from wnc_store import OutcomeUnknownError, StoreSettings, open_store
+from wnc_store_contract.samples import room
 
 REPLICATED = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=1))
 
@@ -63,3 +64,13 @@ async def test_a_repetition_waits_for_the_attempt_before(servers: tuple[RedisPro
             assert (await call).kind == "unknown"
             replica.resume()
             await store.connections.acquire("other", "c1")
+
+
+async def test_a_user_who_may_not_wait_is_told_so(servers: tuple[RedisProcess, RedisProcess]) -> None:
+    """Where WAIT is refused, a write's outcome is unknown, and the error says which permission is missing."""
+    master, _ = servers
+    master.ask("ACL", "SETUSER", "hasty", "on", "nopass", "~*", "&*", "+@all", "-wait")
+    url = master.url.replace("//", "//hasty:any@")
+    async with open_store(url, settings=REPLICATED) as store:
+        with pytest.raises(OutcomeUnknownError, match=r"but WAIT was refused with NOPERM \(it needs \+wait\)"):
+            await store.rooms.create_room(room("A"))

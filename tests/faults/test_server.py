@@ -17,11 +17,13 @@ from chaos.outcomes import Outcome, outcome_in_time, outcome_of
 from chaos.server import DurableServer, admin, durable_server
 from chaos.worker import SETTINGS, Worker
 from chaos.writes import WRITES, Write
+from redis_server import redis_server
 from wnc_store import (
     CorruptRecordError,
     StoreError,
     StoreSettings,
     StoreTimeoutError,
+    StoreUnavailableError,
     open_store,
 )
 from wnc_store_contract.samples import message, room, user
@@ -265,6 +267,15 @@ async def test_a_server_that_refuses_writes_changes_nothing(name: str) -> None:
 
 def _name(write: Write) -> str:
     return write.name.replace(" ", "-")
+
+
+async def test_a_server_that_takes_no_more_clients_says_so() -> None:
+    """Where the server has as many clients as it takes, the error says what to do about it."""
+    with redis_server("--maxclients", "1") as full:
+        async with open_store(full.url) as first, open_store(full.url, settings=HURRIED) as second:
+            await first.ping()
+            with pytest.raises(StoreUnavailableError, match="maxclients"):
+                await second.ping()
 
 
 async def test_a_server_that_loads_its_data_is_waited_for_or_refused() -> None:

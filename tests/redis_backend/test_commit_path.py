@@ -6,7 +6,8 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +15,7 @@ from redis.asyncio import Redis
 from wnc_store import (
     Conflict,
     OutcomeUnknownError,
+    OwnChanges,
     Room,
     Store,
     StoredRoom,
@@ -26,7 +28,10 @@ from wnc_store import (
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis._commands import Sent
+from wnc_store_redis._counts import Counts
+from wnc_store_redis._keys import Keys
 from wnc_store_redis._scripts import COMMIT
+from wnc_store_redis._sharded import ShardedCommitPath
 
 STORED = StoredRoom(room("A"), to_wire(room("A")))
 
@@ -53,8 +58,9 @@ class Answers:
         assert deadline == 2.0
         return STORED.version
 
-    async def run(self, *_arguments: Any) -> int:
+    async def run(self, *_arguments: Any, deadline: float | None) -> int:
         """See `Commands.run`."""
+        assert deadline is None
         return 1
 
     def send(self, *_arguments: Any, deadline: float) -> Sent:
@@ -299,3 +305,54 @@ async def test_no_command_counts_very_many(store: RedisStore) -> None:
     assert len(await path.living([str(number).encode() for number in range(20_000)])) == 20_000
     assert max(existing.asked) <= 1000
     assert len(existing.asked) == 20
+
+
+class Clocked:
+    """Commands that note until when each is to be done.
+
+    Attributes:
+        ends: when, of all.
+    """
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.ends: set[float | None] = set()
+        self._now = 0.0
+
+    def deadline(self) -> float:
+        """See `Commands.deadline`; time goes on."""
+        self._now += 1
+        return self._now
+
+    async def read(self, *_command: bytes, deadline: float | None = None) -> Any:
+        """See `Commands.read`: there is nothing."""
+        self.ends.add(deadline)
+        return ()
+
+    async def mend(self, commands: Sequence[Any], deadline: float) -> Any:
+        """See `Commands.mend`."""
+        self.ends.add(deadline)
+        return [1] * len(commands)
+
+    def send(self, *_arguments: Any, deadline: float) -> Any:
+        """See `Commands.send`."""
+        self.ends.add(deadline)
+
+    async def settle(self, _sent: object, *, again: object) -> Any:
+        """See `Commands.settle`: it is committed."""
+        assert again
+        return 1, False
+
+    async def run(self, *_arguments: Any, deadline: float | None = None) -> int:
+        """See `Commands.run`."""
+        self.ends.add(deadline)
+        return 1
+
+
+@pytest.mark.parametrize(("operation", "argument"), [("insert", room("A")), ("remove", "A")])
+async def test_the_steps_on_a_cluster_share_one_time(operation: str, argument: object) -> None:
+    """Creating or deleting a room on a cluster takes no longer than one operation may, in all of its steps."""
+    commands, settings = Clocked(), StoreSettings()
+    path: Any = ShardedCommitPath(cast("Any", commands), Keys("", 0), settings, OwnChanges(settings), Mock())
+    assert await getattr(path, operation)(argument) is True
+    assert commands.ends == {1.0}

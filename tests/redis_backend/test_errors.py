@@ -97,6 +97,12 @@ def test_a_timeout_says_so(error: Exception) -> None:
     assert type(translate(error, where="h", key="k")) is StoreTimeoutError
 
 
+def test_a_full_server_says_so() -> None:
+    """A server that refuses a connection because it has too many is no server that is down."""
+    error = translate(driver.ConnectionError("max number of clients reached"), where="h", key="k")
+    assert "raise its maxclients" in str(error)
+
+
 def test_no_key_is_no_key() -> None:
     """An error about no key names none."""
     assert "key" not in str(translate(driver.ConnectionError(), where="h", key=""))

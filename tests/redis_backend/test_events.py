@@ -36,22 +36,6 @@ PUBLISHING = StoreSettings(publish_changes=True)
 
 
 @pytest.fixture
-def url(redis_server: RedisServer) -> str:
-    """A database for these tests alone."""
-    return redis_server.url.replace("/0", "/11")
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[Any]:
-    """A plain client of that database, which is emptied."""
-    plain: Any = Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as made:
-        await made.flushdb()
-        yield made
-        await made.flushdb()
-
-
-@pytest.fixture
 async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
     """A way to the server that can be cut and frozen."""
     async with Proxy(redis_server.port) as made:
@@ -67,7 +51,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def subscribed(client: Any) -> list[bytes]:
     """Return the channels that the server has subscribers of."""
-    return sorted(await client.pubsub_channels("*events@11:*"))
+    return sorted(await client.pubsub_channels("*events@2:*"))
 
 
 async def test_all_rooms_share_one_connection(url: str, client: Any) -> None:
@@ -80,7 +64,7 @@ async def test_all_rooms_share_one_connection(url: str, client: Any) -> None:
 
         assert await connections() == 0
         async with store.events.subscribe("A"), store.events.subscribe("B"), store.events.subscribe("A"):
-            assert await subscribed(client) == [b"events@11:A", b"events@11:B"]
+            assert await subscribed(client) == [b"events@2:A", b"events@2:B"]
             assert await connections() == 1
     assert await connections() == 0
 
@@ -91,7 +75,7 @@ async def test_a_room_nobody_reads_is_unsubscribed_from(url: str, client: Any) -
         async with store.events.subscribe("A"), store.events.subscribe("B"):
             pass
         async with store.events.subscribe("C"):  # by the time that this stands, what was sent before is done
-            assert await subscribed(client) == [b"events@11:A", b"events@11:C"]
+            assert await subscribed(client) == [b"events@2:A", b"events@2:C"]
 
 
 async def test_databases_hear_nothing_of_one_another(redis_server: RedisServer) -> None:
@@ -130,7 +114,7 @@ async def test_without_the_setting_nothing_is_sent(url: str, client: Any, monkey
         await store.chat.clear_messages("A")
         await store.rooms.delete_room("A")
     assert b"guest" in sent
-    assert b"events@11" not in sent
+    assert b"events@2" not in sent
 
 
 async def test_what_is_no_event_is_left_out(
@@ -143,11 +127,11 @@ async def test_what_is_no_event_is_left_out(
         async with store.events.subscribe("A") as events:
             with caplog.at_level(logging.WARNING, logger="wnc_store"):
                 for data in [*bad, *bad]:
-                    await client.publish("events@11:A", data)
-                await client.publish("events@11:A", b'{"type":"appEvent","roomId":"A","name":"number","value":1}')
+                    await client.publish("events@2:A", data)
+                await client.publish("events@2:A", b'{"type":"appEvent","roomId":"A","name":"number","value":1}')
                 assert await one(events) == event(1)
     assert len(caplog.records) == len(bad)
-    assert "events@11:A" in caplog.text
+    assert "events@2:A" in caplog.text
     assert "SECRET" not in caplog.text
 
 
@@ -295,7 +279,7 @@ async def test_many_come_and_go(url: str, client: Any) -> None:
             await store.events.publish("stays", event(1, "stays"))
             assert await one(events) == event(1, "stays")
             async with store.events.subscribe("last"):
-                assert await subscribed(client) == [b"events@11:last", b"events@11:stays"]
+                assert await subscribed(client) == [b"events@2:last", b"events@2:stays"]
 
 
 async def test_a_pool_without_a_second_connection_says_so(url: str) -> None:

@@ -1,93 +1,27 @@
-"""What makes the Redis backend fast, proved by counting on a real server: commands, round trips, commits, parsing."""
+"""What makes the backend fast, proved by counting on a real server: commands, round trips, commits, parsing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
-from redis.asyncio import Redis
-from redis.exceptions import InvalidResponse
 
-from redis_server import RedisServer, redis_server
+from counting import Counter
 from wnc_store import (
-    CorruptRecordError,
     OutcomeUnknownError,
     Room,
-    StoreError,
     StoreSettings,
-    StoreTimeoutError,
     StoreUnavailableError,
     UserNotFoundError,
 )
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis._link import TransportLink
-from wnc_store_redis._multiplexer import MOST_UNANSWERED
 
+pytestmark = pytest.mark.usefixtures("room_a")
 SHORT = timedelta(milliseconds=400)
-
-
-@pytest.fixture
-def url(redis_server: RedisServer) -> str:
-    """A database for these tests alone."""
-    return redis_server.url.replace("/0", "/10")
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[Any]:
-    """A plain client of that database, which is emptied."""
-    plain: Any = Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as made:
-        await made.flushdb()
-        yield made
-        await made.flushdb()
-
-
-@pytest.fixture
-async def store(url: str, client: object) -> AsyncIterator[RedisStore]:
-    """A store that is connected and has a room A; the server knows its scripts."""
-    assert client
-    async with RedisStore.from_url(url) as made:
-        await made.rooms.create_room(room("A"))
-        await made.chat.add_message(message(0, "A"))
-        yield made
-
-
-class Counter:
-    """Counts what the server does between two moments, its own client's questions left out."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._before: dict[str, int] = {}
-
-    async def start(self) -> None:
-        """Begin to count."""
-        self._before = await self._now()
-
-    async def since(self) -> dict[str, int]:
-        """Return what was done since the start: commands by name, and `reads` of sockets, where it was anything."""
-        now = await self._now()
-        counted = {name: count - self._before.get(name, 0) for name, count in now.items()}
-        counted["reads"] -= 2  # INFO and INFO
-        return {name: count for name, count in counted.items() if count and name not in {"info", "config|resetstat"}}
-
-    async def _now(self) -> dict[str, int]:
-        stats = await self._client.info("commandstats")
-        reads = (await self._client.info("stats"))["total_reads_processed"]
-        return {"reads": reads, **{name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}}
-
-
-@pytest.fixture
-async def counter(client: Any, store: RedisStore) -> Counter:
-    """A counter that has started."""
-    assert store
-    made = Counter(client)
-    await made.start()
-    return made
 
 
 async def test_a_join_is_one_round_trip(store: RedisStore, counter: Counter) -> None:
@@ -124,13 +58,6 @@ async def test_a_conflict_needs_no_second_read(url: str, store: RedisStore, coun
         counted = await counter.since()
     assert [one.id for one in after.users] == ["host", "first", "second"]
     assert (counted["reads"], counted["evalsha"], counted["get"]) == (2, 2, 2)
-
-
-async def test_commands_of_one_tick_share_a_write(store: RedisStore, counter: Counter) -> None:
-    """A hundred callers in one tick of the event loop are a hundred commands in one write."""
-    await asyncio.gather(*(store.rooms.get_room("A") for _ in range(100)))
-    counted = await counter.since()
-    assert (counted["reads"], counted["get"]) == (1, 100)
 
 
 async def test_joins_of_one_tick_are_one_commit(store: RedisStore, counter: Counter) -> None:
@@ -280,84 +207,21 @@ async def test_each_change_of_a_batch_has_its_own_result(store: RedisStore) -> N
     assert (len(joined.users), len(left.users), left.host_id) == (2, 1, "guest")
 
 
-async def test_a_bad_key_fails_alone(store: RedisStore, client: Any, counter: Counter) -> None:
-    """Among commands that share a write, one that the server refuses fails, and its neighbours do not."""
-    await client.rpush("room:bad", "x")
-    await counter.start()
-    results = await asyncio.gather(*(store.rooms.get_room(name) for name in ("A", "bad", "A")), return_exceptions=True)
-    assert (await counter.since())["reads"] == 1
-    assert [type(one) for one in results] == [Room, CorruptRecordError, Room]
-
-
-async def test_an_oversized_command_fails_alone() -> None:
-    """A write that is too large for the server closes the connection; its neighbours succeed all the same, once."""
-    with redis_server("--proto-max-bulk-len", "1mb", "--maxmemory", "100mb") as server:
-        async with RedisStore.from_url(server.url) as store:
-            await store.rooms.create_room(room("A"))
-            await store.chat.add_message(message(0, "A"))
-            large = room("B", video_meta="x" * 2_000_000)
-            results = await asyncio.gather(
-                store.chat.add_message(message(1, "A")),
-                store.rooms.add_user_to_room("A", user("guest")),
-                store.rooms.create_room(large),
-                store.rooms.get_room("A"),
-                store.chat.add_message(message(2, "A")),
-                return_exceptions=True,
-            )
-            assert [one for one in results if isinstance(one, BaseException)] == [results[2]]
-            assert isinstance(results[2], StoreError)  # of the kind that fits what was read before the connection went
-            assert await store.rooms.get_room("B") is None
-            found = await store.rooms.get_room("A")
-            assert found is not None
-            assert [one.id for one in found.users] == ["host", "guest"]
-            assert sorted(one.id for one in await store.chat.get_messages("A")) == ["m0", "m1", "m2"]
-
-
-async def test_a_slow_server_gets_no_endless_queue(url: str, client: Any, store: RedisStore) -> None:
-    """Of many callers on a server that does not answer, a bounded number is sent; all end, and the others for sure."""
-    settings = StoreSettings(operation_timeout=SHORT)
-    callers = MOST_UNANSWERED + 500
-    async with RedisStore.from_url(url, settings) as hasty:
-        await hasty.ping()
-        await client.client_pause(1500, all=True)
-        calls = [hasty.chat.add_message(message(one, f"c{one}")) for one in range(callers)]
-        results = await asyncio.gather(*calls, return_exceptions=True)
-        assert [type(one) for one in results[:MOST_UNANSWERED]] == [OutcomeUnknownError] * MOST_UNANSWERED
-        assert [type(one) for one in results[MOST_UNANSWERED:]] == [StoreTimeoutError] * 500
-    await client.ping()
-    for one in range(MOST_UNANSWERED, callers):
-        assert await store.chat.get_messages(f"c{one}") == []
-
-
-async def test_a_silent_connection_is_given_up(url: str, client: Any) -> None:
-    """A connection that was silent for a whole operation_timeout is replaced by the next call."""
-    settings = StoreSettings(operation_timeout=SHORT)
-    async with RedisStore.from_url(url, settings) as hasty:
-        await hasty.ping()
-        (before,) = [one["id"] for one in await client.client_list() if one["cmd"] == "ping"]
-        await client.client_pause(1200, all=True)
-        with pytest.raises(StoreTimeoutError):
-            await hasty.rooms.get_room("A")
-        await client.ping()
-        await hasty.ping()
-        assert before not in [one["id"] for one in await client.client_list()]
-
-
 async def test_waiting_changes_end_in_time(url: str, client: Any) -> None:
     """Changes that wait behind a commit without an answer end with it; one that was not sent never happens."""
     settings = StoreSettings(operation_timeout=SHORT)
     async with RedisStore.from_url(url, settings) as hasty:
-        await hasty.rooms.create_room(room("A"))
+        await hasty.rooms.create_room(room("B"))
         await client.client_pause(1200, all=True)
-        first = asyncio.ensure_future(hasty.rooms.add_user_to_room("A", user("first")))
+        first = asyncio.ensure_future(hasty.rooms.add_user_to_room("B", user("first")))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        second = asyncio.ensure_future(hasty.rooms.add_user_to_room("A", user("second")))
+        second = asyncio.ensure_future(hasty.rooms.add_user_to_room("B", user("second")))
         results = await asyncio.gather(first, second, return_exceptions=True)
         assert isinstance(results[0], OutcomeUnknownError)
         assert isinstance(results[1], StoreUnavailableError)
         await client.ping()
-        found = await hasty.rooms.get_room("A")
+        found = await hasty.rooms.get_room("B")
         assert found is not None
         # It is sent in the instant that it has left when the first one ends, if there is such an instant.
         assert found.user("second") is None or isinstance(results[1], OutcomeUnknownError)
@@ -401,37 +265,6 @@ async def test_a_change_that_is_cancelled_during_the_read_is_not_made(url: str, 
         assert gone.cancelled()
 
 
-def test_replies_before_nonsense_are_handed_over() -> None:
-    """What a server answered before it sent what is no reply reaches the callers; then the connection is lost."""
-    heard: list[Any] = []
-    link = TransportLink(Mock(), Mock(), heard.append, heard.append, pushes=False)
-    link.data_received(b"+one\r\n+two\r\nnonsense\r\n")
-    replies, error = heard
-    assert replies == [b"one", b"two"]
-    assert isinstance(error, InvalidResponse)
-
-
-async def test_closing_twice_at_once_waits_for_what_was_sent(url: str, store: RedisStore) -> None:
-    """A message that was sent when two tasks close the store is acknowledged, and both get to the end."""
-    other = RedisStore.from_url(url)
-    await other.ping()
-    sent = asyncio.ensure_future(other.chat.add_message(message(7, "A")))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    async with asyncio.timeout(5):
-        await asyncio.gather(other.aclose(), other.aclose(), sent)
-    assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m7"]
-
-
-async def test_a_store_takes_one_connection(url: str, client: Any, store: RedisStore) -> None:
-    """However many callers there are, a store has one connection."""
-    before = len(await client.client_list())
-    async with RedisStore.from_url(url) as other:
-        await asyncio.gather(*(other.rooms.get_room("A") for _ in range(1000)))
-        assert len(await client.client_list()) == before + 1
-    assert await store.rooms.room_exists("A")
-
-
 async def test_the_kept_messages_are_not_looked_through_again(store: RedisStore, counter: Counter) -> None:
     """While nobody else appends, the kept messages are not read, and repetitions are known all the same."""
     await store.chat.get_messages("A")
@@ -453,16 +286,6 @@ async def test_a_message_of_another_client_is_looked_for(url: str, store: RedisS
         await other.chat.add_message(message(2, "A"))
         await asyncio.gather(*(one.chat.add_message(message(3, "A")) for one in (store, other) for _ in range(3)))
     assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m1", "m2", "m3"]
-
-
-async def test_a_reply_over_a_connection_given_up_is_nobodys(store: RedisStore) -> None:
-    """A reply that arrives just when its connection is given up goes to no command that is sent later."""
-    commands: Any = store._commands
-    multiplexer = commands._route._server._writes
-    link = multiplexer._link
-    multiplexer.drop()
-    link.data_received(b"$6\r\nstrays\r\n")
-    assert await commands.read(b"ECHO", b"mine") == b"mine"
 
 
 async def test_what_a_store_does_inside_is_counted(store: RedisStore, counter: Counter) -> None:

@@ -1,0 +1,262 @@
+"""A store's way to its server: whose client it is, what goes wrong on it, and how that is told."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis import Redis as SyncRedis
+from redis import RedisCluster as SyncCluster
+
+from redis_server import RedisServer
+from wnc_store import (
+    ConfigurationError,
+    OutcomeUnknownError,
+    StoreClosedError,
+    StoreError,
+    StoreSettings,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    open_store,
+)
+from wnc_store_contract.samples import message, room
+from wnc_store_redis import RedisStore
+
+SECRET = "SECRET-9f1c"
+
+
+async def test_a_callers_client_is_not_closed(redis_server: RedisServer, client: Any) -> None:
+    """A client that was passed in still works after the store is closed."""
+    async with RedisStore(client) as store:
+        await store.rooms.create_room(room("A"))
+    assert await client.exists("room:A") == 1
+    assert redis_server.port
+
+
+async def test_an_own_client_is_closed(redis_server: RedisServer, client: Any) -> None:
+    """A store from a URL leaves no connection behind."""
+    before = len(await client.client_list())
+    async with RedisStore.from_url(redis_server.url) as store:
+        await asyncio.gather(*(store.ping() for _ in range(5)))
+        assert len(await client.client_list()) > before
+    for _ in range(100):
+        if len(await client.client_list()) == before:
+            break
+        await asyncio.sleep(0.01)
+    assert len(await client.client_list()) == before
+
+
+async def test_more_callers_than_connections_wait(url: str, client: Any) -> None:
+    """A thousand callers share a bounded number of connections."""
+    async with RedisStore.from_url(url) as store:
+        await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(1000)))
+        assert len(await client.client_list()) < 50
+
+
+@pytest.mark.parametrize("kind", [SyncRedis, SyncCluster, object])
+async def test_another_kind_of_client_is_refused(kind: Any) -> None:
+    """A synchronous client or anything else is a ConfigurationError that says what is needed."""
+    with pytest.raises(ConfigurationError, match=r"redis\.asyncio\.Redis"):
+        RedisStore(kind.__new__(kind))
+
+
+async def test_a_count_says_that_it_only_reads(url: str, client: Any) -> None:
+    """A count that gets no answer is a time-out, not an unknown outcome: it changes nothing."""
+    settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+    async with RedisStore.from_url(url, settings) as hasty:
+        await hasty.connections.count("ip")
+        await client.client_pause(400, all=True)
+        with pytest.raises(StoreTimeoutError):
+            await hasty.connections.count("ip")
+    await client.ping()
+
+
+async def test_closing_ends_who_waits(url: str, client: Any) -> None:
+    """Callers who still wait for a connection when the store is closed get StoreClosedError, and open none."""
+    before = len(await client.client_list())
+    store = RedisStore.from_url(f"{url}?max_connections=4")
+    await store.ping()
+    calls = [asyncio.ensure_future(store.rooms.get_room("A")) for _ in range(100)]
+    await asyncio.sleep(0)
+    await store.aclose()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(one) for one in results} <= {StoreClosedError, StoreUnavailableError, type(None)}
+    assert sum(isinstance(one, StoreClosedError) for one in results) > 90
+    async with asyncio.timeout(5):
+        while len(await client.client_list()) > before:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def test_closing_ends_a_listing(store: RedisStore) -> None:
+    """A listing that is under way when the store is closed raises StoreClosedError."""
+    for room_id in ("A", "B"):
+        await store.rooms.create_room(room(room_id))
+    listing = store.rooms.active_room_ids()
+    await anext(listing)
+    await store.aclose()
+    with pytest.raises(StoreClosedError):
+        await anext(listing)
+
+
+def test_a_store_belongs_to_one_event_loop(url: str) -> None:
+    """A store that was used on another event loop says so, before anything is sent."""
+    store = RedisStore.from_url(url)
+
+    async def use() -> None:
+        await store.rooms.delete_room("A")
+
+    async def use_and_close() -> None:
+        async with store:
+            await use()
+
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(use())
+        with pytest.raises(StoreError, match="another event loop") as caught:
+            second.run(use())
+        assert not isinstance(caught.value, StoreUnavailableError)
+        first.run(use_and_close())
+
+
+async def test_a_database_that_is_not_there_is_a_configuration_error(redis_server: RedisServer) -> None:
+    """A database number beyond the server's is a ConfigurationError that says where to look."""
+    async with RedisStore.from_url(redis_server.url.replace("/0", "/99")) as store:
+        with pytest.raises(ConfigurationError, match="end of the URL"):
+            await store.ping()
+
+
+async def test_no_server_is_unavailable() -> None:
+    """Where no server listens, each operation is a StoreUnavailableError that names host and port, not the password."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with open_store(f"redis://user:{SECRET}@127.0.0.1:{port}/0", settings=StoreSettings()) as store:
+        for call in (store.ping(), store.rooms.get_room("A"), store.rooms.create_room(room("A"))):
+            with pytest.raises(StoreUnavailableError, match=f"127.0.0.1:{port}") as caught:
+                await call
+            assert not isinstance(caught.value, OutcomeUnknownError)
+            assert SECRET not in f"{caught.value}{caught.value.__cause__!r}{caught.value.__context__!r}"
+
+
+async def test_a_missing_socket_is_unavailable() -> None:
+    """Where there is no Unix socket, the error names its path."""
+    async with open_store("unix:///nowhere/redis.sock", settings=StoreSettings()) as store:
+        with pytest.raises(StoreUnavailableError, match=r"/nowhere/redis\.sock"):
+            await store.ping()
+
+
+@pytest.fixture
+async def black_hole() -> AsyncIterator[int]:
+    """A port that takes connections and never answers."""
+    taken: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _reader, writer: taken.append(writer), "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for writer in taken:
+        writer.close()
+
+
+async def test_a_silent_server_times_out(black_hole: int) -> None:
+    """Where a server takes a connection and never answers, a read is a StoreTimeoutError within operation_timeout."""
+    settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+    async with RedisStore.from_url(f"redis://127.0.0.1:{black_hole}", settings) as store:
+        start = time.monotonic()
+        with pytest.raises(StoreTimeoutError, match=f"127.0.0.1:{black_hole}"):
+            await store.rooms.get_room("A")
+        assert time.monotonic() - start < 2
+
+
+async def test_a_reply_that_nobody_asked_for_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection over which more comes than was asked is given up: the next call has a new one."""
+    gets: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = len(gets)
+        while data := await reader.read(65536):
+            if b"GET" in data:
+                gets.append(connection)
+                writer.write(b"$-1\r\n$-1\r\n")
+            else:
+                writer.write(b"+OK\r\n" * sum(line.startswith(b"*") for line in data.splitlines()))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, open_store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
+        assert await store.rooms.get_room("A") is None
+        assert await store.rooms.get_room("A") is None
+    assert gets == [0, 1]
+    assert not caplog.records
+
+
+async def test_a_write_without_an_answer_is_unknown(url: str, store: RedisStore, client: Any) -> None:
+    """A write that was sent and not answered is an OutcomeUnknownError, and the store works on afterwards."""
+    settings = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+    async with RedisStore.from_url(url, settings) as hasty:
+        await hasty.ping()
+        await client.client_pause(600, all=True)
+        with pytest.raises(OutcomeUnknownError, match="chat:A"):
+            await hasty.chat.add_message(message(1, "A"))
+        with pytest.raises(StoreTimeoutError):
+            await hasty.rooms.get_room("A")
+    await client.ping()
+    await store.chat.add_message(message(1, "A"))
+    assert len(await store.chat.get_messages("A")) == 1
+
+
+async def test_killed_connections_are_replaced(store: RedisStore, client: Any) -> None:
+    """When the server has closed idle connections, the next operations work."""
+    await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(10)))
+    await client.client_kill_filter(_type="normal", skipme=True)
+    await store.rooms.create_room(room("A"))
+    assert all(await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(10))))
+
+
+async def test_cancelled_callers_leave_no_replies_behind(store: RedisStore) -> None:
+    """However callers are cancelled, nobody ever reads the reply to another's question."""
+    for number in range(20):
+        await store.rooms.create_room(room(f"r{number}"))
+
+    async def ask(number: int) -> None:
+        found = await store.rooms.get_room(f"r{number % 20}")
+        assert found is not None
+        assert found.id == f"r{number % 20}"
+
+    for turns in range(40):
+        tasks = [asyncio.ensure_future(ask(number)) for number in range(40)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert result is None or isinstance(result, asyncio.CancelledError)
+
+
+async def test_wrong_credentials_are_a_configuration_error(redis_server: RedisServer) -> None:
+    """A wrong password is a ConfigurationError that does not repeat it."""
+    url = redis_server.url.replace("redis://", f"redis://nobody:{SECRET}@")
+    async with RedisStore.from_url(url) as store:
+        with pytest.raises(ConfigurationError, match="credentials") as caught:
+            await store.ping()
+    assert SECRET not in f"{caught.value}{caught.value.__cause__!r}"
+
+
+async def test_a_refused_command_is_a_configuration_error(redis_server: RedisServer, client: Any) -> None:
+    """A user who may not run scripts gets a ConfigurationError, and nothing is written."""
+    await client.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "+get", "+ping", "+pttl")
+    url = redis_server.url.replace("redis://", "redis://reader:pw@").replace("/0", "")
+    async with RedisStore.from_url(url) as store:
+        assert await store.rooms.get_room("A") is None
+        with pytest.raises(ConfigurationError, match="NOPERM"):
+            await store.rooms.create_room(room("A"))
+    await client.execute_command("ACL", "DELUSER", "reader")
+
+
+async def test_an_error_of_the_server_repeats_no_argument(store: RedisStore) -> None:
+    """The error about a command that the server does not know holds nothing of its arguments."""
+    with pytest.raises(Exception, match="refused") as caught:
+        await store._commands.write(b"NOSUCHCOMMAND", b"room:A", SECRET.encode())
+    shown: list[BaseException | None] = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert SECRET not in "".join(f"{error!r}{error}" for error in shown)
