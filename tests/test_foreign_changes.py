@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from acl import permit
 from redis_server import RedisServer, redis_server
+from waiting import SECONDS
 from wnc_store import (
     AppEvent,
     Health,
@@ -26,7 +27,6 @@ from wnc_store import (
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 
-SECONDS = 20
 CHANGED, CLOSED = RoomChanged(room_id="A"), RoomClosed(room_id="A")
 LAST = AppEvent(room_id="A", name="last")
 FOREIGN = StoreSettings(publish_changes=True, notify_foreign_changes=True)

@@ -1,4 +1,4 @@
-"""The guards for Starlette: in memory, and as `examples/guards` under uvicorn on a real Redis."""
+"""The guards for Starlette, in memory."""
 
 from __future__ import annotations
 
@@ -6,29 +6,20 @@ import asyncio
 import gc
 import importlib.util
 import logging
-import socket
-import struct
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-from redis.asyncio import Redis
-from starlette.applications import Starlette
 from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Scope
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
 
 import wnc_store.starlette
-from redis_server import RedisServer, redis_server
-from serving import serving
+from waiting import until
 from wnc_store import (
     ConnectionCounter,
     ManualClock,
@@ -41,10 +32,8 @@ from wnc_store import (
 )
 from wnc_store.starlette import ConnectionGuard, RateLimitMiddleware, client_ip
 from wnc_store_memory import MemoryStore
-from wnc_store_redis import RedisStore
 
 _GUEST = "203.0.113.7"
-_SECONDS = 10
 
 
 # --- Over HTTP, in memory
@@ -254,25 +243,13 @@ async def slow() -> AsyncGenerator[MemoryStore]:
     async with MemoryStore(StoreSettings(connection_ttl=_TTL)) as store:
         store.connections = _Server(store.connections)
         yield store
-        await _until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
         assert await store.connections.count(_GUEST) == 0
 
 
 def _server(store: MemoryStore) -> _Server:
     assert isinstance(store.connections, _Server)
     return store.connections
-
-
-async def _until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_SECONDS):
-        while not true():  # noqa: ASYNC110 - what it waits for sends no event
-            await asyncio.sleep(0.01)
-
-
-async def _until_held(store: Store, number: int, key: str = _GUEST) -> None:
-    async with asyncio.timeout(_SECONDS):
-        while await store.connections.count(key) != number:  # noqa: ASYNC110 - likewise
-            await asyncio.sleep(0.01)
 
 
 async def _stay(store: MemoryStore) -> None:
@@ -302,7 +279,11 @@ async def test_the_endpoints_error_is_its_own(slow: MemoryStore, errors: list[Ex
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    await _until_held(slow, 0)
+
+    async def is_over() -> bool:
+        return await slow.connections.count(_GUEST) == 0
+
+    await until(is_over)
 
 
 @pytest.mark.parametrize("asked", [1, 2])
@@ -310,7 +291,7 @@ async def test_the_endpoints_error_is_its_own(slow: MemoryStore, errors: list[Ex
 async def test_cancelling_leaves_no_lease(slow: MemoryStore, asked: int, times: int) -> None:
     """Cancelling an endpoint leaves no lease, not even while the server is about to give one or renew it."""
     endpoint = asyncio.create_task(_stay(slow))
-    await _until(lambda: _server(slow).asked == asked)  # the request is under way
+    await until(lambda: _server(slow).asked == asked)  # the request is under way
     for _ in range(times):
         endpoint.cancel()
         await asyncio.sleep(0.005)
@@ -322,7 +303,7 @@ async def test_an_answer_that_nobody_awaits(slow: MemoryStore, caplog: pytest.Lo
     """An error that comes after the endpoint was cancelled is not reported as forgotten."""
     _server(slow).errors = [OutcomeUnknownError("lost")]
     endpoint = asyncio.create_task(_stay(slow))
-    await _until(lambda: _server(slow).asked == 1)
+    await until(lambda: _server(slow).asked == 1)
     endpoint.cancel()
     await asyncio.wait([endpoint])
     assert endpoint.cancelled()
@@ -336,7 +317,7 @@ async def test_cancelling_a_scope_leaves_no_lease(slow: MemoryStore) -> None:
     for asked in (1, 3):
         async with anyio.create_task_group() as group:
             group.start_soon(_stay, slow)
-            await _until(lambda asked=asked: _server(slow).asked == asked)
+            await until(lambda asked=asked: _server(slow).asked == asked)
             group.cancel_scope.cancel()
         assert await slow.connections.count(_GUEST) == 0
 
@@ -372,126 +353,3 @@ async def test_no_connection_without_a_store(slow: MemoryStore, error: Exception
     with pytest.raises(WebSocketException) as refused:
         await ConnectionGuard(slow, _SOCKET).__aenter__()
     assert refused.value.code == 1013
-
-
-# --- Under uvicorn, on Redis
-
-_LOCAL = "127.0.0.1"
-
-
-@pytest.fixture
-async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[RedisStore]:
-    """The store that the example uses: on database 7, which is empty at first and at last."""
-    url = redis_server.url.replace("/0", "/7")
-    plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
-    monkeypatch.setenv("WNC_STORE_URL", url)
-    async with plain, RedisStore.from_url(url) as store:
-        await plain.flushdb()
-        yield store
-        await plain.flushdb()
-
-
-def _example() -> Starlette:
-    path = Path(__file__).parents[1] / "examples" / "guards" / "app.py"
-    spec = importlib.util.spec_from_file_location("guards_example", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.app
-
-
-async def _enter(server: str) -> ClientConnection:
-    return await connect(f"ws://{server}/echo", open_timeout=_SECONDS, close_timeout=_SECONDS, proxy=None)
-
-
-async def _echoes(guest: ClientConnection) -> bool:
-    async with asyncio.timeout(_SECONDS):
-        await guest.send("hello")
-        return await guest.recv() == "hello"
-
-
-async def test_the_eleventh_connection(redis: RedisStore) -> None:
-    """Ten connections of a client are let in and the eleventh gets 403, until one of the ten has closed."""
-    async with serving(_example()) as server, AsyncExitStack() as leaving:
-        guests = [await leaving.enter_async_context(await _enter(server)) for _ in range(10)]
-        assert all([await _echoes(guest) for guest in guests])
-        for _ in range(2):
-            with pytest.raises(InvalidStatus) as refused:
-                await _enter(server)
-            assert refused.value.response.status_code == 403
-        await guests[3].close()
-        await _until_held(redis, 9, _LOCAL)
-        assert await _echoes(await leaving.enter_async_context(await _enter(server)))
-        assert await redis.connections.count(_LOCAL) == 10
-    assert await redis.connections.count(_LOCAL) == 0
-
-
-@pytest.mark.parametrize("reset", [False, True])
-async def test_a_client_that_is_gone(redis: RedisStore, *, reset: bool) -> None:
-    """A client whose connection breaks off without a goodbye holds no lease."""
-    async with serving(_example()) as server:
-        guest = await _enter(server)
-        assert await _echoes(guest)
-        assert await redis.connections.count(_LOCAL) == 1
-        if reset:
-            where: socket.socket = guest.transport.get_extra_info("socket")
-            where.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        guest.transport.abort()
-        await _until_held(redis, 0, _LOCAL)
-        await guest.wait_closed()
-
-
-async def test_a_long_connection(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that lasts longer than `connection_ttl` is counted all the time."""
-    monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "0.6")
-    async with serving(_example()) as server, await _enter(server) as guest:
-        start = asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() < start + 1.5:
-            assert await redis.connections.count(_LOCAL) == 1
-            await asyncio.sleep(0.02)
-        assert await _echoes(guest)
-
-
-async def test_a_server_that_stops(redis: RedisStore) -> None:
-    """A server that is stopped closes its connections and ends their leases."""
-    async with AsyncExitStack() as leaving:
-        async with serving(_example()) as server:
-            guests = [await leaving.enter_async_context(await _enter(server)) for _ in range(3)]
-            assert all([await _echoes(guest) for guest in guests])
-            assert await redis.connections.count(_LOCAL) == 3
-        assert await redis.connections.count(_LOCAL) == 0
-
-
-async def test_too_many_requests(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests beyond the limit get 429 and a time to wait from a real server; a WebSocket is none of them."""
-    monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "2")
-    async with serving(_example()) as server, httpx.AsyncClient(trust_env=False) as guest:
-        answers = [await guest.get(f"http://{server}/") for _ in range(3)]
-        assert [answer.status_code for answer in answers] == [200, 200, 429]
-        now = time.time()
-        assert [_limits(answer)[:2] for answer in answers] == [(2, 1), (2, 0), (2, 0)]
-        assert all(now < _limits(answer)[2] <= now + 61 for answer in answers)
-        assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
-        assert answers[2].json()["error"] == "Too many requests"
-        async with await _enter(server) as entered:
-            assert await _echoes(entered)
-    assert (await redis.rate_limits.peek(_LOCAL)).remaining == 360 - 3
-
-
-async def test_redis_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While Redis is away, requests get 503 and WebSockets 403; a connection that is in stays in."""
-    with ExitStack() as running:
-        monkeypatch.setenv("WNC_STORE_URL", running.enter_context(redis_server()).url)
-        async with (
-            serving(_example()) as server,
-            await _enter(server) as early,
-            httpx.AsyncClient(trust_env=False) as guest,
-        ):
-            assert (await guest.get(f"http://{server}/")).status_code == 200
-            running.close()
-            assert (await guest.get(f"http://{server}/")).status_code == 503
-            with pytest.raises(InvalidStatus) as refused:
-                await _enter(server)
-            assert refused.value.response.status_code == 403
-            assert await _echoes(early)

@@ -12,7 +12,8 @@ import pytest
 
 from acl import PAGE, PLAIN
 from redis_cluster import Cluster, node, redis_cluster
-from told import PUBLISHING, come_and_go, event, one, until
+from told import PUBLISHING, come_and_go, event, one
+from waiting import until
 from wnc_store import (
     ConfigurationError,
     MessageAdded,

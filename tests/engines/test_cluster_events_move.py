@@ -13,7 +13,8 @@ from redis.exceptions import ResponseError
 
 from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner
 from redis_process import wait_until
-from told import PUBLISHING, event, observed, one, until
+from told import PUBLISHING, event, observed, one
+from waiting import until
 from wnc_store import Resync, StoreSettings
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore

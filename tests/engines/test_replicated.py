@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from chaos.outcomes import outcome_of
-from chaos.proxy import Cut, proxy_to, until
+from chaos.proxy import Cut, proxy_to
 from chaos.writes import WRITES
 from redis_process import RedisProcess, wait_until
+from waiting import until
 from wnc_store import OutcomeUnknownError, StoreSettings, open_store
 from wnc_store_contract.samples import room
 

@@ -13,10 +13,11 @@ from redis.asyncio import Redis
 
 from chaos.load import load
 from chaos.outcomes import comparable, outcome_in_time, outcome_of
-from chaos.proxy import Cut, Proxy, Side, proxy_to, until
+from chaos.proxy import Cut, Proxy, Side, proxy_to
 from chaos.server import DurableServer, admin, quiet
 from chaos.worker import SETTINGS
 from chaos.writes import WRITES, Write
+from waiting import until
 from wnc_store import Store, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.samples import message, room
 from wnc_store_redis import RedisStore
@@ -74,9 +75,7 @@ async def test_a_message_that_was_cleared_does_not_come_back(server: DurableServ
         await store.chat.add_message(message(0, "before"))
         proxy.arm(Cut("reply", 0, "reset", stay_down=True))
         adding = asyncio.ensure_future(outcome_of(store.chat.add_message(message(1, "A"))))
-        async with asyncio.timeout(5):
-            while not await other.chat.get_messages("A"):  # noqa: ASYNC110 - it sets no event
-                await asyncio.sleep(0.002)
+        await until(lambda: other.chat.get_messages("A"))
         await other.chat.clear_messages("A")
         proxy.disarm()
         outcome = await adding
@@ -90,9 +89,7 @@ async def test_a_room_that_was_deleted_does_not_come_back(server: DurableServer)
         await store.rooms.create_room(room("before"))
         proxy.arm(Cut("reply", 0, "reset", stay_down=True))
         creating = asyncio.ensure_future(outcome_of(store.rooms.create_room(room("A"))))
-        async with asyncio.timeout(5):
-            while not await other.rooms.delete_room("A"):  # noqa: ASYNC110 - it sets no event
-                await asyncio.sleep(0.002)
+        await until(lambda: other.rooms.delete_room("A"))
         proxy.disarm()
         outcome = await creating
     assert outcome.kind in {"done", "unknown"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from proxy import Proxy
 from redis_server import RedisServer, free_port, redis_server
 from told import come_and_go, event, one
+from waiting import until
 from wnc_store import (
     ConfigurationError,
     OutcomeUnknownError,
@@ -29,7 +30,6 @@ from wnc_store_contract.samples import room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis import _subscriber as subscriber
 
-SECONDS = 20
 """How long a test waits for what has to come."""
 
 PUBLISHING = StoreSettings(publish_changes=True)
@@ -40,13 +40,6 @@ async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
     """A way to the server that can be cut and frozen."""
     async with Proxy(redis_server.port) as made:
         yield made
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(SECONDS):
-        while not holds():  # noqa: ASYNC110 - what is waited for knows no asyncio.Event
-            await asyncio.sleep(0.01)
 
 
 async def subscribed(client: Any) -> list[bytes]:

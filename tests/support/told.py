@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from redis_cluster import Cluster
+from waiting import SECONDS, until
 from wnc_store import (
     AppEvent,
     MessageAdded,
@@ -19,9 +20,6 @@ from wnc_store import (
 )
 from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
-
-SECONDS = 20
-"""How long a test waits for what has to come."""
 
 PUBLISHING = StoreSettings(publish_changes=True)
 LAST = "last"
@@ -36,13 +34,6 @@ async def one(events: AsyncIterator[RoomEvent]) -> RoomEvent:
     """Return the next event."""
     async with asyncio.timeout(SECONDS):
         return await anext(events)
-
-
-async def until(holds: Callable[[], Coroutine[None, None, bool]]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(SECONDS):
-        while not await holds():  # noqa: ASYNC110 - servers
-            await asyncio.sleep(0.01)
 
 
 async def come_and_go(store: RedisStore, most_steps: int) -> None:

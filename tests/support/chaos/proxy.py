@@ -7,7 +7,7 @@ import random
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -213,14 +213,3 @@ async def proxy_to(target_port: int) -> AsyncGenerator[Proxy]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await server.wait_closed()
-
-
-async def until(happened: Callable[[], bool], seconds: float = 5) -> None:
-    """Wait until something is so.
-
-    Raises:
-        TimeoutError: it did not become so in time.
-    """
-    async with asyncio.timeout(seconds):
-        while not happened():  # noqa: ASYNC110 - of others, who set no event
-            await asyncio.sleep(0.002)

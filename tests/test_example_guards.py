@@ -1,0 +1,155 @@
+"""The guards for Starlette as `examples/guards` has them: under uvicorn, on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import socket
+import struct
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from redis_server import RedisServer, redis_server
+from serving import serving
+from waiting import until
+from wnc_store import (
+    Store,
+)
+from wnc_store_redis import RedisStore
+
+_SECONDS = 10
+_LOCAL = "127.0.0.1"
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[RedisStore]:
+    """The store that the example uses: on database 7, which is empty at first and at last."""
+    url = redis_server.url.replace("/0", "/7")
+    plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+    monkeypatch.setenv("WNC_STORE_URL", url)
+    async with plain, RedisStore.from_url(url) as store:
+        await plain.flushdb()
+        yield store
+        await plain.flushdb()
+
+
+async def _held(store: Store, number: int) -> bool:
+    return await store.connections.count(_LOCAL) == number
+
+
+def _example() -> Starlette:
+    path = Path(__file__).parents[1] / "examples" / "guards" / "app.py"
+    spec = importlib.util.spec_from_file_location("guards_example", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.app
+
+
+async def _enter(server: str) -> ClientConnection:
+    return await connect(f"ws://{server}/echo", open_timeout=_SECONDS, close_timeout=_SECONDS, proxy=None)
+
+
+async def _echoes(guest: ClientConnection) -> bool:
+    async with asyncio.timeout(_SECONDS):
+        await guest.send("hello")
+        return await guest.recv() == "hello"
+
+
+async def test_the_eleventh_connection(redis: RedisStore) -> None:
+    """Ten connections of a client are let in and the eleventh gets 403, until one of the ten has closed."""
+    async with serving(_example()) as server, AsyncExitStack() as leaving:
+        guests = [await leaving.enter_async_context(await _enter(server)) for _ in range(10)]
+        assert all([await _echoes(guest) for guest in guests])
+        for _ in range(2):
+            with pytest.raises(InvalidStatus) as refused:
+                await _enter(server)
+            assert refused.value.response.status_code == 403
+        await guests[3].close()
+        await until(lambda: _held(redis, 9))
+        assert await _echoes(await leaving.enter_async_context(await _enter(server)))
+        assert await redis.connections.count(_LOCAL) == 10
+    assert await redis.connections.count(_LOCAL) == 0
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_client_that_is_gone(redis: RedisStore, *, reset: bool) -> None:
+    """A client whose connection breaks off without a goodbye holds no lease."""
+    async with serving(_example()) as server:
+        guest = await _enter(server)
+        assert await _echoes(guest)
+        assert await redis.connections.count(_LOCAL) == 1
+        if reset:
+            where: socket.socket = guest.transport.get_extra_info("socket")
+            where.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        guest.transport.abort()
+        await until(lambda: _held(redis, 0))
+        await guest.wait_closed()
+
+
+async def test_a_long_connection(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that lasts longer than `connection_ttl` is counted all the time."""
+    monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "0.6")
+    async with serving(_example()) as server, await _enter(server) as guest:
+        start = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() < start + 1.5:
+            assert await redis.connections.count(_LOCAL) == 1
+            await asyncio.sleep(0.02)
+        assert await _echoes(guest)
+
+
+async def test_a_server_that_stops(redis: RedisStore) -> None:
+    """A server that is stopped closes its connections and ends their leases."""
+    async with AsyncExitStack() as leaving:
+        async with serving(_example()) as server:
+            guests = [await leaving.enter_async_context(await _enter(server)) for _ in range(3)]
+            assert all([await _echoes(guest) for guest in guests])
+            assert await redis.connections.count(_LOCAL) == 3
+        assert await redis.connections.count(_LOCAL) == 0
+
+
+async def test_too_many_requests(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests beyond the limit get 429 and a time to wait from a real server; a WebSocket is none of them."""
+    monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "2")
+    async with serving(_example()) as server, httpx.AsyncClient(trust_env=False) as guest:
+        answers = [await guest.get(f"http://{server}/") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        now = time.time()
+        names = [f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")]
+        told = [[int(answer.headers[name]) for name in names] for answer in answers]
+        assert [(limit, remaining) for limit, remaining, _ in told] == [(2, 1), (2, 0), (2, 0)]
+        assert all(now < reset <= now + 61 for _, _, reset in told)
+        assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
+        assert answers[2].json()["error"] == "Too many requests"
+        async with await _enter(server) as entered:
+            assert await _echoes(entered)
+    assert (await redis.rate_limits.peek(_LOCAL)).remaining == 360 - 3
+
+
+async def test_redis_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Redis is away, requests get 503 and WebSockets 403; a connection that is in stays in."""
+    with ExitStack() as running:
+        monkeypatch.setenv("WNC_STORE_URL", running.enter_context(redis_server()).url)
+        async with (
+            serving(_example()) as server,
+            await _enter(server) as early,
+            httpx.AsyncClient(trust_env=False) as guest,
+        ):
+            assert (await guest.get(f"http://{server}/")).status_code == 200
+            running.close()
+            assert (await guest.get(f"http://{server}/")).status_code == 503
+            with pytest.raises(InvalidStatus) as refused:
+                await _enter(server)
+            assert refused.value.response.status_code == 403
+            assert await _echoes(early)
