@@ -5,6 +5,7 @@ To add one, add a `Variant`. Each runs in a process of its own, so that it may c
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -38,6 +39,7 @@ class Variant:
         query: goes to the URL's options.
         operations: what it is measured on.
         uvloop: run on uvloop instead of asyncio's own loop.
+        freezes: tell Python's garbage collector, once the rooms have been seen, not to look through what is there.
         open: opens the store, where settings and query are not enough.
     """
 
@@ -47,6 +49,7 @@ class Variant:
     query: str = ""
     operations: tuple[Operation, ...] = OPERATIONS
     uvloop: bool = False
+    freezes: bool = False
     open: Callable[[str, StoreSettings], Store] = lambda url, settings: open_store(url, settings=settings)
 
 
@@ -54,6 +57,7 @@ AS_IT_IS = Variant("as it is", "nothing is changed")
 VARIANTS = (
     AS_IT_IS,
     Variant("uvloop", "uvloop instead of asyncio's own loop", uvloop=True),
+    Variant("frozen", "gc.collect(); gc.freeze() when all rooms have been seen", freezes=True),
     Variant(
         "without group commit",
         "each change of a room is read and committed by itself",
@@ -124,6 +128,9 @@ async def load_variant(options: Mapping[str, Any], ready: Callable[[], Awaitable
         operations: list[Operation] = options["operations"]
         for operation in operations:
             await session.load(operation, load, options["seconds"] / 4)
+            if variant.freezes:
+                gc.collect()
+                gc.freeze()
             sample = await session.load(operation, load, options["seconds"])
             rate = sample.operations / sample.seconds
             rows.append({"operation": operation, "ops_per_second": rate, "p99_ms": sample.p99_ms})
