@@ -111,7 +111,7 @@ class Channels:
         pause, is_logged = 0.0, False
         try:
             while wanted := [channel for channel in channels if channel in self._wanted]:
-                self._missing.update(dict.fromkeys(wanted, False))
+                self._missing.update(dict.fromkeys(channels, False))
                 try:
                     async with asyncio.timeout(self._timeout):
                         await self._subscriptions.subscribe(wanted)
@@ -124,7 +124,7 @@ class Channels:
                     left = [channel for channel in wanted if channel not in self._wanted]
                     if left:
                         self._subscriptions.unsubscribe(left)
-                    if not any(self._missing[channel] for channel in wanted):
+                    if not any(self._missing[channel] for channel in channels):
                         if is_logged:
                             _logger.info("events come in again")
                         self._on_missed(wanted)

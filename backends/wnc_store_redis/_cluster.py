@@ -82,7 +82,9 @@ class ClusterRoute:
         self._refusal: Refusal = _NO_SERVER
         self._closed = False
 
-    async def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Reply:
+    async def submit(
+        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
+    ) -> Reply:
         """See `Route.submit`; a command without a key goes to any master."""
         self.check_loop()
         slot = key_slot(key) if key else None
@@ -95,6 +97,8 @@ class ClusterRoute:
             if redirection is None and not _may_pass(outcome):
                 break
             asked = redirection.target if redirection is not None and redirection.is_once else None
+            if asked is not None and instead is not None:
+                asked, packed, instead = None, instead, None
             self._learn(slot, redirection)
             redirections += redirection is not None
             is_free = redirection is not None and redirections <= _FREE_REDIRECTIONS
@@ -343,6 +347,11 @@ def _redirection(outcome: Reply | Unanswered, asked: Address) -> _Redirection | 
     code, _, target = str(outcome).split()[:3]
     host, _, port = target.rpartition(":")
     return _Redirection((host or asked[0], int(port)), code == "ASK")
+
+
+def is_elsewhere(error: BaseException) -> bool:
+    """Tell whether a server has said that it has not the slot."""
+    return isinstance(error, ResponseError) and code_of(error) == "MOVED"
 
 
 def _may_pass(outcome: Reply | Unanswered) -> bool:

@@ -16,9 +16,9 @@ from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import code_of, is_passing, translate
 from wnc_store_redis._keys import text
 from wnc_store_redis._link import Reply
-from wnc_store_redis._multiplexer import Unanswered
+from wnc_store_redis._multiplexer import HungError, Unanswered
 from wnc_store_redis._route import Pauses, Route
-from wnc_store_redis._scripts import Script
+from wnc_store_redis._scripts import PUBLISH, Script
 from wnc_store_redis._server import pack_command
 
 Command = tuple[bytes, ...]
@@ -85,6 +85,29 @@ class Commands:
         send = partial(self._route.submit, key, pack_command(command), self.deadline(), writes=True)
         return self._attempt(send, key, 1, writes=True)
 
+    async def publish(self, command: bytes, channel: bytes, data: bytes, *, beside: bytes | None) -> None:
+        """Publish something, once.
+
+        Args:
+            command: PUBLISH or SPUBLISH.
+            channel: where.
+            data: what.
+            beside: the key in whose slot a sharded channel is.
+        """
+        plain, deadline = pack_command((command, channel, data)), self.deadline()
+
+        async def send() -> Reply:
+            if beside is None:
+                return await self._route.submit(channel, plain, deadline, writes=True)
+            # While the slot is on its way, the channel stays where the slot comes from.
+            arguments = (PUBLISH, [beside], (channel, data), deadline, plain)
+            reply = await self._evaluate(b"EVALSHA", PUBLISH.sha, *arguments)
+            if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
+                reply = await self._evaluate(b"EVAL", PUBLISH.source, *arguments)
+            return reply
+
+        await self._attempt(send, channel, 1, writes=True)
+
     @property
     def forked(self) -> bool:
         """Whether this is a process that was forked off after the store was opened."""
@@ -148,7 +171,7 @@ class Commands:
             except Unanswered as unanswered:
                 failure = unanswered.reason
                 received += unanswered.sent
-                if not received or received == _ATTEMPTS:
+                if received == _ATTEMPTS or not (received or isinstance(failure, HungError)):
                     break
             except StoreClosedError as closed:
                 if not received:
@@ -164,7 +187,8 @@ class Commands:
             if not await pauses.pause():
                 break
             self.counts.retries += 1
-            sent = self.send(sent.script, sent.keys, *again, deadline=sent.deadline)
+            arguments = again if received else sent.arguments
+            sent = self.send(sent.script, sent.keys, *arguments, deadline=sent.deadline)
         raise self.failure(failure, key, unanswered=bool(received))
 
     def place(self, key: bytes) -> Hashable:
@@ -192,8 +216,9 @@ class Commands:
             except Unanswered as unanswered:
                 failure = unanswered.reason
                 sent = sent or unanswered.sent
-                attempts -= 1
-                if not (attempts and unanswered.sent) or isinstance(failure, TimeoutError):
+                attempts -= unanswered.sent
+                is_over = not (attempts and unanswered.sent) or isinstance(failure, TimeoutError)
+                if is_over and not isinstance(failure, HungError):
                     break
                 self.counts.retries += 1
         # Raised outside the handler: the driver's exception would stay within reach as the context.
@@ -215,9 +240,10 @@ class Commands:
         keys: Sequence[bytes],
         arguments: Sequence[bytes],
         deadline: float,
+        instead: bytes | None = None,
     ) -> Awaitable[Reply]:
         packed = pack_command((command, body, str(len(keys)).encode(), *keys, *arguments))
-        return self._route.submit(keys[0], packed, deadline, writes=script.writes)
+        return self._route.submit(keys[0], packed, deadline, writes=script.writes, instead=instead)
 
     def _value(self, reply: Reply, key: bytes, *, in_script: bool) -> Reply:
         if isinstance(reply, ResponseError):

@@ -53,7 +53,7 @@ class RedisRoomEvents(BaseRoomEvents):
             route.on_detour(self._detoured)
 
     async def _publish(self, telling: Telling) -> None:
-        await self._commands.write(self._keys.publish, self._keys.events(telling.event.room_id), telling.data)
+        await self._tell(self._keys.events(telling.event.room_id), telling.data)
 
     async def _attach(self, reader: EventReader) -> None:
         # Not added before it stands: what was published for a reader before this one may still be on its way.
@@ -108,9 +108,13 @@ class RedisRoomEvents(BaseRoomEvents):
     async def _tell_of_a_gap(self, channel: bytes) -> None:
         room_id, _ = self._keys.room_of_channel(channel)
         try:
-            await self._commands.write(self._keys.publish, channel, to_wire(Resync(room_id=room_id)))
+            await self._tell(channel, to_wire(Resync(room_id=room_id)))
         except StoreError as error:
             _logger.warning("readers are not told that they miss events until the slot has moved: %s", error)
+
+    async def _tell(self, channel: bytes, data: bytes) -> None:
+        beside = self._keys.key_beside(channel) if self._commands.is_sharded else None
+        await self._commands.publish(self._keys.publish, channel, data, beside=beside)
 
     def _channels_of(self, room_id: str) -> Sequence[bytes]:
         events, chat_events = self._keys.events(room_id), self._keys.chat_events(room_id)

@@ -33,6 +33,10 @@ class Unanswered(Exception):  # noqa: N818 - whether it is an error is for the c
         self.sent = sent
 
 
+class HungError(ConnectionError):
+    """Raised for a command that came while an attempt to connect hung, and has time left for another."""
+
+
 class _Request:
     __slots__ = ("deadline", "future", "packed", "size")
 
@@ -133,7 +137,7 @@ class Multiplexer:
             return
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._unanswered and self._loop is not None:
+        if self._loop is not None and any(not request.future.done() for request in self._unanswered):
             self._idle = self._idle or self._loop.create_future()
             await asyncio.shield(self._idle)  # who closes twice waits twice
         if self._alarm is not None:
@@ -178,29 +182,25 @@ class Multiplexer:
             self._link.write(batch)
 
     async def _connect(self) -> None:
+        hung = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with hung:
                 link = await open_link(self._pool, self._answered, self._lost)
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._refuse(error)
+            self._refuse(error, has_hung=hung.expired())
             return
         finally:
             self._connecting = None
         self._link = link
         self._flush()
 
-    def _refuse(self, error: Exception) -> None:
-        """Fail whoever waited for a connection; where it hung, who came later has time left for another."""
+    def _refuse(self, error: Exception, *, has_hung: bool) -> None:
+        """Fail whoever waited for a connection; where it hung, who came later has time left for another attempt."""
         waiting, self._unsent = self._unsent, deque()
         now = asyncio.get_running_loop().time()
         for request in waiting:
-            if isinstance(error, TimeoutError) and request.deadline > now:
-                self._unsent.append(request)
-            else:
-                _fail(request, error, sent=False)
-        if self._unsent and not self._flush_is_due:
-            self._flush_is_due = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            has_time = has_hung and request.deadline > now
+            _fail(request, HungError() if has_time else error, sent=False)
 
     def _answered(self, replies: Sequence[Reply]) -> None:
         unanswered = self._unanswered

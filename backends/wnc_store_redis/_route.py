@@ -35,7 +35,9 @@ class Route(Protocol):
         """See `Multiplexer.check_loop`."""
         ...
 
-    def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Awaitable[Reply]:
+    def submit(
+        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
+    ) -> Awaitable[Reply]:
         """Send a command, as `Multiplexer.submit` says.
 
         Args:
@@ -43,6 +45,7 @@ class Route(Protocol):
             packed: the command.
             deadline: when to give up, by the event loop's clock.
             writes: whether it may change something.
+            instead: a command to send to the key's server if the key itself is on its way from there to another.
         """
         ...
 
@@ -87,7 +90,15 @@ class OneServer:
     def on_switch(self, call: Callable[[], None]) -> None:
         """See `RouteToOne.on_switch`: there is none."""
 
-    def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Awaitable[Reply]:  # noqa: ARG002
+    def submit(
+        self,
+        key: bytes,  # noqa: ARG002 - all are here
+        packed: bytes,
+        deadline: float,
+        *,
+        writes: bool,
+        instead: bytes | None = None,  # noqa: ARG002
+    ) -> Awaitable[Reply]:
         """See `Route.submit`."""
         return self._server.submit(packed, deadline, writes=writes)
 

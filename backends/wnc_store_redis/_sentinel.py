@@ -51,7 +51,15 @@ class SentinelRoute:
         replicas = self._watch.replicas if is_replicated else None
         self._server = Server(self._masters, timeout, counts, is_replicated=is_replicated, replicas=replicas)
 
-    async def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> Reply:  # noqa: ARG002
+    async def submit(
+        self,
+        key: bytes,  # noqa: ARG002 - all are there
+        packed: bytes,
+        deadline: float,
+        *,
+        writes: bool,
+        instead: bytes | None = None,  # noqa: ARG002
+    ) -> Reply:
         """See `Route.submit`."""
         self._watch.start()
         pauses = Pauses(deadline)

@@ -111,7 +111,8 @@ class Server:
         if self._writes.losses != losses:  # that may have been another server's word
             raise Unanswered(ConnectionError("the connection was lost before the replicas had the write"), sent=True)
         if isinstance(found, ResponseError):
-            reason = f"WAIT was refused with {code_of(found)} (it needs +wait)"
+            code = code_of(found)
+            reason = f"WAIT was refused with {code}{' (it needs +wait)' if code == 'NOPERM' else ''}"
             raise Unanswered(NotReplicatedError(reason), sent=True)
         if found < expected:
             reason = f"only {max(found, 0)} of {expected} replicas have the write"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from wnc_store import StoreClosedError, StoreError
-from wnc_store_redis._cluster import Address, ClusterRoute
+from wnc_store_redis._cluster import Address, ClusterRoute, is_elsewhere
 from wnc_store_redis._route import Pauses
 from wnc_store_redis._subscriber import Ear, OnLost, Subscriber
 
@@ -36,17 +36,22 @@ class ShardedSubscriber:
         self._on_lost = on_lost
         self._key_beside = key_beside
         self._servers: dict[Address, Subscriber] = {}
+        self._subscribing: set[asyncio.Future[None]] = set()
         self._closed = False
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
         """See `Subscriptions.subscribe`."""
         subscribing = [asyncio.ensure_future(self._subscribe(channel)) for channel in channels]
+        self._subscribing.update(subscribing)
         try:
             await asyncio.gather(*subscribing)
-        except BaseException:  # also the end of the caller's patience with a server that says nothing
+        except BaseException as error:  # also the end of the caller's patience with a server that says nothing
             self._route.doubt()
+            if self._closed and isinstance(error, asyncio.CancelledError) and not _is_cancelled():
+                raise StoreClosedError from None
             raise
         finally:
+            self._subscribing.difference_update(subscribing)
             for one in subscribing:
                 one.cancel()
 
@@ -64,6 +69,8 @@ class ShardedSubscriber:
     async def aclose(self) -> None:
         """See `Subscriptions.aclose`."""
         self._closed = True
+        for subscribing in self._subscribing:
+            subscribing.cancel()
         await asyncio.gather(*(server.aclose() for server in self._servers.values()))
 
     async def _subscribe(self, channel: bytes) -> None:
@@ -72,8 +79,7 @@ class ShardedSubscriber:
         while True:
             address = await self._route.master_of(channel, deadline)
             try:
-                await self._server(address).subscribe((channel,))
-                await self._check(channel, address, deadline)
+                await self._stand(channel, address, deadline)
             except StoreError:
                 raise
             except Exception as error:
@@ -82,13 +88,17 @@ class ShardedSubscriber:
             else:
                 return
 
-    async def _check(self, channel: bytes, address: Address, deadline: float) -> None:
-        """Give up a subscription at a server that is not known to be the master, also for whoever made it before."""
+    async def _stand(self, channel: bytes, address: Address, deadline: float) -> None:
+        """Subscribe at a server that is the master before, so that nothing is heard twice, and still is afterwards."""
+        key, server = self._key_beside(channel), self._server(address)
+        await self._route.check_master(key, address, deadline)
+        is_new = channel not in server.channels
         try:
-            await self._route.check_master(self._key_beside(channel), address, deadline)
-        except Exception:
-            server = self._servers[address]
-            if channel in server.channels:
+            await server.subscribe((channel,))
+            await self._route.check_master(key, address, deadline)
+        except BaseException as error:
+            # Others may have come to rely on it meanwhile: they are told, and subscribe again.
+            if channel in server.channels and (is_new or is_elsewhere(error)):
                 server.unsubscribe((channel,))
                 self._lost(address, (channel,))
             raise
@@ -111,3 +121,9 @@ class ShardedSubscriber:
         """Give up the connection to a master over which there is nothing to hear: maybe it is one no more."""
         if not server.channels:
             server.drop()
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody has cancelled the running task itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from redis.exceptions import ResponseError
 
@@ -65,6 +65,14 @@ class Subscriptions(Protocol):
         ...
 
 
+class _Fence(NamedTuple):
+    """Who waits for the answer to the PING behind a subscription, to what that is, and what of it is new."""
+
+    stands: asyncio.Future[None]
+    channels: Sequence[bytes]
+    new: set[bytes]
+
+
 class Subscriber:
     """Subscriptions on one connection, which is opened with the first, and again when it is lost and one is wanted.
 
@@ -94,7 +102,7 @@ class Subscriber:
         self.channels: set[bytes] = set()
         self._link: Link | None = None
         self._opening: asyncio.Future[None] | None = None
-        self._fences: deque[asyncio.Future[None] | bytes | None] = deque()
+        self._fences: deque[_Fence | bytes | None] = deque()
         self._refusal: ResponseError | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._is_silent = False
@@ -146,11 +154,13 @@ class Subscriber:
             await asyncio.shield(self._opening)
 
     async def _connect(self, opening: asyncio.Future[None]) -> None:
+        hung = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with hung:
                 self._link = await open_link(self._pool, self._take, self._lost, pushes=True)
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            opening.set_exception(error)
+            # Whoever came after the attempt had begun has time left for another.
+            opening.set_exception(LostError() if hung.expired() else error)
             opening.exception()  # nobody may wait for it any more
             return
         except asyncio.CancelledError:
@@ -169,14 +179,10 @@ class Subscriber:
         self.channels |= new
         stands: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._link.write([pack_command((self._subscribe, *channels))])
-        self._ping(stands)
-        try:
-            await stands
-        except ResponseError:
-            self.channels -= new
-            raise
+        self._ping(_Fence(stands, channels, new))
+        await stands
 
-    def _ping(self, fence: asyncio.Future[None] | bytes | None) -> None:
+    def _ping(self, fence: _Fence | bytes | None) -> None:
         """Ask for a sign of life, by which a subscription stands, or a sharded channel has been left."""
         if self._link is not None:
             self._fences.append(fence)
@@ -207,11 +213,13 @@ class Subscriber:
         if isinstance(fence, bytes):
             if refusal is not None and code_of(refusal) == "NOPERM":  # else the slot has moved, and nothing is left
                 self._refusal = refusal
-        elif not fence.done():  # else it was cancelled
+        elif not fence.stands.done():  # else it was cancelled
             if refusal is None:
-                fence.set_result(None)
+                self.channels.update(fence.channels)  # an attempt before this one may have been refused
+                fence.stands.set_result(None)
             else:
-                fence.set_exception(refusal)
+                self.channels -= fence.new
+                fence.stands.set_exception(refusal)
 
     def _unsubscribed(self, channel: bytes) -> None:
         """Tell a channel that the server gave up by itself, because its slot has moved, from one that was left."""
@@ -235,8 +243,8 @@ class Subscriber:
             self._beat.cancel()
         fences, self._fences = self._fences, deque()
         for fence in fences:
-            if isinstance(fence, asyncio.Future) and not fence.done():
-                fence.set_exception(error)
+            if isinstance(fence, _Fence) and not fence.stands.done():
+                fence.stands.set_exception(error)
         return link
 
     def _ask_for_life(self) -> None:

@@ -21,12 +21,13 @@ from wnc_store import (
 )
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._counts import Counts
-from wnc_store_redis._multiplexer import Unanswered
-from wnc_store_redis._scripts import ACQUIRE, COMMIT, COUNT
+from wnc_store_redis._multiplexer import HungError, Unanswered
+from wnc_store_redis._scripts import ACQUIRE, COMMIT, COUNT, PUBLISH
 
 LOST = Unanswered(ConnectionResetError(), sent=True)
 REFUSED = Unanswered(ConnectionRefusedError(), sent=False)
 SILENT = Unanswered(TimeoutError(), sent=True)
+HUNG = Unanswered(HungError(), sent=False)
 LOADING = ResponseError("LOADING Redis is loading the dataset in memory")
 WRONG = ResponseError("ERR something is wrong")
 DENIED = ResponseError("ERR The user executing the script can't run this command or subcommand script: 1")
@@ -45,8 +46,11 @@ class Wire:
         self.keys: list[bytes] = []
         self.deadlines: list[float] = []
         self.writes: list[bool] = []
+        self.instead: list[bytes | None] = []
 
-    def submit(self, key: bytes, packed: bytes, deadline: float, *, writes: bool) -> asyncio.Future[Any]:
+    def submit(
+        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
+    ) -> asyncio.Future[Any]:
         """See `Route.submit`."""
         reader = Reader()
         reader.feed(packed)
@@ -55,6 +59,7 @@ class Wire:
         self.keys.append(key)
         self.deadlines.append(deadline)
         self.writes.append(writes)
+        self.instead.append(instead)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if isinstance(answer, Unanswered | StoreClosedError):
@@ -354,3 +359,31 @@ async def test_a_command_without_a_key_names_none() -> None:
     with pytest.raises(StoreUnavailableError) as caught:
         await on(Wire(REFUSED)).read(b"PING")
     assert "key" not in str(caught.value)
+
+
+async def test_what_met_a_connection_attempt_that_hung_is_sent_again(pauses: list[float]) -> None:
+    """A command that was not sent, because an attempt to connect hung, is no repetition when it is sent at last."""
+    wire = Wire(HUNG, HUNG, [1])
+    assert await settle(on(wire)) == ([1], False)
+    assert [command[-1] for command in wire.sent] == [b"first"] * 3
+    assert pauses == [0.005, 0.01]
+    for answers in ([HUNG, b"x"], [HUNG, HUNG, HUNG, HUNG, HUNG, HUNG, b"x"]):
+        assert await on(Wire(*answers)).read(b"GET", b"room:A") == b"x"
+
+
+async def test_a_sharded_publication_goes_by_a_script() -> None:
+    """On a cluster a publication is a script with a key; where that is on its way, it is the plain command."""
+    wire = Wire(NOSCRIPT, 1)
+    await on(wire).publish(b"SPUBLISH", b"events:{room:A}", b"{}", beside=b"room:A")
+    words = [b"1", b"room:A", b"events:{room:A}", b"{}"]
+    assert wire.sent == [[b"EVALSHA", PUBLISH.sha, *words], [b"EVAL", PUBLISH.source, *words]]
+    assert wire.keys == [b"room:A"] * 2
+    assert wire.instead == [b"*3\r\n$8\r\nSPUBLISH\r\n$15\r\nevents:{room:A}\r\n$2\r\n{}\r\n"] * 2
+    assert wire.writes == [True, True]
+
+
+async def test_a_publication_is_sent_once() -> None:
+    """A publication that got no answer may have been heard."""
+    wire = Wire(LOST)
+    assert type(await failure(on(wire).publish(b"PUBLISH", b"room:A", b"{}", beside=None))) is OutcomeUnknownError
+    assert wire.sent == [[b"PUBLISH", b"room:A", b"{}"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -26,7 +25,7 @@ from wnc_store_redis import RedisStore
 from wnc_store_redis import _multiplexer as multiplexer
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._link import TransportLink
-from wnc_store_redis._multiplexer import MOST_UNANSWERED, Multiplexer, Unanswered
+from wnc_store_redis._multiplexer import MOST_UNANSWERED, HungError, Multiplexer, Unanswered
 
 pytestmark = pytest.mark.usefixtures("room_a")
 SHORT = timedelta(milliseconds=400)
@@ -144,39 +143,33 @@ async def test_a_reply_over_a_connection_given_up_is_nobodys(store: RedisStore) 
 
 
 async def test_who_comes_late_to_a_connection_that_hangs_has_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When an attempt to connect hangs, it ends for whoever is out of time, and is made again for the others."""
-    written: list[bytes] = []
-    attempts: list[str] = []
+    """When an attempt to connect hangs, whoever is out of time is told so, and the others that there may be another."""
 
-    async def open_slowly(_pool: object, on_replies: Any, _on_lost: object) -> Any:
-        attempts.append("")
-        if len(attempts) == 1:
-            await asyncio.Event().wait()
+    async def hang(*_arguments: object) -> None:
+        await asyncio.Event().wait()
 
-        def answer(packed: Sequence[bytes]) -> None:
-            written.extend(packed)
-            asyncio.get_running_loop().call_soon(on_replies, packed)
-
-        return Mock(write=answer, aclose=AsyncMock())
-
-    monkeypatch.setattr(multiplexer, "open_link", open_slowly)
+    monkeypatch.setattr(multiplexer, "open_link", hang)
     made = Multiplexer(Mock(), 0.05, Counts())
     now = asyncio.get_running_loop().time()
-    first, later = made.submit(b"first", now + 0.05), made.submit(b"later", now + 60)
-    with pytest.raises(Unanswered) as caught:
-        await first
-    assert not caught.value.sent
-    assert await later == b"later"
-    assert written == [b"later"]
+    calls = [(made.submit(b"first", now + 0.05), TimeoutError), (made.submit(b"later", now + 60), HungError)]
+    for call, reason in calls:
+        with pytest.raises(Unanswered) as caught:
+            await call
+        assert isinstance(caught.value.reason, reason)
+        assert not caught.value.sent
     await made.aclose()
 
 
-async def test_where_nobody_listens_all_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attempt to connect that is refused ends for all who wait for it, however much time they have."""
-    monkeypatch.setattr(multiplexer, "open_link", AsyncMock(side_effect=ConnectionRefusedError))
+@pytest.mark.parametrize("refusal", [ConnectionRefusedError, TimeoutError])
+async def test_where_nobody_listens_all_are_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, refusal: type[Exception]
+) -> None:
+    """An attempt to connect that fails at once ends for all who wait for it, however much time they have."""
+    monkeypatch.setattr(multiplexer, "open_link", AsyncMock(side_effect=refusal))
     made = Multiplexer(Mock(), 60, Counts())
     now = asyncio.get_running_loop().time()
     for waiting in [made.submit(b"one", now + 60), made.submit(b"other", now + 60)]:
-        with pytest.raises(Unanswered):
+        with pytest.raises(Unanswered) as caught:
             await waiting
+        assert isinstance(caught.value.reason, refusal)
     await made.aclose()

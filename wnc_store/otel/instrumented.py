@@ -18,6 +18,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider, get_
 from wnc_store.errors import (
     InvalidIdError,
     LimitExceededError,
+    NotSupportedError,
     RoomExistsError,
     RoomNotFoundError,
     UserNotFoundError,
@@ -40,6 +41,7 @@ _ANSWERS = (
     RoomExistsError,
     InvalidIdError,
     LimitExceededError,
+    NotSupportedError,
     asyncio.CancelledError,
 )
 """Errors with which a store serves well, and what is none of its doing."""
