@@ -296,6 +296,37 @@ def test_into_a_cluster(tmp_path: Path) -> None:
     assert all(one["roomTtlMs"] > 86_000_000 and len(one["messages"]) == 1 for one in found)
 
 
+def imported_with_a_refusal(url: str, tmp_path: Path, snapshot: Snapshot, *options: str) -> list[str]:
+    """Import one room into a store that refuses something of it, and return the room and its messages."""
+    file = tmp_path / "rooms.jsonl"
+    messages = len(snapshot.messages)
+    file.write_text("\n".join([HEAD, json.dumps(snapshot.to_json()), f'{{"rooms":1,"messages":{messages}}}']))
+    assert "0 rooms had been imported when 'A' failed" in wnc_store("import", url, str(file), *options, code=1).stderr
+
+    async def look() -> list[str]:
+        async with open_store(url) as store:
+            found = await store.rooms.get_room("A")
+            return [*([found.host_name] if found else ()), *(one.id for one in await store.chat.get_messages("A"))]
+
+    return asyncio.run(look())
+
+
+def test_a_refusal_halfway_leaves_no_half_a_room(tmp_path: Path) -> None:
+    """Where rooms begin anew, one whose chat is refused is not there, and one to be replaced is as it was."""
+    url = f"sqlite://{tmp_path}/rooms.db"
+    long = Snapshot(room("A"), HOUR, (message(1, "A"), message(2, "A", message="x" * 20_000)), HOUR)
+    assert imported_with_a_refusal(url, tmp_path, long) == []
+    asyncio.run(_create(url, "A"))
+    before = ["Name of host", "m1"]
+    named = Snapshot(room("A", host_name="x" * 1000), HOUR, (message(2, "A"),), HOUR)
+    assert imported_with_a_refusal(url, tmp_path, named, "--overwrite") == before
+
+
+def test_a_closed_standard_input_is_told(urls: tuple[str, str]) -> None:
+    """Where standard input is closed, that is said."""
+    assert "it is closed" in in_shell(f"{WNC_STORE} import {urls[1]} - <&-", code=1)
+
+
 def test_an_export_that_fails_leaves_no_file(tmp_path: Path) -> None:
     """When the server is away, the file of old is left as it was, and no other is there."""
     file = tmp_path / "rooms.jsonl"
@@ -314,7 +345,7 @@ def test_an_import_that_is_broken_off(tmp_path: Path) -> None:
     file.write_text("\n".join(lines))
     with redis_server("--maxmemory", "6mb") as server:
         told = wnc_store("import", server.url, str(file), code=3).stderr
-        assert "had been imported: --skip-existing goes on from there" in told
+        assert "failed: --skip-existing goes on from there" in told
         imported = int(told.split()[0])
         assert on_redis(server.url, lambda plain: plain.scard("active-rooms")) >= imported > 0
         on_redis(server.url, lambda plain: plain.config_set("maxmemory", "100mb"))
@@ -327,11 +358,11 @@ def test_a_backend_that_can_not_restore(tmp_path: Path) -> None:
     file, url = tmp_path / "rooms.jsonl", f"sqlite://{tmp_path}/rooms.db"
     snapshot = Snapshot(room("A", rev=7, settings={"a": 1}), HOUR, (message(1, "A"), message(2, "A")), HOUR)
     file.write_text("\n".join([HEAD, json.dumps(snapshot.to_json()), '{"rooms":1,"messages":2}']))
-    for option in ((), ("--overwrite",)):
+    for option, rev in (((), 8), (("--overwrite",), 9)):
         assert "this backend can't restore" in wnc_store("import", url, str(file), *option).stderr
         lines = wnc_store("export", url).stdout.splitlines()
         found = json.loads(lines[1])
-        assert found["room"] == {**snapshot.room.to_json(), "rev": 8}
+        assert found["room"] == {**snapshot.room.to_json(), "rev": rev}
         assert found["messages"] == [one.to_json() for one in snapshot.messages]
         assert found["roomTtlMs"] > 86_000_000
     assert "imported 0 rooms" in wnc_store("import", url, str(file), code=1).stderr

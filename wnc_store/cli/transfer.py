@@ -19,9 +19,19 @@ from typing import IO, Annotated, Any, cast
 import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from wnc_store import CanRestore, CorruptRecordError, NotSupportedError, RoomExistsError, Snapshot, Store
+from wnc_store import (
+    CanRestore,
+    CorruptRecordError,
+    NotSupportedError,
+    Room,
+    RoomExistsError,
+    RoomNotFoundError,
+    Snapshot,
+    Store,
+    StoreError,
+)
 from wnc_store.cli.output import Exit, counted, err, printable
-from wnc_store.cli.running import UrlArgument, fail, opened, run
+from wnc_store.cli.running import UrlArgument, fail, fail_with, opened, run
 from wnc_store.js import iso
 
 _FORMAT = 1
@@ -74,13 +84,12 @@ def import_rooms(
     if overwrite and skip_existing:
         fail("choose one of --overwrite and --skip-existing", Exit.USAGE)
 
-    async def work() -> None:
+    async def work(lines: IO[bytes]) -> None:
         name = "standard input" if file == _STANDARD_INPUT else str(file)
-        with _given(file) as lines:
-            total = sum(1 for _ in _read(lines, name))
-            async with opened(url) as store:
-                with _progress("importing", total) as progress:
-                    done = await _import(store, _read(lines, name), progress, replace=overwrite)
+        total = sum(1 for _ in _read(lines, name))
+        async with opened(url) as store:
+            with _progress("importing", total) as progress:
+                done = await _import(store, _read(lines, name), progress, replace=overwrite)
         err.print(f"imported {counted(total - done.existing, 'room')}")
         if done.begun_anew:
             err.print("this backend can't restore: each has a full TTL again, and its rev is raised by one")
@@ -90,7 +99,11 @@ def import_rooms(
             if not skip_existing:
                 raise typer.Exit(Exit.FAILED)
 
-    run(work())
+    try:
+        with _given(file) as lines:
+            run(work(lines))
+    except CorruptRecordError as error:
+        fail_with(error)
 
 
 async def _export(store: Store, file: IO[str], progress: Progress) -> int:
@@ -139,10 +152,12 @@ async def _import(store: Store, snapshots: Iterable[Snapshot], progress: Progres
         done.begun_anew += outcomes.count(False)
         done.existing += sum(isinstance(one, RoomExistsError) for one in outcomes)
         progress.advance(progress.task_ids[0], len(chunk))
-        for error in outcomes:
+        for snapshot, error in zip(chunk, outcomes, strict=True):
             if isinstance(error, BaseException) and not isinstance(error, RoomExistsError):
                 written = counted(done.restored + done.begun_anew, "room")
-                err.print(f"{written} had been imported: --skip-existing goes on from there")
+                goes_on = "the same command goes on" if replace else "--skip-existing goes on from there"
+                told = f"{written} had been imported when {snapshot.room.id!r} failed: {goes_on}"
+                err.print(printable(told), soft_wrap=True)
                 raise error
     return done
 
@@ -162,12 +177,39 @@ async def _restore(store: Store, snapshot: Snapshot, *, replace: bool) -> bool:
         with suppress(NotSupportedError):  # on a cluster
             await store.restore(snapshot, replace=replace)
             return True
-    if replace:
-        await store.rooms.delete_room(snapshot.room.id)
-    await store.rooms.create_room(snapshot.room)
-    for message in snapshot.messages:
-        await store.chat.add_message(message.model_copy(update={"room_id": snapshot.room.id}))
+    await _begin_anew(store, snapshot, replace=replace)
     return False
+
+
+async def _begin_anew(store: Store, snapshot: Snapshot, *, replace: bool) -> None:
+    """Make a room and its chat by what every store offers."""
+    room = snapshot.room
+    if not (replace and await _replace(store, room)):
+        await store.rooms.create_room(room)
+    try:
+        for message in snapshot.messages:
+            await store.chat.add_message(message.model_copy(update={"room_id": room.id}))
+    except StoreError:
+        if not replace:  # --skip-existing would take half a chat for the whole
+            await _undo(store, room.id)
+        raise
+
+
+async def _replace(store: Store, room: Room) -> bool:
+    """Replace a room, if there is one, and empty its chat; if that is refused, all is as it was."""
+    try:
+        await store.rooms.update_room(room.id, room)
+    except RoomNotFoundError:
+        return False
+    await store.chat.clear_messages(room.id)
+    return True
+
+
+async def _undo(store: Store, room_id: str) -> None:
+    try:
+        await store.rooms.delete_room(room_id)
+    except StoreError:
+        err.print(printable(f"room {room_id!r} lacks messages, and can't be removed now: import it with --overwrite"))
 
 
 @contextmanager
@@ -177,17 +219,29 @@ def _given(file: Path) -> Generator[IO[bytes]]:
     Raises:
         CorruptRecordError: the file can't be opened.
     """
+    if file == _STANDARD_INPUT:
+        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
+            raise CorruptRecordError("standard input", "it is closed")
+        with _kept(sys.stdin.buffer) as kept:
+            yield kept
+        return
     try:
-        given = sys.stdin.buffer if file == _STANDARD_INPUT else file.open("rb")
+        given = file.open("rb")
     except OSError as error:
         raise CorruptRecordError(str(file), f"it can't be opened: {error.strerror}") from None
     with given:
         if given.seekable():
             yield given
             return
-        with tempfile.TemporaryFile() as kept:
-            shutil.copyfileobj(given, kept)
+        with _kept(given) as kept:
             yield kept
+
+
+@contextmanager
+def _kept(given: IO[bytes]) -> Generator[IO[bytes]]:
+    with tempfile.TemporaryFile() as kept:
+        shutil.copyfileobj(given, kept)
+        yield kept
 
 
 def _read(lines: IO[bytes], name: str) -> Generator[Snapshot]:
