@@ -50,7 +50,8 @@ class RateLimitMiddleware:
     epoch second when the window ends; not one that is made further out, such as Starlette's 500 for a crash.
 
     Args:
-        store: the store, or what returns it for a scope: `lambda scope: scope["app"].state.store`.
+        store: the store, or what returns it for a scope: `lambda scope: scope["app"].state.store` where the lifespan
+            sets `app.state.store`, `lambda scope: scope["state"]["store"]` where it yields `{"store": store}`.
         key: returns an id: whose hits are counted. It must not believe what any client can send.
         when_unavailable: while the store is away, "refuse" answers 503 with `Retry-After`, and "allow" lets requests
             pass uncounted. Each outage is logged once. (`guards_on_unavailable` "memory" keeps counting instead.)
