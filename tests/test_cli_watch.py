@@ -18,6 +18,7 @@ from wnc_store import AppEvent, Resync, Store, StoreSettings, VideoState, open_s
 from wnc_store_contract.samples import message, room, user
 
 SECRET = "SECRET-5d2e"
+NO_ROOM = "there is no such room now; if it begins, that is told\n"
 PUBLISHING = StoreSettings(publish_changes=True)
 
 
@@ -112,6 +113,17 @@ def test_watch_prints_json_lines(url: str) -> None:
     assert cleared == {"roomId": "A", "type": "resync"}
 
 
+def test_watch_says_that_there_is_no_room(url: str) -> None:
+    """Who watches a room that is not there is told so, as the id may be wrong; what happens is told all the same."""
+    with watching(url, "--limit", "1") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == NO_ROOM
+        happen(url, lambda store: store.rooms.create_room(room("A")))
+        out, _ = process.communicate(timeout=30)
+        assert out == "the room changed\n"
+        happen(url, lambda store: store.rooms.delete_room("A"))
+
+
 def test_watch_ends_with_ctrl_c(url: str) -> None:
     """Events are printed when they happen, not at the end, and Ctrl-C ends the command without complaint."""
     with watching(url) as process:
@@ -120,4 +132,4 @@ def test_watch_ends_with_ctrl_c(url: str) -> None:
         assert "missing" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         rest: Any = process.communicate(timeout=60)
-    assert (process.returncode, rest) == (0, ("", ""))
+    assert (process.returncode, rest) == (0, ("", NO_ROOM))

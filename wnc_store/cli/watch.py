@@ -33,6 +33,8 @@ async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -
     """
     async with store.events.subscribe(room_id) as events:
         err.print(printable(f"watching room {room_id}: what writers with publish_changes on tell; end with Ctrl-C"))
+        if not await store.rooms.room_exists(room_id):
+            err.print("there is no such room now; if it begins, that is told")
         seen = 0
         async for event in events:
             if as_json:
