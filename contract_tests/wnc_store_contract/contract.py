@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from wnc_store_contract.clause import ContractGuard
+from wnc_store_contract.clauses.cancellation import CancellationClauses
 from wnc_store_contract.clauses.changes import ChangeClauses
 from wnc_store_contract.clauses.chat import ChatClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
@@ -25,6 +26,7 @@ from wnc_store_contract.statemachine import StateMachineClauses
 class StoreContract(
     StateMachineClauses,
     WireClauses,
+    CancellationClauses,
     ConcurrencyClauses,
     RecordClauses,
     LifetimeClauses,

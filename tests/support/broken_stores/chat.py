@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -15,6 +16,8 @@ from wnc_store_memory._rooms import MemoryChatStore
 MISTAKES = Mistakes()
 
 append_message, append = MemoryChatStore._append, KeptMessages.append
+clear = MemoryChatStore._clear
+FOREVER_MS = 10**15
 
 init, get_messages = MemoryChatStore.__init__, MemoryChatStore.get_messages
 
@@ -100,6 +103,29 @@ async def a_repeated_message_renews(self: MemoryChatStore, message: ChatMessage)
     if entry is not None:
         self._chats.set(message.room_id, entry.value, self._chat_ttl_ms)
     await append_message(self, message)
+
+
+@MISTAKES.breaks((MemoryChatStore, "_append"), "a_cancelled_message_is_whole", "a_cancelled_first_message_is_whole")
+async def a_chat_is_given_its_end_a_moment_later(self: MemoryChatStore, message: ChatMessage) -> None:
+    """A message is written into a chat without an end, which is given one in a second step."""
+    before = self._chats.get(message.room_id)
+    await append_message(self, message)
+    written = self._chats.get(message.room_id)
+    if written is not None and written is not before:
+        self._chats.set(message.room_id, written.value, FOREVER_MS)
+        await asyncio.sleep(0)
+        if (written := self._chats.get(message.room_id)) is not None:
+            self._chats.set(message.room_id, written.value, self._chat_ttl_ms)
+
+
+@MISTAKES.breaks((MemoryChatStore, "_clear"), "a_cancelled_clearing_is_whole")
+async def a_clearing_is_two_steps(self: MemoryChatStore, room_id: str) -> None:
+    """The older messages are gone a moment before the others are."""
+    entry = self._chats.get(room_id)
+    if entry is not None and (half := entry.value.newest(10)):
+        self._chats.set(room_id, KeptMessages(half), entry.expires_ms - self._chats._now_ms())
+        await asyncio.sleep(0)
+    await clear(self, room_id)
 
 
 @MISTAKES.breaks((MemoryChatStore, "_ttl"), "a_chats_ttl_is_exact_to_the_millisecond")

@@ -35,6 +35,7 @@ async def a_release_always_counts_down(self: MemoryConnectionCounter, key: str, 
     "the_lease_can_be_set",
     "a_short_lease_shortens_no_other",
     "a_limit_counts_no_dead_leases",
+    "a_cancelled_acquire_is_whole",
 )
 def leases_never_end(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
     """A crashed process leaks its connections."""
@@ -48,6 +49,20 @@ async def an_acquire_does_not_renew(
     """Whoever holds a lease keeps its end."""
     leases = self._live(key)
     return (True, len(leases)) if connection_id in leases else await renew(self, key, connection_id, limit)
+
+
+@MISTAKES.breaks((MemoryConnectionCounter, "_acquire"), "a_cancelled_acquire_is_whole")
+async def a_lease_is_given_its_end_a_moment_later(
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+) -> tuple[bool, int]:
+    """A lease is written without an end, and given one in a second step."""
+    outcome = await renew(self, key, connection_id, limit)
+    if outcome[0]:
+        keep(self, key, self._live(key) | {connection_id: FOREVER_MS})
+        await asyncio.sleep(0)
+        if connection_id in (leases := self._live(key)):
+            keep(self, key, leases | {connection_id: self._now_ms() + self._ttl_ms})
+    return outcome
 
 
 @MISTAKES.breaks((MemoryConnectionCounter, "_keep"), "a_short_lease_shortens_no_other")
@@ -96,6 +111,30 @@ async def every_hit_begins_a_window(self: MemoryRateLimiter, key: str, cost: int
     counted, _ = await hit(self, key, cost)
     self._hits.set(key, counted, self._window_ms)
     return await peek(self, key)
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_first_hit_is_whole")
+async def a_window_is_given_its_end_a_moment_later(
+    self: MemoryRateLimiter, key: str, cost: int
+) -> tuple[int, timedelta]:
+    """The first hit is counted without an end, which follows in a second step."""
+    is_first = self._hits.get(key) is None
+    found = await hit(self, key, cost)
+    if is_first:
+        self._hits.set(key, found[0], FOREVER_MS)
+        await asyncio.sleep(0)
+        if (counted := self._hits.get(key)) is not None:
+            self._hits.set(key, counted.value, self._window_ms)
+    return found
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_hit_is_whole")
+async def what_a_hit_costs_is_counted_one_by_one(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """A hit that costs more is many hits."""
+    for _ in range(cost - 1):
+        await hit(self, key, 1)
+        await asyncio.sleep(0)
+    return await hit(self, key, 1)
 
 
 @MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_hit_may_cost_more")

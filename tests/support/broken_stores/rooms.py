@@ -19,6 +19,7 @@ mutate = MemoryRoomStore._mutate
 insert, remove, update_room = MemoryRoomStore._insert, MemoryRoomStore._remove, MemoryRoomStore.update_room
 add_user_to_room, remove_user_from_room = MemoryRoomStore.add_user_to_room, MemoryRoomStore.remove_user_from_room
 patience = itertools.count(1000, -1)
+FOREVER_MS = 10**15
 
 
 @MISTAKES.breaks(
@@ -44,6 +45,71 @@ async def a_create_keeps_old_chat(self: MemoryRoomStore, room: Room) -> bool:
         return False
     self._rooms.set(room.id, room, self._room_ttl_ms)
     return True
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_insert"), "a_cancelled_create_takes_no_chat_alone")
+async def a_create_is_two_steps(self: MemoryRoomStore, room: Room) -> bool:
+    """The chat left behind is gone a moment before the room is there."""
+    if self._rooms.get(room.id) is None:
+        self._chats.pop(room.id)
+        await asyncio.sleep(0)
+    return await insert(self, room)
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_remove"), "a_cancelled_deletion_takes_all_along")
+async def a_deletion_is_two_steps(self: MemoryRoomStore, room_id: str) -> bool:
+    """The chat is gone a moment before the room is."""
+    self._chats.pop(room_id)
+    await asyncio.sleep(0)
+    return await remove(self, room_id)
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_mutate"), "a_cancelled_leave_of_the_last_takes_all_along")
+async def the_last_one_out_takes_two_steps(
+    self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
+) -> Room | None:
+    """The chat is gone a moment before the room is, which somebody may still join."""
+    before = self._rooms.get(room_id)
+    if before is not None and rule(before.value) is None:
+        self._chats.pop(room_id)
+        await asyncio.sleep(0)
+    return await mutate(self, room_id, rule)
+
+
+@MISTAKES.breaks(
+    (MemoryRoomStore, "_mutate"),
+    "a_cancelled_update_is_whole",
+    "a_cancelled_edit_is_whole",
+    "a_cancelled_join_is_whole",
+    "a_cancelled_leave_is_whole",
+    "a_cancelled_transfer_is_whole",
+    "a_cancelled_video_state_is_whole",
+    "a_cancelled_video_is_whole",
+)
+async def a_change_is_renewed_a_moment_later(
+    self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
+) -> Room | None:
+    """A room is written with what was left of its TTL, and is given the full one in a second step."""
+    left = self._rooms.remaining_ms(room_id)
+    after = await mutate(self, room_id, rule)
+    if left is not None and (written := self._rooms.get(room_id)) is not None:
+        self._rooms.set(room_id, written.value, left)
+        await asyncio.sleep(0)
+        if (written := self._rooms.get(room_id)) is not None:
+            self._rooms.set(room_id, written.value, self._room_ttl_ms)
+    return after
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_insert"), "a_cancelled_create_is_whole", "a_cancelled_create_takes_no_chat_alone")
+async def a_new_room_is_given_its_end_a_moment_later(self: MemoryRoomStore, room: Room) -> bool:
+    """A room is written without an end, and given one in a second step."""
+    inserted = await insert(self, room)
+    if inserted:
+        self._rooms.set(room.id, room, FOREVER_MS)
+        await asyncio.sleep(0)
+        if (written := self._rooms.get(room.id)) is not None:
+            self._rooms.set(room.id, written.value, self._room_ttl_ms)
+    return inserted
 
 
 def thawed(value: Any) -> Any:

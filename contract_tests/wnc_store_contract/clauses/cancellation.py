@@ -1,0 +1,267 @@
+"""Cancelled callers: wherever a write is cut off, it happened as a whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from wnc_store import Room, Store, VideoState
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import message, room, user
+
+Act = Callable[[Store, str], Awaitable[object]]
+"""What is done to the room, or the key, of an id."""
+
+Told = dict[str, Any]
+"""What a store tells of an id, by its name in words."""
+
+STEPS = (*range(1, 11), *(round(10 * 1.3**power) for power in range(1, 18)))
+"""After how many steps of the event loop a caller is cancelled: each of the first ones, then ever later for servers."""
+
+SETTLED = 1
+"""Seconds in which what a cancelled caller has sent, or left to be ended in the background, has surely come in."""
+
+FOUR_HOURS = 4 * 3600
+
+
+async def a_room(store: Store, room_id: str) -> None:
+    """Create a room of a host and a guest."""
+    await store.rooms.create_room(room(room_id, "host", "guest"))
+
+
+async def a_room_of_one(store: Store, room_id: str) -> None:
+    """Create a room of a host."""
+    await store.rooms.create_room(room(room_id))
+
+
+async def a_message(store: Store, room_id: str) -> None:
+    """Begin a chat."""
+    await store.chat.add_message(message(1, room_id))
+
+
+async def a_room_with_chat(store: Store, room_id: str) -> None:
+    """Create a room of a host, and begin its chat."""
+    await a_room_of_one(store, room_id)
+    await a_message(store, room_id)
+
+
+async def a_full_chat(store: Store, room_id: str) -> None:
+    """Say as much as is kept."""
+    for number in range(20):
+        await store.chat.add_message(message(number, room_id))
+
+
+async def a_lease(store: Store, key: str) -> None:
+    """Acquire a connection."""
+    await store.connections.acquire(key, "first")
+
+
+async def a_hit(store: Store, key: str) -> None:
+    """Begin a window."""
+    await store.rate_limits.hit(key)
+
+
+def hours(ttl: timedelta | None) -> int | None:
+    """Return a TTL in hours, as no machine takes half of one for a clause."""
+    return None if ttl is None else round(ttl / timedelta(hours=1))
+
+
+async def seen(bench: Bench, store: Store, one: str) -> Told:
+    """Return all that the store tells of the room, the chat and the key of an id, but for id and time of day."""
+    has, told = bench.harness.capabilities, Told()
+    found = await store.rooms.get_room(one)
+    if found is not None:
+        state = found.video_state.model_copy(update={"last_update_time": 0})
+        found = found.model_copy(update={"id": "any", "video_state": state})
+    told["the room"] = found
+    told["the hours of the room"] = hours(await store.rooms.room_ttl(one))
+    if Capability.LISTING in has:
+        told["its listing"] = one in [room_id async for room_id in store.rooms.active_room_ids()]
+    if Capability.CHAT in has:
+        told["the chat"] = [kept.id for kept in await store.chat.get_messages(one)]
+        told["the hours of the chat"] = hours(await store.chat.chat_ttl(one))
+    if Capability.CONNECTIONS in has:
+        told["the connections"] = await store.connections.count(one)
+    if Capability.RATE_LIMITS in has:
+        decision = await store.rate_limits.peek(one)
+        told["the hits that are left"] = decision.remaining
+        told["the minutes of the window"] = round(decision.reset_after / timedelta(minutes=1))
+    return told
+
+
+async def settled(bench: Bench, store: Store, one: str, allowed: Sequence[Told]) -> Told:
+    """Return what is seen: at once if it is allowed, else what has become of it in a while."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + SETTLED
+    while (found := await seen(bench, store, one)) not in allowed and loop.time() < end:  # noqa: ASYNC110 - servers
+        await asyncio.sleep(0.02)
+    return found
+
+
+def mixture(found: Told, before: Told, after: Told) -> str:
+    """Say which parts are as before a write, and which as after it."""
+    parts: list[str] = []
+    for part, value in found.items():
+        if value not in (before[part], after[part]):
+            parts.append(f"{part}: {value!r} (before {before[part]!r}, after {after[part]!r})")
+        elif before[part] != after[part]:
+            parts.append(f"{part} as {'before' if value == before[part] else 'after'}")
+    return "; ".join(parts)
+
+
+async def is_whole(
+    bench: Bench, write: Act, prepare: Act | None = None, *, ages: bool = True
+) -> tuple[Store, Sequence[str]]:
+    """Check that a write, wherever it is cancelled, leaves what was there before it, or what is there after it.
+
+    Returns:
+        The store, and the ids that were written to.
+    """
+    store = await bench.open()
+    names = {steps: f"after-{steps}" for steps in STEPS}
+    ids = ("whole", *names.values())
+    for one in ids:
+        if prepare is not None:
+            await prepare(store, one)
+    if ages:
+        await bench.advance(FOUR_HOURS)  # a TTL that is given again is told from one that is not
+    before = await seen(bench, store, "whole")
+    await write(store, "whole")
+    after = await seen(bench, store, "whole")
+    assert before != after
+    for steps, one in names.items():
+        writing = asyncio.ensure_future(write(store, one))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        ended = writing.done()
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        allowed = (after,) if ended else (before, after)
+        found = await settled(bench, store, one, allowed)
+        assert found in allowed, f"cancelled after {steps} steps it left {mixture(found, before, after)}"
+        if ended:
+            break
+    return store, ids
+
+
+class CancellationClauses:
+    """A caller that is cancelled after the first, second, third, ... step of the event loop."""
+
+    @clause()
+    async def test_a_cancelled_create_is_whole(self, bench: Bench) -> None:
+        """A create_room that is cancelled anywhere leaves a room that is listed, or none."""
+        await is_whole(bench, a_room)
+
+    @clause(Capability.CHAT, Capability.ONE_STEP)
+    async def test_a_cancelled_create_takes_no_chat_alone(self, bench: Bench) -> None:
+        """A create_room that is cancelled anywhere clears the chat left behind together with making the room."""
+        await is_whole(bench, a_room, a_message)
+
+    @clause()
+    async def test_a_cancelled_update_is_whole(self, bench: Bench) -> None:
+        """An update_room that is cancelled anywhere replaces all of the room, with its full TTL, or nothing."""
+        await is_whole(bench, lambda store, one: store.rooms.update_room(one, room(one, "new", "other")), a_room)
+
+    @clause()
+    async def test_a_cancelled_edit_is_whole(self, bench: Bench) -> None:
+        """An edit_room that is cancelled anywhere writes all that was changed, with the full TTL, or nothing."""
+
+        def change(before: Room) -> Room:
+            return before.model_copy(update={"host_name": "New", "settings": {"theme": "dark"}})
+
+        await is_whole(bench, lambda store, one: store.rooms.edit_room(one, change), a_room)
+
+    @clause()
+    async def test_a_cancelled_deletion_is_whole(self, bench: Bench) -> None:
+        """A delete_room that is cancelled anywhere takes the room and its listing, or nothing."""
+        await is_whole(bench, lambda store, one: store.rooms.delete_room(one), a_room)
+
+    @clause(Capability.CHAT, Capability.ONE_STEP)
+    async def test_a_cancelled_deletion_takes_all_along(self, bench: Bench) -> None:
+        """A delete_room that is cancelled anywhere takes the chat together with the room."""
+        await is_whole(bench, lambda store, one: store.rooms.delete_room(one), a_room_with_chat)
+
+    @clause()
+    async def test_a_cancelled_join_is_whole(self, bench: Bench) -> None:
+        """An add_user_to_room that is cancelled anywhere adds the user and gives the full TTL, or does nothing."""
+        await is_whole(bench, lambda store, one: store.rooms.add_user_to_room(one, user("new")), a_room)
+
+    @clause()
+    async def test_a_cancelled_leave_is_whole(self, bench: Bench) -> None:
+        """A host's leave that is cancelled anywhere makes another one host, or leaves all as it was."""
+        await is_whole(bench, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room)
+
+    @clause()
+    async def test_a_cancelled_leave_of_the_last_is_whole(self, bench: Bench) -> None:
+        """The last one's leave that is cancelled anywhere takes the room and its listing, or nothing."""
+        await is_whole(bench, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_of_one)
+
+    @clause(Capability.CHAT)
+    async def test_a_cancelled_leave_of_the_last_takes_all_along(self, bench: Bench) -> None:
+        """The last one's leave that is cancelled anywhere takes the chat together with the room."""
+        await is_whole(bench, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_with_chat)
+
+    @clause()
+    async def test_a_cancelled_transfer_is_whole(self, bench: Bench) -> None:
+        """A transfer_host that is cancelled anywhere ends one host's rank and begins the other's, or does nothing."""
+        await is_whole(bench, lambda store, one: store.rooms.transfer_host(one, "guest"), a_room)
+
+    @clause()
+    async def test_a_cancelled_video_state_is_whole(self, bench: Bench) -> None:
+        """An update_video_state that is cancelled anywhere replaces all of the state, or nothing."""
+        state = VideoState(is_playing=True, current_time=1, duration=2)
+        await is_whole(bench, lambda store, one: store.rooms.update_video_state(one, state), a_room)
+
+    @clause()
+    async def test_a_cancelled_video_is_whole(self, bench: Bench) -> None:
+        """A set_video_url that is cancelled anywhere sets the video and resets its state, or does nothing."""
+        await is_whole(bench, lambda store, one: store.rooms.set_video_url(one, "https://video.example/1"), a_room)
+
+    @clause(Capability.CHAT)
+    async def test_a_cancelled_first_message_is_whole(self, bench: Bench) -> None:
+        """An add_message that is cancelled anywhere begins a chat with a TTL, or none."""
+        await is_whole(bench, a_message)
+
+    @clause(Capability.CHAT)
+    async def test_a_cancelled_message_is_whole(self, bench: Bench) -> None:
+        """An add_message that is cancelled anywhere adds one, drops the oldest and renews the chat, or does nothing."""
+        await is_whole(bench, lambda store, one: store.chat.add_message(message(20, one)), a_full_chat)
+
+    @clause(Capability.CHAT)
+    async def test_a_cancelled_clearing_is_whole(self, bench: Bench) -> None:
+        """A clear_messages that is cancelled anywhere takes all messages, or none."""
+        await is_whole(bench, lambda store, one: store.chat.clear_messages(one), a_full_chat)
+
+    @clause(Capability.CONNECTIONS)
+    async def test_a_cancelled_acquire_is_whole(self, bench: Bench) -> None:
+        """An acquire that is cancelled anywhere begins a lease that ends, or none, and harms no other."""
+
+        async def acquire(store: Store, one: str) -> None:
+            await store.connections.acquire(one, "new", limit=2)
+
+        store, ids = await is_whole(bench, acquire, a_lease, ages=False)
+        await bench.advance(FOUR_HOURS)
+        assert [one for one in ids if await store.connections.count(one)] == [], "these leases never end"
+
+    @clause(Capability.CONNECTIONS)
+    async def test_a_cancelled_release_is_whole(self, bench: Bench) -> None:
+        """A release that is cancelled anywhere ends its lease, or not."""
+        await is_whole(bench, lambda store, one: store.connections.release(one, "first"), a_lease, ages=False)
+
+    @clause(Capability.RATE_LIMITS)
+    async def test_a_cancelled_first_hit_is_whole(self, bench: Bench) -> None:
+        """A hit that is cancelled anywhere begins a window with its count and its end, or none."""
+        await is_whole(bench, a_hit)
+
+    @clause(Capability.RATE_LIMITS)
+    async def test_a_cancelled_hit_is_whole(self, bench: Bench) -> None:
+        """A hit that is cancelled anywhere counts all that it costs, or nothing."""
+        await is_whole(bench, lambda store, one: store.rate_limits.hit(one, cost=5), a_hit, ages=False)
+
+    @clause(Capability.RATE_LIMITS)
+    async def test_a_cancelled_reset_is_whole(self, bench: Bench) -> None:
+        """A reset that is cancelled anywhere forgets the count and the end of its window, or nothing."""
+        await is_whole(bench, lambda store, one: store.rate_limits.reset(one), a_hit, ages=False)
