@@ -52,6 +52,7 @@ CAUGHT_BY_THE_NET = {
     "the last becomes host",
     "a rejoin keeps its place",
     "dead rooms are listed",
+    "an empty room is kept",
 }
 
 

@@ -190,6 +190,14 @@ class StoreMachine(RuleBasedStateMachine):
             self.leave(room_id, self.model.rooms[room_id].host)
 
     @precondition(some_room_lives)
+    @rule(room_id=ROOMS)
+    def everybody_leaves(self, room_id: str) -> None:
+        # By single leaves alone a room is hardly ever emptied: users join as often as they leave.
+        if room_id in self.model.rooms:
+            for user_id in tuple(self.model.rooms[room_id].users):
+                self.leave(room_id, user_id)
+
+    @precondition(some_room_lives)
     @rule(room_id=ROOMS, user_id=USERS)
     def transfer(self, room_id: str, user_id: str) -> None:
         operation = self.store.rooms.transfer_host(room_id, user_id)
