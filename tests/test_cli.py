@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -238,10 +239,12 @@ def test_verify_refuses_other_peoples_data(url: str) -> None:
 
 
 def test_verify_reports_the_level() -> None:
-    """`verify` prints every rule with its outcome, what was not declared, and the level."""
+    """`verify` prints every rule with its outcome, a line for each thing that was not declared, and the level."""
     shown = wnc_store("verify", "memory://").stdout
     assert "Of 25 messages the last 20 are kept" in shown
-    assert "not declared: raw" in shown
+    assert len(re.findall(r"^\d+ skipped: ", shown, re.MULTILINE)) == 2
+    assert re.search(r"^\d\d skipped: raw$", shown, re.MULTILINE)
+    assert "1 skipped: cut\n" in shown
     assert "level: partial" in shown
 
 
@@ -259,6 +262,34 @@ def test_verify_takes_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "assert ['m2', 'm3'" in result.stdout
     assert list(tmp_path.glob(".*")) == []
     assert "level: none" in result.stdout
+
+
+def test_verify_says_what_failed(tmp_path: Path) -> None:
+    """What failed comes last, with its rule and what was compared, also where the contract was imported beforehand."""
+    (tmp_path / "test_mine.py").write_text(
+        "from wnc_store_contract import StoreContract\n"
+        "from wnc_store_contract.memory import MemoryHarness\n"
+        "class Broken(MemoryHarness):\n"
+        "    def open_store(self, **settings):\n"
+        "        return super().open_store(**{'chat_history_limit': 19, **settings})\n"
+        "class TestMine(StoreContract):\n"
+        "    def make_harness(self):\n"
+        "        return Broken()\n"
+    )
+    code = "from wnc_store.cli import main; main()"
+    command = [sys.executable, "-c", code, "verify", "--harness", "test_mine:Broken"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    assert re.search(
+        r"^failed test_messages_at_the_same_moment_all_count: Of messages that many add .*\n"
+        r"    concurrency\.py:\d+: AssertionError: assert 19 == 20\n"
+        r"failed test_any_sequence_of_operations: Any sequence .*\n"
+        r"    statemachine\.py:\d+: .*\n"
+        r"    state = StoreMachine\(\)\n"
+        r"(    state\..*\n)+"
+        r"level: none",
+        done.stdout,
+        re.MULTILINE,
+    ), done.stdout
 
 
 @pytest.mark.parametrize("name", ["nowhere:Harness", "json:loads", "json:nothing", "json", ":"])

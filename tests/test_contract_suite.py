@@ -69,6 +69,28 @@ def test_a_failed_clause_shows_the_values(tmp_path: Path) -> None:
     assert "'first'" in output
 
 
+def test_a_failed_clause_shows_itself_and_nothing_in_between(tmp_path: Path) -> None:
+    """The traceback of a failed clause begins in the clause, without the suite's runner and asyncio's."""
+    broken = MINE + "\nfrom wnc_store import rules\nrules.leave = lambda room, user_id: room\n"
+    _, output = run_pytest(tmp_path, broken, "-k", "a_guest_leaves", *SCOPE)
+    assert "users.py:" in output
+    assert "clause.py:" not in output
+    assert "runners.py:" not in output
+
+
+def test_a_failed_lifetime_says_what_was_gone(tmp_path: Path) -> None:
+    """A store that does not renew a room fails with what was gone, and how long after which call."""
+    broken = (
+        f"{MINE}\nfrom wnc_store_memory._rooms import MemoryRoomStore as Rooms\nright = Rooms._replace\n"
+        "def wrong(self, room_id, before, after):\n"
+        "    left = self._rooms.remaining_ms(room_id)\n"
+        "    return right(self, room_id, before, after) and self._rooms.set(room_id, after, left) is None\n"
+        "Rooms._replace = wrong\n"
+    )
+    _, output = run_pytest(tmp_path, broken, "-k", "add_user_to_room_renews", *SCOPE)
+    assert "AssertionError: the room was gone 23 hours after add_user_to_room" in output
+
+
 XFAIL = "@pytest.mark.xfail{}\n    def test_twenty_messages_are_kept(self): pass"
 OVERRIDES = {
     "override": "def test_twenty_messages_are_kept(self): assert True",

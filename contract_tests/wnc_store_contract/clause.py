@@ -8,6 +8,7 @@ from abc import ABCMeta
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Protocol, cast
 
 import pytest
@@ -70,7 +71,12 @@ def clause(*needs: Capability) -> Callable[[Body], Test]:
 
     def decorate(body: Body) -> Test:
         def test(self: HasHarness) -> None:
-            asyncio.run(_run(self, body, frozenset(needs)))
+            __tracebackhide__ = True
+            try:
+                asyncio.run(_run(self, body, frozenset(needs)))
+            except BaseException as error:
+                error.__traceback__ = _from_the_clause_on(error.__traceback__, body)
+                raise
 
         return as_clause(body.__name__, test, body, frozenset(needs))
 
@@ -164,6 +170,14 @@ def _marks(item: object) -> list[pytest.Mark]:
     marks = getattr(item, "pytestmark", [])
     listed = cast("list[Any]", marks if isinstance(marks, list) else [marks])
     return [getattr(mark, "mark", mark) for mark in listed]
+
+
+def _from_the_clause_on(trace: TracebackType | None, body: Body) -> TracebackType | None:
+    """Return a traceback without the frames of asyncio and of this module; as it is where the clause is not in it."""
+    code, found = cast("Any", body).__code__, trace
+    while found is not None and found.tb_frame.f_code is not code:
+        found = found.tb_next
+    return found or trace
 
 
 async def _run(case: HasHarness, body: Body, needs: frozenset[Capability]) -> None:

@@ -108,6 +108,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def run(self, operation: Awaitable[T]) -> T:
         """Wait for an operation."""
+        __tracebackhide__ = True
 
         async def wait() -> T:
             async with asyncio.timeout(TIME_LIMIT):

@@ -25,6 +25,11 @@ from wnc_store_contract.harness import Harness, chosen_harness
 
 _GROUP = "wnc_store.harnesses"
 
+_REWRITTEN = ("wnc_store_contract.clauses", "wnc_store_contract.statemachine")
+
+_MARK_OF_THE_REWRITTEN = "@pytest_ar"
+"""The name under which a module whose assertions pytest has rewritten holds what they call."""
+
 Outcome = Literal["passed", "failed", "skipped", "xfailed"]
 
 
@@ -49,6 +54,13 @@ class Result:
     outcome: Outcome
     detail: str
     seconds: float
+
+    @property
+    def reason(self) -> str:
+        """The first line of the detail, where it failed and what was compared; for any sequence its steps, too."""
+        first, _, rest = self.detail.partition("\n")
+        _, begin, steps = rest.partition("\nstate = StoreMachine()")
+        return f"{first}{begin}{steps}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +195,7 @@ def verify(
             "HYPOTHESIS_STORAGE_DIRECTORY": folder,
         }
         arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
+        _forget_what_shows_no_values()
         with patch.dict(os.environ, alone):
             pytest.main(
                 [*arguments, "--pyargs", "wnc_store_contract._verified"],
@@ -190,6 +203,17 @@ def verify(
             )
     chosen_harness.reset(token)
     return report
+
+
+def _forget_what_shows_no_values() -> None:
+    """Have the clauses imported again where a harness's module has imported them too early for pytest to rewrite them.
+
+    Their assertions would fail without a word on what was compared.
+    """
+    clauses = [name for name in sys.modules if name.startswith(_REWRITTEN)]
+    if not all(hasattr(sys.modules[name], _MARK_OF_THE_REWRITTEN) for name in clauses):
+        for name in (*clauses, "wnc_store_contract.contract", "wnc_store_contract._verified"):
+            sys.modules.pop(name, None)
 
 
 class _Recorder:
@@ -203,7 +227,7 @@ class _Recorder:
 
     def pytest_configure(self) -> None:
         """Have the clauses' assertions rewritten: only from here on is anybody there to do it."""
-        pytest.register_assert_rewrite("wnc_store_contract.clauses", "wnc_store_contract.statemachine")
+        pytest.register_assert_rewrite(*_REWRITTEN)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learn the clauses."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from textwrap import indent
+
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
@@ -55,11 +58,15 @@ def _print_table(report: Report) -> None:
         outcome = Text(result.outcome, style=_STYLES[result.outcome])
         add_row(shown, [result.clause.rule, outcome])
     out.print(shown)
-    for result in report.results:
-        if result.outcome != "passed":
-            out.print(
-                Text.assemble((result.outcome, _STYLES[result.outcome]), f" {result.clause.name}: {result.detail}")
-            )
+    # What failed comes last, where it is seen, and what is not declared in a line for each reason.
+    for reason, number in Counter(one.reason for one in report.results if one.outcome == "skipped").items():
+        out.print(
+            Text.assemble((f"{number} skipped", _STYLES["skipped"]), f": {reason.removeprefix('not declared: ')}")
+        )
+    for outcome in ("xfailed", "failed"):
+        for result in (one for one in report.results if one.outcome == outcome):
+            told = f" {result.clause.name}: {result.clause.rule}\n{indent(result.reason, '    ')}"
+            out.print(Text.assemble((outcome, _STYLES[outcome]), told), soft_wrap=True)
     outcomes = ("passed", "failed", "skipped", "xfailed")
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in outcomes if report.count(outcome))
     if report.level is Level.PARTIAL:

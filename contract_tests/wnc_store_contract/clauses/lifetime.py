@@ -17,16 +17,16 @@ SLACK = timedelta(seconds=10)
 """How long a slow machine may take between two calls of a clause."""
 
 
-async def renews_the_room(bench: Bench, write: Callable[[Store], Awaitable[object]]) -> None:
-    """Check that a write an hour before the end gives a room its 24 hours again, and no more than these."""
+async def renews_the_room(bench: Bench, call: str, write: Callable[[Store], Awaitable[object]]) -> None:
+    """Check that a write, called so, an hour before the end gives a room its 24 hours again, and no more than these."""
     store = await bench.open()
     await store.rooms.create_room(room("A3X9K2", "host", "guest"))
     await bench.advance(23 * HOUR)
     await write(store)
     await bench.advance(23 * HOUR)
-    assert await store.rooms.room_exists("A3X9K2") is True
+    assert await store.rooms.room_exists("A3X9K2") is True, f"the room was gone 23 hours after {call}"
     await bench.advance(HOUR)
-    assert await store.rooms.get_room("A3X9K2") is None
+    assert await store.rooms.get_room("A3X9K2") is None, f"the room was still there 24 hours after {call}"
 
 
 async def longest(ask: Callable[[int], Awaitable[timedelta | None]]) -> timedelta:
@@ -47,11 +47,13 @@ class LifetimeClauses:
         assert ttl is not None
         assert timedelta(days=1) - SLACK < ttl <= timedelta(days=1)
         await bench.advance(DAY - MINUTE)
-        assert await store.rooms.get_room("A3X9K2") is not None
+        assert await store.rooms.get_room("A3X9K2") is not None, (
+            "the room was gone a minute before the 24 hours after create_room were over"
+        )
         await bench.advance(MINUTE)
-        assert await store.rooms.get_room("A3X9K2") is None
-        assert await store.rooms.room_exists("A3X9K2") is False
-        assert await store.rooms.room_ttl("A3X9K2") is None
+        assert await store.rooms.get_room("A3X9K2") is None, "the room was still there 24 hours after create_room"
+        assert await store.rooms.room_exists("A3X9K2") is False, "the room still existed 24 hours after create_room"
+        assert await store.rooms.room_ttl("A3X9K2") is None, "the room still had a TTL 24 hours after create_room"
 
     @clause()
     async def test_writes_find_no_expired_room(self, bench: Bench) -> None:
@@ -63,8 +65,10 @@ class LifetimeClauses:
             await store.rooms.add_user_to_room("A3X9K2", user("guest"))
         with pytest.raises(RoomNotFoundError):
             await store.rooms.update_room("A3X9K2", room())
-        assert await store.rooms.remove_user_from_room("A3X9K2", "host") is None
-        assert await store.rooms.delete_room("A3X9K2") is False
+        assert await store.rooms.remove_user_from_room("A3X9K2", "host") is None, (
+            "remove_user_from_room found the room 24 hours after create_room"
+        )
+        assert await store.rooms.delete_room("A3X9K2") is False, "delete_room found the room 24 hours after create_room"
 
     @clause()
     async def test_the_id_of_an_expired_room_is_free(self, bench: Bench) -> None:
@@ -75,43 +79,51 @@ class LifetimeClauses:
         await store.rooms.create_room(room("A3X9K2", "second"))
         await bench.advance(23 * HOUR)
         found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
+        assert found is not None, "the second room was gone 23 hours after its create_room"
         assert found.host_id == "second"
 
     @clause()
     async def test_update_room_renews(self, bench: Bench) -> None:
         """update_room gives a room its full TTL again."""
-        await renews_the_room(bench, lambda store: store.rooms.update_room("A3X9K2", room()))
+        await renews_the_room(bench, "update_room", lambda store: store.rooms.update_room("A3X9K2", room()))
 
     @clause()
     async def test_edit_room_renews(self, bench: Bench) -> None:
         """edit_room gives a room its full TTL again, even when it changes nothing."""
-        await renews_the_room(bench, lambda store: store.rooms.edit_room("A3X9K2", lambda one: one))
+        await renews_the_room(bench, "edit_room", lambda store: store.rooms.edit_room("A3X9K2", lambda one: one))
 
     @clause()
     async def test_add_user_to_room_renews(self, bench: Bench) -> None:
         """add_user_to_room gives a room its full TTL again."""
-        await renews_the_room(bench, lambda store: store.rooms.add_user_to_room("A3X9K2", user("new")))
+        await renews_the_room(
+            bench, "add_user_to_room", lambda store: store.rooms.add_user_to_room("A3X9K2", user("new"))
+        )
 
     @clause()
     async def test_remove_user_from_room_renews(self, bench: Bench) -> None:
         """remove_user_from_room gives a room its full TTL again."""
-        await renews_the_room(bench, lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest"))
+        await renews_the_room(
+            bench, "remove_user_from_room", lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest")
+        )
 
     @clause()
     async def test_transfer_host_renews(self, bench: Bench) -> None:
         """transfer_host gives a room its full TTL again."""
-        await renews_the_room(bench, lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
+        await renews_the_room(bench, "transfer_host", lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
 
     @clause()
     async def test_update_video_state_renews(self, bench: Bench) -> None:
         """update_video_state gives a room its full TTL again."""
-        await renews_the_room(bench, lambda store: store.rooms.update_video_state("A3X9K2", VideoState()))
+        await renews_the_room(
+            bench, "update_video_state", lambda store: store.rooms.update_video_state("A3X9K2", VideoState())
+        )
 
     @clause()
     async def test_set_video_url_renews(self, bench: Bench) -> None:
         """set_video_url gives a room its full TTL again."""
-        await renews_the_room(bench, lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1"))
+        await renews_the_room(
+            bench, "set_video_url", lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1")
+        )
 
     @clause()
     async def test_reading_a_room_renews_nothing(self, bench: Bench) -> None:
@@ -123,9 +135,13 @@ class LifetimeClauses:
         await store.rooms.room_exists("A3X9K2")
         ttl = await store.rooms.room_ttl("A3X9K2")
         assert ttl is not None
-        assert ttl <= timedelta(hours=1)
+        assert ttl <= timedelta(hours=1), (
+            "get_room or room_exists, 23 hours after create_room, gave the room a longer life"
+        )
         await bench.advance(HOUR)
-        assert await store.rooms.get_room("A3X9K2") is None
+        assert await store.rooms.get_room("A3X9K2") is None, (
+            "the room was still there 24 hours after create_room, and an hour after it was read"
+        )
 
     @clause(Capability.LISTING)
     async def test_listing_renews_nothing(self, bench: Bench) -> None:
@@ -136,7 +152,9 @@ class LifetimeClauses:
         assert [one async for one in store.rooms.active_room_ids()] == ["A3X9K2"]
         await store.rooms.sweep_active_rooms()
         await bench.advance(HOUR)
-        assert await store.rooms.get_room("A3X9K2") is None
+        assert await store.rooms.get_room("A3X9K2") is None, (
+            "the room was still there 24 hours after create_room, and an hour after it was listed and swept"
+        )
 
     @clause(Capability.CHAT)
     async def test_a_message_renews_no_room(self, bench: Bench) -> None:
@@ -146,8 +164,10 @@ class LifetimeClauses:
         await bench.advance(23 * HOUR)
         await store.chat.add_message(message(1))
         await bench.advance(HOUR)
-        assert await store.rooms.room_exists("A3X9K2") is False
-        assert len(await store.chat.get_messages("A3X9K2")) == 1
+        assert await store.rooms.room_exists("A3X9K2") is False, (
+            "the room was still there 24 hours after create_room, and an hour after add_message"
+        )
+        assert len(await store.chat.get_messages("A3X9K2")) == 1, "the chat was gone an hour after add_message"
 
     @clause()
     async def test_the_room_ttl_can_be_set(self, bench: Bench) -> None:
@@ -155,9 +175,13 @@ class LifetimeClauses:
         store = await bench.open(room_ttl=timedelta(hours=1))
         await store.rooms.create_room(room())
         await bench.advance(HOUR - MINUTE)
-        assert await store.rooms.room_exists("A3X9K2") is True
+        assert await store.rooms.room_exists("A3X9K2") is True, (
+            "the room was gone a minute before the room_ttl of an hour after create_room was over"
+        )
         await bench.advance(MINUTE)
-        assert await store.rooms.room_exists("A3X9K2") is False
+        assert await store.rooms.room_exists("A3X9K2") is False, (
+            "the room was still there an hour, its room_ttl, after create_room"
+        )
 
     @clause()
     async def test_a_rooms_ttl_is_exact_to_the_millisecond(self, bench: Bench) -> None:
@@ -202,7 +226,9 @@ class LifetimeClauses:
         await bench.advance(23 * HOUR)
         await store.chat.add_message(message(1))
         await bench.advance(HOUR)
-        assert await store.chat.get_messages("A3X9K2") == []
+        assert await store.chat.get_messages("A3X9K2") == [], (
+            "the chat was still there 24 hours after add_message, and an hour after it was repeated"
+        )
 
     @clause(Capability.CHAT)
     async def test_a_chat_lives_for_24_hours(self, bench: Bench) -> None:
@@ -213,10 +239,12 @@ class LifetimeClauses:
         assert ttl is not None
         assert timedelta(days=1) - SLACK < ttl <= timedelta(days=1)
         await bench.advance(DAY - MINUTE)
-        assert len(await store.chat.get_messages("A3X9K2")) == 1
+        assert len(await store.chat.get_messages("A3X9K2")) == 1, (
+            "the chat was gone a minute before the 24 hours after add_message were over"
+        )
         await bench.advance(MINUTE)
-        assert await store.chat.get_messages("A3X9K2") == []
-        assert await store.chat.chat_ttl("A3X9K2") is None
+        assert await store.chat.get_messages("A3X9K2") == [], "the chat was still there 24 hours after add_message"
+        assert await store.chat.chat_ttl("A3X9K2") is None, "the chat still had a TTL 24 hours after add_message"
 
     @clause(Capability.CHAT)
     async def test_each_message_renews_the_chat(self, bench: Bench) -> None:
@@ -226,9 +254,13 @@ class LifetimeClauses:
         await bench.advance(23 * HOUR)
         await store.chat.add_message(message(2))
         await bench.advance(23 * HOUR)
-        assert len(await store.chat.get_messages("A3X9K2")) == 2
+        assert len(await store.chat.get_messages("A3X9K2")) == 2, (
+            "a message was gone 23 hours after the last add_message"
+        )
         await bench.advance(HOUR)
-        assert await store.chat.get_messages("A3X9K2") == []
+        assert await store.chat.get_messages("A3X9K2") == [], (
+            "the chat was still there 24 hours after the last add_message"
+        )
 
     @clause(Capability.CHAT)
     async def test_reading_a_chat_renews_nothing(self, bench: Bench) -> None:
@@ -236,12 +268,14 @@ class LifetimeClauses:
         store = await bench.open()
         await store.chat.add_message(message(1))
         await bench.advance(23 * HOUR)
-        assert len(await store.chat.get_messages("A3X9K2")) == 1
+        assert len(await store.chat.get_messages("A3X9K2")) == 1, "the chat was gone 23 hours after add_message"
         ttl = await store.chat.chat_ttl("A3X9K2")
         assert ttl is not None
-        assert ttl <= timedelta(hours=1)
+        assert ttl <= timedelta(hours=1), "get_messages, 23 hours after add_message, gave the chat a longer life"
         await bench.advance(HOUR)
-        assert await store.chat.get_messages("A3X9K2") == []
+        assert await store.chat.get_messages("A3X9K2") == [], (
+            "the chat was still there 24 hours after add_message, and an hour after get_messages"
+        )
 
     @clause(Capability.CHAT)
     async def test_the_chat_ttl_can_be_set(self, bench: Bench) -> None:
@@ -249,9 +283,13 @@ class LifetimeClauses:
         store = await bench.open(chat_ttl=timedelta(hours=1))
         await store.chat.add_message(message(1))
         await bench.advance(HOUR - MINUTE)
-        assert len(await store.chat.get_messages("A3X9K2")) == 1
+        assert len(await store.chat.get_messages("A3X9K2")) == 1, (
+            "the chat was gone a minute before the chat_ttl of an hour after add_message was over"
+        )
         await bench.advance(MINUTE)
-        assert await store.chat.get_messages("A3X9K2") == []
+        assert await store.chat.get_messages("A3X9K2") == [], (
+            "the chat was still there an hour, its chat_ttl, after add_message"
+        )
 
     @clause(Capability.CHAT)
     async def test_writing_a_room_renews_no_chat(self, bench: Bench) -> None:
@@ -262,4 +300,6 @@ class LifetimeClauses:
         await bench.advance(23 * HOUR)
         await store.rooms.add_user_to_room("A3X9K2", user("guest"))
         await bench.advance(HOUR)
-        assert await store.chat.get_messages("A3X9K2") == []
+        assert await store.chat.get_messages("A3X9K2") == [], (
+            "the chat was still there 24 hours after add_message, and an hour after add_user_to_room"
+        )
