@@ -52,7 +52,10 @@ class RawAccess(Protocol):
         ...
 
     async def put_room(self, room_id: str, data: bytes) -> None:
-        """Store these bytes as the room, listed, without any TTL: as Node's plain SET and SADD leave it."""
+        """Store these bytes as the room, listed, without any TTL: as Node's plain SET and SADD leave it.
+
+        The room never expires, however far the harness advances, and the store tells `timedelta.max` as its TTL.
+        """
         ...
 
     async def get_chat(self, room_id: str) -> list[bytes]:
@@ -69,14 +72,14 @@ class RawAccess(Protocol):
 
 
 class RawHits(Protocol):
-    """The counts of the rate limits, behind the store's back."""
+    """The counts of the rate limits, behind the store's back: the ASCII digits of an integer, if they are a count."""
 
     async def put_hits(self, key: str, data: bytes) -> None:
-        """Store these bytes as the count of a key, without any TTL."""
+        """Store these bytes as the count of a key, without any TTL: it never expires, until a hit begins its window."""
         ...
 
     async def get_hits(self, key: str) -> bytes | None:
-        """Return what is stored as the count of a key."""
+        """Return what is stored as the count of a key: ASCII digits, also where the backend keeps a number."""
         ...
 
 
