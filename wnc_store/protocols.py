@@ -337,6 +337,7 @@ class Backend(Protocol):
         """Return a store for `url`, without waiting for a server.
 
         Raises:
-            ConfigurationError: the URL is wrong. The message never holds a password.
+            ConfigurationError: the URL is wrong, or `publish_changes` is on and the backend tells no events. The
+                message never holds a password.
         """
         ...

@@ -12,7 +12,7 @@ from wnc_store.base.events import NoEvents
 from wnc_store.base.guards import NoConnections, NoRateLimits
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.clock import Clock
-from wnc_store.errors import StoreError
+from wnc_store.errors import ConfigurationError, StoreError
 from wnc_store.events import RoomEvents
 from wnc_store.factory import open_store
 from wnc_store.fallback import Fallback, FallbackConnectionCounter, FallbackRateLimiter
@@ -43,6 +43,16 @@ class BaseStore(ABC):
             self._memory = open_store("memory://", settings=settings, clock=clock)
             self.connections = FallbackConnectionCounter(connections, self._memory.connections, self._fallback)
             self.rate_limits = FallbackRateLimiter(rate_limits, self._memory.rate_limits, self._fallback)
+
+    def _check_events(self, settings: StoreSettings) -> None:
+        """Refuse to publish changes without events; called last by the constructor of a backend that may have none.
+
+        Raises:
+            ConfigurationError: `publish_changes` is on, and nobody would ever be told.
+        """
+        if settings.publish_changes and isinstance(self.events, NoEvents):
+            message = f"publish_changes is on, and {type(self).__name__} tells no events: turn it off"
+            raise ConfigurationError(message)
 
     @abstractmethod
     async def _ping(self) -> None:

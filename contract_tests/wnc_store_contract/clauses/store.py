@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from wnc_store import NotSupportedError, StoreClosedError
+from wnc_store import ConfigurationError, NotSupportedError, StoreClosedError
 from wnc_store_contract.calls import (
     Call,
     all_raise,
@@ -132,6 +132,15 @@ class StoreClauses:
         assert "A" not in [room_id async for room_id in app2.rooms.active_room_ids()]
         assert "B" not in [room_id async for room_id in app.rooms.active_room_ids()]
         assert "A" in [room_id async for room_id in app.rooms.active_room_ids()]
+
+    @clause()
+    async def test_changes_are_not_silently_untold(self, bench: Bench) -> None:
+        """A store without events refuses publish_changes with a ConfigurationError when it is made."""
+        if Capability.EVENTS in bench.harness.capabilities:
+            await bench.open(publish_changes=True)
+        else:
+            with pytest.raises(ConfigurationError, match="publish_changes"):
+                bench.harness.open_store(publish_changes=True)
 
     @clause()
     async def test_what_is_not_declared_is_not_supported(self, bench: Bench) -> None:

@@ -29,6 +29,7 @@ class SqliteStore(BaseStore):
         self._database = Database(os.fspath(path), settings, clock, self._lifecycle)
         self.rooms = SqliteRoomStore(self._database, settings, clock, self._lifecycle)
         self.chat = SqliteChatStore(self._database, settings, self._lifecycle)
+        self._check_events(settings)
 
     async def _ping(self) -> None:
         async with self._database.connection() as db:

@@ -18,6 +18,7 @@ MISTAKES = [
     *chat.MISTAKES,
     *events.MISTAKES,
     *events.CUTS,
+    *events.SILENT,
     *guards.MISTAKES,
     *limits.MISTAKES,
     *wire.MISTAKES,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from broken_stores.mistake import Mistakes
 from wnc_store import (
     BaseRoomEvents,
     ChatMessage,
+    Clock,
     EventReader,
     OwnChanges,
     Readers,
@@ -24,6 +26,7 @@ from wnc_store.base import events
 from wnc_store.changes import changes
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.memory import MemoryHarness
+from wnc_store_memory import MemoryStore
 from wnc_store_memory._events import MemoryRoomEvents
 from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
 
@@ -337,3 +340,30 @@ def a_cut_ends_the_reading(self: Readers) -> None:
         for reader in readers:
             reader.lose()
     self._of.clear()
+
+
+class SilentStore(MemoryStore):
+    """A store in memory that tells no events."""
+
+    def __init__(self, settings: StoreSettings, clock: Clock) -> None:
+        super().__init__(settings, clock=clock)
+        self.events = events.NoEvents()
+        self._check_events(settings)
+
+
+class SilentHarness(MemoryHarness):
+    """Such stores, which share nothing."""
+
+    capabilities = MemoryHarness.capabilities - {Capability.EVENTS, Capability.SHARED}
+
+    def open_store(self, **settings: Any) -> MemoryStore:
+        """Return a new one."""
+        return SilentStore(StoreSettings(**settings), self._clock)
+
+
+SILENT = Mistakes(SilentHarness)
+
+
+@SILENT.breaks((SilentStore, "_check_events"), "changes_are_not_silently_untold")
+def changes_are_silently_untold(_self: SilentStore, _settings: StoreSettings) -> None:
+    """Who asks for changes to be told never learns that nobody tells them."""
