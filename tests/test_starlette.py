@@ -338,11 +338,11 @@ async def test_one_too_many(slow: MemoryStore) -> None:
     """Beyond the limit, 10 by default, a connection is refused with 1008 and leaves nothing behind."""
     async with AsyncExitStack() as others:
         for _ in range(10):
-            await others.enter_async_context(ConnectionGuard(slow, _SOCKET))
+            await others.enter_async_context(ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL))
         with pytest.raises(WebSocketException) as refused:
-            await ConnectionGuard(slow, _SOCKET).__aenter__()
+            await ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL).__aenter__()
         assert refused.value.code == 1008
-        async with ConnectionGuard(slow, _SOCKET, key=lambda _connection: "ada", limit=1):
+        async with ConnectionGuard(slow, _SOCKET, key=lambda _connection: "ada", limit=1, connection_ttl=_TTL):
             assert await slow.connections.count("ada") == 1
 
 

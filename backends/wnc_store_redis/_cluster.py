@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import RedisCluster
-from redis.asyncio.connection import AbstractConnection
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._errors import code_of
-from wnc_store_redis._link import Pool, Reply
+from wnc_store_redis._link import Connections, Pool, Reply
 from wnc_store_redis._multiplexer import Unanswered
 from wnc_store_redis._route import Pauses, may_try_again
 from wnc_store_redis._server import Server, pack_command
@@ -171,7 +170,7 @@ class ClusterRoute:
 
     def connections(self, address: Address) -> Pool:
         """Return what connections to a server come from."""
-        return _Connections(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
+        return Connections(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
 
     def place(self, key: bytes) -> Hashable:
         """See `Route.place`."""
@@ -311,27 +310,6 @@ class ClusterRoute:
             for first, last, master, *_ in ranges
             if _host(master[0], address)
         ]
-
-
-class _Connections:
-    """Connections to one server, made as the client makes its own."""
-
-    def __init__(self, kind: Any, options: dict[str, Any]) -> None:
-        self._kind = kind
-        self._options = options
-
-    async def get_connection(self) -> AbstractConnection:
-        """See `Pool.get_connection`."""
-        connection: Any = self._kind(**self._options)
-        try:
-            await connection.connect()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        return connection
-
-    async def release(self, connection: AbstractConnection) -> None:
-        """See `Pool.release`."""
 
 
 def _host(told: bytes | str | None, asked: Address) -> str:

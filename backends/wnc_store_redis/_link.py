@@ -50,6 +50,27 @@ class Link(Protocol):
         ...
 
 
+class Connections:
+    """Connections to one server, made as the client makes its own."""
+
+    def __init__(self, kind: Any, options: dict[str, Any]) -> None:
+        self._kind = kind
+        self._options = options
+
+    async def get_connection(self) -> AbstractConnection:
+        """See `Pool.get_connection`."""
+        connection: Any = self._kind(**self._options)
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """See `Pool.release`."""
+
+
 async def open_link(
     pool: Pool,
     on_replies: Callable[[Sequence[Reply]], None],

@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -59,11 +60,13 @@ class ShardedCommitPath(CommitPath):
     ) -> None:
         super().__init__(commands, keys, settings, own_changes, decode)
         self._listed: LRUCache[str, float] = LRUCache(_LISTED_ROOMS)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def insert(self, room: Room, deadline: float | None = None) -> bool:
         """See `CommitPath.insert`."""
-        deadline = deadline or self.deadline()
+        return await self._whole(self._insert(room, deadline or self.deadline()))
+
+    async def _insert(self, room: Room, deadline: float) -> bool:
         await self._list(room.id, deadline)
         chat = await self._chat(room.id, deadline)
         if chat and await self._is_live(room.id, deadline):
@@ -104,7 +107,9 @@ class ShardedCommitPath(CommitPath):
 
     async def remove(self, room_id: str, deadline: float | None = None) -> bool:
         """See `CommitPath.remove`."""
-        deadline = deadline or self.deadline()
+        return await self._whole(self._remove(room_id, deadline or self.deadline()))
+
+    async def _remove(self, room_id: str, deadline: float) -> bool:
         chat = await self._chat(room_id, deadline)
         removed = await super().remove(room_id, deadline)
         await self._tidy(self._clear_up(room_id, chat, deadline))
@@ -158,11 +163,25 @@ class ShardedCommitPath(CommitPath):
         """Do what the outcome does not depend on, and do not wait long for it."""
         await asyncio.wait([self._spawn(work)], timeout=_TIDY_SECONDS)
 
+    async def _whole(self, work: Coroutine[None, None, bool]) -> bool:
+        """Do all steps, also for a caller who is cancelled in the middle: nobody else would do the rest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._keep_running(task)
+        return await asyncio.shield(task)
+
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(_logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._keep_running(task)
         return task
+
+    def _keep_running(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may wait for it any more
 
 
 async def _logged(work: Coroutine[None, None, None]) -> None:

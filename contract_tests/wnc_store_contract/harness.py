@@ -35,10 +35,6 @@ class Capability(StrEnum):
     SHARED = "shared"
     """A second `open_store` is a second client of the same data. Without it, clauses on two clients do not run."""
 
-    ONE_STEP = "one_step"
-    """A room and its chat are changed in one step, also for a caller who is cancelled. Without it, the clauses on that
-    do not run: a cluster has them on two servers."""
-
     RAW = "raw"
     """`Harness.raw`: records are stored as Node's JSON and can be reached behind the store's back. Without it, the
     clauses on the wire format do not run."""

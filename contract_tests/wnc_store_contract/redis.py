@@ -124,11 +124,7 @@ class RedisClusterHarness(RedisHarness):
 
     The events of a room and those of its chat come from different masters, each at its own pace. So here an app's event
     is published a little later, unless it follows another of the same room at once.
-
-    A caller who is cancelled while creating or deleting a room may leave a chat without its room, or take one alone.
     """
-
-    capabilities = RedisHarness.capabilities - {Capability.ONE_STEP}
 
     def open_store(self, **settings: Any) -> RedisStore:
         """Return a store on a client of its own."""

@@ -102,9 +102,12 @@ class FakeCommands:
 
 
 class InOrder(ShardedCommitPath):
-    """The path, whose tidying is a part of the operation."""
+    """The path, all of which is a part of the operation."""
 
     has_listed: bool
+
+    async def _whole(self, work: Coroutine[None, None, bool]) -> bool:
+        return await work
 
     async def _tidy(self, work: Coroutine[None, None, None]) -> None:
         await work

@@ -155,7 +155,7 @@ class CancellationClauses:
         """A create_room that is cancelled anywhere leaves a room that is listed, or none."""
         await is_whole(bench, a_room)
 
-    @clause(Capability.CHAT, Capability.ONE_STEP)
+    @clause(Capability.CHAT)
     async def test_a_cancelled_create_takes_no_chat_alone(self, bench: Bench) -> None:
         """A create_room that is cancelled anywhere clears the chat left behind together with making the room."""
         await is_whole(bench, a_room, a_message)
@@ -179,7 +179,7 @@ class CancellationClauses:
         """A delete_room that is cancelled anywhere takes the room and its listing, or nothing."""
         await is_whole(bench, lambda store, one: store.rooms.delete_room(one), a_room)
 
-    @clause(Capability.CHAT, Capability.ONE_STEP)
+    @clause(Capability.CHAT)
     async def test_a_cancelled_deletion_takes_all_along(self, bench: Bench) -> None:
         """A delete_room that is cancelled anywhere takes the chat together with the room."""
         await is_whole(bench, lambda store, one: store.rooms.delete_room(one), a_room_with_chat)
