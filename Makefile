@@ -38,7 +38,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# Run no line of the packages that the others do not run, and take twice as long when lines are counted.
+# Run hardly a line of the packages that the others do not run, and take twice as long when lines are counted.
 UNCOUNTED := $(addprefix contract_tests/test_,broken_stores.py callers_client.py redis_acl.py redis_cluster.py \
 		redis_sentinel.py redis_tls.py redis_versions.py) \
 	$(addprefix tests/,test_acl.py test_bench.py test_short_ways.py faults/test_every_byte.py faults/test_interleavings.py \
