@@ -85,22 +85,19 @@ class Commands:
         send = partial(self._route.submit, key, pack_command(command), self.deadline(), writes=True)
         return self._attempt(send, key, 1, writes=True)
 
-    async def publish(self, command: bytes, channel: bytes, data: bytes, *, beside: bytes | None) -> None:
-        """Publish something, once.
+    async def publish(self, beside: bytes, channel: bytes, data: bytes) -> None:
+        """Publish something in a sharded channel, once.
 
         Args:
-            command: PUBLISH or SPUBLISH.
+            beside: the key in whose slot the channel is.
             channel: where.
             data: what.
-            beside: the key in whose slot a sharded channel is.
         """
-        plain, deadline = pack_command((command, channel, data)), self.deadline()
+        # While the slot is on its way, the channel stays where the slot comes from.
+        plain = pack_command((b"SPUBLISH", channel, data))
+        arguments = (PUBLISH, [beside], (channel, data), self.deadline(), plain)
 
         async def send() -> Reply:
-            if beside is None:
-                return await self._route.submit(channel, plain, deadline, writes=True)
-            # While the slot is on its way, the channel stays where the slot comes from.
-            arguments = (PUBLISH, [beside], (channel, data), deadline, plain)
             reply = await self._evaluate(b"EVALSHA", PUBLISH.sha, *arguments)
             if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
                 reply = await self._evaluate(b"EVAL", PUBLISH.source, *arguments)

@@ -113,8 +113,10 @@ class RedisRoomEvents(BaseRoomEvents):
             _logger.warning("readers are not told that they miss events until the slot has moved: %s", error)
 
     async def _tell(self, channel: bytes, data: bytes) -> None:
-        beside = self._keys.key_beside(channel) if self._commands.is_sharded else None
-        await self._commands.publish(self._keys.publish, channel, data, beside=beside)
+        if self._commands.is_sharded:
+            await self._commands.publish(self._keys.key_beside(channel), channel, data)
+        else:
+            await self._commands.write(self._keys.publish, channel, data)
 
     def _channels_of(self, room_id: str) -> Sequence[bytes]:
         events, chat_events = self._keys.events(room_id), self._keys.chat_events(room_id)
