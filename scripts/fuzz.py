@@ -28,7 +28,7 @@ MOST_GROWTH = 8
 
 def megabytes() -> float:
     """Return how much memory this process has by now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * 4096 / 1e6
 
 
 def main(records: int, first_seed: int) -> int:

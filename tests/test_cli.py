@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
 import subprocess
@@ -151,6 +152,21 @@ def test_guests_can_not_steer_the_terminal(url: str) -> None:
     assert as_json("chat", "A", "--url", url, "--limit", "1")[0]["message"] == "\x1b[2J[red]x[/red]\r\n\ud83d"
 
 
+def test_a_terminal_without_unicode(url: str) -> None:
+    """What an encoding lacks is printed as an escape; table lines are ASCII then."""
+
+    async def say() -> None:
+        async with open_store(url) as store:
+            await store.chat.add_message(message(99, "A", message="caf\u00e9 \U0001f37f"))
+
+    asyncio.run(say())
+    code = "from wnc_store.cli import main; main()"
+    command = [sys.executable, "-c", code, "chat", "A", "--url", url, "--limit", "1"]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+    assert r"caf\xe9 \U0001f37f" in done.stdout
+
+
 def test_sweep_tells_what_it_removed(url: str) -> None:
     """`sweep` removes the entries of dead rooms and says how many."""
     assert as_json("sweep", "--url", url) == {"removed": 1}
@@ -196,10 +212,8 @@ def test_no_server_is_exit_3() -> None:
         assert SECRET not in result.output
 
 
-def test_an_empty_memory_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_memory_is_pointed_out() -> None:
     """Without a URL the commands look into their own memory, and say so."""
-    monkeypatch.delenv("WNC_STORE_URL", raising=False)
-    monkeypatch.delenv("REDIS_URL", raising=False)
     assert "WNC_STORE_URL" in wnc_store("rooms").stderr
 
 
@@ -265,7 +279,7 @@ def test_verify_takes_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_verify_says_what_failed(tmp_path: Path) -> None:
-    """What failed comes last, with its rule and what was compared, also where the contract was imported beforehand."""
+    """What failed comes last, with its rule and what was compared: in CI, too, and if the contract was imported before."""
     (tmp_path / "test_mine.py").write_text(
         "from wnc_store_contract import StoreContract\n"
         "from wnc_store_contract.memory import MemoryHarness\n"
@@ -278,7 +292,9 @@ def test_verify_says_what_failed(tmp_path: Path) -> None:
     )
     code = "from wnc_store.cli import main; main()"
     command = [sys.executable, "-c", code, "verify", "--harness", "test_mine:Broken"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command, cwd=tmp_path, env={**os.environ, "CI": "true"}, capture_output=True, text=True, timeout=60, check=False
+    )
     assert re.search(
         r"^failed test_messages_at_the_same_moment_all_count: Of messages that many add .*\n"
         r"    concurrency\.py:\d+: AssertionError: assert 19 == 20\n"

@@ -82,7 +82,7 @@ def test_the_public_face_is_sorted_and_whole(module: Any) -> None:
 def imports(path: Path) -> set[str]:
     """Return the modules that a file imports, as `package.module`, anywhere in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

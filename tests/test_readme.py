@@ -41,7 +41,7 @@ RUN_HERE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 def blocks(page: Path, language: str) -> list[str]:
     """Return the blocks of a language that a page shows, without the indentation that a list gives them."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
 
 
@@ -139,7 +139,7 @@ def test_the_commands_are_found() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_what_is_named_is_there(page: Path) -> None:
     """Each `make` target and each extra that a page names exists."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:`|^    |^\$ )make ([a-z-]+)", text, re.MULTILINE)) <= targets
     with (ROOT / "pyproject.toml").open("rb") as file:
@@ -215,7 +215,7 @@ def test_the_verify_command_runs(redis_server: RedisServer) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each relative link of each page leads to a file that is there."""
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
 
 

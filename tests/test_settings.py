@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import timedelta
 
 import pytest
@@ -15,13 +14,6 @@ from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
 
 SECRET = "SECRET-9f1c"
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("WNC_STORE_") or name == "REDIS_URL":
-            monkeypatch.delenv(name)
 
 
 def test_the_defaults_are_the_originals() -> None:

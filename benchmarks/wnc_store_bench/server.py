@@ -177,5 +177,5 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) ->
         except OSError:
             pass
         time.sleep(0.02)
-    message = f"redis-server did not start: {log.read_text() if log.exists() else 'no log'}"
+    message = f"redis-server did not start: {log.read_text(encoding='utf-8') if log.exists() else 'no log'}"
     raise ConfigurationError(message)

@@ -43,6 +43,7 @@ SETTINGS = settings(
     deadline=None,
     database=None,
     derandomize=True,
+    print_blob=False,  # it is printed where CI is set, and is of no use: the same steps come again by themselves
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )

@@ -41,7 +41,7 @@ async def test_ten_thousand_callers_of_a_slow_server_are_all_served(server: Dura
 
 def _resident() -> int:
     """Return how many bytes of memory this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
 
 
 async def test_ten_thousand_callers_of_a_silent_server_are_all_told(server: DurableServer) -> None:

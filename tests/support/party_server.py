@@ -92,7 +92,7 @@ def party_by_make(url: str) -> Generator[PartyServer]:
 
 def _workers(pid: int) -> list[int]:
     """Return the processes below one that serve."""
-    children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()))
     serve = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
     return serve or [worker for child in children for worker in _workers(child)]
 

@@ -95,5 +95,5 @@ def _wait_until_ready(server: RedisServer, process: subprocess.Popen[bytes], log
         except OSError:
             pass
         time.sleep(0.02)
-    message = f"redis-server did not start: {log.read_text() if log.exists() else 'no log'}"
+    message = f"redis-server did not start: {log.read_text(encoding='utf-8') if log.exists() else 'no log'}"
     raise RuntimeError(message)

@@ -1,5 +1,7 @@
 """The command line: `wnc-store`."""
 
+import io
+import sys
 from importlib.util import find_spec
 
 
@@ -13,6 +15,9 @@ def main() -> None:
         if find_spec(needed) is None:
             message = f"the command line needs {needed}: pip install 'wnc-store[cli]'"
             raise SystemExit(message)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # which may be of an encoding that lacks what a guest wrote
+            stream.reconfigure(errors="backslashreplace")
     from wnc_store.cli.app import app  # noqa: PLC0415 - after the check above
 
     app()

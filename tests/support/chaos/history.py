@@ -70,7 +70,7 @@ class Operation:
 
 def write_history(path: Path, operations: Iterable[Operation]) -> None:
     """Write a history into a file, an operation a line."""
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         for operation in operations:
             file.write(json.dumps(asdict(operation)) + "\n")
 
@@ -78,7 +78,7 @@ def write_history(path: Path, operations: Iterable[Operation]) -> None:
 def read_history(path: Path) -> list[Operation]:
     """Return the history that a file holds."""
     operations: list[Operation] = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         fields = json.loads(line)
         if isinstance(fields["result"], list):
             values: list[Any] = fields["result"]

@@ -129,7 +129,7 @@ async def _differences(server: DurableServer, ledger: Ledger) -> AsyncGenerator[
 
 
 def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines()
+    return Path(path).read_text(encoding="utf-8").splitlines()
 
 
 def _recoveries(returns: Sequence[int], histories: Sequence[Sequence[Operation]]) -> list[float]:
