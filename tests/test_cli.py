@@ -279,7 +279,7 @@ def test_verify_takes_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_verify_says_what_failed(tmp_path: Path) -> None:
-    """What failed comes last, with its rule and what was compared: in CI, too, and if the contract was imported before."""
+    """What failed comes last, with its rule and what was compared; in CI, too, and if imported before."""
     (tmp_path / "test_mine.py").write_text(
         "from wnc_store_contract import StoreContract\n"
         "from wnc_store_contract.memory import MemoryHarness\n"
