@@ -5,16 +5,15 @@ To add one, add a `Variant`. Each runs in a process of its own, so that it may c
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
 from wnc_store import Store, StoreSettings, open_store
 from wnc_store_bench import without
-from wnc_store_bench.contenders import WNC
-from wnc_store_bench.contenders.session import PythonSession
+from wnc_store_bench.contenders import WNC, Session
+from wnc_store_bench.contenders.session import Exchange, serve
 from wnc_store_bench.contenders.wnc import StoreClient
 from wnc_store_bench.load import OPERATIONS, Load, Operation
 from wnc_store_bench.options import Options, Tell
@@ -22,8 +21,6 @@ from wnc_store_bench.processes import worker
 from wnc_store_bench.records import USERS, room_ids
 from wnc_store_bench.results import VariantRow
 from wnc_store_bench.server import Place
-
-_GRACE = 60
 
 Settings = Mapping[str, Any]
 
@@ -36,17 +33,15 @@ class Variant:
         name: short.
         what: what is changed.
         settings: given to the store.
-        query: goes to the URL's options.
         operations: what it is measured on.
         uvloop: run on uvloop instead of asyncio's own loop.
         freezes: tell Python's garbage collector, once the rooms have been seen, not to look through what is there.
-        open: opens the store, where settings and query are not enough.
+        open: opens the store, where settings are not enough.
     """
 
     name: str
     what: str
     settings: Settings = field(default_factory=dict[str, Any])
-    query: str = ""
     operations: tuple[Operation, ...] = OPERATIONS
     uvloop: bool = False
     freezes: bool = False
@@ -102,36 +97,34 @@ async def measure(place: Place, options: Options, tell: Tell) -> list[VariantRow
     for number in range(1, options.rounds + 1):
         for variant in variants:
             tell(f"variants: {variant.name}, round {number} of {options.rounds}")
-            prefix = places[variant.name].prefix
-            given = {"name": variant.name, "uvloop": variant.uvloop, "url": place.url, "prefix": prefix}
-            load = {"callers": options.load.callers, "rooms": options.load.rooms, "seed": number}
-            operations = [one for one in options.operations or OPERATIONS if one in variant.operations]
-            async with worker("variant", **given, **load, operations=operations, seconds=options.seconds) as one:
-                await one.ready()
-                found = await one.run(2 * options.seconds * len(operations) + _GRACE)
-            rows += [VariantRow(variant=variant.name, round=number, **row) for row in found]
+            load = replace(options.load, seed=number)
+            given = {"variant": variant.name, "uvloop": variant.uvloop, "place": asdict(places[variant.name])}
+            async with worker("variant", **given) as process:
+                session = Session(process)
+                rows += [
+                    await _row(session, variant, operation, load, number, options)
+                    for operation in options.operations or OPERATIONS
+                    if operation in variant.operations
+                ]
     return rows
 
 
-async def load_variant(options: Mapping[str, Any], ready: Callable[[], Awaitable[None]]) -> object:
-    """Measure one variant in this process."""
-    variant = next(one for one in VARIANTS if one.name == options["name"])
-    settings = StoreSettings(key_prefix=options["prefix"], **variant.settings)
-    url = options["url"]
-    if variant.query:
-        url += ("&" if "?" in url else "?") + variant.query
-    load = Load(options["callers"], options["rooms"], options["seed"])
-    rows: list[dict[str, object]] = []
-    async with variant.open(url, settings) as store:
-        session = PythonSession(StoreClient(store))
-        await ready()
-        operations: list[Operation] = options["operations"]
-        for operation in operations:
-            await session.load(operation, load, options["seconds"] / 4)
-            if variant.freezes:
-                gc.collect()
-                gc.freeze()
-            sample = await session.load(operation, load, options["seconds"])
-            rate = sample.operations / sample.seconds
-            rows.append({"operation": operation, "ops_per_second": rate, "p99_ms": sample.p99_ms})
-    return rows
+async def _row(  # noqa: PLR0913, PLR0917 - what a row is made of
+    session: Session, variant: Variant, operation: Operation, load: Load, number: int, options: Options
+) -> VariantRow:
+    await session.load(operation, load, options.warm_up)
+    if variant.freezes:
+        await session.freeze()
+    sample = await session.load(operation, load, options.seconds)
+    rate = sample.operations / sample.seconds
+    return VariantRow(
+        variant=variant.name, operation=operation, round=number, ops_per_second=rate, p99_ms=sample.p99_ms
+    )
+
+
+async def serve_variant(options: Mapping[str, Any], exchange: Exchange) -> None:
+    """Be the process of a variant."""
+    variant = next(one for one in VARIANTS if one.name == options["variant"])
+    place = Place(**options["place"])
+    async with variant.open(place.url, StoreSettings(key_prefix=place.prefix, **variant.settings)) as store:
+        await serve(StoreClient(store), exchange)

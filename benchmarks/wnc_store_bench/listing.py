@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from wnc_store import StoreSettings, open_store
+from wnc_store_bench.contenders.session import Exchange
 from wnc_store_bench.load import percentile
 from wnc_store_bench.many_rooms import peak_bytes
 from wnc_store_bench.options import Options, Tell
@@ -36,7 +37,7 @@ async def measure(place: Place, options: Options, tell: Tell) -> list[ListingRow
             worker("listing", url=place.url, prefix=place.prefix, operation=operation) as one,
         ):
             await one.ready()
-            found, outside = await pinging(client, one.run(_SECONDS))
+            found, outside = await pinging(client, one.do("go", _SECONDS))
         rows.append(
             ListingRow(
                 operation=operation,
@@ -61,7 +62,7 @@ async def _fill(place: Place, count: int) -> None:
             await page.execute()
 
 
-async def pass_over_index(options: Mapping[str, Any], ready: Callable[[], Awaitable[None]]) -> object:
+async def pass_over_index(options: Mapping[str, Any], exchange: Exchange) -> object:
     """List or sweep in this process, while a second connection of it pings the server."""
     settings = StoreSettings(key_prefix=options["prefix"])
     async with open_store(options["url"], settings=settings) as store, plain_client(options["url"]) as client:
@@ -76,7 +77,7 @@ async def pass_over_index(options: Mapping[str, Any], ready: Callable[[], Awaita
 
         await store.ping()
         await client.ping()
-        await ready()
+        await exchange(None)
         before = peak_bytes()
         start = time.perf_counter()
         found, latencies = await pinging(client, work())

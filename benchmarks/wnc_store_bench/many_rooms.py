@@ -7,12 +7,13 @@ import gc
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from wnc_store import ManualClock, StoreSettings, open_store
+from wnc_store_bench.contenders.session import Exchange
 from wnc_store_bench.load import Operation
 from wnc_store_bench.memory import filled, store_turns
 from wnc_store_bench.options import Options, Tell
@@ -32,20 +33,18 @@ async def measure(options: Options, tell: Tell) -> tuple[list[ManyRoomsRow], Mem
     tell(f"memory: {large} rooms of one user")
     given = {"small": small, "large": large, "rounds": options.rounds, "seconds": options.seconds / 4}
     async with worker("many_rooms", **given) as one:
-        await one.ready()
-        found = await one.run(_SECONDS)
+        found = await one.do("go", _SECONDS)
     tell(f"memory: {options.expiring_rooms} rooms expire at once")
     async with worker("expiry", rooms=options.expiring_rooms) as one:
-        await one.ready()
-        expiry = await one.run(_SECONDS)
+        expiry = await one.do("go", _SECONDS)
     facts = MemoryFacts(rooms=large, expiring_rooms=options.expiring_rooms, **found["facts"], **expiry)
     return [ManyRoomsRow.model_validate(row) for row in found["rows"]], facts
 
 
-async def compare_sizes(options: Mapping[str, Any], ready: Callable[[], Awaitable[None]]) -> object:
+async def compare_sizes(options: Mapping[str, Any], exchange: Exchange) -> object:
     """Fill two stores and do the same with both, in turn."""
     sizes = (options["small"], options["large"])
-    await ready()
+    await exchange(None)
     async with AsyncExitStack() as stack:
         stores = {options["small"]: await stack.enter_async_context(filled(options["small"]))}
         gc.collect()
@@ -95,7 +94,7 @@ def _peak_by_getrusage() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-async def expire_at_once(options: Mapping[str, Any], ready: Callable[[], Awaitable[None]]) -> object:
+async def expire_at_once(options: Mapping[str, Any], exchange: Exchange) -> object:
     """Let many rooms expire at the same moment, then write and sweep; look how long the event loop stood still.
 
     The same number of writes on a store where nothing expires tells what they cost by themselves.
@@ -106,7 +105,7 @@ async def expire_at_once(options: Mapping[str, Any], ready: Callable[[], Awaitab
     async with open_store("memory://", settings=settings, clock=clock) as store:
         for room_id in ids:
             await store.rooms.create_room(room(room_id, 1))
-        await ready()
+        await exchange(None)
 
         async def write(name: str) -> None:
             for number in range(_WRITES):

@@ -6,20 +6,24 @@ What an operation takes, a user or a message, is made outside of the measured ti
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from wnc_store import Room, Store, User, open_store, rules
+from wnc_store_bench.contenders import WNC
 from wnc_store_bench.contenders.libraries import (
+    LIBRARY_OPERATIONS,
     Library,
     Values,
     aiocache_in_memory,
     cashews_in_memory,
     key_value_in_memory,
 )
-from wnc_store_bench.load import Operation
+from wnc_store_bench.contenders.session import Exchange
+from wnc_store_bench.load import OPERATIONS, Operation
 from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.processes import worker
 from wnc_store_bench.records import USERS, message, room, room_ids, user
 from wnc_store_bench.results import MemoryRow
 from wnc_store_bench.server import Place
@@ -27,43 +31,68 @@ from wnc_store_bench.server import Place
 _BLOCK = 500
 """Operations between two looks at the clock."""
 
-_KEEPS_OBJECTS: dict[str, Library] = {"aiocache": aiocache_in_memory, "cashews": cashews_in_memory}
+_SECONDS = 300
 
 Turn = Callable[[float], Awaitable[float]]
 """Does one operation for so many seconds and returns how many there were in a second."""
 
+Turns = Mapping[Operation, Turn]
+Opened = Callable[[Sequence[str]], AbstractAsyncContextManager[Turns]]
+"""Opens a store with these rooms."""
+
 
 async def measure(options: Options, tell: Tell) -> list[MemoryRow]:
-    """Measure all stores in turn."""
-    ids = room_ids(options.load.rooms)
+    """Measure all stores in turn, each in a process of its own."""
     rows: list[MemoryRow] = []
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store("memory://"))
-        for room_id in ids:
-            await store.rooms.create_room(room(room_id))
-        turns: dict[tuple[str, Operation], Turn] = {
-            ("wnc-store", operation): turn for operation, turn in store_turns(store, ids, _GUESTS).items()
-        }
-        for name, opened in {**_KEEPS_OBJECTS, "py-key-value": key_value_in_memory}.items():
-            values = await stack.enter_async_context(opened(Place("memory://", "bench")))
-            objects = name in _KEEPS_OBJECTS
-            for room_id in ids:
-                made = room(room_id)
-                await values.put(room_id, made if objects else made.to_json())
-            turns[name, "get_room"] = _turn(values.get, lambda count: _cycle(ids, count))
-            turns[name, "add_user_to_room"] = _turn(
-                _join_object(values) if objects else _join_json(values), lambda count: _joins(ids, count, _GUESTS)
-            )
-        for number in range(1, options.rounds + 1):
-            for (name, operation), turn in turns.items():
-                tell(f"memory, {operation}: {name}, round {number} of {options.rounds}")
-                await turn(options.warm_up)
-                rate = await turn(options.seconds)
-                rows.append(MemoryRow(contender=name, operation=operation, round=number, ops_per_second=rate))
+    for number in range(1, options.rounds + 1):
+        for name, operations in _STORES.items():
+            async with worker("memory", store=name, rooms=options.load.rooms) as process:
+                for operation in operations:
+                    tell(f"memory, {operation}: {name}, round {number} of {options.rounds}")
+                    await process.do([operation, options.warm_up], _SECONDS)
+                    rate = await process.do([operation, options.seconds], _SECONDS)
+                    rows.append(MemoryRow(contender=name, operation=operation, round=number, ops_per_second=rate))
     return rows
 
 
-def store_turns(store: Store, ids: Sequence[str], guests: Sequence[User]) -> dict[Operation, Turn]:
+async def serve_in_memory(options: Mapping[str, Any], exchange: Exchange) -> None:
+    """Fill a store with rooms and do an operation for so many seconds, as often as told; the answer is the rate."""
+    ids = room_ids(options["rooms"])
+    opened = _wnc_turns if options["store"] == WNC.name else _LIBRARIES[options["store"]]
+    async with opened(ids) as turns:
+        rate = None
+        while task := await exchange(rate):
+            operation, seconds = task
+            rate = await turns[operation](seconds)
+
+
+@asynccontextmanager
+async def _wnc_turns(ids: Sequence[str]) -> AsyncGenerator[Turns]:
+    async with open_store("memory://") as store:
+        for room_id in ids:
+            await store.rooms.create_room(room(room_id))
+        yield store_turns(store, ids, _GUESTS)
+
+
+def _library_turns(library: Library, *, objects: bool) -> Opened:
+    """Return what opens a library that keeps rooms as objects, or else as JSON values."""
+
+    @asynccontextmanager
+    async def opened(ids: Sequence[str]) -> AsyncGenerator[Turns]:
+        async with library(Place("memory://", "bench")) as values:
+            for room_id in ids:
+                made = room(room_id)
+                await values.put(room_id, made if objects else made.to_json())
+            join = _join_object(values) if objects else _join_json(values)
+            yield {
+                "get_room": _turn(values.get, lambda count: _cycle(ids, count)),
+                "add_user_to_room": _turn(join, lambda count: _joins(ids, count, _GUESTS)),
+            }
+
+    return opened
+
+
+def store_turns(store: Store, ids: Sequence[str], guests: Sequence[User]) -> Turns:
     """Return what does each operation on these rooms of a store; those who join are `guests`, in turn."""
 
     async def join(one: tuple[str, User]) -> None:
@@ -134,6 +163,14 @@ def _join_json(values: Values) -> Callable[[tuple[str, User]], Awaitable[None]]:
         await values.put(room_id, {**found, "users": [*users, guest.to_json()]})
 
     return join
+
+
+_LIBRARIES = {
+    "aiocache": _library_turns(aiocache_in_memory, objects=True),
+    "cashews": _library_turns(cashews_in_memory, objects=True),
+    "py-key-value": _library_turns(key_value_in_memory, objects=False),
+}
+_STORES: Mapping[str, Sequence[Operation]] = {WNC.name: OPERATIONS, **dict.fromkeys(_LIBRARIES, LIBRARY_OPERATIONS)}
 
 
 @asynccontextmanager

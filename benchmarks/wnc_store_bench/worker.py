@@ -1,7 +1,7 @@
-"""A process that prepares one job, says so, waits for the word, does it and prints the result.
+"""A process that prepares one job, says so, and does what it is told.
 
-stdin:  a JSON line {"job": ..., and its options}, then a line that gives the word.
-stdout: the JSON line null when it is prepared, then a JSON line with the result.
+stdin:  a JSON line {"job": ..., and its options}, then a JSON line for each task.
+stdout: the JSON line null when it is prepared, then a JSON line with the answer to each task.
 """
 
 from __future__ import annotations
@@ -13,29 +13,33 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from wnc_store_bench.ablations import load_variant
-from wnc_store_bench.crowds import join_from_a_process
+from wnc_store_bench.ablations import serve_variant
+from wnc_store_bench.contenders import serve_contender
+from wnc_store_bench.contenders.session import Exchange
 from wnc_store_bench.listing import pass_over_index
 from wnc_store_bench.many_rooms import compare_sizes, expire_at_once
+from wnc_store_bench.memory import serve_in_memory
 
-Job = Callable[[Mapping[str, Any], Callable[[], Awaitable[None]]], Awaitable[object]]
+Job = Callable[[Mapping[str, Any], Exchange], Awaitable[object]]
 
 JOBS: dict[str, Job] = {
-    "crowd": join_from_a_process,
+    "contender": serve_contender,
     "expiry": expire_at_once,
     "listing": pass_over_index,
     "many_rooms": compare_sizes,
-    "variant": load_variant,
+    "memory": serve_in_memory,
+    "variant": serve_variant,
 }
 
 
 async def _work(options: Mapping[str, Any]) -> None:
-    _say(await JOBS[options["job"]](options, _ready))
+    _say(await JOBS[options["job"]](options, _exchange))
 
 
-async def _ready() -> None:
-    _say(None)
-    await asyncio.to_thread(sys.stdin.readline)
+async def _exchange(answer: object) -> Any:
+    _say(answer)
+    line = await asyncio.to_thread(sys.stdin.readline)
+    return json.loads(line) if line else None
 
 
 def _say(value: object) -> None:

@@ -13,14 +13,14 @@ from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
-from wnc_store_bench.contenders.session import Contender, in_python
+from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.contenders.wire import DAY
 from wnc_store_bench.load import Client, Operation
 from wnc_store_bench.records import room, user
 from wnc_store_bench.server import Place
 
 _WAIT = 60
-_OPERATIONS: tuple[Operation, ...] = ("get_room", "add_user_to_room")
+LIBRARY_OPERATIONS: tuple[Operation, ...] = ("get_room", "add_user_to_room")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _contender(name: str, what: str, library: Library) -> Contender:
         async with library(place) as values:
             return [user["id"] for user in (await values.get(room_id))["users"]]
 
-    return Contender(name, what, in_python(connect), seed, users, operations=_OPERATIONS)
+    return Contender(name, what, seed, users, connect, operations=LIBRARY_OPERATIONS)
 
 
 KEY_VALUE = _contender("py-key-value", "py-key-value's RedisStore; a join is get and put", _key_value)

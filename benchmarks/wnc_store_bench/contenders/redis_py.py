@@ -11,7 +11,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import WatchError
 
-from wnc_store_bench.contenders.session import Contender, in_python
+from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.contenders.wire import DAY, seed, users
 from wnc_store_bench.load import Client
 from wnc_store_bench.records import KEPT, message
@@ -135,22 +135,22 @@ def _connected(kind: Callable[[Any, str], Client]) -> Callable[[Place], Abstract
 
 
 _COMMON = "redis-py asyncio with hiredis, a connection for each caller, decode_responses, the standard json"
-ORIGINAL = Contender("redis-py", f"the original's steps; {_COMMON}", in_python(_connected(Original)), seed, users)
+ORIGINAL = Contender("redis-py", f"the original's steps; {_COMMON}", seed, users, _connected(Original))
 WATCH = Contender(
     "watch-multi",
     f"the original's steps, a join in WATCH/MULTI; {_COMMON}",
-    in_python(_connected(Watched)),
     seed,
     users,
+    _connected(Watched),
     operations=("add_user_to_room",),
     keeps_all=True,
 )
 LOCK = Contender(
     "redis-py-lock",
     f"the original's steps, a join under redis-py's Lock with its defaults; {_COMMON}",
-    in_python(_connected(Locked)),
     seed,
     users,
+    _connected(Locked),
     operations=("add_user_to_room",),
     keeps_all=True,
 )

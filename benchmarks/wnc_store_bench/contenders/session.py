@@ -1,34 +1,82 @@
-"""A contender: its name, what it can do, and how it is opened on a place."""
+"""A contender: its name, what it can do, and how it is opened on a place.
+
+Each runs in a process of its own, Python's as Node's, so that none has to do with what another one keeps in memory: the
+garbage collector, and the processor's caches, would make it slower.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+import gc
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from wnc_store_bench.load import OPERATIONS, Client, Crowd, Load, Operation, Sample, closed_loop, crowd
+from wnc_store_bench.processes import Worker, worker
 from wnc_store_bench.server import Place
 
+_GRACE = 30
+"""Seconds that a task may take longer than it was given."""
 
-class Session(Protocol):
-    """An opened contender. Its load runs in its own runtime: Python's in this process, Node's in Node."""
+Exchange = Callable[[object], Awaitable[Any]]
+"""Gives the answer to a task, at first null, and waits for the next; that is None when there are no more."""
+
+Connect = Callable[[Place], AbstractAsyncContextManager[Client]]
+"""Opens a contender in Python on the data of a place, and closes it in the end."""
+
+
+class Session:
+    """A contender in its process."""
+
+    def __init__(self, process: Worker) -> None:
+        self._process = process
 
     async def load(self, operation: Operation, load: Load, seconds: float) -> Sample:
         """Do one kind of operation with all callers for so many seconds."""
-        ...
+        task = {"task": "load", "operation": operation, "seconds": seconds, **asdict(load)}
+        return Sample.model_validate(await self._process.do(task, seconds + _GRACE))
 
     async def crowd(self, room_id: str, user_ids: Sequence[str], bound: float) -> Crowd:
         """Let all users join one room at once; stop waiting after `bound` seconds."""
+        task = {"task": "crowd", "room": room_id, "users": list(user_ids), "bound": bound}
+        return Crowd.model_validate(await self._process.do(task, bound + _GRACE))
+
+    async def freeze(self) -> None:
+        """Tell Python's garbage collector not to look through what is there."""
+        await self._process.do({"task": "freeze"}, _GRACE)
+
+
+async def serve(client: Client, exchange: Exchange) -> None:
+    """Be the other side of a `Session`: do the tasks that come."""
+    answer: object = None
+    while task := await exchange(answer):
+        answer = await _done(client, task)
+
+
+async def _done(client: Client, task: Mapping[str, Any]) -> object:
+    if task["task"] == "load":
+        load = Load(task["callers"], task["rooms"], task["seed"])
+        return (await closed_loop(client, task["operation"], load, task["seconds"])).model_dump()
+    if task["task"] == "crowd":
+        await client.get_room(task["room"])  # the first one connects
+        return (await crowd(client, task["room"], task["users"], task["bound"])).model_dump()
+    gc.collect()
+    gc.freeze()
+    return None
+
+
+class Starter(Protocol):
+    """How the process of a contender is started."""
+
+    def __call__(self, name: str, place: Place) -> AbstractAsyncContextManager[Worker]:
+        """Start it on the data of a place, and end it in the end."""
         ...
 
 
-class Opener(Protocol):
-    """How a contender is opened."""
-
-    def __call__(self, place: Place) -> AbstractAsyncContextManager[Session]:
-        """Open it on the data of a place, and close it in the end."""
-        ...
+def in_python(name: str, place: Place) -> AbstractAsyncContextManager[Worker]:
+    """Start a contender in Python; see `Starter`."""
+    return worker("contender", contender=name, place=asdict(place))
 
 
 class Seeder(Protocol):
@@ -54,44 +102,25 @@ class Contender:
     Attributes:
         name: short, as the command line takes it.
         what: one line on how it works, with all that was chosen for it.
-        open: opens it.
         seed: writes the data that it works on.
         users: looks into its data.
+        connect: opens it within its process, if that is Python.
+        start: starts its process.
         operations: what it can do.
         keeps_all: whether it claims that no join is lost among many at once.
     """
 
     name: str
     what: str
-    open: Opener
     seed: Seeder
     users: Looker
+    connect: Connect | None = None
+    start: Starter = in_python
     operations: tuple[Operation, ...] = OPERATIONS
     keeps_all: bool = False
 
-
-class PythonSession:
-    """A contender in this process."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def load(self, operation: Operation, load: Load, seconds: float) -> Sample:
-        """See `Session.load`."""
-        return await closed_loop(self._client, operation, load, seconds)
-
-    async def crowd(self, room_id: str, user_ids: Sequence[str], bound: float) -> Crowd:
-        """See `Session.crowd`."""
-        await self._client.get_room(room_id)  # the first one connects
-        return await crowd(self._client, room_id, user_ids, bound)
-
-
-def in_python(connect: Callable[[Place], AbstractAsyncContextManager[Client]]) -> Opener:
-    """Return the opener of a contender that is a client in Python."""
-
     @asynccontextmanager
-    async def opened(place: Place) -> AsyncGenerator[Session]:
-        async with connect(place) as client:
-            yield PythonSession(client)
-
-    return opened
+    async def open(self, place: Place) -> AsyncGenerator[Session]:
+        """Start its process on the data of a place, and end it in the end."""
+        async with self.start(self.name, place) as process:
+            yield Session(process)

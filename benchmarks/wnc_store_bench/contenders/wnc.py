@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from wnc_store import ChatMessage, Room, Store, StoreSettings, User, open_store
-from wnc_store_bench.contenders.session import Contender, in_python
+from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.contenders.wire import seed, users
 from wnc_store_bench.records import message
 from wnc_store_bench.server import Place
@@ -45,8 +45,8 @@ async def connect(place: Place) -> AsyncGenerator[StoreClient]:
 WNC = Contender(
     "wnc-store",
     "this library with its defaults, `open_store(url)`",
-    in_python(connect),
     seed,
     users,
+    connect,
     keeps_all=True,
 )

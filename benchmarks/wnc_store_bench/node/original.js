@@ -1,12 +1,10 @@
 // The original app's steps on ioredis, with the load inside of Node: as many callers as asked for, each of which begins
 // its next operation when the last one has returned.
 //
-//   node original.js '{"prefix": "bench:", "autoPipelining": true}'        (the URL in REDIS_URL)
-//
-// stdin:  one JSON line per task: {"task": "load", "operation", "callers", "rooms", "seed", "seconds"}
-//         or {"task": "crowd", "room", "users", "bound"}; its end ends the program.
-// stdout: one JSON line per task: {"operations", "seconds", "p50_ms", "p99_ms", "errors"} or
-//         {"seconds", "finished", "errors"}.
+// stdin:  a JSON line {"url", "prefix", "autoPipelining"}, then one for each task: {"task": "load", "operation",
+//         "callers", "rooms", "seed", "seconds"} or {"task": "crowd", "room", "users", "bound"}; its end ends the program.
+// stdout: the JSON line null when it is ready, then one for each task: {"operations", "seconds", "p50_ms", "p99_ms",
+//         "errors"} or {"seconds", "finished", "errors"}.
 'use strict';
 
 const readline = require('node:readline');
@@ -17,9 +15,7 @@ const KEPT = 20; // messages of a room
 const USERS = 5;
 const CHOICES = 1024;
 
-const { prefix, autoPipelining } = JSON.parse(process.argv[2]);
-const redis = new Redis(process.env.REDIS_URL, { enableAutoPipelining: autoPipelining, maxRetriesPerRequest: 1 });
-redis.on('error', (error) => console.error(error.message));
+let prefix, redis; // as the first line says
 
 function revive(room) {
   room.createdAt = new Date(room.createdAt);
@@ -134,11 +130,19 @@ async function crowd({ room, users, bound }) {
   return { seconds: (performance.now() - begin) / 1000, finished, errors };
 }
 
+function connect({ url, autoPipelining, ...options }) {
+  prefix = options.prefix;
+  redis = new Redis(url, { enableAutoPipelining: autoPipelining, maxRetriesPerRequest: 1 });
+  redis.on('error', (error) => console.error(error.message));
+  return null;
+}
+
 async function main() {
   const tasks = { load, crowd };
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const { task, ...options } = JSON.parse(line);
-    process.stdout.write(`${JSON.stringify(await tasks[task](options))}\n`);
+    const answer = redis ? await tasks[task](options) : connect(options);
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
   redis.disconnect();
 }
