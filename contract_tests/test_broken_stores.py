@@ -6,7 +6,7 @@ import pytest
 
 from broken_stores import MISTAKES, Mistake
 from wnc_store_contract import Harness, StoreContract, clauses_of
-from wnc_store_contract.clauses import events
+from wnc_store_contract.clauses import cancellation, events, store
 
 NET = "test_any_sequence_of_operations"
 
@@ -37,6 +37,8 @@ def is_red(case: Case, name: str) -> bool:
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a broken store never tells is waited for, but not for long."""
     monkeypatch.setattr(events, "SILENCE", 1)
+    monkeypatch.setattr(store, "PATIENCE", 1)
+    monkeypatch.setattr(cancellation, "PATIENCE", 1)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda one: one.name)

@@ -4,6 +4,9 @@ All of it holds for every method:
 
 - Ids are 1-128 characters of `A-Z a-z 0-9 _ - . :`; anything else raises `InvalidIdError` before anything is sent.
 - Every method is atomic: it happens as a whole or not at all, also among concurrent callers and clients.
+- What a method that returned has written, every call that begins later finds, through whatever client of the same data.
+- What is written is read back as it was: text character by character, integers digit by digit.
+- A caller who is cancelled gets the `CancelledError`; what was to be written then is written as a whole or not at all.
 - Every write gives what it wrote its full TTL again. Reading never extends life. A record is gone when its TTL ends.
 - An error from a write means that it did not happen, except `OutcomeUnknownError`.
 - Every method may raise `StoreUnavailableError` (and its kinds), `ConfigurationError` where the server refuses user or
@@ -316,7 +319,10 @@ class Store(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close what this store opened; closing again does nothing. A client that was passed in stays open."""
+        """Close what this store opened; closing again does nothing. A client that was passed in stays open.
+
+        Calls that are under way end, with what they do or with a `StoreError`; none of them waits for ever.
+        """
         ...
 
     async def __aenter__(self) -> Self:

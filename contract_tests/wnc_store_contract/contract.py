@@ -8,9 +8,11 @@ from wnc_store_contract.clause import ContractGuard
 from wnc_store_contract.clauses.cancellation import CancellationClauses
 from wnc_store_contract.clauses.changes import ChangeClauses
 from wnc_store_contract.clauses.chat import ChatClauses
+from wnc_store_contract.clauses.clients import ClientClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
 from wnc_store_contract.clauses.events import EventClauses
 from wnc_store_contract.clauses.guards import ConnectionClauses, RateLimitClauses
+from wnc_store_contract.clauses.ids import IdClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.limits import LimitClauses
 from wnc_store_contract.clauses.listing import ListingClauses
@@ -28,7 +30,9 @@ class StoreContract(
     WireClauses,
     CancellationClauses,
     ConcurrencyClauses,
+    ClientClauses,
     RecordClauses,
+    IdClauses,
     LifetimeClauses,
     LimitClauses,
     ListingClauses,

@@ -1,4 +1,4 @@
-"""Cancelled callers: wherever a write is cut off, it happened as a whole or not at all."""
+"""Cancelled callers: they are told, and wherever a write is cut off, it happened as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from wnc_store import Room, Store, VideoState
+from wnc_store_contract.calls import Call, chat_calls, connection_calls, rate_limit_calls, room_calls
 from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.samples import ROOM, message, room, user
 
 Act = Callable[[Store, str], Awaitable[object]]
 """What is done to the room, or the key, of an id."""
@@ -23,6 +24,9 @@ STEPS = (*range(1, 11), *(round(10 * 1.3**power) for power in range(1, 18)))
 
 SETTLED = 1
 """Seconds in which what a cancelled caller has sent, or left to be ended in the background, has surely come in."""
+
+PATIENCE = 10
+"""Seconds in which a cancelled call has surely raised."""
 
 FOUR_HOURS = 4 * 3600
 
@@ -147,6 +151,21 @@ async def is_whole(
     return store, ids
 
 
+async def are_told(calls: Sequence[Call]) -> None:
+    """Check that each call, wherever it is cancelled before it has ended, raises CancelledError soon."""
+    for call in calls:
+        for steps in STEPS:
+            calling = asyncio.ensure_future(call())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if calling.done():
+                await asyncio.gather(calling, return_exceptions=True)
+                break
+            calling.cancel()
+            await asyncio.wait([calling], timeout=PATIENCE)
+            assert calling.cancelled(), f"cancelled after {steps} steps it went on: {calling!r}"
+
+
 class CancellationClauses:
     """A caller that is cancelled after the first, second, third, ... step of the event loop."""
 
@@ -265,3 +284,27 @@ class CancellationClauses:
     async def test_a_cancelled_reset_is_whole(self, bench: Bench) -> None:
         """A reset that is cancelled anywhere forgets the count and the end of its window, or nothing."""
         await is_whole(bench, lambda store, one: store.rate_limits.reset(one), a_hit, ages=False)
+
+    @clause()
+    async def test_a_cancelled_caller_is_told(self, bench: Bench) -> None:
+        """A call on rooms that is cancelled raises CancelledError, so that a timeout of the caller's ends it."""
+        store = await bench.open()
+        await are_told(room_calls(store.rooms, ROOM))
+
+    @clause(Capability.CHAT)
+    async def test_a_cancelled_writer_is_told(self, bench: Bench) -> None:
+        """A call on a chat that is cancelled raises CancelledError."""
+        store = await bench.open()
+        await are_told(chat_calls(store.chat, ROOM))
+
+    @clause(Capability.CONNECTIONS)
+    async def test_a_cancelled_connection_is_told(self, bench: Bench) -> None:
+        """A call on connections that is cancelled raises CancelledError."""
+        store = await bench.open()
+        await are_told(connection_calls(store.connections, "ip", "c1"))
+
+    @clause(Capability.RATE_LIMITS)
+    async def test_a_cancelled_hit_is_told(self, bench: Bench) -> None:
+        """A call on rate limits that is cancelled raises CancelledError."""
+        store = await bench.open()
+        await are_told(rate_limit_calls(store.rate_limits, "ip"))

@@ -1,18 +1,25 @@
-"""Records: revisions, unknown fields, ids, and that nobody can change them in place."""
+"""Records: revisions, unknown fields, text and numbers, and that nobody can change them in place."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import pytest
-
-from wnc_store import InvalidIdError, Room, Store, VideoState
-from wnc_store_contract.calls import all_raise, chat_calls, room_calls, user_calls
+from wnc_store import Store, VideoState
 from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import message, node_room, parsed, room, user
 
-BAD_IDS = ["", " ", "a b", "a\n", "a*", "{a}", "a/b", "å", "x" * 500, "\ud83d", "a\x00"]
+TEXTS = (
+    "",
+    " a  ",
+    "a\x00b",
+    "\t\r\n",
+    "e\u0301 \u00e9 \ufb01",
+    "\ufeff\u2028",
+    "\U0001f37f",
+    "half \ud83d",
+    "'\"\\%_{}[]<>",
+)
 NAME = "EXTRA1"
 UNKNOWN = parsed(b'{"videoMeta":{"headers":{},"tracks":[]},"settings":{"isChatLocked":true}}')
 
@@ -197,39 +204,33 @@ class RecordClauses:
         assert again.model_extra == {"settings": {"words": ["a"]}}
 
     @clause()
-    async def test_bad_room_ids_are_refused(self, bench: Bench) -> None:
-        """Every method that takes a room id raises InvalidIdError, a ValueError, for one that breaks the rules."""
+    async def test_text_is_kept_as_it_is(self, bench: Bench) -> None:
+        """Names and unknown fields are read back character by character: not trimmed, normalized or cut at a NUL."""
         store = await bench.open()
-        for bad in BAD_IDS:
-            await all_raise(InvalidIdError, room_calls(store.rooms, bad))
-
-    @clause()
-    async def test_bad_user_ids_are_refused(self, bench: Bench) -> None:
-        """Every method that takes a user raises InvalidIdError for an id that breaks the rules, and changes nothing."""
-        store = await bench.open()
-        await store.rooms.create_room(room())
-        before = await store.rooms.get_room("A3X9K2")
-        for bad in BAD_IDS:
-            await all_raise(InvalidIdError, user_calls(store.rooms, bad))
-        assert await store.rooms.get_room("A3X9K2") == before
-        assert await store.rooms.room_exists("other") is False
+        for text in TEXTS:
+            await store.rooms.create_room(room(host_name=text, users=(user("host", name=text),), note={"text": [text]}))
+            found = await store.rooms.add_user_to_room("A3X9K2", user("guest", name=text))
+            assert found == await store.rooms.get_room("A3X9K2")
+            assert [found.host_name, *(one.name for one in found.users)] == [text] * 3
+            assert found.model_extra == {"note": {"text": [text]}}
+            await store.rooms.delete_room("A3X9K2")
 
     @clause(Capability.CHAT)
-    async def test_bad_ids_in_a_chat_are_refused(self, bench: Bench) -> None:
-        """Every method of the chat raises InvalidIdError for a room or message id that breaks the rules."""
+    async def test_messages_are_kept_as_they_are(self, bench: Bench) -> None:
+        """A message's text and its writer's name are read back character by character."""
         store = await bench.open()
-        for bad in BAD_IDS:
-            await all_raise(InvalidIdError, chat_calls(store.chat, bad))
-            with pytest.raises(InvalidIdError):
-                await store.chat.add_message(message(1, id=bad))
-        assert await store.chat.get_messages("A3X9K2") == []
+        for number, text in enumerate(TEXTS):
+            await store.chat.add_message(message(number, message=text, user_name=text))
+        kept = await store.chat.get_messages("A3X9K2")
+        assert [(one.message, one.user_name) for one in kept] == [(text, text) for text in TEXTS]
 
     @clause()
-    async def test_odd_but_valid_ids_work(self, bench: Bench) -> None:
-        """Ids of 1 and of 128 characters, and of all that is allowed, are as good as any."""
+    async def test_integers_are_kept_as_they_are(self, bench: Bench) -> None:
+        """Integers in unknown fields are read back digit by digit, also those that a double can't hold."""
         store = await bench.open()
-        for room_id in ("a", "x" * 128, "A-Z_a.z:0-9", "..", "-"):
-            await store.rooms.create_room(room(room_id))
-            found = await store.rooms.get_room(room_id)
-            assert isinstance(found, Room)
-            assert found.id == room_id
+        counts = {"small": 0, "large": [2**53 + 1, -(2**53) - 1, 2**63]}
+        await store.rooms.create_room(room(counts=counts))
+        await store.rooms.add_user_to_room("A3X9K2", user("guest"))
+        found = await store.rooms.get_room("A3X9K2")
+        assert found is not None
+        assert found.model_extra == {"counts": counts}

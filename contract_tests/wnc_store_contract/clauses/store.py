@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
 
-from wnc_store import ConfigurationError, NotSupportedError, StoreClosedError
+from wnc_store import ConfigurationError, NotSupportedError, StoreClosedError, StoreError
 from wnc_store_contract.calls import (
     Call,
     all_raise,
@@ -20,7 +21,10 @@ from wnc_store_contract.calls import (
 )
 from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import room, user
+from wnc_store_contract.samples import message, room, user
+
+PATIENCE = 10
+"""Seconds that a call may still take when its store is closed."""
 
 
 class StoreClauses:
@@ -93,6 +97,21 @@ class StoreClauses:
         await store.aclose()
         assert store.closed is True
 
+    @clause()
+    async def test_calls_under_way_end_when_the_store_is_closed(self, bench: Bench) -> None:
+        """Calls that are under way when their store is closed end, done or with a StoreError, and none hangs."""
+        for steps in range(8):
+            store = await bench.open()
+            await store.rooms.create_room(room(f"r{steps}"))
+            calls = [asyncio.ensure_future(call()) for call in room_calls(store.rooms, f"r{steps}")]
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await store.aclose()
+            ended, hanging = await asyncio.wait(calls, timeout=PATIENCE)
+            assert not hanging
+            errors = [one.exception() for one in ended]
+            assert [error for error in errors if error and not isinstance(error, StoreError)] == []
+
     @clause(Capability.SHARED)
     async def test_closing_one_client_leaves_the_other(self, bench: Bench) -> None:
         """A second client of the same data works on when the first is closed."""
@@ -121,6 +140,33 @@ class StoreClauses:
         found = await app.rooms.get_room("A3X9K2")
         assert found is not None
         assert found.host_id == "host"
+
+    @clause(Capability.SHARED, Capability.CHAT)
+    async def test_prefixes_are_namespaces_of_chats(self, bench: Bench) -> None:
+        """Stores of different key prefixes see nothing of one another's chats."""
+        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        await app.chat.add_message(message(1))
+        assert await app2.chat.get_messages("A3X9K2") == []
+        await app2.chat.clear_messages("A3X9K2")
+        assert [one.id for one in await app.chat.get_messages("A3X9K2")] == ["m1"]
+
+    @clause(Capability.SHARED, Capability.CONNECTIONS)
+    async def test_prefixes_are_namespaces_of_connections(self, bench: Bench) -> None:
+        """Stores of different key prefixes count connections apart."""
+        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        await app.connections.acquire("ip", "c1")
+        assert await app2.connections.count("ip") == 0
+        await app2.connections.release("ip", "c1")
+        assert await app.connections.count("ip") == 1
+
+    @clause(Capability.SHARED, Capability.RATE_LIMITS)
+    async def test_prefixes_are_namespaces_of_rate_limits(self, bench: Bench) -> None:
+        """Stores of different key prefixes count hits apart."""
+        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        hit = await app.rate_limits.hit("ip")
+        assert (await app2.rate_limits.peek("ip")).remaining == hit.remaining + 1
+        await app2.rate_limits.reset("ip")
+        assert (await app.rate_limits.peek("ip")).remaining == hit.remaining
 
     @clause(Capability.SHARED, Capability.LISTING)
     async def test_prefixes_are_listed_apart(self, bench: Bench) -> None:

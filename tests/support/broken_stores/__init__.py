@@ -4,7 +4,7 @@ Each mistake breaks a rule or a primitive of a backend of ours, and names every 
 machine, a net for everything, is left out of that.
 """
 
-from broken_stores import chat, events, guards, lifetime, limits, listing, rooms, rules, store, wire
+from broken_stores import chat, clients, events, guards, lifetime, limits, listing, rooms, rules, store, text, wire
 from broken_stores.mistake import Mistake
 
 __all__ = ["MISTAKES", "Mistake"]
@@ -22,4 +22,6 @@ MISTAKES = [
     *guards.MISTAKES,
     *limits.MISTAKES,
     *wire.MISTAKES,
+    *clients.MISTAKES,
+    *text.MISTAKES,
 ]

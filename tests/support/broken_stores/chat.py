@@ -48,6 +48,8 @@ MISTAKES.breaks((MemoryChatStore, "__init__"), *LIMITED, name="21 messages are k
     "a_repeated_message_changes_nothing",
     "the_oldest_kept_message_can_not_be_repeated",
     "only_the_id_of_the_message_counts",
+    "messages_are_kept_as_they_are",
+    "a_chat_that_another_changed_is_read_anew",
 )
 async def messages_come_newest_first(
     self: MemoryChatStore, room_id: str, limit: int | None = None

@@ -146,7 +146,7 @@ async def a_refused_hit_does_not_count(self: MemoryRateLimiter, key: str, cost: 
     return await hit(self, key, cost)
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "peek"), "peek_counts_nothing")
+@MISTAKES.breaks((MemoryRateLimiter, "peek"), "peek_counts_nothing", "a_hit_of_another_counts")
 async def a_peek_counts(self: MemoryRateLimiter, key: str) -> RateLimitDecision:
     """Looking is a hit."""
     decision = await look(self, key)
@@ -154,7 +154,7 @@ async def a_peek_counts(self: MemoryRateLimiter, key: str) -> RateLimitDecision:
     return decision
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "_reset"), "reset_forgets")
+@MISTAKES.breaks((MemoryRateLimiter, "_reset"), "reset_forgets", "hits_of_keys_that_look_alike_are_apart")
 async def a_reset_forgets_everybody(self: MemoryRateLimiter, key: str) -> None:
     """Everybody's hits are forgotten."""
     for one in list(self._hits.live_keys()):

@@ -42,7 +42,7 @@ def without_renewal(method: str) -> Callable[..., Awaitable[object]]:
 for method, *others in (
     ("update_room",),
     ("edit_room",),
-    ("add_user_to_room", "clients_may_differ_in_settings"),
+    ("add_user_to_room", "clients_may_differ_in_settings", "a_ttl_that_another_gave_is_read_anew"),
     ("remove_user_from_room",),
     ("transfer_host",),
     ("update_video_state",),

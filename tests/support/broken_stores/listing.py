@@ -32,6 +32,7 @@ async def dead_rooms_are_listed(self: MemoryRoomStore) -> AsyncIterator[str]:
     "the_sweep_counts_what_it_removes",
     "listing_bears_changes",
     "listing_renews_nothing",
+    "a_room_that_another_made_is_listed",
 )
 async def rooms_are_listed_twice(self: MemoryRoomStore) -> AsyncIterator[str]:
     """Each room comes two times."""

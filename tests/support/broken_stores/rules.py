@@ -190,9 +190,22 @@ def without_unknown_fields_of_the_state(_before: Room, after: Room) -> Room:
 
 
 for rule, change, *clauses in (
-    ("join", without_unknown_fields, "a_join_keeps_unknown_fields", "a_rejoin_keeps_unknown_fields"),
+    (
+        "join",
+        without_unknown_fields,
+        "a_join_keeps_unknown_fields",
+        "a_rejoin_keeps_unknown_fields",
+        "text_is_kept_as_it_is",
+        "integers_are_kept_as_they_are",
+        "two_clients_change_at_the_same_moment",
+    ),
     ("leave", without_unknown_fields, "a_leave_keeps_unknown_fields"),
-    ("transfer_host", without_unknown_fields, "a_transfer_keeps_unknown_fields"),
+    (
+        "transfer_host",
+        without_unknown_fields,
+        "a_transfer_keeps_unknown_fields",
+        "two_clients_change_at_the_same_moment",
+    ),
     ("set_video", without_unknown_fields_of_the_state, "a_new_video_keeps_unknown_fields"),
     (
         "update_video_state",

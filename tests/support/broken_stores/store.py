@@ -57,6 +57,13 @@ def a_closed_store_works_on(_self: Lifecycle) -> None:
     "one_of_two_clients_creates",
     "two_clients_write_messages",
     "another_client_hears",
+    "a_room_that_another_changed_is_read_anew",
+    "a_ttl_that_another_gave_is_read_anew",
+    "a_room_that_another_made_is_listed",
+    "a_chat_that_another_changed_is_read_anew",
+    "a_connection_of_another_counts",
+    "a_hit_of_another_counts",
+    "two_clients_change_at_the_same_moment",
     "changes_of_two_clients_come_in_order",
 )
 def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
@@ -65,7 +72,13 @@ def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
 
 
 @MISTAKES.breaks(
-    (MemoryDatabase, "namespace"), "prefixes_are_namespaces", "prefixes_are_listed_apart", "prefixes_are_heard_apart"
+    (MemoryDatabase, "namespace"),
+    "prefixes_are_namespaces",
+    "prefixes_are_namespaces_of_chats",
+    "prefixes_are_namespaces_of_connections",
+    "prefixes_are_namespaces_of_rate_limits",
+    "prefixes_are_listed_apart",
+    "prefixes_are_heard_apart",
 )
 def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
     """Stores of all prefixes share one namespace."""

@@ -1,0 +1,116 @@
+"""Several clients of the same data: what one wrote, another finds at once, also one that has looked before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from wnc_store import Room, Store, VideoState
+from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.harness import Capability
+from wnc_store_contract.samples import ROOM, message, room, user
+
+Write = Callable[[Store], Awaitable[object]]
+
+
+def renamed(found: Room) -> Room:
+    """Return a room of another name."""
+    return found.model_copy(update={"host_name": "New"})
+
+
+ROOM_WRITES: tuple[Write, ...] = (
+    lambda store: store.rooms.create_room(room(ROOM, "host", "guest")),
+    lambda store: store.rooms.add_user_to_room(ROOM, user("new")),
+    lambda store: store.rooms.transfer_host(ROOM, "guest"),
+    lambda store: store.rooms.update_video_state(ROOM, VideoState(current_time=99)),
+    lambda store: store.rooms.set_video_url(ROOM, "https://video.example/1"),
+    lambda store: store.rooms.edit_room(ROOM, renamed),
+    lambda store: store.rooms.update_room(ROOM, room(ROOM, "host", "guest")),
+    lambda store: store.rooms.remove_user_from_room(ROOM, "guest"),
+    lambda store: store.rooms.delete_room(ROOM),
+)
+"""Writes of a room in an order in which each changes something."""
+
+
+class ClientClauses:
+    """One client writes, another reads."""
+
+    @clause(Capability.SHARED)
+    async def test_a_second_client_sees_the_same(self, bench: Bench) -> None:
+        """What one client wrote, another reads."""
+        first, second = await bench.open(), await bench.open()
+        await first.rooms.create_room(room())
+        assert await second.rooms.get_room(ROOM) == await first.rooms.get_room(ROOM)
+        await second.rooms.delete_room(ROOM)
+        assert await first.rooms.get_room(ROOM) is None
+
+    @clause(Capability.SHARED)
+    async def test_a_room_that_another_changed_is_read_anew(self, bench: Bench) -> None:
+        """Each change of a room by one client is found at once by another that has read the room before."""
+        writer, reader = await bench.open(), await bench.open()
+        before = await reader.rooms.get_room(ROOM)
+        for write in ROOM_WRITES:
+            await write(writer)
+            found = await reader.rooms.get_room(ROOM)
+            assert found != before
+            assert found == await writer.rooms.get_room(ROOM)
+            assert await reader.rooms.room_exists(ROOM) is (found is not None)
+            before = found
+
+    @clause(Capability.SHARED)
+    async def test_a_ttl_that_another_gave_is_read_anew(self, bench: Bench) -> None:
+        """The full TTL that one client's write gives a room is found by another that has asked for it before."""
+        writer, reader = await bench.open(), await bench.open()
+        await writer.rooms.create_room(room())
+        await bench.advance(4 * 3600)
+        before = await reader.rooms.room_ttl(ROOM)
+        await writer.rooms.add_user_to_room(ROOM, user("guest"))
+        after = await reader.rooms.room_ttl(ROOM)
+        assert before is not None
+        assert after is not None
+        assert after - before > timedelta(hours=3)
+
+    @clause(Capability.SHARED, Capability.LISTING)
+    async def test_a_room_that_another_made_is_listed(self, bench: Bench) -> None:
+        """A room that one client made, or deleted, is listed so by another that has listed before."""
+        writer, reader = await bench.open(), await bench.open()
+
+        async def listed() -> list[str]:
+            return [room_id async for room_id in reader.rooms.active_room_ids()]
+
+        assert await listed() == []
+        await writer.rooms.create_room(room())
+        assert await listed() == [ROOM]
+        await writer.rooms.delete_room(ROOM)
+        assert await listed() == []
+
+    @clause(Capability.SHARED, Capability.CHAT)
+    async def test_a_chat_that_another_changed_is_read_anew(self, bench: Bench) -> None:
+        """What one client says, or clears, is found at once by another that has read the chat before."""
+        writer, reader = await bench.open(), await bench.open()
+        for number in (1, 2):
+            await writer.chat.add_message(message(number))
+            assert [one.id for one in await reader.chat.get_messages(ROOM)][-1:] == [f"m{number}"]
+        await writer.chat.clear_messages(ROOM)
+        assert await reader.chat.get_messages(ROOM) == []
+        assert await reader.chat.chat_ttl(ROOM) is None
+
+    @clause(Capability.SHARED, Capability.CONNECTIONS)
+    async def test_a_connection_of_another_counts(self, bench: Bench) -> None:
+        """A connection that one client acquired, or released, is counted by another that has counted before."""
+        writer, reader = await bench.open(), await bench.open()
+        assert await reader.connections.count("ip") == 0
+        await writer.connections.acquire("ip", "c1")
+        assert await reader.connections.count("ip") == 1
+        await writer.connections.release("ip", "c1")
+        assert await reader.connections.count("ip") == 0
+
+    @clause(Capability.SHARED, Capability.RATE_LIMITS)
+    async def test_a_hit_of_another_counts(self, bench: Bench) -> None:
+        """A hit that one client counted, or forgot, is seen by another that has looked before."""
+        writer, reader = await bench.open(), await bench.open()
+        limit = (await reader.rate_limits.peek("ip")).remaining
+        await writer.rate_limits.hit("ip")
+        assert (await reader.rate_limits.peek("ip")).remaining == limit - 1
+        await writer.rate_limits.reset("ip")
+        assert (await reader.rate_limits.peek("ip")).remaining == limit

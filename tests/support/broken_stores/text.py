@@ -1,0 +1,70 @@
+"""Mistakes in how ids, text and numbers are stored: those of drivers and databases."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+from broken_stores.mistake import Mistakes
+from wnc_store import ChatMessage, Room
+from wnc_store_memory._expiring import Entry, ExpiringMap
+from wnc_store_memory._guards import MemoryConnectionCounter
+from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
+
+MISTAKES = Mistakes()
+
+pop, release = ExpiringMap[Any].pop, MemoryConnectionCounter._release
+insert, append = MemoryRoomStore._insert, MemoryChatStore._append
+
+
+def like(pattern: str, text: str) -> bool:
+    """Compare as SQL's LIKE does."""
+    return re.fullmatch(re.escape(pattern).replace("_", "."), text) is not None
+
+
+@MISTAKES.breaks(
+    (ExpiringMap, "pop"),
+    "rooms_of_ids_that_look_alike_are_apart",
+    "chats_of_ids_that_look_alike_are_apart",
+    "hits_of_keys_that_look_alike_are_apart",
+)
+def a_key_is_deleted_as_a_pattern(self: ExpiringMap[Any], key: str) -> Entry[Any] | None:
+    """DELETE ... WHERE key LIKE: an underscore stands for any character."""
+    for other in [one for one in self._entries if one != key and like(key, one)]:
+        pop(self, other)
+    return pop(self, key)
+
+
+@MISTAKES.breaks((MemoryConnectionCounter, "_release"), "connections_of_keys_that_look_alike_are_apart")
+async def a_connection_is_released_as_a_pattern(self: MemoryConnectionCounter, key: str, connection_id: str) -> int:
+    """Likewise."""
+    for other in self._live(key):
+        if like(connection_id, other):
+            await release(self, key, other)
+    return await release(self, key, connection_id)
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_insert"), "text_is_kept_as_it_is")
+async def names_are_cut_at_a_nul(self: MemoryRoomStore, room: Room) -> bool:
+    """A driver in C takes a NUL for the end of the text."""
+    return await insert(self, room.model_copy(update={"host_name": room.host_name.partition("\x00")[0]}))
+
+
+@MISTAKES.breaks((MemoryChatStore, "_append"), "messages_are_kept_as_they_are")
+async def messages_are_normalized(self: MemoryChatStore, message: ChatMessage) -> None:
+    """Someone thought it better for searching."""
+    await append(self, message.model_copy(update={"message": unicodedata.normalize("NFC", message.message)}))
+
+
+@MISTAKES.breaks((MemoryRoomStore, "_insert"), "integers_are_kept_as_they_are")
+async def numbers_are_doubles(self: MemoryRoomStore, room: Room) -> bool:
+    """JSON is parsed by something that knows no integers."""
+    counts = room.model_extra.get("counts")
+    return await insert(self, room.with_unknown({"counts": rounded(counts)} if counts else {}))
+
+
+def rounded(value: Any) -> Any:
+    """Return JSON values as doubles hold them."""
+    return json.loads(json.dumps(value), parse_int=lambda digits: int(float(digits)))
