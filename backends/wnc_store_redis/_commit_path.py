@@ -38,6 +38,8 @@ class Commit:
         arguments: the script's.
         deadline: when to give up, by the event loop's clock.
         sent: the script; None if there is something to do before it may be sent.
+        ended_somehow: whether the room that was to be deleted was gone when the script was repeated: by this commit, or
+            by what others did.
     """
 
     room_id: str
@@ -45,6 +47,7 @@ class Commit:
     arguments: Sequence[bytes]
     deadline: float
     sent: Sent | None = None
+    ended_somehow: bool = False
 
 
 class CommitPath:
@@ -100,10 +103,7 @@ class CommitPath:
         conflict, repeated = await self._exchange(Commit(room.id, new, first, deadline or self.deadline()), again)
         if conflict is None or not repeated:
             return conflict is None
-        current = conflict.current
-        if current is not None and room.host_token and current.room.host_token == room.host_token:
-            return True  # it is this one, and others have changed it since
-        raise self._unknown(room.id)
+        raise self.unknown(room.id)
 
     def begin(
         self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
@@ -128,11 +128,11 @@ class CommitPath:
         return True
 
     async def settle(self, commit: Commit) -> Conflict[bytes] | None:
-        """Return what became of a commit, as `BaseRoomStore._commit` says."""
+        """Return what became of a commit, as `BaseRoomStore._commit` says; see `Commit.ended_somehow`, too."""
         conflict, repeated = await self._exchange(commit, commit.arguments)
         if conflict is not None and repeated:
             # An attempt before may have been committed, and others may have built upon it.
-            raise self._unknown(commit.room_id)
+            raise self.unknown(commit.room_id)
         return conflict
 
     async def remove(self, room_id: str, deadline: float | None = None) -> bool:
@@ -166,6 +166,11 @@ class CommitPath:
         """Return the error for a change that is out of time."""
         return self._commands.failure(TimeoutError(), self._keys.room(room_id), unanswered=unanswered)
 
+    def unknown(self, room_id: str) -> StoreError:
+        """Return the error for a write that may have been done before others changed the room."""
+        lost = ConnectionResetError("the connection was lost, and others have changed the room since")
+        return self._commands.failure(lost, self._keys.room(room_id), unanswered=True)
+
     def _prepared(
         self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
     ) -> Commit:
@@ -187,6 +192,7 @@ class CommitPath:
         reply, repeated = await self._commands.settle(sent, again=again)
         found = None if reply == _DONE else reply[1]
         if reply == _DONE or (repeated and found == (commit.after and commit.after.version)):
+            commit.ended_somehow = reply != _DONE and commit.after is None
             self._keep(commit)
             return None, repeated
         self._counts.retries += 1
@@ -214,10 +220,6 @@ class CommitPath:
             self._rooms.forget(room_id)
             return None
         return self._rooms.read(room_id, data, self._decode)
-
-    def _unknown(self, room_id: str) -> StoreError:
-        lost = ConnectionResetError("the connection was lost, and others have changed the room since")
-        return self._commands.failure(lost, self._keys.room(room_id), unanswered=True)
 
     def _all_keys(self, room_id: str) -> list[bytes]:
         return [self._keys.room(room_id), self._keys.active_rooms, self._keys.chat(room_id)]

@@ -32,7 +32,7 @@ class _Change:
         self.rule = rule
         self.future = future
         self.deadline = deadline
-        self.outcome: Room | Exception | None = None
+        self.outcome: Room | BaseException | None = None
         self.is_under_way = False
 
     def apply(self, room: Room | None) -> Room | None:
@@ -46,7 +46,9 @@ class _Change:
             self.outcome = RuntimeError(f"the change raised {type(error).__name__}")
             self.outcome.__cause__ = error
             return room
-        except Exception as error:  # noqa: BLE001 - it is the caller's own
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the caller's own
             self.outcome = error
             return room
         return after
@@ -55,7 +57,7 @@ class _Change:
         """Give the caller what came of the change."""
         if self.future.done():
             return
-        if isinstance(self.outcome, Exception):
+        if isinstance(self.outcome, BaseException):
             self.future.set_exception(self.outcome)
         else:
             self.future.set_result(self.outcome)
@@ -220,6 +222,8 @@ class GroupCommit:
             if group.commit is not None:
                 conflict = await self._path.settle(group.commit)
                 if conflict is None:
+                    if group.commit.ended_somehow:
+                        self._doubt(group)
                     return
                 attempts += 1
                 stored, is_fresh, group.commit = conflict.current, True, None
@@ -251,6 +255,12 @@ class GroupCommit:
         changes += added
         del waiting[:room]
         return bool(added)
+
+    def _doubt(self, group: _Group) -> None:
+        """Fail the changes that were to be in the room before the last user left: it may have ended without them."""
+        for change in group.changes:
+            if isinstance(change.outcome, Room):
+                change.fail(self._path.unknown(group.room_id))
 
     def _give_up(self, group: _Group, attempts: int) -> None:
         """Fail the changes for which there is no time for another attempt."""

@@ -189,10 +189,17 @@ def test_all_pairs_bear_a_mishap(soak: bool, state: str, processes: Sequence[int
     """In the long form, every pair of operations meets every mishap."""
     if not soak:
         pytest.skip("only with --soak")
-    # Two creations are told apart by their host tokens: of two with one token, both may be told that they were done.
-    told_apart = [(one, other) for one, other in pairs(state) if one is not other or not one.name.startswith("create")]
-    tried = [plan for pair in told_apart for plan in plans(state, pair, processes, [cache], 1)]
+    tried = [plan for pair in pairs(state) for plan in plans(state, pair, processes, [cache], 1)]
     check(tried, 250 * len(tried))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("operations", [(edit("a"), leave("host"), delete()), (join("u1"), leave("host"), leave("u1"))])
+def test_a_group_that_ends_in_a_deletion_bears_a_mishap(soak: bool, operations: Sequence[Operation]) -> None:
+    """In the long form, changes that share a commit with the last leave tell the truth whatever is lost."""
+    if not soak:
+        pytest.skip("only with --soak")
+    check(plans("one user", operations, (0, 0, int(operations[-1].name == "delete")), ["warm"], 1), 10_000)
 
 
 def test_equal_changes_of_two_processes_both_count() -> None:

@@ -18,8 +18,8 @@ from chaos.server import DurableServer, admin, quiet
 from chaos.worker import SETTINGS
 from chaos.writes import WRITES, Write
 from waiting import until
-from wnc_store import Store, StoreSettings, StoreUnavailableError, open_store
-from wnc_store_contract.samples import message, room
+from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
+from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 
 SIDES: Sequence[Side] = ("request", "reply")
@@ -40,6 +40,22 @@ async def test_cuts_at_random_bytes_break_no_promise(server: DurableServer, *, s
         proxy.disarm()
     assert done.problems == []
     assert proxy.connections > 5
+
+
+async def test_a_deletion_among_others_acknowledges_nothing_that_did_not_happen(server: DurableServer) -> None:
+    """Changes that were to go with the last leave are unknown if, after a loss, the room is found gone: by whom?"""
+    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as other:
+        await other.rooms.create_room(room("A"))
+        await store.rooms.get_room("A")
+        await other.rooms.delete_room("A")
+        proxy.arm(Cut("request", 0, "reset"))
+        told = await asyncio.gather(
+            store.rooms.add_user_to_room("A", user("late")),
+            store.rooms.remove_user_from_room("A", "host"),
+            store.rooms.remove_user_from_room("A", "late"),
+            return_exceptions=True,
+        )
+    assert [type(one) for one in told] == [OutcomeUnknownError, OutcomeUnknownError, type(None)]
 
 
 async def test_killed_clients_break_no_promise(server: DurableServer, *, soak: bool) -> None:

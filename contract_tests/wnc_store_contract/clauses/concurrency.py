@@ -96,6 +96,23 @@ class ConcurrencyClauses:
         assert len((await read(store)).users) == 11
 
     @clause()
+    async def test_an_edit_that_is_broken_off_harms_no_other(self, bench: Bench) -> None:
+        """What a change raises reaches its caller also if it is no Exception, and other changes of the room go on."""
+        store = await bench.open()
+        await store.rooms.create_room(room())
+
+        class BrokenOff(BaseException):
+            pass
+
+        def break_off(_room: Room) -> Room:
+            raise BrokenOff
+
+        calls = [store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")) for number in range(3)]
+        results = await asyncio.gather(*calls, store.rooms.edit_room("A3X9K2", break_off), return_exceptions=True)
+        assert [type(one) for one in results] == [Room] * 3 + [BrokenOff]
+        assert len((await store.rooms.add_user_to_room("A3X9K2", user("late"))).users) == 5
+
+    @clause()
     async def test_a_cancelled_caller_takes_nobody_down(self, bench: Bench) -> None:
         """Cancelling one of many callers on a room, at whatever moment, leaves the others their joins."""
         store = await bench.open()

@@ -17,6 +17,7 @@ from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
 
 MISTAKES = Mistakes()
 
+edit_room = MemoryRoomStore.edit_room
 open_store, room_exists = MemoryHarness.open_store, MemoryRoomStore.room_exists
 mutate, append = MemoryRoomStore._mutate, MemoryChatStore._append
 acquire, hit = MemoryConnectionCounter._acquire, MemoryRateLimiter._hit
@@ -122,6 +123,17 @@ async def only_own_changes_are_waited_for(
         if current is not None:
             self._replace(room_id, current, after)
         return after
+
+
+@MISTAKES.breaks((MemoryRoomStore, "edit_room"), "an_edit_that_is_broken_off_harms_no_other")
+async def only_exceptions_unlock(self: MemoryRoomStore, room_id: str, change: Callable[[Room], Room]) -> Room:
+    """A room is locked while it is edited; a change that raises what is no Exception leaves it locked."""
+    try:
+        return await edit_room(self, room_id, change)
+    except BaseException as error:
+        if not isinstance(error, (Exception, asyncio.CancelledError)):
+            self._rooms.pop(room_id)
+        raise
 
 
 @MISTAKES.breaks((MemoryRoomStore, "room_exists"), "calls_under_way_end_when_the_store_is_closed")

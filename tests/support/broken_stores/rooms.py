@@ -172,6 +172,7 @@ async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> boo
     "joins_at_the_same_moment_all_stay",
     "two_clients_join_at_the_same_moment",
     "two_clients_change_at_the_same_moment",
+    "an_edit_that_is_broken_off_harms_no_other",
     "a_leave_and_a_join_through_two_clients",
     "one_failing_edit_harms_no_other",
     "a_cancelled_caller_takes_nobody_down",
