@@ -76,6 +76,17 @@ def test_a_crowd_is_not_looked_at_for_each_newcomer() -> None:
     assert sum(len(call.args[0]) for call in look.call_args_list) == len(crowd.users) == 140
 
 
+def test_a_crowd_that_comes_again_is_weighed_once() -> None:
+    """What the users of a large room take is not added up again for each of those who join again."""
+    crowd = room("A", *(f"u{number}" for number in range(40)))
+    limits = Limits(StoreSettings())
+    with mock.patch.object(roster, "_most_bytes", wraps=roster._most_bytes) as look:
+        for number in range(40):
+            crowd = limits.growth(crowd, rules.join(crowd, user(f"u{number}", name="longer")))
+    assert sum(len(call.args[0]) for call in look.call_args_list) == 40 + 2 * 39
+    assert roster.most_bytes(crowd) == roster._most_bytes(crowd.users)
+
+
 @pytest.mark.parametrize("names", [["x"], [""] * 1000, ["\ud83d", *["😀" * 99] * 99], ["\x00" * 99] * 99])
 def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
     """A room is never larger than the bytes that decide whether it is written out to be measured."""

@@ -20,42 +20,54 @@ class Roster(NamedTuple):
 
     Attributes:
         places: where the first user of each id stands; rooms that grow from this one share it, so there may be more.
+            None where users have changed their places since they were looked at.
         most_bytes: more than the users take as JSON; infinity where one has unknown fields, which may be of any size.
     """
 
-    places: dict[str, int]
+    places: dict[str, int] | None
     most_bytes: float
 
 
 def find(room: Room, user_id: str) -> User | None:
     """Return the user of that id, or None; as `Room.user`."""
-    if len(room.users) <= _FEW:
+    known = _known(room)
+    if known is None or known.places is None:  # one look at all costs less than to remember where everybody stands
         return room.user(user_id)
-    place = _roster(room).places.get(user_id, len(room.users))
+    place = known.places.get(user_id, len(room.users))
     return room.users[place] if place < len(room.users) else None
 
 
 def most_bytes(room: Room) -> float:
     """Return more bytes than the users of a room take as JSON, or infinity."""
-    return _most_bytes(room.users) if len(room.users) <= _FEW else _roster(room).most_bytes
+    if len(room.users) <= _FEW:
+        return _most_bytes(room.users)
+    known = _known(room) or _remember(room, Roster(None, _most_bytes(room.users)))
+    return known.most_bytes
 
 
 def carry(before: Room, after: Room, newcomer: User) -> None:
     """Remember of a room what is known of it as it was before, when one user less was in it."""
     if len(before.users) <= _FEW:
         return
-    places, bytes_before = _roster(before)
+    known = _known(before)
+    places = known and known.places
+    if places is None:
+        places = {user.id: place for place, user in reversed([*enumerate(before.users)])}
+        _remember(before, Roster(places, most_bytes(before)))
     if len(places) == len(before.users):  # else another room has grown from that one, or an id stands there twice
         places[newcomer.id] = len(before.users)
-        _remember(after, Roster(places, bytes_before + _most_bytes((newcomer,))))
+        _remember(after, Roster(places, most_bytes(before) + _most_bytes((newcomer,))))
 
 
-def _roster(room: Room) -> Roster:
-    known: Roster | None = getattr(room, "_roster", None)
-    if known is None:
-        places = {user.id: place for place, user in reversed([*enumerate(room.users)])}
-        known = _remember(room, Roster(places, _most_bytes(room.users)))
-    return known
+def carry_weight(before: Room, after: Room, former: User, user: User) -> None:
+    """Remember what the users of a room take, where one of those before has come again and stands elsewhere."""
+    known = _known(before)
+    if known is not None and math.isfinite(known.most_bytes):
+        _remember(after, Roster(None, known.most_bytes - _most_bytes((former,)) + _most_bytes((user,))))
+
+
+def _known(room: Room) -> Roster | None:
+    return getattr(room, "_roster", None) if len(room.users) > _FEW else None
 
 
 def _remember(room: Room, roster: Roster) -> Roster:

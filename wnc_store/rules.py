@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from wnc_store.errors import UserNotFoundError
 from wnc_store.models import ChatMessage, RecordT, Room, User, VideoState
-from wnc_store.roster import carry, find
+from wnc_store.roster import carry, carry_weight, find
 from wnc_store.wire import checked
 
 
@@ -29,7 +29,10 @@ def join(room: Room, user: User) -> Room:
         carry(room, after, user)
         return after
     user = _inherit_unknown_fields(former, user)
-    return _revised(room, users=(*_without(room.users, user.id), user))
+    after = _revised(room, users=(*_without(room.users, user.id), user))
+    if len(after.users) == len(room.users):  # else an id stood there twice
+        carry_weight(room, after, former, user)
+    return after
 
 
 def leave(room: Room, user_id: str) -> Room | None:

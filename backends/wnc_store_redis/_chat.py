@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, Telling, to_wire
+from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, Telling
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds, remaining
 from wnc_store_redis._keys import Keys
+from wnc_store_redis._marks import marked
 from wnc_store_redis._scripts import APPEND, CLEAR, publication
 from wnc_store_redis._seen import SeenChats
 from wnc_store_redis._tails import Tails
@@ -26,16 +27,23 @@ class RedisChatStore(BaseChatStore):
         self._keys = keys
         self._ttl_ms = milliseconds(settings.chat_ttl)
         self._limit = str(settings.chat_history_limit).encode()
-        self._chats = SeenChats(settings.cache_bytes // 2, commands.counts)
-        self._tails = Tails(settings.chat_history_limit)
+        self._chats = SeenChats(settings.cache_bytes * 5 // 8, commands.counts)
+        self._tails = Tails(settings.cache_bytes // 8, settings.chat_history_limit)
 
     async def _append(self, message: ChatMessage) -> None:
-        chat, room_id, entry = self._keys.chat(message.room_id), message.room_id, to_wire(message)
+        entry, deadline = marked(message), self._commands.deadline()
+        while not await self._appended(message, entry, deadline):
+            # An entry of that id is kept. Only here can it be told whether it is a message, or damaged.
+            if any(one.id == message.id for one in await self._read(message.room_id)):
+                return
+
+    async def _appended(self, message: ChatMessage, entry: bytes, deadline: float) -> bool:
+        """Append a message, and tell whether that was done: it is not where an entry of its id is kept."""
+        chat, room_id = self._keys.chat(message.room_id), message.room_id
         # While the witness, a message that was there before this one, is still kept, so is this one if it was appended.
         newest, witness = self._tails.before(room_id, message.id)
         told = self._publication(room_id, self._own_changes.of_message(message))
         arguments = (entry, message.id.encode(), self._limit, self._ttl_ms)
-        deadline = self._commands.deadline()
         sent = self._commands.send(APPEND, [chat], *arguments, newest, b"", *told, deadline=deadline)
         again = (*arguments, b"", (witness or _NO_WITNESS).encode("utf-8", "replace"), *told)
         reply, _ = await self._commands.settle(sent, again=again)
@@ -45,6 +53,7 @@ class RedisChatStore(BaseChatStore):
             raise self._commands.failure(lost, chat, unanswered=True)
         if kept:
             self._tails.appended(room_id, message.id, entry, previous, kept)
+        return kept > 0
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         chat = self._keys.chat(room_id)

@@ -23,6 +23,9 @@ from wnc_store_redis._server import pack_command
 
 Command = tuple[bytes, ...]
 
+_ANSWERS = (int, list)
+"""What scripts that write return."""
+
 _ATTEMPTS = 5
 """How often a command is sent when connections are lost: it may be the command that makes the server close them."""
 
@@ -161,6 +164,17 @@ class Commands:
         Raises:
             OutcomeUnknownError: the server could not be asked in time.
         """
+        try:
+            reply = await sent.reply
+        except (Unanswered, StoreClosedError):
+            pass  # it is raised again below
+        else:
+            if type(reply) in _ANSWERS:  # the usual end
+                return reply, False
+        return await self._find_out(sent, again)
+
+    async def _find_out(self, sent: Sent, again: Sequence[bytes]) -> tuple[Reply, bool]:
+        """Do what `settle` says, where the reply is anything but an answer."""
         key, pauses, received = sent.keys[0], Pauses(sent.deadline), 0
         while True:
             try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreSettings, Telling, to_wire
+from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreSettings, Telling
 from wnc_store_redis._commands import Commands, Sent
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
+from wnc_store_redis._marks import marked
 from wnc_store_redis._scripts import COMMIT, REMOVE, SWEEP, publication
 from wnc_store_redis._seen import SeenRooms
 
@@ -23,9 +23,6 @@ _MOST_COUNTED = 1000
 """Rooms that one EXISTS is asked about; more would hold up the server."""
 
 _PARTS = 16
-
-_BLANKS = tuple(bytes(b" \t\n\r"[byte >> shift & 3] for shift in (6, 4, 2, 0)) for byte in range(256))
-_MARK_BYTES = 4
 
 
 @dataclass(slots=True)
@@ -75,7 +72,7 @@ class CommitPath:
         self._own_changes = own_changes
         self._decode = decode
         self._counts = commands.counts
-        self._rooms = SeenRooms(settings.cache_bytes // 2, self._counts)
+        self._rooms = SeenRooms(settings.cache_bytes // 4, self._counts)
 
     def check_loop(self) -> None:
         """See `Commands.check_loop`."""
@@ -95,7 +92,7 @@ class CommitPath:
 
     async def insert(self, room: Room, deadline: float | None = None) -> bool:
         """Store a room unless there is one of that id; tell whether it was stored."""
-        new = _marked(room)
+        new = StoredRoom(room, marked(room))
         first = self._arguments(room.id, _ABSENT, new, self._own_changes.of_room(None, room))
         # A repetition replaces the room by itself, and tells nothing: if there is none any more, it is not for us to
         # create it again.
@@ -174,7 +171,7 @@ class CommitPath:
     def _prepared(
         self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
     ) -> Commit:
-        new = None if after is None else _marked(after)
+        new = None if after is None else StoredRoom(after, marked(after))
         room_id = before.room.id
         return Commit(room_id, new, self._arguments(room_id, before.version, new, tellings), deadline)
 
@@ -227,12 +224,3 @@ class CommitPath:
 
 def _cut(entries: Sequence[bytes], size: int) -> list[Sequence[bytes]]:
     return [entries[start : start + size] for start in range(0, len(entries), size)]
-
-
-def _marked(room: Room) -> StoredRoom[bytes]:
-    """Return a room with the bytes to store: its JSON, and a random mark in blanks, which JSON ignores.
-
-    Two processes that make the same change to the same room would else store the same bytes, and one whose answer was
-    lost would take the other's commit for its own.
-    """
-    return StoredRoom(room, to_wire(room) + b"".join([_BLANKS[byte] for byte in os.urandom(_MARK_BYTES)]))

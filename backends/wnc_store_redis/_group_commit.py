@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -14,9 +15,8 @@ from wnc_store_redis._link import Reply
 
 Rule = Callable[[Room], Room | None]
 
-_MOST_TOGETHER = 1000
-"""Changes of one commit; applying more at a time would hold up the event loop."""
-
+_MOST_SECONDS = 0.02
+"""How long changes of one room are applied before the event loop has its turn; the others go into the next commit."""
 
 _GRACE = 0.02
 """Seconds after its deadline when a change is ended, if the commit itself has not ended it: it knows better why."""
@@ -237,9 +237,12 @@ class GroupCommit:
         """Apply the changes to a room, and begin to commit what comes of it; None if it stays as it is."""
         before = after = None if stored is None else stored.room
         tellings: list[Telling] = []
-        for change in group.changes:
+        end = time.perf_counter() + _MOST_SECONDS
+        for number, change in enumerate(group.changes, start=1):
             was, after = after, change.apply(after)
             tellings += self._own_changes.of_room(was, after)
+            if time.perf_counter() > end:
+                self._put_back(group, number)
         if stored is None or after is before:
             return None
         for change in group.changes:
@@ -250,10 +253,9 @@ class GroupCommit:
         """Drop the changes that nobody waits for any more, and add those that wait by now; tell whether there were."""
         waiting, changes = self._waiting[group.room_id], group.changes
         _drop_abandoned(changes)
-        room = _MOST_TOGETHER - len(changes)
-        added = [change for change in waiting[:room] if not change.future.done()]
+        added = [change for change in waiting if not change.future.done()]
         changes += added
-        del waiting[:room]
+        waiting.clear()
         return bool(added)
 
     def _doubt(self, group: _Group) -> None:
@@ -261,6 +263,11 @@ class GroupCommit:
         for change in group.changes:
             if isinstance(change.outcome, Room):
                 change.fail(self._path.unknown(group.room_id))
+
+    def _put_back(self, group: _Group, applied: int) -> None:
+        """Let all but the first changes wait for the next commit."""
+        self._waiting[group.room_id][:0] = group.changes[applied:]
+        del group.changes[applied:]
 
     def _give_up(self, group: _Group, attempts: int) -> None:
         """Fail the changes for which there is no time for another attempt."""

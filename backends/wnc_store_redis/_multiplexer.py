@@ -18,6 +18,9 @@ MOST_UNANSWERED = 1024
 MOST_UNANSWERED_BYTES = 4 * 1024 * 1024
 """Likewise, bytes of commands; a larger command goes alone."""
 
+_ALARMS_APART = 0.01
+"""Seconds between two looks at who is out of time: with many who wait, each look takes a while."""
+
 
 class Unanswered(Exception):  # noqa: N818 - whether it is an error is for the caller to say
     """Raised when no reply to a command will come.
@@ -38,13 +41,14 @@ class HungError(ConnectionError):
 
 
 class _Request:
-    __slots__ = ("deadline", "future", "packed", "size")
+    __slots__ = ("deadline", "future", "packed", "sent_at", "size")
 
     def __init__(self, packed: bytes, future: asyncio.Future[Reply], deadline: float) -> None:
         self.packed = packed
         self.size = len(packed)
         self.future = future
         self.deadline = deadline
+        self.sent_at = 0.0
 
 
 class Multiplexer:
@@ -72,6 +76,8 @@ class Multiplexer:
         self._unanswered: deque[_Request] = deque()
         self._unanswered_bytes = 0
         self._heard_at = 0.0
+        self._lag = 0.0
+        """Seconds between the last reply and its command."""
         self._flush_is_due = False
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -166,17 +172,25 @@ class Multiplexer:
             return
         batch: list[bytes] = []
         unsent, unanswered = self._unsent, self._unanswered
+        now = asyncio.get_running_loop().time()
         while unsent and len(unanswered) < MOST_UNANSWERED:
             if self._unanswered_bytes + unsent[0].size > MOST_UNANSWERED_BYTES and unanswered:
                 break
             request = unsent.popleft()
-            if not request.future.done():
+            if request.future.done():
+                continue
+            if unanswered and request.deadline - now < self._lag:
+                # Where more comes than the server can do, the head of the row would get its reply just too late, and so
+                # would everybody behind it: the server would work, and nobody have anything of it.
+                _fail(request, TimeoutError(), sent=False)
+            else:
+                request.sent_at = now
                 unanswered.append(request)
                 self._unanswered_bytes += request.size
                 batch.append(request.packed)
         if batch:
             if len(batch) == len(unanswered):
-                self._heard_at = asyncio.get_running_loop().time()  # from now on it has something to say
+                self._heard_at = now  # from now on it has something to say
             self._counts.batches += 1
             self._counts.commands += len(batch)
             self._link.write(batch)
@@ -204,15 +218,16 @@ class Multiplexer:
 
     def _answered(self, replies: Sequence[Reply]) -> None:
         unanswered = self._unanswered
+        self._heard_at = asyncio.get_running_loop().time()
         for reply in replies:
             if not unanswered:  # who may have been given another's reply by then can't be told
                 self._lost(ConnectionError("the server sent a reply that nobody asked for"))
                 return
             request = unanswered.popleft()
             self._unanswered_bytes -= request.size
+            self._lag = self._heard_at - request.sent_at
             if not request.future.done():
                 request.future.set_result(reply)
-        self._heard_at = asyncio.get_running_loop().time()
         if self._unsent and not self._flush_is_due:
             self._flush()
         if self._idle is not None and not unanswered and not self._idle.done():
@@ -255,7 +270,7 @@ class Multiplexer:
         elif self._unanswered:
             ends.append(self._heard_at + self._timeout)
         if ends:
-            self._set_alarm(loop, min(ends))
+            self._set_alarm(loop, max(min(ends), now + _ALARMS_APART))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

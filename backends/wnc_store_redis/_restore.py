@@ -8,6 +8,7 @@ from wnc_store import OwnChanges, RoomExistsError, Snapshot, StoreSettings, to_w
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds
 from wnc_store_redis._keys import Keys
+from wnc_store_redis._marks import marked
 from wnc_store_redis._scripts import RESTORE, publication
 
 
@@ -27,7 +28,7 @@ async def restore(
         b"1" if replace else b"",
         _milliseconds(chat_ttl or timedelta.max, settings.chat_ttl),
         *(publication(keys.publish, keys.events(room.id), tellings) or (b"", b"", b"")),
-        *map(to_wire, messages),
+        *map(marked, messages),
     )
     if not stored:
         raise RoomExistsError(room.id)

@@ -71,7 +71,9 @@ class SeenChats:
 
     def __init__(self, most_bytes: int, counts: Counts) -> None:
         self._counts = counts
-        self._chats: LRUCache[str, _SeenChat] = LRUCache(most_bytes, lambda chat: sum(map(len, chat.entries)))
+        self._chats: LRUCache[str, _SeenChat] = LRUCache(
+            most_bytes, lambda chat: sum(map(len, chat.entries), len(chat.entries))
+        )
 
     def read(
         self, room_id: str, entries: Sequence[bytes], decode: Callable[[Sequence[bytes]], Sequence[ChatMessage]]

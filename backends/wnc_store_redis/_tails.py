@@ -1,7 +1,8 @@
 """What is known of the end of chats: the newest entry, and the ids of the entries before it.
 
 While the newest entry is the one that is known here, nothing was appended since, so the server need not look through
-the kept messages for the id of a new one. Nothing is taken on trust: the server compares the entry.
+the kept messages for the id of a new one. Nothing is taken on trust: the server compares the entry, and no two that
+this library writes are equal (see `_marks`).
 """
 
 from __future__ import annotations
@@ -12,29 +13,49 @@ from cachetools import LRUCache
 
 from wnc_store import ChatMessage
 
-_CHATS = 10_000
-"""Chats of which the end is remembered."""
+_ID_BYTES = 32
+"""What an id takes, about."""
 
 
 class _Tail:
-    __slots__ = ("ids", "is_whole", "last")
+    """The end of a chat.
 
-    def __init__(self, last: bytes, ids: dict[str, None], *, is_whole: bool) -> None:
+    Attributes:
+        last: the newest entry.
+        messages: what the chat kept when it was read, if nothing was appended since; the ids are taken from it only
+            when there is something to append.
+        is_whole: whether the ids are all that the chat keeps, and not only the newest.
+        most_bytes: of the newest entries so far.
+    """
+
+    __slots__ = ("_ids", "is_whole", "last", "messages", "most_bytes")
+
+    def __init__(self, last: bytes, messages: Sequence[ChatMessage] | None) -> None:
         self.last = last
-        self.ids = ids  # oldest first
-        self.is_whole = is_whole  # whether these are all that the chat keeps, and not only the newest
+        self.messages = messages
+        self.is_whole = messages is not None
+        self.most_bytes = len(last)
+        self._ids: dict[str, None] | None = None
+
+    @property
+    def ids(self) -> dict[str, None]:
+        """The ids of messages, oldest first."""
+        if self._ids is None:
+            self._ids = dict.fromkeys(message.id for message in self.messages or ())
+        return self._ids
 
 
 class Tails:
-    """The ends of the chats that were used last.
+    """The ends of the chats that were used last, up to so many bytes.
 
     Args:
+        most_bytes: of all ends together; 0 remembers nothing.
         limit: how many messages a chat keeps.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, most_bytes: int, limit: int) -> None:
         self._limit = limit
-        self._tails: LRUCache[str, _Tail] = LRUCache(_CHATS)
+        self._tails: LRUCache[str, _Tail] = LRUCache(most_bytes, lambda tail: tail.most_bytes + _ID_BYTES * limit)
 
     def before(self, room_id: str, message_id: str) -> tuple[bytes, str | None]:
         """Return what is known of a chat to which a message is to be appended.
@@ -53,17 +74,30 @@ class Tails:
         """Remember an entry that was appended after `previous`, and makes the chat keep so many."""
         tail = self._tails.get(room_id)
         if tail is None or tail.last != previous:
-            tail = self._tails[room_id] = _Tail(entry, {}, is_whole=False)
-        tail.last = entry
-        tail.ids[message_id] = None
-        if len(tail.ids) > self._limit:
-            del tail.ids[next(iter(tail.ids))]
-        tail.is_whole = tail.is_whole or len(tail.ids) >= kept
+            tail = _Tail(entry, None)
+            self._keep(room_id, tail)
+        ids = tail.ids
+        ids.pop(message_id, None)  # of a message that is kept no more: it is the newest now
+        ids[message_id] = None
+        if len(ids) > self._limit:
+            del ids[next(iter(ids))]
+        tail.last, tail.messages = entry, None
+        tail.is_whole = tail.is_whole or len(ids) >= kept
+        if len(entry) > tail.most_bytes:
+            tail.most_bytes = len(entry)
+            self._keep(room_id, tail)
 
     def read(self, room_id: str, entries: Sequence[bytes], messages: Sequence[ChatMessage]) -> None:
         """Remember all that a chat keeps: its entries, and those that could be read."""
-        if entries:
-            ids = dict.fromkeys(message.id for message in messages)
-            self._tails[room_id] = _Tail(entries[-1], ids, is_whole=True)
-        else:
+        if not entries:
+            self._tails.pop(room_id, None)
+            return
+        tail = self._tails.get(room_id)
+        if tail is None or tail.messages is not messages:
+            self._keep(room_id, _Tail(entries[-1], messages))
+
+    def _keep(self, room_id: str, tail: _Tail) -> None:
+        try:
+            self._tails[room_id] = tail
+        except ValueError:  # more than all that may be remembered
             self._tails.pop(room_id, None)

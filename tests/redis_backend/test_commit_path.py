@@ -151,10 +151,10 @@ async def test_what_was_written_or_found_is_remembered(store: RedisStore) -> Non
 
 @pytest.mark.parametrize(("too_little", "is_remembered"), [(0, True), (1, False)])
 async def test_rooms_have_half_of_the_cache(*, too_little: int, is_remembered: bool) -> None:
-    """A room is remembered if its stored bytes are no more than half of `cache_bytes`."""
+    """A room is remembered if its stored bytes are no more than a quarter of `cache_bytes`."""
     mark = 16
-    half = len(to_wire(CHANGED)) + mark - too_little
-    path: Any = RedisStore(Redis(port=1), StoreSettings(cache_bytes=2 * half)).rooms._path
+    quarter = len(to_wire(CHANGED)) + mark - too_little
+    path: Any = RedisStore(Redis(port=1), StoreSettings(cache_bytes=4 * quarter)).rooms._path
     path._commands = Answers(1, repeated=False)
     await commit(path, STORED, CHANGED)
     assert (path.seen("A") is not None) is is_remembered

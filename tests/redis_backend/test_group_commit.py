@@ -221,13 +221,15 @@ async def test_a_conflict_with_time_left_is_tried_again() -> None:
     assert len(path.committed) == 4
 
 
-async def test_a_commit_holds_a_thousand_changes() -> None:
-    """Of 2,500 changes that wait, a thousand are committed at a time, also when a commit has to be repeated."""
-    answers: list[Conflict[bytes] | None] = [Conflict(STORED), None, None, None]
+async def test_changes_that_take_long_are_committed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When changes of a room have had their time, the others wait for the next commit, also after a conflict."""
+    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_SECONDS", -1)
+    answers: list[Conflict[bytes] | None] = [None, Conflict(STORED), None, None]
     path = Path(lambda: answers.pop(0))
     changes = group(path)
-    await asyncio.gather(*(changes.change("A", joins(str(number))) for number in range(2500)))
-    assert [one and one.host_name for one in path.committed] == ["999", "999", "1999", "2499"]
+    await asyncio.gather(*(changes.change("A", joins(str(number))) for number in range(3)))
+    assert [one and one.host_name for one in path.committed] == ["0", "1", "1", "2"]
+    assert changes._waiting == {}
 
 
 async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
@@ -358,22 +360,21 @@ class FailingPath(SentPath):
 
 
 async def test_a_commit_that_can_not_begin_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was to be committed together gets the error, each an own one; those who wait behind them are committed."""
-    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_TOGETHER", 2)
-    path = FailingPath()
+    """Who was to be committed gets the error; those who wait behind are committed."""
+    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_SECONDS", -1)
+    path = FailingPath(knows_all=True)
     changes = group(path)
-    callers = [asyncio.ensure_future(changes.change("A", joins(name))) for name in ("first", "second", "behind")]
-    failed = await asyncio.gather(*callers[:2], return_exceptions=True)
-    assert [str(one) for one in failed] == ["this can't be sent"] * 2
-    assert failed[0] is not failed[1]
+    callers = [asyncio.ensure_future(changes.change("A", joins(name))) for name in ("first", "behind")]
+    with pytest.raises(StoreUnavailableError, match="this can't be sent"):
+        await callers[0]
     path.replies[0].set_result(1)
-    assert await callers[2] is path.committed[1]
+    assert await callers[1] is path.committed[1]
     assert changes._waiting == {}
 
 
 async def test_callers_who_are_gone_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all who were to be committed first are gone by then, those who wait behind them are committed."""
-    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_TOGETHER", 1)
+    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_SECONDS", -1)
     path = SentPath()
     changes = group(path)
     gone, behind = (asyncio.ensure_future(changes.change("A", joins(name))) for name in ("gone", "behind"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -172,4 +173,57 @@ async def test_where_nobody_listens_all_are_told_at_once(
         with pytest.raises(Unanswered) as caught:
             await waiting
         assert isinstance(caught.value.reason, refusal)
+    await made.aclose()
+
+
+class SteadyLink:
+    """A link that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[Sequence[Any]], None] = lambda _: None
+        self.written: list[bytes] = []
+
+    async def opened(self, _pool: object, on_replies: Callable[[Sequence[Any]], None], _on_lost: object) -> SteadyLink:
+        """See `open_link`."""
+        self.answer = on_replies
+        return self
+
+    def write(self, batch: Sequence[bytes]) -> None:
+        """See `Link.write`."""
+        self.written += batch
+
+    async def aclose(self) -> None:
+        """See `Link.aclose`."""
+
+
+async def test_who_would_be_answered_too_late_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While replies take longer than a command has time, it is told so, unsent; else an overload would never end."""
+    link = SteadyLink()
+    monkeypatch.setattr(multiplexer, "open_link", link.opened)
+    loop = asyncio.get_running_loop()
+    moment = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: moment)
+    made = Multiplexer(Mock(), 60, Counts())
+
+    async def submit(name: bytes, seconds: float) -> asyncio.Future[Any]:
+        call = made.submit(name, moment + seconds)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return call
+
+    calls = [await submit(b"slow", 9), await submit(b"behind", 9)]
+    moment += 2
+    link.answer([b"slow"])
+    late = await submit(b"late", 1)
+    calls.append(await submit(b"patient", 3))
+    with pytest.raises(Unanswered) as caught:
+        await late
+    assert (type(caught.value.reason), caught.value.sent) == (TimeoutError, False)
+    link.answer([b"behind", b"patient"])
+    calls.append(await submit(b"next", 1))  # with nobody before it, it may be in time
+    moment += 0.5
+    link.answer([b"next"])
+    calls += [await submit(b"first", 9), await submit(b"quick", 1)]
+    link.answer([b"first", b"quick"])
+    assert [call.result() for call in calls] == link.written
     await made.aclose()

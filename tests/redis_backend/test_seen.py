@@ -115,8 +115,8 @@ def test_an_entry_that_can_not_be_read_is_left_out() -> None:
 
 
 def test_chats_are_remembered_up_to_their_bytes() -> None:
-    """Chats count with the bytes of their entries: one that is too large is not remembered, nor what it was before."""
-    most = sum(map(len, ENTRIES[:2]))
+    """Chats count with their bytes, and one for each entry: what is too large is forgotten, and what it was before."""
+    most = sum(map(len, ENTRIES[:2])) + 2
     chats, decoder = SeenChats(most, Counts()), Decoder()
     for room_id, entries in (("A", ENTRIES[:1]), ("B", ENTRIES[:1]), ("A", ENTRIES[:1]), ("B", ENTRIES[:1])):
         chats.read(room_id, entries, decoder.messages)
