@@ -18,6 +18,9 @@ MOST_UNANSWERED = 1024
 MOST_UNANSWERED_BYTES = 4 * 1024 * 1024
 """Likewise, bytes of commands; a larger command goes alone."""
 
+_MARGIN = 1.25
+"""How many times as long as the last reply took a command must have left: without, half of them are late all the same."""
+
 _ALARMS_APART = 0.01
 """Seconds between two looks at who is out of time: with many who wait, each look takes a while."""
 
@@ -179,7 +182,7 @@ class Multiplexer:
             request = unsent.popleft()
             if request.future.done():
                 continue
-            if unanswered and request.deadline - now < self._lag:
+            if unanswered and request.deadline - now < _MARGIN * self._lag:
                 # Where more comes than the server can do, the head of the row would get its reply just too late, and so
                 # would everybody behind it: the server would work, and nobody have anything of it.
                 _fail(request, TimeoutError(), sent=False)
