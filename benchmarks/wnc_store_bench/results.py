@@ -8,7 +8,7 @@ from wnc_store_bench.load import Operation
 
 
 class ThroughputRow(BaseModel):
-    """One contender, one operation, one round. What the server counts is None where it does not count it."""
+    """One contender, one operation, one round. What the server counts is 0 where it does not count it."""
 
     operation: Operation
     contender: str
