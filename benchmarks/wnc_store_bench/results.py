@@ -123,6 +123,7 @@ class Tables(BaseModel):
     memory_facts: list[MemoryFacts] = []
     listing: list[ListingRow] = []
     ablations: list[VariantRow] = []
+    ablations_crowd: list[CrowdRow] = []
     limit: list[LimitRow] = []
 
 
