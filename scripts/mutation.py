@@ -75,6 +75,7 @@ TARGETS = {
             "tests/redis_backend/test_seen.py",
             "tests/redis_backend/test_round_trips.py",
             "tests/redis_backend/test_multiplexer.py",
+            "tests/redis_backend/test_link.py",
             "tests/faults/test_interleavings.py",
             "contract_tests/test_callers_client.py",
             *(f"--deselect={test}" for test in (*_BY_THE_CLOCK, *_SLOW)),
