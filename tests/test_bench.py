@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -228,6 +228,18 @@ async def test_contenders_do_the_same(contender: Contender, redis_server: RedisS
                     assert not any(message.id.startswith("kept") for message in messages)
                 assert room.users[0].id == user_id(0)  # who never joined again is left behind by those who did
                 assert any(user.name == user.id for user in room.users[1:])
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_all_connections_are_open_before_a_crowd(waits: bool, redis_server: RedisServer) -> None:
+    """A contender with a pool has opened all of it when it says that it is connected, whichever pool that is."""
+    url = redis_server.url.replace("/0", "/8")
+    async with own_keys(url, 8) as place, plain_client(url) as client:
+        await ORIGINAL.seed(place, ["crowd"], 1)
+        async with ORIGINAL.open(replace(place, waits=waits)) as session:
+            before = len(await client.client_list())
+            await session.connect("crowd", place.connections)
+            assert len(await client.client_list()) - before >= place.connections
 
 
 async def test_server_counts_are_differences(redis_server: RedisServer) -> None:

@@ -7,9 +7,10 @@ that many commands are under way at once. Only this module looks inside the driv
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 from hiredis import PushNotification, Reader
@@ -20,6 +21,8 @@ Reply = Any
 """What a server may answer: bytes, int, None, a list of these, or a ResponseError."""
 
 _INCOMPLETE = object()
+
+_logger = logging.getLogger("wnc_store")
 
 
 class Pool(Protocol):
@@ -89,6 +92,8 @@ async def open_link(
     connection = await pool.get_connection()
     give_back = partial(_give_back, pool, connection)
     # redis-py has no public way to its transport. A connection without one, such as a fake server's, is used as it is.
+    if not hasattr(connection, "_writer"):
+        _warn()
     writer = getattr(connection, "_writer", None)
     if not isinstance(writer, asyncio.StreamWriter):
         return StepwiseLink(connection, give_back, on_replies, on_lost)
@@ -98,7 +103,31 @@ async def open_link(
     return TransportLink(writer.transport, give_back, on_replies, on_lost, pushes=pushes)
 
 
-class TransportLink(asyncio.Protocol):
+class _Ear:
+    """Hands over what a connection says, until it is abandoned."""
+
+    def __init__(
+        self,
+        give_back: Callable[[], Awaitable[None]],
+        on_replies: Callable[[Sequence[Reply]], None],
+        on_lost: Callable[[BaseException], None],
+    ) -> None:
+        self._give_back = give_back
+        self._on_replies = on_replies
+        self._on_lost: Callable[[BaseException], None] | None = on_lost
+
+    def abandon(self) -> None:
+        """See `Link.abandon`."""
+        self._on_replies = _drop
+        self._on_lost = None
+
+    def _lost(self, error: BaseException) -> None:
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost(error)
+
+
+class TransportLink(_Ear, asyncio.Protocol):
     """A link that reads from the transport itself: without a task, a stream and a time-out for each reply."""
 
     def __init__(
@@ -110,11 +139,9 @@ class TransportLink(asyncio.Protocol):
         *,
         pushes: bool,
     ) -> None:
+        super().__init__(give_back, on_replies, on_lost)
         self._transport = transport
-        self._give_back = give_back
         self._pushes = pushes
-        self._on_replies = on_replies
-        self._on_lost: Callable[[BaseException], None] | None = on_lost
         self._reader = Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=_INCOMPLETE)
         self._driver = transport.get_protocol()
         transport.set_protocol(self)
@@ -151,8 +178,7 @@ class TransportLink(asyncio.Protocol):
 
     def abandon(self) -> None:
         """See `Link.abandon`."""
-        self._on_lost = None
-        self._on_replies = _drop
+        super().abandon()
         self._transport.abort()  # what is left to send would wait for a peer that no longer reads
 
     async def aclose(self) -> None:
@@ -160,13 +186,8 @@ class TransportLink(asyncio.Protocol):
         self.abandon()
         await self._give_back()
 
-    def _lost(self, error: BaseException) -> None:
-        on_lost, self._on_lost = self._on_lost, None
-        if on_lost is not None:
-            on_lost(error)
 
-
-class StepwiseLink:
+class StepwiseLink(_Ear):
     """A link that asks redis-py for each reply: slower, and all that a fake server's connection can do."""
 
     def __init__(
@@ -176,23 +197,15 @@ class StepwiseLink:
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
     ) -> None:
+        super().__init__(give_back, on_replies, on_lost)
         self._connection = connection
-        self._give_back = give_back
-        self._on_replies = on_replies
-        self._on_lost: Callable[[BaseException], None] | None = on_lost
         self._written: asyncio.Queue[bytes] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self._sending, self._receiving = loop.create_task(self._send()), loop.create_task(self._receive())
 
     def write(self, packed: Sequence[bytes]) -> None:
         """See `Link.write`."""
-        for command in packed:
-            self._written.put_nowait(command)
-
-    def abandon(self) -> None:
-        """See `Link.abandon`."""
-        self._on_replies = _drop
-        self._on_lost = None
+        self._written.put_nowait(b"".join(packed))
 
     async def aclose(self) -> None:
         """See `Link.aclose`."""
@@ -204,8 +217,8 @@ class StepwiseLink:
 
     async def _send(self) -> None:
         try:
-            while command := await self._written.get():
-                await self._connection.send_packed_command([command])
+            while commands := await self._written.get():
+                await self._connection.send_packed_command([commands])
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             self._lost(error)
 
@@ -216,16 +229,19 @@ class StepwiseLink:
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             self._lost(error)
 
-    def _lost(self, error: BaseException) -> None:
-        on_lost, self._on_lost = self._on_lost, None
-        if on_lost is not None:
-            on_lost(error)
-
     async def _reply(self) -> Reply:
         try:
             return await self._connection.read_response(disable_decoding=True)  # pyright: ignore[reportUnknownVariableType]
         except ResponseError as refusal:
             return refusal
+
+
+@cache
+def _warn() -> None:
+    """Say once that every connection is a slow one."""
+    _logger.warning(
+        "redis-py hides its transport, so each reply is read by itself, which is slower: is it a new version?"
+    )
 
 
 def _drop(_nobodys: object) -> None:

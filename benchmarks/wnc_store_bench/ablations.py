@@ -6,20 +6,21 @@ To add one, add a `Variant`. Each runs in a process of its own, so that it may c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
 from wnc_store import Store, StoreSettings, open_store
-from wnc_store_bench import without
-from wnc_store_bench.contenders import WNC, Session
+from wnc_store_bench import crowds, without
+from wnc_store_bench.contenders import WNC, Contender, Session
 from wnc_store_bench.contenders.session import Exchange, serve
 from wnc_store_bench.contenders.wnc import StoreClient
 from wnc_store_bench.load import OPERATIONS, Load, Operation
 from wnc_store_bench.options import Options, Tell
-from wnc_store_bench.processes import worker
+from wnc_store_bench.processes import Worker, worker
 from wnc_store_bench.records import USERS, room_ids
-from wnc_store_bench.results import VariantRow
+from wnc_store_bench.results import CrowdRow, VariantRow
 from wnc_store_bench.server import Place
 
 Settings = Mapping[str, Any]
@@ -49,16 +50,17 @@ class Variant:
 
 
 AS_IT_IS = Variant("as it is", "nothing is changed")
+WITHOUT_GROUP_COMMIT = Variant(
+    "without group commit",
+    "each change of a room is committed by itself",
+    operations=("add_user_to_room",),
+    open=without.group_commit,
+)
 VARIANTS = (
     AS_IT_IS,
     Variant("uvloop", "uvloop instead of asyncio's own loop", uvloop=True),
     Variant("frozen", "gc.collect(); gc.freeze() when all rooms have been seen", freezes=True),
-    Variant(
-        "without group commit",
-        "each change of a room is read and committed by itself",
-        operations=("add_user_to_room",),
-        open=without.group_commit,
-    ),
+    WITHOUT_GROUP_COMMIT,
     Variant(
         "without the room seen last",
         "a room is read before each commit",
@@ -69,6 +71,12 @@ VARIANTS = (
         "without the cache",
         "cache_bytes=0: everything is parsed, rooms are read before each commit",
         {"cache_bytes": 0},
+    ),
+    Variant(
+        "without tails",
+        "the server looks through the kept messages for the id of each new one",
+        operations=("add_message",),
+        open=without.tails,
     ),
     Variant("without shared writes", "each command goes in a write of its own", open=without.shared_writes),
     Variant("without the transport", "redis-py reads each reply from its stream", open=without.transport),
@@ -89,18 +97,15 @@ def measurable() -> tuple[Variant, ...]:
 async def measure(place: Place, options: Options, tell: Tell) -> list[VariantRow]:
     """Measure all variants in turn, each in a new process on rooms of its own."""
     variants = measurable()
-    places = {variant.name: place.of(f"variant-{number}") for number, variant in enumerate(variants)}
     tell("rooms for the variants")
-    for one in places.values():
-        await WNC.seed(one, room_ids(options.load.rooms), USERS)
+    for variant in variants:
+        await WNC.seed(place.of(variant.name), room_ids(options.load.rooms), USERS)
     rows: list[VariantRow] = []
     for number in range(1, options.rounds + 1):
         for variant in variants:
             tell(f"variants: {variant.name}, round {number} of {options.rounds}")
             load = replace(options.load, seed=number)
-            given = {"variant": variant.name, "uvloop": variant.uvloop, "place": asdict(places[variant.name])}
-            async with worker("variant", **given) as process:
-                session = Session(process)
+            async with _contender(variant).open(place.of(variant.name)) as session:
                 rows += [
                     await _row(session, variant, operation, load, number, options)
                     for operation in options.operations or OPERATIONS
@@ -109,10 +114,24 @@ async def measure(place: Place, options: Options, tell: Tell) -> list[VariantRow
     return rows
 
 
+async def measure_crowd(place: Place, options: Options, tell: Tell) -> list[CrowdRow]:
+    """Let as many as there are callers join one room at once, with group commit and without."""
+    able = tuple(map(_contender, (AS_IT_IS, WITHOUT_GROUP_COMMIT)))
+    options = replace(options, contenders=able, crowd=options.load.callers)
+    return await crowds.measure(place.of("crowd"), options, tell, processes=1)
+
+
+def _contender(variant: Variant) -> Contender:
+    def start(name: str, place: Place) -> AbstractAsyncContextManager[Worker]:
+        return worker("variant", variant=name, uvloop=variant.uvloop, place=asdict(place))
+
+    return replace(WNC, name=variant.name, what=variant.what, start=start)
+
+
 async def _row(  # noqa: PLR0913, PLR0917 - what a row is made of
     session: Session, variant: Variant, operation: Operation, load: Load, number: int, options: Options
 ) -> VariantRow:
-    await session.load(operation, load, options.warm_up)
+    await session.warm_up(operation, load, options.warm_up)
     if variant.freezes:
         await session.freeze()
     sample = await session.load(operation, load, options.seconds)

@@ -60,10 +60,11 @@ async def _gather(
     contender: Contender, place: Place, joining: Sequence[str], processes: int, options: Options
 ) -> Crowd:
     """Let each process have a share of the crowd join, when all are connected."""
-    share = replace(place, connections=place.connections // processes)
+    connections = max(1, place.connections // processes)
+    share = replace(place, connections=connections, waits=-(-len(joining) // processes) > connections)
     async with AsyncExitStack() as stack:
         sessions = [await stack.enter_async_context(contender.open(share)) for _ in range(processes)]
-        await asyncio.gather(*(one.crowd(_ROOM, [], options.crowd_bound) for one in sessions))
+        await asyncio.gather(*(one.connect(_ROOM, connections) for one in sessions))
         start = time.perf_counter()
         crowds = await asyncio.gather(
             *(one.crowd(_ROOM, joining[number::processes], options.crowd_bound) for number, one in enumerate(sessions))

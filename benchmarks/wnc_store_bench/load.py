@@ -125,6 +125,17 @@ def _step(client: Client, operation: Operation) -> Callable[[str, int], Awaitabl
     return lambda room_id, _turn: client.get_messages(room_id)
 
 
+async def read_chats(client: Client, rooms: int, callers: int) -> None:
+    """Let so many callers read the chat of each room once, together."""
+    ids = iter(room_ids(rooms))
+
+    async def read() -> None:
+        for room_id in ids:
+            await client.get_messages(room_id)
+
+    await asyncio.gather(*(read() for _ in range(callers)))
+
+
 async def crowd(client: Client, room_id: str, user_ids: Iterable[str], bound: float) -> Crowd:
     """Let all users join one room at once; stop waiting after `bound` seconds."""
     errors: Counter[str] = Counter()

@@ -15,7 +15,7 @@ from statistics import median
 from wnc_store_bench.ablations import AS_IT_IS, VARIANTS
 from wnc_store_bench.contenders import CONTENDERS
 from wnc_store_bench.load import OPERATIONS
-from wnc_store_bench.results import Result, Tables
+from wnc_store_bench.results import CrowdRow, Result, Tables
 from wnc_store_bench.spread import figure, ratios, spread
 from wnc_store_bench.targets import of
 
@@ -39,13 +39,16 @@ def tables(result: Result) -> list[Table]:
         _targets(result),
         *(_throughput(result.tables, operation) for operation in OPERATIONS),
         _server(result.tables),
-        _crowd(result.tables),
+        _crowd("crowd", "A crowd joins one room at once", result.tables.crowd),
         _lonely(result.tables),
         _memory(result.tables),
         _many_rooms(result.tables),
         _memory_facts(result.tables),
         _listing(result.tables),
         _ablations(result.tables),
+        _crowd(
+            "ablations-crowd", "A crowd joins one room with group commit, and without", result.tables.ablations_crowd
+        ),
         _limit(result.tables),
         _contenders(),
     ]
@@ -106,10 +109,10 @@ def _server(measured: Tables) -> Table:
     return Table("server", "What the server spends on one operation", columns, rows)
 
 
-def _crowd(measured: Tables) -> Table:
+def _crowd(name: str, title: str, measured: Sequence[CrowdRow]) -> Table:
     rows: list[tuple[str, ...]] = []
-    for processes, contender in dict.fromkeys((row.processes, row.contender) for row in measured.crowd):
-        found = [row for row in measured.crowd if (row.processes, row.contender) == (processes, contender)]
+    for processes, contender in dict.fromkeys((row.processes, row.contender) for row in measured):
+        found = [row for row in measured if (row.processes, row.contender) == (processes, contender)]
         low, high = min(row.kept for row in found), max(row.kept for row in found)
         kept = f"{low:,}" if low == high else f"{low:,}-{high:,}"
         stopped = next((f"stopped after {row.seconds:.0f} s" for row in found if not row.finished), "")
@@ -126,7 +129,7 @@ def _crowd(measured: Tables) -> Table:
             )
         )
     columns = ("processes", "contender", "ms for all", "joins kept", "scripts run", "sets run", "")
-    return Table("crowd", "A crowd joins one room at once", columns, rows)
+    return Table(name, title, columns, rows)
 
 
 def _lonely(measured: Tables) -> Table:
@@ -278,7 +281,8 @@ _NAMES = frozenset(
         "machine",
         "targets",
         *(operation.replace("_", "-") for operation in OPERATIONS),
-        *("server", "crowd", "lonely", "memory", "many-rooms", "memory-facts", "listing", "ablations", "limit"),
+        *("server", "crowd", "lonely", "memory", "many-rooms", "memory-facts", "listing", "limit"),
+        *("ablations", "ablations-crowd"),
         "contenders",
     }
 )

@@ -8,7 +8,7 @@ from wnc_store_bench.load import Operation
 
 
 class ThroughputRow(BaseModel):
-    """One contender, one operation, one round. What the server counts is None where it does not count it."""
+    """One contender, one operation, one round. What the server counts is 0 where it does not count it."""
 
     operation: Operation
     contender: str
@@ -123,6 +123,7 @@ class Tables(BaseModel):
     memory_facts: list[MemoryFacts] = []
     listing: list[ListingRow] = []
     ablations: list[VariantRow] = []
+    ablations_crowd: list[CrowdRow] = []
     limit: list[LimitRow] = []
 
 

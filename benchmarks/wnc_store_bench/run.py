@@ -83,6 +83,8 @@ async def _measure(place: Place, options: Options, tell: Tell, result: Result) -
         tables.listing = await _part("listing", listing.measure(place, options, tell), result) or []
     if "ablations" in options.parts:
         tables.ablations = await _part("ablations", ablations.measure(place, options, tell), result) or []
+        crowd = _part("ablations, a crowd,", ablations.measure_crowd(place, options, tell), result)
+        tables.ablations_crowd = await crowd or []
     if "limit" in options.parts:
         obstacle = limit.obstacle(place.url)
         if obstacle is None:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,18 @@ class Place:
     Attributes:
         url: the server.
         prefix: goes before every key.
-        connections: how many connections a contender may open at most: one for each caller.
+        connections: how many connections a process of a contender may open at most.
+        waits: whether there are more callers than that, so that some wait for a connection.
     """
 
     url: str
     prefix: str
     connections: int = 200
+    waits: bool = False
 
     def of(self, name: str) -> Place:
         """Return the place of one contender."""
-        return Place(self.url, f"{self.prefix}{name}:", self.connections)
+        return replace(self, prefix=f"{self.prefix}{name.replace(' ', '-')}:")
 
 
 @dataclass(frozen=True)

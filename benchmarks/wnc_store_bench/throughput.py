@@ -29,7 +29,7 @@ async def _turn(
     place: Place, contender: Contender, operation: Operation, number: int, options: Options
 ) -> ThroughputRow:
     async with plain_client(place.url) as client, contender.open(place.of(contender.name)) as session:
-        await session.load(operation, options.load, options.warm_up)
+        await session.warm_up(operation, options.load, options.warm_up)
         before = await read_server(client)
         load = Load(options.load.callers, options.load.rooms, options.load.seed + number)
         sample = await session.load(operation, load, options.seconds)

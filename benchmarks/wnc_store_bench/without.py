@@ -15,17 +15,29 @@ from typing import Any
 
 from redis.asyncio import ConnectionPool
 
-from wnc_store import BaseRoomStore, Store, StoreSettings, open_store
+from wnc_store import Room, Store, StoreSettings, open_store
 from wnc_store_redis import _multiplexer as multiplexer
 from wnc_store_redis._commit_path import CommitPath
 from wnc_store_redis._link import Reply, StepwiseLink
 from wnc_store_redis._multiplexer import Multiplexer
 from wnc_store_redis._rooms import RedisRoomStore
+from wnc_store_redis._tails import Tails
 
 
 def group_commit(url: str, settings: StoreSettings) -> Store:
-    """Let each change of a room be read and committed by itself."""
-    RedisRoomStore._mutate = BaseRoomStore[bytes]._mutate
+    """Let each change of a room be committed by itself, on top of the room as it was seen last or found in conflict."""
+
+    async def commit(self: RedisRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
+        current = self._path.seen(room_id) or await self._path.load(room_id)
+        while current is not None:
+            after = rule(current.room)
+            conflict = await self._commit(current, after)
+            if conflict is None:
+                return after
+            current = conflict.current
+        return None
+
+    RedisRoomStore._mutate = commit
     return open_store(url, settings=settings)
 
 
@@ -36,6 +48,17 @@ def room_seen_last(url: str, settings: StoreSettings) -> Store:
         del self, room_id
 
     CommitPath.seen = nothing
+    return open_store(url, settings=settings)
+
+
+def tails(url: str, settings: StoreSettings) -> Store:
+    """Let the server look through the kept messages for the id of each new one."""
+
+    def nothing(self: Tails, room_id: str, message_id: str) -> tuple[bytes, None]:
+        del self, room_id, message_id
+        return b"", None
+
+    Tails.before = nothing
     return open_store(url, settings=settings)
 
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 
+from wnc_store_bench.contenders.pool import POOL, WAIT, connection_pool
 from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.contenders.wire import DAY
 from wnc_store_bench.load import Client, Operation
 from wnc_store_bench.records import room, user
 from wnc_store_bench.server import Place
 
-_WAIT = 60
 LIBRARY_OPERATIONS: tuple[Operation, ...] = ("get_room", "add_user_to_room")
 
 
@@ -66,9 +66,7 @@ _GUEST = user(1).to_json()
 
 @asynccontextmanager
 async def _redis(place: Place, *, decode_responses: bool) -> AsyncGenerator[Any]:
-    pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-        place.url, max_connections=place.connections, timeout=_WAIT, decode_responses=decode_responses
-    )
+    pool = connection_pool(place, decode_responses=decode_responses)
     async with Redis(connection_pool=pool) as client:
         yield client
     await pool.aclose()
@@ -119,8 +117,12 @@ def _aiocache_values(cache: Any) -> Values:
 
 @asynccontextmanager
 async def _cashews(place: Place) -> AsyncGenerator[Values]:
-    options = {"max_connections": place.connections, "wait_for_connection_timeout": _WAIT}
-    async with _cashews_values(place.url, place.prefix, socket_timeout=_WAIT, suppress=False, **options) as values:
+    options: dict[str, Any] = {"max_connections": place.connections, "socket_timeout": WAIT, "suppress": False}
+    if place.waits:
+        options["wait_for_connection_timeout"] = WAIT
+    else:
+        options["connection_pool_class"] = ConnectionPool
+    async with _cashews_values(place.url, place.prefix, **options) as values:
         yield values
 
 
@@ -163,6 +165,9 @@ def _contender(name: str, what: str, library: Library) -> Contender:
     return Contender(name, what, seed, users, connect, operations=LIBRARY_OPERATIONS)
 
 
-KEY_VALUE = _contender("py-key-value", "py-key-value's RedisStore; a join is get and put", _key_value)
-AIOCACHE = _contender("aiocache", "aiocache's RedisCache with its JSON serializer; a join is get and set", _aiocache)
-CASHEWS = _contender("cashews", "cashews on Redis, which pickles; a join is get and set", _cashews)
+_STRINGS = f"dates come back as strings; {POOL}"
+KEY_VALUE = _contender("py-key-value", f"py-key-value's RedisStore; a join is get and put; {_STRINGS}", _key_value)
+AIOCACHE = _contender(
+    "aiocache", f"aiocache's RedisCache with its JSON serializer; a join is get and set; {_STRINGS}", _aiocache
+)
+CASHEWS = _contender("cashews", f"cashews on Redis, which pickles; a join is get and set; {_STRINGS}", _cashews)

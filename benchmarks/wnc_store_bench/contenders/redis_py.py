@@ -8,17 +8,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
+from wnc_store_bench.contenders.pool import POOL, connection_pool
 from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.contenders.wire import DAY, seed, users
 from wnc_store_bench.load import Client
 from wnc_store_bench.records import KEPT, message
 from wnc_store_bench.server import Place
-
-_WAIT = 60
-"""Seconds that a caller waits for a connection; longer than any bound of the benchmark but a crowd's."""
 
 Json = dict[str, Any]
 
@@ -124,9 +122,7 @@ _MESSAGE: Json = message("room", "id").to_json()
 def _connected(kind: Callable[[Any, str], Client]) -> Callable[[Place], AbstractAsyncContextManager[Client]]:
     @asynccontextmanager
     async def connect(place: Place) -> AsyncGenerator[Client]:
-        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-            place.url, max_connections=place.connections, timeout=_WAIT, decode_responses=True
-        )
+        pool = connection_pool(place, decode_responses=True)
         async with Redis(connection_pool=pool) as client:
             yield kind(client, place.prefix)
         await pool.aclose()
@@ -134,7 +130,7 @@ def _connected(kind: Callable[[Any, str], Client]) -> Callable[[Place], Abstract
     return connect
 
 
-_COMMON = "redis-py asyncio with hiredis, a connection for each caller, decode_responses, the standard json"
+_COMMON = f"redis-py asyncio with hiredis, {POOL}, decode_responses, the standard json"
 ORIGINAL = Contender("redis-py", f"the original's steps; {_COMMON}", seed, users, _connected(Original))
 WATCH = Contender(
     "watch-multi",

@@ -6,13 +6,14 @@ garbage collector, and the processor's caches, would make it slower.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from wnc_store_bench.load import OPERATIONS, Client, Crowd, Load, Operation, Sample, closed_loop, crowd
+from wnc_store_bench.load import OPERATIONS, Client, Crowd, Load, Operation, Sample, closed_loop, crowd, read_chats
 from wnc_store_bench.processes import Worker, worker
 from wnc_store_bench.server import Place
 
@@ -42,6 +43,19 @@ class Session:
         task = {"task": "crowd", "room": room_id, "users": list(user_ids), "bound": bound}
         return Crowd.model_validate(await self._process.do(task, bound + _GRACE))
 
+    async def warm_up(self, operation: Operation, load: Load, seconds: float) -> None:
+        """Do what comes before a load is measured: connect, fill caches, and let Node compile.
+
+        Before messages are added, each chat is read, as an app does when somebody joins.
+        """
+        if operation == "add_message":
+            await self._process.do({"task": "read", "callers": load.callers, "rooms": load.rooms}, _GRACE)
+        await self.load(operation, load, seconds)
+
+    async def connect(self, room_id: str, connections: int) -> None:
+        """Open so many connections, where callers do not share one."""
+        await self._process.do({"task": "connect", "room": room_id, "connections": connections}, _GRACE)
+
     async def freeze(self) -> None:
         """Tell Python's garbage collector not to look through what is there."""
         await self._process.do({"task": "freeze"}, _GRACE)
@@ -59,10 +73,14 @@ async def _done(client: Client, task: Mapping[str, Any]) -> object:
         load = Load(task["callers"], task["rooms"], task["seed"])
         return (await closed_loop(client, task["operation"], load, task["seconds"])).model_dump()
     if task["task"] == "crowd":
-        await client.get_room(task["room"])  # the first one connects
         return (await crowd(client, task["room"], task["users"], task["bound"])).model_dump()
-    gc.collect()
-    gc.freeze()
+    if task["task"] == "connect":
+        await asyncio.gather(*(client.get_room(task["room"]) for _ in range(task["connections"])))
+    elif task["task"] == "read":
+        await read_chats(client, task["rooms"], task["callers"])
+    else:
+        gc.collect()
+        gc.freeze()
     return None
 
 

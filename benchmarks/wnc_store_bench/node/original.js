@@ -2,9 +2,10 @@
 // its next operation when the last one has returned.
 //
 // stdin:  a JSON line {"url", "prefix", "autoPipelining"}, then one for each task: {"task": "load", "operation",
-//         "callers", "rooms", "seed", "seconds"} or {"task": "crowd", "room", "users", "bound"}; its end ends the program.
+//         "callers", "rooms", "seed", "seconds"}, {"task": "crowd", "room", "users", "bound"}, {"task": "read", "callers",
+//         "rooms"} or {"task": "connect", "room"}; its end ends the program.
 // stdout: the JSON line null when it is ready, then one for each task: {"operations", "seconds", "p50_ms", "p99_ms",
-//         "errors"} or {"seconds", "finished", "errors"}.
+//         "errors"}, {"seconds", "finished", "errors"} or null.
 'use strict';
 
 const readline = require('node:readline');
@@ -83,8 +84,10 @@ function percentile(ordered, share) {
   return ordered.length ? ordered[Math.max(0, Math.ceil(ordered.length * share) - 1)] : 0;
 }
 
+const roomIds = (rooms) => Array.from({ length: rooms }, (_, number) => `R${String(number).padStart(6, '0')}`);
+
 async function load({ operation, callers, rooms, seed, seconds }) {
-  const ids = Array.from({ length: rooms }, (_, number) => `R${String(number).padStart(6, '0')}`);
+  const ids = roomIds(rooms);
   const step = stepOf(operation);
   const latencies = [];
   const errors = {};
@@ -112,9 +115,26 @@ async function load({ operation, callers, rooms, seed, seconds }) {
   return { operations: ordered.length, seconds: taken, p50_ms: p50, p99_ms: p99, errors };
 }
 
+// All callers together read the chat of each room once.
+async function read({ callers, rooms }) {
+  const ids = roomIds(rooms).values();
+
+  async function caller() {
+    for (const id of ids) await original.getMessages(id);
+  }
+
+  await Promise.all(Array.from({ length: callers }, caller));
+  return null;
+}
+
+// All callers share one connection.
+async function connect({ room }) {
+  await original.getRoom(room);
+  return null;
+}
+
 async function crowd({ room, users, bound }) {
   const errors = {};
-  await original.getRoom(room); // the first one connects
   const begin = performance.now();
   const joins = users.map((user) =>
     original.join(room, user).catch((error) => {
@@ -130,7 +150,7 @@ async function crowd({ room, users, bound }) {
   return { seconds: (performance.now() - begin) / 1000, finished, errors };
 }
 
-function connect({ url, autoPipelining, ...options }) {
+function begin({ url, autoPipelining, ...options }) {
   prefix = options.prefix;
   redis = new Redis(url, { enableAutoPipelining: autoPipelining, maxRetriesPerRequest: 1 });
   redis.on('error', (error) => console.error(error.message));
@@ -138,10 +158,10 @@ function connect({ url, autoPipelining, ...options }) {
 }
 
 async function main() {
-  const tasks = { load, crowd };
+  const tasks = { load, crowd, read, connect };
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const { task, ...options } = JSON.parse(line);
-    const answer = redis ? await tasks[task](options) : connect(options);
+    const answer = redis ? await tasks[task](options) : begin(options);
     process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
   redis.disconnect();
