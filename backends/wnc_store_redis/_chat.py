@@ -31,29 +31,27 @@ class RedisChatStore(BaseChatStore):
         self._tails = Tails(settings.cache_bytes // 8, settings.chat_history_limit)
 
     async def _append(self, message: ChatMessage) -> None:
-        entry, deadline = marked(message), self._commands.deadline()
-        while not await self._appended(message, entry, deadline):
-            # An entry of that id is kept. Only here can it be told whether it is a message, or damaged.
-            if any(one.id == message.id for one in await self._read(message.room_id)):
-                return
-
-    async def _appended(self, message: ChatMessage, entry: bytes, deadline: float) -> bool:
-        """Append a message, and tell whether that was done: it is not where an entry of its id is kept."""
-        chat, room_id = self._keys.chat(message.room_id), message.room_id
-        # While the witness, a message that was there before this one, is still kept, so is this one if it was appended.
-        newest, witness = self._tails.before(room_id, message.id)
+        chat, room_id, entry = self._keys.chat(message.room_id), message.room_id, marked(message)
         told = self._publication(room_id, self._own_changes.of_message(message))
         arguments = (entry, message.id.encode(), self._limit, self._ttl_ms)
-        sent = self._commands.send(APPEND, [chat], *arguments, newest, b"", *told, deadline=deadline)
-        again = (*arguments, b"", (witness or _NO_WITNESS).encode("utf-8", "replace"), *told)
-        reply, _ = await self._commands.settle(sent, again=again)
-        kept, previous = (reply, newest) if isinstance(reply, int) else reply
-        if kept < 0:
-            lost = ConnectionResetError("the connection was lost, and others may have removed the message since")
-            raise self._commands.failure(lost, chat, unanswered=True)
-        if kept:
-            self._tails.appended(room_id, message.id, entry, previous, kept)
-        return kept > 0
+        deadline = self._commands.deadline()
+        while True:
+            # While the witness, a message that was there before this one, is still kept, so is this one if it was
+            # appended.
+            newest, witness = self._tails.before(room_id, message.id)
+            sent = self._commands.send(APPEND, [chat], *arguments, newest, b"", *told, deadline=deadline)
+            again = (*arguments, b"", (witness or _NO_WITNESS).encode("utf-8", "replace"), *told)
+            reply, _ = await self._commands.settle(sent, again=again)
+            kept, previous = (reply, newest) if isinstance(reply, int) else reply
+            if kept < 0:
+                lost = ConnectionResetError("the connection was lost, and others may have removed the message since")
+                raise self._commands.failure(lost, chat, unanswered=True)
+            if kept:
+                self._tails.appended(room_id, message.id, entry, previous, kept)
+                return
+            # An entry of that id is kept. Only here can it be told whether it is a message, or damaged.
+            if any(one.id == message.id for one in await self._read(room_id)):
+                return
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         chat = self._keys.chat(room_id)

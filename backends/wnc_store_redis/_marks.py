@@ -6,8 +6,8 @@ import os
 
 from wnc_store import Record, to_wire
 
-_BLANKS = tuple(bytes(b" \t\n\r"[byte >> shift & 3] for shift in (6, 4, 2, 0)) for byte in range(256))
-_MARK_BYTES = 4
+_TO_BLANKS = bytes(b" \t\n\r"[byte & 3] for byte in range(256))
+_BLANKS = 16
 
 
 def marked(record: Record) -> bytes:
@@ -17,4 +17,4 @@ def marked(record: Record) -> bytes:
     lost would take the other's commit for its own. A message that is added again after its chat was cleared would be
     taken for the one before, and with it what was known of the entries before that.
     """
-    return to_wire(record) + b"".join([_BLANKS[byte] for byte in os.urandom(_MARK_BYTES)])
+    return to_wire(record) + os.urandom(_BLANKS).translate(_TO_BLANKS)

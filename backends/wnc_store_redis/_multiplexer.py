@@ -19,7 +19,7 @@ MOST_UNANSWERED_BYTES = 4 * 1024 * 1024
 """Likewise, bytes of commands; a larger command goes alone."""
 
 _MARGIN = 1.25
-"""How many times as long as the last reply took a command must have left: without, half of them are late all the same."""
+"""How many times as long as the last reply took a command must have left: with less, most are late all the same."""
 
 _ALARMS_APART = 0.01
 """Seconds between two looks at who is out of time: with many who wait, each look takes a while."""
