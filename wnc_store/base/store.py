@@ -39,7 +39,7 @@ class BaseStore(ABC):
         """Offer a server's guards, with a fallback to memory if the settings ask for it."""
         self.connections, self.rate_limits = connections, rate_limits
         if settings.guards_on_unavailable == "memory":
-            self._fallback = Fallback(settings.operation_timeout)
+            self._fallback = Fallback(connections.release, settings.operation_timeout)
             self._memory = open_store("memory://", settings=settings, clock=clock)
             self.connections = FallbackConnectionCounter(connections, self._memory.connections, self._fallback)
             self.rate_limits = FallbackRateLimiter(rate_limits, self._memory.rate_limits, self._fallback)
