@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from threading import Thread
+from typing import Any
 from weakref import WeakSet
 
 import pytest
@@ -16,10 +20,13 @@ from wnc_store import (
     Conflict,
     ManualClock,
     Room,
+    RoomEvent,
     RoomExistsError,
     RoomNotFoundError,
     Snapshot,
+    StoreClosedError,
     StoreSettings,
+    UserJoined,
     open_store,
     rules,
 )
@@ -73,6 +80,50 @@ async def test_it_needs_no_event_loop_of_its_own() -> None:
     store = MemoryStore()
     await store.rooms.create_room(room())
     assert await asyncio.to_thread(lambda: asyncio.run(store.rooms.room_exists("A3X9K2")))
+
+
+async def woken(events: AsyncIterator[RoomEvent], call: Callable[[], Coroutine[Any, Any, object]]) -> RoomEvent:
+    """Return what a reader hears of a call on another event loop, where nothing else wakes its own for long."""
+    reading = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    thread = Thread(target=lambda: asyncio.run(call()))
+    start = time.monotonic()
+    thread.start()
+    await asyncio.wait([reading], timeout=10)
+    assert time.monotonic() - start < 5
+    thread.join()
+    return await reading
+
+
+async def test_a_reader_is_woken_from_another_event_loop() -> None:
+    """What is written, or closed, on another event loop in another thread wakes a reader at once."""
+    database = MemoryDatabase()
+    writer = MemoryStore(StoreSettings(publish_changes=True), database=database)
+    await writer.rooms.create_room(room("A"))
+    store = MemoryStore(database=database)
+    async with store.events.subscribe("A") as events:
+        event = await woken(events, lambda: writer.rooms.add_user_to_room("A", user("guest")))
+        assert isinstance(event, UserJoined)
+        with pytest.raises(StoreClosedError):
+            await woken(events, store.aclose)
+
+
+def test_a_reader_of_a_closed_event_loop_stops_no_writer() -> None:
+    """A subscription that nobody left, whose event loop is closed, is no concern of those who write."""
+    store = MemoryStore(StoreSettings(publish_changes=True))
+    subscription = store.events.subscribe("A")
+
+    async def read() -> None:
+        events = await subscription.__aenter__()
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(read())
+    loop.close()
+    asyncio.run(store.rooms.create_room(room("A")))
+    assert asyncio.run(store.rooms.room_exists("A"))
 
 
 @given(
