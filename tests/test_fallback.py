@@ -52,8 +52,8 @@ class Server:
 
 def guarded(server: Server, pause: timedelta = NO_PAUSE) -> tuple[FallbackConnectionCounter, Fallback]:
     """Return connections that fall back to memory, and what they ask whether they have."""
-    state = Fallback(server.release, pause)
-    return FallbackConnectionCounter(server, MemoryStore().connections, state), state
+    state = Fallback(server.release, MemoryStore, pause)
+    return FallbackConnectionCounter(server, state), state
 
 
 async def test_what_was_released_meanwhile_is_released_when_the_server_is_back() -> None:
@@ -158,6 +158,18 @@ async def test_a_server_is_left_alone_for_a_pause() -> None:
     for _ in range(10):
         await connections.count("ip")
     assert server.asked == 1
+
+
+async def test_each_outage_begins_with_nothing() -> None:
+    """What was counted in memory is forgotten when the server is back: the next outage does not go on with it."""
+    server = Server()
+    connections, _ = guarded(server)
+    server.is_away = True
+    assert await connections.acquire("ip", "a", limit=1) == 1
+    server.is_away = False
+    assert await connections.release("ip", "a") == 0
+    server.is_away = True
+    assert await connections.acquire("ip", "b", limit=1) == 1
 
 
 async def test_a_refusal_is_an_answer() -> None:

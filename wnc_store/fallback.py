@@ -20,7 +20,7 @@ from cachetools import LRUCache
 
 from wnc_store.errors import LimitExceededError, StoreUnavailableError
 from wnc_store.guards import RateLimitDecision
-from wnc_store.protocols import ConnectionCounter, RateLimiter
+from wnc_store.protocols import ConnectionCounter, RateLimiter, Store
 
 T = TypeVar("T")
 _logger = logging.getLogger("wnc_store")
@@ -35,11 +35,16 @@ class Fallback:
 
     Args:
         release: ends a lease on the server.
+        open_memory: opens an empty store in memory, for each outage anew.
         pause: how long it is left alone after it did not answer. Then one caller asks it, and no other waits for that.
     """
 
-    def __init__(self, release: Callable[[str, str], Awaitable[int]], pause: timedelta) -> None:
+    def __init__(
+        self, release: Callable[[str, str], Awaitable[int]], open_memory: Callable[[], Store], pause: timedelta
+    ) -> None:
         self.active = False
+        self.memory = open_memory()
+        self._open_memory = open_memory
         self._release = release
         self._pause = pause.total_seconds()
         self._ask_again_at = 0.0
@@ -104,22 +109,22 @@ class Fallback:
     def _return(self) -> None:
         if self.active:
             _logger.info("connections and rate limits are counted by the server again")
+            self.memory = self._open_memory()
         self.active = False
 
 
 class FallbackConnectionCounter:
     """A server's `ConnectionCounter`, or memory's while the server is away."""
 
-    def __init__(self, server: ConnectionCounter, memory: ConnectionCounter, fallback: Fallback) -> None:
+    def __init__(self, server: ConnectionCounter, fallback: Fallback) -> None:
         self._server = server
-        self._memory = memory
         self._fallback = fallback
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
         """See `ConnectionCounter.acquire`."""
 
         async def in_memory() -> int:
-            count = await self._memory.acquire(key, connection_id, limit=limit)
+            count = await self._fallback.memory.connections.acquire(key, connection_id, limit=limit)
             self._fallback.owe_no_more(key, connection_id)
             return count
 
@@ -129,7 +134,7 @@ class FallbackConnectionCounter:
         """See `ConnectionCounter.release`."""
 
         async def in_memory() -> int:
-            count = await self._memory.release(key, connection_id)
+            count = await self._fallback.memory.connections.release(key, connection_id)
             self._fallback.owe(key, connection_id)
             return count
 
@@ -137,25 +142,30 @@ class FallbackConnectionCounter:
 
     async def count(self, key: str) -> int:
         """See `ConnectionCounter.count`."""
-        return await self._fallback.call(lambda: self._server.count(key), lambda: self._memory.count(key))
+        return await self._fallback.call(
+            lambda: self._server.count(key), lambda: self._fallback.memory.connections.count(key)
+        )
 
 
 class FallbackRateLimiter:
     """A server's `RateLimiter`, or memory's while the server is away."""
 
-    def __init__(self, server: RateLimiter, memory: RateLimiter, fallback: Fallback) -> None:
+    def __init__(self, server: RateLimiter, fallback: Fallback) -> None:
         self._server = server
-        self._memory = memory
         self._fallback = fallback
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """See `RateLimiter.hit`."""
-        return await self._fallback.call(lambda: self._server.hit(key, cost), lambda: self._memory.hit(key, cost))
+        return await self._fallback.call(
+            lambda: self._server.hit(key, cost), lambda: self._fallback.memory.rate_limits.hit(key, cost)
+        )
 
     async def peek(self, key: str) -> RateLimitDecision:
         """See `RateLimiter.peek`."""
-        return await self._fallback.call(lambda: self._server.peek(key), lambda: self._memory.peek(key))
+        return await self._fallback.call(
+            lambda: self._server.peek(key), lambda: self._fallback.memory.rate_limits.peek(key)
+        )
 
     async def reset(self, key: str) -> None:
         """See `RateLimiter.reset`."""
-        await self._fallback.call(lambda: self._server.reset(key), lambda: self._memory.reset(key))
+        await self._fallback.call(lambda: self._server.reset(key), lambda: self._fallback.memory.rate_limits.reset(key))
