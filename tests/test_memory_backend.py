@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from threading import Thread
+from typing import Any
 from weakref import WeakSet
 
 import pytest
@@ -16,10 +20,13 @@ from wnc_store import (
     Conflict,
     ManualClock,
     Room,
+    RoomEvent,
     RoomExistsError,
     RoomNotFoundError,
     Snapshot,
+    StoreClosedError,
     StoreSettings,
+    UserJoined,
     open_store,
     rules,
 )
@@ -73,6 +80,50 @@ async def test_it_needs_no_event_loop_of_its_own() -> None:
     store = MemoryStore()
     await store.rooms.create_room(room())
     assert await asyncio.to_thread(lambda: asyncio.run(store.rooms.room_exists("A3X9K2")))
+
+
+async def woken(events: AsyncIterator[RoomEvent], call: Callable[[], Coroutine[Any, Any, object]]) -> RoomEvent:
+    """Return what a reader hears of a call on another event loop, where nothing else wakes its own for long."""
+    reading = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    thread = Thread(target=lambda: asyncio.run(call()))
+    start = time.monotonic()
+    thread.start()
+    await asyncio.wait([reading], timeout=10)
+    assert time.monotonic() - start < 5
+    thread.join()
+    return await reading
+
+
+async def test_a_reader_is_woken_from_another_event_loop() -> None:
+    """What is written, or closed, on another event loop in another thread wakes a reader at once."""
+    database = MemoryDatabase()
+    writer = MemoryStore(StoreSettings(publish_changes=True), database=database)
+    await writer.rooms.create_room(room("A"))
+    store = MemoryStore(database=database)
+    async with store.events.subscribe("A") as events:
+        event = await woken(events, lambda: writer.rooms.add_user_to_room("A", user("guest")))
+        assert isinstance(event, UserJoined)
+        with pytest.raises(StoreClosedError):
+            await woken(events, store.aclose)
+
+
+def test_a_reader_of_a_closed_event_loop_stops_no_writer() -> None:
+    """A subscription that nobody left, whose event loop is closed, is no concern of those who write."""
+    store = MemoryStore(StoreSettings(publish_changes=True))
+    subscription = store.events.subscribe("A")
+
+    async def read() -> None:
+        events = await subscription.__aenter__()
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(read())
+    loop.close()
+    asyncio.run(store.rooms.create_room(room("A")))
+    assert asyncio.run(store.rooms.room_exists("A"))
 
 
 @given(
@@ -407,3 +458,54 @@ async def test_a_restoration_names_the_room_that_is_there() -> None:
     await store.rooms.create_room(room("A"))
     with pytest.raises(RoomExistsError, match="'A'"):
         await store.restore(Snapshot(room("A"), timedelta(hours=1)))
+
+
+class RestlessClock(ManualClock):
+    """A clock that goes on by a millisecond each time it is read, while it is told to."""
+
+    ticking = False
+
+    def monotonic_ms(self) -> int:
+        """Return the time before the tick."""
+        now = super().monotonic_ms()
+        if self.ticking:
+            self.advance(timedelta(milliseconds=1))
+        return now
+
+
+@pytest.mark.parametrize("left_ms", range(4))
+async def test_a_window_that_ends_while_it_is_asked_about_is_old_or_new(left_ms: int) -> None:
+    """However near its end, a window is the old one with its count and its end, or a new one with neither."""
+    window, left = timedelta(seconds=60), timedelta(milliseconds=left_ms)
+    for is_hit in (True, False):
+        clock = RestlessClock()
+        limits = MemoryStore(StoreSettings(rate_limit_max=3, rate_limit_window=window), clock=clock).rate_limits
+        await limits.hit("ip", 4)
+        clock.advance(window - left)
+        clock.ticking = True
+        found = await (limits.hit("ip") if is_hit else limits.peek("ip"))
+        new = (True, window) if is_hit else (True, timedelta(0))
+        assert (found.allowed, found.reset_after) == ((False, left) if left_ms else new)
+
+
+async def test_no_hit_moves_the_end_of_a_window() -> None:
+    """A window that is hit while time passes ends when it would have ended with one hit."""
+    clock = RestlessClock()
+    store = MemoryStore(StoreSettings(rate_limit_window=timedelta(seconds=60)), clock=clock)
+    begun_ms = clock.monotonic_ms()
+    clock.ticking = True
+    for _ in range(100):
+        await store.rate_limits.hit("ip")
+    clock.ticking = False
+    left = (await store.rate_limits.peek("ip")).reset_after
+    assert clock.monotonic_ms() - begun_ms + left // timedelta(milliseconds=1) == 60_000
+
+
+def test_what_is_left_of_an_entry_is_never_negative() -> None:
+    """An entry that ends while it is looked at has something left, or is not there."""
+    clock = RestlessClock()
+    clock.ticking = True
+    entries: ExpiringMap[int] = ExpiringMap(clock.monotonic_ms)
+    entries.set("a", 1, ttl_ms=10)
+    left = [entries.remaining_ms("a") for _ in range(12)]
+    assert left == [*range(9, 0, -1), None, None, None]

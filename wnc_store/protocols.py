@@ -227,7 +227,7 @@ class ConnectionCounter(Protocol):
 
         Raises:
             LimitExceededError: `limit` others are held; nothing changed.
-            ValueError: `limit` is less than 1.
+            ValueError: `limit` is no int (a bool is none), or less than 1.
         """
         ...
 
@@ -255,7 +255,7 @@ class RateLimiter(Protocol):
             cost: how many hits this one counts for.
 
         Raises:
-            ValueError: `cost` is less than 1, or more than 10^9.
+            ValueError: `cost` is no int (a bool is none), less than 1, or more than 10^9; nothing was counted.
             CorruptRecordError: the key holds something that is no count.
         """
         ...

@@ -57,6 +57,11 @@ class ExpiringMap(Generic[V]):
         self._set(key, former, value, now, ttl_ms)
         return True
 
+    def change(self, key: str, former: Entry[V], value: V) -> None:
+        """Set a key that holds this entry to another value, which ends when the entry does."""
+        now = self._now_ms()
+        self._set(key, former, value, now, former.expires_ms - now)
+
     def pop(self, key: str) -> Entry[V] | None:
         """Remove a key; return the live entry that was there."""
         entry = self.get(key)
@@ -64,10 +69,18 @@ class ExpiringMap(Generic[V]):
             self._due[hash(key) % _SHARDS].pop(key, None)
         return entry
 
+    def look(self, key: str) -> tuple[Entry[V], int] | None:
+        """Return the live entry of a key and how long it still lives, both by one reading of the clock."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        left_ms = entry.expires_ms - self._now_ms()
+        return (entry, left_ms) if left_ms > 0 else None
+
     def remaining_ms(self, key: str) -> int | None:
         """Return how long a live key still lives."""
-        entry = self.get(key)
-        return None if entry is None else entry.expires_ms - self._now_ms()
+        found = self.look(key)
+        return None if found is None else found[1]
 
     def live_keys(self) -> Iterator[str]:
         """Yield the live keys; the map may be changed meanwhile."""

@@ -57,14 +57,20 @@ class MemoryRateLimiter(BaseRateLimiter):
         self._window_ms = settings.rate_limit_window // _MILLISECOND
 
     async def _hit(self, key: str, cost: int) -> tuple[int, timedelta]:
-        count, left = await self._peek(key)
-        left_ms = left // _MILLISECOND or self._window_ms
-        self._hits.set(key, count + cost, left_ms)
-        return count + cost, left_ms * _MILLISECOND
+        found = self._hits.look(key)
+        if found is None:
+            self._hits.set(key, cost, self._window_ms)
+            return cost, self._window_ms * _MILLISECOND
+        entry, left_ms = found
+        self._hits.change(key, entry, entry.value + cost)
+        return entry.value + cost, left_ms * _MILLISECOND
 
     async def _peek(self, key: str) -> tuple[int, timedelta]:
-        entry, left_ms = self._hits.get(key), self._hits.remaining_ms(key)
-        return (0, timedelta(0)) if entry is None or left_ms is None else (entry.value, left_ms * _MILLISECOND)
+        found = self._hits.look(key)
+        if found is None:
+            return 0, timedelta(0)
+        entry, left_ms = found
+        return entry.value, left_ms * _MILLISECOND
 
     async def _reset(self, key: str) -> None:
         self._hits.pop(key)

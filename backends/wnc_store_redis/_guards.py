@@ -9,7 +9,7 @@ from wnc_store import BaseConnectionCounter, BaseRateLimiter, CorruptRecordError
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds, remaining
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import ACQUIRE, COUNT, HIT, RELEASE
+from wnc_store_redis._scripts import ACQUIRE, COUNT, HIT, PEEK, RELEASE
 
 _COUNT = re.compile(rb"0|[1-9]\d{0,14}")
 """What the script takes for a count, too."""
@@ -54,7 +54,7 @@ class RedisRateLimiter(BaseRateLimiter):
 
     async def _peek(self, key: str) -> tuple[int, timedelta]:
         name = self._keys.rate_limit(key)
-        stored, pttl = await self._commands.read_many([(b"GET", name), (b"PTTL", name)])
+        pttl, stored = await self._commands.run(PEEK, [name])
         left = remaining(pttl)
         if stored is None or left is None:
             return 0, timedelta(0)

@@ -160,6 +160,15 @@ async def test_a_rate_limit_is_one_round_trip(store: RedisStore, client: Any) ->
     assert 59_000 < await client.pttl("rl:ip") <= 60_000
 
 
+async def test_a_peek_is_one_step(store: RedisStore, client: Any) -> None:
+    """A peek is one script, which reads the count together with its end: they are never those of two windows."""
+    await store.rate_limits.peek("ip")
+    before = await counts(client, "evalsha", "get", "pttl")
+    await store.rate_limits.peek("ip")
+    after = await counts(client, "evalsha", "get", "pttl")
+    assert {name: after[name] - before[name] for name in after} == {"evalsha": 1, "get": 1, "pttl": 1}
+
+
 async def test_a_key_of_another_type_is_no_guard(store: RedisStore, client: Any) -> None:
     """Where a guard's key holds another type, every method is a CorruptRecordError, and the key is left alone."""
     await client.rpush("rl:ip", "x")

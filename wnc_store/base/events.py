@@ -8,7 +8,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import NamedTuple, Self
 
 from cachetools import LRUCache
@@ -38,7 +38,10 @@ class NoEvents:
 
 
 class EventReader:
-    """What one subscription reads: a queue that is never longer than `size` and one `Resync`."""
+    """What one subscription reads: a queue that is never longer than `size` and one `Resync`.
+
+    It is read on one event loop. Who gives it events may be on another, in another thread.
+    """
 
     def __init__(self, room_id: str, size: int) -> None:
         self.room_id = room_id
@@ -46,12 +49,13 @@ class EventReader:
         self._waiting: deque[RoomEvent] = deque()
         self._end: type[Exception] | None = None
         self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # on which it is read
 
     def give(self, event: RoomEvent) -> None:
         """Put an event at the end, or note that it was lost."""
         if len(self._waiting) < self._size:
             self._waiting.append(event)
-            self._news.set()
+            self._wake()
         else:
             self.lose()
 
@@ -59,17 +63,18 @@ class EventReader:
         """Put a `Resync` at the end, unless one is there."""
         if not self._waiting or not isinstance(self._waiting[-1], Resync):
             self._waiting.append(Resync(room_id=self.room_id))
-            self._news.set()
+            self._wake()
 
     def end(self, reason: type[Exception]) -> None:
         """Let every call from now on, and those that wait, raise this; what is in the queue is dropped."""
         self._end = self._end or reason
-        self._news.set()
+        self._wake()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> RoomEvent:
+        self._loop = asyncio.get_running_loop()
         while True:
             if self._end is not None:
                 raise self._end
@@ -77,6 +82,13 @@ class EventReader:
                 return self._waiting.popleft()
             self._news.clear()
             await self._news.wait()
+
+    def _wake(self) -> None:
+        if self._loop is None or self._loop is _running_loop():
+            self._news.set()
+        else:
+            with suppress(RuntimeError):  # it was closed, and whoever read on it is gone
+                self._loop.call_soon_threadsafe(self._news.set)
 
 
 class Readers:
@@ -225,3 +237,10 @@ class OwnChanges:
             event = Resync(room_id=event.room_id)
             data = to_wire(event)
         return Telling(event, data)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -73,8 +73,8 @@ class BaseConnectionCounter(ABC):
         """See `ConnectionCounter.acquire`."""
         self._check(key)
         check_id("connection id", connection_id)
-        if limit is not None and limit < 1:
-            message = f"limit is how many connections are allowed, 1 or more, not {limit}"
+        if limit is not None and not (_is_int(limit) and limit >= 1):
+            message = f"limit is how many connections are allowed, an int of 1 or more, not {limit!r}"
             raise ValueError(message)
         held, count = await self._acquire(key, connection_id, limit)
         if not held:
@@ -123,8 +123,8 @@ class BaseRateLimiter(ABC):
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """See `RateLimiter.hit`."""
         self._check(key)
-        if not 1 <= cost <= _MOST:
-            message = f"cost is how many hits this one counts for, from 1 to {_MOST}, not {cost}"
+        if not (_is_int(cost) and 1 <= cost <= _MOST):
+            message = f"cost is how many hits this one counts for, an int from 1 to {_MOST}, not {cost!r}"
             raise ValueError(message)
         count, left = await self._hit(key, cost)
         limit = self._settings.rate_limit_max
@@ -145,3 +145,8 @@ class BaseRateLimiter(ABC):
     def _check(self, key: str) -> None:
         self._lifecycle.ensure_open()
         check_id("rate limit key", key)
+
+
+def _is_int(number: object) -> bool:
+    """Tell whether a number can be sent as it is: other types are written in ways that a server can't count with."""
+    return type(number) is int

@@ -17,7 +17,7 @@ from wnc_store.events import RoomEvents
 from wnc_store.factory import open_store
 from wnc_store.fallback import Fallback, FallbackConnectionCounter, FallbackRateLimiter
 from wnc_store.health import Check, Health
-from wnc_store.protocols import ConnectionCounter, RateLimiter, Store
+from wnc_store.protocols import ConnectionCounter, RateLimiter
 from wnc_store.settings import StoreSettings
 
 
@@ -31,7 +31,6 @@ class BaseStore(ABC):
         self._lifecycle = Lifecycle()
         self._released = False
         self._fallback: Fallback | None = None
-        self._memory: Store | None = None
 
     def _set_guards(
         self, connections: ConnectionCounter, rate_limits: RateLimiter, settings: StoreSettings, clock: Clock
@@ -39,10 +38,13 @@ class BaseStore(ABC):
         """Offer a server's guards, with a fallback to memory if the settings ask for it."""
         self.connections, self.rate_limits = connections, rate_limits
         if settings.guards_on_unavailable == "memory":
-            self._fallback = Fallback(settings.operation_timeout)
-            self._memory = open_store("memory://", settings=settings, clock=clock)
-            self.connections = FallbackConnectionCounter(connections, self._memory.connections, self._fallback)
-            self.rate_limits = FallbackRateLimiter(rate_limits, self._memory.rate_limits, self._fallback)
+            self._fallback = Fallback(
+                connections.release,
+                lambda: open_store("memory://", settings=settings, clock=clock),
+                settings.operation_timeout,
+            )
+            self.connections = FallbackConnectionCounter(connections, self._fallback)
+            self.rate_limits = FallbackRateLimiter(rate_limits, self._fallback)
 
     def _check_events(self, settings: StoreSettings) -> None:
         """Refuse to publish changes without events; called last by the constructor of a backend that may have none.
@@ -103,8 +105,8 @@ class BaseStore(ABC):
         self._lifecycle.close()
         if not self._released:
             await self._close()
-            if self._memory is not None:
-                await self._memory.aclose()
+            if self._fallback is not None:
+                await self._fallback.memory.aclose()
             self._released = True
 
     async def __aenter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.harness import Capability
 
 MINUTE, HOUR = 60, 3600
+NO_NUMBERS: list[Any] = [True, 1.0, 1.5, float("nan"), "1", b"1"]
+"""What no count can be, though some of it looks like one."""
 
 
 class ConnectionClauses:
@@ -139,6 +142,15 @@ class ConnectionClauses:
         with pytest.raises(ValueError, match="limit"):
             await connections.acquire("ip", "c1", limit=0)
 
+    @clause(Capability.CONNECTIONS)
+    async def test_a_limit_is_an_int(self, bench: Bench) -> None:
+        """A limit that is no int, such as 1.5 or True, is a ValueError, and nothing is counted."""
+        connections = (await bench.open()).connections
+        for bad in NO_NUMBERS:
+            with pytest.raises(ValueError, match="limit"):
+                await connections.acquire("ip", "c1", limit=bad)
+        assert await connections.count("ip") == 0
+
     @clause(Capability.CONNECTIONS, Capability.SHARED)
     async def test_a_limit_holds_among_many(self, bench: Bench) -> None:
         """Of 100 who acquire at the same moment through two clients never more than the limit succeed."""
@@ -229,6 +241,16 @@ class RateLimitClauses:
         assert (await limits.hit("ip")).allowed is False
         with pytest.raises(ValueError, match="cost"):
             await limits.hit("ip", cost=0)
+
+    @clause(Capability.RATE_LIMITS)
+    async def test_a_cost_is_an_int(self, bench: Bench) -> None:
+        """A cost that is no int, such as 1.5 or True, is a ValueError, and leaves the count as it was."""
+        limits = (await bench.open(rate_limit_max=5)).rate_limits
+        for counted in range(2):
+            for bad in NO_NUMBERS:
+                with pytest.raises(ValueError, match="cost"):
+                    await limits.hit("ip", cost=bad)
+            assert (await limits.hit("ip")).remaining == 4 - counted
 
     @clause(Capability.RATE_LIMITS)
     async def test_peek_counts_nothing(self, bench: Bench) -> None:

@@ -15,6 +15,7 @@ MISTAKES = Mistakes()
 acquire, renew, keep = MemoryConnectionCounter.acquire, MemoryConnectionCounter._acquire, MemoryConnectionCounter._keep
 count, live = MemoryConnectionCounter._count, MemoryConnectionCounter._live
 hit, peek, look = MemoryRateLimiter._hit, MemoryRateLimiter._peek, MemoryRateLimiter.peek
+count_hit = MemoryRateLimiter.hit
 FOREVER_MS = 10**15
 
 
@@ -78,10 +79,18 @@ async def a_limit_is_checked_too_early(
     self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: int | None = None
 ) -> int:
     """Others may come in between the check and the count."""
-    if limit is None or limit < 1 or connection_id in self._live(key) or await count(self, key) >= limit:
+    if type(limit) is not int or limit < 1 or connection_id in self._live(key) or await count(self, key) >= limit:
         return await acquire(self, key, connection_id, limit=limit)
     await asyncio.sleep(0)
     return await acquire(self, key, connection_id)
+
+
+@MISTAKES.breaks((MemoryConnectionCounter, "acquire"), "a_limit_is_an_int")
+async def a_limit_may_be_any_number(
+    self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: float | None = None
+) -> int:
+    """A limit is rounded down."""
+    return await acquire(self, key, connection_id, limit=int(limit) if isinstance(limit, float) else limit)
 
 
 @MISTAKES.breaks((MemoryConnectionCounter, "_acquire"), "a_limit_refuses_no_renewal")
@@ -144,6 +153,20 @@ async def a_refused_hit_does_not_count(self: MemoryRateLimiter, key: str, cost: 
     if counted + cost > self._settings.rate_limit_max:
         return counted + cost, left
     return await hit(self, key, cost)
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "hit"), "a_cost_is_an_int")
+async def true_is_a_cost(self: MemoryRateLimiter, key: str, cost: int = 1) -> RateLimitDecision:
+    """What Python takes for a number is one."""
+    return await count_hit(self, key, int(cost) if isinstance(cost, bool) else cost)
+
+
+@MISTAKES.breaks((MemoryRateLimiter, "hit"), "a_cost_is_an_int")
+async def a_refused_cost_is_counted_before(self: MemoryRateLimiter, key: str, cost: int = 1) -> RateLimitDecision:
+    """What a hit costs is looked at when it has been counted."""
+    if type(cost) is not int:
+        await hit(self, key, 1)
+    return await count_hit(self, key, cost)
 
 
 @MISTAKES.breaks((MemoryRateLimiter, "peek"), "peek_counts_nothing", "a_hit_of_another_counts")
