@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -11,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from wnc_store import CorruptRecordError
 from wnc_store.cli.output import Exit
 from wnc_store.cli.running import fail
 from wnc_store.cli.sinks import STANDARD_OUTPUT, UnwritableError, text_sink
@@ -24,21 +24,17 @@ _OPEN_ALREADY = Path("/proc/self/fd")
 
 @contextmanager
 def given(file: Path) -> Generator[IO[bytes]]:
-    """Yield what can be read twice: a file, or what came through a pipe.
-
-    Raises:
-        CorruptRecordError: the file can't be opened.
-    """
+    """Yield what can be read twice: a file, or what came through a pipe."""
     if file == STANDARD:
         if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
-            raise CorruptRecordError("standard input", "it is closed")
+            fail("standard input can't be read: it is closed", Exit.USAGE)
         with _kept(sys.stdin.buffer) as kept:
             yield kept
         return
     try:
         found = file.open("rb")
     except OSError as error:
-        raise CorruptRecordError(str(file), f"it can't be opened: {error.strerror}") from None
+        fail(f"{file} can't be read: {error.strerror}", Exit.USAGE)
     with found:
         if found.seekable():
             yield found
@@ -67,6 +63,15 @@ def written(output: Path | None) -> Generator[IO[str]]:
         fail(f"{output} can't be written: {error.strerror}", Exit.USAGE)
     with _replaced(output) if descriptor is None else text_sink(descriptor, str(output)) as file:
         yield file
+
+
+def ensure_writable(file: Path) -> None:
+    """Refuse a command, before it begins, whose file could not be written at its end."""
+    place = file if file.exists() else file.parent
+    if not place.exists():
+        fail(f"{file} can't be written: {os.strerror(errno.ENOENT)}", Exit.USAGE)
+    if not os.access(place, os.W_OK):
+        fail(f"{file} can't be written: {os.strerror(errno.EACCES)}", Exit.USAGE)
 
 
 @contextmanager

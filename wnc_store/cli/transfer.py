@@ -28,7 +28,7 @@ from wnc_store import (
 )
 from wnc_store.cli.files import STANDARD, given, written
 from wnc_store.cli.output import Exit, counted, err, printable
-from wnc_store.cli.running import UrlArgument, fail, fail_with, opened, run
+from wnc_store.cli.running import UrlArgument, fail, opened, run
 from wnc_store.js import iso
 
 _FORMAT = 1
@@ -79,6 +79,7 @@ def import_rooms(
     """
     if overwrite and skip_existing:
         fail("choose one of --overwrite and --skip-existing", Exit.USAGE)
+    _ensure_lasting(url, file)
 
     async def work(lines: IO[bytes]) -> None:
         name = "standard input" if file == STANDARD else str(file)
@@ -95,11 +96,18 @@ def import_rooms(
             if not skip_existing:
                 raise typer.Exit(Exit.FAILED)
 
-    try:
-        with given(file) as lines:
-            run(work(lines))
-    except CorruptRecordError as error:
-        fail_with(error)
+    with given(file) as lines:
+        run(work(lines))
+
+
+def _ensure_lasting(url: str, file: Path) -> None:
+    """Refuse an import into a file, or into a memory that ends with the command."""
+    if (
+        "://" not in url and file.parts and file.parts[0].endswith(":")
+    ):  # neither is repeated: a URL may hold a password
+        fail("the store comes first: wnc-store import URL FILE", Exit.USAGE)
+    if url.partition("://")[0].lower() == "memory":
+        fail("memory:// is this command's own memory: what it imports would be gone when it ends", Exit.USAGE)
 
 
 async def _export(store: Store, file: IO[str], progress: Progress) -> int:
