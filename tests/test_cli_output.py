@@ -135,3 +135,11 @@ def test_a_reader_who_has_gone_is_no_failure_to_tell_of(url: str) -> None:
     """Who pipes into a program that ends early sees no error."""
     read, told = in_shell(f"{WNC_STORE} rooms --url {url} --json | (exec 0<&-; sleep 2); echo ${{PIPESTATUS[0]}}")
     assert (read, told) == ("1\n", "")
+
+
+@pytest.mark.parametrize("option", ["--json", "--chart"])
+def test_a_benchmark_that_could_not_be_kept_does_not_begin(option: str, tmp_path: Path) -> None:
+    """A file of `bench` in a folder that is not there is refused before a server is asked."""
+    file = tmp_path / "none" / "run"
+    told = wnc_store("bench", "redis://127.0.0.1:1/0", "--quick", option, str(file), code=2).stderr
+    assert told.replace("\n", " ").strip() == f"error: {file} can't be written: No such file or directory"

@@ -15,6 +15,7 @@ from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreE
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
 from wnc_store.cli.running import AsJson, Url, UrlArgument, fail, fail_with, opened, run
+from wnc_store.cli.sinks import UnwritableError
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.cli.watch import watch_room
@@ -285,7 +286,7 @@ def bench(  # noqa: PLR0913 - one for each option
         parts, taking_part = chosen_parts(only), chosen_contenders(contenders)
         options = Options(rounds=rounds, seconds=seconds, parts=parts, contenders=taking_part)
         run_bench(url, options.quick() if quick else options, json=json, chart=chart, page=page)
-    except (StoreError, ImportError) as error:
+    except (StoreError, ImportError, UnwritableError) as error:
         fail_with(error)
 
 
