@@ -182,6 +182,9 @@ def verify(
         target: what is verified, for the report.
         on_start: told how many clauses there are.
         on_result: told each result as it comes.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, and says nothing of the backend.
     """
     report = Report(target)
     token = chosen_harness.set(make_harness)
@@ -197,11 +200,13 @@ def verify(
         arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
         _forget_what_shows_no_values()
         with patch.dict(os.environ, alone):
-            pytest.main(
+            ended = pytest.main(
                 [*arguments, "--pyargs", "wnc_store_contract._verified"],
                 plugins=[_Recorder(report, on_start, on_result)],
             )
     chosen_harness.reset(token)
+    if ended is pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     return report
 
 

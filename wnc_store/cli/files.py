@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,12 +108,29 @@ def _replaced(output: Path) -> Generator[IO[str]]:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
     except OSError as error:
         fail(f"{output} can't be written: {error.strerror}", Exit.USAGE)
-    try:
+    with _removed_at_last(Path(name)):
         with text_sink(descriptor, str(output)) as file:
             yield file
         _take_place(Path(name), target)
+
+
+@contextmanager
+def _removed_at_last(file: Path) -> Generator[None]:
+    """Remove a file if it is still there, even if SIGTERM comes: nothing else would, and it holds host tokens."""
+
+    def end(number: int, _frame: object) -> None:
+        file.unlink(missing_ok=True)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    can_be_handled = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, end) if can_be_handled else None
+    try:
+        yield
     finally:
-        Path(name).unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        if can_be_handled:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _take_place(whole: Path, target: Path) -> None:

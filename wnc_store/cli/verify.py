@@ -8,7 +8,8 @@ from textwrap import indent
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from wnc_store.cli.output import add_row, err, out, print_json, table
+from wnc_store.cli.output import Exit, add_row, err, out, print_json, table
+from wnc_store.cli.running import fail
 from wnc_store_contract.verify import (
     Level,
     Report,
@@ -44,7 +45,11 @@ def run_verify(url: str | None, harness: str | None, *, as_json: bool, allow_non
         def advance(result: Result) -> None:
             progress.update(task, advance=1, description=result.clause.name.removeprefix("test_").replace("_", " "))
 
-        report = verify(make_harness, target, on_start=begin, on_result=advance)
+        try:
+            report = verify(make_harness, target, on_start=begin, on_result=advance)
+        except KeyboardInterrupt:
+            done, total = progress.tasks[task].completed, progress.tasks[task].total or 0
+            fail(f"interrupted after {done:.0f} of {total:.0f} clauses", Exit.INTERRUPTED)
     if as_json:
         print_json(report.to_json())
     else:
