@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreError
+from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreError, __version__
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
 from wnc_store.cli.running import AsJson, Url, UrlArgument, fail, fail_with, opened, run
@@ -31,6 +31,22 @@ app = typer.Typer(
 )
 
 RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The id of a room.")]
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"wnc-store {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_no_command(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version, and end.")
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
 
 
 @app.command()
