@@ -54,7 +54,7 @@ def demo(
     url: Annotated[str | None, typer.Option("--url", help="A store to run it on, instead of memory.")] = None,
 ) -> None:
     """Run a room's whole life in memory, or on the store of --url, under a key prefix of its own."""
-    run(run_demo(url or "memory://"))
+    run(run_demo("memory://" if url is None else url))
 
 
 @app.command()
@@ -131,8 +131,12 @@ def chat(
         async with opened(url) as store:
             messages = await store.chat.get_messages(room, limit)
             ttl = await store.chat.chat_ttl(room)
+            there = bool(ttl) or await store.rooms.room_exists(room)  # a chat may outlive its room
         if as_json:
             print_json([message.to_json() for message in messages])
+        if not there:
+            raise RoomNotFoundError(room)
+        if as_json:
             return
         shown = table(f"{counted(len(messages), 'message')} in {room}, living for: {left(ttl)}", *_CHAT_COLUMNS)
         for message in messages:

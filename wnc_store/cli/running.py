@@ -41,7 +41,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
 @asynccontextmanager
 async def opened(url: str | None) -> AsyncGenerator[Store]:
     """Open the store that a command looks at."""
-    if (url or configured_url()) == "memory://":
+    if (configured_url() if url is None else url) == "memory://":
         err.print("looking into this command's own memory, which is empty: name a store by its URL or by WNC_STORE_URL")
     async with open_store(url) as store:
         yield store
