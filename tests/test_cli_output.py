@@ -75,16 +75,16 @@ def test_standard_output_by_any_name(url: str, output: str, tmp_path: Path) -> N
     """Standard output may be named, and what it leads to is gone on with: not even a file is replaced."""
     file = tmp_path / "rooms.jsonl"
     (tmp_path / "link").symlink_to("/dev/fd/1")  # as /dev/stdout is, which is too good to be tried
-    export = f"cd {tmp_path}; {WNC_STORE} export {url} --output {output}"
+    export = f"cd {shlex.quote(str(tmp_path))}; {WNC_STORE} export {shlex.quote(url)} --output {output}"
     assert is_whole(in_shell(f"({export}) | cat")[0])
-    in_shell(f"(echo before; {export}) > {file}")
+    in_shell(f"(echo before; {export}) > {shlex.quote(str(file))}")
     assert file.read_text().startswith("before\n")
     assert is_whole(file.read_text())
 
 
 def test_a_process_can_be_written_to(url: str) -> None:
     """An export can go to another process, by the shell's name for it."""
-    _, told = in_shell(f"{WNC_STORE} export {url} --output >(cat >&2)")
+    _, told = in_shell(f"{WNC_STORE} export {shlex.quote(url)} --output >(cat >&2)")
     assert '{"rooms":1,"messages":1}' in told
 
 
@@ -128,12 +128,17 @@ def test_a_full_device_is_told(url: str) -> None:
 
 def test_a_closed_standard_output_is_told(url: str) -> None:
     """An export to a standard output that is closed says so."""
-    assert "standard output can't be written: it is closed" in in_shell(f"{WNC_STORE} export {url} >&-", code=1)[1]
+    assert (
+        "standard output can't be written: it is closed"
+        in in_shell(f"{WNC_STORE} export {shlex.quote(url)} >&-", code=1)[1]
+    )
 
 
 def test_a_reader_who_has_gone_is_no_failure_to_tell_of(url: str) -> None:
     """Who pipes into a program that ends early sees no error."""
-    read, told = in_shell(f"{WNC_STORE} rooms --url {url} --json | (exec 0<&-; sleep 2); echo ${{PIPESTATUS[0]}}")
+    read, told = in_shell(
+        f"{WNC_STORE} rooms --url {shlex.quote(url)} --json | (exec 0<&-; sleep 2); echo ${{PIPESTATUS[0]}}"
+    )
     assert (read, told) == ("1\n", "")
 
 
