@@ -11,6 +11,9 @@
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 VENV ?= .venv
+ifneq ($(words $(VENV)),1)
+$(error VENV is one path without blanks, and relative paths will do: make VENV=.venv)
+endif
 PYTHON ?= $(shell sh scripts/find-python.sh)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import wnc_store
 import wnc_store_bench
 import wnc_store_contract
 import wnc_store_memory
 import wnc_store_redis
+from wnc_store.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
@@ -132,3 +134,18 @@ def test_modules_are_small() -> None:
     """No module has many more than 350 lines."""
     sizes = {path: len(path.read_text().splitlines()) for folder in PACKAGES.values() for path in folder.rglob("*.py")}
     assert {str(path): size for path, size in sizes.items() if size > 360} == {}
+
+
+def test_make_refuses_an_environment_with_blanks() -> None:
+    """A path that make would take for two is refused with what to do, before anything is made."""
+    command = ["make", "--dry-run", "demo", "VENV=two words"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    assert done.returncode == 2
+    assert "VENV is one path without blanks" in done.stderr
+
+
+def test_the_version_is_told() -> None:
+    """The library and its command tell the version that is installed."""
+    assert wnc_store.__version__ == version()
+    told = CliRunner().invoke(app, ["--version"])
+    assert (told.exit_code, told.stdout) == (0, f"wnc-store {version()}\n")

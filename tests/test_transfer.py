@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import stat
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from wnc_store.cli.app import app
 from wnc_store_contract.samples import message, node_record, node_records, room
 
 SECRET = "SECRET-9f1c"
-WNC_STORE = Path(sys.executable).with_name("wnc-store")
+WNC_STORE = shlex.quote(str(Path(sys.executable).with_name("wnc-store")))
 HOUR = timedelta(hours=1)
 
 
@@ -278,8 +279,22 @@ def test_what_comes_through_a_pipe(urls: tuple[str, str]) -> None:
 def test_files_that_can_not_be_opened(urls: tuple[str, str], tmp_path: Path) -> None:
     """A file that is not there, or can't be written, is a mistake in the command and told as such."""
     missing = str(tmp_path / "none" / "rooms.jsonl")
-    assert "it can't be opened: No such file" in wnc_store("import", urls[1], missing, code=1).stderr
+    assert "can't be read: No such file" in wnc_store("import", urls[1], missing, code=2).stderr
     assert "can't be written: No such file" in wnc_store("export", urls[0], "--output", missing, code=2).stderr
+
+
+def test_the_store_comes_first(tmp_path: Path) -> None:
+    """A file in the place of the store is told, and the store's password is not."""
+    told = wnc_store("import", str(tmp_path / "rooms.jsonl"), f"redis://:{SECRET}@localhost/0", code=2).stderr
+    assert told == "error: the store comes first: wnc-store import URL FILE\n"
+    assert "the store comes first" in wnc_store("import", "rooms.jsonl", "memory://", code=2).stderr
+
+
+def test_a_commands_own_memory_takes_no_rooms(tmp_path: Path) -> None:
+    """What would be gone when the command ends is not imported."""
+    file = tmp_path / "rooms.jsonl"
+    file.write_text(f'{HEAD}\n{{"rooms":0,"messages":0}}\n')
+    assert "would be gone" in wnc_store("import", "memory://", str(file), code=2).stderr
 
 
 def test_into_a_cluster(tmp_path: Path) -> None:
@@ -324,7 +339,7 @@ def test_a_refusal_halfway_leaves_no_half_a_room(tmp_path: Path) -> None:
 
 def test_a_closed_standard_input_is_told(urls: tuple[str, str]) -> None:
     """Where standard input is closed, that is said."""
-    assert "it is closed" in in_shell(f"{WNC_STORE} import {urls[1]} - <&-", code=1)
+    assert "it is closed" in in_shell(f"{WNC_STORE} import {urls[1]} - <&-", code=2)
 
 
 def test_an_export_that_fails_leaves_no_file(tmp_path: Path) -> None:

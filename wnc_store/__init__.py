@@ -3,6 +3,8 @@
 Start with `open_store`; `RoomStore` and `ChatStore` say what every backend guarantees.
 """
 
+from importlib.metadata import PackageNotFoundError, version
+
 from wnc_store import rules
 from wnc_store.base import (
     BaseChatStore,
@@ -145,3 +147,8 @@ __all__ = [
     "rules",
     "to_wire",
 ]
+
+try:
+    __version__ = version("wnc-store")
+except PackageNotFoundError:  # a source tree that is not installed
+    __version__ = "unknown"

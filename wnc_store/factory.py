@@ -32,13 +32,14 @@ def open_store(url: str | None = None, *, settings: StoreSettings | None = None,
         clock: if left out, the machine's. The memory backend counts TTLs with it; a server counts with its own.
 
     Raises:
-        ConfigurationError: no backend of that scheme is installed, or the URL or the environment is wrong.
+        ConfigurationError: no backend of that scheme is installed, its entry point names what is not there, or the URL
+            or the environment is wrong.
         ImportError: the backend's own packages are missing; the message names the extra to install.
     """
     url = configured_url() if url is None else url
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower() if separator else ""
-    backend = cast("Backend", _find_backend(scheme).load())
+    backend = cast("Backend", load_entry(_find_backend(scheme), "backend"))
     return backend(f"{scheme}://{rest}", settings or StoreSettings.from_environment(), clock or SystemClock())
 
 
@@ -58,6 +59,22 @@ def get_store() -> Store:
     if loop not in _shared:
         _shared[loop] = (os.getpid(), open_store())
     return _shared[loop][1]
+
+
+def load_entry(entry: EntryPoint, what: str) -> object:
+    """Return what an entry point names.
+
+    Raises:
+        ConfigurationError: its module is there, and lacks it.
+        ImportError: its module, or one that it needs, is not there.
+    """
+    message = f"the {what} for {entry.name}:// can't be loaded (its entry point is {entry.value!r})"
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{message}: {error}", name=error.name) from error
+    except AttributeError as error:
+        raise ConfigurationError(f"{message}: {error}") from error
 
 
 def _find_backend(scheme: str) -> EntryPoint:

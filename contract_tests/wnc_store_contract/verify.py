@@ -19,7 +19,8 @@ from unittest.mock import patch
 import pytest
 from pydantic import JsonValue
 
-from wnc_store import ConfigurationError
+from wnc_store import ConfigurationError, StoreError
+from wnc_store.factory import load_entry
 from wnc_store_contract.clause import Clause, clauses_of
 from wnc_store_contract.harness import Harness, chosen_harness
 
@@ -109,7 +110,8 @@ def harness_for_url(url: str) -> Callable[[], Harness]:
     """Return what makes harnesses for a URL, by the entry points of the group `wnc_store.harnesses`.
 
     Raises:
-        ConfigurationError: no harness for that scheme is installed.
+        ConfigurationError: no harness for that scheme is installed, or its entry point names what is not there.
+        ImportError: a package that it needs is missing.
     """
     scheme = url.partition("://")[0] if "://" in url else ""
     installed = {entry.name: entry for entry in entry_points(group=_GROUP)}
@@ -118,8 +120,8 @@ def harness_for_url(url: str) -> Callable[[], Harness]:
         problem = f"no harness for {scheme}:// is installed" if scheme else "a store URL begins with its scheme and ://"
         message = f"{problem}; installed: {known}. Or name a harness class with --harness"
         raise ConfigurationError(message)
-    make: Callable[[str], Harness] = installed[scheme].load()
-    return lambda: make(url)
+    make = cast("Callable[[str], Harness]", load_entry(installed[scheme], "harness"))
+    return lambda: _made(lambda: make(url), f"for {scheme}://", secret=url)
 
 
 def harness_by_name(name: str) -> Callable[[], Harness]:
@@ -146,26 +148,58 @@ def harness_by_name(name: str) -> Callable[[], Harness]:
     if missing:
         message = f"the harness {name!r} can't be made without arguments: {missing}"
         raise ConfigurationError(message)
-    return found
+    return lambda: _made(found, repr(name))
 
 
-def ensure_unoccupied(make_harness: Callable[[], Harness]) -> None:
-    """Return if nobody else's data is where the harness puts its own.
+def _made(make: Callable[[], Harness], name: str, *, secret: str = "") -> Harness:
+    """Make a harness.
 
     Raises:
-        ConfigurationError: something is there.
+        ConfigurationError: it can't be made. What was raised is told, but no secret, as a URL may be.
+    """
+    try:
+        return make()
+    except (StoreError, ImportError):  # which say what is wrong
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        message = f"the harness {name} can't be made: {told.replace(secret, 'the URL') if secret else told}"
+        raise ConfigurationError(message) from error
+
+
+def ensure_usable(make_harness: Callable[[], Harness], *, allow_nonempty: bool = False) -> None:
+    """Return if a harness gives stores, and nobody else's data is where it puts its own, or that is allowed.
+
+    Raises:
+        ConfigurationError: it gives no store, or something is there.
     """
 
     async def look() -> str | None:
         harness = make_harness()
+        await _ensure_store(harness)
         found = await harness.occupied()
         await harness.aclose()  # not reached where the place can't be: then there is nothing to remove
         return found
 
     found = asyncio.run(look())
-    if found:
+    if found and not allow_nonempty:
         message = f"{found}. Choose an empty one, or allow it (--allow-nonempty): nothing but its own keys is touched"
         raise ConfigurationError(message)
+
+
+async def _ensure_store(harness: Harness) -> None:
+    """Open a store, which connects to nothing yet, and close it."""
+    store = harness.open_store()
+    if hasattr(store, "rooms"):
+        await store.aclose()
+        return
+    if inspect.iscoroutine(store):
+        store.close()
+        found = "a coroutine: define it without async"
+    else:
+        found = repr(store)
+    message = f"{type(harness).__name__}.open_store must return a store, and returned {found}"
+    raise ConfigurationError(message)
 
 
 def verify(
@@ -182,6 +216,9 @@ def verify(
         target: what is verified, for the report.
         on_start: told how many clauses there are.
         on_result: told each result as it comes.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, and says nothing of the backend.
     """
     report = Report(target)
     token = chosen_harness.set(make_harness)
@@ -197,11 +234,13 @@ def verify(
         arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
         _forget_what_shows_no_values()
         with patch.dict(os.environ, alone):
-            pytest.main(
+            ended = pytest.main(
                 [*arguments, "--pyargs", "wnc_store_contract._verified"],
                 plugins=[_Recorder(report, on_start, on_result)],
             )
     chosen_harness.reset(token)
+    if ended is pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     return report
 
 

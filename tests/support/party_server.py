@@ -75,7 +75,8 @@ def party_by_make(url: str) -> Generator[PartyServer]:
     """Run `make party` on a store, with the workers that it runs there; `pid` is one of these."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    command = ["make", "--silent", "party", f"URL={url}", f"PORT={port}", f"VENV={sys.prefix}"]
+    environment = os.path.relpath(sys.prefix, ROOT)  # make takes no blanks, which the checkout's own path may have
+    command = ["make", "--silent", "party", f"URL={url}", f"PORT={port}", f"VENV={environment}"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True) as process:  # noqa: S603
         try:
             assert process.stdout is not None

@@ -2,7 +2,11 @@
 
 import io
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.util import find_spec
+
+from wnc_store.cli.sinks import STANDARD_OUTPUT, UnwritableError, named
 
 
 def main() -> None:
@@ -18,6 +22,26 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # which may be of an encoding that lacks what a guest wrote
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout = named(sys.stdout, STANDARD_OUTPUT)  # None, if it was closed, stays None
     from wnc_store.cli.app import app  # noqa: PLC0415 - after the check above
+    from wnc_store.cli.running import tell  # noqa: PLC0415 - likewise
 
-    app()
+    try:
+        with _flushed():
+            app()
+    except UnwritableError as error:
+        tell(str(error))
+        sys.exit(1)
+
+
+@contextmanager
+def _flushed() -> Generator[None]:
+    """Write what is buffered while somebody is there to tell of an error; a reader who has gone is told nothing."""
+    try:
+        yield
+    finally:
+        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                sys.exit(1)

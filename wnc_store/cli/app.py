@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreError
+from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreError, __version__
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
 from wnc_store.cli.running import AsJson, Url, UrlArgument, fail, fail_with, opened, run
+from wnc_store.cli.sinks import UnwritableError
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.cli.watch import watch_room
@@ -32,12 +33,28 @@ app = typer.Typer(
 RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The id of a room.")]
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"wnc-store {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_no_command(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version, and end.")
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
+
+
 @app.command()
 def demo(
     url: Annotated[str | None, typer.Option("--url", help="A store to run it on, instead of memory.")] = None,
 ) -> None:
     """Run a room's whole life in memory, or on the store of --url, under a key prefix of its own."""
-    run(run_demo(url or "memory://"))
+    run(run_demo("memory://" if url is None else url))
 
 
 @app.command()
@@ -114,8 +131,12 @@ def chat(
         async with opened(url) as store:
             messages = await store.chat.get_messages(room, limit)
             ttl = await store.chat.chat_ttl(room)
+            there = bool(ttl) or await store.rooms.room_exists(room)  # a chat may outlive its room
         if as_json:
             print_json([message.to_json() for message in messages])
+        if not there:
+            raise RoomNotFoundError(room)
+        if as_json:
             return
         shown = table(f"{counted(len(messages), 'message')} in {room}, living for: {left(ttl)}", *_CHAT_COLUMNS)
         for message in messages:
@@ -285,7 +306,7 @@ def bench(  # noqa: PLR0913 - one for each option
         parts, taking_part = chosen_parts(only), chosen_contenders(contenders)
         options = Options(rounds=rounds, seconds=seconds, parts=parts, contenders=taking_part)
         run_bench(url, options.quick() if quick else options, json=json, chart=chart, page=page)
-    except (StoreError, ImportError) as error:
+    except (StoreError, ImportError, UnwritableError) as error:
         fail_with(error)
 
 

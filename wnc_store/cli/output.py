@@ -25,6 +25,7 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     UNAVAILABLE = 3
+    INTERRUPTED = 130
 
 
 def print_json(value: JsonValue) -> None:

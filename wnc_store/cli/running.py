@@ -20,6 +20,7 @@ from wnc_store import (
     open_store,
 )
 from wnc_store.cli.output import Exit, err, printable
+from wnc_store.cli.sinks import UnwritableError
 
 Url = Annotated[
     str | None, typer.Option("--url", help="The store. Default: WNC_STORE_URL, else REDIS_URL, else memory://.")
@@ -40,7 +41,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
 @asynccontextmanager
 async def opened(url: str | None) -> AsyncGenerator[Store]:
     """Open the store that a command looks at."""
-    if (url or configured_url()) == "memory://":
+    if (configured_url() if url is None else url) == "memory://":
         err.print("looking into this command's own memory, which is empty: name a store by its URL or by WNC_STORE_URL")
     async with open_store(url) as store:
         yield store
@@ -50,7 +51,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a command to its end; say what went wrong, and exit accordingly."""
     try:
         asyncio.run(work)
-    except (StoreError, ImportError) as error:
+    except (StoreError, ImportError, UnwritableError) as error:
         fail_with(error)
 
 
@@ -61,5 +62,10 @@ def fail_with(error: Exception) -> NoReturn:
 
 def fail(message: str, code: Exit) -> NoReturn:
     """Say what went wrong, and exit."""
-    err.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+    tell(message)
     raise typer.Exit(code)
+
+
+def tell(message: str) -> None:
+    """Say what went wrong."""
+    err.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,12 +26,12 @@ from wnc_store import (
     Store,
     StoreError,
 )
+from wnc_store.cli.files import STANDARD, given, written
 from wnc_store.cli.output import Exit, counted, err, printable
-from wnc_store.cli.running import UrlArgument, fail, fail_with, opened, run
+from wnc_store.cli.running import UrlArgument, fail, opened, run
 from wnc_store.js import iso
 
 _FORMAT = 1
-_STANDARD_INPUT = Path("-")
 _AT_ONCE = 32
 """So many rooms are read or written at the same time."""
 
@@ -44,7 +40,7 @@ def export_rooms(
     url: UrlArgument = None,
     *,
     output: Annotated[
-        Path | None, typer.Option(help="A file to write, readable by its owner alone; else standard output.")
+        Path | None, typer.Option(help="A file to write, readable by its owner alone; else, or for -, standard output.")
     ] = None,
 ) -> None:
     """Write all active rooms, with their chats, as JSON lines.
@@ -54,7 +50,7 @@ def export_rooms(
     """
 
     async def work() -> None:
-        with _written(output) as file, _progress("exporting") as progress:
+        with written(output) as file, _progress("exporting") as progress:
             async with opened(url) as store:
                 unreadable = await _export(store, file, progress)
         if unreadable:
@@ -83,9 +79,10 @@ def import_rooms(
     """
     if overwrite and skip_existing:
         fail("choose one of --overwrite and --skip-existing", Exit.USAGE)
+    _ensure_lasting(url, file)
 
     async def work(lines: IO[bytes]) -> None:
-        name = "standard input" if file == _STANDARD_INPUT else str(file)
+        name = "standard input" if file == STANDARD else str(file)
         total = sum(1 for _ in _read(lines, name))
         async with opened(url) as store:
             with _progress("importing", total) as progress:
@@ -99,11 +96,18 @@ def import_rooms(
             if not skip_existing:
                 raise typer.Exit(Exit.FAILED)
 
-    try:
-        with _given(file) as lines:
-            run(work(lines))
-    except CorruptRecordError as error:
-        fail_with(error)
+    with given(file) as lines:
+        run(work(lines))
+
+
+def _ensure_lasting(url: str, file: Path) -> None:
+    """Refuse an import into a file, or into a memory that ends with the command."""
+    if (
+        "://" not in url and file.parts and file.parts[0].endswith(":")
+    ):  # neither is repeated: a URL may hold a password
+        fail("the store comes first: wnc-store import URL FILE", Exit.USAGE)
+    if url.partition("://")[0].lower() == "memory":
+        fail("memory:// is this command's own memory: what it imports would be gone when it ends", Exit.USAGE)
 
 
 async def _export(store: Store, file: IO[str], progress: Progress) -> int:
@@ -127,6 +131,7 @@ async def _export(store: Store, file: IO[str], progress: Progress) -> int:
                 unreadable += 1
                 err.print(printable(f"left out: {found}"), soft_wrap=True)
     _write_line(file, {"rooms": rooms, "messages": messages})
+    file.flush()  # before it is told as done
     told = f"exported {counted(rooms, 'room')} with {counted(messages, 'message')}, host tokens included"
     err.print(f"{told}; {counted(unreadable, 'room')} can't be read" if unreadable else told)
     return unreadable
@@ -212,38 +217,6 @@ async def _undo(store: Store, room_id: str) -> None:
         err.print(printable(f"room {room_id!r} lacks messages, and can't be removed now: import it with --overwrite"))
 
 
-@contextmanager
-def _given(file: Path) -> Generator[IO[bytes]]:
-    """Yield what can be read twice: a file, or what came through a pipe.
-
-    Raises:
-        CorruptRecordError: the file can't be opened.
-    """
-    if file == _STANDARD_INPUT:
-        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
-            raise CorruptRecordError("standard input", "it is closed")
-        with _kept(sys.stdin.buffer) as kept:
-            yield kept
-        return
-    try:
-        given = file.open("rb")
-    except OSError as error:
-        raise CorruptRecordError(str(file), f"it can't be opened: {error.strerror}") from None
-    with given:
-        if given.seekable():
-            yield given
-            return
-        with _kept(given) as kept:
-            yield kept
-
-
-@contextmanager
-def _kept(given: IO[bytes]) -> Generator[IO[bytes]]:
-    with tempfile.TemporaryFile() as kept:
-        shutil.copyfileobj(given, kept)
-        yield kept
-
-
 def _read(lines: IO[bytes], name: str) -> Generator[Snapshot]:
     """Yield what an exported file holds, from its beginning.
 
@@ -293,24 +266,6 @@ async def _chunks(items: AsyncIterator[str]) -> AsyncIterator[list[str]]:
 
 def _write_line(file: IO[str], value: object) -> None:
     file.write(f"{json.dumps(value, separators=(',', ':'))}\n")
-
-
-@contextmanager
-def _written(output: Path | None) -> Generator[IO[str]]:
-    """Yield a file that takes its place only when it is whole; until then, and if that fails, nothing is changed."""
-    if output is None:
-        yield sys.stdout
-        return
-    try:
-        descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")  # mode 0600
-    except OSError as error:
-        fail(f"{output} can't be written: {error.strerror}", Exit.USAGE)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yield file
-        Path(name).replace(output)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from textwrap import indent
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from wnc_store.cli.output import add_row, err, out, print_json, table
+from wnc_store.cli.output import Exit, add_row, err, out, print_json, table
+from wnc_store.cli.running import fail
 from wnc_store_contract.verify import (
     Level,
     Report,
     Result,
-    ensure_unoccupied,
+    ensure_usable,
     harness_by_name,
     harness_for_url,
     verify,
@@ -26,14 +27,13 @@ def run_verify(url: str | None, harness: str | None, *, as_json: bool, allow_non
     """Run the suite on a URL or a harness, print the report, and tell whether no clause failed.
 
     Raises:
-        ConfigurationError: there is no such harness, or the place is not empty.
+        ConfigurationError: there is no such harness, it gives no store, or the place is not empty.
         StoreUnavailableError: the server can't be reached.
     """
     make_harness = harness_for_url(url) if url is not None else harness_by_name(harness or "")
     # A URL may hold a password: only its scheme is repeated.
     target = f"{url.partition('://')[0]}://" if url is not None else harness or ""
-    if not allow_nonempty:
-        ensure_unoccupied(make_harness)
+    ensure_usable(make_harness, allow_nonempty=allow_nonempty)
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("", total=None)
@@ -44,7 +44,11 @@ def run_verify(url: str | None, harness: str | None, *, as_json: bool, allow_non
         def advance(result: Result) -> None:
             progress.update(task, advance=1, description=result.clause.name.removeprefix("test_").replace("_", " "))
 
-        report = verify(make_harness, target, on_start=begin, on_result=advance)
+        try:
+            report = verify(make_harness, target, on_start=begin, on_result=advance)
+        except KeyboardInterrupt:
+            done, total = progress.tasks[task].completed, progress.tasks[task].total or 0
+            fail(f"interrupted after {done:.0f} of {total:.0f} clauses", Exit.INTERRUPTED)
     if as_json:
         print_json(report.to_json())
     else:

@@ -183,7 +183,7 @@ def say(number: int) -> Operation:
         f"say {number}",
         lambda store: store.chat.add_message(said),
         apply,
-        lambda command: to_wire(said) in command,
+        lambda command: any(part.startswith(to_wire(said)) for part in command),
     )
 
 

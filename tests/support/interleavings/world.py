@@ -192,10 +192,10 @@ class World:
             self.server.keys[_CHAT] = [to_wire(one) for one in state.chat]
 
     def stored(self) -> tuple[bytes | None, list[bytes]]:
-        """Return the room, without the blanks that mark a commit, and the chat on the server."""
+        """Return the room and the chat on the server, without the blanks that mark what was written."""
         keys: Any = self.server.keys
         found = keys.get(_ROOM)
-        return found and found.rstrip(), keys.get(_CHAT, [])
+        return found and found.rstrip(), [entry.rstrip() for entry in keys.get(_CHAT, [])]
 
     def ask(self, process: Process, work: Any) -> Any:
         """Do one thing with nothing else going on."""
