@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from wnc_store import NotSupportedError, Store
+from wnc_store import BaseStore, NotSupportedError, Store
 from wnc_store_contract import Capability, Harness, StoreContract, clauses_of
+from wnc_store_contract.calls import all_raise, chat_calls, connection_calls, event_calls, rate_limit_calls
 from wnc_store_contract.memory import MemoryHarness
 
 MINE = """
@@ -186,6 +187,25 @@ def test_what_is_not_declared_is_skipped() -> None:
         elif clause.needs:
             with pytest.raises(pytest.skip.Exception, match="not declared"):
                 getattr(case, name)()
+
+
+async def test_a_store_of_rooms_alone_says_what_it_lacks() -> None:
+    """A backend that sets nothing but its rooms raises NotSupportedError for chat, connections, rate limits and events."""
+
+    class RoomsAlone(BaseStore):
+        """No part but rooms."""
+
+        async def _ping(self) -> None:
+            pass
+
+        async def _close(self) -> None:
+            pass
+
+    store = RoomsAlone()
+    await all_raise(NotSupportedError, chat_calls(store.chat, "A"))
+    await all_raise(NotSupportedError, connection_calls(store.connections, "ip", "c1"))
+    await all_raise(NotSupportedError, rate_limit_calls(store.rate_limits, "ip"))
+    await all_raise(NotSupportedError, event_calls(store.events, "A"))
 
 
 def test_an_undeclared_part_that_works_is_red() -> None:

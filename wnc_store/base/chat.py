@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from wnc_store.base.events import OwnChanges
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.errors import CorruptRecordError
+from wnc_store.errors import CorruptRecordError, NotSupportedError
 from wnc_store.ids import check_id
 from wnc_store.limits import Limits
 from wnc_store.models import ChatMessage
@@ -20,6 +20,26 @@ from wnc_store.settings import StoreSettings
 from wnc_store.wire import checked, from_wire
 
 _logger = logging.getLogger("wnc_store")
+
+
+class NoChat:
+    """The `ChatStore` of a backend that has none."""
+
+    async def add_message(self, message: ChatMessage) -> None:
+        """Raise `NotSupportedError`."""
+        raise NotSupportedError("this backend keeps no chat")
+
+    async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """Raise `NotSupportedError`."""
+        raise NotSupportedError("this backend keeps no chat")
+
+    async def clear_messages(self, room_id: str) -> None:
+        """Raise `NotSupportedError`."""
+        raise NotSupportedError("this backend keeps no chat")
+
+    async def chat_ttl(self, room_id: str) -> timedelta | None:
+        """Raise `NotSupportedError`."""
+        raise NotSupportedError("this backend keeps no chat")
 
 
 class BaseChatStore(ABC):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from wnc_store.base.chat import NoChat
 from wnc_store.base.events import NoEvents
 from wnc_store.base.guards import NoConnections, NoRateLimits
 from wnc_store.base.lifecycle import Lifecycle
@@ -17,14 +18,15 @@ from wnc_store.events import RoomEvents
 from wnc_store.factory import open_store
 from wnc_store.fallback import Fallback, FallbackConnectionCounter, FallbackRateLimiter
 from wnc_store.health import Check, Health
-from wnc_store.protocols import ConnectionCounter, RateLimiter
+from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter
 from wnc_store.settings import StoreSettings
 
 
 class BaseStore(ABC):
-    """`Store` without its rooms and its chat; other parts raise `NotSupportedError` unless a subclass sets its own."""
+    """`Store` without its rooms; its other parts raise `NotSupportedError` unless a subclass sets its own."""
 
     def __init__(self) -> None:
+        self.chat: ChatStore = NoChat()
         self.connections: ConnectionCounter = NoConnections()
         self.rate_limits: RateLimiter = NoRateLimits()
         self.events: RoomEvents = NoEvents()
