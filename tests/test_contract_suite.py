@@ -190,7 +190,7 @@ def test_what_is_not_declared_is_skipped() -> None:
 
 
 async def test_a_store_of_rooms_alone_says_what_it_lacks() -> None:
-    """A backend that sets nothing but its rooms raises NotSupportedError for chat, connections, rate limits and events."""
+    """A backend that sets only its rooms raises NotSupportedError for chat, connections, rate limits and events."""
 
     class RoomsAlone(BaseStore):
         """No part but rooms."""
