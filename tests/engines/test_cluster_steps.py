@@ -166,7 +166,7 @@ async def post(servers: Servers, number: int) -> None:
 @pytest.fixture(autouse=True)
 def _unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the same commit store the same bytes each time it is tried in another order."""
-    monkeypatch.setattr("wnc_store_redis._commit_path.os.urandom", bytes)
+    monkeypatch.setattr("wnc_store_redis._marks.os.urandom", bytes)
 
 
 Make = Callable[[Servers, int], Operation]
