@@ -208,6 +208,9 @@ class Multiplexer:
             return
         finally:
             self._connecting = None
+        if self._closed:  # meanwhile; the driver may swallow a cancellation
+            await link.aclose()
+            return
         self._link = link
         self._flush()
 

@@ -135,13 +135,16 @@ class Subscriber:
     async def aclose(self) -> None:
         """See `Subscriptions.aclose`."""
         self._closed = True
-        link = self._forget_link(StoreClosedError())
+        link, opening = self._forget_link(StoreClosedError()), self._opening
         for task in self._tasks:
             task.cancel()
         if link is not None:
             await link.aclose()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if opening is not None and not opening.done():  # by a task that was cancelled before its first step
+            opening.set_exception(StoreClosedError())
+            opening.exception()  # nobody may wait for it any more
 
     async def _open(self) -> None:
         """Return when there is a connection; whoever waits for one waits for the same."""
@@ -157,7 +160,10 @@ class Subscriber:
         hung = asyncio.timeout(self._timeout)
         try:
             async with hung:
-                self._link = await open_link(self._pool, self._take, self._lost, pushes=True)
+                link = await open_link(self._pool, self._take, self._lost, pushes=True)
+            if self._closed:  # meanwhile; the driver may swallow a cancellation
+                await link.aclose()
+                raise StoreClosedError  # noqa: TRY301 - it is told as every other end of the attempt
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             # Whoever came after the attempt had begun has time left for another.
             opening.set_exception(LostError() if hung.expired() else error)
@@ -168,6 +174,7 @@ class Subscriber:
             raise
         finally:
             self._opening = None
+        self._link = link
         opening.set_result(None)
         self._is_silent = False
         self._beat = asyncio.get_running_loop().call_later(self._patience, self._ask_for_life)

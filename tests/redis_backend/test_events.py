@@ -264,6 +264,23 @@ async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
         proxy.swallowed = 0
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_closing_ends_a_subscription_at_its_beginning(url: str, steps: int) -> None:
+    """Who is about to subscribe when the store is closed is told so at once, however far the attempt had come."""
+    store = open_store(url)
+
+    async def read() -> None:
+        async with store.events.subscribe("A"):
+            pass
+
+    reading = asyncio.ensure_future(read())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await store.aclose()
+    ended, _ = await asyncio.wait([reading], timeout=2)
+    assert [type(one.exception()) for one in ended] == [StoreClosedError]
+
+
 async def test_many_come_and_go(url: str, client: Any) -> None:
     """Readers that are cancelled at any moment leave no subscription behind, and disturb no other."""
     async with RedisStore.from_url(url) as store:

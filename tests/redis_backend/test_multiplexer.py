@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -17,6 +18,7 @@ from wnc_store import (
     CorruptRecordError,
     OutcomeUnknownError,
     Room,
+    StoreClosedError,
     StoreError,
     StoreSettings,
     StoreTimeoutError,
@@ -227,3 +229,23 @@ async def test_who_would_be_answered_too_late_is_not_sent(monkeypatch: pytest.Mo
     link.answer([b"first", b"quick"])
     assert [call.result() for call in calls] == link.written
     await made.aclose()
+
+
+async def test_a_connection_that_comes_after_the_close_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is there although its attempt was cancelled by a close is closed at once."""
+    link = Mock(aclose=AsyncMock())
+
+    async def deaf(*_arguments: object) -> Any:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return link
+
+    monkeypatch.setattr(multiplexer, "open_link", deaf)
+    made = Multiplexer(Mock(), 60, Counts())
+    call = made.submit(b"first", asyncio.get_running_loop().time() + 60)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await made.aclose()
+    with pytest.raises(StoreClosedError):
+        await call
+    link.aclose.assert_awaited_once()
