@@ -267,7 +267,7 @@ async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
 @pytest.mark.parametrize("steps", range(4))
 async def test_closing_ends_a_subscription_at_its_beginning(url: str, steps: int) -> None:
     """Who is about to subscribe when the store is closed is told so at once, however far the attempt had come."""
-    store = open_store(url)
+    store = RedisStore.from_url(url)
 
     async def read() -> None:
         async with store.events.subscribe("A"):
