@@ -1,11 +1,11 @@
 # make demo      a room's life on the memory backend
 # make test      everything: lint, types, tests, coverage, the built wheel
+# make stress    every byte, all interleavings, chaos, fuzz, all broken stores, the engines' long forms, the browser
 # make test-all  the tests on each Python from 3.11 to 3.13 that is installed
 # make bench     the benchmark, on a redis-server of its own: some ten minutes, tables, build/bench.json, build/bench.png
 # make docs      the site, from docs/ and the docstrings, into build/docs
 # make soak      the fault suite in its long form, then SECONDS=120 of work under faults; prints what happened
 # make party     a watch party in the browser; with URL=redis://localhost:6379/0 on Redis, by several workers
-# make browser   the watch party's tests in a real browser
 # make fuzz      a million changed records through the decoders (RECORDS=1000000)
 # make mutation  change the code in every small way, and see whether a test notices (TARGET=rules, redis or memory)
 # make redis     a redis-server for the tests, by apt-get where that may be
@@ -24,7 +24,7 @@ HOST = 127.0.0.1
 PORT = 8000
 WORKERS = $(if $(filter memory:%,$(URL)),1,2)
 
-.PHONY: demo party test check tests browser docs wheel bench soak fuzz mutation redis test-all format clean
+.PHONY: demo party test check tests stress docs wheel bench soak fuzz mutation redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
@@ -41,24 +41,18 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# Run hardly a line of the packages that the others do not run, and take twice as long when lines are counted.
-UNCOUNTED := $(addprefix contract_tests/test_,broken_stores.py callers_client.py redis_acl.py redis_cluster.py \
-		redis_sentinel.py redis_tls.py redis_versions.py) \
-	$(addprefix tests/,test_acl.py test_bench.py test_short_ways.py faults/test_every_byte.py faults/test_interleavings.py \
-	engines/test_cluster_steps.py)
 PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 tests: $(VENV)/.dev
-	$(PYTEST) $(UNCOUNTED)
-	$(PYTEST) $(addprefix --ignore=,$(UNCOUNTED)) --cov --cov-report=term-missing:skip-covered
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
 	@echo "build/docs/index.html"
 
-browser: redis $(VENV)/.dev
+stress: redis $(VENV)/.dev
 	@sh scripts/ensure-chromium.sh
-	$(PYTEST) browser_tests
+	$(PYTEST) tests/stress
 
 wheel: $(VENV)/.dev
 	$(BIN)/python scripts/check_wheel.py
@@ -77,7 +71,7 @@ SECONDS ?= 120
 
 soak: redis $(VENV)/.dev
 	$(PYTEST) tests/faults tests/engines --soak --timeout 600
-	PYTHONPATH=tests/support $(BIN)/python -m chaos.soak --seconds $(SECONDS)
+	PYTHONPATH=tests/helpers $(BIN)/python -m chaos.soak --seconds $(SECONDS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python scripts/fuzz.py $(RECORDS)
@@ -91,7 +85,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-* build dist .ruff_cache .pytest_cache .hypothesis .coverage tests/node/node_modules
+	rm -rf .venv .venv-* build dist .ruff_cache .pytest_cache .hypothesis .coverage tests/helpers/node_app/node_modules
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "wnc-store needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Literal
 from uuid import uuid4
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
 
 from acknowledged import HISTORY, Load
 from redis_cluster import redis_cluster

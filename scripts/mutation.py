@@ -23,9 +23,9 @@ FEWEST_KILLED = 0.9
 PROCESSES = 2
 
 
-_MULTIPLEXER = "tests/redis_backend/test_multiplexer.py::test_"
+_MULTIPLEXER = "tests/redis/test_multiplexer.py::test_"
 _FAKE = "contract_tests/test_callers_client.py::TestFakeRedis::test_"
-_INTERLEAVINGS = "tests/faults/test_interleavings.py::test_"
+_INTERLEAVINGS = "tests/stress/test_interleavings.py::test_"
 
 _REDIS = ("_commit_path", "_group_commit", "_seen", "_commands", "_multiplexer", "_link", "_tails", "_chat")
 
@@ -33,7 +33,7 @@ _BY_THE_CLOCK = (
     f"{_MULTIPLEXER}a_slow_server_gets_no_endless_queue",
     f"{_MULTIPLEXER}a_silent_connection_is_given_up",
     f"{_MULTIPLEXER}an_oversized_command_fails_alone",
-    "tests/redis_backend/test_round_trips.py::test_waiting_changes_end_in_time",
+    "tests/redis/test_round_trips.py::test_waiting_changes_end_in_time",
 )
 """Tests that a busy machine could turn red by itself: what they kill would prove nothing."""
 
@@ -65,18 +65,18 @@ class Target:
 
 
 TARGETS = {
-    "rules": Target(("wnc_store/rules.py",), ("tests/test_rules.py", "contract_tests/test_memory.py")),
+    "rules": Target(("wnc_store/rules.py",), ("tests/unit/test_rules.py", "contract_tests/test_memory.py")),
     "redis": Target(
         tuple(f"wnc_store_redis/{name}.py" for name in _REDIS),
         (
-            "tests/redis_backend/test_commands.py",
-            "tests/redis_backend/test_commit_path.py",
-            "tests/redis_backend/test_group_commit.py",
-            "tests/redis_backend/test_seen.py",
-            "tests/redis_backend/test_round_trips.py",
-            "tests/redis_backend/test_multiplexer.py",
-            "tests/redis_backend/test_link.py",
-            "tests/faults/test_interleavings.py",
+            "tests/unit/redis_backend/test_commands.py",
+            "tests/redis/test_commit_path.py",
+            "tests/unit/redis_backend/test_group_commit.py",
+            "tests/unit/redis_backend/test_seen.py",
+            "tests/redis/test_round_trips.py",
+            "tests/redis/test_multiplexer.py",
+            "tests/unit/redis_backend/test_link.py",
+            "tests/stress/test_interleavings.py",
             "contract_tests/test_callers_client.py",
             *(f"--deselect={test}" for test in (*_BY_THE_CLOCK, *_SLOW)),
         ),
@@ -84,9 +84,9 @@ TARGETS = {
     "memory": Target(
         ("wnc_store_memory/*.py",),
         (
-            "tests/test_memory_backend.py",
-            "tests/test_transfer.py",
-            "tests/test_settings.py",
+            "tests/unit/test_memory_backend.py",
+            "tests/redis/test_transfer.py",
+            "tests/unit/test_settings.py",
             "contract_tests/test_memory.py",
         ),
     ),

@@ -12,7 +12,7 @@ done in steps, in an order that can be interrupted anywhere:
 So whatever the interleaving, a live room is listed when all have ended, and is unlisted no longer than these operations
 take. If one of those that unlist and create a room at the same time dies on the way, the room's next change lists it
 again, because each process lists a room that it changes once a minute. What is listed and dead is never shown, and
-swept. `tests/engines/test_cluster_steps.py` runs this module in every order of its steps.
+swept. `tests/stress/test_cluster_steps.py` runs this module in every order of its steps.
 
 The chat of an earlier room is removed before a room of that id begins, and a deleted room's after it has ended: entry
 by entry, only those that were read when that room was not there yet, or still. So no message is lost that somebody

@@ -48,7 +48,7 @@ async def _held(store: Store, number: int) -> bool:
 
 
 def _example() -> Starlette:
-    path = Path(__file__).parents[1] / "examples" / "guards" / "app.py"
+    path = Path(__file__).parents[2] / "examples" / "guards" / "app.py"
     spec = importlib.util.spec_from_file_location("guards_example", path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,10 +1,10 @@
-"""The Redis backend keeps the contract on a client of the caller's: of either `decode_responses`, real or fake."""
+"""The Redis backend keeps the contract on a client of the caller's: of either `decode_responses`."""
 
 from __future__ import annotations
 
 import pytest
 
-from fake_redis import CallersClientHarness, DecodingHarness, FakeHarness
+from fake_redis import CallersClientHarness, DecodingHarness
 from redis_server import RedisServer
 from wnc_store_contract import StoreContract
 
@@ -33,11 +33,3 @@ class TestStrings(OnRealRedis, StoreContract):
     def make_harness(self) -> DecodingHarness:
         """Return a namespace of its own."""
         return DecodingHarness(self.server.url)
-
-
-class TestFakeRedis(StoreContract):
-    """A fake server: quick, and no proof."""
-
-    def make_harness(self) -> FakeHarness:
-        """Return a new fake server."""
-        return FakeHarness()

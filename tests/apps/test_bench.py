@@ -33,7 +33,7 @@ from wnc_store_bench.server import Place, own_keys, plain_client, read_server
 from wnc_store_bench.spread import Spread, figure, ratios, spread
 from wnc_store_bench.targets import judge
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "SECRET-9f1c"
 
 pytestmark = pytest.mark.timeout(300)  # a quick run over everything takes 15 s, and much longer among other tests

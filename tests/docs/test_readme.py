@@ -32,7 +32,7 @@ from wnc_store import (
 )
 from wnc_store.cli.app import app
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = [path for path in ROOT.glob("**/*.md") if not re.search(r"node_modules|\.venv|/\.|/build/", str(path))]
 RUN_HERE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]

@@ -19,7 +19,7 @@ _DATABASE = 6
 
 
 def _load_example() -> Any:
-    path = Path(__file__).parents[1] / "examples" / "fastapi_app" / "app.py"
+    path = Path(__file__).parents[2] / "examples" / "fastapi_app" / "app.py"
     spec = importlib.util.spec_from_file_location("fastapi_example", path)
     assert spec is not None
     assert spec.loader is not None

@@ -21,7 +21,7 @@ from serving import serving
 from wnc_store import open_store
 from wnc_store_memory import MemoryStore
 
-_RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
+_RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
 _HTTP = ["dishka_app", "fastapi_app", "litestar_app", "starlette_app"]
 _SECONDS = 10
 

@@ -21,7 +21,7 @@ import wnc_store_memory
 import wnc_store_redis
 from wnc_store.cli.app import app
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "wnc_store": ROOT / "wnc_store",
     "wnc_store_memory": ROOT / "backends/wnc_store_memory",

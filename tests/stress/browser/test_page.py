@@ -50,7 +50,7 @@ async def test_youtube(guests: Guests, memory: str) -> None:
 
 
 async def _fake_youtube(route: Route) -> None:
-    await route.fulfill(path=Path(__file__).parents[1] / "tests/support/youtube.js", content_type="text/javascript")
+    await route.fulfill(path=Path(__file__).parents[2] / "helpers/youtube.js", content_type="text/javascript")
 
 
 async def test_no_youtube(guests: Guests, memory: str) -> None:

@@ -20,7 +20,7 @@ from serving import serving
 from wnc_store import ChatMessage, Resync, Store, StoreUnavailableError
 
 _SHORT = {"WNC_STORE_CONNECTION_TTL": "3"}
-_STATIC = Path(__file__).parents[2] / "examples/watch_party/static"
+_STATIC = Path(__file__).parents[3] / "examples/watch_party/static"
 
 
 async def test_events_were_lost(party: Party, store: Store) -> None:

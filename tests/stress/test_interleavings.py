@@ -1,7 +1,7 @@
 """Every order in which two or three operations can meet, at every tick of the event loop, with every single mishap.
 
 The stores are real, and so are their Lua scripts; connections, server and clocks are chosen step by step
-(`tests/support/interleavings`). After each run, some order of the operations that agrees with time must explain what
+(`tests/helpers/interleavings`). After each run, some order of the operations that agrees with time must explain what
 the callers were told and what is stored. With `--soak`, all pairs meet all mishaps.
 """
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from wnc_store_bench.npm import find_node, install
 
-_FOLDER = Path(__file__).parents[1] / "node"
+_FOLDER = Path(__file__).parent / "node_app"
 _STEP_SECONDS = 30
 
 
