@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from chaos.outcomes import outcome_of
-from chaos.proxy import Cut, proxy_to
 from chaos.writes import WRITES
+from proxy import Cut, proxy_to
 from redis_process import RedisProcess, wait_until
 from waiting import until
 from wnc_store import OutcomeUnknownError, StoreSettings, open_store

@@ -1,16 +1,15 @@
-"""The watch party in processes of its own, and a load balancer that knows one of them at a time."""
+"""The watch party in processes of its own."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
@@ -108,73 +107,3 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
     message = f"the watch party did not start at {address}"
     raise RuntimeError(message)
-
-
-class Balancer:
-    """Forwards connections to the server that it is told of; delays both ways if asked to."""
-
-    def __init__(self, target: int, delay: float) -> None:
-        self.target = target
-        self.delay = delay
-        self._running: set[asyncio.Task[None]] = set()
-        self.port = 0
-
-    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forward one connection."""
-        task = asyncio.create_task(self._forward(reader, writer))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(self._pump(reader, far_writer))
-                pumps.create_task(self._pump(far_reader, writer))
-        except* OSError:
-            pass  # either end is gone
-        finally:
-            writer.close()
-
-    async def aclose(self) -> None:
-        """Drop all connections."""
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry bytes one way, in order, each after the delay; several may be on the way at the same time."""
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-
-        async def read() -> None:
-            data = b"-"
-            while data:
-                data = await reader.read(65536)
-                waiting.put_nowait((loop.time() + self.delay, data))
-
-        try:
-            async with asyncio.TaskGroup() as reading:
-                reading.create_task(read())
-                while True:
-                    due, data = await waiting.get()
-                    await asyncio.sleep(max(0, due - loop.time()))
-                    if not data:
-                        break
-                    writer.write(data)
-                    await writer.drain()
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def balancer(target: int, *, delay: float = 0) -> AsyncGenerator[Balancer]:
-    """Run a load balancer in front of a port, with a delay of so many seconds each way."""
-    balancer = Balancer(target, delay)
-    server = await asyncio.start_server(balancer.serve, "127.0.0.1", 0)
-    balancer.port = server.sockets[0].getsockname()[1]
-    try:
-        yield balancer
-    finally:
-        server.close()
-        await balancer.aclose()

@@ -1,95 +1,246 @@
-"""A way to a server on which connections can be cut and frozen."""
+"""A TCP proxy in front of a server of 127.0.0.1: it delays, slices, holds back and cuts what goes through it."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
+import random
+import socket
+import struct
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Side = Literal["request", "reply"]
+How = Literal["close", "reset"]
+_Chunks = asyncio.Queue[tuple[float, bytes]]
+
+_CHUNK = 65_536
+_MOST_CHUNKS = 64
+"""On their way in one direction of a connection; the sender of more has to wait."""
 
 
-class Proxy:
-    """Forwards connections to a port of 127.0.0.1.
+@dataclass(frozen=True)
+class Cut:
+    """One connection ends as soon as so many bytes of one side have gone through, counted from the arming on.
 
-    Args:
-        port: of the server.
+    Attributes:
+        side: whose bytes are counted.
+        after: how many of them still go through.
+        how: "close" ends both sides in order (FIN), "reset" tears them (RST).
+        stay_down: whether the proxy refuses every connection from then on.
+        then: the next cut, which is armed when this one has happened.
     """
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._frozen: set[asyncio.StreamWriter] = set()
-        self._loses_next = False
-        self._freezes_later_ones = False
-        self.lost = 0
-        self.swallowed = 0
+    side: Side
+    after: int
+    how: How = "close"
+    stay_down: bool = False
+    then: Cut | None = None
+
+
+@dataclass(eq=False)
+class _Link:
+    """A connection through the proxy."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+
+    def end(self, how: How) -> None:
+        for writer in (self.client, self.server):
+            with suppress(OSError):
+                if how == "reset":
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    writer.transport.abort()
+                else:
+                    writer.close()
+
+
+@dataclass
+class Proxy:
+    """What the proxy does at the moment; every attribute may be changed at any time.
+
+    Attributes:
+        target: the port that new connections lead to.
+        port: where it listens.
+        delay: seconds that each chunk is on its way, in either direction.
+        slice_bytes: how many bytes go through in one piece; 0 for as they come.
+        refusing: whether a new connection is reset at once.
+        passed: how many bytes of each side have gone through since the last arming or `reset_counters`.
+        held: how many bytes of each side a black hole has ever taken.
+        connections: how many connections were ever accepted.
+    """
+
+    target: int
+    port: int = 0
+    delay: float = 0
+    slice_bytes: int = 0
+    refusing: bool = False
+    passed: Counter[Side] = field(default_factory=Counter[Side])
+    held: Counter[Side] = field(default_factory=Counter[Side])
+    connections: int = 0
+    _cut: Cut | None = None
+    _links: set[_Link] = field(default_factory=set[_Link])
+    _flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    _mean_bytes: int = 0
+    _random: random.Random = field(default_factory=random.Random)
 
     @property
     def url(self) -> str:
-        """The URL that leads through here to database 0."""
-        assert self._server is not None
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        """The URL of a Redis server's database 0 through the proxy."""
+        return f"redis://127.0.0.1:{self.port}/0"
 
-    def freeze(self, *, later_ones: bool = False) -> None:
-        """Forward nothing more on the connections that there are; later ones work, unless they are meant too."""
-        self._frozen |= self._writers
-        self._freezes_later_ones = later_ones
+    @property
+    def open_connections(self) -> int:
+        """How many connections go through it now."""
+        return len(self._links)
 
-    def lose_next_answer(self) -> None:
-        """Close the connection on which the server next says something, without forwarding it."""
-        self._loses_next = True
+    @property
+    def cut_pending(self) -> bool:
+        """Whether an armed cut has not happened yet."""
+        return self._cut is not None
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
+    def reset_counters(self) -> None:
+        """Count `passed` from zero."""
+        self.passed.clear()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    def arm(self, cut: Cut) -> None:
+        """Let one connection end as `cut` says."""
+        self.reset_counters()
+        self._cut = cut
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers |= {writer, there_writer}
-        if self._freezes_later_ones:
-            self._frozen |= {writer, there_writer}
-        with suppress(OSError, asyncio.CancelledError):
-            await asyncio.gather(
-                self._forward(reader, there_writer, writer),
-                self._forward(there_reader, writer, there_writer, answers=True),
-            )
+    def disarm(self) -> None:
+        """Be a plain proxy again."""
+        self._cut = None
+        self._mean_bytes = 0
+        self.refusing = False
+        self.delay = self.slice_bytes = 0
+        self.open_hole()
 
-    async def _forward(
-        self,
-        source: asyncio.StreamReader,
-        target: asyncio.StreamWriter,
-        back: asyncio.StreamWriter,
-        *,
-        answers: bool = False,
-    ) -> None:
+    def cut_at_random(self, mean_bytes: int, seed: int) -> None:
+        """Cut connections again and again, each at a random byte of either side, about every so many bytes."""
+        self._mean_bytes = mean_bytes
+        self._random.seed(seed)
+
+    def close_hole(self) -> None:
+        """Become a black hole: connections are accepted and bytes taken, and nothing comes out."""
+        self._flowing.clear()
+
+    def open_hole(self) -> None:
+        """Let what was held back go on its way."""
+        self._flowing.set()
+
+    def cut_all(self, how: How = "reset") -> None:
+        """End every connection now."""
+        for link in list(self._links):
+            link.end(how)
+
+    async def serve(self, client: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection until either side ends it."""
+        self.connections += 1
+        link = _Link(writer, writer)
         try:
-            while data := await source.read(65536):
-                if answers and self._loses_next:
-                    self._loses_next = False
-                    self.lost += 1
-                    break
-                if target in self._frozen:
-                    self.swallowed += len(data)
-                    continue
-                target.write(data)
-                await target.drain()
+            if self.refusing:
+                link.end("reset")
+                return
+            server, upstream = await asyncio.open_connection("127.0.0.1", self.target)
+            link = _Link(writer, upstream)
+            self._links.add(link)
+            requests, replies = _Chunks(_MOST_CHUNKS), _Chunks(_MOST_CHUNKS)
+            carrying = [
+                asyncio.ensure_future(self._carry(link, "request", requests, upstream)),
+                asyncio.ensure_future(self._carry(link, "reply", replies, writer)),
+            ]
+            tasks = [
+                *carrying,
+                asyncio.ensure_future(self._read(client, requests)),
+                asyncio.ensure_future(self._read(server, replies)),
+            ]
+            try:
+                await asyncio.wait(carrying, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        except OSError:
+            pass  # the server is away
         finally:
-            if target not in self._frozen:
-                target.transport.abort()
-                back.transport.abort()
+            self._links.discard(link)
+            link.end("close")
+
+    async def _read(self, source: asyncio.StreamReader, chunks: _Chunks) -> None:
+        """Put what comes with the time when it is due; last an empty chunk."""
+        data = b"-"
+        while data:
+            try:
+                data = await source.read(_CHUNK)
+            except OSError:
+                data = b""
+            await chunks.put((asyncio.get_running_loop().time() + self.delay, data))
+
+    async def _carry(self, link: _Link, side: Side, chunks: _Chunks, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                due, data = await chunks.get()
+                if (left := due - asyncio.get_running_loop().time()) > 0:
+                    await asyncio.sleep(left)
+                if not data:
+                    return
+                if not self._flowing.is_set():
+                    self.held[side] += len(data)
+                    await self._flowing.wait()
+                cut = self._cut_within(side, len(data))
+                if cut is not None:
+                    await self._forward(side, data[: cut.after], sink)
+                    if cut.then is not None and self._cut is None:
+                        self.arm(cut.then)
+                    link.end(cut.how)
+                    return
+                await self._forward(side, data, sink)
+
+    def _cut_within(self, side: Side, size: int) -> Cut | None:
+        """Return the cut within a chunk of that size, if there is one, counted from the chunk's beginning."""
+        cut = self._cut
+        if cut is not None and cut.side == side and self.passed[side] + size >= cut.after:
+            self._cut = None
+            if cut.stay_down:
+                self.refusing = True
+            return replace(cut, after=cut.after - self.passed[side])
+        if self._mean_bytes and self._random.random() < size / self._mean_bytes:
+            return Cut(side, self._random.randrange(size + 1), self._random.choice(("close", "reset")))
+        return None
+
+    async def _forward(self, side: Side, data: bytes, sink: asyncio.StreamWriter) -> None:
+        self.passed[side] += len(data)
+        step = self.slice_bytes or len(data) or 1
+        for start in range(0, len(data), step):
+            sink.write(data[start : start + step])
+            await sink.drain()
+            if self.slice_bytes:
+                await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def proxy_to(target: int, *, delay: float = 0) -> AsyncGenerator[Proxy]:
+    """Run a proxy to a port of 127.0.0.1, on a port that the system chooses."""
+    proxy = Proxy(target, delay=delay)
+    proxy.open_hole()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(proxy.serve(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, backlog=1024)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from chaos.proxy import proxy_to
+from proxy import proxy_to
 from redis_server import RedisServer
 from waiting import until
 from wnc_store import LimitExceededError, StoreSettings, StoreUnavailableError, fallback

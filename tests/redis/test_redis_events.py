@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from proxy import Proxy
+from proxy import Cut, Proxy, proxy_to
 from redis_server import RedisServer, free_port, redis_server
 from told import come_and_go, event, one
 from waiting import until
@@ -38,7 +38,7 @@ PUBLISHING = StoreSettings(publish_changes=True)
 @pytest.fixture
 async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
     """A way to the server that can be cut and frozen."""
-    async with Proxy(redis_server.port) as made:
+    async with proxy_to(redis_server.port) as made:
         yield made
 
 
@@ -171,8 +171,10 @@ async def test_a_dead_connection_is_no_silence(
     settings = StoreSettings(operation_timeout=timedelta(seconds=0.1))
     async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url, settings) as store:
         async with store.events.subscribe("A") as events:
-            proxy.freeze()
+            proxy.close_hole()
             await other.events.publish("A", event(1))
+            await until(lambda: proxy.connections > 1)
+            proxy.open_hole()
             assert await one(events) == Resync(room_id="A")
             await other.events.publish("A", event(2))
             assert await one(events) == event(2)
@@ -208,9 +210,10 @@ async def test_a_commit_that_is_repeated_is_told_once(redis_server: RedisServer,
         await other.rooms.delete_room("A")
         async with other.events.subscribe("A") as events:
             await store.ping()
-            proxy.lose_next_answer()
+            proxy.arm(Cut("reply", 0))
             await store.rooms.create_room(room("A"))
-            proxy.lose_next_answer()
+            assert not proxy.cut_pending
+            proxy.arm(Cut("reply", 0))
             await store.rooms.add_user_to_room("A", user("guest"))
             await other.events.publish("A", event(1))
             assert [await one(events) for _ in range(3)] == [
@@ -219,7 +222,7 @@ async def test_a_commit_that_is_repeated_is_told_once(redis_server: RedisServer,
                 event(1),
             ]
             await store.rooms.delete_room("A")
-    assert proxy.lost == 2
+    assert not proxy.cut_pending
 
 
 async def test_an_event_is_never_published_twice(redis_server: RedisServer, proxy: Proxy) -> None:
@@ -227,7 +230,7 @@ async def test_an_event_is_never_published_twice(redis_server: RedisServer, prox
     async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url) as store:
         async with other.events.subscribe("A") as events:
             await store.ping()
-            proxy.lose_next_answer()
+            proxy.arm(Cut("reply", 0))
             with pytest.raises(OutcomeUnknownError):
                 await store.events.publish("A", event(1))
             await other.events.publish("A", event(2))
@@ -238,14 +241,14 @@ async def test_a_subscription_survives_a_cut_on_the_way(redis_server: RedisServe
     """Who subscribes over a connection that is lost before the answer is subscribed over the next one."""
     async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url) as store:
         async with store.events.subscribe("A"):
-            proxy.lose_next_answer()
+            proxy.arm(Cut("reply", 0))
             async with store.events.subscribe("B") as events:
                 await other.events.publish("B", event(1, "B"))
                 heard = [await one(events)]
                 while isinstance(heard[-1], Resync):
                     heard.append(await one(events))
                 assert heard[-1] == event(1, "B")
-    assert proxy.lost == 1
+    assert not proxy.cut_pending
 
 
 async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
@@ -255,13 +258,13 @@ async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
         if is_connected:
             async with store.events.subscribe("B"):
                 pass
-        proxy.freeze(later_ones=True)
+        proxy.close_hole()
+        proxy.held.clear()
         entering = asyncio.ensure_future(store.events.subscribe("A").__aenter__())
-        await until(lambda: proxy.swallowed > 0)
+        await until(lambda: proxy.held["request"])
         await store.aclose()
         with pytest.raises(StoreClosedError):
             await entering
-        proxy.swallowed = 0
 
 
 @pytest.mark.parametrize("steps", range(4))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from chaos.outcomes import Outcome, comparable, outcome_in_time, outcome_of, untruth
-from chaos.proxy import Cut, How, Side, proxy_to
 from chaos.server import DurableServer, admin, durable_server, quiet
 from chaos.writes import WRITES, Write
+from proxy import Cut, How, Side, proxy_to
 from wnc_store import StoreSettings
 from wnc_store_redis import RedisStore
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from redis.exceptions import RedisError
 
-from chaos.proxy import Cut, How, Proxy, Side
 from chaos.server import DurableServer, admin
+from proxy import Cut, How, Proxy, Side
 
 _EVERY = 0.2
 _LASTING = 0.1

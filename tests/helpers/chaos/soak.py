@@ -22,9 +22,9 @@ from chaos.checker import Report, check
 from chaos.history import Operation, read_history
 from chaos.injector import Injector
 from chaos.ledger import Ledger
-from chaos.proxy import Proxy, proxy_to
 from chaos.server import DurableServer, admin, durable_server, quiet
 from chaos.worker import ROOMS
+from proxy import Proxy, proxy_to
 
 _BUSY_AFTER = ("--busy-reply-threshold", "20")
 _PATIENCE = 20

@@ -6,8 +6,8 @@ import asyncio
 import random
 from pathlib import Path
 
-from chaos.proxy import proxy_to
 from chaos.server import DurableServer, admin, quiet
+from proxy import proxy_to
 from waiting import until
 from wnc_store import OutcomeUnknownError, Room, open_store
 from wnc_store_contract.samples import message, room, user

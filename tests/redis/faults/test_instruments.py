@@ -10,8 +10,8 @@ import pytest
 
 from chaos.ledger import Ledger, commands, read_folder, transactions
 from chaos.outcomes import Outcome, untruth
-from chaos.proxy import Cut, How, Side, proxy_to
 from chaos.server import durable_server
+from proxy import Cut, How, Side, proxy_to
 from waiting import until
 from wnc_store import OutcomeUnknownError, StoreUnavailableError
 from wnc_store_contract.samples import message, room, user

@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 
 from chaos.load import load
 from chaos.outcomes import comparable, outcome_in_time, outcome_of
-from chaos.proxy import Cut, Proxy, Side, proxy_to
 from chaos.server import DurableServer, admin, quiet
 from chaos.worker import SETTINGS
 from chaos.writes import WRITES, Write
+from proxy import Cut, Proxy, Side, proxy_to
 from waiting import until
 from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.samples import message, room, user

@@ -8,8 +8,8 @@ import resource
 from datetime import timedelta
 from pathlib import Path
 
-from chaos.proxy import proxy_to
 from chaos.server import DurableServer
+from proxy import proxy_to
 from wnc_store import Room, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.samples import message, room, user
 

@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import expect
 
 from browser_page import FREE, PHONE, Guests, Places, in_step, meet
-from party_server import balancer, party_server
+from party_server import party_server
+from proxy import proxy_to
 from redis_server import redis_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -103,7 +104,7 @@ async def test_a_server_dies(guests: Guests) -> None:
         url = running.enter_context(redis_server()).url
         settings = {**FREE, "WNC_STORE_CONNECTION_TTL": "10"}
         dies, stays = (running.enter_context(party_server(url, **settings)) for _ in range(2))
-        async with balancer(dies.port) as front:
+        async with proxy_to(dies.port) as front:
             places = Places(f"http://127.0.0.1:{front.port}/", stays.address)
             ada, grace, _ = await meet(guests, places)
             await ada.watch_the_film()
@@ -143,7 +144,7 @@ async def test_a_server_dies_with_its_guests(guests: Guests) -> None:
 
 async def test_a_slow_network(guests: Guests, memory: str) -> None:
     """A guest whose network takes 0.6 s each way, and whose clock is an hour off, is in step all the same."""
-    async with balancer(_port(memory), delay=0.6) as slow:
+    async with proxy_to(_port(memory), delay=0.6) as slow:
         ada, grace, _ = await meet(guests, Places(memory, f"http://127.0.0.1:{slow.port}/"))
         await grace.page.evaluate("() => { Date.now = () => 0; }")
         await ada.watch_the_film()
@@ -153,7 +154,7 @@ async def test_a_slow_network(guests: Guests, memory: str) -> None:
 
 async def test_a_clock_jumps(guests: Guests, memory: str) -> None:
     """A guest whose machine slept for 5 seconds gets in step again, also where the network is slower than before."""
-    async with balancer(_port(memory)) as front:
+    async with proxy_to(_port(memory)) as front:
         ada, grace, _ = await meet(guests, Places(memory, f"http://127.0.0.1:{front.port}/"))
         await ada.watch_the_film()
         await ada.seek(100)
