@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 
-from orders import Operation, Run, Step, World, explore
+from schedules import Interleaving, Operation, Step, interleave
 from wnc_store import OwnChanges, Room, StoredRoom, StoreSettings, from_wire, to_wire
 from wnc_store_contract.samples import room
 from wnc_store_redis._counts import Counts
@@ -32,11 +33,8 @@ class Servers:
 
     def state(self) -> Hashable:
         """See `World.state`."""
-        return (self.room, self.listed, tuple(self.chat), self.posted)
-
-    def history(self) -> Hashable:
-        """See `World.history`."""
-        return tuple(tuple(self.answers.get(number, [])) for number in range(8))
+        answers = tuple(tuple(self.answers.get(number, [])) for number in range(8))
+        return (self.room, self.listed, tuple(self.chat), self.posted, answers)
 
 
 class FakeCommands:
@@ -172,19 +170,20 @@ def _unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
 Make = Callable[[Servers, int], Operation]
 
 
-def begin(makes: Sequence[Make], *, lives: bool, chat: Sequence[bytes] = ()) -> Callable[[], Run]:
+def begin(
+    makes: Sequence[Make], *, lives: bool, chat: Sequence[bytes] = (), crashes: Sequence[int] = ()
+) -> Callable[[], Interleaving[Servers]]:
     """Return what begins operations on a room that lives and is listed, or on none."""
 
-    def fresh() -> Run:
+    def fresh() -> Interleaving[Servers]:
         servers = Servers(to_wire(room("A")) if lives else None, lives, list(chat))
-        return servers, [make(servers, number) for number, make in enumerate(makes)]
+        return Interleaving(servers, [partial(make, servers, number) for number, make in enumerate(makes)], crashes)
 
     return fresh
 
 
-def live_is_listed(world: World, _dead: Sequence[int]) -> None:
+def live_is_listed(world: Servers, _dead: Sequence[int]) -> None:
     """Check that a room that lives is listed."""
-    assert isinstance(world, Servers)
     assert world.room is None or world.listed
 
 
@@ -204,12 +203,12 @@ SETS: list[tuple[Make, ...]] = [
 @pytest.mark.parametrize("makes", SETS, ids=lambda makes: "+".join(make.__name__ for make in makes))
 def test_a_live_room_is_listed_in_the_end(makes: Sequence[Make], *, lives: bool) -> None:
     """Whatever the order of the steps, a room that lives when all operations have ended is listed."""
-    assert explore(begin(makes, lives=lives), live_is_listed) > 20
+    assert interleave(begin(makes, lives=lives), live_is_listed) > 20
 
 
 def test_the_death_of_a_creator_leaves_no_room_unlisted() -> None:
     """A creator who dies between any two steps leaves no room, or one that is listed."""
-    assert explore(begin((create,), lives=False), live_is_listed, crashes=[0]) > 5
+    assert interleave(begin((create,), lives=False, crashes=[0]), live_is_listed) > 5
 
 
 @pytest.mark.parametrize("makes", [(delete, create), (delete, sweep, create), (create, sweep), (create, delete)])
@@ -217,8 +216,7 @@ def test_a_death_while_a_room_is_unlisted_is_mended_by_the_next_change(makes: Se
     """Who dies while a room is unlisted and created at once may leave it unlisted, and the next change lists it."""
     unlisted: list[Sequence[int]] = []
 
-    def check(world: World, dead: Sequence[int]) -> None:
-        assert isinstance(world, Servers)
+    def check(world: Servers, dead: Sequence[int]) -> None:
         if world.room is not None and not world.listed:
             unlisted.append(dead)
             again = path(world, 7)._list("A", float("inf"))
@@ -227,8 +225,8 @@ def test_a_death_while_a_room_is_unlisted_is_mended_by_the_next_change(makes: Se
                 again.send(None)
             assert world.listed
 
-    explore(begin(makes, lives=True), check, crashes=[0])
-    explore(begin(makes, lives=False), check, crashes=[0])
+    interleave(begin(makes, lives=True, crashes=[0]), check)
+    interleave(begin(makes, lives=False, crashes=[0]), check)
     assert unlisted
     assert all(dead == [0] for dead in unlisted)
 
@@ -237,13 +235,12 @@ def test_a_death_while_a_room_is_unlisted_is_mended_by_the_next_change(makes: Se
 def test_a_room_begins_without_the_chat_of_the_one_before(others: Sequence[Make]) -> None:
     """A room that was created has none of the messages that were there before, and all that were posted to it."""
 
-    def check(world: World, dead: Sequence[int]) -> None:
-        assert isinstance(world, Servers)
+    def check(world: Servers, dead: Sequence[int]) -> None:
         if world.room is not None:
             assert OLD not in world.chat
             assert (NEW in world.chat) == world.posted, dead
 
-    explore(begin((create, post, *others), lives=False, chat=[OLD]), check)
+    interleave(begin((create, post, *others), lives=False, chat=[OLD]), check)
 
 
 @pytest.mark.parametrize("ends", [delete, leave])
@@ -256,12 +253,11 @@ def test_a_deletion_takes_no_message_of_the_room_that_comes_next(ends: Make) -> 
             servers.chat.append(NEW)
             servers.posted = True
 
-    def check(world: World, _dead: Sequence[int]) -> None:
-        assert isinstance(world, Servers)
+    def check(world: Servers, _dead: Sequence[int]) -> None:
         assert OLD not in world.chat or world.room == to_wire(room("A"))
         assert (NEW in world.chat) == world.posted
 
-    explore(begin((ends, create_and_post), lives=True, chat=[OLD]), check)
+    interleave(begin((ends, create_and_post), lives=True, chat=[OLD]), check)
 
 
 @pytest.mark.parametrize("mistake", ["no second listing", "no look after unlisting", "one listing, after the room"])
@@ -285,4 +281,4 @@ def test_other_orders_would_leave_rooms_unlisted(mistake: str, monkeypatch: pyte
     makes: Sequence[Make] = (create,) if mistake == "one listing, after the room" else (create, sweep, delete)
     crashes = [0] if mistake == "one listing, after the room" else []
     with pytest.raises(AssertionError):
-        explore(begin(makes, lives=False), live_is_listed, crashes)
+        interleave(begin(makes, lives=False, crashes=crashes), live_is_listed)

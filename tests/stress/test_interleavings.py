@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from interleavings.explorer import Found, explore
+from interleavings.judge import Found, explore
 from interleavings.operations import (
     ROOM,
     Operation,

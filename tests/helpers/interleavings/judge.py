@@ -1,14 +1,16 @@
-"""Whether a run of a plan kept the promises."""
+"""Whether the runs of a plan keep the promises."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations, permutations
 from typing import Any
 
 from interleavings.operations import ROOM, Operation, State, told
 from interleavings.world import Call, Plan, World
+from schedules import every_run
 from wnc_store import (
     ConflictError,
     OutcomeUnknownError,
@@ -20,6 +22,34 @@ from wnc_store import (
 )
 
 _ANSWERS = (RoomExistsError, RoomNotFoundError, UserNotFoundError)
+
+
+@dataclass
+class Found:
+    """What came of the runs of a plan.
+
+    Attributes:
+        runs: how many there were.
+        problems: what was wrong, with the plan and the choices that lead there.
+    """
+
+    runs: int = 0
+    problems: list[str] = field(default_factory=list[str])
+
+
+def explore(plan: Plan) -> Found:
+    """Try every run of a plan, up to the first that breaks a promise."""
+    judge = Judge(plan)
+    found = Found()
+    for world in every_run(lambda: World(plan)):
+        found.runs += 1
+        if problems := judge.problems(world):
+            names = [f"{operation.name} in {process}" for operation, process in plan.operations]
+            log = " > ".join(world.log)
+            results = [repr(call.outcome)[:300] for call in world.calls]
+            found.problems.append(f"{'; '.join(problems)}\n  {names}, {plan.cache}\n  {log}\n  {results}")
+            break
+    return found
 
 
 class Judge:

@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 from interleavings.loop import SteppedLoop
 from interleavings.operations import CHAT_LIMIT, NOW, ROOM, Operation, State
 from interleavings.server import FakeServer
+from schedules import Choice
 from wnc_store import ManualClock, StoreSettings, to_wire
 from wnc_store_redis import RedisStore
 from wnc_store_redis._link import Reply
@@ -35,7 +36,8 @@ _CLIENTS = (Redis(), Redis(), Redis())
 
 _ROOM, _CHAT, _INDEX = f"room:{ROOM}".encode(), f"chat:{ROOM}".encode(), b"active-rooms"
 
-Choice = tuple[str, Callable[[], None]]
+_LONGEST = 400
+"""Choices of one run; more of them would be a store that never comes to an end."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,7 @@ class World:
             found.append((f"silence {number}", partial(self._be_silent, process)))
         return found
 
-    def run(self, choice: Choice) -> None:
+    def take(self, choice: Choice) -> None:
         """Let something happen."""
         name, step = choice
         self.now += 1
@@ -272,6 +274,8 @@ class World:
             if call.waits and call.task is not None and call.task.done():
                 call.ended = self.now
                 call.outcome = _outcome(call.task)
+        if self.now == _LONGEST:
+            self._give_up("it comes to no end")
 
     def _begin(self, call: Call) -> None:
         call.began = self.now
@@ -316,12 +320,15 @@ class World:
         """Move the clocks of some processes to the next time for which one of them has set a timer."""
         due = [when for process in processes if (when := process.loop.next_timer()) is not None]
         if not due:
-            self.problems.append("nothing will ever happen again, and somebody waits")
-            self.calls.clear()
-            self.processes.clear()
+            self._give_up("nothing will ever happen again, and somebody waits")
             return
         for process in processes:
             process.loop.advance(min(due))
+
+    def _give_up(self, problem: str) -> None:
+        self.problems.append(problem)
+        self.calls.clear()
+        self.processes.clear()
 
     def _execute(self, command: list[bytes]) -> Reply:
         reply = self.server.execute(command)
