@@ -61,21 +61,6 @@ def told(result: Any) -> Any:
     return result
 
 
-def _changed(rule: Callable[[Room], Room | None]) -> Callable[[State], Step]:
-    """Return a change of a live room."""
-
-    def apply(state: State) -> Step:
-        if state.room is None:
-            return state, RoomNotFoundError(ROOM)
-        try:
-            after = rule(state.room)
-        except StoreError as error:
-            return state, error
-        return (State(after, state.chat) if after is not None else State(None)), after
-
-    return apply
-
-
 def _changes(command: Sequence[bytes]) -> bool:
     return command[1] == scripts.COMMIT.sha and command[6] != b""
 
@@ -88,35 +73,52 @@ def _nothing(_command: Sequence[bytes]) -> bool:
     return False
 
 
+def _change(name: str, call: Callable[[Store], Awaitable[Any]], rule: Callable[[Room], Room | None]) -> Operation:
+    """Return a change of a live room."""
+
+    def apply(state: State) -> Step:
+        if state.room is None:
+            return state, RoomNotFoundError(ROOM)
+        try:
+            after = rule(state.room)
+        except StoreError as error:
+            return state, error
+        return (State(after, state.chat) if after is not None else State(None)), after
+
+    return Operation(name, call, apply, _changes)
+
+
 def join(name: str) -> Operation:
     """Return a join of a user."""
     joined = user(name)
-    return Operation(
+    return _change(
         f"join {name}",
         lambda store: store.rooms.add_user_to_room(ROOM, joined),
-        _changed(lambda before: rules.join(before, joined)),
-        _changes,
+        lambda before: rules.join(before, joined),
     )
 
 
 def leave(name: str) -> Operation:
     """Return a leave of a user."""
-    change = _changed(lambda before: rules.leave(before, name))
-    return Operation(
+    change = _change(
         f"leave {name}",
         lambda store: store.rooms.remove_user_from_room(ROOM, name),
-        lambda state: change(state) if state.room is not None else (state, None),
-        _changes,
+        lambda before: rules.leave(before, name),
+    )
+    return Operation(
+        change.name,
+        change.call,
+        lambda state: change.apply(state) if state.room is not None else (state, None),
+        change.fits,
     )
 
 
 def transfer(name: str) -> Operation:
     """Return a transfer of the host's rank to a user."""
-    return Operation(
+    return _change(
         f"transfer {name}",
         lambda store: store.rooms.transfer_host(ROOM, name),
-        _changed(lambda before: rules.transfer_host(before, name)),
-        _changes,
+        lambda before: rules.transfer_host(before, name),
     )
 
 
@@ -126,21 +128,17 @@ def edit(name: str = "edits") -> Operation:
     def count(before: Room) -> Room:
         return before.with_unknown({name: before.model_extra.get(name, 0) + 1})
 
-    return Operation(
-        f"edit {name}",
-        lambda store: store.rooms.edit_room(ROOM, count),
-        _changed(lambda before: rules.edit(before, count)),
-        _changes,
+    return _change(
+        f"edit {name}", lambda store: store.rooms.edit_room(ROOM, count), lambda before: rules.edit(before, count)
     )
 
 
 def set_video(url: str = "https://video.example/1") -> Operation:
     """Return the choice of a video."""
-    return Operation(
+    return _change(
         f"set_video {url}",
         lambda store: store.rooms.set_video_url(ROOM, url),
-        _changed(lambda before: rules.set_video(before, url, "youtube", now_ms=to_milliseconds(NOW))),
-        _changes,
+        lambda before: rules.set_video(before, url, "youtube", now_ms=to_milliseconds(NOW)),
     )
 
 
