@@ -90,11 +90,17 @@ class GroupCommit:
 
     Changes of a room that was seen before are committed on top of that, without a task: one takes over only where the
     room has to be read, or the reply is anything else than that it was committed.
+
+    Args:
+        path: how rooms are read and committed.
+        own_changes: says what is told of a change.
+        now: a clock, in seconds, by which applying changes is timed.
     """
 
-    def __init__(self, path: CommitPath, own_changes: OwnChanges) -> None:
+    def __init__(self, path: CommitPath, own_changes: OwnChanges, now: Callable[[], float] = time.perf_counter) -> None:
         self._path = path
         self._own_changes = own_changes
+        self._now = now
         self._waiting: dict[str, list[_Change]] = {}
         """The changes that wait, of each room of which there are any or a commit is under way."""
         self._due: deque[str] = deque()
@@ -237,11 +243,11 @@ class GroupCommit:
         """Apply the changes to a room, and begin to commit what comes of it; None if it stays as it is."""
         before = after = None if stored is None else stored.room
         tellings: list[Telling] = []
-        end = time.perf_counter() + _MOST_SECONDS
+        end = self._now() + _MOST_SECONDS
         for number, change in enumerate(group.changes, start=1):
             was, after = after, change.apply(after)
             tellings += self._own_changes.of_room(was, after)
-            if time.perf_counter() > end:
+            if self._now() > end:
                 self._put_back(group, number)
         if stored is None or after is before:
             return None

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
-from waiting import until
+from virtual_time import idle, pass_time
 from wnc_store_redis._channels import Channels
+from wnc_store_redis._subscriber import OnLost, Subscriptions
 
 
 class Commands:
@@ -30,12 +31,23 @@ class Servers:
         self.hangs: set[bytes] = set()
         self.asked: list[Sequence[bytes]] = []
         self.standing: set[bytes] = set()
+        self.on_lost: OnLost = lambda _: None
+
+    def opened(self, on_lost: OnLost) -> Subscriptions:
+        """Return these subscriptions."""
+        self.on_lost = on_lost
+        return cast("Subscriptions", self)
+
+    def lose(self, *channels: bytes) -> None:
+        """End subscriptions that nobody asked to end."""
+        self.standing.difference_update(channels)
+        self.on_lost(channels)
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
         """See `Subscriptions.subscribe`."""
         self.asked.append(channels)
-        while self.hangs.intersection(channels):  # noqa: ASYNC110 - the test ends it
-            await asyncio.sleep(0)
+        if self.hangs.intersection(channels):
+            await asyncio.Event().wait()
         self.standing.update(channels)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
@@ -49,17 +61,20 @@ class Servers:
 async def test_what_is_lost_while_another_is_looked_for_is_found() -> None:
     """A channel that somebody enters, and that is lost, while another is being found again, is subscribed to again."""
     servers, missed = Servers(), list[bytes]()
-    channels = Channels(cast("Any", Commands()), 0.1, lambda _: cast("Any", servers), missed.extend)
+    channels = Channels(cast("Any", Commands()), 1, servers.opened, missed.extend)
     for name in (b"c", b"d"):
         await channels.enter([name])
-    servers.hangs, servers.standing = {b"d"}, set()
-    channels._lost([b"c", b"d"])
-    await until(lambda: servers.asked[-1:] == [[b"c", b"d"]])
+    servers.hangs = {b"d"}
+    servers.lose(b"c", b"d")
+    await idle()
+    assert servers.asked[2:] == [[b"c", b"d"]]
     channels.leave([b"c"])
-    await until(lambda: servers.asked[-1:] == [[b"d"]])
+    await pass_time(1.1)  # that attempt has had its time
+    assert servers.asked[3:] == [[b"d"]]
     await channels.enter([b"c"])
-    servers.standing.discard(b"c")
-    channels._lost([b"c"])
+    servers.lose(b"c")
     servers.hangs = set()
-    await until(lambda: servers.standing == {b"c", b"d"} and {b"c", b"d"} <= set(missed))
+    await pass_time(3)
+    assert servers.standing == {b"c", b"d"}
+    assert {b"c", b"d"} <= set(missed)
     await channels.aclose()

@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
+from virtual_time import idle
 from wnc_store_redis import _link as module
 from wnc_store_redis._link import StepwiseLink, open_link
 
@@ -32,7 +33,7 @@ async def test_what_is_written_at_once_is_sent_at_once() -> None:
     one = connection()
     link = StepwiseLink(one, AsyncMock(), Mock(), Mock())
     link.write([b"a", b"b"])
-    await asyncio.sleep(0.01)
+    await idle()
     await link.aclose()
     one.send_packed_command.assert_awaited_once_with([b"ab"])
 

@@ -8,6 +8,7 @@ from wnc_store import ChatMessage, Room, StoredRoom, from_wire, to_wire
 from wnc_store_contract.samples import message, room
 from wnc_store_redis._counts import Counts
 from wnc_store_redis._seen import SeenChats, SeenRooms
+from wnc_store_redis._tails import Tails
 
 
 def stored(room_id: str, video_url: str = "") -> StoredRoom[bytes]:
@@ -140,3 +141,17 @@ def test_chats_without_messages_are_not_remembered() -> None:
     chats.read("A", ENTRIES[:1], decoder.messages)
     assert list(chats.read("A", [], decoder.messages)) == []
     assert len(chats._chats) == 0
+
+
+def test_the_ends_of_chats_are_remembered_up_to_their_bytes() -> None:
+    """Of three chats' ends where two have room, the one that was used first is forgotten; so is one that grows."""
+    size = len(ENTRIES[0]) + 32 * 2
+    tails = Tails(2 * size, limit=2)
+    for room_id in "ABC":
+        tails.appended(room_id, "m0", ENTRIES[0], b"", kept=1)
+    assert [tails.before(room_id, "m1") for room_id in "ABC"] == [(b"", None), *[(ENTRIES[0], "m0")] * 2]
+    tails.appended("B", "m1", b"x" * 2 * size, ENTRIES[0], kept=2)
+    assert tails.before("B", "m2") == (b"", None)
+    nothing = Tails(0, limit=2)
+    nothing.read("A", ENTRIES[:1], Decoder().messages(ENTRIES[:1]))
+    assert nothing.before("A", "m1") == (b"", None)

@@ -1,0 +1,90 @@
+"""Connections of the driver's whose server is the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest.mock import Mock
+
+
+class FakeConnection:
+    """A connection, as far as a link uses it.
+
+    Attributes:
+        written: what was sent, all in one.
+        closed: whether it was closed and given back.
+    """
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = False
+        self._transport = _Transport(self)
+        self._writer = Mock(spec=asyncio.StreamWriter, transport=self._transport)
+
+    def answer(self, *replies: bytes) -> None:
+        """Send simple strings to the client, in one piece."""
+        self.send(b"".join(b"+%b\r\n" % reply for reply in replies))
+
+    def send(self, data: bytes) -> None:
+        """Send any bytes to the client."""
+        self._transport.protocol.data_received(data)
+
+    def lose(self) -> None:
+        """Reset the connection."""
+        self._transport.protocol.connection_lost(ConnectionResetError())
+
+    async def disconnect(self) -> None:
+        """See redis-py's connection."""
+        self.closed = True
+
+
+class _Transport(asyncio.Transport):
+    def __init__(self, connection: FakeConnection) -> None:
+        super().__init__()
+        self._connection = connection
+        self._aborted = False
+        self.protocol: Any = Mock(spec=asyncio.Protocol)
+
+    def is_closing(self) -> bool:
+        return self._aborted
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._connection.written += data
+
+    def abort(self) -> None:
+        if not self._aborted:
+            self._aborted = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+
+class FakePool:
+    """Gives new connections.
+
+    Args:
+        connect: what an attempt to connect does first; it may raise, or take as long as it likes.
+
+    Attributes:
+        connections: those that there were, in their order.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[object]] | None = None) -> None:
+        self._connect = connect
+        self.connections: list[FakeConnection] = []
+
+    async def get_connection(self) -> Any:
+        """See `Pool.get_connection`."""
+        if self._connect is not None:
+            await self._connect()
+        self.connections.append(FakeConnection())
+        return self.connections[-1]
+
+    async def release(self, connection: Any) -> None:
+        """See `Pool.release`."""
+        assert connection in self.connections
