@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, cast
 
 import pytest
 
+from virtual_time import VirtualTimeLoop, idle, now, pass_time
 from wnc_store import (
     Conflict,
     ConflictError,
@@ -21,14 +23,22 @@ from wnc_store import (
     StoreUnavailableError,
     to_wire,
 )
-from wnc_store_contract.samples import room
+from wnc_store_contract.samples import room, user
 from wnc_store_redis._commands import Sent
 from wnc_store_redis._commit_path import Commit, CommitPath
-from wnc_store_redis._group_commit import GroupCommit, _Change, _Group
+from wnc_store_redis._group_commit import GroupCommit
 from wnc_store_redis._scripts import COMMIT
 
-STORED = StoredRoom(room("A"), to_wire(room("A")))
-CHANGED = room("A", "host", "guest", rev=2)
+
+def stored(found: Room) -> StoredRoom[bytes]:
+    """Return a room as it is stored."""
+    return StoredRoom(found, to_wire(found))
+
+
+STORED = stored(room("A"))
+CHANGED = stored(room("A", "host", "guest", rev=2))
+SECONDS = 2
+"""How long a change may take."""
 
 
 class Path:
@@ -36,22 +46,27 @@ class Path:
 
     Args:
         answer: of each commit; by default there is none, ever.
+        takes: how many seconds that takes.
     """
 
-    def __init__(self, answer: Callable[[], Conflict[bytes] | None] | None = None) -> None:
+    def __init__(self, answer: Callable[[], Conflict[bytes] | None] | None = None, takes: float = 0.001) -> None:
         self._answer = answer
+        self._takes = takes
         self.committed: list[Room | None] = []
-        self.began = asyncio.Event()
-        self.looked = asyncio.Event()
         self.stored: StoredRoom[bytes] | None = None
         self.loaded: list[float] = []
+
+    @property
+    def names(self) -> list[str | None]:
+        """The names of the host in what was to be committed."""
+        return [one and one.host_name for one in self.committed]
 
     def check_loop(self) -> None:
         """See `CommitPath.check_loop`."""
 
     def deadline(self) -> float:
-        """See `CommitPath.deadline`: a change has two seconds."""
-        return asyncio.get_running_loop().time() + 2
+        """See `CommitPath.deadline`."""
+        return now() + SECONDS
 
     def seen(self, room_id: str) -> StoredRoom[bytes] | None:
         """See `CommitPath.seen`."""
@@ -60,23 +75,22 @@ class Path:
     async def load(self, _room_id: str, deadline: float) -> StoredRoom[bytes] | None:
         """See `CommitPath.load`; without a room to load it takes for ever."""
         self.loaded.append(deadline)
-        self.looked.set()
         if self.stored is None:
             await asyncio.Event().wait()
+        await asyncio.sleep(self._takes)
         return self.stored
 
-    def begin(self, _before: object, after: Room | None, _tellings: object, deadline: float) -> Commit:
+    def begin(self, before: StoredRoom[bytes], after: Room | None, _tellings: object, deadline: float) -> Commit:
         """See `CommitPath.begin`: nothing is sent."""
         self.committed.append(after)
-        return Commit("A", None, (), deadline)
+        return Commit("A", after and stored(after), [before.version], deadline)
 
     async def settle(self, _commit: Commit) -> Conflict[bytes] | None:
         """See `CommitPath.settle`."""
-        self.began.set()
         if self._answer is None:
             await asyncio.Event().wait()
             raise AssertionError
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self._takes)
         return self._answer()
 
     def late(self, room_id: str, *, unanswered: bool) -> StoreError:
@@ -84,9 +98,14 @@ class Path:
         return OutcomeUnknownError(room_id) if unanswered else StoreTimeoutError(room_id)
 
 
-def group(path: Path) -> GroupCommit:
-    """Return a group commit on a path, which tells nobody."""
-    return GroupCommit(cast("CommitPath", path), OwnChanges(StoreSettings()))
+def group(path: Path, machine: Callable[[], float] = lambda: 0.0) -> GroupCommit:
+    """Return a group commit on a path, which tells nobody, and on a machine that applies changes in no time."""
+    return GroupCommit(cast("CommitPath", path), OwnChanges(StoreSettings()), machine)
+
+
+def on_slow_machine(path: Path) -> GroupCommit:
+    """Return a group commit that has time for one change before the event loop has its turn."""
+    return group(path, cast("Callable[[], float]", count().__next__))
 
 
 def joins(name: str) -> Callable[[Room], Room]:
@@ -94,142 +113,154 @@ def joins(name: str) -> Callable[[Room], Room]:
     return lambda before: before.model_copy(update={"host_name": name})
 
 
-@pytest.fixture
-def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Moves the event loop's clock."""
-
-    def move(seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        before = loop.time
-        monkeypatch.setattr(loop, "time", lambda: before() + seconds)
-
-    return move
+async def begun(changes: GroupCommit, *names: str) -> list[asyncio.Future[Room | None]]:
+    """Begin changes, the first of which is sent when this returns, and the others wait."""
+    begun: list[asyncio.Future[Room | None]] = []
+    for name in names:
+        begun.append(asyncio.ensure_future(changes.change("A", joins(name))))
+        await idle()
+    return begun
 
 
-async def test_a_change_that_waits_ends_at_its_own_time(pass_time: Callable[[float], None]) -> None:
+async def outcomes(*calls: asyncio.Future[Room | None]) -> list[str]:
+    """Return what became of changes."""
+    return [repr(one) for one in await asyncio.gather(*calls, return_exceptions=True)]
+
+
+async def test_a_change_that_waits_ends_at_its_own_time() -> None:
     """Behind a commit without answer, a change that was not sent times out; what became of the other is unknown."""
     path = Path()
-    changes = group(path)
-    sent = asyncio.ensure_future(changes.change("A", joins("sent")))
-    await path.began.wait()
-    waiting = asyncio.ensure_future(changes.change("A", joins("waiting")))
-    await asyncio.sleep(0)
-    pass_time(3)
-    results = await asyncio.gather(sent, waiting, return_exceptions=True)
-    assert [repr(one) for one in results] == ["OutcomeUnknownError('A')", "StoreTimeoutError('A')"]
-    assert [one and one.host_name for one in path.committed] == ["sent"]
-    for task in changes._tasks:
-        task.cancel()
+    calls = await begun(group(path), "sent", "waiting")
+    assert await outcomes(*calls) == ["OutcomeUnknownError('A')", "StoreTimeoutError('A')"]
+    assert path.names == ["sent"]
 
 
-async def test_one_timer_ends_each_change_at_its_own_time(pass_time: Callable[[float], None]) -> None:
+async def test_one_timer_ends_each_change_at_its_own_time() -> None:
     """Of changes without an answer each ends when its own time is over, also one that comes when others have ended."""
-    changes = group(Path())
-    first = asyncio.ensure_future(changes.change("A", joins("first")))
-    await asyncio.sleep(0)
-    pass_time(1)
-    second = asyncio.ensure_future(changes.change("A", joins("second")))
-    await asyncio.sleep(0)
-    pass_time(1.5)
-    with pytest.raises(OutcomeUnknownError):
-        await first
-    assert not second.done()
-    pass_time(1)
-    with pytest.raises(StoreTimeoutError):
-        await second
-    third = asyncio.ensure_future(changes.change("A", joins("third")))
-    await asyncio.sleep(0)
-    pass_time(3)
-    with pytest.raises(StoreTimeoutError):
-        await third
-    for task in changes._tasks:
-        task.cancel()
+    changes, began = group(Path()), now()
+    ended: list[float] = []
+    calls: list[asyncio.Future[Room | None]] = []
+    for name, seconds in (("first", 1), ("second", 3), ("third", 3)):
+        calls += await begun(changes, name)
+        calls[-1].add_done_callback(lambda _: ended.append(now() - began))
+        await pass_time(seconds)
+    assert await outcomes(*calls) == ["OutcomeUnknownError('A')", *["StoreTimeoutError('A')"] * 2]
+    assert ended == pytest.approx([2, 3, 6], abs=0.05)
 
 
-async def test_a_change_gives_up_when_others_are_always_faster(pass_time: Callable[[float], None]) -> None:
+async def test_a_change_gives_up_when_others_are_always_faster() -> None:
     """Where each attempt finds another room, a change gives up in time: a ConflictError says how often it tried."""
-
-    def find_another() -> Conflict[bytes]:
-        pass_time(0.1)
-        return Conflict(STORED)
-
-    path = Path(find_another)
+    path, end = Path(lambda: Conflict(STORED), takes=0.1), now() + SECONDS
     with pytest.raises(ConflictError) as caught:
         await group(path).change("A", joins("slow"))
+    assert end - 0.2 < now() <= end
     assert caught.value.room_id == "A"
     assert caught.value.attempts == len(path.committed)
 
 
 async def test_a_change_gives_up_when_one_more_attempt_would_take_too_long() -> None:
-    """After four attempts in a second, a change with 0.2 s left gives up, and one with 0.4 s does not."""
-    loop = asyncio.get_running_loop()
-    brief, patient = (_Change("A", joins("x"), loop.create_future(), loop.time() + left) for left in (0.2, 0.4))
-    together = _Group("A")
-    together.changes, together.start = [brief, patient], loop.time() - 1
-    group(Path())._give_up(together, 4)
+    """After four attempts of 0.45 s, a change with 0.2 s left gives up, and one with 0.5 s does not."""
+    answers: list[Conflict[bytes] | None] = [*[Conflict(STORED)] * 4, None]
+    path = Path(lambda: answers.pop(0), takes=0.45)
+    changes = group(path)
+    (brief,) = await begun(changes, "brief")
+    await pass_time(0.3)
+    (patient,) = await begun(changes, "patient")
     with pytest.raises(ConflictError, match=r"'A'.* each of 4 attempts"):
-        brief.future.result()
-    assert not patient.future.done()
+        await brief
+    assert await patient == path.committed[-1]
+    assert path.names == ["brief", *["patient"] * 4]
 
 
-async def test_a_change_that_found_no_room_is_not_under_way(pass_time: Callable[[float], None]) -> None:
+async def test_a_change_that_found_no_room_is_not_under_way() -> None:
     """While a room is looked for that a commit did not find, time may run out for its change: it did not happen."""
     path = Path(lambda: Conflict(None))
-    changes = group(path)
-    first = asyncio.ensure_future(changes.change("A", joins("first")))
-    await path.began.wait()
-    second = asyncio.ensure_future(changes.change("A", joins("second")))
-    await path.looked.wait()
-    pass_time(3)
-    results = await asyncio.gather(first, second, return_exceptions=True)
-    assert [repr(one) for one in results] == ["StoreTimeoutError('A')", "StoreTimeoutError('A')"]
-    for task in changes._tasks:
-        task.cancel()
+    calls = await begun(group(path), "first", "second")
+    assert await outcomes(*calls) == ["StoreTimeoutError('A')"] * 2
+    assert len(path.loaded) == 1
 
 
 async def test_who_came_during_a_commit_is_not_refused_by_what_that_found() -> None:
     """A change that began after others were sent, and changes nothing, goes by a room that was read since."""
-    newest = room("A", rev=3)
-    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))))
-    path.stored = StoredRoom(newest, to_wire(newest))
+    path = Path(lambda: Conflict(CHANGED))
+    path.stored = stored(room("A", rev=3))
     changes = group(path)
     first = asyncio.ensure_future(changes.change("A", lambda one: joins("first")(one) if one is STORED.room else one))
-    await path.began.wait()
+    await idle()
     second = asyncio.ensure_future(changes.change("A", lambda one: one))
-    await asyncio.sleep(0)
-    latest = max(change.deadline for change in changes._waiting["A"])
-    assert await second is newest
-    assert await first is newest
+    latest = now() + SECONDS
+    assert await second is path.stored.room
+    assert await first is path.stored.room
     assert path.loaded == [latest]
 
 
 async def test_what_a_conflict_found_is_not_read_again() -> None:
     """A change that changes nothing in the room that its commit found goes by that room."""
-    path = Path(lambda: Conflict(StoredRoom(CHANGED, to_wire(CHANGED))))
+    path = Path(lambda: Conflict(CHANGED))
     after = await group(path).change("A", lambda one: joins("first")(one) if one is STORED.room else one)
-    assert after is CHANGED
+    assert after is CHANGED.room
     assert path.loaded == []
 
 
-async def test_a_conflict_with_time_left_is_tried_again() -> None:
-    """As long as there is time, a change is applied to what was found instead."""
-    answers: list[Conflict[bytes] | None] = [Conflict(STORED)] * 3 + [None]
-    path = Path(lambda: answers.pop(0))
-    after = await group(path).change("A", joins("patient"))
-    assert after is not None
-    assert after.host_name == "patient"
-    assert len(path.committed) == 4
+async def test_changes_of_one_tick_are_one_commit() -> None:
+    """Changes that begin in one tick are applied in their order and committed once."""
+    path = Path(lambda: None)
+    changes = group(path)
+    calls = [changes.change("A", lambda one, name=f"u{n}": _with(one, name)) for n in range(1000)]
+    joined = await asyncio.gather(*calls)
+    assert [len(one.users) for one in joined if one is not None] == list(range(2, 1002))
+    assert path.committed == joined[-1:]
 
 
-async def test_changes_that_take_long_are_committed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def _with(before: Room, name: str) -> Room:
+    return before.model_copy(update={"users": (*before.users, user(name))})
+
+
+async def test_changes_that_come_during_a_commit_are_the_next_one() -> None:
+    """What comes while a commit is under way is committed together, right after it."""
+    path = Path(lambda: None)
+    changes = group(path)
+    await asyncio.gather(*await begun(changes, "first", *"abcdefgh"))
+    assert path.names == ["first", "h"]
+
+
+async def test_several_processes_need_few_commits() -> None:
+    """250 joins through each of four processes at once are kept, by four commits and the attempts that these undo."""
+    kept = [STORED]
+    attempts = 0
+
+    class SharedPath(Path):
+        """A path that compares with what others have stored, and stores."""
+
+        async def settle(self, commit: Commit) -> Conflict[bytes] | None:
+            """See `CommitPath.settle`."""
+            nonlocal attempts
+            await asyncio.sleep(0.001)
+            attempts += 1
+            assert commit.after is not None
+            if commit.arguments != [kept[0].version]:
+                return Conflict(kept[0])
+            kept[0] = commit.after
+            return None
+
+    await asyncio.gather(
+        *(
+            changes.change("A", lambda one, name=f"{process}-{guest}": _with(one, name))
+            for process, changes in enumerate([group(SharedPath()) for _ in range(4)])
+            for guest in range(250)
+        )
+    )
+    assert len(kept[0].room.users) == 1001
+    assert attempts == 4 + 3 + 2 + 1
+
+
+async def test_changes_that_take_long_are_committed_in_parts() -> None:
     """When changes of a room have had their time, the others wait for the next commit, also after a conflict."""
-    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_SECONDS", -1)
     answers: list[Conflict[bytes] | None] = [None, Conflict(STORED), None, None]
     path = Path(lambda: answers.pop(0))
-    changes = group(path)
+    changes = on_slow_machine(path)
     await asyncio.gather(*(changes.change("A", joins(str(number))) for number in range(3)))
-    assert [one and one.host_name for one in path.committed] == ["0", "1", "1", "2"]
-    assert changes._waiting == {}
+    assert path.names == ["0", "1", "1", "2"]
 
 
 async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
@@ -246,67 +277,103 @@ async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
     assert [one.__cause__ for one in results if isinstance(one, BaseException)] == [cause, cause]
 
 
+async def test_a_change_without_a_next_one_harms_no_neighbour() -> None:
+    """A change that raises StopIteration or CancelledError is its caller's RuntimeError; its neighbours are served."""
+    gone: asyncio.Future[Room] = asyncio.get_running_loop().create_future()
+    gone.cancel()
+    path = Path(lambda: None)
+    changes = group(path)
+    rules: list[Callable[[Room], Room]] = [
+        joins("first"),
+        lambda _: next(iter(())),
+        lambda _: gone.result(),
+        joins("last"),
+    ]
+    first, failed, cancelled, last = await asyncio.gather(
+        *(changes.change("A", rule) for rule in rules), return_exceptions=True
+    )
+    assert [one.host_name for one in (first, last) if isinstance(one, Room)] == ["first", "last"]
+    assert path.names == ["last"]
+    for error, kind in ((failed, StopIteration), (cancelled, asyncio.CancelledError)):
+        assert isinstance(error, RuntimeError)
+        assert (str(error), type(error.__cause__)) == (f"the change raised {kind.__name__}", kind)
+
+
+@pytest.mark.parametrize(("room_id", "seconds"), [("A", 0), ("B", 0), ("B", 0.05)], ids=["known", "unknown", "read"])
+async def test_callers_who_are_gone_before_the_commit_take_their_changes_away(room_id: str, seconds: float) -> None:
+    """A change whose caller is gone before it was sent is not made; those beside it, and after it, are."""
+    path = Path(lambda: None, takes=0.1)
+    path.stored = STORED
+    changes = group(path)
+    for others in ([], ["u0", "u2"]):
+        gone = asyncio.ensure_future(changes.change(room_id, joins("gone")))
+        calls = [asyncio.ensure_future(changes.change(room_id, joins(name))) for name in others]
+        await asyncio.sleep(seconds)
+        gone.cancel()
+        await asyncio.gather(*calls)
+        await pass_time(1)
+        assert gone.cancelled()
+    assert path.names == ["u2"]
+
+
+async def test_callers_who_are_gone_hold_up_nobody() -> None:
+    """Where all who were to be committed first are gone by then, those who wait behind them are committed."""
+    path = Path(lambda: None)
+    changes = on_slow_machine(path)
+    gone, behind = (asyncio.ensure_future(changes.change("A", joins(name))) for name in ("gone", "behind"))
+    asyncio.get_running_loop().call_soon(gone.cancel)
+    assert await behind is path.committed[0]
+    assert gone.cancelled()
+
+
 class SentPath(Path):
-    """A path whose commits are sent at once, and whose replies the test gives.
+    """A path whose commits are sent at once, and whose replies the test gives."""
 
-    Args:
-        knows_all: whether each room was seen.
-    """
-
-    def __init__(self, *, knows_all: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._knows_all = knows_all
         self.replies: list[asyncio.Future[Any]] = []
+        self.settles = False
 
     def seen(self, room_id: str) -> StoredRoom[bytes] | None:
-        """See `CommitPath.seen`."""
-        return STORED if self._knows_all else super().seen(room_id)
+        """See `CommitPath.seen`: each room was."""
+        return stored(room(room_id))
 
-    def begin(self, _before: object, after: Room | None, _tellings: object, deadline: float) -> Commit:
+    def begin(self, before: StoredRoom[bytes], after: Room | None, tellings: object, deadline: float) -> Commit:
         """See `CommitPath.begin`."""
-        self.committed.append(after)
+        commit = super().begin(before, after, tellings, deadline)
         self.replies.append(asyncio.get_running_loop().create_future())
-        return Commit("A", None, (), deadline, Sent(COMMIT, [], (), deadline, self.replies[-1]))
+        commit.sent = Sent(COMMIT, [], (), deadline, self.replies[-1])
+        return commit
 
     def is_done(self, commit: Commit) -> bool:
         """See `CommitPath.is_done`."""
         assert commit.sent is not None
         return commit.sent.reply.result() == 1
 
+    async def settle(self, commit: Commit) -> Conflict[bytes] | None:
+        """See `CommitPath.settle`."""
+        self.settles = True
+        return await super().settle(commit)
 
-async def begun(changes: GroupCommit, *names: str) -> list[asyncio.Future[Room | None]]:
-    """Begin changes, the first of which is sent when this returns, and the others wait."""
-    begun: list[asyncio.Future[Room | None]] = []
-    for name in names:
-        begun.append(asyncio.ensure_future(changes.change("A", joins(name))))
-        for _ in range(3):
-            await asyncio.sleep(0)
-    return begun
+
+async def is_committed(path: SentPath, *calls: asyncio.Future[Room | None]) -> bool:
+    """Give all replies that are waited for, and tell whether the last of some changes are made."""
+    while not all(call.done() for call in calls):
+        for reply in path.replies:
+            if not reply.done():
+                reply.set_result(1)
+        await idle()
+    return [call.result() for call in calls] == path.committed[-len(calls) :]
 
 
 async def test_a_room_that_is_known_is_committed_without_a_task() -> None:
     """A reply that says "committed" is enough: nothing is settled, no task is begun, and who waited is sent next."""
     path = SentPath()
-    changes = group(path)
-    first, second = await begun(changes, "first", "second")
-    path.replies[0].set_result(1)
-    assert await first is path.committed[0]
-    path.replies[1].set_result(1)
-    assert await second is path.committed[1]
-    assert not path.began.is_set()
-    assert (changes._tasks, changes._waiting) == (set(), {})
-
-
-async def test_another_reply_is_settled_by_a_task() -> None:
-    """A reply that says anything else is for a task to find out about."""
-    path = SentPath()
-    changes = group(path)
-    (first,) = await begun(changes, "first")
-    path.replies[0].set_result([0, None])
-    await path.began.wait()
-    next(iter(changes._tasks)).cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
+    calls = await begun(group(path), "first", "second")
+    tasks = asyncio.all_tasks()
+    assert await is_committed(path, *calls)
+    assert not path.settles
+    assert asyncio.all_tasks() <= tasks
 
 
 @pytest.mark.parametrize("is_settled", [False, True])
@@ -315,42 +382,50 @@ async def test_callers_end_with_the_event_loop(*, is_settled: bool) -> None:
     path = SentPath()
     changes = group(path)
     callers = await begun(changes, "sent", "waiting")
+    others = asyncio.all_tasks()
     if is_settled:
-        path.replies[0].set_result([0, None])
-        await path.began.wait()
-        next(iter(changes._tasks)).cancel()
+        path.replies[0].set_result([0, None])  # which is for a task to find out about
+        await idle()
+        assert path.settles
+        for task in asyncio.all_tasks() - others:
+            task.cancel()
     else:
         path.replies[0].cancel()
     ended = await asyncio.gather(*callers, return_exceptions=True)
     assert [type(one) for one in ended] == [asyncio.CancelledError] * 2
-    assert changes._waiting == {}
+    assert await is_committed(path, *await begun(changes, "again"))
 
 
-async def test_what_ends_a_program_leaves_no_room_behind() -> None:
+def test_what_ends_a_program_leaves_no_room_behind() -> None:
     """Where a change raises what ends a program, its callers end, and that room and the others of the tick go on."""
-    path = SentPath(knows_all=True)
-    changes = group(path)
 
     def end(_: Room) -> Room:
         raise KeyboardInterrupt
 
-    ended = asyncio.ensure_future(changes.change("A", end))
-    other = asyncio.ensure_future(changes.change("B", joins("other")))
-    await asyncio.sleep(0)
-    with pytest.raises(KeyboardInterrupt):
-        changes._begin_all()
-    with pytest.raises(asyncio.CancelledError):
-        await ended
-    (again,) = await begun(changes, "again")
-    for reply in path.replies:
-        reply.set_result(1)
-    assert [await other, await again] == path.committed
+    path = SentPath()
+    changes = group(path)
+
+    async def begin() -> Sequence[asyncio.Future[Room | None]]:
+        calls = [("A", end), ("B", joins("other"))]
+        return [asyncio.ensure_future(changes.change(room_id, rule)) for room_id, rule in calls]
+
+    async def go_on() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await ended
+        assert await is_committed(path, other)
+        assert await is_committed(path, *await begun(changes, "again"))
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        ended, other = runner.run(begin())
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(idle())
+        runner.run(go_on())
 
 
 class FailingPath(SentPath):
     """A path that can't begin its first commit."""
 
-    def begin(self, before: object, after: Room | None, tellings: object, deadline: float) -> Commit:
+    def begin(self, before: StoredRoom[bytes], after: Room | None, tellings: object, deadline: float) -> Commit:
         """See `CommitPath.begin`."""
         if not self.committed:
             self.committed.append(None)
@@ -359,28 +434,11 @@ class FailingPath(SentPath):
         return super().begin(before, after, tellings, deadline)
 
 
-async def test_a_commit_that_can_not_begin_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_commit_that_can_not_begin_fails_alone() -> None:
     """Who was to be committed gets the error; those who wait behind are committed."""
-    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_SECONDS", -1)
-    path = FailingPath(knows_all=True)
-    changes = group(path)
-    callers = [asyncio.ensure_future(changes.change("A", joins(name))) for name in ("first", "behind")]
+    path = FailingPath()
+    changes = on_slow_machine(path)
+    failed, behind = (asyncio.ensure_future(changes.change("A", joins(name))) for name in ("failed", "behind"))
     with pytest.raises(StoreUnavailableError, match="this can't be sent"):
-        await callers[0]
-    path.replies[0].set_result(1)
-    assert await callers[1] is path.committed[1]
-    assert changes._waiting == {}
-
-
-async def test_callers_who_are_gone_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where all who were to be committed first are gone by then, those who wait behind them are committed."""
-    monkeypatch.setattr("wnc_store_redis._group_commit._MOST_SECONDS", -1)
-    path = SentPath()
-    changes = group(path)
-    gone, behind = (asyncio.ensure_future(changes.change("A", joins(name))) for name in ("gone", "behind"))
-    asyncio.get_running_loop().call_soon(gone.cancel)
-    for _ in range(5):
-        await asyncio.sleep(0)
-    path.replies[0].set_result(1)
-    assert await behind is path.committed[0]
-    assert gone.cancelled()
+        await failed
+    assert await is_committed(path, behind)
