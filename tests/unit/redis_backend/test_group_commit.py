@@ -277,6 +277,42 @@ async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
     assert [one.__cause__ for one in results if isinstance(one, BaseException)] == [cause, cause]
 
 
+async def test_a_room_that_is_not_there_has_no_changes() -> None:
+    """Where a commit finds no room, and a read neither, a change makes nothing and returns None."""
+
+    class EmptyPath(Path):
+        """A path to a room that has gone."""
+
+        async def load(self, _room_id: str, deadline: float) -> None:
+            """See `CommitPath.load`."""
+            self.loaded.append(deadline)
+
+    path = EmptyPath(lambda: Conflict(None))
+    assert await group(path).change("A", joins("late")) is None
+    assert path.names == ["late"]
+
+
+async def test_changes_of_a_room_that_may_have_ended_without_them_are_unknown() -> None:
+    """Where the room may have ended otherwise than by this commit, it is unknown whether a change before was made."""
+
+    class EndedPath(Path):
+        """A path whose commits find, when they are repeated, that the room has gone."""
+
+        async def settle(self, commit: Commit) -> None:
+            """See `CommitPath.settle`."""
+            commit.ended_somehow = True
+
+        def unknown(self, room_id: str) -> StoreError:
+            """See `CommitPath.unknown`."""
+            return OutcomeUnknownError(room_id)
+
+    changes = group(EndedPath())
+    first, last = await asyncio.gather(
+        changes.change("A", joins("first")), changes.change("A", lambda _: None), return_exceptions=True
+    )
+    assert (repr(first), last) == ("OutcomeUnknownError('A')", None)
+
+
 async def test_a_change_without_a_next_one_harms_no_neighbour() -> None:
     """A change that raises StopIteration or CancelledError is its caller's RuntimeError; its neighbours are served."""
     gone: asyncio.Future[Room] = asyncio.get_running_loop().create_future()

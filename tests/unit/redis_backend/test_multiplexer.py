@@ -170,10 +170,23 @@ async def test_a_reply_over_a_connection_given_up_is_nobodys() -> None:
     assert await later == b"mine"
 
 
+async def test_what_nobody_waits_for_is_not_sent() -> None:
+    """A command whose caller gives up before it is sent is not sent; the reply to one that was is dropped."""
+    client = Client()
+    calls = [client.multiplexer.submit(name, now() + 9) for name in (b"1", b"2", b"3")]
+    calls[0].cancel()
+    await idle()
+    calls[1].cancel()
+    client.connection.answer(b"two", b"three")
+    assert client.connection.written == b"23"
+    assert await calls[2] == b"three"
+
+
 async def test_closing_waits_for_what_was_sent() -> None:
     """Whoever closes, once or twice at once, waits for the replies to what was sent; what was not sent is refused."""
     client = Client()
-    sent, *_, waiting = await client.submit(*[b"x"] * (MOST_UNANSWERED + 1))
+    sent, gone, *_, waiting = await client.submit(*[b"x"] * (MOST_UNANSWERED + 1))
+    gone.cancel()
     closing = [asyncio.ensure_future(client.multiplexer.aclose()) for _ in range(2)]
     await idle()
     with pytest.raises(StoreClosedError):
@@ -183,6 +196,8 @@ async def test_closing_waits_for_what_was_sent() -> None:
     await asyncio.gather(*closing)
     assert await sent == b"x"
     assert client.connection.closed
+    with pytest.raises(StoreClosedError):
+        await client.multiplexer.submit(b"x", now() + 9)
 
 
 async def test_a_connection_that_comes_after_the_close_is_closed() -> None:

@@ -144,7 +144,7 @@ def test_chats_without_messages_are_not_remembered() -> None:
 
 
 def test_the_ends_of_chats_are_remembered_up_to_their_bytes() -> None:
-    """Of three chats' ends where two have room, the one that was used first is forgotten; so is one that grows."""
+    """Of three ends where two have room, the one used first is forgotten; so is one that grows, or is empty."""
     size = len(ENTRIES[0]) + 32 * 2
     tails = Tails(2 * size, limit=2)
     for room_id in "ABC":
@@ -152,6 +152,8 @@ def test_the_ends_of_chats_are_remembered_up_to_their_bytes() -> None:
     assert [tails.before(room_id, "m1") for room_id in "ABC"] == [(b"", None), *[(ENTRIES[0], "m0")] * 2]
     tails.appended("B", "m1", b"x" * 2 * size, ENTRIES[0], kept=2)
     assert tails.before("B", "m2") == (b"", None)
+    tails.read("C", [], [])
+    assert tails.before("C", "m1") == (b"", None)
     nothing = Tails(0, limit=2)
     nothing.read("A", ENTRIES[:1], Decoder().messages(ENTRIES[:1]))
     assert nothing.before("A", "m1") == (b"", None)
