@@ -23,19 +23,10 @@ FEWEST_KILLED = 0.9
 PROCESSES = 2
 
 
-_MULTIPLEXER = "tests/redis/test_multiplexer.py::test_"
 _FAKE = "contract_tests/test_callers_client.py::TestFakeRedis::test_"
 _INTERLEAVINGS = "tests/stress/test_interleavings.py::test_"
 
 _REDIS = ("_commit_path", "_group_commit", "_seen", "_commands", "_multiplexer", "_link", "_tails", "_chat")
-
-_BY_THE_CLOCK = (
-    f"{_MULTIPLEXER}a_slow_server_gets_no_endless_queue",
-    f"{_MULTIPLEXER}a_silent_connection_is_given_up",
-    f"{_MULTIPLEXER}an_oversized_command_fails_alone",
-    "tests/redis/test_round_trips.py::test_waiting_changes_end_in_time",
-)
-"""Tests that a busy machine could turn red by itself: what they kill would prove nothing."""
 
 _SLOW = (
     "contract_tests/test_callers_client.py::TestBytes",
@@ -47,6 +38,7 @@ _SLOW = (
     f"{_INTERLEAVINGS}all_pairs",
     f"{_INTERLEAVINGS}equal_changes",
     f"{_INTERLEAVINGS}a_mistake_is_found",
+    "tests/redis/test_multiplexer.py::test_an_oversized_command_fails_alone",
 )
 """Tests that find nothing here which quicker ones do not, most of them on a fake server."""
 
@@ -69,16 +61,12 @@ TARGETS = {
     "redis": Target(
         tuple(f"wnc_store_redis/{name}.py" for name in _REDIS),
         (
-            "tests/unit/redis_backend/test_commands.py",
-            "tests/redis/test_commit_path.py",
-            "tests/unit/redis_backend/test_group_commit.py",
-            "tests/unit/redis_backend/test_seen.py",
+            "tests/unit/redis_backend",
             "tests/redis/test_round_trips.py",
             "tests/redis/test_multiplexer.py",
-            "tests/unit/redis_backend/test_link.py",
             "tests/stress/test_interleavings.py",
             "contract_tests/test_callers_client.py",
-            *(f"--deselect={test}" for test in (*_BY_THE_CLOCK, *_SLOW)),
+            *(f"--deselect={test}" for test in _SLOW),
         ),
     ),
     "memory": Target(
