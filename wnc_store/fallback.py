@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import islice
@@ -55,7 +54,7 @@ class Fallback:
         """Return what the server answers, or what memory does while the server is away."""
         if not self.active:
             return await self._ask(server, memory)
-        if self._asking or time.monotonic() < self._ask_again_at:
+        if self._asking or asyncio.get_running_loop().time() < self._ask_again_at:
             return await memory()
         self._asking = True
         try:
@@ -104,7 +103,7 @@ class Fallback:
         if not self.active:
             _logger.warning("connections and rate limits are counted in memory from now on: %s", error)
         self.active = True
-        self._ask_again_at = time.monotonic() + self._pause
+        self._ask_again_at = asyncio.get_running_loop().time() + self._pause
 
     def _return(self) -> None:
         if self.active:
