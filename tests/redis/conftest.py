@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from counting import Counter
+from proxy import Proxy, proxy_to
 from redis_server import RedisServer
 from wnc_store_contract.samples import message, room
 from wnc_store_redis import RedisStore
@@ -57,3 +58,10 @@ async def counter(client: Any) -> Counter:
     made = Counter(client)
     await made.start()
     return made
+
+
+@pytest.fixture
+async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
+    """A proxy to the server's database 0."""
+    async with proxy_to(redis_server.port) as made:
+        yield made
