@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from redis.asyncio import Redis
 
-from proxy import Cut, Proxy, proxy_to
+from loop_clock import advance_loop
+from proxy import Cut, Proxy
 from redis_server import RedisServer, free_port, redis_server
 from told import come_and_go, event, one
-from waiting import until
+from waiting import SECONDS, until
 from wnc_store import (
     ConfigurationError,
     OutcomeUnknownError,
@@ -28,18 +29,11 @@ from wnc_store import (
 )
 from wnc_store_contract.samples import room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis import _subscriber as subscriber
+from wnc_store_redis._subscriber import Subscriber
 
-"""How long a test waits for what has to come."""
-
+LOST_REPLY = Cut("reply", 0)
 PUBLISHING = StoreSettings(publish_changes=True)
-
-
-@pytest.fixture
-async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
-    """A way to the server that can be cut and frozen."""
-    async with proxy_to(redis_server.port) as made:
-        yield made
+SECONDS_BETWEEN_SIGNS = StoreSettings().operation_timeout.total_seconds()
 
 
 async def subscribed(client: Any) -> list[bytes]:
@@ -59,7 +53,11 @@ async def test_all_rooms_share_one_connection(url: str, client: Any) -> None:
         async with store.events.subscribe("A"), store.events.subscribe("B"), store.events.subscribe("A"):
             assert await subscribed(client) == [b"events@2:A", b"events@2:B"]
             assert await connections() == 1
-    assert await connections() == 0
+
+    async def is_closed() -> bool:
+        return not await connections()
+
+    await until(is_closed)
 
 
 async def test_a_room_nobody_reads_is_unsubscribed_from(url: str, client: Any) -> None:
@@ -163,42 +161,33 @@ async def test_nobody_waits_for_a_server_in_vain(caplog: pytest.LogCaptureFixtur
     assert caplog.text == ""
 
 
-async def test_a_dead_connection_is_no_silence(
-    redis_server: RedisServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_dead_connection_is_no_silence(redis_server: RedisServer, proxy: Proxy) -> None:
     """A connection over which nothing comes any more, not even a sign of life, is given up for another."""
-    monkeypatch.setattr(subscriber, "_LEAST_PATIENCE", 0.1)
-    settings = StoreSettings(operation_timeout=timedelta(seconds=0.1))
-    async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url, settings) as store:
+    async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url) as store:
         async with store.events.subscribe("A") as events:
             proxy.close_hole()
             await other.events.publish("A", event(1))
-            await until(lambda: proxy.connections > 1)
+            advance_loop(SECONDS_BETWEEN_SIGNS)
+            await until(lambda: proxy.held["request"])
+            advance_loop(SECONDS_BETWEEN_SIGNS)
+            await until(lambda: proxy.connections == 2)
             proxy.open_hole()
             assert await one(events) == Resync(room_id="A")
             await other.events.publish("A", event(2))
             assert await one(events) == event(2)
 
 
-async def test_a_quiet_connection_is_kept(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_quiet_connection_is_kept(client: Any) -> None:
     """A connection that is silent because nothing happens answers the question for a sign of life, and stays."""
-    monkeypatch.setattr(subscriber, "_LEAST_PATIENCE", 0.3)
-    settings = StoreSettings(operation_timeout=timedelta(seconds=0.3))
-    async with RedisStore.from_url(url, settings) as store, store.events.subscribe("A") as events:
-        inside: Any = store._events._channels._subscriptions
-        link, asked = inside._link, 0
-        ping = inside._ping
-
-        def count(stands: object) -> None:
-            nonlocal asked
-            asked += 1
-            ping(stands)
-
-        inside._ping = count
-        await until(lambda: asked >= 3)
-        assert inside._link is link
-        await store.events.publish("A", event(1))
-        assert await one(events) == event(1)
+    ear, lost = Mock(), Mock()
+    subscriber = Subscriber(client.connection_pool, SECONDS_BETWEEN_SIGNS, ear, lost)
+    await subscriber.subscribe([b"quiet"])
+    for _ in range(3):
+        ear.ponged.reset_mock()
+        advance_loop(SECONDS_BETWEEN_SIGNS)
+        await until(lambda: ear.ponged.called)
+    await subscriber.aclose()
+    assert not lost.called
 
 
 async def test_a_commit_that_is_repeated_is_told_once(redis_server: RedisServer, proxy: Proxy) -> None:
@@ -210,10 +199,10 @@ async def test_a_commit_that_is_repeated_is_told_once(redis_server: RedisServer,
         await other.rooms.delete_room("A")
         async with other.events.subscribe("A") as events:
             await store.ping()
-            proxy.arm(Cut("reply", 0))
+            proxy.arm(LOST_REPLY)
             await store.rooms.create_room(room("A"))
             assert not proxy.cut_pending
-            proxy.arm(Cut("reply", 0))
+            proxy.arm(LOST_REPLY)
             await store.rooms.add_user_to_room("A", user("guest"))
             await other.events.publish("A", event(1))
             assert [await one(events) for _ in range(3)] == [
@@ -230,7 +219,7 @@ async def test_an_event_is_never_published_twice(redis_server: RedisServer, prox
     async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url) as store:
         async with other.events.subscribe("A") as events:
             await store.ping()
-            proxy.arm(Cut("reply", 0))
+            proxy.arm(LOST_REPLY)
             with pytest.raises(OutcomeUnknownError):
                 await store.events.publish("A", event(1))
             await other.events.publish("A", event(2))
@@ -241,7 +230,7 @@ async def test_a_subscription_survives_a_cut_on_the_way(redis_server: RedisServe
     """Who subscribes over a connection that is lost before the answer is subscribed over the next one."""
     async with RedisStore.from_url(redis_server.url) as other, RedisStore.from_url(proxy.url) as store:
         async with store.events.subscribe("A"):
-            proxy.arm(Cut("reply", 0))
+            proxy.arm(LOST_REPLY)
             async with store.events.subscribe("B") as events:
                 await other.events.publish("B", event(1, "B"))
                 heard = [await one(events)]
@@ -265,6 +254,7 @@ async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
         await store.aclose()
         with pytest.raises(StoreClosedError):
             await entering
+        proxy.open_hole()
 
 
 @pytest.mark.parametrize("steps", range(4))
@@ -280,8 +270,9 @@ async def test_closing_ends_a_subscription_at_its_beginning(url: str, steps: int
     for _ in range(steps):
         await asyncio.sleep(0)
     await store.aclose()
-    ended, _ = await asyncio.wait([reading], timeout=2)
-    assert [type(one.exception()) for one in ended] == [StoreClosedError]
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(StoreClosedError):
+            await reading
 
 
 async def test_many_come_and_go(url: str, client: Any) -> None:
