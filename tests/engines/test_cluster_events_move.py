@@ -99,10 +99,9 @@ async def test_slots_move_under_load(cluster: Cluster) -> None:
                 source, target = ends if turn % 2 == 0 else ends[::-1]
                 await asyncio.to_thread(migrate, cluster, key_slot(key.encode()), source, target)
 
-    ledgers = await observed(cluster, [*moving, *staying], move)
+    ledgers = await observed(cluster, [*moving, *staying], move, lost=moving)
     for name, ledger in ledgers.items():
         missing = ledger.check()
-        assert all(len(words) > 10 for words in ledger.published.values())
         if name in staying:
             assert missing == 0
             assert "" not in ledger.heard
@@ -124,9 +123,8 @@ async def test_another_master_is_told(*, is_planned: bool) -> None:
             else:
                 await asyncio.to_thread(cluster.masters[0].kill)
             await asyncio.to_thread(wait_until, "role:master", 20, cluster.replicas[0], words=("INFO", "replication"))
-            await asyncio.sleep(1)
 
-        ledgers = await observed(cluster, [*dying, *living], replace)
+        ledgers = await observed(cluster, [*dying, *living], replace, lost=dying)
         for name, ledger in ledgers.items():
             missing = ledger.check()
             assert ("" in ledger.heard) == (name in dying)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
 from redis_cluster import Cluster
@@ -23,6 +22,7 @@ from wnc_store_redis import RedisStore
 
 PUBLISHING = StoreSettings(publish_changes=True)
 LAST = "last"
+_WRITES = 10
 
 
 def event(number: int, room_id: str = "A") -> AppEvent:
@@ -52,16 +52,23 @@ async def come_and_go(store: RedisStore, most_steps: int) -> None:
 
 
 class Ledger:
-    """What was published in a room in order, and what one reader heard, each as a word; "" for a Resync."""
+    """What was published in a room in order, and what one reader heard, each as a word; "" for a Resync.
+
+    Attributes:
+        is_over: whether the reader has heard an event that was published when all else was.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.published: dict[str, list[str]] = {"app": [], "user": [], "message": []}
         self.heard: list[str] = []
+        self.is_over = False
 
     def take(self, found: RoomEvent) -> None:
         """Write down what was heard."""
         match found:
+            case AppEvent(name=name) if name == LAST:
+                self.is_over = True
             case AppEvent():
                 self.heard.append(f"app{found.value}")
             case UserJoined():
@@ -74,29 +81,41 @@ class Ledger:
 
     def check(self) -> int:
         """Return how many words are missing; each has a Resync behind the last word of its kind that came before it."""
-        missing = 0
-        assert len(set(self.heard) - {""}) == len([word for word in self.heard if word])
-        for kind, words in self.published.items():
-            assert [word for word in self.heard if word.startswith(kind) and word in words] == [
-                word for word in words if word in self.heard
-            ]
-            last = -1
-            for word in words:
-                if word in self.heard:
-                    last = self.heard.index(word)
-                else:
-                    missing += 1
-                    assert "" in self.heard[last + 1 :], word
+        words = [word for word in self.heard if word]
+        heard = set(words)
+        assert len(heard) == len(words)
+        for published in self.published.values():
+            kind = set(published)
+            assert [word for word in words if word in kind] == [word for word in published if word in heard]
+        missing, unexplained = self._missing()
+        assert not unexplained
         return missing
+
+    def is_settled(self) -> bool:
+        """Tell whether what was published last was heard, and all else, or a Resync for it."""
+        return self.is_over and not self._missing()[1]
+
+    def _missing(self) -> tuple[int, Sequence[str]]:
+        """Return how many words are missing, and those of them that no Resync stands for."""
+        place = {word: number for number, word in enumerate(self.heard)}
+        last_resync = place.get("", -1)
+        missing, unexplained = 0, list[str]()
+        for published in self.published.values():
+            last = -1
+            for word in published:
+                last = place.get(word, last)
+                if word not in place:
+                    missing += 1
+                    if last_resync <= last:
+                        unexplained.append(word)
+        return missing, unexplained
 
 
 async def listen(store: RedisStore, ledger: Ledger, entered: asyncio.Event) -> None:
-    """Write down all that a reader hears, until the last event, published again and again, is heard."""
+    """Write down all that a reader hears."""
     async with store.events.subscribe(ledger.name) as events:
         entered.set()
         async for found in events:
-            if isinstance(found, AppEvent) and found.name == LAST:
-                return
             ledger.take(found)
 
 
@@ -120,15 +139,19 @@ async def write(store: RedisStore, ledger: Ledger, stop: asyncio.Event) -> None:
 
 
 async def observed(
-    cluster: Cluster, names: Iterable[str], disturb: Callable[[], Coroutine[None, None, None]]
+    cluster: Cluster, names: Iterable[str], disturb: Callable[[], Coroutine[None, None, None]], lost: Collection[str]
 ) -> dict[str, Ledger]:
-    """Write to rooms and listen to them, in two stores, while something happens; return what came of it."""
+    """Write to rooms and listen to them, in two stores, while something happens; return what came of it.
+
+    Args:
+        cluster: where.
+        names: the rooms.
+        disturb: what happens, after some writes and before others.
+        lost: the rooms whose readers have to get a Resync for it.
+    """
     ledgers = {name: Ledger(name) for name in names}
     stop = asyncio.Event()
-    async with (
-        RedisStore.from_url(cluster.url, PUBLISHING) as writer,
-        RedisStore.from_url(cluster.url, StoreSettings(operation_timeout=timedelta(seconds=1))) as reader,
-    ):
+    async with RedisStore.from_url(cluster.url, PUBLISHING) as writer, RedisStore.from_url(cluster.url) as reader:
         for name in ledgers:
             await writer.rooms.create_room(room(name))
         entered = [asyncio.Event() for _ in ledgers]
@@ -138,21 +161,29 @@ async def observed(
         for one_entered in entered:
             await one_entered.wait()
         writing = [asyncio.ensure_future(write(writer, ledger, stop)) for ledger in ledgers.values()]
-        await asyncio.sleep(0.1)
+        await _more_writes(ledgers.values())
         await disturb()
-        await asyncio.sleep(0.1)
+        await _more_writes(ledgers.values())
+        await until(lambda: all("" in ledgers[name].heard for name in lost))
         stop.set()
         await asyncio.gather(*writing)
 
-        async def is_over() -> bool:
+        async def is_settled() -> bool:
             for name in ledgers:
                 await writer.events.publish(name, AppEvent(room_id=name, name=LAST))
-            await asyncio.sleep(0.1)
-            return all(task.done() for task in listening)
+            return all(ledger.is_settled() for ledger in ledgers.values())
 
-        await asyncio.sleep(0.5)
-        await until(is_over)
-        await asyncio.gather(*listening)
+        await until(is_settled)
+        for one_listening in listening:
+            one_listening.cancel()
+        ended = await asyncio.gather(*listening, return_exceptions=True)
+        assert {type(error) for error in ended} == {asyncio.CancelledError}
         for name in ledgers:
             await writer.rooms.delete_room(name)
     return ledgers
+
+
+async def _more_writes(ledgers: Iterable[Ledger]) -> None:
+    """Wait until each kind of write has succeeded in each room some times more."""
+    wanted = [(words, len(words) + _WRITES) for ledger in ledgers for words in ledger.published.values()]
+    await until(lambda: all(len(words) >= count for words, count in wanted))
