@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, cast
 from wnc_store_bench.npm import find_node, install
 
 _FOLDER = Path(__file__).parent / "node_app"
-_STEP_SECONDS = 30
+_STEP_SECONDS = 60
 
 
 class OriginalApp:
@@ -57,6 +58,7 @@ async def original_app(url: str) -> AsyncGenerator[OriginalApp]:
         program,
         str(_FOLDER / "original.js"),
         url,
+        env={name: value for name, value in os.environ.items() if not name.startswith("NODE_")},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=2**20,  # bytes of a line

@@ -6,8 +6,8 @@ import asyncio
 import inspect
 from collections.abc import Callable
 
-SECONDS = 20
-"""How long a test waits for what has to come."""
+SECONDS = 60
+"""How long a test waits for what has to come; it only ends a hang."""
 
 
 async def until(holds: Callable[[], object]) -> None:
