@@ -11,7 +11,7 @@ from pathlib import Path
 from wnc_store import ConfigurationError
 
 _INSTALL = ("install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
-_INSTALL_SECONDS = 100
+_INSTALL_SECONDS = 300
 
 
 def find_node() -> tuple[str, Sequence[str]]:
