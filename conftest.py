@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
+from processes import reset_process_state
 from redis_server import RedisServer, redis_server
 
-_PRINTING = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_ACTIONS", "COLUMNS")
-_SETTINGS = ("WNC_STORE_", "REDIS_URL", "RATE_LIMIT_")
+settings.register_profile("fast", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.register_profile("stress", deadline=None, database=None, max_examples=2000, print_blob=True)
+settings.load_profile("fast")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,10 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Have the tests do the same in every shell and in CI: no setting, proxy or way of printing comes from outside."""
-    for name in tuple(os.environ):
-        if name in _PRINTING or name.startswith(_SETTINGS) or name.lower().endswith("_proxy"):
-            del os.environ[name]
+    """Have the tests do the same in every shell and in CI."""
+    reset_process_state()
 
 
 @pytest.fixture(scope="session", name="soak")

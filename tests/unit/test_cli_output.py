@@ -5,37 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
+from command_line import program, wnc_store
+from few_clauses import few_clauses
+from processes import WNC_STORE, run
 from wnc_store import open_store
-from wnc_store.cli.app import app
 from wnc_store_contract.samples import message, room
 
-WNC_STORE = f"{shlex.quote(sys.executable)} -c 'from wnc_store.cli import main; main()'"
-FULL = "standard output can't be written: No space left on device"
-
-
-def wnc_store(*arguments: str, code: int = 0) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
-
-
-def in_shell(line: str, code: int = 0) -> tuple[str, str]:
-    """Run a line in a shell; return what it prints and what it tells."""
-    command = ["/bin/bash", "-c", line]
-    wide = {**os.environ, "COLUMNS": "200", "WNC_STORE_URL": "memory://"}
-    done = subprocess.run(command, env=wide, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    assert done.returncode == code, done.stderr
-    return done.stdout, done.stderr
+FULL = "error: standard output can't be written: No space left on device\n"
 
 
 @pytest.fixture
@@ -57,35 +37,47 @@ def is_whole(lines: str) -> bool:
     return json.loads(lines.splitlines()[-1]) == {"rooms": 1, "messages": 1}
 
 
+def read(pipe: int) -> str:
+    """Return what is in a pipe."""
+    return os.read(pipe, 1 << 20).decode()
+
+
 def test_a_pipe_is_written_through(url: str, tmp_path: Path) -> None:
     """An export into a FIFO reaches its reader, and the FIFO stays one."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    read: list[str] = []
-    reader = threading.Thread(target=lambda: read.append(fifo.read_text()), daemon=True)
-    reader.start()
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     wnc_store("export", url, "--output", str(fifo))
-    reader.join(10)
     assert fifo.is_fifo()
-    assert is_whole(read[0])
+    assert is_whole(read(reader))
+    os.close(reader)
 
 
 @pytest.mark.parametrize("output", ["link", "/dev/fd/1", "-"])
-def test_standard_output_by_any_name(url: str, output: str, tmp_path: Path) -> None:
+def test_standard_output_by_any_name(url: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Standard output may be named, and what it leads to is gone on with: not even a file is replaced."""
-    file = tmp_path / "rooms.jsonl"
     (tmp_path / "link").symlink_to("/dev/fd/1")  # as /dev/stdout is, which is too good to be tried
-    export = f"cd {shlex.quote(str(tmp_path))}; {WNC_STORE} export {shlex.quote(url)} --output {output}"
-    assert is_whole(in_shell(f"({export}) | cat")[0])
-    in_shell(f"(echo before; {export}) > {shlex.quote(str(file))}")
+    monkeypatch.chdir(tmp_path)
+    reader, writer = os.pipe()
+    program("export", url, "--output", output, stdout=writer)
+    assert is_whole(read(reader))
+    os.close(reader)
+    os.close(writer)
+    file = tmp_path / "rooms.jsonl"
+    with file.open("wb", buffering=0) as stream:
+        stream.write(b"before\n")
+        program("export", url, "--output", output, stdout=stream.fileno())
     assert file.read_text().startswith("before\n")
     assert is_whole(file.read_text())
 
 
 def test_a_process_can_be_written_to(url: str) -> None:
     """An export can go to another process, by the shell's name for it."""
-    _, told = in_shell(f"{WNC_STORE} export {shlex.quote(url)} --output >(cat >&2)")
-    assert '{"rooms":1,"messages":1}' in told
+    reader, writer = os.pipe()
+    wnc_store("export", url, "--output", f"/dev/fd/{writer}")
+    assert is_whole(read(reader))
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_link_stays_a_link(url: str, tmp_path: Path) -> None:
@@ -111,12 +103,21 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command", ["export", "rooms", "rooms --json", "demo", "top --once --json", "top --once", "verify memory:// --json"]
 )
-def test_a_full_standard_output_is_told(command: str) -> None:
+def test_a_full_standard_output_is_told(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where standard output takes no more, that is told in a line, last of all, and the exit code is 1."""
-    _, told = in_shell(f"{WNC_STORE} {command} >/dev/full", code=1)
-    assert told.splitlines()[-1] == f"error: {FULL}"
-    assert "Traceback" not in told
+    monkeypatch.setenv("WNC_STORE_URL", "memory://")
+    few_clauses(monkeypatch, "test_twenty_messages_are_kept")
+    with Path("/dev/full").open("wb") as full:
+        told = program(*command.split(), stdout=full.fileno(), code=1)
+    assert told.endswith(FULL)
     assert "exported" not in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+def test_a_program_ends_with_what_it_told(url: str) -> None:
+    """Where standard output takes no more, the interpreter adds nothing to what was told when it ends."""
+    with Path("/dev/full").open("wb") as full:
+        assert run(*WNC_STORE, "rooms", "--url", url, stdout=full, code=1).stderr == FULL
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
@@ -128,18 +129,16 @@ def test_a_full_device_is_told(url: str) -> None:
 
 def test_a_closed_standard_output_is_told(url: str) -> None:
     """An export to a standard output that is closed says so."""
-    assert (
-        "standard output can't be written: it is closed"
-        in in_shell(f"{WNC_STORE} export {shlex.quote(url)} >&-", code=1)[1]
-    )
+    told = program("export", url, code=1)
+    assert told == "error: standard output can't be written: it is closed\n"
 
 
 def test_a_reader_who_has_gone_is_no_failure_to_tell_of(url: str) -> None:
     """Who pipes into a program that ends early sees no error."""
-    read, told = in_shell(
-        f"{WNC_STORE} rooms --url {shlex.quote(url)} --json | (exec 0<&-; sleep 2); echo ${{PIPESTATUS[0]}}"
-    )
-    assert (read, told) == ("1\n", "")
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert run(*WNC_STORE, "rooms", "--url", url, "--json", stdout=writer, code=1).stderr == ""
+    os.close(writer)
 
 
 @pytest.mark.parametrize("option", ["--json", "--chart"])
@@ -147,4 +146,4 @@ def test_a_benchmark_that_could_not_be_kept_does_not_begin(option: str, tmp_path
     """A file of `bench` in a folder that is not there is refused before a server is asked."""
     file = tmp_path / "none" / "run"
     told = wnc_store("bench", "redis://127.0.0.1:1/0", "--quick", option, str(file), code=2).stderr
-    assert told.replace("\n", " ").strip() == f"error: {file} can't be written: No such file or directory"
+    assert told == f"error: {file} can't be written: No such file or directory\n"

@@ -1,0 +1,68 @@
+"""Child processes, in a state that does not depend on who runs the tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+WNC_STORE = (sys.executable, "-W", "error", "-c", "from wnc_store.cli import main; main()")
+"""The command line as a program, in which warnings are errors."""
+
+SECONDS = 100
+"""How long a child may take: this only ends a hang."""
+
+_UNSET = (
+    *("CI", "GITHUB_ACTIONS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
+    *("COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONIOENCODING", "PYTHONWARNINGS"),
+)
+_UNSET_PREFIXES = ("WNC_STORE_", "REDIS_URL", "RATE_LIMIT_", "OTEL_", "LC_", "LANG")
+_FIXED = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "dumb"}
+
+
+def reset_process_state() -> None:
+    """Give this process a known environment and default signals; its children inherit both."""
+    for name in tuple(os.environ):
+        if name in _UNSET or name.startswith(_UNSET_PREFIXES) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ.update(_FIXED)
+    time.tzset()
+    sys.dont_write_bytecode = False  # or each process compiles all tests again, and each child pydantic
+    reset_signals()
+
+
+def reset_signals() -> None:
+    """Restore SIGINT and SIGQUIT, which shells ignore in background jobs; SIGHUP is left to nohup."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def run(*command: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, check its exit code, and return what it printed.
+
+    Its standard input is empty and its folder is the project's, unless `options` (of `Popen`) differ.
+    """
+    with start(*command, **options) as process:
+        printed, told = process.communicate(timeout=SECONDS)
+    assert process.returncode == code, (process.returncode, printed, told)
+    return subprocess.CompletedProcess(command, process.returncode, printed, told)
+
+
+@contextmanager
+def start(*command: str, **options: Any) -> Generator[subprocess.Popen[str]]:
+    """Start a command as `run` does, and kill it at the end of the context if it still runs."""
+    pipe = subprocess.PIPE
+    defaults: dict[str, Any] = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe}
+    with subprocess.Popen(command, text=True, encoding="utf-8", **{**defaults, **options}) as process:  # noqa: S603
+        try:
+            yield process
+        finally:
+            process.kill()
