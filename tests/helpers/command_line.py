@@ -32,7 +32,11 @@ def program(*arguments: str, stdout: int | None = None, code: int = 0) -> str:
     Raises:
         AssertionError: it ended with another exit code.
     """
-    with _standard_output(stdout), redirect_stderr(io.StringIO()) as told, mock.patch.object(sys, "argv", ["", *arguments]):
+    with (
+        _standard_output(stdout),
+        redirect_stderr(io.StringIO()) as told,
+        mock.patch.object(sys, "argv", ["", *arguments]),
+    ):
         with pytest.raises(SystemExit) as ended:
             main()
     assert (ended.value.code or 0) == code, told.getvalue()

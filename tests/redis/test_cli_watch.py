@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from processes import SECONDS, WNC_STORE, start
 from redis_server import RedisServer
 from wnc_store import AppEvent, Resync, Store, StoreSettings, VideoState, open_store
+from wnc_store.cli.watch import watch_room
 from wnc_store_contract.samples import message, room, user
 
 SECRET = "SECRET-5d2e"
+WATCHING = "watching room A: what writers with publish_changes on tell; end with Ctrl-C\n"
 NO_ROOM = "there is no such room now; if it begins, that is told\n"
 PUBLISHING = StoreSettings(publish_changes=True)
 
@@ -28,41 +28,23 @@ def url(redis_server: RedisServer) -> str:
     return redis_server.url.replace("/0", "/12")
 
 
-@contextmanager
-def watching(url: str, *arguments: str) -> Generator[subprocess.Popen[str]]:
-    """Run the command, and wait until it watches."""
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-c",
-        "from wnc_store.cli import main; main()",
-        "watch",
-        "A",
-        "--url",
-        url,
-    ]
-    pipe = subprocess.PIPE
-    with subprocess.Popen([*command, *arguments], stdout=pipe, stderr=pipe, text=True) as process:  # noqa: S603
-        try:
-            assert process.stderr is not None
-            assert (
-                process.stderr.readline()
-                == "watching room A: what writers with publish_changes on tell; end with Ctrl-C\n"
-            )
-            yield process
-        finally:
-            process.kill()
+async def watched(url: str, work: Callable[[Store], Awaitable[object]], limit: int, *, as_json: bool = False) -> None:
+    """Watch room A until so many events have come, while another store does something."""
+    async with open_store(url, settings=PUBLISHING) as writer, open_store(url) as store:
+        subscribed = asyncio.Event()
+        room_exists = store.rooms.room_exists
 
+        async def look(room_id: str) -> bool:  # the first thing that is done when it is subscribed
+            try:
+                return await room_exists(room_id)
+            finally:
+                subscribed.set()
 
-def happen(url: str, work: Callable[[Store], Awaitable[object]]) -> None:
-    """Do something with a store that publishes its changes."""
-
-    async def do() -> None:
-        async with open_store(url, settings=PUBLISHING) as store:
-            await work(store)
-
-    asyncio.run(do())
+        store.rooms.room_exists = look
+        watching = asyncio.ensure_future(watch_room(store, "A", limit, as_json=as_json))
+        await asyncio.wait([watching, asyncio.ensure_future(subscribed.wait())], return_when=asyncio.FIRST_COMPLETED)
+        await work(writer)
+        await watching
 
 
 async def life(store: Store) -> None:
@@ -79,12 +61,10 @@ async def life(store: Store) -> None:
     await store.rooms.delete_room("A")
 
 
-def test_watch_tells_what_happens(url: str) -> None:
+async def test_watch_tells_what_happens(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`watch` prints a line for each event, without the host token, markup or control characters of guests."""
-    with watching(url, "--limit", "11") as process:
-        happen(url, life)
-        shown, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    await watched(url, life, 11)
+    shown = capsys.readouterr().out
     assert SECRET not in shown
     assert shown.splitlines() == [
         "the room changed",
@@ -101,35 +81,44 @@ def test_watch_tells_what_happens(url: str) -> None:
     ]
 
 
-def test_watch_prints_json_lines(url: str) -> None:
+async def test_watch_prints_json_lines(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`watch --json` prints each event as it is on the wire, in a line of ASCII."""
-    with watching(url, "--json", "--limit", "2") as process:
-        happen(url, lambda store: store.chat.add_message(message(1, "A", message="é\n")))
-        happen(url, lambda store: store.chat.clear_messages("A"))
-        shown, _ = process.communicate(timeout=60)
+
+    async def chat(store: Store) -> None:
+        await store.chat.add_message(message(1, "A", message="é\n"))
+        await store.chat.clear_messages("A")
+
+    await watched(url, chat, 2, as_json=True)
+    shown = capsys.readouterr().out
     added, cleared = (json.loads(line) for line in shown.splitlines())
     assert shown.isascii()
     assert (added["type"], added["message"]["message"]) == ("messageAdded", "é\n")
     assert cleared == {"roomId": "A", "type": "resync"}
 
 
-def test_watch_says_that_there_is_no_room(url: str) -> None:
+async def test_watch_says_that_there_is_no_room(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Who watches a room that is not there is told so, as the id may be wrong; what happens is told all the same."""
-    with watching(url, "--limit", "1") as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == NO_ROOM
-        happen(url, lambda store: store.rooms.create_room(room("A")))
-        out, _ = process.communicate(timeout=30)
-        assert out == "the room changed\n"
-        happen(url, lambda store: store.rooms.delete_room("A"))
+
+    async def begin(store: Store) -> None:
+        await store.rooms.create_room(room("A"))
+
+    await watched(url, begin, 1)
+    shown = capsys.readouterr()
+    assert shown.err == WATCHING + NO_ROOM
+    assert shown.out == "the room changed\n"
+    async with open_store(url) as store:
+        await store.rooms.delete_room("A")
 
 
-def test_watch_ends_with_ctrl_c(url: str) -> None:
+async def test_watch_ends_with_ctrl_c(url: str) -> None:
     """Events are printed when they happen, not at the end, and Ctrl-C ends the command without complaint."""
-    with watching(url) as process:
-        happen(url, lambda store: store.events.publish("A", Resync(room_id="A")))
+    with start(*WNC_STORE, "watch", "A", "--url", url) as process:
+        assert process.stderr is not None
         assert process.stdout is not None
-        assert "missing" in process.stdout.readline()
+        assert await asyncio.to_thread(process.stderr.readline) == WATCHING
+        async with open_store(url) as store:
+            await store.events.publish("A", Resync(room_id="A"))
+        assert "missing" in await asyncio.to_thread(process.stdout.readline)
         process.send_signal(signal.SIGINT)
-        rest: Any = process.communicate(timeout=60)
+        rest: Any = process.communicate(timeout=SECONDS)
     assert (process.returncode, rest) == (0, ("", NO_ROOM))

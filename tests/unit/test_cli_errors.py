@@ -7,29 +7,13 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
+from command_line import wnc_store
 from wnc_store import factory, open_store
-from wnc_store.cli import output
-from wnc_store.cli.app import app
 from wnc_store_contract import verify
 from wnc_store_contract.samples import message, room
 
 SECRET = "SECRET-9f1c"
-
-
-@pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line is wrapped."""
-    for console in (output.out, output.err):
-        monkeypatch.setattr(console, "width", 200)
-
-
-def wnc_store(*arguments: str, code: int = 0) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
 
 
 @pytest.mark.parametrize("arguments", [("ping", "--url", ""), ("top", ""), ("demo", "--url", "")])
