@@ -10,7 +10,7 @@ from hypothesis import settings
 from processes import reset_process_state
 from redis_server import RedisServer, redis_server
 
-settings.register_profile("fast", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.register_profile("fast", derandomize=True, deadline=None, database=None, max_examples=100)
 settings.register_profile("stress", deadline=None, database=None, max_examples=2000, print_blob=True)
 settings.load_profile("fast")
 

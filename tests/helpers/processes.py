@@ -24,7 +24,7 @@ _UNSET = (
     *("COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONIOENCODING", "PYTHONWARNINGS"),
 )
 _UNSET_PREFIXES = ("WNC_STORE_", "REDIS_URL", "RATE_LIMIT_", "OTEL_", "LC_", "LANG")
-_FIXED = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "dumb"}
+_FIXED = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "xterm"}
 
 
 def reset_process_state() -> None:

@@ -6,35 +6,37 @@ import asyncio
 import io
 import json
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from rich.console import Console
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from acl import permit
+from command_line import wnc_store
+from processes import SECONDS, WNC_STORE, start
 from redis_server import RedisServer, redis_server
 from wnc_store import HasActivity, ServerOperation, StoreUnavailableError
 from wnc_store.cli import output, top
-from wnc_store.cli.app import app
 from wnc_store.cli.top import Glance, Watcher
 from wnc_store_contract.samples import message, room
 from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
 
 SECRET = "SECRET-9f1c"
+NOW = 1_767_225_600
+"""Seconds."""
 
 
 @pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line is wrapped."""
-    for console in (output.out, output.err):
-        monkeypatch.setattr(console, "width", 200)
+def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The messages of the last minute are the same ones however long a test takes."""
+    monkeypatch.setattr(top, "time", SimpleNamespace(time=lambda: NOW, monotonic=time.monotonic))
 
 
 @pytest.fixture(scope="module", name="server")
@@ -59,14 +61,7 @@ async def redis(server: RedisServer) -> AsyncIterator[RedisStore]:
 
 
 def _just_now(number: int, room_id: str = "room-7", age_seconds: float = 5) -> Any:
-    return message(number, room_id, message=SECRET, timestamp=(time.time() - age_seconds) * 1000)
-
-
-def wnc_store(*arguments: str, code: int = 0) -> Result:
-    """Run the command line in this process, away from this event loop."""
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
+    return message(number, room_id, message=SECRET, timestamp=(NOW - age_seconds) * 1000)
 
 
 async def _top(*arguments: str, code: int = 0) -> Result:
@@ -209,10 +204,15 @@ def test_a_server_that_began_anew() -> None:
 
 async def test_the_slow_log_tells_names_only(redis: RedisStore, server: RedisServer) -> None:
     """Slow commands are told by their names, our scripts by theirs; nothing of what they were called with is."""
+    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
+    async with plain:
+        begun, _ = await plain.time()
+        await redis.chat.add_message(_just_now(99))
+        ended, _ = await plain.time()
     activity = await redis.activity()
-    names = {one.name for one in activity.slow}
-    assert {"script append", "rpush"} & names
-    assert all(one.seconds >= 0 and abs(one.at.timestamp() - time.time()) < 60 for one in activity.slow)
+    latest = next(one for one in activity.slow if one.name in {"script append", "rpush"})
+    assert begun <= latest.at.timestamp() <= ended
+    assert all(one.seconds >= 0 for one in activity.slow)
     told = (
         repr(activity) + (await _top(server.url, "--once")).stdout + (await _top(server.url, "--once", "--json")).stdout
     )
@@ -272,19 +272,12 @@ async def test_a_server_that_goes_away() -> None:
 async def test_lines_until_it_is_stopped(redis: RedisStore, server: RedisServer) -> None:
     """With --json it tells a line for each look until it is interrupted, which is no failure."""
     assert redis
-    # Whoever is started in the background ignores the signal, and so do its children.
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    program = f"{heed}; from wnc_store.cli import main; main()"
-    command = ["-c", program, "top", server.url, "--json", "--interval", "0.1"]
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    assert running.stdout is not None
-    async with asyncio.timeout(30):
-        seen = [json.loads(await running.stdout.readline()) for _ in range(3)]
+    with start(*WNC_STORE, "top", server.url, "--json", "--interval", "0.1") as running:
+        assert running.stdout is not None
+        seen = [json.loads(await asyncio.to_thread(running.stdout.readline)) for _ in range(3)]
         running.send_signal(signal.SIGINT)
-        _, told = await running.communicate()
-    assert (running.returncode, told) == (0, b"")
+        _, told = running.communicate(timeout=SECONDS)
+    assert (running.returncode, told) == (0, "")
     assert [one["rooms"] for one in seen] == [10, 10, 10]
     assert seen[2]["seconds"] > 0
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import shlex
 import stat
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
@@ -15,28 +14,17 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from typer.testing import CliRunner, Result
 
+from command_line import program, wnc_store
+from processes import run
 from redis_cluster import redis_cluster
 from redis_server import RedisServer, redis_server
-from wnc_store import (
-    Snapshot,
-    open_store,
-)
-from wnc_store.cli import output
-from wnc_store.cli.app import app
+from wnc_store import Snapshot, open_store
 from wnc_store_contract.samples import message, node_record, node_records, room
 
 SECRET = "SECRET-9f1c"
-WNC_STORE = shlex.quote(str(Path(sys.executable).with_name("wnc-store")))
+INSTALLED = shlex.quote(str(Path(sys.executable).with_name("wnc-store")))
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line is wrapped."""
-    for console in (output.out, output.err):
-        monkeypatch.setattr(console, "width", 200)
 
 
 def on_redis(url: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -97,20 +85,6 @@ async def contents(plain: Any) -> tuple[dict[str, Any], dict[str, int]]:
 
 def _parsed(data: bytes) -> Any:
     return json.loads(data.decode("utf-8", "surrogatepass"))
-
-
-def wnc_store(*arguments: str, code: int = 0) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
-
-
-def in_shell(line: str, code: int = 0) -> str:
-    """Run a line in a shell; return what it tells."""
-    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    assert done.returncode == code, done.stderr
-    return done.stderr
 
 
 def test_what_node_wrote_makes_the_round_trip(urls: tuple[str, str], tmp_path: Path) -> None:
@@ -263,17 +237,20 @@ def test_a_file_that_is_no_text(urls: tuple[str, str], tmp_path: Path) -> None:
 
 
 def test_what_comes_through_a_pipe(urls: tuple[str, str]) -> None:
-    """What one command exports another imports through a pipe, as a whole or not at all."""
+    """What one installed command exports another imports through a pipe."""
     source, target = urls
     asyncio.run(_create(source, "A", "B"))
-    whole = f"{WNC_STORE} export {source} |"
-    importing = f"{WNC_STORE} import {target} -"
-    told = in_shell(f"{whole} head --lines=2 | {importing}", code=1)
+    line = f"{INSTALLED} export {source} | {INSTALLED} import {target} -"
+    assert "imported 2 rooms" in run("/bin/sh", "-c", line).stderr
+    assert sorted(on_redis(target, contents)[0]) == ["active-rooms", "chat:A", "chat:B", "room:A", "room:B"]
+
+
+def test_what_was_cut_off_in_a_pipe(urls: tuple[str, str]) -> None:
+    """What ends too soon on standard input is not imported."""
+    told = wnc_store("import", urls[1], "-", given=f"{HEAD}\n{GOOD}\n".encode(), code=1).stderr
     assert "'standard input'" in told
     assert "it is not whole" in told
-    assert on_redis(target, contents) == ({}, {})
-    assert "imported 2 rooms" in in_shell(f"{whole} {importing}")
-    assert sorted(on_redis(target, contents)[0]) == ["active-rooms", "chat:A", "chat:B", "room:A", "room:B"]
+    assert on_redis(urls[1], contents) == ({}, {})
 
 
 def test_files_that_can_not_be_opened(urls: tuple[str, str], tmp_path: Path) -> None:
@@ -337,9 +314,10 @@ def test_a_refusal_halfway_leaves_no_half_a_room(tmp_path: Path) -> None:
     assert imported_with_a_refusal(url, tmp_path, named, "--overwrite") == before
 
 
-def test_a_closed_standard_input_is_told(urls: tuple[str, str]) -> None:
+def test_a_closed_standard_input_is_told(urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where standard input is closed, that is said."""
-    assert "it is closed" in in_shell(f"{WNC_STORE} import {urls[1]} - <&-", code=2)
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "it is closed" in program("import", urls[1], "-", code=2)
 
 
 def test_an_export_that_fails_leaves_no_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wnc_store import LimitExceededError, Room, StoreSettings, User, VideoState, roster, rules, to_wire
@@ -35,7 +35,6 @@ def play(steps: list[tuple[int, User | str]], limits: Limits) -> list[bytes]:
     return [to_wire(one) for one in rooms]
 
 
-@settings(deadline=None)
 @given(steps=STEPS)
 def test_a_large_room_is_like_a_small_one(steps: list[tuple[int, User | str]]) -> None:
     """Joins and leaves in any order, also in several rooms that came of one, do what they do without remembering."""

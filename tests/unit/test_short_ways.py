@@ -11,7 +11,7 @@ from typing import Any, cast
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, PrivateAttr
 
@@ -197,7 +197,6 @@ def check(record: Record) -> Record:
     return checked(record, type(record))
 
 
-@settings(max_examples=300, deadline=None)
 @given(record=RECORDS)
 def test_checked_lets_through_what_validation_returns(record: Record) -> None:
     """A record that is checked without a validation is just what the validation makes of it."""
@@ -205,7 +204,6 @@ def test_checked_lets_through_what_validation_returns(record: Record) -> None:
     assert short == long
 
 
-@settings(max_examples=300, deadline=None)
 @given(record=RECORDS)
 def test_what_is_written_at_once_is_what_json_says(record: Record) -> None:
     """A record that is written at once is what the standard library makes of its JSON, byte for byte."""
@@ -242,7 +240,6 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
 @given(written=st.sampled_from(WRITTEN), edits=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 30), PIECES)))
 def test_what_is_read_in_one_go_is_what_the_standard_library_reads(
     written: tuple[type[Record], bytes], edits: list[tuple[int, int, bytes]]
@@ -263,7 +260,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(value=VALUES, ascii_only=st.booleans())
 def test_any_json_is_read_in_one_go_as_the_standard_library_reads_it(value: Any, *, ascii_only: bool) -> None:
     """Whatever JSON stands in an unknown field is read as the standard library reads it."""
