@@ -6,7 +6,6 @@
 # make docs      the site, from docs/ and the docstrings, into build/docs
 # make soak      the fault suite in its long form, then SECONDS=120 of work under faults; prints what happened
 # make party     a watch party in the browser; with URL=redis://localhost:6379/0 on Redis, by several workers
-# make fuzz      a million changed records through the decoders (RECORDS=1000000)
 # make mutation  change the code in every small way, and see whether a test notices (TARGET=rules, redis or memory)
 # make redis     a redis-server for the tests, by apt-get where that may be
 
@@ -24,7 +23,7 @@ HOST = 127.0.0.1
 PORT = 8000
 WORKERS = $(if $(filter memory:%,$(URL)),1,2)
 
-.PHONY: demo party test check tests stress docs wheel bench soak fuzz mutation redis test-all format clean
+.PHONY: demo party test check tests stress docs wheel bench soak mutation redis test-all format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
@@ -53,6 +52,7 @@ docs: $(VENV)/.docs
 stress: redis $(VENV)/.dev
 	@sh scripts/ensure-chromium.sh
 	$(PYTEST) tests/stress
+	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile stress
 
 wheel: $(VENV)/.dev
 	$(BIN)/python scripts/check_wheel.py
@@ -72,9 +72,6 @@ SECONDS ?= 120
 soak: redis $(VENV)/.dev
 	$(PYTEST) tests/faults tests/engines --soak --timeout 600
 	PYTHONPATH=tests/helpers $(BIN)/python -m chaos.soak --seconds $(SECONDS)
-
-fuzz: $(VENV)/.dev
-	$(BIN)/python scripts/fuzz.py $(RECORDS)
 
 mutation: redis $(VENV)/.dev
 	$(INSTALL) --group mutation

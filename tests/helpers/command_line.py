@@ -36,9 +36,9 @@ def program(*arguments: str, stdout: int | None = None, code: int = 0) -> str:
         _standard_output(stdout),
         redirect_stderr(io.StringIO()) as told,
         mock.patch.object(sys, "argv", ["", *arguments]),
+        pytest.raises(SystemExit) as ended,
     ):
-        with pytest.raises(SystemExit) as ended:
-            main()
+        main()
     assert (ended.value.code or 0) == code, told.getvalue()
     return told.getvalue()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -20,13 +21,13 @@ async def test_an_export_that_is_ended_leaves_no_file(number: int, code: int, tm
         silent.settimeout(SECONDS)
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         with start(*WNC_STORE, "export", url, "--output", "rooms.jsonl", cwd=tmp_path) as process:
-            await until(lambda: list(tmp_path.iterdir()))
+            await until(lambda: os.listdir(tmp_path))
             connection, _ = silent.accept()
             process.send_signal(number)
             _, told = process.communicate(timeout=SECONDS)
             connection.close()
     assert (process.returncode, told) == (code, "")
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 SLOW = """
