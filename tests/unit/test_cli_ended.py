@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -14,6 +13,11 @@ from processes import SECONDS, WNC_STORE, start
 from waiting import until
 
 
+def files(folder: Path) -> list[str]:
+    """Return the names of the files in a folder."""
+    return [path.name for path in folder.iterdir()]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
 async def test_an_export_that_is_ended_leaves_no_file(number: int, code: int, tmp_path: Path) -> None:
     """An export that is told to end removes the file that it has begun, without a word."""
@@ -21,13 +25,13 @@ async def test_an_export_that_is_ended_leaves_no_file(number: int, code: int, tm
         silent.settimeout(SECONDS)
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         with start(*WNC_STORE, "export", url, "--output", "rooms.jsonl", cwd=tmp_path) as process:
-            await until(lambda: os.listdir(tmp_path))
+            await until(lambda: files(tmp_path))
             connection, _ = silent.accept()
             process.send_signal(number)
             _, told = process.communicate(timeout=SECONDS)
             connection.close()
     assert (process.returncode, told) == (code, "")
-    assert os.listdir(tmp_path) == []
+    assert files(tmp_path) == []
 
 
 SLOW = """
