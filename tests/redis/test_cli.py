@@ -238,8 +238,9 @@ def test_verify_refuses_other_peoples_data(url: str) -> None:
 
 @pytest.mark.parametrize("part", range(4))
 def test_verify_leaves_other_peoples_data(url: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`verify --allow-nonempty` runs every clause among other people's data, and leaves that as it was."""
-    few_clauses(monkeypatch, *list(clauses_of(StoreContract))[part::4])
+    """`verify --allow-nonempty` leaves other people's data as it was, whichever clause runs among it."""
+    names = [name for name in clauses_of(StoreContract) if name != "test_any_sequence_of_operations"]
+    few_clauses(monkeypatch, *names[part::4])
     report = as_json("verify", url, "--allow-nonempty")
     assert (report["level"], report["failed"], report["skipped"]) == ("full", 0, 0)
     assert SECRET not in json.dumps(report)

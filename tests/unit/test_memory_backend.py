@@ -65,16 +65,6 @@ async def test_reading_returns_the_room_without_copying() -> None:
     assert await store.rooms.get_room("A3X9K2") is await store.rooms.get_room("A3X9K2")
 
 
-async def test_a_clock_stamps_a_new_video() -> None:
-    """The injected clock is what set_video_url goes by."""
-    clock = ManualClock()
-    store = MemoryStore(clock=clock)
-    await store.rooms.create_room(room())
-    clock.advance(100)
-    found = await store.rooms.set_video_url("A3X9K2", "https://video.example/1")
-    assert found.video_state.last_update_time == clock.now_ms()
-
-
 async def test_it_needs_no_event_loop_of_its_own() -> None:
     """A store may be used from one event loop after another."""
     store = MemoryStore()
