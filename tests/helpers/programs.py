@@ -8,9 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-_SECONDS = 100
-"""This only ends a hang."""
-
 _KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -35,8 +32,7 @@ def run_python(*arguments: str, folder: Path | None = None, **environment: str) 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_SECONDS,
-        preexec_fn=restore_signals,  # noqa: PLW1509 - no thread of the tests holds a lock that this needs
+        preexec_fn=restore_signals,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
