@@ -11,7 +11,8 @@ from typing import Any
 import uvicorn
 
 _LOCAL = "127.0.0.1"
-_SECONDS = 30
+_SECONDS = 100
+"""This only ends a hang."""
 
 
 @asynccontextmanager
