@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from watch_party import manners
 from watch_party.app import app
@@ -17,7 +16,7 @@ from watch_party.manners import Refused
 from party_page import Party, names, visiting
 from party_server import PartyServer, party_by_make, party_server
 from redis_server import RedisServer
-from serving import serving
+from serving import http_client, serving
 from wnc_store import ChatMessage, Resync, Store, StoreUnavailableError
 
 _LONG = {"WNC_STORE_CONNECTION_TTL": "600"}  # nobody is away for longer than that, however slow the machine
@@ -49,7 +48,7 @@ async def test_the_store_is_away(party: Party, store: Store, monkeypatch: pytest
 async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who says too much is told how long to wait, and stays; who comes too often is sent away; HTTP gets 429."""
     monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "3")
-    async with serving(app) as address, visiting(address) as party, httpx.AsyncClient() as client:
+    async with serving(app) as address, visiting(address) as party, http_client() as client:
         ada = await party.host()
         for _ in range(3):
             await ada.say("spam")
@@ -168,8 +167,8 @@ async def test_make_party(redis_server: RedisServer) -> None:
 
 async def test_the_page_is_whole(party: Party) -> None:
     """All that the page and its modules load is served from here; nothing comes from another server but YouTube."""
-    async with httpx.AsyncClient(base_url=f"http://{party.address}") as client:
-        page = await client.get("/")
+    async with http_client() as client:
+        page = await client.get(f"http://{party.address}/")
         assert page.status_code == 200
         wanted = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
         for module in _STATIC.glob("*.js"):
@@ -178,8 +177,8 @@ async def test_the_page_is_whole(party: Party) -> None:
             assert set(re.findall(r"https?://[^\"`/]+", text)) <= {"https://www.youtube.com"}
         assert len(wanted) >= 8
         for path in wanted:
-            assert (await client.get(path)).status_code == 200, path
-        assert (await client.get("/healthz")).json() == {"status": "ok"}
+            assert (await client.get(f"http://{party.address}{path}")).status_code == 200, path
+        assert (await client.get(f"http://{party.address}/healthz")).json() == {"status": "ok"}
 
 
 def test_codes_can_be_read_out() -> None:
