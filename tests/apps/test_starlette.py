@@ -338,14 +338,14 @@ async def test_an_answer_that_nobody_awaits(slow: MemoryStore, caplog: pytest.Lo
 
 async def test_cancelling_a_scope_leaves_no_lease(slow: MemoryStore) -> None:
     """The cancel scope of anyio, which cancels each wait inside it, does not keep a lease from its end."""
+    background: list[asyncio.Task[None]] = []
     for asked in (1, 3):
         _server(slow).holds = asked
         async with anyio.create_task_group() as group:
             group.start_soon(_stay, slow)
             await until(lambda asked=asked: _server(slow).asked == asked)
             group.cancel_scope.cancel()
-            letting_go = asyncio.create_task(_server(slow).let_go_soon())
-        await letting_go
+            background.append(asyncio.create_task(_server(slow).let_go_soon()))
         assert await slow.connections.count(_GUEST) == 0
 
 
