@@ -4,16 +4,18 @@
 # make test-all  the tests on each Python from 3.11 to 3.13 that is installed
 # make bench     the benchmark, on a redis-server of its own: some ten minutes, tables, build/bench.json, build/bench.png
 # make docs      the site, from docs/ and the docstrings, into build/docs
-# make soak      the fault suite in its long form, then SECONDS=120 of work under faults; prints what happened
 # make party     a watch party in the browser; with URL=redis://localhost:6379/0 on Redis, by several workers
 # make mutation  change the code in every small way, and see whether a test notices (TARGET=rules, redis or memory)
 # make redis     a redis-server for the tests, by apt-get where that may be
 
-VENV ?= .venv
+# Nothing of the caller's own environment: make VENV=... and make PYTHON=... are the only ways to choose another Python.
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS VIRTUAL_ENV
+
+VENV = .venv
 ifneq ($(words $(VENV)),1)
 $(error VENV is one path without blanks, and relative paths will do: make VENV=.venv)
 endif
-PYTHON ?= $(shell sh scripts/find-python.sh)
+PYTHON = $(shell sh scripts/find-python.sh)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUTS := pyproject.toml constraints.txt
@@ -23,7 +25,8 @@ HOST = 127.0.0.1
 PORT = 8000
 WORKERS = $(if $(filter memory:%,$(URL)),1,2)
 
-.PHONY: demo party test check tests stress docs wheel bench soak mutation redis test-all format clean
+.PHONY: demo party test check tests stress docs wheel bench mutation redis test-all format clean
+.NOTPARALLEL:
 
 demo: $(VENV)/.demo
 	$(BIN)/wnc-store demo
@@ -45,7 +48,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 tests: $(VENV)/.dev
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
-docs: $(VENV)/.docs
+docs: $(VENV)/.dev
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
 	@echo "build/docs/index.html"
 
@@ -67,12 +70,6 @@ redis:
 test-all: redis
 	sh scripts/test-all.sh
 
-SECONDS ?= 120
-
-soak: redis $(VENV)/.dev
-	$(PYTEST) tests/faults tests/engines --soak --timeout 600
-	PYTHONPATH=tests/helpers $(BIN)/python -m chaos.soak --seconds $(SECONDS)
-
 mutation: redis $(VENV)/.dev
 	$(INSTALL) --group mutation
 	$(BIN)/python scripts/mutation.py $(TARGET)
@@ -86,22 +83,23 @@ clean:
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "wnc-store needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(INPUTS) | $(BIN)/python
-	$(INSTALL) --editable '.[redis,cli,contract]'
+	@echo "installing wnc-store and its command line (some seconds)"
+	@$(INSTALL) --editable '.[redis,cli,contract]'
 	@touch $@
 
 $(VENV)/.party: $(INPUTS) | $(BIN)/python
-	$(INSTALL) --upgrade pip
-	$(INSTALL) --group party --editable '.[redis,starlette]'
+	@echo "installing wnc-store and a web server (some seconds)"
+	@$(INSTALL) --upgrade pip
+	@$(INSTALL) --group party --editable '.[redis,starlette]'
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
-	$(INSTALL) --upgrade pip
-	$(INSTALL) --group dev --editable '.[redis,contract,cli,otel,starlette,bench]' --editable examples/third_party_backend
+	@echo "installing about $$(grep -c == constraints.txt) packages for development (one to three minutes)"
+	@$(INSTALL) --upgrade pip
+	@$(INSTALL) --group dev --group docs --editable '.[redis,contract,cli,otel,starlette,bench]' \
+		--editable examples/third_party_backend
 	@touch $@ $(VENV)/.demo $(VENV)/.party
-
-$(VENV)/.docs: $(VENV)/.dev
-	$(INSTALL) --group docs
-	@touch $@

@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from watch_party.door import serve
 from watch_party.presence import Presence
-from wnc_store import Store, StoreSettings, open_store
+from wnc_store import Store, StoreSettings, SystemClock, open_store
 from wnc_store.starlette import ConnectionGuard, RateLimitMiddleware
 
 STATIC = Path(__file__).parent / "static"
@@ -37,9 +37,9 @@ def settings_of_the_party() -> StoreSettings:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Open the store that the environment names, for as long as the app runs."""
-    settings = settings_of_the_party()
-    async with open_store(settings=settings) as store:
-        presence = Presence(store, settings.connection_ttl)
+    settings, clock = settings_of_the_party(), app.state.clock
+    async with open_store(settings=settings, clock=clock) as store:
+        presence = Presence(store, settings.connection_ttl, clock)
         app.state.store, app.state.settings, app.state.presence = store, settings, presence
         try:
             yield
@@ -53,6 +53,7 @@ def store_of(scope: Scope) -> Store:
 
 
 app = FastAPI(title="A watch party", lifespan=lifespan)
+app.state.clock = SystemClock()  # a test puts one here that it moves
 app.add_middleware(RateLimitMiddleware, store=store_of)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
@@ -76,4 +77,4 @@ async def party(websocket: WebSocket) -> None:
     await websocket.accept()  # first, because a page can't see why a handshake was refused
     state = websocket.app.state
     async with ConnectionGuard(state.store, websocket, connection_ttl=state.settings.connection_ttl):
-        await serve(websocket, state.store, state.settings, state.presence)
+        await serve(websocket, state.store, state.settings, state.presence, state.clock)

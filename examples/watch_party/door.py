@@ -19,6 +19,7 @@ from watch_party.manners import Refused
 from watch_party.messages import Hello
 from watch_party.presence import Presence
 from wnc_store import (
+    Clock,
     InvalidIdError,
     LimitExceededError,
     Room,
@@ -36,11 +37,11 @@ _HELLO_SECONDS = 10
 _logger = logging.getLogger("uvicorn.error")
 
 
-async def serve(websocket: WebSocket, store: Store, settings: StoreSettings, presence: Presence) -> None:
+async def serve(websocket: WebSocket, store: Store, settings: StoreSettings, presence: Presence, clock: Clock) -> None:
     """Serve an accepted socket until it is closed."""
     reason, code = "", WS_1000_NORMAL_CLOSURE
     try:
-        await _attend(websocket, store, settings, presence)
+        await _attend(websocket, store, settings, presence, clock)
     except* Refused as group:
         reason = str(_first(group))
     except* RoomNotFoundError:
@@ -65,7 +66,9 @@ async def serve(websocket: WebSocket, store: Store, settings: StoreSettings, pre
             await websocket.close(code)
 
 
-async def _attend(websocket: WebSocket, store: Store, settings: StoreSettings, presence: Presence) -> None:
+async def _attend(
+    websocket: WebSocket, store: Store, settings: StoreSettings, presence: Presence, clock: Clock
+) -> None:
     if not (await store.rate_limits.hit(client_ip(websocket))).allowed:
         raise Refused("tooFast")
     try:
@@ -81,7 +84,7 @@ async def _attend(websocket: WebSocket, store: Store, settings: StoreSettings, p
         presence.seat(room_id, user.id) as seat,
         store.events.subscribe(room_id) as events,  # first listen, then read: so nothing is missed
     ):
-        guest = Guest(websocket, store, settings, Ticket(room_id, user, hello.key))
+        guest = Guest(websocket, store, settings, clock, Ticket(room_id, user, hello.key))
         await guest.enter()
         async with asyncio.TaskGroup() as group:
             group.create_task(guest.tell(events))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import NamedTuple, NoReturn
 
@@ -17,6 +16,7 @@ from watch_party.presence import EXPIRED
 from wnc_store import (
     AppEvent,
     ChatMessage,
+    Clock,
     LimitExceededError,
     Resync,
     RoomChanged,
@@ -45,13 +45,17 @@ class Guest:
         websocket: the guest's page.
         store: where the room is.
         settings: the store's.
+        clock: stamps what the host does.
         ticket: who comes, and to which room.
     """
 
-    def __init__(self, websocket: WebSocket, store: Store, settings: StoreSettings, ticket: Ticket) -> None:
+    def __init__(
+        self, websocket: WebSocket, store: Store, settings: StoreSettings, clock: Clock, ticket: Ticket
+    ) -> None:
         self._websocket = websocket
         self._store = store
         self._settings = settings
+        self._clock = clock
         self._room_id, self._user, self._key = ticket
         self._rev = 0
         self._leaving = False
@@ -110,7 +114,7 @@ class Guest:
         while True:
             request = REQUEST.validate_json(await self._websocket.receive_text())
             if isinstance(request, Ping):
-                await self._send({"type": "pong", "sent": request.sent, "now": _now_ms()})
+                await self._send({"type": "pong", "sent": request.sent, "now": self._clock.now_ms()})
                 continue
             decision = await self._store.rate_limits.hit(self._user.id)
             if not decision.allowed:
@@ -150,7 +154,7 @@ class Guest:
                 pass
 
     async def _play(self, wish: Play) -> None:
-        now_ms = _now_ms()
+        now_ms = self._clock.now_ms()
         await self._store.rooms.edit_room(
             self._room_id,
             lambda room: room.model_copy(
@@ -175,7 +179,3 @@ class Guest:
     async def _send(self, message: Mapping[str, JsonValue]) -> None:
         # With escapes: nothing else can hold the half of an emoji that another writer of the store may have left.
         await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

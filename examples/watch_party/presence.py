@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
-from wnc_store import AppEvent, Store, StoreError
+from wnc_store import AppEvent, Clock, Store, StoreError
 
 EXPIRED = "expired"
 """The name of an event of this app: the room is gone, and nobody closed it."""
@@ -43,10 +43,12 @@ class Presence:
     Args:
         store: its leases last as long as the grace (`connection_ttl`).
         grace: how long a user may be away.
+        clock: measures the grace.
     """
 
-    def __init__(self, store: Store, grace: timedelta) -> None:
+    def __init__(self, store: Store, grace: timedelta, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._grace = grace.total_seconds()
         self._seats: defaultdict[str, set[Seat]] = defaultdict(set)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -79,14 +81,18 @@ class Presence:
 
     async def _look_after(self, room_id: str) -> None:
         """Look at a room three times in a grace, until none who sat here can have left a lease behind."""
-        now = asyncio.get_running_loop().time
+
+        def now() -> float:
+            return self._clock.monotonic_ms() / 1000
+
         served = now()
         trusted_from = now() + self._grace  # who was at a worker that died may be on the way here
-        failing = False
+        failing = last = False
         try:
-            while self._seats[room_id] or now() < served + 2 * self._grace:
+            while not last or self._seats[room_id]:
                 if self._seats[room_id]:
                     served = now()
+                last = now() >= served + 2 * self._grace  # however long the process slept, it looks once more
                 try:
                     await self._look(room_id, remove=now() >= trusted_from)
                     failing = False
@@ -95,7 +101,8 @@ class Presence:
                         _logger.warning("can't look after room %s, trying again: %s", room_id, error)
                     failing = True
                     trusted_from = now() + self._grace  # nobody could renew a lease
-                await asyncio.sleep(self._grace / 3)
+                if not last:  # else somebody may have come during the last look
+                    await asyncio.sleep(self._grace / 3)
         finally:
             del self._tasks[room_id]
             if not self._seats[room_id]:

@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import re
 import socket
-import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from bench_run import PAGE, Smoke, check_contender, check_left_behind, smoke
+from programs import run_python
 from redis_server import RedisServer
-from wnc_store import ConfigurationError, StoreError, StoreSettings, open_store
+from wnc_store import ConfigurationError, StoreError
 from wnc_store.cli import output
 from wnc_store.cli.app import app
 from wnc_store_bench import Options
 from wnc_store_bench import Result as Run
 from wnc_store_bench import run as measure_all
-from wnc_store_bench.contenders import CONTENDERS, IOREDIS, IOREDIS_AUTO, LOCK, ORIGINAL, WATCH, WNC, Contender
-from wnc_store_bench.load import OPERATIONS, Load, percentile
+from wnc_store_bench.contenders import ORIGINAL, WNC, Contender
+from wnc_store_bench.load import percentile
 from wnc_store_bench.options import PARTS, chosen_contenders, chosen_parts
-from wnc_store_bench.records import room_ids, user_id
-from wnc_store_bench.report import NOT_MEASURED, fill, main, tables
-from wnc_store_bench.results import CrowdRow, LonelyRow, Tables
+from wnc_store_bench.report import NOT_MEASURED, fill, main
+from wnc_store_bench.results import CrowdRow, LonelyRow, MemoryRow, Tables
 from wnc_store_bench.server import Place, own_keys, plain_client, read_server
 from wnc_store_bench.spread import Spread, figure, ratios, spread
 from wnc_store_bench.targets import judge
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "SECRET-9f1c"
-
-pytestmark = pytest.mark.timeout(300)  # a quick run over everything takes 15 s, and much longer among other tests
-
-FOREIGN = {"wnc-bench-0123456789ab:room:A": "of another run", "room:R000000": "somebody's", "active-rooms": "likewise"}
-SMALL = Load(callers=4, rooms=6)
-ENOUGH = 600
-"""Operations after which each of six rooms was chosen more than 20 times."""
-
-WRITES_WIRE = [WNC, ORIGINAL, WATCH, LOCK, IOREDIS, IOREDIS_AUTO]
 
 
 def bench(*arguments: str, code: int = 0) -> Result:
@@ -53,145 +39,47 @@ def bench(*arguments: str, code: int = 0) -> Result:
     return result
 
 
-def bench_as_a_program(*arguments: str) -> str:
-    """Run the benchmark's command in a process of its own, where warnings of other libraries are none of ours."""
-    command = [sys.executable, "-c", "from wnc_store.cli import main; main()", "bench", *arguments]
-    wide = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, env=wide, capture_output=True, text=True, timeout=280, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture(scope="module", name="small")
+def _small(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Smoke:
+    """A run of two parts with two contenders, on database 7."""
+    chosen = ["--only", "get_room,lonely", "--contenders", "wnc-store,redis-py"]
+    return smoke(redis_server.url.replace("/0", "/7"), tmp_path_factory.mktemp("bench"), *chosen)
 
 
-@dataclass(frozen=True)
-class Smoke:
-    """A quick run over everything, and what it left on the server."""
-
-    run: Run
-    printed: str
-    chart: bytes
-    left: dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def smoke(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Smoke:
-    """Run all of it on database 7, which holds keys of others."""
-    url = redis_server.url.replace("/0", "/7")
-    folder = tmp_path_factory.mktemp("bench")
-
-    async def fill_server() -> None:
-        async with plain_client(url) as client:
-            await client.flushdb()
-            await client.mset(FOREIGN)
-
-    async def all_keys() -> dict[str, str]:
-        async with plain_client(url, decode_responses=True) as client:
-            found = {key: await client.get(key) async for key in client.scan_iter()}
-            await client.flushdb()
-        return found
-
-    asyncio.run(fill_server())
-    files = ["--json", str(folder / "run.json"), "--chart", str(folder / "chart.png")]
-    printed = bench_as_a_program(url, "--quick", *files)
-    run = Run.model_validate_json((folder / "run.json").read_text())
-    return Smoke(run, printed, (folder / "chart.png").read_bytes(), asyncio.run(all_keys()))
+def test_the_command_measures_what_is_chosen(small: Smoke) -> None:
+    """A run measures the parts that are chosen with the contenders that are chosen, and notes nothing missing."""
+    assert small.run.notes == []
+    assert [row.contender for row in small.run.tables.throughput] == ["wnc-store", "redis-py"]
+    assert all(row.errors == {} and row.bytes_out > 0 for row in small.run.tables.throughput)
+    assert small.run.tables.lonely
+    assert small.run.tables.crowd == []
 
 
-def test_every_part_is_measured(smoke: Smoke) -> None:
-    """A run over everything has rows in every table, and notes nothing that is missing."""
-    assert smoke.run.notes == []
-    assert {name for name in Tables.model_fields if not getattr(smoke.run.tables, name)} == set()
+def test_nothing_is_left_behind(small: Smoke) -> None:
+    """A run prints its tables, draws a chart, and leaves the keys of others, also those that look like its own."""
+    check_left_behind(small)
 
 
-def test_every_contender_does_what_it_can(smoke: Smoke) -> None:
-    """Each contender has a row for each operation that it can do, without an error."""
-    rows = smoke.run.tables.throughput
-    wanted = {(one.name, operation) for one in CONTENDERS.values() for operation in one.operations}
-    assert {(row.contender, row.operation) for row in rows} == wanted
-    assert [row for row in rows if row.errors or row.ops_per_second <= 0 or row.p99_ms < row.p50_ms] == []
-
-
-def test_the_server_counts_what_arrives(smoke: Smoke) -> None:
-    """The server's counts are per operation: one that reads a room of five users sends that room, and little else."""
-    read = [row for row in smoke.run.tables.throughput if row.operation == "get_room"]
-    assert 600 < median(row.bytes_out for row in read) < 3000
-    assert 0 < median(row.server_cpu_us for row in read) < 5000
-
-
-def test_who_claims_to_keep_all_does(smoke: Smoke) -> None:
-    """No contender that claims to lose no join of a crowd loses one, from one process and from several."""
-    rows = [row for row in smoke.run.tables.crowd if CONTENDERS[row.contender].keeps_all]
-    assert {row.processes for row in rows} == {1, 2}
-    assert [row for row in rows if row.finished and not row.errors and row.kept != row.joins] == []
-    assert {row.contender for row in rows if row.kept == row.joins} == {"wnc-store", "watch-multi", "redis-py-lock"}
-
-
-def test_round_trips_are_counted(smoke: Smoke) -> None:
+def test_round_trips_are_counted(small: Smoke) -> None:
     """A bare GET is one round trip, as the server counts it, and so is the store's message."""
-    trips = {(row.contender, row.operation): row.round_trips for row in smoke.run.tables.lonely}
+    trips = {(row.contender, row.operation): row.round_trips for row in small.run.tables.lonely}
     assert trips["redis-py", "one bare GET"] == 1
     assert trips["wnc-store", "add_message"] == 1
 
 
-def test_the_limit_is_of_the_same_work(smoke: Smoke) -> None:
-    """What redis-benchmark repeats of a join and of a message really writes."""
-    assert {row.operation: row.same_work for row in smoke.run.tables.limit} == dict.fromkeys(OPERATIONS, True)
-
-
-def test_listing_and_sweeping_are_whole(smoke: Smoke) -> None:
-    """The pass over the index finds the one in a hundred that lives, and sweeps the others."""
-    found = {row.operation: row.found for row in smoke.run.tables.listing}
-    assert found == {"active_room_ids": 50, "sweep_active_rooms": 4950}
-
-
-def test_targets_are_shown_beside_what_was_measured(smoke: Smoke) -> None:
-    """Each target is printed with a verdict, and a target that is not met is no failure."""
-    names = " ".join(target.name for target in smoke.run.targets)
-    for operation in OPERATIONS:
-        for against in ("redis-py", "ioredis"):
-            assert re.search(rf"{operation}: ops/s against the original's steps on {against}", names)
-            assert re.search(rf"{operation}: p99 against {against}", names)
-            assert re.search(rf"{operation}: server CPU against {against}", names)
-    for name in ("WATCH/MULTI", "commits", "one bare GET", "round trips", "fastest library", "worst ping"):
-        assert name in names
-    assert "not met" in smoke.printed
-    assert all(table.title in smoke.printed for table in tables(smoke.run))
-
-
-def test_its_keys_are_removed_and_no_others(smoke: Smoke) -> None:
-    """A run leaves no key of its own, and every key of others as it was, also those that look like its own."""
-    assert smoke.left == FOREIGN
-
-
-def test_the_chart_is_a_picture(smoke: Smoke) -> None:
-    """The chart is a PNG."""
-    assert smoke.chart.startswith(b"\x89PNG")
-
-
-def test_no_address_is_told(smoke: Smoke) -> None:
+def test_no_address_is_told(small: Smoke) -> None:
     """The JSON holds neither the server's address nor this machine's name."""
-    text = smoke.run.model_dump_json()
+    text = small.run.model_dump_json()
     assert "127.0.0.1" not in text
-    assert socket.gethostname() not in text
+    assert f'"{socket.gethostname()}"' not in text
 
 
-def test_the_page_is_filled_from_the_run(smoke: Smoke) -> None:
-    """Every table of the page on performance is filled from a run, and filling it again changes nothing."""
-    page = (ROOT / "docs/performance.md").read_text()
-    filled = fill(page, smoke.run)
-    assert NOT_MEASURED not in filled
-    assert fill(filled, smoke.run) == filled
-    assert set(re.findall(r"<!-- bench:([a-z-]+) -->", page)) == {table.name for table in tables(smoke.run)}
-    assert re.sub(r"^\|.*\n|^\n", "", filled, flags=re.MULTILINE) == re.sub(
-        r"^\|.*\n|^\n|^Not part of .*\n", "", page, flags=re.MULTILINE
-    )
-
-
-def test_a_page_is_filled_from_a_file(smoke: Smoke, tmp_path: Path) -> None:
-    """The report's own command fills a page from a run's JSON, as the run itself does."""
-    (tmp_path / "run.json").write_text(smoke.run.model_dump_json())
-    (tmp_path / "page.md").write_text((ROOT / "docs/performance.md").read_text())
+def test_a_page_is_filled_from_a_file(small: Smoke, tmp_path: Path) -> None:
+    """The report's own command fills each table of the page on performance from a run's JSON."""
+    (tmp_path / "run.json").write_text(small.run.model_dump_json())
+    (tmp_path / "page.md").write_text(PAGE)
     main([str(tmp_path / "run.json"), str(tmp_path / "page.md")])
-    assert (tmp_path / "page.md").read_text() == fill((ROOT / "docs/performance.md").read_text(), smoke.run)
+    assert (tmp_path / "page.md").read_text() == fill(PAGE, small.run)
 
 
 def test_a_page_can_not_ask_for_what_is_not_there() -> None:
@@ -202,32 +90,10 @@ def test_a_page_can_not_ask_for_what_is_not_there() -> None:
     assert NOT_MEASURED in fill("<!-- bench:crowd -->\n<!-- /bench -->\n", run)
 
 
-@pytest.mark.parametrize("contender", WRITES_WIRE, ids=lambda contender: contender.name)
+@pytest.mark.parametrize("contender", [WNC, ORIGINAL], ids=lambda contender: contender.name)
 async def test_contenders_do_the_same(contender: Contender, redis_server: RedisServer) -> None:
     """After the load a room has its five users, those who joined again last, and a chat its newest 20 messages."""
-    url = redis_server.url.replace("/0", "/8")
-    async with own_keys(url, 4) as place:
-        await contender.seed(place, room_ids(SMALL.rooms), 5)
-        async with contender.open(place) as session:
-            for operation in contender.operations:
-                done = 0
-                while done < ENOUGH:  # however slow the machine is by now
-                    sample = await session.load(operation, SMALL, 0.2)
-                    assert sample.errors == {}
-                    done += sample.operations
-        settings = StoreSettings(key_prefix=place.prefix)
-        async with plain_client(url) as client, open_store(url, settings=settings) as store:
-            for room_id in room_ids(SMALL.rooms):
-                room = await store.rooms.get_room(room_id)
-                assert room is not None
-                assert sorted(user.id for user in room.users) == [user_id(number) for number in range(5)]
-                messages = await store.chat.get_messages(room_id)
-                assert len({message.id for message in messages}) == 20
-                assert await client.llen(f"{place.prefix}chat:{room_id}") == 20
-                if "add_message" in contender.operations:
-                    assert not any(message.id.startswith("kept") for message in messages)
-                assert room.users[0].id == user_id(0)  # who never joined again is left behind by those who did
-                assert any(user.name == user.id for user in room.users[1:])
+    await check_contender(contender, redis_server.url.replace("/0", "/8"))
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -285,24 +151,16 @@ def test_a_peak_is_that_of_one_process() -> None:
         "from wnc_store_bench.many_rooms import peak_bytes\n"
         "before = peak_bytes(); more = b'x' * 50_000_000; print(before, peak_bytes() - before)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
-    own, grown = map(int, done.stdout.split())
+    own, grown = map(int, run_python("-c", code).split())
     assert own < len(ballast) / 2
     assert 45_000_000 < grown < 60_000_000
 
 
 def test_ioredis_takes_no_part_on_a_socket(redis_server: RedisServer) -> None:
     """On a Unix socket, which ioredis can't be given as a URL, the others run and the note says so."""
-    shown = bench_as_a_program(
-        redis_server.unix_url, "--quick", "--only", "get_room", "--contenders", "ioredis,redis-py"
-    )
+    shown = bench(redis_server.unix_url, "--quick", "--only", "get_room", "--contenders", "ioredis,redis-py").stdout
     assert "ioredis took no part: it takes redis://" in shown
     assert "redis-py" in shown
-
-
-def test_memory_alone_needs_no_server() -> None:
-    """The parts that are in memory run without a server."""
-    assert "In memory, one caller" in bench_as_a_program("redis://127.0.0.1:1/0", "--quick", "--only", "memory")
 
 
 @pytest.mark.parametrize("failure", [TimeoutError(), StoreError("on purpose")])
@@ -312,17 +170,21 @@ async def test_a_part_that_fails_loses_no_other(monkeypatch: pytest.MonkeyPatch,
     async def fail(*_: object) -> None:
         raise failure
 
+    async def succeed(*_: object) -> list[MemoryRow]:
+        return [MemoryRow(contender="wnc-store", operation="get_room", round=1, ops_per_second=1)]
+
     monkeypatch.setattr(sys.modules["wnc_store_bench.many_rooms"], "measure", fail)
+    monkeypatch.setattr(sys.modules["wnc_store_bench.memory"], "measure", succeed)
     run = await measure_all(None, Options(parts=("memory", "many_rooms")).quick(), lambda _: None)
     assert run.notes == [f"many_rooms was not measured: {str(failure) or 'it took too long'}"]
-    assert run.tables.memory
+    assert run.tables.memory == await succeed()
     assert run.tables.many_rooms == []
 
 
 def test_it_starts_a_server_of_its_own(tmp_path: Path) -> None:
     """Without a URL it starts a redis-server and ends it."""
     path = tmp_path / "run.json"
-    bench_as_a_program("--quick", "--only", "lonely", "--rounds", "2", "--json", str(path))
+    bench("--quick", "--only", "lonely", "--json", str(path))
     run = json.loads(path.read_text())
     assert run["options"]["server"] == "its own redis-server"
     assert run["tables"]["lonely"]

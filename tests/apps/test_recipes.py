@@ -11,19 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import socketio  # pyright: ignore[reportMissingTypeStubs] - it has none
 from redis.asyncio import Redis
 
 from redis_server import RedisServer
-from serving import serving
+from serving import http_client, serving
 from wnc_store import open_store
 from wnc_store_memory import MemoryStore
 
 _RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
 _HTTP = ["dishka_app", "fastapi_app", "litestar_app", "starlette_app"]
-_SECONDS = 10
+_SECONDS = 100
+"""This only ends a hang."""
 
 Load = Callable[[str], Any]
 
@@ -66,7 +66,7 @@ def test_each_recipe_is_tested() -> None:
 @pytest.mark.parametrize("name", _HTTP)
 async def test_a_party_over_http(name: str, url: str, load: Load) -> None:
     """A room is created and joined, and lasts from one request to the next, in the store that the environment names."""
-    async with serving(load(name).app) as server, httpx.AsyncClient(trust_env=False) as guest:
+    async with serving(load(name).app) as server, http_client() as guest:
         created = await guest.post(f"http://{server}/rooms/A3X9K2", params={"host": "Ada"})
         assert created.status_code == 201
         assert "hostToken" not in created.text
@@ -81,10 +81,10 @@ async def test_a_party_over_http(name: str, url: str, load: Load) -> None:
 
 
 @pytest.mark.parametrize("name", _HTTP)
-async def test_no_such_room_over_http(name: str, url: str, load: Load) -> None:
+async def test_no_such_room_over_http(name: str, monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
     """Joining a room that is not there is answered with 404, in the store's own words."""
-    assert url
-    async with serving(load(name).app) as server, httpx.AsyncClient(trust_env=False) as guest:
+    monkeypatch.setenv("WNC_STORE_URL", "memory://")
+    async with serving(load(name).app) as server, http_client() as guest:
         answer = await guest.post(f"http://{server}/rooms/B/users", params={"name": "Grace"})
         assert answer.status_code == 404
         assert answer.json()["detail"].startswith("there is no live room 'B'")
@@ -114,7 +114,7 @@ class _Guest:
     """A browser on Socket.IO, and what it was told."""
 
     def __init__(self) -> None:
-        self._client: Any = socketio.AsyncClient()
+        self._client: Any = socketio.AsyncClient(request_timeout=_SECONDS)
         self.told: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         for event in ("room", "message"):
             self._client.on(event, partial(self._hear, event))
@@ -124,7 +124,7 @@ class _Guest:
 
     async def enter(self, server: str) -> None:
         """Connect."""
-        await self._client.connect(f"http://{server}", transports=["websocket"])
+        await self._client.connect(f"http://{server}", transports=["websocket"], wait_timeout=_SECONDS)
 
     async def ask(self, event: str, *args: str) -> Any:
         """Send an event and return its answer."""
@@ -167,9 +167,9 @@ async def test_a_party_over_socketio(url: str, load: Load) -> None:
         await grace.leave()
 
 
-async def test_errors_over_socketio(url: str, load: Load) -> None:
+async def test_errors_over_socketio(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
     """An error of the store is the answer of the event, and a stranger can't speak."""
-    assert url
+    monkeypatch.setenv("WNC_STORE_URL", "memory://")
     guest = _Guest()
     async with serving(load("socketio_app").app) as server:
         await guest.enter(server)

@@ -202,29 +202,39 @@ def test_the_public_face_is_sorted() -> None:
 
 
 class _Server:
-    """Connections on a server that takes its time, and does what it was sent even if nobody waits any more."""
+    """Connections on a server that does what it was sent even if nobody waits any more.
+
+    It holds one request back, if asked to, until it is let go.
+    """
 
     def __init__(self, inner: ConnectionCounter) -> None:
         self._inner = inner
         self.errors: list[Exception] = []
         self.asked = 0
+        self.done = 0
+        self.holds = 0
+        self.goes_on = asyncio.Event()
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
         self.asked += 1
         if self.errors and not isinstance(self.errors[0], OutcomeUnknownError):
             raise self.errors.pop(0)
 
-        async def arrive() -> int:
-            await asyncio.sleep(0.05)
-            return await self._inner.acquire(key, connection_id, limit=limit)
+        async def arrive(number: int) -> int:
+            if number == self.holds:
+                await self.goes_on.wait()
+                self.goes_on.clear()
+            held = await self._inner.acquire(key, connection_id, limit=limit)
+            self.done += 1
+            return held
 
-        held = await asyncio.shield(asyncio.ensure_future(arrive()))
+        held = await asyncio.shield(asyncio.ensure_future(arrive(self.asked)))
         if self.errors:
             raise self.errors.pop(0)
         return held
 
     async def release(self, key: str, connection_id: str) -> int:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         if self.errors:
             raise self.errors.pop(0)
         return await self._inner.release(key, connection_id)
@@ -232,15 +242,27 @@ class _Server:
     async def count(self, key: str) -> int:
         return await self._inner.count(key)
 
+    async def let_go_soon(self) -> None:
+        for _ in range(10):  # whoever was cancelled gets some turns first
+            await asyncio.sleep(0)
+        self.goes_on.set()
 
-_TTL = timedelta(seconds=0.6)
+
+_TTL = timedelta(seconds=0.06)
+"""Of real time for the guard, which renews three times in it; of a clock that is moved by hand for the store."""
 _SOCKET = HTTPConnection({"type": "websocket", "client": (_GUEST, 1)})
 
 
+@pytest.fixture(name="clock")
+def _clock() -> ManualClock:
+    """The clock of the store."""
+    return ManualClock()
+
+
 @pytest.fixture
-async def slow() -> AsyncGenerator[MemoryStore]:
+async def slow(clock: ManualClock) -> AsyncGenerator[MemoryStore]:
     """A store whose connections are on a slow server. In the end no lease is held, and no task is left."""
-    async with MemoryStore(StoreSettings(connection_ttl=_TTL)) as store:
+    async with MemoryStore(StoreSettings(connection_ttl=_TTL), clock=clock) as store:
         store.connections = _Server(store.connections)
         yield store
         await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
@@ -258,43 +280,43 @@ async def _stay(store: MemoryStore) -> None:
         await asyncio.Event().wait()
 
 
-async def test_a_lease_is_renewed_and_ended(slow: MemoryStore) -> None:
+async def test_a_lease_is_renewed_and_ended(slow: MemoryStore, clock: ManualClock) -> None:
     """A connection counts for longer than a lease lasts, and no more once the endpoint is done."""
     async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
-        renewals = _server(slow).asked + 6  # two leases' time
-        while _server(slow).asked < renewals:
+        for _ in range(4):
+            before = _server(slow).done
+            await until(lambda before=before: _server(slow).done > before)
+            clock.advance(_TTL * 0.9)
             assert await slow.connections.count(_GUEST) == 1
-            await asyncio.sleep(0.01)
     assert await slow.connections.count(_GUEST) == 0
 
 
 @pytest.mark.parametrize("errors", [[], [StoreUnavailableError("away")]])
-async def test_the_endpoints_error_is_its_own(slow: MemoryStore, errors: list[Exception]) -> None:
+async def test_the_endpoints_error_is_its_own(slow: MemoryStore, clock: ManualClock, errors: list[Exception]) -> None:
     """What the endpoint raises comes out as it is, also when the lease can't be ended; that ends by itself then."""
 
     async def fail() -> None:
         async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
-            _server(slow).errors = errors
+            _server(slow).errors = [*errors]
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-
-    async def is_over() -> bool:
-        return await slow.connections.count(_GUEST) == 0
-
-    await until(is_over)
+    assert await slow.connections.count(_GUEST) == len(errors)
+    clock.advance(_TTL)
 
 
 @pytest.mark.parametrize("asked", [1, 2])
 @pytest.mark.parametrize("times", [1, 3])
 async def test_cancelling_leaves_no_lease(slow: MemoryStore, asked: int, times: int) -> None:
     """Cancelling an endpoint leaves no lease, not even while the server is about to give one or renew it."""
+    _server(slow).holds = asked
     endpoint = asyncio.create_task(_stay(slow))
     await until(lambda: _server(slow).asked == asked)  # the request is under way
     for _ in range(times):
         endpoint.cancel()
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
+    await _server(slow).let_go_soon()
     with pytest.raises(asyncio.CancelledError):
         await endpoint
 
@@ -302,9 +324,11 @@ async def test_cancelling_leaves_no_lease(slow: MemoryStore, asked: int, times: 
 async def test_an_answer_that_nobody_awaits(slow: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
     """An error that comes after the endpoint was cancelled is not reported as forgotten."""
     _server(slow).errors = [OutcomeUnknownError("lost")]
+    _server(slow).holds = 1
     endpoint = asyncio.create_task(_stay(slow))
     await until(lambda: _server(slow).asked == 1)
     endpoint.cancel()
+    await _server(slow).let_go_soon()
     await asyncio.wait([endpoint])
     assert endpoint.cancelled()
     del endpoint
@@ -314,21 +338,35 @@ async def test_an_answer_that_nobody_awaits(slow: MemoryStore, caplog: pytest.Lo
 
 async def test_cancelling_a_scope_leaves_no_lease(slow: MemoryStore) -> None:
     """The cancel scope of anyio, which cancels each wait inside it, does not keep a lease from its end."""
+    background: list[asyncio.Task[None]] = []
     for asked in (1, 3):
+        _server(slow).holds = asked
         async with anyio.create_task_group() as group:
             group.start_soon(_stay, slow)
             await until(lambda asked=asked: _server(slow).asked == asked)
             group.cancel_scope.cancel()
+            background.append(asyncio.create_task(_server(slow).let_go_soon()))
         assert await slow.connections.count(_GUEST) == 0
 
 
-async def test_a_failing_renewal(slow: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_renewal(
+    slow: MemoryStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A renewal that fails does not end the endpoint; it is tried again soon, and logged once."""
+    pauses: list[float] = []
+    wait = asyncio.wait
+
+    async def remember(tasks: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as asyncio's own
+        if timeout is not None:
+            pauses.append(timeout)
+        return await wait(tasks, timeout=timeout)
+
+    monkeypatch.setattr(asyncio, "wait", remember)
     async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
         _server(slow).errors = [StoreUnavailableError("away"), StoreUnavailableError("still"), RuntimeError("odd")]
-        while _server(slow).asked < 5:
-            assert await slow.connections.count(_GUEST) == 1
-            await asyncio.sleep(0.01)
+        await until(lambda: _server(slow).done == 2)
+        assert await slow.connections.count(_GUEST) == 1
+    assert pauses[:4] == pytest.approx([0.02, 0.005, 0.005, 0.005])
     assert [record.getMessage() for record in caplog.records] == [
         f"could not renew a connection of {_GUEST}, trying again: away"
     ]

@@ -13,12 +13,16 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build/screenshots"
-FREE = {"WNC_STORE_RATE_LIMIT_MAX": "100000", "WNC_STORE_CONNECTION_LIMIT": "100", "WNC_STORE_CONNECTION_TTL": "3"}
+FREE = {"WNC_STORE_RATE_LIMIT_MAX": "100000", "WNC_STORE_CONNECTION_LIMIT": "100", "WNC_STORE_CONNECTION_TTL": "600"}
+"""Settings of a party where nobody is away for too long, however slow the machine."""
+BRIEF = {**FREE, "WNC_STORE_CONNECTION_TTL": "3"}
+"""Settings of a party where who is away is soon gone."""
 _STEP = 0.3  # seconds: examples/watch_party/README.md
 DESKTOP = (1280, 720)
 PHONE = (390, 844)
 
-expect.set_options(timeout=15_000)
+SECONDS = 60
+expect.set_options(timeout=SECONDS * 1000)
 
 # Performance counts from one origin for all pages of this machine, whatever happens to a page's clock.
 _WHERE = """({
@@ -32,7 +36,16 @@ let jumped = 0;
 window.realTime = () => performance.timeOrigin + real();
 window.jump = (milliseconds) => { jumped += milliseconds; };
 performance.now = () => real() + jumped;
+window.flashed = [];
+new MutationObserver(() => {
+  for (const id of ["status", "copy-code"]) flashed.push(document.getElementById(id)?.textContent);
+}).observe(document, { childList: true, characterData: true, subtree: true });
 """
+
+
+def later(minutes: int, seconds: int, length: str = "10:00") -> re.Pattern[str]:
+    """Return what matches the time shown from then on, of a video of that length: below ten minutes."""
+    return re.compile(rf"({minutes}:[{seconds // 10}-5]|[{minutes + 1}-9]:\d)\d / {length}")
 
 
 class Guest:
@@ -92,6 +105,10 @@ class Guest:
         """Go to a place in the video, as the host."""
         await self.by_id("seek").fill(str(seconds))
 
+    async def flashed(self, text: str) -> None:
+        """Return when the page has shown a text, which it may have taken back already."""
+        await self.page.wait_for_function("(text) => flashed.includes(text)", arg=text)
+
     async def photograph(self, name: str) -> None:
         """Keep a picture of the page."""
         await self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
@@ -109,6 +126,7 @@ class Guests:
         """Return an empty page of a new browser context."""
         viewport: Any = {"width": size[0], "height": size[1]}
         context = await self._browser.new_context(viewport=viewport, **options)
+        context.set_default_timeout(SECONDS * 1000)
         await context.add_init_script(_BEFORE)
         self._contexts.append(context)
         guest = Guest(await context.new_page(), name)
@@ -129,8 +147,7 @@ async def in_step(*guests: Guest) -> None:
     At rest each may be 80 ms off the room's time (`OFF` in sync.js), and by as much as it misjudges the server's clock.
     """
     apart: list[float] = []
-    while len(apart) < 5 or max(apart[-5:]) >= _STEP:
-        assert len(apart) < 200, f"after 20 s they are {apart[-1]:.3f} s apart"
+    while len(apart) < 5 or max(apart[-5:]) >= _STEP:  # the test's time-out ends it
         await asyncio.sleep(0.1)
         looks = await asyncio.gather(*(guest.page.evaluate(_WHERE) for guest in guests))
         assert all(look["says"].startswith("Playing") for look in looks)

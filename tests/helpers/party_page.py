@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 
-_LOCAL = "127.0.0.1"
-_SECONDS = 20
+from wnc_store import ManualClock
+
+_SECONDS = 100
+"""This only ends a hang."""
+
+ReturnT = TypeVar("ReturnT")
 
 
 class Page:
@@ -80,7 +84,7 @@ class Party:
 
     async def open(self, name: str, key: str | None = None) -> Page:
         """Return a page that has said nothing yet."""
-        socket = await connect(f"ws://{self.address}/party")
+        socket = await connect(f"ws://{self.address}/party", open_timeout=_SECONDS, ping_interval=None, proxy=None)
         self._sockets.append(socket)
         return Page(socket, name, key or secrets.token_hex(16))
 
@@ -114,6 +118,15 @@ async def visiting(address: str) -> AsyncGenerator[Party]:
         yield party
     finally:
         await party.aclose()
+
+
+async def while_time_passes(clock: ManualClock, waiting: Coroutine[Any, Any, ReturnT]) -> ReturnT:
+    """Return what is waited for, while the server's clock goes on."""
+    task = asyncio.create_task(waiting)
+    while not task.done():
+        clock.advance(0.1)
+        await asyncio.sleep(0.01)
+    return await task
 
 
 def names(page: Page) -> list[tuple[str, bool]]:

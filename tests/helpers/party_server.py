@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
+from programs import known_environment, restore_signals
+
 ROOT = Path(__file__).resolve().parents[2]
-_SECONDS = 30
+_SECONDS = 100
+"""This only ends a hang."""
 _WORKERS = 2
 _SERVE = """
 import socket, sys, uvicorn
@@ -49,13 +52,15 @@ class PartyServer:
 @contextmanager
 def party_server(url: str, **settings: str) -> Generator[PartyServer]:
     """Run the watch party on a store; settings are variables of the environment."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("WNC_", "REDIS_", "RATE_"))
-    }
-    environment |= {"WNC_STORE_URL": url, "PYTHONPATH": str(ROOT / "examples"), **settings}
+    environment = known_environment(WNC_STORE_URL=url, PYTHONPATH=str(ROOT / "examples"), **settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:  # handed over, so that nobody else can take the port
         port, handle = listener.getsockname()[1], listener.fileno()
-        process = subprocess.Popen([sys.executable, "-c", _SERVE, str(handle)], env=environment, pass_fds=[handle])  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - our own arguments
+            [sys.executable, "-c", _SERVE, str(handle)],
+            env=environment,
+            pass_fds=[handle],
+            preexec_fn=restore_signals,  # noqa: PLW1509 - the tests' threads hold no lock that it needs
+        )
     with process:
         server = PartyServer(port, process.pid)
         try:
@@ -70,20 +75,28 @@ def party_server(url: str, **settings: str) -> Generator[PartyServer]:
 
 
 @contextmanager
-def party_by_make(url: str) -> Generator[PartyServer]:
+def party_by_make(url: str, **settings: str) -> Generator[PartyServer]:
     """Run `make party` on a store, with the workers that it runs there; `pid` is one of these."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    environment = os.path.relpath(sys.prefix, ROOT)  # make takes no blanks, which the checkout's own path may have
-    command = ["make", "--silent", "party", f"URL={url}", f"PORT={port}", f"VENV={environment}"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True) as process:  # noqa: S603
+    venv = os.path.relpath(sys.prefix, ROOT)  # make takes no blanks, which the checkout's own path may have
+    nothing_to_install = f"--old-file={venv}/.party"
+    command = ["make", "--silent", nothing_to_install, "party", f"URL={url}", f"PORT={port}", f"VENV={venv}"]
+    with subprocess.Popen(  # noqa: S603 - our own arguments
+        command,
+        cwd=ROOT,
+        env=known_environment(**settings),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=restore_signals,  # noqa: PLW1509 - the tests' threads hold no lock that it needs
+    ) as process:
         try:
             assert process.stdout is not None
             told = process.stdout.readline().decode()
             assert told == f"The watch party is at http://127.0.0.1:{port}/ (control-C ends it)\n"
             _wait_until_ready(f"http://127.0.0.1:{port}/", process)
-            workers = _workers(process.pid)
-            assert len(workers) == _WORKERS
+            while len(workers := _workers(process.pid)) < _WORKERS:
+                time.sleep(0.05)
             yield PartyServer(port, workers[0])
         finally:
             with suppress(ProcessLookupError):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 from watch_party.app import app
 
 from party_page import Party, visiting
 from serving import serving
-from wnc_store import Store
-
-_GRACE = "1.2"
+from wnc_store import ManualClock, Store
 
 
 @pytest.fixture(autouse=True)
-def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In memory, with a grace that a test can wait for."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[ManualClock]:
+    """The clock of the app and of its store, which is in memory; the app looks at a room every 0.1 s of real time."""
     monkeypatch.setenv("WNC_STORE_URL", "memory://")
-    monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", _GRACE)
+    monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "0.3")
+    own, app.state.clock = app.state.clock, ManualClock()
+    yield app.state.clock
+    app.state.clock = own
 
 
 @pytest.fixture

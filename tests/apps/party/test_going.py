@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+from datetime import timedelta
 
-import pytest
 from watch_party import manners
-from watch_party.app import app
 
-from party_page import Party, names, visiting
-from serving import serving
-from wnc_store import AppEvent, Room, Store, User
-
-_SECONDS = 10
+from party_page import Party, names, while_time_passes
+from waiting import until
+from wnc_store import AppEvent, ManualClock, Room, Store, User
 
 
 async def test_the_host_leaves(party: Party) -> None:
@@ -27,16 +23,16 @@ async def test_the_host_leaves(party: Party) -> None:
     assert (await grace.told("videoSet"))["videoType"] == "film"
 
 
-async def test_the_host_is_lost(party: Party) -> None:
+async def test_the_host_is_lost(party: Party, clock: ManualClock) -> None:
     """A host whose socket is closed and does not come back within the grace is host no more."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     await ada.vanish()
-    assert (await grace.told("userLeft"))["user"]["name"] == "Ada"
+    assert (await while_time_passes(clock, grace.told("userLeft")))["user"]["name"] == "Ada"
     assert (await grace.told("hostChanged"))["hostName"] == "Grace"
 
 
-async def test_the_host_reloads(party: Party) -> None:
+async def test_the_host_reloads(party: Party, clock: ManualClock) -> None:
     """A host who comes back within the grace stays host, and nobody hears of it."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
@@ -45,28 +41,28 @@ async def test_the_host_reloads(party: Party) -> None:
     back = await party.guest(ada.code, "Ada", ada.key)
     assert names(back) == [("Ada", True), ("Grace", False), ("Lin", False)]
     await lin.vanish()  # after the host: when Lin is gone, the host would be
-    heard = await grace.all_until("userLeft")
+    heard = await while_time_passes(clock, grace.all_until("userLeft"))
     assert [message["user"]["name"] for message in heard if "user" in message] == ["Lin", "Lin"]
     assert not [message for message in heard if message["type"] == "hostChanged"]
 
 
-async def test_the_maker_comes_back(party: Party) -> None:
+async def test_the_maker_comes_back(party: Party, clock: ManualClock) -> None:
     """Who made the room and comes back after the grace proves it with the host token, and is host again."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     await ada.vanish()
-    await grace.told("hostChanged")
+    await while_time_passes(clock, grace.told("hostChanged"))
     back = await party.guest(ada.code, "Ada", ada.key)
     assert names(back) == [("Grace", False), ("Ada", True)]
     assert (await grace.told("hostChanged"))["hostName"] == "Ada"
 
 
-async def test_the_maker_comes_back_in_one_step(party: Party, store: Store) -> None:
+async def test_the_maker_comes_back_in_one_step(party: Party, store: Store, clock: ManualClock) -> None:
     """Who made the room is in it again and its host by one commit: nothing can come between."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     await ada.vanish()
-    await grace.told("hostChanged")
+    await while_time_passes(clock, grace.told("hostChanged"))
     before = await store.rooms.get_room(ada.code)
     assert before is not None
     await party.guest(ada.code, "Ada", ada.key)
@@ -84,13 +80,15 @@ async def test_two_tabs(party: Party) -> None:
     assert names(grace) == [("Ada", True), ("Grace", False)]
 
 
-async def test_the_last_one_leaves(party: Party, store: Store) -> None:
+async def test_the_last_one_leaves(party: Party, store: Store, clock: ManualClock) -> None:
     """When the last one is lost, the room goes, after the grace."""
     ada = await party.host()
     await ada.vanish()
-    async with asyncio.timeout(_SECONDS):
-        while await store.rooms.room_exists(ada.code):  # noqa: ASYNC110 - nobody is left to be told
-            await asyncio.sleep(0.05)
+
+    async def is_gone() -> bool:
+        return not await store.rooms.room_exists(ada.code)
+
+    await while_time_passes(clock, until(is_gone))
     assert await party.refused(ada.code, "Grace") == "noRoom"
 
 
@@ -103,12 +101,12 @@ async def test_taken_for_away(party: Party, store: Store) -> None:
     assert names(grace) == [("Ada", True), ("Grace", False)]
 
 
-async def test_ghosts(party: Party, store: Store) -> None:
+async def test_ghosts(party: Party, store: Store, clock: ManualClock) -> None:
     """Users whose worker died with nobody left to look after them are gone when the next guest has come."""
     ghost = User(id="ghost", name="Ghost")
     await store.rooms.create_room(Room.hosted_by(ghost, room_id="GHOSTS"))
     grace = await party.guest("GHOSTS", "Grace")
-    assert (await grace.told("userLeft"))["user"]["id"] == "ghost"
+    assert (await while_time_passes(clock, grace.told("userLeft")))["user"]["id"] == "ghost"
     assert (await grace.told("hostChanged"))["hostName"] == "Grace"
 
 
@@ -137,12 +135,11 @@ async def test_the_host_closes_the_room(party: Party) -> None:
     assert await party.refused(ada.code, "Lin") == "noRoom"
 
 
-async def test_the_room_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_room_expires(party: Party, clock: ManualClock) -> None:
     """When nobody changed anything for the room's TTL, all are told that it has expired."""
-    monkeypatch.setenv("WNC_STORE_ROOM_TTL", "0.5")
-    async with serving(app) as address, visiting(address) as party:
-        ada = await party.host()
-        assert (await ada.told("end"))["reason"] == "expired"
+    ada = await party.host()
+    clock.advance(timedelta(hours=24))
+    assert (await ada.told("end"))["reason"] == "expired"
 
 
 async def test_an_end_that_is_none(party: Party, store: Store) -> None:

@@ -17,6 +17,8 @@ from redis_server import redis_server
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="browser")
 async def _browser() -> AsyncIterator[Browser]:
     """One browser for all tests; each guest has a context of its own."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium, chromium-browser or google-chrome on the PATH")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM)
         yield browser

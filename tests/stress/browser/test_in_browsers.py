@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 
 import pytest
 from playwright.async_api import expect
 
-from browser_page import FREE, PHONE, Guests, Places, in_step, meet
+from browser_page import BRIEF, FREE, PHONE, Guests, Places, in_step, later, meet
 from party_server import party_server
 from proxy import proxy_to
 from redis_server import redis_server
+from waiting import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 
 async def test_twomeet(guests: Guests, places: Places) -> None:
@@ -38,17 +38,21 @@ async def test_in_step(guests: Guests, places: Places) -> None:
     await in_step(ada, grace)
     await ada.seek(300)
     for guest in (ada, grace):
-        await expect(guest.time).to_have_text(re.compile(r"5:0\d / 10:00"))
+        await expect(guest.time).to_have_text(later(5, 0))
     await in_step(ada, grace)
     lin = await guests.invite("Lin", PHONE)
     await lin.join(places.guest, code)
-    await expect(lin.time).to_have_text(re.compile(r"5:\d\d / 10:00"))
+    await expect(lin.time).to_have_text(later(5, 0))
     await in_step(ada, grace, lin)
     await ada.play.click()
     await expect(grace.by_id("playing")).to_have_text("Paused · Ada controls")
     await expect(ada.play).to_have_text("Play")
-    positions = [await guest.page.evaluate("watchParty.position()") for guest in (ada, grace, lin)]
-    assert max(positions) - min(positions) < 0.05
+
+    async def at_the_same_place() -> bool:
+        positions = [await guest.page.evaluate("watchParty.position()") for guest in (ada, grace, lin)]
+        return max(positions) - min(positions) < 0.05
+
+    await until(at_the_same_place)
 
 
 async def test_the_host_hands_over(guests: Guests, places: Places) -> None:
@@ -63,26 +67,25 @@ async def test_the_host_hands_over(guests: Guests, places: Places) -> None:
     await grace.watch_the_film()
 
 
-async def test_the_host_is_gone(guests: Guests, places: Places) -> None:
+async def test_the_host_is_gone(guests: Guests) -> None:
     """When the host's page is closed and stays away, the other is host."""
-    ada, grace, _ = await meet(guests, places)
-    await ada.page.goto("about:blank")
-    await expect(grace.host).to_have_text("Grace")
+    with party_server("memory://", **BRIEF) as server:
+        ada, grace, _ = await meet(guests, Places(server.address, server.address))
+        await ada.page.goto("about:blank")
+        await expect(grace.host).to_have_text("Grace")
 
 
 async def test_the_host_reloads(guests: Guests, places: Places) -> None:
     """A host who reloads the page is host again at once, without a word, and nobody is told of anything."""
-    ada, grace, code = await meet(guests, places)
-    lin = await guests.invite("Lin")
-    await lin.join(places.guest, code)
+    ada, grace, _ = await meet(guests, places)
     await ada.watch_the_film()
     await ada.page.reload()
     await expect(ada.host).to_have_text("Ada")
     await expect(ada.play).to_have_text("Pause")
     await in_step(ada, grace)
-    await lin.page.goto("about:blank")  # after the host: when Lin is gone, the host would be
-    await expect(grace.people).to_have_text(["Ada", "Grace"])
-    await expect(grace.news).to_have_text(["Lin came in.", "Another video was chosen.", "Lin left."])
+    await ada.say("still here")
+    await expect(grace.said).to_have_text(["still here"])
+    await expect(grace.news).to_have_text(["Another video was chosen."])
 
 
 async def test_the_first_message_goes(guests: Guests, places: Places) -> None:
@@ -102,8 +105,7 @@ async def test_a_server_dies(guests: Guests) -> None:
     """Guests of a server that is killed come back at the other one: nobody left, and each message is there once."""
     with ExitStack() as running:
         url = running.enter_context(redis_server()).url
-        settings = {**FREE, "WNC_STORE_CONNECTION_TTL": "10"}
-        dies, stays = (running.enter_context(party_server(url, **settings)) for _ in range(2))
+        dies, stays = (running.enter_context(party_server(url, **FREE)) for _ in range(2))
         async with proxy_to(dies.port) as front:
             places = Places(f"http://127.0.0.1:{front.port}/", stays.address)
             ada, grace, _ = await meet(guests, places)
@@ -126,7 +128,7 @@ async def test_a_server_dies(guests: Guests) -> None:
                 await expect(guest.host).to_have_text("Ada")
             await expect(grace.news).to_have_text(["Another video was chosen."])
             await ada.seek(120)
-            await expect(grace.time).to_have_text(re.compile(r"2:0\d / 10:00"))
+            await expect(grace.time).to_have_text(later(2, 0))
             await in_step(ada, grace)
 
 
@@ -134,7 +136,7 @@ async def test_a_server_dies_with_its_guests(guests: Guests) -> None:
     """Guests of a server that is killed, and who do not come back, are gone after the grace; the next is host."""
     with ExitStack() as running:
         url = running.enter_context(redis_server()).url
-        dies, stays = (running.enter_context(party_server(url, **FREE)) for _ in range(2))
+        dies, stays = (running.enter_context(party_server(url, **BRIEF)) for _ in range(2))
         ada, grace, _ = await meet(guests, Places(dies.address, stays.address))
         dies.kill()
         await expect(ada.status).to_contain_text("No connection")
@@ -158,7 +160,7 @@ async def test_a_clock_jumps(guests: Guests, memory: str) -> None:
         ada, grace, _ = await meet(guests, Places(memory, f"http://127.0.0.1:{front.port}/"))
         await ada.watch_the_film()
         await ada.seek(100)
-        await expect(grace.time).to_have_text(re.compile(r"1:4\d / 10:00"))
+        await expect(grace.time).to_have_text(later(1, 40))
         await in_step(ada, grace)
         front.delay = 0.2
         await grace.page.evaluate("jump(-5000)")

@@ -1,0 +1,93 @@
+"""Runs of the benchmark's command, and the checks that its tests share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from programs import run_python
+from wnc_store import StoreSettings, open_store
+from wnc_store_bench import Result
+from wnc_store_bench.contenders import Contender
+from wnc_store_bench.load import Load
+from wnc_store_bench.records import room_ids, user_id
+from wnc_store_bench.report import fill, tables
+from wnc_store_bench.server import own_keys, plain_client
+
+FOREIGN = {"wnc-bench-0123456789ab:room:A": "of another run", "room:R000000": "somebody's", "active-rooms": "likewise"}
+PAGE = (Path(__file__).resolve().parents[2] / "docs/performance.md").read_text()
+_SMALL = Load(callers=4, rooms=6)
+_ENOUGH = 600
+"""Operations after which each of six rooms was chosen more than 20 times."""
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """A quick run, and what it left on the server."""
+
+    run: Result
+    printed: str
+    chart: bytes
+    left: dict[str, str]
+
+
+def bench_as_a_program(*arguments: str) -> str:
+    """Run the benchmark's command in a process of its own, where warnings of other libraries are none of ours."""
+    return run_python("-c", "from wnc_store.cli import main; main()", "bench", *arguments)
+
+
+def smoke(url: str, folder: Path, *arguments: str) -> Smoke:
+    """Run the command quickly on an empty database that holds keys of others."""
+
+    async def fill_server() -> None:
+        async with plain_client(url) as client:
+            await client.flushdb()
+            await client.mset(FOREIGN)
+
+    async def all_keys() -> dict[str, str]:
+        async with plain_client(url, decode_responses=True) as client:
+            found = {key: await client.get(key) async for key in client.scan_iter()}
+            await client.flushdb()
+        return found
+
+    asyncio.run(fill_server())
+    files = ["--json", str(folder / "run.json"), "--chart", str(folder / "chart.png")]
+    printed = bench_as_a_program(url, "--quick", *files, *arguments)
+    run = Result.model_validate_json((folder / "run.json").read_text())
+    return Smoke(run, printed, (folder / "chart.png").read_bytes(), asyncio.run(all_keys()))
+
+
+def check_left_behind(made: Smoke) -> None:
+    """See that a run printed all of its tables, drew its chart, and left no key but those of others."""
+    assert all(table.title in made.printed for table in tables(made.run))
+    assert made.chart.startswith(b"\x89PNG")
+    assert made.left == FOREIGN
+    filled = fill(PAGE, made.run)
+    assert fill(filled, made.run) == filled
+
+
+async def check_contender(contender: Contender, url: str) -> None:
+    """See that a room has its five users after the load, those who joined again last, and a chat its newest 20."""
+    async with own_keys(url, 4) as place:
+        await contender.seed(place, room_ids(_SMALL.rooms), 5)
+        async with contender.open(place) as session:
+            for operation in contender.operations:
+                done = 0
+                while done < _ENOUGH:  # however slow the machine is by now
+                    sample = await session.load(operation, _SMALL, 0.2)
+                    assert sample.errors == {}
+                    done += sample.operations
+        settings = StoreSettings(key_prefix=place.prefix)
+        async with plain_client(url) as client, open_store(url, settings=settings) as store:
+            for room_id in room_ids(_SMALL.rooms):
+                room = await store.rooms.get_room(room_id)
+                assert room is not None
+                assert sorted(user.id for user in room.users) == [user_id(number) for number in range(5)]
+                messages = await store.chat.get_messages(room_id)
+                assert len({message.id for message in messages}) == 20
+                assert await client.llen(f"{place.prefix}chat:{room_id}") == 20
+                if "add_message" in contender.operations:
+                    assert not any(message.id.startswith("kept") for message in messages)
+                assert room.users[0].id == user_id(0)  # who never joined again is left behind by those who did
+                assert any(user.name == user.id for user in room.users[1:])

@@ -1,0 +1,26 @@
+"""The whole contract, run as README and the third-party example show it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from programs import run_pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_readmes_file_passes(tmp_path: Path) -> None:
+    """The test file that the README shows passes when it is run alone, as a stranger would."""
+    (text,) = (
+        block
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        if "StoreContract" in block
+    )
+    (tmp_path / "test_mine.py").write_text(text)
+    assert " passed" in run_pytest(folder=tmp_path)
+
+
+def test_the_sqlite_backend_keeps_the_contract() -> None:
+    """The third-party backend passes all of its tests, in its own folder."""
+    assert " passed" in run_pytest(folder=ROOT / "examples/third_party_backend")
