@@ -9,7 +9,7 @@
 # make redis     a redis-server for the tests, by apt-get where that may be
 
 # Nothing of the caller's own environment: make VENV=... and make PYTHON=... are the only ways to choose another Python.
-unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 VENV = .venv
 ifneq ($(words $(VENV)),1)
