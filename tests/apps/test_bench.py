@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bench_run import PAGE, Smoke, check_contender, check_left_behind, smoke
-from programs import run_python
+from processes import run_python
 from redis_server import RedisServer
 from wnc_store import ConfigurationError, StoreError
 from wnc_store.cli import output

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import run_pytest
+from processes import run_pytest
 from redis_server import RedisServer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import wnc_store
-from programs import run_pytest
+from processes import run_pytest
 from redis_server import RedisServer
 from wnc_store import (
     ChatMessage,

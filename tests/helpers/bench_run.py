@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from programs import run_python
+from processes import run_python
 from wnc_store import StoreSettings, open_store
 from wnc_store_bench import Result
 from wnc_store_bench.contenders import Contender

@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-from programs import known_environment, restore_signals
+from processes import ROOT, SECONDS
 
-ROOT = Path(__file__).resolve().parents[2]
-_SECONDS = 100
-"""This only ends a hang."""
 _WORKERS = 2
 _SERVE = """
 import socket, sys, uvicorn
@@ -52,14 +49,13 @@ class PartyServer:
 @contextmanager
 def party_server(url: str, **settings: str) -> Generator[PartyServer]:
     """Run the watch party on a store; settings are variables of the environment."""
-    environment = known_environment(WNC_STORE_URL=url, PYTHONPATH=str(ROOT / "examples"), **settings)
+    environment = {**os.environ, "WNC_STORE_URL": url, "PYTHONPATH": str(ROOT / "examples"), **settings}
     with socket.create_server(("127.0.0.1", 0)) as listener:  # handed over, so that nobody else can take the port
         port, handle = listener.getsockname()[1], listener.fileno()
         process = subprocess.Popen(  # noqa: S603 - our own arguments
             [sys.executable, "-c", _SERVE, str(handle)],
             env=environment,
             pass_fds=[handle],
-            preexec_fn=restore_signals,  # noqa: PLW1509 - the tests' threads hold no lock that it needs
         )
     with process:
         server = PartyServer(port, process.pid)
@@ -69,7 +65,7 @@ def party_server(url: str, **settings: str) -> Generator[PartyServer]:
         finally:
             process.terminate()
             try:
-                process.wait(_SECONDS)
+                process.wait(SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -85,10 +81,9 @@ def party_by_make(url: str, **settings: str) -> Generator[PartyServer]:
     with subprocess.Popen(  # noqa: S603 - our own arguments
         command,
         cwd=ROOT,
-        env=known_environment(**settings),
+        env={**os.environ, **settings},
         stdout=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=restore_signals,  # noqa: PLW1509 - the tests' threads hold no lock that it needs
     ) as process:
         try:
             assert process.stdout is not None
@@ -112,7 +107,7 @@ def _workers(pid: int) -> list[int]:
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
     """Return when the party at an address can serve."""
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError):  # the socket listens before the server does: a slow start looks like silence
             urlopen(f"{address}healthz", timeout=5).close()  # noqa: S310 - our own

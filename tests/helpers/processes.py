@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WNC_STORE = (sys.executable, "-W", "error", "-c", "from wnc_store.cli import main; main()")
 """The command line as a program, in which warnings are errors."""
 
-SECONDS = 100
+SECONDS = 300
 """How long a child may take: this only ends a hang."""
 
 _UNSET = (
@@ -54,6 +54,17 @@ def run(*command: str, code: int = 0, **options: Any) -> subprocess.CompletedPro
         printed, told = process.communicate(timeout=SECONDS)
     assert process.returncode == code, (process.returncode, printed, told)
     return subprocess.CompletedProcess(command, process.returncode, printed, told)
+
+
+def run_python(*arguments: str, **options: Any) -> str:
+    """Run Python as `run` does, and return what it printed."""
+    return run(sys.executable, *arguments, **options).stdout
+
+
+def run_pytest(*arguments: str, folder: Path) -> str:
+    """Run pytest in a folder, as a stranger would, and return what it printed; some test must pass, and none fail."""
+    plugins = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:xdist", "-p", "no:cov")
+    return run_python("-W", "error", "-m", "pytest", "-q", *plugins, *arguments, cwd=folder)
 
 
 @contextmanager

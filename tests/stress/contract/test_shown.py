@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from programs import run_pytest
+from processes import run_pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 
