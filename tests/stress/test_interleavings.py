@@ -37,6 +37,8 @@ from wnc_store_redis import _group_commit, _multiplexer
 from wnc_store_redis._commands import Commands, Sent
 from wnc_store_redis._commit_path import Commit, CommitPath
 
+pytestmark = pytest.mark.timeout(1200)
+
 CHAT = (message(0, ROOM),)
 STATES = {
     "three users": State(room(ROOM, "host", "ann", "bob", rev=3), CHAT),
@@ -194,14 +196,12 @@ def test_all_pairs_bear_a_mishap(state: str, first: Operation, processes: Sequen
 LOST_MESSAGES = ((say(1), clear(), say(0)), (say(1), say(2), say(3)))
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("operations", LOST_MESSAGES, ids=lambda some: "+".join(one.name for one in some))
 def test_a_message_that_others_remove_bears_a_mishap(operations: Sequence[Operation]) -> None:
     """A message that is cleared, deleted or pushed out while its reply is lost is never appended again."""
     check(plans("three users", operations, (0, 1, 1), ["warm"], 1), 1000)
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("operations", [(edit("a"), leave("host"), delete()), (join("u1"), leave("host"), leave("u1"))])
 def test_a_group_that_ends_in_a_deletion_bears_a_mishap(operations: Sequence[Operation]) -> None:
     """Changes that share a commit with the last leave tell the truth whatever is lost."""

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from chaos.outcomes import Outcome, comparable, outcome_in_time, outcome_of, untruth
-from chaos.server import DurableServer, admin, durable_server, quiet
+from chaos.cuts import untruths
+from chaos.server import DurableServer, durable_server
 from chaos.writes import WRITES, Write
-from proxy import Cut, How, Side, proxy_to
-from wnc_store import StoreSettings
-from wnc_store_redis import RedisStore
 
-_SIDES: Sequence[Side] = ("request", "reply")
-_MANNERS: Sequence[How] = ("close", "reset")
-_AT_ONCE = 16
-_STRIDE = 179
-"""A prime, so that the short form meets other offsets in other exchanges."""
-
-_PATIENT = StoreSettings(operation_timeout=timedelta(seconds=10))
-_HURRIED = StoreSettings(operation_timeout=timedelta(seconds=0.5))
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module", name="server")
@@ -33,122 +19,17 @@ def _server() -> Iterator[DurableServer]:
         yield server
 
 
-@dataclass(frozen=True)
-class Case:
-    """One cut of one write."""
-
-    name: str
-    cut: Cut
-
-
-async def test_a_cut_connection_never_makes_a_store_lie(
-    server: DurableServer, write: Write, warm: bool, *, soak: bool
-) -> None:
-    """However a write ends when the connection is cut at any byte, it is as the append-only file says.
-
-    And the next read and the next write of the same store work.
-    """
-    sizes, expected = await _measure(server, write, warm=warm)
-    cuts = [
-        Cut(side, after, _MANNERS[number % 2])
-        for side in _SIDES
-        for number, after in enumerate(_positions(sizes[side], 1 if soak else _STRIDE))
-    ]
-    problems = await _try_all(server, write, cuts, expected, _PATIENT, warm=warm)
-    assert not problems, "\n".join(problems)
+@pytest.mark.parametrize("warm", [False, True], ids=["new", "used"])
+@pytest.mark.parametrize("write", WRITES, ids=[write.name for write in WRITES])
+async def test_a_cut_connection_never_makes_a_store_lie(server: DurableServer, write: Write, warm: bool) -> None:
+    """However a write ends when the connection is cut at any byte, it is as the file says; the next calls work."""
+    assert await untruths(server, write, warm=warm, stride=1) == []
 
 
+@pytest.mark.parametrize("warm", [False, True], ids=["new", "used"])
+@pytest.mark.parametrize("write", WRITES, ids=[write.name for write in WRITES])
 async def test_a_network_that_stays_down_never_makes_a_store_lie(
-    server: DurableServer, write: Write, warm: bool, *, soak: bool
+    server: DurableServer, write: Write, warm: bool
 ) -> None:
-    """However a write ends when the network goes away at any byte and stays away, it is as the file says."""
-    sizes, expected = await _measure(server, write, warm=warm)
-    cuts = [
-        Cut(side, after, _MANNERS[number % 2], stay_down=True)
-        for side in _SIDES
-        for number, after in enumerate(_positions(sizes[side], 7 if soak else 5 * _STRIDE))
-    ]
-    problems = await _try_all(server, write, cuts, expected, _HURRIED, warm=warm)
-    assert not problems, "\n".join(problems)
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Try every kind of write, over a new connection and over one that has been used for that room."""
-    if "write" in metafunc.fixturenames:
-        metafunc.parametrize("warm", [False, True], ids=["new", "used"])
-        metafunc.parametrize("write", WRITES, ids=[write.name for write in WRITES])
-
-
-def _positions(size: int, stride: int) -> list[int]:
-    """Return the bytes to cut after: each `stride`-th, and the edges, where most of what can go wrong does."""
-    edges = {0, 1, size - 1, size, size + 1}
-    return sorted(edges | set(range(0, size + 1, stride)))
-
-
-async def _measure(server: DurableServer, write: Write, *, warm: bool) -> tuple[dict[Side, int], Any]:
-    """Return how many bytes each side of an exchange has, and what the write returns where nothing fails."""
-    name = f"{write.name.replace(' ', '-')}.{warm:d}.0000"
-    async with (
-        RedisStore.from_url(server.url) as direct,
-        proxy_to(server.port) as proxy,
-        RedisStore.from_url(proxy.url) as store,
-        admin(server.url) as client,
-    ):
-        if write.prepare:
-            await write.prepare(direct, name)
-        if warm:
-            await write.read(store, name)
-        proxy.reset_counters()
-        value = comparable(await write.call(store, name))
-        sizes = dict(proxy.passed)
-        await client.flushall()
-    return sizes, value
-
-
-async def _try_all(  # noqa: PLR0913 - what varies
-    server: DurableServer, write: Write, cuts: Sequence[Cut], expected: Any, settings: StoreSettings, *, warm: bool
-) -> list[str]:
-    """Try each cut on a name of its own and return what was untrue about it."""
-    cases = [Case(f"{write.name.replace(' ', '-')}.{warm:d}.{number:04}", cut) for number, cut in enumerate(cuts)]
-    async with RedisStore.from_url(server.url) as direct, admin(server.url) as client:
-        await client.flushall()
-        if write.prepare:
-            for case in cases:
-                await write.prepare(direct, case.name)
-        await direct.aclose()
-        await quiet(client)
-        before = server.ledger()
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def attempt(case: Case) -> tuple[Outcome, Outcome, Outcome]:
-            async with gate:
-                return await _attempt(server, write, case, settings, warm=warm)
-
-        outcomes = await asyncio.gather(*map(attempt, cases))
-        await quiet(client)
-        after = server.ledger()
-    problems: list[str] = []
-    for case, (outcome, read, wrote) in zip(cases, outcomes, strict=True):
-        key = f"{write.key}:{case.name}"
-        steps = after.changes(key) - before.changes(key)
-        found = [untruth(outcome, expected, steps, repeatable=write.repeatable)]
-        found += [f"the next call raised {one.error!r}" for one in (read, wrote) if one.kind != "done"]
-        problems += [f"{case}: {problem}" for problem in found if problem]
-    return problems
-
-
-async def _attempt(
-    server: DurableServer, write: Write, case: Case, settings: StoreSettings, *, warm: bool
-) -> tuple[Outcome, Outcome, Outcome]:
-    """Return how the write ended, and how the next read and the next write of the same store did."""
-    async with proxy_to(server.port) as proxy, RedisStore.from_url(proxy.url, settings) as store:
-        if warm:
-            await outcome_in_time(lambda: write.read(store, case.name))
-        proxy.arm(case.cut)
-        outcome = await outcome_of(write.call(store, case.name))
-        proxy.disarm()
-        if case.cut.stay_down:  # an attempt to connect may be under way that began before the network was back
-            await outcome_of(store.ping())
-        read = await outcome_in_time(lambda: write.read(store, case.name))
-        wrote = await outcome_in_time(lambda: store.connections.acquire(f"{case.name}.next", "c"))
-    return outcome, read, wrote
+    """However a write ends when the network goes away at some byte and stays away, it is as the file says."""
+    assert await untruths(server, write, warm=warm, stride=17, stay_down=True) == []
