@@ -1,4 +1,4 @@
-"""Options and fixtures for every test of the project."""
+"""Environment and fixtures for every test of the project."""
 
 from __future__ import annotations
 
@@ -15,20 +15,9 @@ settings.register_profile("stress", deadline=None, database=None, max_examples=2
 settings.load_profile("fast")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the fault suite be asked for its long form."""
-    parser.addoption("--soak", action="store_true", help="the long form of the fault suite: every byte, more callers")
-
-
 def pytest_configure() -> None:
     """Have the tests do the same in every shell and in CI."""
     reset_process_state()
-
-
-@pytest.fixture(scope="session", name="soak")
-def _soak(request: pytest.FixtureRequest) -> bool:
-    """Whether the long form of a test is wanted."""
-    return bool(request.config.getoption("--soak"))
 
 
 @pytest.fixture(scope="session", name="redis_server")

@@ -9,13 +9,13 @@ from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, Tell
 from wnc_store_redis._commands import Commands
 from wnc_store_redis._durations import milliseconds, remaining
 from wnc_store_redis._keys import Keys
-from wnc_store_redis._marks import marked
+from wnc_store_redis._marks import is_marked, marked
 from wnc_store_redis._scripts import APPEND, CLEAR, publication
 from wnc_store_redis._seen import SeenChats
 from wnc_store_redis._tails import Tails
 
-_NO_WITNESS = "?"
-"""What APPEND takes for "a repetition, and no message is known"; no id."""
+_NO_WITNESS = b"?"
+"""What APPEND takes for "a repetition, and no earlier entry is known"; no entry."""
 
 
 class RedisChatStore(BaseChatStore):
@@ -35,23 +35,22 @@ class RedisChatStore(BaseChatStore):
         told = self._publication(room_id, self._own_changes.of_message(message))
         arguments = (entry, message.id.encode(), self._limit, self._ttl_ms)
         deadline = self._commands.deadline()
+        newest, witness = self._tails.before(room_id, message.id)
         while True:
-            # While the witness, a message that was there before this one, is still kept, so is this one if it was
-            # appended.
-            newest, witness = self._tails.before(room_id, message.id)
             sent = self._commands.send(APPEND, [chat], *arguments, newest, b"", *told, deadline=deadline)
-            again = (*arguments, b"", (witness or _NO_WITNESS).encode("utf-8", "replace"), *told)
-            reply, _ = await self._commands.settle(sent, again=again)
-            kept, previous = (reply, newest) if isinstance(reply, int) else reply
-            if kept < 0:
-                lost = ConnectionResetError("the connection was lost, and others may have removed the message since")
-                raise self._commands.failure(lost, chat, unanswered=True)
-            if kept:
+            again = (*arguments, b"", witness if is_marked(witness) else _NO_WITNESS, *told)
+            reply, repeated = await self._commands.settle(sent, again=again)
+            kept, previous, *similar = (reply, newest) if isinstance(reply, int) else reply
+            if kept > 0:
                 self._tails.appended(room_id, message.id, entry, previous, kept)
                 return
-            # An entry of that id is kept. Only here can it be told whether it is a message, or damaged.
-            if any(one.id == message.id for one in await self._read(room_id)):
+            if kept == 0 and (not similar or any(one.id == message.id for one in self._decode(chat.decode(), similar))):
                 return
+            if repeated:  # an earlier attempt may have appended the message, so it is not sent afresh
+                lost = ConnectionResetError("the connection was lost, and the message may have been removed since")
+                raise self._commands.failure(lost, chat, unanswered=True)
+            # No kept message has the id, unless another one was appended since.
+            newest = witness = previous
 
     async def _read(self, room_id: str) -> Sequence[ChatMessage]:
         chat = self._keys.chat(room_id)

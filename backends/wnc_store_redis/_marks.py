@@ -18,3 +18,8 @@ def marked(record: Record) -> bytes:
     taken for the one before, and with it what was known of the entries before that.
     """
     return to_wire(record) + os.urandom(_BLANKS).translate(_TO_BLANKS)
+
+
+def is_marked(entry: bytes) -> bool:
+    """Tell whether an entry has a mark, so that it is unlike any other; what the Node app writes has none."""
+    return entry[-_BLANKS:].isspace()

@@ -57,18 +57,18 @@ class Tails:
         self._limit = limit
         self._tails: LRUCache[str, _Tail] = LRUCache(most_bytes, lambda tail: tail.most_bytes + _ID_BYTES * limit)
 
-    def before(self, room_id: str, message_id: str) -> tuple[bytes, str | None]:
+    def before(self, room_id: str, message_id: str) -> tuple[bytes, bytes]:
         """Return what is known of a chat to which a message is to be appended.
 
         Returns:
-            The newest entry, if no message of the chat has that id as long as it is the newest, else b""; and the id of
-            the newest message.
+            The newest entry, if no message of the chat has that id as long as it is the newest, else b""; and the
+            newest entry in any case, or b"" if none is known.
         """
         tail = self._tails.get(room_id)
         if tail is None:
-            return b"", None
+            return b"", b""
         is_new = tail.is_whole and message_id not in tail.ids
-        return tail.last if is_new else b"", next(reversed(tail.ids), None)
+        return tail.last if is_new else b"", tail.last
 
     def appended(self, room_id: str, message_id: str, entry: bytes, previous: bytes, kept: int) -> None:
         """Remember an entry that was appended after `previous`, and makes the chat keep so many."""

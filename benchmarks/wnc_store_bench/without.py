@@ -54,9 +54,9 @@ def room_seen_last(url: str, settings: StoreSettings) -> Store:
 def tails(url: str, settings: StoreSettings) -> Store:
     """Let the server look through the kept messages for the id of each new one."""
 
-    def nothing(self: Tails, room_id: str, message_id: str) -> tuple[bytes, None]:
+    def nothing(self: Tails, room_id: str, message_id: str) -> tuple[bytes, bytes]:
         del self, room_id, message_id
-        return b"", None
+        return b"", b""
 
     Tails.before = nothing
     return open_store(url, settings=settings)

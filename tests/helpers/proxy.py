@@ -70,6 +70,7 @@ class Proxy:
         refusing: whether a new connection is reset at once.
         passed: how many bytes of each side have gone through since the last arming or `reset_counters`.
         held: how many bytes of each side a black hole has ever taken.
+        carried: how many bytes have ever gone through.
         connections: how many connections were ever accepted.
     """
 
@@ -80,6 +81,7 @@ class Proxy:
     refusing: bool = False
     passed: Counter[Side] = field(default_factory=Counter[Side])
     held: Counter[Side] = field(default_factory=Counter[Side])
+    carried: int = 0
     connections: int = 0
     _cut: Cut | None = None
     _links: set[_Link] = field(default_factory=set[_Link])
@@ -214,6 +216,7 @@ class Proxy:
 
     async def _forward(self, side: Side, data: bytes, sink: asyncio.StreamWriter) -> None:
         self.passed[side] += len(data)
+        self.carried += len(data)
         step = self.slice_bytes or len(data) or 1
         for start in range(0, len(data), step):
             sink.write(data[start : start + step])

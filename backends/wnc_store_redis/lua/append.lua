@@ -1,63 +1,48 @@
--- Append a chat message unless its id is already among the kept ones that can be read.
+-- Append a chat message, unless it is kept already.
 --
 -- KEYS[1]  the chat: a list of JSON, oldest first
--- ARGV[1]  the message's bytes
+-- ARGV[1]  the message's bytes; no two calls write the same
 -- ARGV[2]  the message's id: of A-Z a-z 0-9 _ - . : only, so JSON spells it in one way
 -- ARGV[3]  how many messages are kept
 -- ARGV[4]  TTL of the chat in milliseconds
--- ARGV[5]  the chat's newest entry, if the caller knows that no kept message has the id as long as it is that; else ""
--- ARGV[6]  in a repetition, when an attempt before may have appended the message: the id of a message that was among
---          the kept ones before that attempt, or "?" if none is known; else ""
--- ARGV[7..9]  only where it is to be told: PUBLISH, or on a cluster SPUBLISH; the channel of the chat's events; the
---          event to publish
+-- ARGV[5]  the chat's newest entry, if the caller knows that no kept message has the id while that is the newest; else ""
+-- ARGV[6]  in a repetition, when an earlier attempt may have appended the message: an entry, unlike any other, that was
+--          kept before the first attempt, or "?" if none is known; else ""
+-- ARGV[7..9]  only if an event is published: PUBLISH, or on a cluster SPUBLISH; the channel; the event
 --
--- Returns how many are kept by now when it was appended after ARGV[5], or {as many, the newest entry before or ""} after
--- another; 0 when the id was there and nothing was changed; -1 when nothing was written because an attempt before may have
--- appended the message, and others may have pushed it out or cleared the chat since. As long as an older message is kept,
--- neither has happened.
-
--- cjson stops at the lone surrogates that JavaScript leaves in texts, so escapes are blanked out before it reads. The
--- entry itself is never written back. What has not the fields of a message is nobody's repetition.
-local function id_of(entry)
-  local plain = entry:gsub('\\\\', ''):gsub('\\u%x%x%x%x', '?')
-  local ok, message = pcall(cjson.decode, plain)
-  if not ok or type(message) ~= 'table' then
-    return nil
-  end
-  for _, field in ipairs({'roomId', 'userId', 'userName', 'message'}) do
-    if type(message[field]) ~= 'string' then
-      return nil
-    end
-  end
-  return message.id
-end
+-- Returns one of
+--   n                       the message was appended after ARGV[5], and n > 0 entries are kept now
+--   {n, newest}             the message was appended after this entry ("" if the chat was empty)
+--   0                       these very bytes are kept: an earlier attempt appended them
+--   {0, newest, entry, ..}  nothing was appended: these kept entries seem to have the id, and the caller must decode them
+--                           to find out whether one is a message of that id
+--   -1                      nothing was appended: an earlier attempt may have appended the message, and it may have been
+--                           trimmed or cleared since. While an entry older than the message is kept, neither has happened.
 
 local newest = redis.call('LINDEX', KEYS[1], -1) or ''
 local is_known = newest ~= '' and newest == ARGV[5]
 
 if not is_known then
-  local kept = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)
-
-  local function is_kept(id)
-    local quoted = '"' .. id .. '"'
-    for _, entry in ipairs(kept) do
-      if entry:find(quoted, 1, true) and id_of(entry) == id then
-        return true
-      end
+  local id = '"' .. ARGV[2] .. '"'
+  local member = '"id"%s*:%s*' .. id:gsub('%p', '%%%0')
+  local is_kept, has_witness, similar = false, ARGV[6] == '', {0, newest}
+  for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)) do
+    is_kept = is_kept or entry == ARGV[1]
+    has_witness = has_witness or entry == ARGV[6]
+    if entry:find(id, 1, true) and entry:find(member) then
+      table.insert(similar, entry)
     end
-    return false
   end
-
-  if is_kept(ARGV[2]) then
+  if is_kept or #similar > 2 then
     -- A write that changes nothing: on Redis 8, WAIT follows only what its own connection has written, and would not tell
-    -- which replicas have an attempt before, over a connection that was lost.
+    -- which replicas have the earlier attempt, which was sent over a connection that was lost.
     local left = redis.call('PTTL', KEYS[1])
     if left > 0 then
       redis.call('PEXPIRE', KEYS[1], left)
     end
-    return 0
+    return is_kept and 0 or similar
   end
-  if ARGV[6] ~= '' and not is_kept(ARGV[6]) then
+  if not has_witness then
     return -1
   end
 end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -14,23 +13,26 @@ from redis.exceptions import RedisError
 
 from chaos.server import DurableServer, admin
 from proxy import Cut, How, Proxy, Side
+from waiting import until
 
-_EVERY = 0.2
+_BYTES_BETWEEN = 100_000
+"""What goes through each proxy between two faults: some hundred operations."""
+
 _LASTING = 0.1
+"""Seconds that a fault lasts."""
+
 _ENDLESS = "while true do end"
 
 
 class Injector:
-    """Breaks connections and a server every 200 ms.
+    """Breaks connections and a server, again and again while work goes on.
 
     Attributes:
         injected: how often it did what.
-        returns: when a killed server was back, in nanoseconds of the monotonic clock.
     """
 
     def __init__(self, server: DurableServer, proxies: Sequence[Proxy], seed: int) -> None:
         self.injected: Counter[str] = Counter()
-        self.returns: list[int] = []
         self._server = server
         self._proxies = proxies
         self._chance = random.Random(seed)  # noqa: S311 - repeatable
@@ -49,23 +51,29 @@ class Injector:
             "kill -9": (1, self._kill),
         }
 
-    async def run(self, seconds: float) -> None:
-        """Inject faults for so long, and leave everything whole."""
-        end = time.monotonic() + seconds
+    async def run(self, faults: int) -> None:
+        """Inject so many faults, and leave everything whole."""
         names = list(self._faults)
         weights = [weight for weight, _ in self._faults.values()]
         first = names.copy()  # each of them once, before chance decides
         self._chance.shuffle(first)
         try:
-            while time.monotonic() < end:
-                await asyncio.sleep(_EVERY)
+            for _ in range(faults):
+                await self._progress()
                 name = first.pop() if first else self._chance.choices(names, weights)[0]
                 with suppress(RedisError, OSError):
                     await self._faults[name][1]()
                 self.injected[name] += 1
+            await self._progress()
         finally:
             for proxy in self._proxies:
                 proxy.disarm()
+
+    async def _progress(self) -> None:
+        """Wait until some work has gone through each proxy."""
+        for proxy in self._proxies:
+            goal = proxy.carried + _BYTES_BETWEEN
+            await until(lambda proxy=proxy, goal=goal: proxy.carried >= goal)
 
     async def _cut_now(self) -> None:
         for proxy in self._proxies:
@@ -119,7 +127,6 @@ class Injector:
         self._server.kill()
         await asyncio.sleep(self._chance.random() * _LASTING)
         await asyncio.to_thread(self._server.start)
-        self.returns.append(time.monotonic_ns())
 
 
 _SIDES: Sequence[Side] = ("request", "reply")

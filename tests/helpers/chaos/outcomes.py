@@ -51,7 +51,7 @@ async def outcome_of(call: Awaitable[Any]) -> Outcome:
 async def outcome_in_time(call: Callable[[], Awaitable[Any]]) -> Outcome:
     """Return how a call ended; again if it ran out of its time, which on a busy machine says nothing."""
     outcome = await outcome_of(call())
-    for _ in range(20):
+    for _ in range(60):
         error = outcome.error
         if error is None or not isinstance(error.__cause__, TimeoutError | redis.exceptions.TimeoutError):
             break

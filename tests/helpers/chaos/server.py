@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import tempfile
-import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from redis.asyncio import Redis
 
 from chaos.ledger import Ledger, read_ledger
 from redis_server import RedisServer, free_port, redis_server
+from waiting import until
 
 _DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
 
@@ -76,15 +75,14 @@ async def admin(url: str) -> AsyncGenerator[Any]:
         yield client
 
 
-async def quiet(client: Any, seconds: float = 5) -> None:
+async def quiet(client: Any) -> None:
     """Wait until `client` is the only one connected: whatever others have sent is done by then, or never will be.
 
     Raises:
         TimeoutError: others stay.
     """
-    deadline = time.monotonic() + seconds
-    while len(await client.client_list()) > 1:
-        if time.monotonic() > deadline:
-            message = "other clients stay connected"
-            raise TimeoutError(message)
-        await asyncio.sleep(0.005)
+
+    async def is_alone() -> bool:
+        return len(await client.client_list()) == 1
+
+    await until(is_alone)

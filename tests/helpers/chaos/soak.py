@@ -1,25 +1,21 @@
-"""Processes at work on one server while connections and server are broken, and the verdict on what they were told.
-
-Run as `python -m chaos.soak --seconds 120`; it prints a summary and ends with 1 where a promise was broken.
-"""
+"""Processes at work on one server while connections and server are broken, and the verdict on what they were told."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
-import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chaos.checker import Report, check
-from chaos.history import Operation, read_history
+from chaos.history import read_history
 from chaos.injector import Injector
 from chaos.ledger import Ledger
 from chaos.server import DurableServer, admin, durable_server, quiet
@@ -27,8 +23,6 @@ from chaos.worker import ROOMS
 from proxy import Proxy, proxy_to
 
 _BUSY_AFTER = ("--busy-reply-threshold", "20")
-_PATIENCE = 20
-"""Seconds that a process may take to start and to end beyond its work."""
 
 
 @dataclass(frozen=True)
@@ -36,81 +30,63 @@ class Soak:
     """What a run brought.
 
     Attributes:
-        seed: repeats the choice of faults and operations, though not their timing.
         report: what the checker found; its problems include those that the processes met.
         injected: how often which fault was injected.
-        recoveries: seconds from each return of a killed server to the first answer in each process.
     """
 
-    seed: int
-    seconds: float
-    processes: int
     report: Report
     injected: Counter[str]
-    recoveries: list[float]
-
-    def __str__(self) -> str:
-        told = self.report.operations
-        lines = [
-            f"{self.seconds:.0f} s, {self.processes} processes, seed {self.seed}",
-            f"operations      {told.total():,}: "
-            + ", ".join(f"{count:,} {name}" for name, count in told.most_common()),
-            "unknown, found  " + (", ".join(f"{n:,} {name}" for name, n in self.report.resolved.items()) or "none"),
-            "faults          " + ", ".join(f"{count} {name}" for name, count in self.injected.most_common()),
-        ]
-        if self.recoveries:
-            middle = sorted(self.recoveries)[len(self.recoveries) // 2]
-            lines.append(f"recovery        {middle * 1000:.0f} ms median, {max(self.recoveries) * 1000:.0f} ms at most")
-        lines.append(f"search          {self.report.steps:,} steps")
-        lines += [f"BROKEN          {problem}" for problem in self.report.problems]
-        lines.append("verdict         " + ("promises broken" if self.report.problems else "every promise kept"))
-        return "\n".join(lines)
 
 
-async def soak(seconds: float, *, processes: int = 2, seed: int = 1) -> Soak:
-    """Let processes work for so long under faults, and judge what they were told."""
+async def soak(faults: int, *, seed: int, processes: int = 2) -> Soak:
+    """Let processes work while so many faults are injected, and judge what they were told.
+
+    The seed chooses faults and operations; their timing is another one in each run.
+    """
     with tempfile.TemporaryDirectory(prefix="wnc-soak-") as folder:
         with durable_server(*_BUSY_AFTER) as server:
             async with AsyncExitStack() as stack:
                 proxies = [await stack.enter_async_context(proxy_to(server.port)) for _ in range(processes)]
                 injector = Injector(server, proxies, seed)
-                async with _workers(proxies, seed, seconds, Path(folder)) as ended:
-                    await injector.run(seconds)
-                    await ended
+                async with _workers(proxies, seed, Path(folder)) as end:
+                    await injector.run(faults)
+                    await end()
             async with admin(server.url) as client:
                 await quiet(client)
                 ledger = server.ledger()
                 lost = [problem async for problem in _differences(server, ledger)]
         names = [f"{folder}/p{number}" for number in range(processes)]
-        histories = [read_history(Path(f"{name}.history")) for name in names]
+        operations = [one for name in names for one in read_history(Path(f"{name}.history"))]
         errors = [line for name in names for line in _lines(f"{name}.errors")]
-    report = check([operation for history in histories for operation in history], ledger)
+    report = check(operations, ledger)
     report.problems += [f"a caller was told: {error}" for error in errors] + lost
-    return Soak(seed, seconds, processes, report, injector.injected, _recoveries(injector.returns, histories))
+    return Soak(report, injector.injected)
 
 
 @asynccontextmanager
 async def _workers(
-    proxies: Sequence[Proxy], seed: int, seconds: float, folder: Path
-) -> AsyncGenerator[asyncio.Future[list[None]]]:
+    proxies: Sequence[Proxy], seed: int, folder: Path
+) -> AsyncGenerator[Callable[[], Coroutine[Any, Any, None]]]:
+    """Run a process for each proxy; what is yielded lets them end, and waits until they have."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     running = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "chaos.worker", proxy.url, f"p{number}", str(seed * 100 + number)),
-            *(str(seconds), str(folder)),
+            *(sys.executable, "-m", "chaos.worker", proxy.url, f"p{number}", str(seed * 100 + number), str(folder)),
+            stdin=asyncio.subprocess.PIPE,
             env=environment,
         )
         for number, proxy in enumerate(proxies)
     ]
 
-    async def end(process: asyncio.subprocess.Process) -> None:
-        async with asyncio.timeout(seconds + _PATIENCE):
-            if await process.wait():
-                message = f"a process ended with {process.returncode}"
-                raise RuntimeError(message)
+    async def end() -> None:
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.close()
+        ended = [await process.wait() for process in running]
+        assert not any(ended), f"the processes ended with {ended}"
 
     try:
-        yield asyncio.gather(*map(end, running))
+        yield end
     finally:
         for process in running:
             if process.returncode is None:
@@ -130,29 +106,3 @@ async def _differences(server: DurableServer, ledger: Ledger) -> AsyncGenerator[
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text(encoding="utf-8").splitlines()
-
-
-def _recoveries(returns: Sequence[int], histories: Sequence[Sequence[Operation]]) -> list[float]:
-    found: list[float] = []
-    for history in histories:
-        for moment in returns:
-            ends = [one.end for one in history if one.answer in {"ok", "not found", "exists"} and one.start > moment]
-            if ends:
-                found.append((min(ends) - moment) / 1e9)
-    return found
-
-
-def main() -> None:
-    """Run, print the summary, and end with 1 where a promise was broken."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    options = parser.parse_args()
-    done = asyncio.run(soak(options.seconds, processes=options.processes, seed=options.seed))
-    print(done)  # noqa: T201 - that is what it is for
-    sys.exit(1 if done.report.problems else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,13 @@
-"""A process that works on a store as many callers would, and writes down what it asked and what it was told.
+"""Callers at work on a store, with a record of each call and its outcome.
 
-Run as `python -m chaos.worker URL NAME SEED SECONDS FOLDER`; it leaves `NAME.history` and `NAME.errors` in the folder.
+`python -m chaos.worker URL NAME SEED FOLDER` works until its standard input is closed, and then leaves `NAME.history`
+and `NAME.errors` in the folder.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import sys
 import time
@@ -33,7 +35,7 @@ from wnc_store import (
 ROOMS = ("A", "B", "C")
 HITS_ALLOWED = 10_000_000
 SETTINGS = StoreSettings(
-    operation_timeout=timedelta(seconds=1), rate_limit_max=HITS_ALLOWED, rate_limit_window=timedelta(hours=1)
+    operation_timeout=timedelta(seconds=30), rate_limit_max=HITS_ALLOWED, rate_limit_window=timedelta(hours=1)
 )
 _CALLERS = 6
 _KINDS = {
@@ -46,12 +48,13 @@ _KINDS = {
     "get": 6,
     "say": 8,
     "read": 5,
-    "clear": 0.1,
+    "clear": 0.5,
     "hit": 3,
 }
 _IMPATIENT = 0.04
 """The share of callers who give up at a random moment."""
 
+Fault = Callable[[], Awaitable[object]]
 Call = Callable[[Store, str, Any], Awaitable[Any]]
 
 
@@ -96,22 +99,39 @@ class Worker:
         self._chance = random.Random(seed)  # noqa: S311 - repeatable
         self._numbers = iter(range(1, 10**9))
         self._joined: dict[str, list[str]] = {room: [] for room in ROOMS}
+        self._left = 0.0
+        self._breaking = asyncio.Lock()
 
-    async def work(self, seconds: float) -> None:
-        """Let all callers work for so long."""
-        end = time.monotonic() + seconds
+    async def work(self, operations: float, fault: Fault | None = None, every: int = 1) -> None:
+        """Let all callers work.
+
+        Args:
+            operations: how many calls they make; those that were refused do not count.
+            fault: what one of them injects after every so many calls.
+            every: how many.
+        """
+        self._left = operations
         async with asyncio.TaskGroup() as callers:
             for number in range(_CALLERS):
-                callers.create_task(self._caller(f"{self._name}.{number}", end))
+                callers.create_task(self._caller(f"{self._name}.{number}", fault, every))
 
-    async def _caller(self, client: str, end: float) -> None:
-        while time.monotonic() < end:
+    def stop(self) -> None:
+        """Let each caller end after its next call."""
+        self._left = 0
+
+    async def _caller(self, client: str, fault: Fault | None, every: int) -> None:
+        while self._left > 0:
+            self._left -= 1
+            if fault is not None and self._left % every == 0:
+                async with self._breaking:
+                    await fault()
             key = self._chance.choice(ROOMS)
             (kind,) = self._chance.choices(list(_KINDS), list(_KINDS.values()))
             operation = await self._call(client, kind, key, self._value(kind, key))
             self.history.append(operation)
-            if operation.answer in {"refused", "unknown"}:
-                await asyncio.sleep(0.002)
+            if operation.answer == "refused":
+                self._left += self._left > 0
+                await asyncio.sleep(0.01)
 
     def _value(self, kind: str, key: str) -> str | float | None:
         number = next(self._numbers)
@@ -151,13 +171,16 @@ def _result(value: Any) -> Result:
     return tuple(message.id for message in cast("list[ChatMessage]", value)) if isinstance(value, list) else value
 
 
-async def main(url: str, name: str, seed: str, seconds: str, folder: str) -> None:
-    """Work, and write down how it went."""
+async def main(url: str, name: str, seed: str, folder: str) -> None:
+    """Work until the standard input is closed, and write down how it went."""
     async with open_store(url, settings=SETTINGS) as store:
         worker = Worker(store, name, int(seed))
-        await worker.work(float(seconds))
+        work = asyncio.ensure_future(worker.work(math.inf))
+        await asyncio.to_thread(sys.stdin.read)
+        worker.stop()
+        await work
     write_history(Path(folder) / f"{name}.history", worker.history)
-    (Path(folder) / f"{name}.errors").write_text("".join(f"{error}\n" for error in worker.errors))
+    (Path(folder) / f"{name}.errors").write_text("".join(f"{error}\n" for error in worker.errors), encoding="utf-8")
 
 
 if __name__ == "__main__":

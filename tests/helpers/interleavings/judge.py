@@ -74,6 +74,11 @@ class Judge:
                 perhaps.append(number)
             elif kind != "no":
                 found.append(kind)
+        found += [
+            f"{entry!r} was appended {times} times"
+            for entry, times in world.server.appended.items()
+            if times > sum(one.fits([b"EVALSHA", b"", entry]) for one in self._operations)
+        ]
         stored = world.stored()
         if not found and not self._is_explained(world, happened, perhaps, stored):
             found.append("no order of the operations explains the results and what is stored")

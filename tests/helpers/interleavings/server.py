@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -24,10 +24,12 @@ class FakeServer:
 
     Attributes:
         keys: what is stored: a string, a set or a list.
+        appended: each entry that was ever appended to a list, without the blanks that make it unlike any other.
         known: the scripts that it has not forgotten, by SHA-1.
     """
 
     keys: dict[bytes, bytes | set[bytes] | list[bytes]] = field(default_factory=dict[bytes, Any])
+    appended: Counter[bytes] = field(default_factory=Counter[bytes])
     known: set[bytes] = field(default_factory=lambda: set(_sources()))
 
     def execute(self, command: Sequence[bytes]) -> Reply:
@@ -98,6 +100,7 @@ class FakeServer:
     def _rpush(self, key: bytes, *entries: bytes) -> int:
         found = cast("list[bytes]", self.keys.setdefault(key, []))
         found.extend(entries)
+        self.appended.update(entry.rstrip() for entry in entries)
         return len(found)
 
     def _lindex(self, key: bytes, _last: bytes) -> bytes | None:
@@ -130,20 +133,10 @@ def _sources() -> dict[bytes, bytes]:
 
 @functools.cache
 def _lua() -> Any:
-    runtime = cast("Any", lua51).LuaRuntime(encoding=None)
-    runtime.globals()[b"cjson"] = runtime.table_from({b"decode": _decode})
-    return runtime
+    return cast("Any", lua51).LuaRuntime(encoding=None)
 
 
 @functools.cache
 def _compiled(sha: bytes) -> Callable[..., Any]:
     source = b"function(call, KEYS, ARGV) local redis = {call = call} " + _sources()[sha] + b"\nend"
     return cast("Callable[..., Any]", _lua().eval(source))
-
-
-def _decode(data: bytes) -> Any:
-    value = json.loads(data)
-    if not isinstance(value, dict):
-        return value
-    fields = cast("dict[str, Any]", value).items()
-    return _lua().table_from({name.encode(): one.encode() for name, one in fields if isinstance(one, str)})

@@ -28,6 +28,7 @@ from schedules import Choice
 from wnc_store import ManualClock, StoreSettings, to_wire
 from wnc_store_redis import RedisStore
 from wnc_store_redis._link import Reply
+from wnc_store_redis._marks import marked
 
 _SETTINGS = StoreSettings(chat_history_limit=CHAT_LIMIT, operation_timeout=timedelta(seconds=5))
 _CLOCK = ManualClock(NOW)
@@ -47,8 +48,8 @@ class Plan:
     Attributes:
         before: what is stored at first.
         operations: each with the number of the process that asks for it.
-        cache: what the processes have seen of the room at first: "cold" nothing and not even a connection, "warm" the
-            room as it is, "stale" the room as it was before.
+        cache: what the processes have seen at first: "cold" nothing and not even a connection, "warm" the room and the
+            chat as they are, "stale" the room as it was before, and the chat.
         mishaps: how often something may go wrong.
     """
 
@@ -182,8 +183,11 @@ class World:
         if self.plan.cache != "cold":
             for process in self.processes:
                 self.ask(process, process.store.rooms.get_room(ROOM))
-                process.sent.clear()
         self._store(before)
+        if self.plan.cache != "cold":
+            for process in self.processes:
+                self.ask(process, process.store.chat.get_messages(ROOM))
+                process.sent.clear()
 
     def _store(self, state: State) -> None:
         self.server.keys.clear()
@@ -191,7 +195,7 @@ class World:
             self.server.keys[_ROOM] = to_wire(state.room)
             self.server.keys[_INDEX] = {ROOM.encode()}
         if state.chat:
-            self.server.keys[_CHAT] = [to_wire(one) for one in state.chat]
+            self.server.keys[_CHAT] = [marked(one) for one in state.chat]
 
     def stored(self) -> tuple[bytes | None, list[bytes]]:
         """Return the room and the chat on the server, without the blanks that mark what was written."""

@@ -12,6 +12,7 @@ import pytest
 
 from chaos.server import DurableServer, admin
 from redis_cluster import redis_cluster
+from waiting import until
 from wnc_store import (
     ManualClock,
     Store,
@@ -69,7 +70,7 @@ async def test_a_second_event_loop_is_told_so(server: DurableServer) -> None:
 
         thread = threading.Thread(target=use)
         thread.start()
-        await asyncio.to_thread(thread.join, 10)
+        await asyncio.to_thread(thread.join, 60)
         assert not thread.is_alive()
         assert [type(error) for error in told] == [StoreError]
         assert "event loop" in str(told[0])
@@ -84,7 +85,7 @@ async def test_a_second_event_loop_does_not_join_the_changes_of_the_first(server
         await asyncio.sleep(0)
         elsewhere = threading.Thread(target=_told_elsewhere, args=(store, told := list[BaseException]()))
         elsewhere.start()
-        elsewhere.join(10)  # in this thread: the first change stays under way
+        elsewhere.join(60)  # in this thread: the first change stays under way
         assert [type(error) for error in told] == [StoreError]
         assert "event loop" in str(told[0])
         assert [one.id for one in (await joining).users] == ["host", "guest"]
@@ -119,16 +120,16 @@ def say(number):
 async def child(store, reading):
     await reading.__aexit__(None, None, None)  # as what is left behind in the child does sooner or later
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await store.rooms.add_user_to_room("A", User(id="child", name="child"))
     except StoreError as error:
         assert "fork" in str(error) or "event loop" in str(error), error
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await store.chat.get_messages("A")
     except StoreError as error:
         assert "fork" in str(error) or "event loop" in str(error), error
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await store.aclose()
         async with open_store(URL) as own:
             assert [one.id for one in await own.chat.get_messages("A")][0] == "m0"
@@ -158,7 +159,7 @@ async def main():
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == 7, status
         await store.events.publish("A", AppEvent(room_id="A", name="last"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await anext(events) == AppEvent(room_id="A", name="last")
         await reading.__aexit__(None, None, None)
 
@@ -169,7 +170,7 @@ asyncio.run(main())
 async def forked(url: str) -> tuple[int, str]:
     """Run that, and return its exit code and what it wrote about errors."""
     command = [sys.executable, "-c", FORKING, url]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100, check=False)
     return done.returncode, done.stderr
 
 
@@ -195,7 +196,7 @@ async def test_a_store_that_is_closed_meanwhile_tells_everybody_the_truth(server
             calls = [asyncio.ensure_future(store.rooms.add_user_to_room("A", user(name))) for name in names]
             for _ in range(round_number):
                 await asyncio.sleep(0)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await asyncio.gather(store.aclose(), store.aclose())
                 ended = await asyncio.gather(*calls, return_exceptions=True)
             found = await direct.rooms.get_room("A")
@@ -212,7 +213,8 @@ async def test_who_waits_for_a_silent_cluster_is_told_that_the_store_was_closed(
     """Callers who wait to hear which server has their slot get a StoreClosedError when the store is closed."""
     taken: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _reader, writer: taken.append(writer), "127.0.0.1", 0)
-    async with server, open_store(f"redis+cluster://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
+    url = f"redis+cluster://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, open_store(url, settings=StoreSettings(operation_timeout=timedelta(hours=1))) as store:
         callers = [
             asyncio.ensure_future(call)
             for call in (
@@ -222,7 +224,7 @@ async def test_who_waits_for_a_silent_cluster_is_told_that_the_store_was_closed(
                 store.chat.add_message(message(1, "A")),
             )
         ]
-        await asyncio.sleep(0.05)
+        await until(lambda: taken)
         await store.aclose()
         told = await asyncio.gather(*callers, return_exceptions=True)
         for writer in taken:

@@ -1,18 +1,16 @@
-"""The connection is cut after byte N of a write's exchange, for every N: the caller is told the truth."""
+"""A connection that is cut after byte N of a write's exchange, and whether the caller was told the truth."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from chaos.outcomes import Outcome, comparable, outcome_in_time, outcome_of, untruth
-from chaos.server import DurableServer, admin, durable_server, quiet
-from chaos.writes import WRITES, Write
+from chaos.server import DurableServer, admin, quiet
+from chaos.writes import Write
 from proxy import Cut, How, Side, proxy_to
 from wnc_store import StoreSettings
 from wnc_store_redis import RedisStore
@@ -20,63 +18,38 @@ from wnc_store_redis import RedisStore
 _SIDES: Sequence[Side] = ("request", "reply")
 _MANNERS: Sequence[How] = ("close", "reset")
 _AT_ONCE = 16
-_STRIDE = 179
-"""A prime, so that the short form meets other offsets in other exchanges."""
-
-_PATIENT = StoreSettings(operation_timeout=timedelta(seconds=10))
-_HURRIED = StoreSettings(operation_timeout=timedelta(seconds=0.5))
-
-
-@pytest.fixture(scope="module", name="server")
-def _server() -> Iterator[DurableServer]:
-    with durable_server() as server:
-        yield server
+_PATIENT = StoreSettings(operation_timeout=timedelta(seconds=60))
+_HURRIED = StoreSettings(operation_timeout=timedelta(seconds=1))
+"""Where the network stays away; what has to work afterwards is tried again when it runs out of time."""
 
 
 @dataclass(frozen=True)
-class Case:
+class _Case:
     """One cut of one write."""
 
     name: str
     cut: Cut
 
 
-async def test_a_cut_connection_never_makes_a_store_lie(
-    server: DurableServer, write: Write, warm: bool, *, soak: bool
-) -> None:
-    """However a write ends when the connection is cut at any byte, it is as the append-only file says.
+async def untruths(
+    server: DurableServer, write: Write, *, warm: bool, stride: int, stay_down: bool = False
+) -> list[str]:
+    """Cut a write's exchange after each `stride`-th byte and return what callers were told that is not true.
 
-    And the next read and the next write of the same store work.
+    Args:
+        server: where the truth is.
+        write: the kind of write.
+        warm: whether the connection has been used for that room before.
+        stride: bytes between two cuts; the edges of an exchange are tried in any case.
+        stay_down: whether the network stays away after the cut, until the write has ended.
     """
     sizes, expected = await _measure(server, write, warm=warm)
     cuts = [
-        Cut(side, after, _MANNERS[number % 2])
+        Cut(side, after, _MANNERS[number % 2], stay_down=stay_down)
         for side in _SIDES
-        for number, after in enumerate(_positions(sizes[side], 1 if soak else _STRIDE))
+        for number, after in enumerate(_positions(sizes[side], stride))
     ]
-    problems = await _try_all(server, write, cuts, expected, _PATIENT, warm=warm)
-    assert not problems, "\n".join(problems)
-
-
-async def test_a_network_that_stays_down_never_makes_a_store_lie(
-    server: DurableServer, write: Write, warm: bool, *, soak: bool
-) -> None:
-    """However a write ends when the network goes away at any byte and stays away, it is as the file says."""
-    sizes, expected = await _measure(server, write, warm=warm)
-    cuts = [
-        Cut(side, after, _MANNERS[number % 2], stay_down=True)
-        for side in _SIDES
-        for number, after in enumerate(_positions(sizes[side], 7 if soak else 5 * _STRIDE))
-    ]
-    problems = await _try_all(server, write, cuts, expected, _HURRIED, warm=warm)
-    assert not problems, "\n".join(problems)
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Try every kind of write, over a new connection and over one that has been used for that room."""
-    if "write" in metafunc.fixturenames:
-        metafunc.parametrize("warm", [False, True], ids=["new", "used"])
-        metafunc.parametrize("write", WRITES, ids=[write.name for write in WRITES])
+    return await _try_all(server, write, cuts, expected, _HURRIED if stay_down else _PATIENT, warm=warm)
 
 
 def _positions(size: int, stride: int) -> list[int]:
@@ -109,7 +82,7 @@ async def _try_all(  # noqa: PLR0913 - what varies
     server: DurableServer, write: Write, cuts: Sequence[Cut], expected: Any, settings: StoreSettings, *, warm: bool
 ) -> list[str]:
     """Try each cut on a name of its own and return what was untrue about it."""
-    cases = [Case(f"{write.name.replace(' ', '-')}.{warm:d}.{number:04}", cut) for number, cut in enumerate(cuts)]
+    cases = [_Case(f"{write.name.replace(' ', '-')}.{warm:d}.{number:04}", cut) for number, cut in enumerate(cuts)]
     async with RedisStore.from_url(server.url) as direct, admin(server.url) as client:
         await client.flushall()
         if write.prepare:
@@ -120,7 +93,7 @@ async def _try_all(  # noqa: PLR0913 - what varies
         before = server.ledger()
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def attempt(case: Case) -> tuple[Outcome, Outcome, Outcome]:
+        async def attempt(case: _Case) -> tuple[Outcome, Outcome, Outcome]:
             async with gate:
                 return await _attempt(server, write, case, settings, warm=warm)
 
@@ -138,7 +111,7 @@ async def _try_all(  # noqa: PLR0913 - what varies
 
 
 async def _attempt(
-    server: DurableServer, write: Write, case: Case, settings: StoreSettings, *, warm: bool
+    server: DurableServer, write: Write, case: _Case, settings: StoreSettings, *, warm: bool
 ) -> tuple[Outcome, Outcome, Outcome]:
     """Return how the write ended, and how the next read and the next write of the same store did."""
     async with proxy_to(server.port) as proxy, RedisStore.from_url(proxy.url, settings) as store:

@@ -1,0 +1,64 @@
+"""Callers who give up at random moments, and whether the others were served."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from chaos.server import durable_server
+from proxy import proxy_to
+from wnc_store import Room, open_store
+from wnc_store_contract.samples import room, user
+
+_ROOMS = 20
+_CALLERS = 1000
+_LONGEST = 60
+"""Iterations of the event loop after which a caller has begun, and after which one has given up."""
+
+
+async def impatient_callers(seed: int) -> list[str]:
+    """Return what is wrong with the replies of those who waited, while every other caller gives up at some moment."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable
+    problems: list[str] = []
+    joined: list[tuple[str, str]] = []
+    given_up = 0
+
+    with durable_server() as server:
+        async with proxy_to(server.port) as proxy, open_store(proxy.url) as store:
+            for number in range(_ROOMS):
+                await store.rooms.create_room(room(f"R{number}", f"host-{number}", video_url=f"https://e.org/{number}"))
+
+            async def caller(number: int) -> None:
+                nonlocal given_up
+                room_id, name = f"R{number % _ROOMS}", f"u{number}"
+                joins = number % 3 == 0
+                await _iterations(chance.randrange(_LONGEST))
+                work = store.rooms.add_user_to_room(room_id, user(name)) if joins else store.rooms.get_room(room_id)
+                call: asyncio.Future[Room | None] = asyncio.ensure_future(work)
+                if number % 2:
+                    await _iterations(chance.randrange(_LONGEST))
+                    call.cancel()
+                try:
+                    found = await call
+                except asyncio.CancelledError:
+                    given_up += 1
+                    return
+                if found is None or (found.id, found.video_url) != (room_id, f"https://e.org/{number % _ROOMS}"):
+                    problems.append(f"{name} got {found!r}")
+                elif joins:
+                    joined.append((room_id, name))
+                    if found.user(name) is None:
+                        problems.append(f"{name} is not in the room that was returned")
+
+            await asyncio.gather(*map(caller, range(_CALLERS)))
+            rooms = {f"R{number}": await store.rooms.get_room(f"R{number}") for number in range(_ROOMS)}
+    problems += [
+        f"{name} joined and is not there" for key, name in joined if (rooms[key] or room(key)).user(name) is None
+    ]
+    return problems if given_up else ["nobody gave up"]
+
+
+async def _iterations(count: int) -> None:
+    """Let the event loop go on so many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)

@@ -1,0 +1,124 @@
+"""Messages whose reply was lost: a repetition finds out what became of the first attempt, and adds nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from chaos.outcomes import outcome_of
+from chaos.server import DurableServer, admin
+from proxy import Cut, Side, proxy_to
+from waiting import until
+from wnc_store import Store, open_store
+from wnc_store_contract.samples import message, room
+
+Step = Callable[[Store], Awaitable[object]]
+
+
+async def _clear(other: Store) -> None:
+    await other.chat.clear_messages("A")
+
+
+async def _clear_and_add_an_older_one(other: Store) -> None:
+    await other.chat.clear_messages("A")
+    await other.chat.add_message(message(0, "A"))
+
+
+async def _begin_the_next_room(other: Store) -> None:
+    await other.rooms.delete_room("A")
+    await other.rooms.create_room(room("A"))
+
+
+async def _begin_the_next_room_with_an_older_one(other: Store) -> None:
+    await _begin_the_next_room(other)
+    await other.chat.add_message(message(0, "A"))
+
+
+async def _trim(other: Store) -> None:
+    for number in range(2, 30):
+        await other.chat.add_message(message(number, "A"))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [_clear, _clear_and_add_an_older_one, _begin_the_next_room, _begin_the_next_room_with_an_older_one, _trim],
+    ids=lambda step: step.__name__.strip("_"),
+)
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+async def test_a_message_that_was_removed_does_not_come_back(server: DurableServer, step: Step, known: bool) -> None:
+    """A message whose reply was lost is not appended again after others have removed it."""
+    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as other:
+        await other.rooms.create_room(room("A"))
+        await other.chat.add_message(message(0, "A"))
+        await store.chat.add_message(message(0, "before"))
+        if known:
+            await store.chat.get_messages("A")
+        proxy.arm(Cut("reply", 0, "reset", stay_down=True))
+        adding = asyncio.ensure_future(outcome_of(store.chat.add_message(message(1, "A"))))
+        await until(lambda: not proxy.cut_pending)
+        await step(other)
+        proxy.disarm()
+        outcome = await adding
+    assert outcome.kind == "unknown"
+    assert [entry["id"] for entry in server.ledger().chats["A"] if entry].count("m1") == 1
+
+
+@pytest.mark.parametrize("side", ["request", "reply"])
+async def test_a_message_whose_repetition_is_cut_is_never_refused(server: DurableServer, side: Side) -> None:
+    """Wherever the network goes away for good after a first loss, a message that was appended is never refused."""
+    async with open_store(server.url) as direct:
+        await direct.chat.add_message(message(0, "before"))
+        kinds: dict[int, str] = {}
+        for after in range(0, 900, 45):
+            async with proxy_to(server.port) as proxy, open_store(proxy.url) as store:
+                await store.chat.get_messages(f"A{after}")
+                proxy.arm(Cut("reply", 0, "reset", then=Cut(side, after, "reset", stay_down=True)))
+                adding = asyncio.ensure_future(outcome_of(store.chat.add_message(message(1, f"A{after}"))))
+                while not (adding.done() or proxy.refusing):  # noqa: ASYNC110 - neither sets an event
+                    await asyncio.sleep(0.001)
+                await store.aclose()
+                kinds[after] = (await adding).kind
+        counts = [len(server.ledger().chats[f"A{after}"]) for after in kinds]
+    assert counts == [1] * len(kinds)
+    assert set(kinds.values()) == {"done", "unknown"}, kinds
+
+
+async def test_a_message_that_is_still_kept_is_done(server: DurableServer) -> None:
+    """A message whose first attempt was lost before it ran is appended, and one that ran is not appended again."""
+    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store:
+        await store.chat.add_message(message(0, "A"))
+        for number, cut in enumerate((Cut("request", 20), Cut("reply", 0), Cut("reply", 0, "reset")), 1):
+            proxy.arm(cut)
+            await store.chat.add_message(message(number, "A"))
+        assert [one.id for one in await store.chat.get_messages("A")] == [f"m{number}" for number in range(4)]
+    assert len(server.ledger().chats["A"]) == 4
+
+
+async def test_a_damaged_entry_leaves_a_lost_message_unknown(server: DurableServer) -> None:
+    """A repetition knows its message by its bytes, and learns nothing from a damaged entry of the same id."""
+    damaged = '{"id":"m1","roomId":"A","userId":"u","userName":"U","message":"x","timestamp":"yesterday"}'
+    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, admin(server.url) as client:
+        await store.chat.add_message(message(0, "A"))
+        await client.rpush("chat:A", damaged)
+        proxy.arm(Cut("reply", 0, "reset"))
+        assert (await outcome_of(store.chat.add_message(message(1, "A")))).kind == "unknown"
+        assert await client.llen("chat:A") == 2
+        await store.chat.add_message(message(1, "A"))
+        proxy.arm(Cut("reply", 0, "reset"))
+        await store.chat.add_message(message(1, "A"))
+        assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m1"]
+
+
+@pytest.mark.parametrize("message_id", ["a-b", "a.b", "a:b", "_", "-", "a" * 128, "A-z_0.9:-"])
+async def test_a_message_is_known_whatever_its_id(server: DurableServer, message_id: str) -> None:
+    """Each character that an id may have stands for itself where a message is looked for among the kept ones."""
+    said: Any = message(1, "A", id=message_id)
+    like: Any = message(1, "A", id=message_id.replace(".", "x").replace("-", "") + "x"[: len(message_id) < 128])
+    async with open_store(server.url) as store, open_store(server.url) as other:
+        await other.chat.add_message(like)
+        await store.chat.add_message(said)
+        await other.chat.add_message(said)
+        assert await store.chat.get_messages("A") == ([like, said] if like.id != said.id else [said])
