@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Coroutine, Iterable
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from broken_stores.mistake import Mistake
+from virtual_time import VirtualTimeLoop
 from wnc_store_contract import Harness, StoreContract
 
 
@@ -23,39 +23,6 @@ class Case(StoreContract):
     def make_harness(self) -> Harness:
         """Return a new harness."""
         return self.mistake.harness()
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock stands still while anything can run, and otherwise moves to the next timer at once.
-
-    For stores in this process alone: nothing can come from outside while all tasks wait.
-    """
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        super().__init__(_Selector(self))
-
-    def time(self) -> float:
-        """Return the virtual time in seconds."""
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock."""
-        self._now += seconds
-
-
-class _Selector(selectors.DefaultSelector):
-    def __init__(self, loop: VirtualTimeLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise RuntimeError("all tasks wait, and for no timer")
-        ready = super().select(0)
-        if not ready:
-            self._loop.advance(timeout)
-        return ready
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
