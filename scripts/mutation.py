@@ -23,14 +23,12 @@ FEWEST_KILLED = 0.9
 PROCESSES = 2
 
 
-_FAKE = "contract_tests/test_callers_client.py::TestFakeRedis::test_"
+_FAKE = "contract_tests/test_fakeredis.py::TestFakeRedis::test_"
 _INTERLEAVINGS = "tests/stress/test_interleavings.py::test_"
 
 _REDIS = ("_commit_path", "_group_commit", "_seen", "_commands", "_multiplexer", "_link", "_tails", "_chat")
 
 _SLOW = (
-    "contract_tests/test_callers_client.py::TestBytes",
-    "contract_tests/test_callers_client.py::TestStrings",
     f"{_FAKE}any_sequence_of_operations",
     f"{_FAKE}many_rooms_are_listed",
     f"{_INTERLEAVINGS}pairs",
@@ -65,7 +63,7 @@ TARGETS = {
             "tests/redis/test_round_trips.py",
             "tests/redis/test_multiplexer.py",
             "tests/stress/test_interleavings.py",
-            "contract_tests/test_callers_client.py",
+            "contract_tests/test_fakeredis.py",
             *(f"--deselect={test}" for test in _SLOW),
         ),
     ),

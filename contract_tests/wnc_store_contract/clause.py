@@ -19,6 +19,9 @@ from wnc_store_contract.harness import Capability, Harness
 TIME_LIMIT = 60
 """Seconds that a clause, or an operation of the state machine, may take before it counts as hanging."""
 
+PATIENCE = 30
+"""Seconds that a clause waits for what has to come. That nothing comes is seen by what comes next, not by waiting."""
+
 
 class Bench:
     """What a clause works with: the harness, and stores that are closed when the clause ends."""

