@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from chaos.outcomes import comparable, outcome_of
 from chaos.server import DurableServer, admin, quiet
 from chaos.writes import WRITES, Write
-from loop_time import LoopTime
+from loop_clock import advance_until_done
 from proxy import Cut, proxy_to
 from waiting import until
 from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
@@ -77,7 +77,7 @@ async def test_every_call_into_a_black_hole_ends(server: DurableServer, connecte
         writes = [WRITES[number % len(WRITES)] for number in range(200)]
         calls = [asyncio.ensure_future(write.call(store, f"swallowed.{n}")) for n, write in enumerate(writes)]
         calls += [asyncio.ensure_future(read) for read in _reads(store)]
-        await LoopTime().run_out(*calls)
+        await advance_until_done(*calls)
         ended = await asyncio.gather(*calls, return_exceptions=True)
         assert {isinstance(one, StoreUnavailableError | OutcomeUnknownError) for one in ended} == {True}
         proxy.open_hole()
@@ -112,7 +112,7 @@ async def test_a_look_at_the_health_of_a_black_hole_ends(server: DurableServer) 
         await store.ping()
         proxy.close_hole()
         health = asyncio.ensure_future(store.health())
-        await LoopTime().run_out(health)
+        await advance_until_done(health)
         assert not (await health).ok
 
 
@@ -181,7 +181,7 @@ async def test_a_repetition_that_is_refused_leaves_the_outcome_unknown(server: D
             await client.config_set("min-replicas-to-write", 1)
             proxy.disarm()
             await until(lambda: proxy.passed["reply"])
-            await LoopTime().run_out(call)
+            await advance_until_done(call)
             assert (await outcome_of(call)).kind == "unknown"
             await client.config_set("min-replicas-to-write", 0)
             assert await _state(direct, write) != before

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from chaos.server import DurableServer
-from loop_time import LoopTime
+from loop_clock import advance_until_done
 from proxy import proxy_to
 from wnc_store import Room, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.samples import message, room, user
@@ -55,7 +55,7 @@ async def test_all_callers_of_a_silent_server_are_told(server: DurableServer) ->
             for number in range(CALLERS)
         ]
         await asyncio.sleep(0)
-        await LoopTime().run_out(*calls)
+        await advance_until_done(*calls)
         ended = await asyncio.gather(*calls, return_exceptions=True)
         assert [one for one in ended if not isinstance(one, StoreUnavailableError)] == []
 
