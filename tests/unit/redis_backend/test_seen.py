@@ -149,11 +149,11 @@ def test_the_ends_of_chats_are_remembered_up_to_their_bytes() -> None:
     tails = Tails(2 * size, limit=2)
     for room_id in "ABC":
         tails.appended(room_id, "m0", ENTRIES[0], b"", kept=1)
-    assert [tails.before(room_id, "m1") for room_id in "ABC"] == [(b"", None), *[(ENTRIES[0], "m0")] * 2]
+    assert [tails.before(room_id, "m1") for room_id in "ABC"] == [(b"", b""), *[(ENTRIES[0], ENTRIES[0])] * 2]
     tails.appended("B", "m1", b"x" * 2 * size, ENTRIES[0], kept=2)
-    assert tails.before("B", "m2") == (b"", None)
+    assert tails.before("B", "m2") == (b"", b"")
     tails.read("C", [], [])
-    assert tails.before("C", "m1") == (b"", None)
+    assert tails.before("C", "m1") == (b"", b"")
     nothing = Tails(0, limit=2)
     nothing.read("A", ENTRIES[:1], Decoder().messages(ENTRIES[:1]))
-    assert nothing.before("A", "m1") == (b"", None)
+    assert nothing.before("A", "m1") == (b"", b"")
