@@ -95,8 +95,9 @@ TRIPLES = (
 
 @pytest.fixture(autouse=True)
 def fake_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every store connect to the world of its run."""
+    """Let every store connect to the world of its run, and no slowness of the machine part the changes of a commit."""
     monkeypatch.setattr(_multiplexer, "open_link", open_fake_link)
+    monkeypatch.setattr(_group_commit, "_MOST_SECONDS", math.inf)
 
 
 def plans(
