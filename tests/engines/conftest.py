@@ -1,4 +1,4 @@
-"""What several tests of engines work on."""
+"""What several tests of clusters work on."""
 
 from __future__ import annotations
 

@@ -145,13 +145,13 @@ async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
     store = RedisStore.from_url(f"{cluster.url}?client_name={NAME}")
     async with store.events.subscribe(name):
         pass
-    cluster.masters[0].pause()
-    entering = asyncio.ensure_future(store.events.subscribe(name).__aenter__())
-    await asyncio.sleep(0.05)
-    await store.aclose()
-    with pytest.raises(StoreClosedError):
-        await entering
-    cluster.masters[0].resume()
+    with cluster.masters[0].paused():
+        inside: Any = store._commands._route
+        entering = asyncio.ensure_future(store.events.subscribe(name).__aenter__())
+        await until(lambda: inside._servers[("127.0.0.1", cluster.masters[0].port)]._reads._unanswered)
+        await store.aclose()
+        with pytest.raises(StoreClosedError):
+            await entering
 
     async def is_closed() -> bool:
         return connections(cluster) == [0, 0, 0]
@@ -163,8 +163,9 @@ async def test_closing_ends_the_search_for_a_master() -> None:
     """Who subscribes where no server answers gets a StoreClosedError when the store is closed."""
     settings = StoreSettings(operation_timeout=timedelta(hours=1))
     store = RedisStore.from_url("redis+cluster://127.0.0.1:1", settings)
+    inside: Any = store._commands._route
     entering = asyncio.ensure_future(store.events.subscribe("A").__aenter__())
-    await asyncio.sleep(0.05)
+    await until(lambda: inside._refreshing is not None and inside._refreshing.done())
     assert not entering.done()
     await store.aclose()
     with pytest.raises(StoreClosedError):

@@ -1,15 +1,20 @@
-"""Callers who write all the time, and what of it was acknowledged: for tests of what a failover loses."""
+"""Callers that write all the time, and what must hold of their writes when servers change."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from datetime import timedelta
+from itertools import count
 
-from wnc_store import Store, StoreError
+from redis.crc import key_slot
+
+from redis_cluster import Cluster, migrate
+from waiting import until
+from wnc_store import Store, StoreError, StoreSettings
 from wnc_store_contract.samples import message, room, user
 
 _PER_ROOM = 40
@@ -17,6 +22,12 @@ _PER_ROOM = 40
 
 HISTORY = 1000
 """The `chat_history_limit` that keeps all of a room's messages."""
+
+PATIENT = StoreSettings(chat_history_limit=HISTORY, operation_timeout=timedelta(seconds=60))
+REPLICATED = PATIENT.model_copy(update={"durability": "replicated"})
+"""Settings with which a slow machine raises no time-out."""
+
+_MAY_BE_RAISED = {"StoreUnavailableError", "StoreTimeoutError", "OutcomeUnknownError"}
 
 
 @dataclass
@@ -26,16 +37,17 @@ class Load:
     Attributes:
         names: the rooms' ids; those of `prefix` and a number if there are none.
         acknowledged: (room, "user" or "message", its id) -> when the call returned, by `time.monotonic`.
+        joined: how many of them are users.
         errors: how many of each kind callers got.
-        unknown: what callers were told may or may not have happened.
     """
 
     store: Store
     names: Iterable[str] = ()
     prefix: str = "L"
     acknowledged: dict[tuple[str, str, str], float] = field(default_factory=dict[tuple[str, str, str], float])
+    joined: int = 0
     errors: Counter[str] = field(default_factory=Counter[str])
-    slowest: float = 0.0
+    _is_stopping: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     def start(self, callers: int = 20) -> None:
@@ -43,21 +55,17 @@ class Load:
         names = iter(self.names or (f"{self.prefix}{number}" for number in count()))
         self._tasks = [asyncio.ensure_future(self._call(names)) for _ in range(callers)]
 
+    async def go_on(self, users: int = 50) -> None:
+        """Wait until so many more users have joined."""
+        wanted = self.joined + users
+        await until(lambda: self.joined >= wanted or any(task.done() for task in self._tasks))
+
     async def stop(self) -> None:
-        """End each caller's row after the call that is under way, as far as it came."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
-        for task in self._tasks:
-            if not task.cancelled() and (error := task.exception()):
-                raise error
+        """End each caller after the call that is under way."""
+        self._is_stopping = True
+        await asyncio.gather(*self._tasks)
 
-    def longest_gap(self) -> float:
-        """Return the longest time in which no write was acknowledged, in seconds."""
-        times = sorted(self.acknowledged.values())
-        return max((late - early for early, late in pairwise(times)), default=0.0)
-
-    async def lost(self, store: Store) -> dict[tuple[str, str, str], float]:
+    async def lost(self, store: Store) -> set[tuple[str, str, str]]:
         """Return what was acknowledged and is not stored, as the store sees it.
 
         Raises:
@@ -71,25 +79,85 @@ class Load:
             assert len(users) == len(set(users))
             assert len(messages) == len(set(messages)), room_id
             present |= {(room_id, "user", one) for one in users} | {(room_id, "message", one) for one in messages}
-        return {one: at for one, at in self.acknowledged.items() if one not in present}
+        return self.acknowledged.keys() - present
 
     async def _call(self, names: Iterable[str]) -> None:
         for name in names:
+            if self._is_stopping:
+                return
             if await self._try(self.store.rooms.create_room(room(name)), (name, "user", "host")):
                 for number in range(_PER_ROOM):
+                    if self._is_stopping:
+                        return
                     guest, text = f"u{number}", message(number, name)
                     await self._try(self.store.rooms.add_user_to_room(name, user(guest)), (name, "user", guest))
                     await self._try(self.store.chat.add_message(text), (name, "message", text.id))
 
-    async def _try(self, call: object, what: tuple[str, str, str]) -> bool:
-        start = time.monotonic()
+    async def _try(self, call: Awaitable[object], what: tuple[str, str, str]) -> bool:
         try:
-            await call  # type: ignore[misc]
+            await call
         except StoreError as error:
             self.errors[type(error).__name__] += 1
             return False
-        else:
-            self.acknowledged[what] = time.monotonic()
-            return True
-        finally:
-            self.slowest = max(self.slowest, time.monotonic() - start)
+        self.acknowledged[what] = time.monotonic()
+        self.joined += what[1] == "user"
+        return True
+
+
+async def check_failover(
+    store: Store,
+    replicated: Store,
+    fail_over: Callable[[], Awaitable[None]],
+    names: Callable[[str], Iterable[str]] = lambda _: (),
+) -> None:
+    """Write through a failover: no replicated write is lost, and no write that begins after it.
+
+    Args:
+        store: with the settings `PATIENT`.
+        replicated: with the settings `REPLICATED`.
+        fail_over: returns when every store writes to the new master.
+        names: returns the rooms' ids, which begin with a prefix, if they matter.
+    """
+    loads = [Load(store, names("A"), "A"), Load(replicated, names("R"), "R")]
+    later = Load(store, names("later"), "later")
+    for load in loads:
+        load.start()
+        await load.go_on()
+    await fail_over()
+    later.start()
+    for load in (*loads, later):
+        await load.go_on()
+    for load in (*loads, later):
+        await load.stop()
+        assert set(load.errors) <= _MAY_BE_RAISED
+    await loads[0].lost(store)  # it may lose some, and stores none twice
+    assert await loads[1].lost(store) == set()
+    assert await later.lost(store) == set()
+
+
+async def check_moves(cluster: Cluster, store: Store, turns: int) -> None:
+    """Write while slots move to another master and back: nothing fails, is lost or is there twice.
+
+    Args:
+        cluster: where.
+        store: with the settings `PATIENT`.
+        turns: how often the slots move to and fro.
+    """
+    load = Load(store, prefix="moving-")
+    keys = [*(f"{kind}:moving-{number}" for number in range(8) for kind in ("room", "chat")), "active-rooms"]
+    load.start()
+    await load.go_on()
+    moved = 0
+    for turn in range(2 * turns):
+        for key in keys:
+            ends = (owner := cluster.owner(key), (owner + 1) % 3)
+            source, target = ends if turn % 2 == 0 else ends[::-1]
+            moved += await asyncio.to_thread(migrate, cluster, key_slot(key.encode()), source, target)
+    await load.stop()
+    assert moved > len(keys)
+    assert load.errors == {}
+    assert await load.lost(store) == set()
+    rooms = {one[0] for one in load.acknowledged}
+    assert {one async for one in store.rooms.active_room_ids()} >= rooms
+    for name in rooms:
+        await store.rooms.delete_room(name)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from redis import Redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from redis_process import RedisProcess, wait_until
-from redis_server import free_port
+from redis_server import HANG_SECONDS, RedisServer, free_port, running, wait_for_reply
 
 
 @dataclass(frozen=True)
 class Cluster:
     """What runs; the replica of `masters[i]` is `replicas[i]`."""
 
-    masters: tuple[RedisProcess, ...]
-    replicas: tuple[RedisProcess, ...]
+    masters: tuple[RedisServer, ...]
+    replicas: tuple[RedisServer, ...]
 
     @property
     def url(self) -> str:
@@ -43,38 +40,45 @@ class Cluster:
             number += 1
         return found
 
+    def promote(self, number: int) -> None:
+        """Have the replica of a master take its place, whether that master lives, hangs or is dead."""
+        replica = self.replicas[number]
+        assert replica.ask("CLUSTER", "FAILOVER", "TAKEOVER") == b"+OK\r\n"
+        wait_for_reply("role:master", replica, to=("INFO", "replication"))
+
+    def wait_until_demoted(self, number: int) -> None:
+        """Wait until a master whose place was taken, and that lives, follows the server that has it now."""
+        wait_for_reply("master_link_status:up", self.masters[number], to=("INFO", "replication"))
+
 
 def owner_of(slot: int, masters: int) -> int:
     """Return the number of the master that has a slot."""
     return slot * masters // REDIS_CLUSTER_HASH_SLOTS
 
 
-def node(process: RedisProcess) -> Any:
+def node(process: RedisServer) -> Any:
     """Return a plain client of one server."""
     return Redis(port=process.port, protocol=2)
 
 
 @contextmanager
-def redis_cluster(
-    *options: str, masters: int = 3, replicas: int = 3, timeout_ms: int = 1000, program: str | None = None
-) -> Generator[Cluster]:
-    """Run a cluster, and wait until it is whole. Each shard lives for itself (`cluster-require-full-coverage no`)."""
-    with tempfile.TemporaryDirectory(prefix="wnc-cluster-") as name:
-        members: list[RedisProcess] = []
-        try:
-            for _ in range(masters + replicas):
-                settings = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout_ms))
-                alone = ("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0")
-                bus = ("--cluster-port", str(free_port()))
-                members.append(RedisProcess(Path(name), *settings, *alone, *bus, *options, program=program))
-                members[-1].start()
-            yield _join(members, masters)
-        finally:
-            for process in members:
-                process.end()
+def redis_cluster(*options: str, masters: int = 3, replicas: int = 3) -> Generator[Cluster]:
+    """Run a cluster, and wait until it is whole. Each shard lives for itself (`cluster-require-full-coverage no`).
+
+    The members do not take a slow member for a dead one: only a command promotes a replica.
+    """
+    alone = ("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0")
+    common = ("--cluster-enabled", "yes", "--cluster-replica-no-failover", "yes", *alone, *options)
+    news = ("--cluster-node-timeout", "2000")  # twice in that time, each member tells each other about itself
+    members = [RedisServer(*common, *news, "--cluster-port", str(free_port())) for _ in range(masters + replicas)]
+    with running(*members):
+        cluster = _join(members, masters)
+        for member in members:
+            member.ask("CONFIG", "SET", "cluster-node-timeout", "60000")
+        yield cluster
 
 
-def _join(members: list[RedisProcess], masters: int) -> Cluster:
+def _join(members: list[RedisServer], masters: int) -> Cluster:
     cluster = Cluster(tuple(members[:masters]), tuple(members[masters:]))
     ids: list[str] = []
     for number, member in enumerate(members):
@@ -88,13 +92,14 @@ def _join(members: list[RedisProcess], masters: int) -> Cluster:
                 bus = int(client.config_get("cluster-port")["cluster-port"])
                 with node(members[0]) as first:
                     first.execute_command("CLUSTER", "MEET", "127.0.0.1", member.port, bus)
-    wait_until(f"cluster_known_nodes:{len(members)}", 20, *members, words=("CLUSTER", "INFO"))
+    wait_for_reply(f"cluster_known_nodes:{len(members)}", *members, to=("CLUSTER", "INFO"))
     for replica, master in zip(cluster.replicas, ids, strict=False):
-        wait_until(master, 20, replica, words=("CLUSTER", "NODES"))
+        wait_for_reply(master, replica, to=("CLUSTER", "NODES"))
         with node(replica) as client:
             client.execute_command("CLUSTER", "REPLICATE", master)
-    wait_until("cluster_state:ok", 20, *members, words=("CLUSTER", "INFO"))
-    wait_until("master_link_status:up", 20, *cluster.replicas, words=("INFO", "replication"))
+        wait_for_reply(f"slave,nofailover {master}", *members, to=("CLUSTER", "NODES"))
+    wait_for_reply("cluster_state:ok", *members, to=("CLUSTER", "INFO"))
+    wait_for_reply("master_link_status:up", *cluster.replicas, to=("INFO", "replication"))
     return cluster
 
 
@@ -125,7 +130,7 @@ def _wait_for_agreement(cluster: Cluster) -> None:
     A master that takes a slot without having heard of the newest epoch takes it with too old a one: what the slot's
     former master said before then undoes it, and Redis deletes the slot's keys.
     """
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG_SECONDS
     while len({_shards(master) for master in cluster.masters}) > 1:
         if time.monotonic() > deadline:
             message = "the masters of the cluster do not agree on its slots"
@@ -133,7 +138,7 @@ def _wait_for_agreement(cluster: Cluster) -> None:
         time.sleep(0.005)
 
 
-def _shards(master: RedisProcess) -> frozenset[tuple[str, ...]]:
+def _shards(master: RedisServer) -> frozenset[tuple[str, ...]]:
     """Return each node's id, epoch and slots, as one master has them; without those that are on their way."""
     with node(master) as one:
         lines = one.execute_command("CLUSTER", "NODES").decode().splitlines()

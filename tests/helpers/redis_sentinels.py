@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from redis_process import RedisProcess, wait_until
+from redis_server import RedisServer, running, wait_for_reply
 
 SERVICE = "party"
 
@@ -17,8 +15,8 @@ SERVICE = "party"
 class Service:
     """What runs."""
 
-    servers: tuple[RedisProcess, ...]
-    sentinels: tuple[RedisProcess, ...]
+    servers: tuple[RedisServer, ...]
+    sentinels: tuple[RedisServer, ...]
 
     @property
     def url(self) -> str:
@@ -26,7 +24,7 @@ class Service:
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
-    def master(self) -> RedisProcess:
+    def master(self) -> RedisServer:
         """Return the server that the first Sentinel that answers calls the master."""
         for sentinel in self.sentinels:
             answer = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE).split(b"\r\n")
@@ -35,32 +33,36 @@ class Service:
         message = "no Sentinel answers"
         raise RuntimeError(message)
 
+    def fail_over(self) -> None:
+        """Have the first Sentinel promote a replica, whether the master lives or not; do not wait for the end."""
+        wait_for_reply("+OK", self.sentinels[0], to=("SENTINEL", "FAILOVER", SERVICE))
+
 
 @contextmanager
 def sentinel_service(
-    *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 1000, password: str = ""
+    *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 60_000, password: str = ""
 ) -> Generator[Service]:
-    """Run a master, replicas and Sentinels that may want a password, and wait until they know one another."""
-    with tempfile.TemporaryDirectory(prefix="wnc-sentinel-") as name:
-        folder = Path(name)
-        common = ("--repl-diskless-sync-delay", "0", *options)
-        master = RedisProcess(folder, *common)
-        follow = ("--replicaof", f"127.0.0.1 {master.port}")
-        servers = (master, *(RedisProcess(folder, *common, *follow) for _ in range(replicas)))
-        watch = (
-            f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} {sentinels // 2 + 1}",
-            f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
-            f"sentinel failover-timeout {SERVICE} 5000",
-            *([f"requirepass {password}"] if password else []),
-        )
-        watchers = tuple(RedisProcess(folder, *watch, sentinel=True, password=password) for _ in range(sentinels))
-        try:
-            for process in (*servers, *watchers):
-                process.start()
-            wait_until("master_link_status:up", 20, *servers[1:], words=("INFO", "replication"))
-            known = f"slaves={replicas},sentinels={sentinels}"
-            wait_until(known, 30, *watchers, words=("INFO", "sentinel"))
+    """Run a master, replicas and Sentinels that may require a password, and wait until they know one another.
+
+    The Sentinels do not take a slow server for a dead one: by default, only `Service.fail_over` promotes a replica.
+    """
+    common = ("--repl-diskless-sync-delay", "0", *options)
+    master = RedisServer(*common)
+    follow = ("--replicaof", f"127.0.0.1 {master.port}")
+    servers = (master, *(RedisServer(*common, *follow) for _ in range(replicas)))
+    watch = (
+        f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} {sentinels // 2 + 1}",
+        f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
+        f"sentinel failover-timeout {SERVICE} 60000",
+        *([f"requirepass {password}"] if password else []),
+    )
+    watchers = tuple(RedisServer(*watch, sentinel=True, password=password) for _ in range(sentinels))
+    with running(*servers):
+        wait_for_reply("master_link_status:up", *servers[1:], to=("INFO", "replication"))
+        with running(*watchers):
+            for watcher in watchers:  # they find one another in no time, and are not put off by a slow machine
+                watcher.ask("SENTINEL", "DEBUG", "PUBLISH-PERIOD", "100", "TILT-TRIGGER", "600000")
+            wait_for_reply(f"slaves={replicas},sentinels={sentinels}", *watchers, to=("INFO", "sentinel"))
+            for watcher in watchers:
+                watcher.ask("SENTINEL", "DEBUG", "PUBLISH-PERIOD", "2000")
             yield Service(servers, watchers)
-        finally:
-            for process in (*watchers, *servers):
-                process.end()

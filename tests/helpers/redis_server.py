@@ -1,99 +1,198 @@
-"""A redis-server of one's own: on a free port of 127.0.0.1 and a Unix socket, in a folder that goes away with it."""
+"""redis-server processes on free ports: plain, over TLS, as members of a cluster, or as Sentinels."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-_START_SECONDS = 30
-_FIRST_PORT = 21_000
-"""The ports of tests are below those that the system hands out by itself."""
-_PORTS_OF_A_WORKER = 500
-_NUMBERS = itertools.count()
+HANG_SECONDS = 90
+"""No test depends on this limit: it only ends a wait for something that never happens."""
+
+_RESERVATIONS: list[socket.socket] = []
 
 
-@dataclass(frozen=True)
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that no other process is given while this process lives.
+
+    A socket that is bound and does not listen reserves the port. Linux lets a server bind it all the same, where both
+    sockets have SO_REUSEADDR; other systems do not, so there the reservation ends at once.
+    """
+    reservation = socket.socket()
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reservation.bind(("127.0.0.1", 0))
+    port = int(reservation.getsockname()[1])
+    if sys.platform == "linux":
+        _RESERVATIONS.append(reservation)
+    else:
+        reservation.close()
+    return port
+
+
 class RedisServer:
-    """A running server."""
+    """A redis-server without persistence, on 127.0.0.1 and a Unix socket, that a test may kill, pause and start again.
 
-    port: int
-    socket: Path
-    process_id: int = 0
-    """Of the process that runs it."""
+    Args:
+        options: of the server (`"--maxmemory", "3mb"`); the lines of the configuration file if it is a Sentinel.
+        port: a free one if left out.
+        tls: options for TLS; with them, the port is for TLS only.
+        sentinel: whether it is a Sentinel.
+        program: path of the server; the redis-server on the PATH if left out.
+        password: that the server requires.
+
+    Attributes:
+        folder: of its files; it outlives the process, until `end`.
+        socket: path of the Unix socket.
+    """
+
+    def __init__(
+        self,
+        *options: str,
+        port: int | None = None,
+        tls: Sequence[str] = (),
+        sentinel: bool = False,
+        program: str | None = None,
+        password: str = "",
+    ) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="wnc-redis-")
+        self.folder = Path(self._temporary.name)
+        self.port = port or free_port()
+        self.socket = self.folder / "redis.sock"
+        self._program = program
+        self._password = password
+        self._log = self.folder / "redis.log"
+        listen = ("--port", "0", "--tls-port", str(self.port), *tls) if tls else ("--port", str(self.port))
+        files = ("--unixsocket", str(self.socket), "--dir", str(self.folder), "--logfile", str(self._log))
+        self._options = ("--bind", "127.0.0.1", *listen, *files)
+        if sentinel:
+            configuration = self.folder / "sentinel.conf"
+            configuration.write_text("".join(f"{line}\n" for line in options))
+            self._options = (str(configuration), *self._options, "--sentinel")
+        else:
+            self._options += ("--save", "", *options)
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Its URL over TCP."""
+        """The URL over TCP."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
-        """Its URL over the Unix socket."""
+        """The URL of database 1 over the Unix socket."""
         return f"unix://{self.socket}?db=1"
+
+    def start(self) -> None:
+        """Start the process, and wait until it has loaded its data and answers.
+
+        redis-server sets its own signal handlers, and `end` uses SIGKILL: signals that this process ignores do no harm.
+
+        Raises:
+            RuntimeError: there is no redis-server, or it does not start.
+        """
+        program = self._program or shutil.which("redis-server")
+        if program is None:
+            message = "the tests need a redis-server on the PATH: run `make redis`, or install one"
+            raise RuntimeError(message)
+        environment = {**os.environ, "LC_ALL": "C"}  # it refuses to start with a locale that is not installed
+        self._process = subprocess.Popen([program, *self._options], stdout=subprocess.DEVNULL, env=environment)  # noqa: S603
+        deadline = time.monotonic() + HANG_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            # The server binds the socket last, and nobody else does: it is not another server that answers.
+            if self.ask("PING")[:5] in {b"+PONG", b"-NOAU"}:
+                return
+            time.sleep(0.01)
+        self.kill()
+        message = f"redis-server did not start: {self._log.read_text() if self._log.exists() else 'no log'}"
+        raise RuntimeError(message)
+
+    def ask(self, *words: str) -> bytes:
+        """Send a command, and return the first bytes of the reply; none if no process listens."""
+        line = f"*{len(words)}\r\n" + "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(HANG_SECONDS)
+            try:
+                connection.connect(str(self.socket))
+                if self._password:
+                    connection.sendall(f"AUTH {self._password}\r\n".encode())
+                    connection.recv(5)
+                connection.sendall(line.encode())
+                return connection.recv(65536)
+            except (ConnectionError, FileNotFoundError):
+                return b""
+
+    def kill(self) -> None:
+        """End the process at once, as kill -9 does, however it is."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Stop the process; it keeps its connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the process go on."""
+        self._signal(signal.SIGCONT)
+
+    @contextmanager
+    def paused(self) -> Generator[None]:
+        """Pause the process for a while."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def end(self) -> None:
+        """Kill the process, and remove its files."""
+        self.kill()
+        self._temporary.cleanup()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
 
 @contextmanager
-def redis_server(
-    *options: str, port: int | None = None, tls: Sequence[str] = (), data: Path | None = None
-) -> Generator[RedisServer]:
-    """Run a redis-server without persistence; `options` are its own (`"--maxmemory", "3mb"`).
+def redis_server(*options: str, port: int | None = None, tls: Sequence[str] = ()) -> Generator[RedisServer]:
+    """Run a `RedisServer`."""
+    server = RedisServer(*options, port=port, tls=tls)
+    with running(server):
+        yield server
 
-    On a free port if none is named. With options for `tls`, the port is for TLS only. What it writes goes into the
-    folder `data` if one is named, and stays there.
+
+@contextmanager
+def running(*servers: RedisServer) -> Generator[None]:
+    """Start servers one after the other, and end them."""
+    try:
+        for server in servers:
+            server.start()
+        yield
+    finally:
+        for server in servers:
+            server.end()
+
+
+def wait_for_reply(text: str, *servers: RedisServer, to: Sequence[str]) -> None:
+    """Wait until the reply of each server to a command contains a text.
+
+    Raises:
+        TimeoutError: it never does.
     """
-    program = shutil.which("redis-server")
-    if program is None:
-        message = "the tests need a redis-server on the PATH: run `make redis`, or install it (Debian: redis-server)"
-        raise RuntimeError(message)
-    with tempfile.TemporaryDirectory(prefix="wnc-redis-") as folder:
-        server = RedisServer(port or free_port(), Path(folder) / "redis.sock")
-        listen = ["--port", "0", "--tls-port", str(server.port), *tls] if tls else ["--port", str(server.port)]
-        where = ["--bind", "127.0.0.1", *listen, "--unixsocket", str(server.socket)]
-        log = Path(folder) / "redis.log"
-        command = [program, *where, "--dir", str(data or folder), "--save", "", "--logfile", str(log), *options]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own arguments
-            try:
-                _wait_until_ready(server, process, log)
-                yield replace(server, process_id=process.pid)
-            finally:
-                process.terminate()
-                process.wait(_START_SECONDS)
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens, and that no other test process is given."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    while True:
-        number = next(_NUMBERS) + 31 * os.getpid()  # several runs at a time, or forks of one, begin in different places
-        port = _FIRST_PORT + worker * _PORTS_OF_A_WORKER + number % _PORTS_OF_A_WORKER
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
-
-
-def _wait_until_ready(server: RedisServer, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:  # it is bound last, and never wants TLS
-                connection.settimeout(1)
-                connection.connect(str(server.socket))
-                connection.sendall(b"PING\r\n")
-                if connection.recv(7) == b"+PONG\r\n":
-                    return
-        except OSError:
-            pass
-        time.sleep(0.02)
-    message = f"redis-server did not start: {log.read_text(encoding='utf-8') if log.exists() else 'no log'}"
-    raise RuntimeError(message)
+    deadline = time.monotonic() + HANG_SECONDS
+    for server in servers:
+        while text.encode() not in (reply := server.ask(*to)):
+            if time.monotonic() > deadline:
+                message = f"no {text!r} from port {server.port}: {reply!r}"
+                raise TimeoutError(message)
+            time.sleep(0.01)

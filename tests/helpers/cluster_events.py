@@ -1,0 +1,48 @@
+"""What must hold of events while a cluster changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from redis.crc import key_slot
+
+from redis_cluster import Cluster, migrate
+from told import observed
+
+
+def other_than(master: int) -> int:
+    """Return the number of another master."""
+    return (master + 1) % 3
+
+
+async def check_moving_rooms(cluster: Cluster, turns: int) -> None:
+    """Move slots to and fro under load: no event is missing without a Resync, and who stays misses none."""
+    moving = [f"to-and-fro-{number}" for number in range(6)]
+    staying = [f"staying-{number}" for number in range(6)]
+    keys = [f"{kind}:{name}" for name in moving for kind in ("room", "chat")]
+
+    async def move() -> None:
+        for turn in range(2 * turns):
+            for key in keys:
+                owner = cluster.owner(key)
+                ends = (owner, other_than(owner))
+                source, target = ends if turn % 2 == 0 else ends[::-1]
+                await asyncio.to_thread(migrate, cluster, key_slot(key.encode()), source, target)
+
+    ledgers = await observed(cluster, [*moving, *staying], move, lost=moving)
+    for name, ledger in ledgers.items():
+        missing = ledger.check()
+        assert ("" in ledger.heard) == (name in moving)
+        assert name in moving or missing == 0
+
+
+async def check_another_master(cluster: Cluster, replace: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Replace master 0: its rooms' readers get a Resync and hear on, and others miss nothing."""
+    dying = cluster.names("dead", 0, 3)
+    living = [name for name in cluster.names("live", 1, 200) if cluster.owner(f"chat:{name}") == 2][:3]
+    ledgers = await observed(cluster, [*dying, *living], replace, lost=dying)
+    for name, ledger in ledgers.items():
+        missing = ledger.check()
+        assert ("" in ledger.heard) == (name in dying)
+        assert name in dying or missing == 0

@@ -1,0 +1,16 @@
+"""What several tests of clusters work on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from redis_cluster import Cluster, redis_cluster
+
+
+@pytest.fixture(scope="module", name="cluster")
+def _cluster() -> Iterator[Cluster]:
+    """Three masters without replicas, for what leaves them as they were."""
+    with redis_cluster(replicas=0) as made:
+        yield made

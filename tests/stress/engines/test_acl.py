@@ -1,0 +1,119 @@
+"""The permissions of docs/redis-acl.md are enough for the store, and none of them is too much."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis import exceptions as driver
+from redis.asyncio import Redis
+
+from acl import DOCUMENTED_PREFIX, PLAIN, permit, refusals
+from redis_server import RedisServer, redis_server
+from wnc_store import ConfigurationError, OutcomeUnknownError, StoreSettings
+from wnc_store_redis import RedisStore
+
+PREFIXES = ["", DOCUMENTED_PREFIX]
+IMPATIENT = StoreSettings(publish_changes=True, operation_timeout=timedelta(seconds=1))
+GRANTS = [word for word in PLAIN if word[0] in "~&+"]
+
+
+@pytest.fixture(scope="module", name="server")
+def _server() -> Iterator[RedisServer]:
+    """A server whose users come and go with these tests."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def administrator(server: RedisServer) -> AsyncIterator[Any]:
+    """The default user, on a server without data and without scripts."""
+    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
+    async with plain as made:
+        await made.flushall()
+        await made.script_flush()
+        yield made
+
+
+@pytest.mark.parametrize("grant", GRANTS)
+async def test_no_word_is_too_much(server: RedisServer, administrator: Any, grant: str) -> None:
+    """Without any one of the commands and key patterns, an operation is refused with NOPERM."""
+    assert administrator
+    async with RedisStore.from_url(permit(server, without=grant), IMPATIENT) as store:
+        errors = await refusals(store)
+    refused = (ConfigurationError, OutcomeUnknownError)
+    assert any(isinstance(error, refused) and "NOPERM" in str(error) for error in errors)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "FLUSHALL",
+        "FLUSHDB",
+        "KEYS *",
+        "SCAN 0",
+        "CONFIG GET *",
+        "ACL LIST",
+        "SCRIPT FLUSH",
+        "SUBSCRIBE news",
+        "SUBSCRIBE events@1:A",
+        "PSUBSCRIBE events:*",
+        "PUBLISH news x",
+        "SELECT 1",
+        "APPEND room:A x",
+        "GET foreign",
+        "GET other:room:A",
+        "DEL active-rooms-2",
+    ],
+)
+async def test_everything_else_is_refused(server: RedisServer, administrator: Any, command: str) -> None:
+    """A command that is not in the line, or a key that fits no pattern, is refused with NOPERM."""
+    await administrator.mset({"foreign": "x", "other:room:A": "x"})
+    plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
+    async with plain as client:
+        with pytest.raises(driver.NoPermissionError):
+            await client.execute_command(*command.split())
+    assert await administrator.mget("foreign", "other:room:A") == [b"x", b"x"]
+
+
+async def test_a_prefix_is_a_wall(server: RedisServer, administrator: Any) -> None:
+    """The user of a prefix reaches neither the keys without one nor those of a longer one."""
+    keys = ("room:A", f"{DOCUMENTED_PREFIX}2room:A", "app2:room:A")
+    await administrator.mset(dict.fromkeys(keys, "x"))
+    plain: Any = Redis.from_url(permit(server, DOCUMENTED_PREFIX))  # pyright: ignore[reportUnknownMemberType]
+    async with plain as client:
+        assert await client.get(f"{DOCUMENTED_PREFIX}room:A") is None
+        for key in keys:
+            with pytest.raises(driver.NoPermissionError):
+                await client.get(key)
+
+
+async def test_a_script_reaches_no_further(server: RedisServer, administrator: Any) -> None:
+    """A script of the user's own is held to the same commands and keys."""
+    await administrator.set("foreign", "x")
+    plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
+    async with plain as client:
+        for call in ("'GET', 'foreign'", "'FLUSHALL'", "'KEYS', '*'"):
+            with pytest.raises(driver.ResponseError, match=r"can't|permission"):
+                await client.eval(f"return redis.call({call})", 0)
+    assert await administrator.get("foreign") == b"x"
+
+
+async def test_a_callers_client_needs_no_more(server: RedisServer, administrator: Any) -> None:
+    """A client with redis-py's defaults, whatever it says when it connects, works with the same line."""
+    assert administrator
+    plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
+    async with plain as client, RedisStore(client) as store:
+        assert await refusals(store) == []
+
+
+async def test_another_database_needs_select(server: RedisServer, administrator: Any) -> None:
+    """A database other than 0 is refused with NOPERM, until +select is added."""
+    assert administrator
+    async with RedisStore.from_url(permit(server).replace("/0", "/1")) as store:
+        with pytest.raises(ConfigurationError, match="NOPERM"):
+            await store.ping()
+    async with RedisStore.from_url(permit(server, "", "+select", "&events@1:*").replace("/0", "/1")) as store:
+        assert await refusals(store) == []

@@ -1,0 +1,51 @@
+"""On a cluster: slots that move for longer, and masters that hang, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from acknowledged import PATIENT, check_moves
+from redis_cluster import Cluster, node, redis_cluster
+from waiting import until
+from wnc_store import StoreError, StoreSettings
+from wnc_store_contract.samples import room, user
+from wnc_store_redis import RedisStore
+
+
+async def test_slots_move_under_load(cluster: Cluster) -> None:
+    """While slots move to another master and back, nothing fails, is lost or is there twice."""
+    async with RedisStore.from_url(cluster.url, PATIENT) as store:
+        await check_moves(cluster, store, turns=10)
+
+
+@pytest.mark.parametrize("patience", [None, 1], ids=["the operation's time", "the caller's own time"])
+async def test_a_master_that_hangs_is_left_for_its_replica(patience: float | None) -> None:
+    """When a master hangs and its replica takes over, calls that got no answer find it, whoever ended their waiting."""
+    with redis_cluster() as mortal:
+        name, *_ = mortal.names("hung", 0, 1)
+        settings = StoreSettings() if patience else StoreSettings(operation_timeout=timedelta(seconds=1))
+        async with RedisStore.from_url(mortal.url, settings) as store, RedisStore.from_url(mortal.url) as direct:
+            await direct.rooms.create_room(room(name))
+            with node(mortal.masters[0]) as client:
+                client.execute_command("WAIT", 1, 60_000)
+            with suppress(StoreError):
+                await store.rooms.get_room(name)
+            mortal.masters[0].pause()
+            mortal.promote(0)
+
+            async def joined() -> bool:
+                with suppress(TimeoutError, StoreError):
+                    async with asyncio.timeout(patience):
+                        await store.rooms.add_user_to_room(name, user("guest"))
+                        return True
+                return False
+
+            await until(joined)
+            mortal.masters[0].resume()
+            found = await direct.rooms.get_room(name)
+    assert found is not None
+    assert [one.id for one in found.users] == ["host", "guest"]

@@ -1,0 +1,59 @@
+"""Events on a cluster: slots that move for longer, planned failovers, and masters that hang."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from cluster_events import check_another_master, check_moving_rooms
+from redis_cluster import Cluster, redis_cluster
+from redis_server import wait_for_reply
+from told import event, one
+from waiting import until
+from wnc_store import Resync, StoreSettings
+from wnc_store_redis import RedisStore
+
+
+async def test_slots_move_under_load(cluster: Cluster) -> None:
+    """While slots move to and fro under load, no event is missing without a Resync, and who stays misses none."""
+    await check_moving_rooms(cluster, turns=10)
+
+
+async def test_another_master_is_told() -> None:
+    """When a master hands its place over, its rooms' readers get a Resync and hear on; others miss nothing."""
+    with redis_cluster() as cluster:
+
+        async def replace() -> None:
+            assert cluster.replicas[0].ask("CLUSTER", "FAILOVER") == b"+OK\r\n"
+            await asyncio.to_thread(wait_for_reply, "role:master", cluster.replicas[0], to=("INFO", "replication"))
+
+        await check_another_master(cluster, replace)
+
+
+async def test_a_silent_master_is_found_out(cluster: Cluster) -> None:
+    """A master that hangs does not look like silence: its rooms' readers get a Resync when it is back."""
+    name = cluster.names("silent", 0, 1)[0]
+    settings = StoreSettings(operation_timeout=timedelta(seconds=1))
+    async with RedisStore.from_url(cluster.url, settings) as store:
+        async with store.events.subscribe(name) as events:
+            inside: Any = store._events._channels
+            with cluster.masters[0].paused():
+                await until(lambda: inside._missing)
+            assert await one(events) == Resync(room_id=name)
+
+
+async def test_a_silent_master_is_left() -> None:
+    """When the replica of a master that hangs takes its place, readers hear on there, also where nobody else asks."""
+    settings = StoreSettings(operation_timeout=timedelta(seconds=1))
+    with redis_cluster() as cluster:
+        name = cluster.names("left", 0, 1)[0]
+        async with RedisStore.from_url(cluster.url, settings) as store, RedisStore.from_url(cluster.url) as other:
+            async with store.events.subscribe(name) as events:
+                cluster.masters[0].pause()
+                cluster.promote(0)
+                assert await one(events) == Resync(room_id=name)
+                await other.events.publish(name, event(1, name))
+                while isinstance(found := await one(events), Resync):
+                    pass
+                assert found == event(1, name)

@@ -1,0 +1,62 @@
+"""Through Sentinel: other failovers under load, on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from acknowledged import PATIENT, REPLICATED, check_failover
+from redis_sentinels import SERVICE, Service, sentinel_service
+from waiting import until
+from wnc_store import StoreSettings, StoreUnavailableError, open_store
+from wnc_store_contract.samples import room
+from wnc_store_redis import RedisStore
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A master, two replicas and three Sentinels, which find a master dead after five seconds."""
+    with sentinel_service(down_after_ms=5000) as made:
+        yield made
+
+
+async def test_writes_go_on_after_the_masters_death(service: Service) -> None:
+    """When the Sentinels find the master dead, writes go on, no later write is lost, and none that was replicated."""
+
+    async def kill() -> None:
+        service.servers[0].kill()
+        await until(lambda: service.master() is not service.servers[0])
+
+    async with (
+        RedisStore.from_url(service.url, PATIENT) as store,
+        RedisStore.from_url(service.url, REPLICATED) as replicated,
+    ):
+        await check_failover(store, replicated, kill)
+
+
+@pytest.mark.parametrize("heard", [0, 1], ids=["in time", "late"])
+async def test_a_failover_by_hand(service: Service, heard: int) -> None:
+    """While the master lives, too, no replicated and no later write is lost, whichever Sentinel a store hears."""
+    url = f"redis+sentinel://127.0.0.1:{service.sentinels[heard].port}/{SERVICE}/0"
+    old = ("127.0.0.1", service.servers[0].port)
+
+    async def fail_over() -> None:
+        service.fail_over()
+        await until(lambda: all(route._watch.master not in {None, old} for route in routes))
+
+    async with RedisStore.from_url(url, PATIENT) as store, RedisStore.from_url(url, REPLICATED) as replicated:
+        routes: list[Any] = [store._commands._route, replicated._commands._route]
+        await check_failover(store, replicated, fail_over)
+
+
+async def test_replicated_writes_need_a_replica_without_sentinels() -> None:
+    """On a single server without a replica, a replicated write is refused, and nothing happened."""
+    settings = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=2))
+    with sentinel_service(replicas=0, sentinels=1) as alone:
+        async with open_store(alone.servers[0].url, settings=settings) as store:
+            with pytest.raises(StoreUnavailableError, match="NOREPLICAS"):
+                await store.rooms.create_room(room("A"))
+            assert await store.rooms.get_room("A") is None

@@ -1,0 +1,150 @@
+"""Subscriptions to the sharded channels of a cluster, on a connection that sends what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+from redis.exceptions import ResponseError
+
+from waiting import until
+from wnc_store_redis import _subscriber as subscriber
+from wnc_store_redis._server import pack_command
+from wnc_store_redis._sharded_subscriber import ShardedSubscriber
+
+
+class Wire:
+    """A connection to a master that says what the test says, and the route to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.written: list[bytes] = []
+        self.told: list[str] = []
+        self.lost: list[Sequence[bytes]] = []
+        self.refusals: list[BaseException | None] = []
+        self.says: Callable[[Sequence[Any]], None] = self.told.extend
+        monkeypatch.setattr(subscriber, "open_link", self._open)
+        self.sharded = ShardedSubscriber(cast("Any", self), 5, self, self.lost.append, lambda channel: channel)
+
+    async def _open(self, _pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
+        assert pushes
+        self.says = on_replies
+        return self
+
+    async def subscribe(self) -> None:
+        """Subscribe to a channel, which the master confirms."""
+        self.written.clear()
+        subscribing = asyncio.ensure_future(self.sharded.subscribe([b"{A}"]))
+
+        async def is_asked() -> bool:
+            return len(self.written) >= 2
+
+        await until(is_asked)
+        self.says([[b"ssubscribe", b"{A}", 1], b"PONG"])
+        await subscribing
+
+    def write(self, packed: Sequence[bytes]) -> None:
+        """Take a command."""
+        self.written.extend(packed)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    def heard(self, channel: bytes, data: bytes) -> None:
+        """Write it down."""
+        self.told.append(f"{channel.decode()} {data.decode()}")
+
+    def ponged(self) -> None:
+        """Write it down."""
+        self.told.append("pong")
+
+    async def master_of(self, _channel: bytes, _deadline: float) -> tuple[str, int]:
+        """Return it."""
+        return "nowhere", 1
+
+    async def check_master(self, _key: bytes, _address: object, _deadline: float) -> None:
+        """Be it, unless the test says otherwise of one look after the other."""
+        refusal = self.refusals.pop(0) if self.refusals else None
+        if refusal is not None:
+            raise refusal
+
+    def learn_from(self, _failure: Exception, _key: bytes, _address: object) -> bool:
+        """Learn nothing, so that there is no other attempt."""
+        return False
+
+    def doubt(self) -> None:
+        """Do nothing."""
+
+    def connections(self, _address: object) -> None:
+        """Return nothing: the connection is this one."""
+
+
+async def test_what_comes_with_the_end_of_a_slot_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a master sends in one packet with the news that a slot has moved is taken, before its connection goes."""
+    wire = Wire(monkeypatch)
+    await wire.subscribe()
+    wire.sharded.ask()
+    wire.says([[b"smessage", b"{A}", b"1"], [b"sunsubscribe", b"{A}", 0], b"PONG"])
+    assert wire.told == ["pong", "{A} 1", "pong"]
+    assert wire.lost == [(b"{A}",)]
+    await wire.sharded.aclose()
+
+
+MOVED, DOWN = ResponseError("MOVED 1 nowhere:2"), ResponseError("CLUSTERDOWN The cluster is down")
+
+
+@pytest.mark.parametrize(
+    ("is_first", "error", "is_given_up"),
+    [(False, MOVED, True), (False, DOWN, False), (True, MOVED, True), (True, DOWN, True)],
+)
+async def test_a_subscription_that_may_be_at_a_replica(
+    monkeypatch: pytest.MonkeyPatch, *, is_first: bool, error: Exception, is_given_up: bool
+) -> None:
+    """It is undone, and lost for whoever relies on it; but one that stood before only by the word of the server."""
+    wire = Wire(monkeypatch)
+    if not is_first:
+        await wire.subscribe()
+    wire.refusals = [None, error]
+    with pytest.raises(ResponseError):
+        await wire.subscribe()
+    undone = [pack_command((b"SUNSUBSCRIBE", b"{A}")), pack_command((b"PING",))]
+    assert (wire.written[-2:] == undone) is is_given_up
+    assert wire.lost == [(b"{A}",)] * is_given_up
+    wire.says([[b"sunsubscribe", b"{A}", 0], *[b"PONG"] * is_given_up])
+    assert wire.lost == [(b"{A}",)]
+    await wire.sharded.aclose()
+
+
+async def test_who_gives_up_before_it_is_sure_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller who is cancelled between the subscription and the last look at the master undoes it."""
+    wire = Wire(monkeypatch)
+    wire.refusals = [None, asyncio.CancelledError()]
+    with pytest.raises(asyncio.CancelledError):
+        await wire.subscribe()
+    assert wire.written[-2:] == [pack_command((b"SUNSUBSCRIBE", b"{A}")), pack_command((b"PING",))]
+    await wire.sharded.aclose()
+
+
+async def test_nothing_is_asked_of_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a server is known beforehand to be no master, nothing is subscribed to there, so nothing is heard twice."""
+    wire = Wire(monkeypatch)
+    wire.refusals = [MOVED]
+    with pytest.raises(ResponseError, match="MOVED"):
+        await wire.sharded.subscribe([b"{A}"])
+    assert wire.written == []
+    await wire.sharded.aclose()
+
+
+async def test_a_subscription_behind_one_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a slot has just arrived, so that of two subscriptions the second is taken, its end is told all the same."""
+    wire = Wire(monkeypatch)
+    calls = [asyncio.ensure_future(wire.sharded.subscribe([b"{A}"])) for _ in range(2)]
+    await until(lambda: len(wire.written) == 4)
+    wire.says([MOVED, b"PONG", [b"ssubscribe", b"{A}", 1], b"PONG"])
+    first, second = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(first, ResponseError)
+    assert second is None
+    wire.says([[b"sunsubscribe", b"{A}", 0]])
+    assert wire.lost == [(b"{A}",)]
+    await wire.sharded.aclose()
