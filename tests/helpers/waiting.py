@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 
-SECONDS = 60
+SECONDS = 200
 """How long a test waits for what has to come; it only ends a hang."""
 
 
