@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from redis_server import redis_server  # noqa: E402 - found on the path above
+from processes import reset_process_state  # noqa: E402 - found on the path above
+from redis_server import redis_server  # noqa: E402 - likewise
 
 PACKAGES = {"wnc_store", "wnc_store_memory", "wnc_store_redis", "wnc_store_contract", "wnc_store_bench"}
 NO_PYTHON = {
@@ -56,7 +57,7 @@ SELECTION = "record or room"
 
 def run(*command: str | Path, cwd: Path) -> None:
     """Run a command; its output is shown only if it fails."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "WNC_"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     words = [str(part) for part in command]
     done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
@@ -94,6 +95,7 @@ def link(asks: Distribution, site: Path, *extras: str) -> None:
 
 def main() -> None:
     """Build, install and try."""
+    reset_process_state()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print("wheel: build", flush=True)

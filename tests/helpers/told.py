@@ -10,11 +10,12 @@ from redis_cluster import Cluster
 from waiting import SECONDS, until
 from wnc_store import (
     AppEvent,
+    ConflictError,
     MessageAdded,
     Resync,
     RoomEvent,
-    StoreError,
     StoreSettings,
+    StoreUnavailableError,
     UserJoined,
 )
 from wnc_store_contract.samples import message, room, user
@@ -133,7 +134,7 @@ async def write(store: RedisStore, ledger: Ledger, stop: asyncio.Event) -> None:
         for kind, call in told:
             try:
                 await call
-            except StoreError:
+            except (StoreUnavailableError, ConflictError):
                 continue
             ledger.published[kind].append(f"{kind}{words[kind]}")
 
