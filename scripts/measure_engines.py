@@ -18,7 +18,7 @@ from acknowledged import HISTORY, Load
 from redis_cluster import redis_cluster
 from redis_sentinels import SERVICE, Service, sentinel_service
 from wnc_store import StoreSettings, open_store
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 SECONDS = 3
 ROUNDS = 3

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
 from node import OriginalApp, original_app
 from redis_server import redis_server
 from wnc_store import Store, open_store
-from wnc_store_contract.samples import room, user
+from wnc_store_contract.factories import room, user
 
 JOINS = 10_000
 """Of each side, at every rate."""

@@ -70,7 +70,7 @@ TARGETS = {
     "memory": Target(
         ("wnc_store_memory/*.py",),
         (
-            "tests/unit/test_memory_backend.py",
+            "tests/unit/test_memory.py",
             "tests/redis/test_transfer.py",
             "tests/unit/test_settings.py",
             "contract_tests/test_memory.py",

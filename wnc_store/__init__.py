@@ -21,6 +21,7 @@ from wnc_store.base import (
     StoredRoom,
     Telling,
 )
+from wnc_store.base.ids import is_id
 from wnc_store.clock import Clock, ManualClock, SystemClock
 from wnc_store.errors import (
     ConfigurationError,
@@ -53,10 +54,7 @@ from wnc_store.events import (
     VideoStateChanged,
 )
 from wnc_store.factory import configured_url, get_store, open_store
-from wnc_store.guards import RateLimitDecision
 from wnc_store.health import Check, Health
-from wnc_store.ids import is_id
-from wnc_store.models import ChatMessage, Record, Room, User, VideoState
 from wnc_store.protocols import (
     Backend,
     ChatReader,
@@ -67,10 +65,12 @@ from wnc_store.protocols import (
     RoomStore,
     Store,
 )
+from wnc_store.rate_limit import RateLimitDecision
+from wnc_store.records.codec import from_wire, to_wire
+from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
 from wnc_store.settings import StoreSettings
 from wnc_store.snapshots import CanRestore, Snapshot
 from wnc_store.statistics import Activity, HasActivity, HasStatistics, ServerOperation, SlowOperation
-from wnc_store.wire import from_wire, to_wire
 
 __all__ = [
     "Activity",

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from wnc_store.js import to_milliseconds
+from wnc_store.records.js_types import to_milliseconds
 
 
 class Clock(Protocol):

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Protocol, Self, cast
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, model_validator
 
-from wnc_store.frozen import freeze
-from wnc_store.models import ChatMessage, Record, User, VideoState
+from wnc_store.records.frozen import freeze
+from wnc_store.records.models import ChatMessage, Record, User, VideoState
 
 
 def _is_none(value: object) -> bool:

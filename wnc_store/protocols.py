@@ -26,9 +26,9 @@ from typing import Protocol, Self
 
 from wnc_store.clock import Clock
 from wnc_store.events import RoomEvents
-from wnc_store.guards import RateLimitDecision
 from wnc_store.health import Health
-from wnc_store.models import ChatMessage, Room, User, VideoState
+from wnc_store.rate_limit import RateLimitDecision
+from wnc_store.records.models import ChatMessage, Room, User, VideoState
 from wnc_store.settings import StoreSettings
 
 

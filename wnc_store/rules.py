@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from wnc_store.errors import UserNotFoundError
-from wnc_store.models import ChatMessage, RecordT, Room, User, VideoState
-from wnc_store.roster import carry, carry_weight, find
-from wnc_store.wire import checked
+from wnc_store.records.codec import checked
+from wnc_store.records.models import ChatMessage, RecordT, Room, User, VideoState
+from wnc_store.records.user_index import carry, carry_weight, find
 
 
 def create(room: Room) -> Room:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from wnc_store.errors import ConfigurationError
-from wnc_store.wire import problems
+from wnc_store.records.codec import problems
 
 _MILLISECOND = timedelta(milliseconds=1)
 _LONGEST = timedelta(days=36500)

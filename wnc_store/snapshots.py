@@ -10,10 +10,10 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from pydantic import JsonValue
 
+from wnc_store.base.ids import check_id
 from wnc_store.errors import CorruptRecordError
-from wnc_store.ids import check_id
-from wnc_store.models import ChatMessage, Room
-from wnc_store.wire import from_wire
+from wnc_store.records.codec import from_wire
+from wnc_store.records.models import ChatMessage, Room
 
 _MILLISECOND = timedelta(milliseconds=1)
 

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from typing import Literal, Self
 from uuid import uuid4
 
+from wnc_store.base.ids import is_id
 from wnc_store.clock import Clock, SystemClock
 from wnc_store.errors import LimitExceededError, OutcomeUnknownError, StoreUnavailableError
-from wnc_store.ids import is_id
 from wnc_store.protocols import Store
 from wnc_store.settings import StoreSettings
 

@@ -4,7 +4,7 @@ It keeps the law of `wnc_store.RoomStore` and `wnc_store.ChatStore`. What differ
 with the process, and a store belongs to one event loop (it is not thread-safe).
 """
 
-from wnc_store_memory._database import MemoryDatabase
-from wnc_store_memory._store import MemoryStore, open_memory
+from wnc_store_memory.database import MemoryDatabase
+from wnc_store_memory.store import MemoryStore, open_memory
 
 __all__ = ["MemoryDatabase", "MemoryStore", "open_memory"]

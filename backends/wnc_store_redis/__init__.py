@@ -12,6 +12,6 @@ for _needed in ("redis", "hiredis"):  # redis-py parses with hiredis when it is 
         _message = f"the Redis backend needs {_needed}: pip install 'wnc-store[redis]'"
         raise ImportError(_message, name=_needed)
 
-from wnc_store_redis._store import RedisStore, open_redis  # noqa: E402 - after the check above
+from wnc_store_redis.store import RedisStore, open_redis  # noqa: E402 - after the check above
 
 __all__ = ["RedisStore", "open_redis"]

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from wnc_store import Store, StoreSettings, open_store
-from wnc_store_bench import crowds, without
+from wnc_store_bench import ablation_patches, contention
 from wnc_store_bench.contenders import WNC, Contender, Session
 from wnc_store_bench.contenders.session import Exchange, serve
 from wnc_store_bench.contenders.wnc import StoreClient
@@ -54,7 +54,7 @@ WITHOUT_GROUP_COMMIT = Variant(
     "without group commit",
     "each change of a room is committed by itself",
     operations=("add_user_to_room",),
-    open=without.group_commit,
+    open=ablation_patches.group_commit,
 )
 VARIANTS = (
     AS_IT_IS,
@@ -65,7 +65,7 @@ VARIANTS = (
         "without the room seen last",
         "a room is read before each commit",
         operations=("add_user_to_room",),
-        open=without.room_seen_last,
+        open=ablation_patches.room_seen_last,
     ),
     Variant(
         "without the cache",
@@ -76,10 +76,10 @@ VARIANTS = (
         "without tails",
         "the server looks through the kept messages for the id of each new one",
         operations=("add_message",),
-        open=without.tails,
+        open=ablation_patches.tails,
     ),
-    Variant("without shared writes", "each command goes in a write of its own", open=without.shared_writes),
-    Variant("without the transport", "redis-py reads each reply from its stream", open=without.transport),
+    Variant("without shared writes", "each command goes in a write of its own", open=ablation_patches.shared_writes),
+    Variant("without the transport", "redis-py reads each reply from its stream", open=ablation_patches.transport),
     Variant(
         "one message kept",
         "chat_history_limit=1: one message is kept, read and checked, not 20",
@@ -118,7 +118,7 @@ async def measure_crowd(place: Place, options: Options, tell: Tell) -> list[Crow
     """Let as many as there are callers join one room at once, with group commit and without."""
     able = tuple(map(_contender, (AS_IT_IS, WITHOUT_GROUP_COMMIT)))
     options = replace(options, contenders=able, crowd=options.load.callers)
-    return await crowds.measure(place.of("crowd"), options, tell, processes=1)
+    return await contention.measure(place.of("crowd"), options, tell, processes=1)
 
 
 def _contender(variant: Variant) -> Contender:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wnc_store import ConfigurationError, StoreError
-from wnc_store_bench import ablations, crowds, limit, listing, lonely, many_rooms, memory, throughput
+from wnc_store_bench import ablations, contention, limit, listing, many_rooms, memory, single_client, throughput
 from wnc_store_bench.contenders import IOREDIS, IOREDIS_AUTO
 from wnc_store_bench.contenders.node import installed
 from wnc_store_bench.options import Options, Part, Tell
@@ -75,9 +75,11 @@ async def _measure(place: Place, options: Options, tell: Tell, result: Result) -
         tables.throughput = await _part("throughput", throughput.measure(place, options, tell), result) or []
     for part, processes in (("crowd", 1), ("crowd_processes", options.processes)):
         if part in options.parts:
-            tables.crowd += await _part(part, crowds.measure(place, options, tell, processes=processes), result) or []
+            tables.crowd += (
+                await _part(part, contention.measure(place, options, tell, processes=processes), result) or []
+            )
     if "lonely" in options.parts:
-        tables.lonely = await _part("lonely", lonely.measure(place, options, tell), result) or []
+        tables.lonely = await _part("lonely", single_client.measure(place, options, tell), result) or []
     await _measure_memory(options, tell, result)
     if "listing" in options.parts:
         tables.listing = await _part("listing", listing.measure(place, options, tell), result) or []

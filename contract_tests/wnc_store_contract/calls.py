@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from wnc_store import ChatStore, ConnectionCounter, RateLimiter, Resync, RoomEvents, RoomStore, StoreError, VideoState
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 Call = Callable[[], Awaitable[object]]
 

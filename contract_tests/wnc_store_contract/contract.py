@@ -11,9 +11,9 @@ from wnc_store_contract.clauses.chat import ChatClauses
 from wnc_store_contract.clauses.clients import ClientClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
 from wnc_store_contract.clauses.events import EventClauses
-from wnc_store_contract.clauses.guards import ConnectionClauses, RateLimitClauses
 from wnc_store_contract.clauses.ids import IdClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
+from wnc_store_contract.clauses.limiters import ConnectionClauses, RateLimitClauses
 from wnc_store_contract.clauses.limits import LimitClauses
 from wnc_store_contract.clauses.listing import ListingClauses
 from wnc_store_contract.clauses.records import RecordClauses

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 
 from wnc_store import Room, RoomExistsError, RoomNotFoundError, Store, UserNotFoundError, VideoState
 from wnc_store_contract.clause import TIME_LIMIT, HasHarness, as_clause, skip_without
+from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability, Harness
-from wnc_store_contract.samples import message, room, user
 
 T = TypeVar("T")
 HOUR, DAY, KEPT = 3600, 86400, 20

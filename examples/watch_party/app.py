@@ -15,8 +15,8 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from watch_party.door import serve
 from watch_party.presence import Presence
+from watch_party.websocket import serve
 from wnc_store import Store, StoreSettings, SystemClock, open_store
 from wnc_store.starlette import ConnectionGuard, RateLimitMiddleware
 

@@ -9,8 +9,8 @@ from typing import NamedTuple, NoReturn
 from fastapi import WebSocket
 from pydantic import JsonValue
 
-from watch_party import manners
-from watch_party.manners import Refused
+from watch_party import identity
+from watch_party.identity import Refused
 from watch_party.messages import REQUEST, Close, Leave, Ping, Play, Request, Say, Watch
 from watch_party.presence import EXPIRED
 from wnc_store import (
@@ -74,7 +74,7 @@ class Guest:
         if known is None:
             most = self._settings.max_users_per_room
             room = await self._store.rooms.edit_room(
-                self._room_id, lambda room: manners.enter(room, self._user, key=self._key, most=most)
+                self._room_id, lambda room: identity.enter(room, self._user, key=self._key, most=most)
             )
         else:  # by the name that was let in, whatever this socket calls itself
             self._user = self._user.model_copy(update={"name": known.name})
@@ -158,13 +158,13 @@ class Guest:
         await self._store.rooms.edit_room(
             self._room_id,
             lambda room: room.model_copy(
-                update={"video_state": manners.play(room.video_state, wish, now_ms=now_ms)},
+                update={"video_state": identity.play(room.video_state, wish, now_ms=now_ms)},
             ),
         )
 
     async def _watch(self, url: str) -> None:
         try:
-            await self._store.rooms.set_video_url(self._room_id, url, manners.kind_of_video(url))
+            await self._store.rooms.set_video_url(self._room_id, url, identity.kind_of_video(url))
         except Refused as refused:
             await self._send({"type": "refused", "reason": refused.reason})
         except LimitExceededError:

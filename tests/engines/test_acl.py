@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from acl import DOCUMENTED_PREFIX, PLAIN, PREFIXED, permit, refusals, url_for
 from redis_server import RedisServer, redis_server
 from wnc_store import OutcomeUnknownError, StoreSettings
-from wnc_store_contract.samples import room
+from wnc_store_contract.factories import room
 from wnc_store_redis import RedisStore
-from wnc_store_redis._errors import translate
+from wnc_store_redis.transport.errors import translate
 
 PREFIXES = ["", DOCUMENTED_PREFIX]
 PUBLISHING = StoreSettings(publish_changes=True)

@@ -26,7 +26,7 @@ from wnc_store import (
     StoreUnavailableError,
     open_store,
 )
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 HASTY = StoreSettings(operation_timeout=timedelta(milliseconds=300))

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from acl import PAGE, PLAIN
+from event_recorder import PUBLISHING, come_and_go, event, one
 from redis_cluster import Cluster, node, redis_cluster
-from told import PUBLISHING, come_and_go, event, one
 from waiting import until
 from wnc_store import (
     ConfigurationError,
@@ -24,7 +24,7 @@ from wnc_store import (
     StoreSettings,
     UserJoined,
 )
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 NAME = "cluster-events"

@@ -9,10 +9,10 @@ import pytest
 from redis.crc import key_slot
 
 from cluster_events import check_another_master, check_moving_rooms, other_than
+from event_recorder import PUBLISHING, event, one
 from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner
-from told import PUBLISHING, event, one
 from wnc_store import Resync
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 

@@ -24,7 +24,7 @@ from wnc_store import (
     StoreUnavailableError,
     open_store,
 )
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 

@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from redis_server import RedisServer
 from tls import Authority, Signed, tls_server, tls_url
 from wnc_store import OutcomeUnknownError, StoreSettings, StoreUnavailableError, VideoState, open_store
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis._errors import translate
+from wnc_store_redis.transport.errors import translate
 
 SECRET = "SECRET-9f1c"
 

@@ -15,7 +15,7 @@ from redis.crc import key_slot
 from redis_cluster import Cluster, migrate
 from waiting import until
 from wnc_store import Store, StoreClosedError, StoreError, StoreSettings
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 _PER_ROOM = 40
 """Users and messages that a room gets before the caller goes on to another."""

@@ -11,7 +11,7 @@ from redis import Redis
 
 from redis_server import RedisServer
 from wnc_store import RoomChanged, StoreError, VideoState
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "redis-acl.md"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 
 from redis.crc import key_slot
 
+from event_recorder import observed
 from redis_cluster import Cluster, migrate
-from told import observed
 
 
 def other_than(master: int) -> int:

@@ -27,7 +27,7 @@ from wnc_store import (
     from_wire,
     to_wire,
 )
-from wnc_store_contract.samples import message, node_records, parsed, user
+from wnc_store_contract.factories import message, node_records, parsed, user
 
 _NODE: list[tuple[type[Record], bytes]] = [
     (kind, data) for name, kind in (("room", Room), ("message", ChatMessage)) for data in node_records(name).values()

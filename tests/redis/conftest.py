@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from counting import Counter
 from proxy import Proxy, proxy_to
 from redis_server import RedisServer
-from wnc_store_contract.samples import message, room
+from wnc_store_contract.factories import message, room
 from wnc_store_redis import RedisStore
 
 

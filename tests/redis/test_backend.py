@@ -10,8 +10,8 @@ import pytest
 
 from counting import Counter
 from wnc_store import CorruptRecordError, StoreSettings
+from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.redis import RedisHarness
-from wnc_store_contract.samples import message, room, user
 from wnc_store_redis import RedisStore
 
 SECRET = "SECRET-9f1c"

@@ -21,7 +21,7 @@ from processes import run
 from redis_server import RedisServer
 from wnc_store import Room, User, VideoState, cli, open_store
 from wnc_store_contract import StoreContract, clauses_of
-from wnc_store_contract.samples import message, room
+from wnc_store_contract.factories import message, room
 
 SECRET = "SECRET-9f1c"
 

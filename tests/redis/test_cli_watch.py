@@ -14,7 +14,7 @@ from processes import SECONDS, WNC_STORE, start
 from redis_server import RedisServer
 from wnc_store import AppEvent, Resync, Store, StoreSettings, VideoState, open_store
 from wnc_store.cli.watch import watch_room
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 SECRET = "SECRET-5d2e"
 WATCHING = "watching room A: what writers with publish_changes on tell; end with Ctrl-C\n"

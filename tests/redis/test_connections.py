@@ -26,7 +26,7 @@ from wnc_store import (
     StoreUnavailableError,
     open_store,
 )
-from wnc_store_contract.samples import message, room
+from wnc_store_contract.factories import message, room
 from wnc_store_redis import RedisStore
 
 SECRET = "SECRET-9f1c"

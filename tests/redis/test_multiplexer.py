@@ -10,7 +10,7 @@ import pytest
 from counting import Counter
 from redis_server import redis_server
 from wnc_store import CorruptRecordError, Room, StoreError
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 pytestmark = pytest.mark.usefixtures("room_a")

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from node import OriginalApp, original_app
 from redis_server import RedisServer
 from wnc_store import ChatMessage, ManualClock, Room, VideoState, from_wire
-from wnc_store_contract.samples import message, node_record, node_records, parsed, room, user
+from wnc_store_contract.factories import message, node_record, node_records, parsed, room, user
 from wnc_store_redis import RedisStore
 
 pytestmark = [

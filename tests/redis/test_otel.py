@@ -44,7 +44,7 @@ from wnc_store import (
     open_store,
 )
 from wnc_store.otel import instrument, instrumented
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_memory import MemoryStore
 
 _SECRETS = ("SECRET-9f1c", "A-room", "A-user", "A-name", "A-text", "A-connection", "A-client")

@@ -11,10 +11,10 @@ from unittest.mock import Mock
 import pytest
 from redis.asyncio import Redis
 
+from event_recorder import come_and_go, event, one
 from loop_clock import advance_loop
 from proxy import Cut, Proxy
 from redis_server import RedisServer, free_port, redis_server
-from told import come_and_go, event, one
 from waiting import SECONDS, until
 from wnc_store import (
     ConfigurationError,
@@ -27,9 +27,9 @@ from wnc_store import (
     StoreUnavailableError,
     UserJoined,
 )
-from wnc_store_contract.samples import room, user
+from wnc_store_contract.factories import room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis._subscriber import Subscriber
+from wnc_store_redis.transport.pubsub import Subscriber
 
 LOST_REPLY = Cut("reply", 0)
 PUBLISHING = StoreSettings(publish_changes=True)

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from event_recorder import one
 from redis_server import RedisServer
-from told import one
 from wnc_store import (
     CanRestore,
     InvalidIdError,
@@ -21,7 +21,7 @@ from wnc_store import (
     StoreClosedError,
     StoreSettings,
 )
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
 

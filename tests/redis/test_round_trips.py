@@ -9,7 +9,7 @@ import pytest
 
 from counting import Counter
 from wnc_store import StoreSettings, UserNotFoundError
-from wnc_store_contract.samples import message, user
+from wnc_store_contract.factories import message, user
 from wnc_store_redis import RedisStore
 
 pytestmark = pytest.mark.usefixtures("room_a")

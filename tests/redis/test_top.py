@@ -24,7 +24,7 @@ from redis_server import RedisServer, redis_server
 from wnc_store import HasActivity, ServerOperation, StoreUnavailableError
 from wnc_store.cli import output, top
 from wnc_store.cli.top import Glance, Watcher
-from wnc_store_contract.samples import message, room
+from wnc_store_contract.factories import message, room
 from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
 

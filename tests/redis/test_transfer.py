@@ -20,7 +20,7 @@ from processes import run
 from redis_cluster import redis_cluster
 from redis_server import RedisServer, redis_server
 from wnc_store import Snapshot, open_store
-from wnc_store_contract.samples import message, node_record, node_records, room
+from wnc_store_contract.factories import message, node_record, node_records, room
 
 SECRET = "SECRET-9f1c"
 INSTALLED = shlex.quote(str(Path(sys.executable).with_name("wnc-store")))

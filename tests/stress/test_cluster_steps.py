@@ -11,11 +11,11 @@ import pytest
 
 from schedules import Interleaving, Operation, Step, interleave
 from wnc_store import OwnChanges, Room, StoredRoom, StoreSettings, from_wire, to_wire
-from wnc_store_contract.samples import room
-from wnc_store_redis._counts import Counts
-from wnc_store_redis._keys import Keys
-from wnc_store_redis._scripts import COMMIT, REMOVE, Script
-from wnc_store_redis._sharded import ShardedCommitPath
+from wnc_store_contract.factories import room
+from wnc_store_redis.keys import Keys
+from wnc_store_redis.scripts import COMMIT, REMOVE, Script
+from wnc_store_redis.sharded import ShardedCommitPath
+from wnc_store_redis.transport.statistics import Counts
 
 OLD = b"a message of the room before"
 NEW = b"a message to the room that lives"
@@ -164,7 +164,7 @@ async def post(servers: Servers, number: int) -> None:
 @pytest.fixture(autouse=True)
 def _unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the same commit store the same bytes each time it is tried in another order."""
-    monkeypatch.setattr("wnc_store_redis._marks.os.urandom", bytes)
+    monkeypatch.setattr("wnc_store_redis.codec.os.urandom", bytes)
 
 
 Make = Callable[[Servers, int], Operation]

@@ -32,10 +32,11 @@ from interleavings.operations import (
     transfer,
 )
 from interleavings.world import Plan, open_fake_link
-from wnc_store_contract.samples import message, room
-from wnc_store_redis import _group_commit, _multiplexer
-from wnc_store_redis._commands import Commands, Sent
-from wnc_store_redis._commit_path import Commit, CommitPath
+from wnc_store_contract.factories import message, room
+from wnc_store_redis import group_commit
+from wnc_store_redis.room_storage import Commit, CommitPath
+from wnc_store_redis.transport import multiplexer
+from wnc_store_redis.transport.executor import Commands, Sent
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -96,8 +97,8 @@ TRIPLES = (
 @pytest.fixture(autouse=True)
 def fake_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every store connect to the world of its run, and no slowness of the machine part the changes of a commit."""
-    monkeypatch.setattr(_multiplexer, "open_link", open_fake_link)
-    monkeypatch.setattr(_group_commit, "_MOST_SECONDS", math.inf)
+    monkeypatch.setattr(multiplexer, "open_link", open_fake_link)
+    monkeypatch.setattr(group_commit, "_MOST_SECONDS", math.inf)
 
 
 def plans(
@@ -272,7 +273,7 @@ def _silent(multiplexer: Any, _error: BaseException) -> None:
 
 
 _LOAD, _COMMITTED, _SETTLED, _FAILURE = CommitPath.load, CommitPath.settle, Commands.settle, Commands.failure
-_APPLY, _ANSWERED = _group_commit._Change.apply, _multiplexer.Multiplexer._answered
+_APPLY, _ANSWERED = group_commit._Change.apply, multiplexer.Multiplexer._answered
 
 
 class Mistake(NamedTuple):
@@ -292,11 +293,11 @@ MISTAKES = (
     Mistake("a refusal trusts the cache", CommitPath, "load", _trusted, GONE, (0, 1)),
     Mistake("a conflict is overwritten", CommitPath, "settle", _forced, JOINS, (0, 1)),
     Mistake("a repetition is believed", Commands, "settle", _believed, JOINS, (0, 1), 1),
-    Mistake("results come before the commit", _group_commit._Change, "apply", _hasty, JOINS, (0, 1)),
-    Mistake("a cancelled change is made", _group_commit.GroupCommit, "_take", _stubborn, JOINS, (0, 0), 1),
-    Mistake("replies are mixed up", _multiplexer.Multiplexer, "_answered", _shifted, CREATIONS, (0, 0), 1),
+    Mistake("results come before the commit", group_commit._Change, "apply", _hasty, JOINS, (0, 1)),
+    Mistake("a cancelled change is made", group_commit.GroupCommit, "_take", _stubborn, JOINS, (0, 0), 1),
+    Mistake("replies are mixed up", multiplexer.Multiplexer, "_answered", _shifted, CREATIONS, (0, 0), 1),
     Mistake("an unknown outcome is a failure", Commands, "failure", _sure, REMOVALS, (0, 0), 1),
-    Mistake("nobody is told of a loss", _multiplexer.Multiplexer, "_lost", _silent, JOINS, (0, 0), 1),
+    Mistake("nobody is told of a loss", multiplexer.Multiplexer, "_lost", _silent, JOINS, (0, 0), 1),
 )
 
 

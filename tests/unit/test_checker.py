@@ -14,7 +14,7 @@ from chaos.history import Answer, Operation, Result, View, read_history, write_h
 from chaos.ledger import Ledger
 from chaos.linearizable import State, apply, check_room
 from wnc_store import VideoState
-from wnc_store_contract.samples import message, room
+from wnc_store_contract.factories import message, room
 
 
 def op(  # noqa: PLR0913 - what an operation has

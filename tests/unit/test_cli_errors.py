@@ -11,7 +11,7 @@ import pytest
 from command_line import wnc_store
 from wnc_store import factory, open_store
 from wnc_store_contract import verify
-from wnc_store_contract.samples import message, room
+from wnc_store_contract.factories import message, room
 
 SECRET = "SECRET-9f1c"
 

@@ -13,7 +13,7 @@ from command_line import program, wnc_store
 from few_clauses import few_clauses
 from processes import WNC_STORE, run
 from wnc_store import open_store
-from wnc_store_contract.samples import message, room
+from wnc_store_contract.factories import message, room
 
 FULL = "error: standard output can't be written: No space left on device\n"
 

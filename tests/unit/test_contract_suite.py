@@ -13,8 +13,8 @@ from wnc_store import BaseStore, NotSupportedError, Room, Store, rules
 from wnc_store_contract import Capability, Harness, StoreContract, clauses_of, statemachine
 from wnc_store_contract.calls import all_raise, chat_calls, connection_calls, event_calls, rate_limit_calls
 from wnc_store_contract.memory import MemoryHarness
-from wnc_store_memory._expiring import Entry
-from wnc_store_memory._rooms import MemoryRoomStore
+from wnc_store_memory.rooms import MemoryRoomStore
+from wnc_store_memory.ttl_map import Entry
 
 pytest_plugins = ["pytester"]
 

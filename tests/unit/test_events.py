@@ -28,8 +28,8 @@ from wnc_store import (
     rules,
     to_wire,
 )
-from wnc_store.changes import changes
-from wnc_store_contract.samples import message, room, user
+from wnc_store.base.diff import changes
+from wnc_store_contract.factories import message, room, user
 
 EVENTS: dict[str, RoomEvent] = {
     "userJoined": UserJoined(room_id="A", rev=2, user=user("guest", avatar={"color": "red"})),

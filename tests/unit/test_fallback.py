@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from loop_clock import advance_loop
-from wnc_store import LimitExceededError, StoreUnavailableError, fallback
-from wnc_store.fallback import Fallback, FallbackConnectionCounter
+from wnc_store import LimitExceededError, StoreUnavailableError
+from wnc_store.base import circuit_breaker
+from wnc_store.base.circuit_breaker import Fallback, FallbackConnectionCounter
 from wnc_store_memory import MemoryStore
 
 NO_PAUSE = timedelta(0)
@@ -98,7 +99,7 @@ async def test_what_the_server_did_not_hear_is_told_again() -> None:
 
 async def test_only_so_many_releases_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage that lasts takes no more and more memory: the first releases are forgotten, and end by themselves."""
-    monkeypatch.setattr(fallback, "_MOST_OWED", 3)
+    monkeypatch.setattr(circuit_breaker, "_MOST_OWED", 3)
     server = Server()
     connections, _ = guarded(server)
     for number in range(5):

@@ -9,8 +9,9 @@ import pytest
 
 import fuzzing
 from fuzzing import hold_seeds, mutated
-from wnc_store import CorruptRecordError, Record, to_wire, wire
-from wnc_store_contract.samples import parsed
+from wnc_store import CorruptRecordError, Record, to_wire
+from wnc_store.records import codec
+from wnc_store_contract.factories import parsed
 
 
 @pytest.mark.parametrize("first_seed", [0, 250, 500, 750])
@@ -27,7 +28,7 @@ def test_changes_differ() -> None:
 
 def test_a_reader_that_lets_its_own_errors_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that lets a RecursionError out is found within 1,000 records."""
-    monkeypatch.setattr(wire, "RecursionError", ZeroDivisionError, raising=False)
+    monkeypatch.setattr(codec, "RecursionError", ZeroDivisionError, raising=False)
     with pytest.raises(RecursionError):
         hold_seeds(range(1000))
 

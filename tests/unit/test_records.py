@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from wnc_store import ChatMessage, CorruptRecordError, Record, Room, User, VideoState, from_wire, to_wire
-from wnc_store.wire import checked
-from wnc_store_contract.samples import message, node_record, node_records, parsed, room, user
+from wnc_store.records.codec import checked
+from wnc_store_contract.factories import message, node_record, node_records, parsed, room, user
 
 KINDS: dict[str, type[Record]] = {"room": Room, "message": ChatMessage}
 RECORDS = [(kind, name) for kind in KINDS for name in node_records(kind)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wnc_store import ChatMessage, Room, User, UserNotFoundError, VideoState, rules
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 
 def ids(found: Room | None) -> list[str]:

@@ -6,8 +6,8 @@ no default, because a default could only be racy.
 
 from wnc_store.base.chat import BaseChatStore
 from wnc_store.base.events import BaseRoomEvents, EventReader, OwnChanges, Readers, Telling
-from wnc_store.base.guards import BaseConnectionCounter, BaseRateLimiter
 from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.base.limiters import BaseConnectionCounter, BaseRateLimiter
 from wnc_store.base.rooms import BaseRoomStore, Conflict, StoredRoom
 from wnc_store.base.store import BaseStore
 

@@ -11,13 +11,13 @@ from datetime import timedelta
 from cachetools import LRUCache
 
 from wnc_store.base.events import OwnChanges
+from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.base.size_limits import Limits
 from wnc_store.errors import CorruptRecordError, NotSupportedError
-from wnc_store.ids import check_id
-from wnc_store.limits import Limits
-from wnc_store.models import ChatMessage
+from wnc_store.records.codec import checked, from_wire
+from wnc_store.records.models import ChatMessage
 from wnc_store.settings import StoreSettings
-from wnc_store.wire import checked, from_wire
 
 _logger = logging.getLogger("wnc_store")
 

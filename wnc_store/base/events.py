@@ -13,14 +13,14 @@ from typing import NamedTuple, Self
 
 from cachetools import LRUCache
 
+from wnc_store.base.diff import changes
+from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.changes import changes
 from wnc_store.errors import CorruptRecordError, LimitExceededError, NotSupportedError, StoreClosedError
 from wnc_store.events import MessageAdded, Resync, RoomClosed, RoomEvent
-from wnc_store.ids import check_id
-from wnc_store.models import ChatMessage, Room
+from wnc_store.records.codec import checked, from_wire, to_wire
+from wnc_store.records.models import ChatMessage, Room
 from wnc_store.settings import StoreSettings
-from wnc_store.wire import checked, from_wire, to_wire
 
 _logger = logging.getLogger("wnc_store")
 

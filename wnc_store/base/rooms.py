@@ -10,14 +10,14 @@ from typing import Generic, NamedTuple, TypeVar
 
 from wnc_store import rules
 from wnc_store.base.events import OwnChanges
+from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.base.size_limits import Limits
 from wnc_store.clock import Clock
 from wnc_store.errors import ConflictError, CorruptRecordError, RoomExistsError, RoomNotFoundError
-from wnc_store.ids import check_id
-from wnc_store.limits import Limits
-from wnc_store.models import Room, User, VideoState
+from wnc_store.records.codec import checked, from_wire
+from wnc_store.records.models import Room, User, VideoState
 from wnc_store.settings import StoreSettings
-from wnc_store.wire import checked, from_wire
 
 VersionT = TypeVar("VersionT")
 

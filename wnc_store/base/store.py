@@ -9,14 +9,14 @@ from types import TracebackType
 from typing import Self
 
 from wnc_store.base.chat import NoChat
+from wnc_store.base.circuit_breaker import Fallback, FallbackConnectionCounter, FallbackRateLimiter
 from wnc_store.base.events import NoEvents
-from wnc_store.base.guards import NoConnections, NoRateLimits
 from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.base.limiters import NoConnections, NoRateLimits
 from wnc_store.clock import Clock
 from wnc_store.errors import ConfigurationError, StoreError
 from wnc_store.events import RoomEvents
 from wnc_store.factory import open_store
-from wnc_store.fallback import Fallback, FallbackConnectionCounter, FallbackRateLimiter
 from wnc_store.health import Check, Health
 from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter
 from wnc_store.settings import StoreSettings

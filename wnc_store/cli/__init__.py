@@ -24,7 +24,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     sys.stdout = named(sys.stdout, STANDARD_OUTPUT)  # None, if it was closed, stays None
     from wnc_store.cli.app import app  # noqa: PLC0415 - after the check above
-    from wnc_store.cli.running import tell  # noqa: PLC0415 - likewise
+    from wnc_store.cli.runtime import tell  # noqa: PLC0415 - likewise
 
     try:
         with _flushed():

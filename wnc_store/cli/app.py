@@ -14,12 +14,12 @@ from rich.text import Text
 from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreError, __version__
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
-from wnc_store.cli.running import AsJson, Url, UrlArgument, fail, fail_with, opened, run
+from wnc_store.cli.runtime import AsJson, Url, UrlArgument, fail, fail_with, opened, run
 from wnc_store.cli.sinks import UnwritableError
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.cli.watch import watch_room
-from wnc_store.js import iso
+from wnc_store.records.js_types import iso
 
 app = typer.Typer(
     name="wnc-store",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from wnc_store.cli.output import Exit
-from wnc_store.cli.running import fail
+from wnc_store.cli.runtime import fail
 from wnc_store.cli.sinks import STANDARD_OUTPUT, UnwritableError, text_sink
 
 STANDARD = Path("-")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wnc_store.js import from_milliseconds, iso
+from wnc_store.records.js_types import from_milliseconds, iso
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

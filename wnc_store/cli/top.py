@@ -29,8 +29,8 @@ from wnc_store import (
     StoreUnavailableError,
 )
 from wnc_store.cli.output import add_row, counted, out, printable, table
-from wnc_store.cli.running import AsJson, UrlArgument, opened, run
-from wnc_store.js import iso
+from wnc_store.cli.runtime import AsJson, UrlArgument, opened, run
+from wnc_store.records.js_types import iso
 
 _WINDOW_MS = 60_000
 """Messages are counted over so long."""

@@ -28,8 +28,8 @@ from wnc_store import (
 )
 from wnc_store.cli.files import STANDARD, given, written
 from wnc_store.cli.output import Exit, counted, err, printable
-from wnc_store.cli.running import UrlArgument, fail, opened, run
-from wnc_store.js import iso
+from wnc_store.cli.runtime import UrlArgument, fail, opened, run
+from wnc_store.records.js_types import iso
 
 _FORMAT = 1
 _AT_ONCE = 32

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from wnc_store.cli.output import Exit, add_row, err, out, print_json, table
-from wnc_store.cli.running import fail
+from wnc_store.cli.runtime import fail
 from wnc_store_contract.verify import (
     Level,
     Report,

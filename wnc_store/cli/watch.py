@@ -18,8 +18,8 @@ from wnc_store.events import (
     VideoSet,
     VideoStateChanged,
 )
-from wnc_store.models import VideoState
 from wnc_store.protocols import Store
+from wnc_store.records.models import VideoState
 
 
 async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -> None:

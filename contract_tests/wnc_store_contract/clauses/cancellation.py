@@ -10,8 +10,8 @@ from typing import Any
 from wnc_store import Room, Store, VideoState
 from wnc_store_contract.calls import Call, chat_calls, connection_calls, rate_limit_calls, room_calls
 from wnc_store_contract.clause import PATIENCE, Bench, clause
+from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import ROOM, message, room, user
 
 Act = Callable[[Store, str], Awaitable[object]]
 """What is done to the room, or the key, of an id."""

@@ -29,8 +29,8 @@ from wnc_store import (
 )
 from wnc_store_contract.clause import Bench, clause
 from wnc_store_contract.clauses.events import heard, one
+from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import ROOM, message, room, user
 
 RESYNC = Resync(room_id=ROOM)
 

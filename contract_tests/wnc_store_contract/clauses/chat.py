@@ -6,8 +6,8 @@ import pytest
 
 from wnc_store import ChatMessage, Store
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import message, room
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, room
 
 
 async def kept(store: Store, limit: int | None = None) -> list[str]:

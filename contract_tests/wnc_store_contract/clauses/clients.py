@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from wnc_store import Room, Store, VideoState
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import ROOM, message, room, user
 
 Write = Callable[[Store], Awaitable[object]]
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from wnc_store import Room, RoomExistsError, RoomNotFoundError, Store, VideoState
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, room, user
 
 CALLERS = 30
 

@@ -24,8 +24,8 @@ from wnc_store import (
 )
 from wnc_store_contract.calls import all_raise, event_calls
 from wnc_store_contract.clause import PATIENCE, Bench, clause
+from wnc_store_contract.factories import ROOM, message, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import ROOM, message, user
 
 RESYNC = Resync(room_id=ROOM)
 

@@ -7,8 +7,8 @@ import pytest
 from wnc_store import InvalidIdError, Room
 from wnc_store_contract.calls import all_raise, chat_calls, room_calls, user_calls
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import message, room
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, room
 
 BAD_IDS = ["", " ", "a b", "a\n", "a*", "{a}", "a/b", "å", "x" * 500, "\ud83d", "a\x00"]
 ALIKE = ("a_b", "axb", "A_B", "a-b", "a.b", "a:b", "a__b", "7", "007", "7.0", "7e0")

@@ -8,8 +8,8 @@ import pytest
 
 from wnc_store import LimitExceededError, VideoState
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, room, user
 
 
 class LimitClauses:

@@ -6,8 +6,8 @@ import asyncio
 
 from wnc_store import Store
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import room, user
 
 HOUR = 3600
 MANY = 1200

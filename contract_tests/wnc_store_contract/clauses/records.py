@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from wnc_store import Store, VideoState
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import message, node_room, parsed, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, node_room, parsed, room, user
 
 TEXTS = (
     "",

@@ -20,8 +20,8 @@ from wnc_store_contract.calls import (
     room_calls,
 )
 from wnc_store_contract.clause import PATIENCE, Bench, clause
+from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, room, user
 
 
 class StoreClauses:

@@ -6,8 +6,8 @@ import pytest
 
 from wnc_store import Room, RoomNotFoundError, UserNotFoundError
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import message, node_room, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, node_room, room, user
 
 
 def ids(found: Room | None) -> list[str]:

@@ -8,8 +8,8 @@ import pytest
 
 from wnc_store import CorruptRecordError, RoomNotFoundError, VideoState
 from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.factories import message, node_record, node_records, parsed, room, user
 from wnc_store_contract.harness import Capability
-from wnc_store_contract.samples import message, node_record, node_records, parsed, room, user
 
 ODD_DATES = [b"0001-01-01T00:00:00+14:00", b"9999-12-31T23:59:59-14:00", b"SECRET"]
 UNREADABLE_ROOMS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from watch_party import manners
+from watch_party import identity
 
 from party_page import Party, names, while_time_passes
 from waiting import until
@@ -19,7 +19,7 @@ async def test_the_host_leaves(party: Party) -> None:
     assert (await ada.told("end"))["reason"] == "left"
     assert (await grace.told("userLeft"))["user"]["name"] == "Ada"
     assert (await grace.told("hostChanged"))["hostName"] == "Grace"
-    await grace.send("watch", url=manners.TEST_FILM)
+    await grace.send("watch", url=identity.TEST_FILM)
     assert (await grace.told("videoSet"))["videoType"] == "film"
 
 
@@ -113,7 +113,7 @@ async def test_ghosts(party: Party, store: Store, clock: ManualClock) -> None:
 async def test_all_servers_were_away(party: Party, store: Store) -> None:
     """Who has no lease when the first guest is back, because no server was there to renew it, has the grace to come."""
     ada = await party.open("Ada")
-    user = User(id=manners.user_id_of(ada.key), name="Ada")
+    user = User(id=identity.user_id_of(ada.key), name="Ada")
     await store.rooms.create_room(Room.hosted_by(user, room_id="REOPEN"))
     grace = await party.guest("REOPEN", "Grace")
     for number in range(20):  # the server looks at the room at once; each answer comes after some of its steps

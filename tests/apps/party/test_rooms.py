@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from watch_party import manners
+from watch_party import identity
 from watch_party.app import app
 
 from party_page import Party, names
@@ -78,7 +78,7 @@ async def test_nobody_names_an_id(party: Party) -> None:
     eve = await party.open("Eve")
     await eve.send("join", name="Eve", key=eve.key, room=ada.code, id=ada.state["you"])
     assert await eve.closed() == 1008
-    assert manners.user_id_of(eve.key) != ada.state["you"] == manners.user_id_of(ada.key)
+    assert identity.user_id_of(eve.key) != ada.state["you"] == identity.user_id_of(ada.key)
 
 
 async def test_a_full_room(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ async def test_wishes_add_up(party: Party, clock: ManualClock) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "fields"),
-    [("watch", {"url": manners.TEST_FILM}), ("play", {"playing": True, "position": 0, "duration": 1}), ("close", {})],
+    [("watch", {"url": identity.TEST_FILM}), ("play", {"playing": True, "position": 0, "duration": 1}), ("close", {})],
 )
 async def test_only_the_host_controls(party: Party, store: Store, kind: str, fields: dict[str, object]) -> None:
     """What only the host may do is refused to a guest, and changes nothing."""
@@ -177,12 +177,12 @@ async def test_what_is_no_video(party: Party, url: str) -> None:
         ("https://notyoutube.com/watch?v=dQw4w9WgXcQ", "film"),
         ("https://video.example/film.MP4?x=1", "file"),
         ("https://video.example/page", "film"),
-        (manners.TEST_FILM, "film"),
+        (identity.TEST_FILM, "film"),
     ],
 )
 def test_the_kind_of_a_video(url: str, kind: str) -> None:
     """A link's host, or the end of its path, says which player it needs."""
-    assert manners.kind_of_video(url) == kind
+    assert identity.kind_of_video(url) == kind
 
 
 async def test_the_time(party: Party, clock: ManualClock) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from watch_party import manners
+from watch_party import identity
 from watch_party.app import app
-from watch_party.manners import Refused
+from watch_party.identity import Refused
 
 from party_page import Party, names, visiting
 from party_server import PartyServer, party_by_make, party_server
@@ -183,11 +183,11 @@ async def test_the_page_is_whole(party: Party) -> None:
 
 def test_codes_can_be_read_out() -> None:
     """A code has six letters, none of which is taken for another."""
-    assert not set("".join(manners.new_code() for _ in range(200))) & set("01IO")
+    assert not set("".join(identity.new_code() for _ in range(200))) & set("01IO")
 
 
 def test_a_name_is_tidied() -> None:
     """What surrounds a name, and is between its words, is tidied."""
-    assert manners.tidy_name("  Ada \n Lovelace ") == "Ada Lovelace"
+    assert identity.tidy_name("  Ada \n Lovelace ") == "Ada Lovelace"
     with pytest.raises(Refused):
-        manners.tidy_name("\n")
+        identity.tidy_name("\n")

@@ -5,7 +5,7 @@ machine, a net for everything, is left out of that.
 """
 
 from broken_stores import chat, clients, events, guards, lifetime, limits, listing, rooms, rules, store, text, wire
-from broken_stores.mistake import Mistake
+from broken_stores.mutant import Mistake
 
 __all__ = ["MISTAKES", "Mistake"]
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from broken_stores.mistake import Mistake
+from broken_stores.mutant import Mistake
 from virtual_time import VirtualTimeLoop
 from wnc_store_contract import Harness, StoreContract
 

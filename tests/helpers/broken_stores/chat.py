@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import ChatMessage, Lifecycle, StoreSettings, to_wire
 from wnc_store.base import chat
-from wnc_store_memory._database import Namespace
-from wnc_store_memory._kept import KeptMessages
-from wnc_store_memory._rooms import MemoryChatStore
+from wnc_store_memory.chat_history import KeptMessages
+from wnc_store_memory.database import Namespace
+from wnc_store_memory.rooms import MemoryChatStore
 
 MISTAKES = Mistakes()
 

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import Room
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryStore
-from wnc_store_memory._guards import MemoryConnectionCounter, MemoryRateLimiter
-from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
+from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 
 MISTAKES = Mistakes()
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import (
     BaseRoomEvents,
     ChatMessage,
@@ -23,12 +23,12 @@ from wnc_store import (
     to_wire,
 )
 from wnc_store.base import events
-from wnc_store.changes import changes
+from wnc_store.base.diff import changes
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryStore
-from wnc_store_memory._events import MemoryRoomEvents
-from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.events import MemoryRoomEvents
+from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 
 MISTAKES = Mistakes()
 

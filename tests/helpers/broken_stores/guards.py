@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import RateLimitDecision
-from wnc_store_memory._expiring import ExpiringMap
-from wnc_store_memory._guards import MemoryConnectionCounter, MemoryRateLimiter
+from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
+from wnc_store_memory.ttl_map import ExpiringMap
 
 MISTAKES = Mistakes()
 

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import ChatMessage, Lifecycle, Room, StoreSettings
-from wnc_store_memory._database import Namespace
-from wnc_store_memory._expiring import Entry, ExpiringMap
-from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.database import Namespace
+from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.ttl_map import Entry, ExpiringMap
 
 MISTAKES = Mistakes()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import ChatMessage, LimitExceededError, Room, User
-from wnc_store.limits import Limits
+from wnc_store.base.size_limits import Limits
 
 MISTAKES = Mistakes()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from broken_stores.mistake import Mistakes
-from wnc_store_memory._rooms import MemoryRoomStore
+from broken_stores.mutant import Mistakes
+from wnc_store_memory.rooms import MemoryRoomStore
 
 MISTAKES = Mistakes()
 

@@ -7,11 +7,11 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import Record, Room, RoomNotFoundError, User, rules
 from wnc_store.base import rooms
 from wnc_store.rules import edit  # the right one, whatever is broken
-from wnc_store_memory._rooms import MemoryRoomStore
+from wnc_store_memory.rooms import MemoryRoomStore
 
 MISTAKES = Mistakes()
 

@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import Room, User, rules
-from wnc_store.models import Record
+from wnc_store.records.models import Record
 from wnc_store.rules import join, leave, transfer_host  # the right ones, whatever is broken
 
 Change = Callable[[Room, Room], Room]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import Health, InvalidIdError, Lifecycle, StoreSettings
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryDatabase, MemoryStore
-from wnc_store_memory._database import Namespace
+from wnc_store_memory.database import Namespace
 
 MISTAKES = Mistakes()
 

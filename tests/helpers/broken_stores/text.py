@@ -7,11 +7,11 @@ import re
 import unicodedata
 from typing import Any
 
-from broken_stores.mistake import Mistakes
+from broken_stores.mutant import Mistakes
 from wnc_store import ChatMessage, Room
-from wnc_store_memory._expiring import Entry, ExpiringMap
-from wnc_store_memory._guards import MemoryConnectionCounter
-from wnc_store_memory._rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.limiters import MemoryConnectionCounter
+from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.ttl_map import Entry, ExpiringMap
 
 MISTAKES = Mistakes()
 

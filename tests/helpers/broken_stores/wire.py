@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from broken_stores.mistake import Mistake, Mistakes
+from broken_stores.mutant import Mistake, Mistakes
 from fake_redis import FakeHarness
 from wnc_store import ChatMessage, CorruptRecordError, Room, StoredRoom, to_wire
-from wnc_store_redis import _chat as redis_chat
-from wnc_store_redis import _commit_path as redis_commit_path
-from wnc_store_redis import _guards as redis_guards
-from wnc_store_redis import _rooms as redis_rooms
-from wnc_store_redis._chat import RedisChatStore
-from wnc_store_redis._durations import remaining
-from wnc_store_redis._rooms import RedisRoomStore
-from wnc_store_redis._scripts import APPEND, COMMIT, HIT, Script
+from wnc_store_redis import chat as redis_chat
+from wnc_store_redis import limiters as redis_guards
+from wnc_store_redis import room_storage as redis_commit_path
+from wnc_store_redis import rooms as redis_rooms
+from wnc_store_redis.chat import RedisChatStore
+from wnc_store_redis.durations import remaining
+from wnc_store_redis.rooms import RedisRoomStore
+from wnc_store_redis.scripts import APPEND, COMMIT, HIT, Script
 
 MISTAKES = Mistakes(FakeHarness)
 

@@ -8,7 +8,7 @@ import random
 from chaos.server import durable_server
 from proxy import proxy_to
 from wnc_store import Room, open_store
-from wnc_store_contract.samples import room, user
+from wnc_store_contract.factories import room, user
 
 _ROOMS = 20
 _CALLERS = 1000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wnc_store import Room, Store, VideoState
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 Step = Callable[[Store, str], Awaitable[Any]]
 

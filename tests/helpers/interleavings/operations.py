@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from wnc_store import ChatMessage, Room, RoomExistsError, RoomNotFoundError, Store, StoreError, rules, to_wire
-from wnc_store.js import to_milliseconds
-from wnc_store_contract.samples import message, room, user
-from wnc_store_redis import _scripts as scripts
+from wnc_store.records.js_types import to_milliseconds
+from wnc_store_contract.factories import message, room, user
+from wnc_store_redis import scripts
 
 ROOM = "A"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

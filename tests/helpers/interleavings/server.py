@@ -11,8 +11,8 @@ from typing import Any, cast
 from lupa import lua51
 from redis.exceptions import ResponseError
 
-from wnc_store_redis import _scripts as scripts
-from wnc_store_redis._link import Reply
+from wnc_store_redis import scripts
+from wnc_store_redis.transport.connection import Reply
 
 _TTL_MS = 86_400_000
 """What is left of every key's life: here, nothing expires."""

@@ -27,8 +27,8 @@ from interleavings.server import FakeServer
 from schedules import Choice
 from wnc_store import ManualClock, StoreSettings, to_wire
 from wnc_store_redis import RedisStore
-from wnc_store_redis._link import Reply
-from wnc_store_redis._marks import marked
+from wnc_store_redis.codec import marked
+from wnc_store_redis.transport.connection import Reply
 
 _SETTINGS = StoreSettings(chat_history_limit=CHAT_LIMIT, operation_timeout=timedelta(seconds=5))
 _CLOCK = ManualClock(NOW)

@@ -12,7 +12,7 @@ from chaos.server import DurableServer, admin, quiet
 from proxy import proxy_to
 from waiting import until
 from wnc_store import OutcomeUnknownError, Room, open_store
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 
 def _open_files() -> int:

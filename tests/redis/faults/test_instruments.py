@@ -14,7 +14,7 @@ from chaos.server import durable_server
 from proxy import Cut, How, Side, proxy_to
 from waiting import until
 from wnc_store import OutcomeUnknownError, StoreUnavailableError
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 

@@ -13,7 +13,7 @@ from chaos.server import DurableServer, admin
 from proxy import Cut, Side, proxy_to
 from waiting import until
 from wnc_store import Store, open_store
-from wnc_store_contract.samples import message, room
+from wnc_store_contract.factories import message, room
 
 Step = Callable[[Store], Awaitable[object]]
 

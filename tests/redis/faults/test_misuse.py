@@ -22,7 +22,7 @@ from wnc_store import (
     StoreUnavailableError,
     open_store,
 )
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 BRIEF = StoreSettings(
     room_ttl=timedelta(minutes=10),

@@ -17,7 +17,7 @@ from loop_clock import advance_until_done
 from proxy import Cut, proxy_to
 from waiting import until
 from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 PATIENT = StoreSettings(operation_timeout=timedelta(minutes=30))

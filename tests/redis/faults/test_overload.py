@@ -12,7 +12,7 @@ from chaos.server import DurableServer
 from loop_clock import advance_until_done
 from proxy import proxy_to
 from wnc_store import Room, StoreSettings, StoreUnavailableError, open_store
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 CALLERS = 10_000
 PATIENT = StoreSettings(operation_timeout=timedelta(hours=1), max_users_per_room=2 * CALLERS)

@@ -9,9 +9,9 @@ import pytest
 
 from chaos.load import SCENARIOS, under_load
 from chaos.soak import soak
-from wnc_store_redis import _chat, _guards
-from wnc_store_redis._commands import Commands
-from wnc_store_redis._scripts import APPEND, HIT
+from wnc_store_redis import chat, limiters
+from wnc_store_redis.scripts import APPEND, HIT
+from wnc_store_redis.transport.executor import Commands
 
 SEEDS = range(3)
 
@@ -44,9 +44,9 @@ def _sure(commands: Commands, error: BaseException, key: bytes, **_options: Any)
 
 MISTAKES: dict[str, tuple[Any, str, Any, str]] = {
     "an unknown outcome is a failure": (Commands, "failure", _sure, "refused"),
-    "a hit is repeated": (_guards, "HIT", replace(HIT, repeatable=True), "counted"),
+    "a hit is repeated": (limiters, "HIT", replace(HIT, repeatable=True), "counted"),
     "a repetition does not know its message": (
-        _chat,
+        chat,
         "APPEND",
         replace(APPEND, source=APPEND.source.replace(b"if is_kept or #similar > 2", b"if false")),
         "appended 2 times",

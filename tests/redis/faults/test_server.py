@@ -24,7 +24,7 @@ from wnc_store import (
     StoreUnavailableError,
     open_store,
 )
-from wnc_store_contract.samples import message, room, user
+from wnc_store_contract.factories import message, room, user
 
 BEGINS_A_FILE = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
 

@@ -12,7 +12,7 @@ from acknowledged import PATIENT, check_moves
 from redis_cluster import Cluster, node, redis_cluster
 from waiting import until
 from wnc_store import StoreError, StoreSettings
-from wnc_store_contract.samples import room, user
+from wnc_store_contract.factories import room, user
 from wnc_store_redis import RedisStore
 
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from cluster_events import check_another_master, check_moving_rooms
+from event_recorder import event, one
 from redis_cluster import Cluster, redis_cluster
 from redis_server import wait_for_reply
-from told import event, one
 from waiting import until
 from wnc_store import Resync, StoreSettings
 from wnc_store_redis import RedisStore

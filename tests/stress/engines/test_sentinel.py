@@ -12,7 +12,7 @@ from acknowledged import PATIENT, REPLICATED, check_failover
 from redis_sentinels import SERVICE, Service, sentinel_service
 from waiting import until
 from wnc_store import StoreSettings, StoreUnavailableError, open_store
-from wnc_store_contract.samples import room
+from wnc_store_contract.factories import room
 from wnc_store_redis import RedisStore
 
 

@@ -15,7 +15,7 @@ from wnc_store import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from wnc_store_redis._errors import translate
+from wnc_store_redis.transport.errors import translate
 
 ALL = [
     kind

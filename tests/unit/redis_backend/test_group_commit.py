@@ -23,11 +23,11 @@ from wnc_store import (
     StoreUnavailableError,
     to_wire,
 )
-from wnc_store_contract.samples import room, user
-from wnc_store_redis._commands import Sent
-from wnc_store_redis._commit_path import Commit, CommitPath
-from wnc_store_redis._group_commit import GroupCommit
-from wnc_store_redis._scripts import COMMIT
+from wnc_store_contract.factories import room, user
+from wnc_store_redis.group_commit import GroupCommit
+from wnc_store_redis.room_storage import Commit, CommitPath
+from wnc_store_redis.scripts import COMMIT
+from wnc_store_redis.transport.executor import Sent
 
 
 def stored(found: Room) -> StoredRoom[bytes]:

@@ -13,14 +13,14 @@ from redis.exceptions import InvalidResponse
 from fake_connection import FakeConnection, FakePool
 from virtual_time import idle, now, pass_time
 from wnc_store import StoreClosedError
-from wnc_store_redis._counts import Counts
-from wnc_store_redis._multiplexer import (
+from wnc_store_redis.transport.multiplexer import (
     MOST_UNANSWERED,
     MOST_UNANSWERED_BYTES,
     HungError,
     Multiplexer,
     Unanswered,
 )
+from wnc_store_redis.transport.statistics import Counts
 
 MOST_SECONDS = 60
 

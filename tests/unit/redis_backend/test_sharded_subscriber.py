@@ -10,9 +10,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from waiting import until
-from wnc_store_redis import _subscriber as subscriber
-from wnc_store_redis._server import pack_command
-from wnc_store_redis._sharded_subscriber import ShardedSubscriber
+from wnc_store_redis.transport import pubsub as subscriber
+from wnc_store_redis.transport.cluster_pubsub import ShardedSubscriber
+from wnc_store_redis.transport.node import pack_command
 
 
 class Wire:

@@ -1,0 +1,76 @@
+"""Connections and rate limits in memory. No primitive awaits anything, so each is atomic on its event loop."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from wnc_store import BaseConnectionCounter, BaseRateLimiter, Clock, Lifecycle, StoreSettings
+from wnc_store_memory.database import Namespace
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class MemoryConnectionCounter(BaseConnectionCounter):
+    """Leases in memory: for each key, the connections and the time when each ends."""
+
+    def __init__(self, namespace: Namespace, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
+        super().__init__(settings, lifecycle)
+        self._leases = namespace.leases
+        self._now_ms = clock.monotonic_ms
+        self._ttl_ms = settings.connection_ttl // _MILLISECOND
+
+    async def _acquire(self, key: str, connection_id: str, limit: int | None) -> tuple[bool, int]:
+        leases = self._live(key)
+        if connection_id not in leases and limit is not None and len(leases) >= limit:
+            return False, len(leases)
+        leases[connection_id] = self._now_ms() + self._ttl_ms
+        self._keep(key, leases)
+        return True, len(leases)
+
+    async def _release(self, key: str, connection_id: str) -> int:
+        leases = self._live(key)
+        if leases.pop(connection_id, None) is not None:
+            self._keep(key, leases)
+        return len(leases)
+
+    async def _count(self, key: str) -> int:
+        return len(self._live(key))
+
+    def _live(self, key: str) -> dict[str, int]:
+        entry = self._leases.get(key)
+        now = self._now_ms()
+        return {} if entry is None else {one: ends for one, ends in entry.value.items() if ends > now}
+
+    def _keep(self, key: str, leases: dict[str, int]) -> None:
+        if leases:
+            self._leases.set(key, leases, max(leases.values()) - self._now_ms())
+        else:
+            self._leases.pop(key)
+
+
+class MemoryRateLimiter(BaseRateLimiter):
+    """Counts in memory, each with the end of its window."""
+
+    def __init__(self, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
+        super().__init__(settings, lifecycle)
+        self._hits = namespace.hits
+        self._window_ms = settings.rate_limit_window // _MILLISECOND
+
+    async def _hit(self, key: str, cost: int) -> tuple[int, timedelta]:
+        found = self._hits.look(key)
+        if found is None:
+            self._hits.set(key, cost, self._window_ms)
+            return cost, self._window_ms * _MILLISECOND
+        entry, left_ms = found
+        self._hits.change(key, entry, entry.value + cost)
+        return entry.value + cost, left_ms * _MILLISECOND
+
+    async def _peek(self, key: str) -> tuple[int, timedelta]:
+        found = self._hits.look(key)
+        if found is None:
+            return 0, timedelta(0)
+        entry, left_ms = found
+        return entry.value, left_ms * _MILLISECOND
+
+    async def _reset(self, key: str) -> None:
+        self._hits.pop(key)

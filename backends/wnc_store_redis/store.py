@@ -1,0 +1,110 @@
+"""A store on Redis, with a client of its own or the caller's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Self
+
+from wnc_store import (
+    Activity,
+    BaseStore,
+    Check,
+    Clock,
+    NotSupportedError,
+    Snapshot,
+    StoreSettings,
+    SystemClock,
+)
+from wnc_store_redis.activity import activity
+from wnc_store_redis.chat import RedisChatStore
+from wnc_store_redis.diagnostics import inspect
+from wnc_store_redis.events import RedisRoomEvents
+from wnc_store_redis.keys import Keys
+from wnc_store_redis.limiters import RedisConnectionCounter, RedisRateLimiter
+from wnc_store_redis.restore import restore
+from wnc_store_redis.rooms import RedisRoomStore
+from wnc_store_redis.transport.executor import Commands
+from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.url import Client, close, connect, database, route_of
+
+
+class RedisStore(BaseStore):
+    """A store on Redis.
+
+    Args:
+        client: redis-py's asyncio client, of either `decode_responses`: a `Redis`, also one that `Sentinel.master_for`
+            made, or a `RedisCluster`. It is used and never closed. Its time-outs count; its retries do not, because
+            they could run a write twice.
+        settings: as everywhere; the defaults if left out.
+        clock: writes the times into records; the machine's if left out. TTLs go by the server's clock.
+
+    Raises:
+        ConfigurationError: the client is of another kind: synchronous, or of Sentinel's replicas.
+    """
+
+    def __init__(self, client: Client, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
+        super().__init__()
+        settings = settings or StoreSettings()
+        self._settings = settings
+        self._counts = Counts()
+        route = route_of(client, settings, self._counts)
+        self._keys = keys = Keys(settings.key_prefix, database(client), is_sharded=route.is_sharded)
+        self._own_client: Client | None = None
+        self._process = os.getpid()
+        self._commands = Commands(route, settings.operation_timeout, self._counts)
+        self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
+        self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
+        self.events = self._events = RedisRoomEvents(route, self._commands, keys, settings, self._lifecycle)
+        connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
+        rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
+        self._set_guards(connections, rate_limits, settings, clock or SystemClock())
+
+    @classmethod
+    def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:
+        """Return a store with a client of its own, which it closes.
+
+        Raises:
+            ConfigurationError: the URL is wrong.
+        """
+        client = connect(url, settings or StoreSettings())
+        store = cls(client, settings, clock=clock)
+        store._own_client = client
+        return store
+
+    async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
+        """See `CanRestore.restore`."""
+        self._lifecycle.ensure_open()
+        if self._commands.is_sharded:
+            message = "on a cluster a room and its chat can't be put back in one step"
+            raise NotSupportedError(message)
+        await restore(self._commands, self._keys, self._settings, snapshot, replace=replace)
+
+    def statistics(self) -> Mapping[str, int]:
+        """See `HasStatistics.statistics`; `cache_hits` and `cache_misses` are of rooms and chats that were answered."""
+        return asdict(self._counts)
+
+    async def activity(self) -> Activity:
+        """See `HasActivity.activity`."""
+        self._lifecycle.ensure_open()
+        return await activity(self._commands, self._keys)
+
+    async def _ping(self) -> None:
+        await self._commands.read(b"PING")
+
+    async def _inspect(self) -> tuple[str | None, Sequence[Check]]:
+        return await inspect(self._commands, self._keys, self._settings)
+
+    async def _close(self) -> None:
+        if not self._commands.forked:
+            self._commands.check_loop()
+        await self._events.aclose()
+        await self._commands.aclose()
+        if self._own_client is not None and os.getpid() == self._process:  # in a forked child they are the parent's
+            await close(self._own_client)
+
+
+def open_redis(url: str, settings: StoreSettings, clock: Clock) -> RedisStore:
+    """Return a store for a URL of any of our schemes (see `wnc_store.Backend`)."""
+    return RedisStore.from_url(url, settings, clock=clock)

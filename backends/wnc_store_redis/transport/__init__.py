@@ -1,0 +1,1 @@
+"""Connections to Redis: keys, commands and replies, and nothing of rooms."""

@@ -1,0 +1,301 @@
+"""Many callers on one connection: commands that are issued in one tick of the event loop share a write."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections import deque
+from collections.abc import Coroutine, Sequence
+
+from wnc_store import StoreClosedError, StoreError
+from wnc_store_redis.transport.connection import Link, Pool, Reply, open_link
+from wnc_store_redis.transport.statistics import Counts
+
+MOST_UNANSWERED = 1024
+"""Commands that may be under way; more of them wait in this process, where a time-out is no unknown outcome."""
+
+MOST_UNANSWERED_BYTES = 4 * 1024 * 1024
+"""Likewise, bytes of commands; a larger command goes alone."""
+
+_MARGIN = 1.25
+"""How many times as long as the last reply took a command must have left: with less, most are late all the same."""
+
+_ALARMS_APART = 0.01
+"""Seconds between two looks at who is out of time: with many who wait, each look takes a while."""
+
+
+class Unanswered(Exception):  # noqa: N818 - whether it is an error is for the caller to say
+    """Raised when no reply to a command will come.
+
+    Attributes:
+        reason: what the connection or the attempt to open one failed with; a TimeoutError when time was over.
+        sent: whether the server may have got the command; else there is no connection to be had.
+    """
+
+    def __init__(self, reason: BaseException, *, sent: bool) -> None:
+        super().__init__()
+        self.reason = reason
+        self.sent = sent
+
+
+class HungError(ConnectionError):
+    """Raised for a command that came while an attempt to connect hung, and has time left for another."""
+
+
+class _Request:
+    __slots__ = ("deadline", "future", "packed", "sent_at", "size")
+
+    def __init__(self, packed: bytes, future: asyncio.Future[Reply], deadline: float) -> None:
+        self.packed = packed
+        self.size = len(packed)
+        self.future = future
+        self.deadline = deadline
+        self.sent_at = 0.0
+
+
+class Multiplexer:
+    """One connection, opened when it is first needed and again after it was lost.
+
+    A caller who is cancelled or out of time leaves a place in the row behind, whose reply is dropped when it comes: so
+    everybody gets the reply to the own command.
+
+    Args:
+        pool: gives the connections.
+        timeout: how many seconds a connection may be silent, with commands under way, before it is given up.
+        counts: of the store.
+
+    Attributes:
+        losses: how many connections were lost so far.
+    """
+
+    def __init__(self, pool: Pool, timeout: float, counts: Counts) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._counts = counts
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._link: Link | None = None
+        self._unsent: deque[_Request] = deque()
+        self._unanswered: deque[_Request] = deque()
+        self._unanswered_bytes = 0
+        self._heard_at = 0.0
+        self._lag = 0.0
+        """Seconds between the last reply and its command."""
+        self._flush_is_due = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting: asyncio.Task[None] | None = None
+        self._closed = False
+        self._idle: asyncio.Future[None] | None = None
+        self.forked = False
+        self.losses = 0
+        _ALL.add(self)
+
+    def submit(self, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
+        """Send a command at the end of this tick.
+
+        Args:
+            packed: the command.
+            deadline: when to give up, by the event loop's clock.
+
+        Returns:
+            A future of the reply, an error of the server's included. It may be cancelled. It raises `Unanswered` when
+            no reply came, and `StoreClosedError` when the store was closed before the command was sent.
+
+        Raises:
+            StoreError: the store belongs to another event loop, or was opened before a fork.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop or self.forked:
+            self._bind(loop)
+        future: asyncio.Future[Reply] = loop.create_future()
+        if self._closed:
+            future.set_exception(StoreClosedError())
+            return future
+        self._unsent.append(_Request(packed, future, deadline))
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            loop.call_soon(self._flush)
+        if self._alarm is None or deadline < self._alarm.when():
+            self._set_alarm(loop, deadline)
+        return future
+
+    def check_loop(self) -> None:
+        """Return if the running event loop is the store's, or may be from now on.
+
+        Raises:
+            StoreError: the store belongs to another event loop, or was opened before a fork.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop or self.forked:
+            self._bind(loop)
+
+    def drop(self) -> None:
+        """Give the connection up; the next command opens another."""
+        if self._link is not None:
+            self._lost(ConnectionError("the connection was given up"))
+
+    async def aclose(self) -> None:
+        """Refuse what was not sent, wait for what was, and close the connection."""
+        self._closed = True
+        for request in self._unsent:
+            if not request.future.done():
+                request.future.set_exception(StoreClosedError())
+        self._unsent.clear()
+        if self.forked:
+            return
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._loop is not None and any(not request.future.done() for request in self._unanswered):
+            self._idle = self._idle or self._loop.create_future()
+            await asyncio.shield(self._idle)  # who closes twice waits twice
+        if self._alarm is not None:
+            self._alarm.cancel()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.aclose()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.forked:
+            message = "this store was opened before this process was forked off: open one store in each process"
+            raise StoreError(message)
+        if self._loop is not None:
+            message = "this store was used on another event loop: open one store for each"
+            raise StoreError(message)
+        self._loop = loop
+
+    def _flush(self) -> None:
+        """Send what waits, as much as may be under way."""
+        self._flush_is_due = False
+        if self._link is None:
+            if self._unsent and self._connecting is None:
+                self._connecting = self._spawn(self._connect())
+            return
+        batch: list[bytes] = []
+        unsent, unanswered = self._unsent, self._unanswered
+        now = asyncio.get_running_loop().time()
+        while unsent and len(unanswered) < MOST_UNANSWERED:
+            if self._unanswered_bytes + unsent[0].size > MOST_UNANSWERED_BYTES and unanswered:
+                break
+            request = unsent.popleft()
+            if request.future.done():
+                continue
+            if unanswered and request.deadline - now < _MARGIN * self._lag:
+                # Where more comes than the server can do, the head of the row would get its reply just too late, and so
+                # would everybody behind it: the server would work, and nobody have anything of it.
+                _fail(request, TimeoutError(), sent=False)
+            else:
+                request.sent_at = now
+                unanswered.append(request)
+                self._unanswered_bytes += request.size
+                batch.append(request.packed)
+        if batch:
+            if len(batch) == len(unanswered):
+                self._heard_at = now  # from now on it has something to say
+            self._counts.batches += 1
+            self._counts.commands += len(batch)
+            self._link.write(batch)
+
+    async def _connect(self) -> None:
+        hung = asyncio.timeout(self._timeout)
+        try:
+            async with hung:
+                link = await open_link(self._pool, self._answered, self._lost)
+        except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
+            self._refuse(error, has_hung=hung.expired())
+            return
+        finally:
+            self._connecting = None
+        if self._closed:  # meanwhile; the driver may swallow a cancellation
+            await link.aclose()
+            return
+        self._link = link
+        self._flush()
+
+    def _refuse(self, error: Exception, *, has_hung: bool) -> None:
+        """Fail whoever waited for a connection; where it hung, who came later has time left for another attempt."""
+        waiting, self._unsent = self._unsent, deque()
+        now = asyncio.get_running_loop().time()
+        for request in waiting:
+            has_time = has_hung and request.deadline > now
+            _fail(request, HungError() if has_time else error, sent=False)
+
+    def _answered(self, replies: Sequence[Reply]) -> None:
+        unanswered = self._unanswered
+        self._heard_at = asyncio.get_running_loop().time()
+        for reply in replies:
+            if not unanswered:  # who may have been given another's reply by then can't be told
+                self._lost(ConnectionError("the server sent a reply that nobody asked for"))
+                return
+            request = unanswered.popleft()
+            self._unanswered_bytes -= request.size
+            self._lag = self._heard_at - request.sent_at
+            if not request.future.done():
+                request.future.set_result(reply)
+        if self._unsent and not self._flush_is_due:
+            self._flush()
+        if self._idle is not None and not unanswered and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _lost(self, error: BaseException) -> None:
+        """Fail what is under way; what was not sent goes over the next connection."""
+        self.losses += 1
+        link, self._link = self._link, None
+        if link is not None:
+            link.abandon()  # at once: a reply that still comes is nobody's by now
+            self._spawn(link.aclose())
+        unanswered, self._unanswered, self._unanswered_bytes = self._unanswered, deque(), 0
+        for request in unanswered:
+            _fail(request, error, sent=True)
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+        self._flush()
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Fail whoever is out of time, and give up a connection that has been silent for as long as that."""
+        self._alarm = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        ends: list[float] = []
+        for requests, sent in ((self._unanswered, True), (self._unsent, False)):
+            for request in requests:
+                if not request.future.done():
+                    if request.deadline <= now:
+                        _fail(request, TimeoutError(), sent=sent)
+                    else:
+                        ends.append(request.deadline)
+        if self._unanswered and now - self._heard_at >= self._timeout:
+            self._lost(ConnectionError("the server said nothing for too long"))
+        elif self._unanswered:
+            ends.append(self._heard_at + self._timeout)
+        if ends:
+            self._set_alarm(loop, max(min(ends), now + _ALARMS_APART))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _fail(request: _Request, reason: BaseException, *, sent: bool) -> None:
+    if not request.future.done():
+        request.future.set_exception(Unanswered(reason, sent=sent))
+
+
+_ALL: weakref.WeakSet[Multiplexer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for multiplexer in _ALL:
+        multiplexer.forked = True  # the connection is the parent's: two who read from it would mix up the replies
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,190 @@
+"""What readers were told of rooms under load: for tests of what may be missing, and how that is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
+from typing import Any
+
+from redis_cluster import Cluster
+from waiting import SECONDS, until
+from wnc_store import (
+    AppEvent,
+    ConflictError,
+    MessageAdded,
+    Resync,
+    RoomEvent,
+    StoreSettings,
+    StoreUnavailableError,
+    UserJoined,
+)
+from wnc_store_contract.factories import message, room, user
+from wnc_store_redis import RedisStore
+
+PUBLISHING = StoreSettings(publish_changes=True)
+LAST = "last"
+_WRITES = 10
+
+
+def event(number: int, room_id: str = "A") -> AppEvent:
+    """Return event number so-and-so."""
+    return AppEvent(room_id=room_id, name="number", value=number)
+
+
+async def one(events: AsyncIterator[RoomEvent]) -> RoomEvent:
+    """Return the next event."""
+    async with asyncio.timeout(SECONDS):
+        return await anext(events)
+
+
+async def come_and_go(store: RedisStore, most_steps: int) -> None:
+    """Begin 200 readers of seven rooms, and cancel each after fewer steps of the event loop than that."""
+
+    async def read(number: int) -> None:
+        async with store.events.subscribe(f"room{number % 7}") as events:
+            await one(events)
+
+    for number in range(200):
+        reading = asyncio.ensure_future(read(number))
+        for _ in range(number % most_steps):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+class Ledger:
+    """What was published in a room in order, and what one reader heard, each as a word; "" for a Resync.
+
+    Attributes:
+        is_over: whether the reader has heard an event that was published when all else was.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.published: dict[str, list[str]] = {"app": [], "user": [], "message": []}
+        self.heard: list[str] = []
+        self.is_over = False
+
+    def take(self, found: RoomEvent) -> None:
+        """Write down what was heard."""
+        match found:
+            case AppEvent(name=name) if name == LAST:
+                self.is_over = True
+            case AppEvent():
+                self.heard.append(f"app{found.value}")
+            case UserJoined():
+                self.heard.append(f"user{found.user.id}")
+            case MessageAdded():
+                self.heard.append(f"message{found.message.id}")
+            case _:
+                assert isinstance(found, Resync), found
+                self.heard.append("")
+
+    def check(self) -> int:
+        """Return how many words are missing; each has a Resync behind the last word of its kind that came before it."""
+        words = [word for word in self.heard if word]
+        heard = set(words)
+        assert len(heard) == len(words)
+        for published in self.published.values():
+            kind = set(published)
+            assert [word for word in words if word in kind] == [word for word in published if word in heard]
+        missing, unexplained = self._missing()
+        assert not unexplained
+        return missing
+
+    def is_settled(self) -> bool:
+        """Tell whether what was published last was heard, and all else, or a Resync for it."""
+        return self.is_over and not self._missing()[1]
+
+    def _missing(self) -> tuple[int, Sequence[str]]:
+        """Return how many words are missing, and those of them that no Resync stands for."""
+        place = {word: number for number, word in enumerate(self.heard)}
+        last_resync = place.get("", -1)
+        missing, unexplained = 0, list[str]()
+        for published in self.published.values():
+            last = -1
+            for word in published:
+                last = place.get(word, last)
+                if word not in place:
+                    missing += 1
+                    if last_resync <= last:
+                        unexplained.append(word)
+        return missing, unexplained
+
+
+async def listen(store: RedisStore, ledger: Ledger, entered: asyncio.Event) -> None:
+    """Write down all that a reader hears."""
+    async with store.events.subscribe(ledger.name) as events:
+        entered.set()
+        async for found in events:
+            ledger.take(found)
+
+
+async def write(store: RedisStore, ledger: Ledger, stop: asyncio.Event) -> None:
+    """Publish, change the room, and post, in turn; what raises may or may not have happened."""
+    number = 0
+    while not stop.is_set():
+        number += 1
+        words = {"app": f"{number}", "user": f"u{number}", "message": f"m{number}"}
+        told: Sequence[tuple[str, Coroutine[Any, Any, object]]] = (
+            ("app", store.events.publish(ledger.name, event(number, ledger.name))),
+            ("user", store.rooms.add_user_to_room(ledger.name, user(words["user"]))),
+            ("message", store.chat.add_message(message(number, ledger.name))),
+        )
+        for kind, call in told:
+            try:
+                await call
+            except (StoreUnavailableError, ConflictError):
+                continue
+            ledger.published[kind].append(f"{kind}{words[kind]}")
+
+
+async def observed(
+    cluster: Cluster, names: Iterable[str], disturb: Callable[[], Coroutine[None, None, None]], lost: Collection[str]
+) -> dict[str, Ledger]:
+    """Write to rooms and listen to them, in two stores, while something happens; return what came of it.
+
+    Args:
+        cluster: where.
+        names: the rooms.
+        disturb: what happens, after some writes and before others.
+        lost: the rooms whose readers have to get a Resync for it.
+    """
+    ledgers = {name: Ledger(name) for name in names}
+    stop = asyncio.Event()
+    async with RedisStore.from_url(cluster.url, PUBLISHING) as writer, RedisStore.from_url(cluster.url) as reader:
+        for name in ledgers:
+            await writer.rooms.create_room(room(name))
+        entered = [asyncio.Event() for _ in ledgers]
+        listening = [
+            asyncio.ensure_future(listen(reader, *both)) for both in zip(ledgers.values(), entered, strict=True)
+        ]
+        for one_entered in entered:
+            await one_entered.wait()
+        writing = [asyncio.ensure_future(write(writer, ledger, stop)) for ledger in ledgers.values()]
+        await _more_writes(ledgers.values())
+        await disturb()
+        await _more_writes(ledgers.values())
+        await until(lambda: all("" in ledgers[name].heard for name in lost))
+        stop.set()
+        await asyncio.gather(*writing)
+
+        async def is_settled() -> bool:
+            for name in ledgers:
+                await writer.events.publish(name, AppEvent(room_id=name, name=LAST))
+            return all(ledger.is_settled() for ledger in ledgers.values())
+
+        await until(is_settled)
+        for one_listening in listening:
+            one_listening.cancel()
+        ended = await asyncio.gather(*listening, return_exceptions=True)
+        assert {type(error) for error in ended} == {asyncio.CancelledError}
+        for name in ledgers:
+            await writer.rooms.delete_room(name)
+    return ledgers
+
+
+async def _more_writes(ledgers: Iterable[Ledger]) -> None:
+    """Wait until each kind of write has succeeded in each room some times more."""
+    wanted = [(words, len(words) + _WRITES) for ledger in ledgers for words in ledger.published.values()]
+    await until(lambda: all(len(words) >= count for words, count in wanted))

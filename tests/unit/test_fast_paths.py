@@ -1,0 +1,358 @@
+"""The short ways that plain records take through `checked`, `to_wire` and `from_wire` lead where the long ways lead."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, cast
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, PrivateAttr
+
+from wnc_store import ChatMessage, Record, Room, User, VideoState, from_wire, to_wire
+from wnc_store.records import codec, models
+from wnc_store.records.codec import checked
+from wnc_store.records.frozen import FrozenDict, FrozenList
+from wnc_store.records.models import RecordT
+from wnc_store_contract.factories import message, node_record, node_records, parsed, room, user
+
+PLAIN = (user("u"), VideoState(), room("A", "host", "guest"), message(1))
+NOON = datetime(2026, 1, 1, 12, 0, 0, 125000, tzinfo=UTC)
+
+
+class Text(str):
+    """A string of another class."""
+
+    __slots__ = ()
+
+
+class Level(enum.IntEnum):
+    """An integer of another class."""
+
+    ONE = 1
+
+
+class Guest(User):
+    """A user of another class, who is written in another way."""
+
+    colour: str = "red"
+    _note: str = PrivateAttr(default="")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON, and one field more."""
+        return {**super().to_json(), "more": 1}
+
+
+def read(kind: type[RecordT], data: bytes) -> RecordT:
+    """Return a record that was written."""
+    return from_wire(kind, data, key="k")
+
+
+SPELLED = read(User, b'{"id":"u","name":"U","joinedAt":"2026-01-01T00:00:00Z"}').joined_at
+OLD_MESSAGE = read(ChatMessage, node_record("message_iso_timestamp")).timestamp
+
+TEXTS = st.sampled_from(["", "x", "Zoë 👩‍👩‍👧", "\ud83d", '"\\\n\u2028', "y" * 300])
+NUMBERS = st.sampled_from([0, 1, -1, 1.5, -0.0, 1e-7, 1e21, 2**53 + 1, 2**63 - 1, 1767225600000]) | st.floats(
+    allow_nan=False, allow_infinity=False
+)
+DATES = st.sampled_from([NOON, datetime(33, 4, 3, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)])
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    2**63,
+    2**64,
+    -(2**80),
+    10**5000,
+    math.nan,
+    math.inf,
+    -math.inf,
+    Text("t"),
+    Level.ONE,
+    b"bytes",
+    datetime(2026, 1, 1),  # noqa: DTZ001 - one of the mistakes
+    NOON + timedelta(microseconds=1),
+    NOON.replace(fold=1),
+    NOON.astimezone(timezone(timedelta(hours=9))),
+    NOON.replace(tzinfo=timezone(timedelta(0), "GMT")),
+    SPELLED,
+    SPELLED + timedelta(hours=1),
+    OLD_MESSAGE,
+    [],
+    (),
+    [user("u")],
+    (user("u"), "u"),
+    ((user("u"),),),
+    (Guest(id="g", name="G"),),
+    user("u"),
+    VideoState(),
+    {"id": "u"},
+    FrozenDict(x=1),
+    object(),
+    "2026-01-01T00:00:00.000Z",
+)
+UNKNOWN: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    st.sampled_from(["x", "settings", "joinedAt", "joined_at", "hostToken", "\ud83d", ""]),
+    st.sampled_from(ODD)
+    | st.sampled_from([FrozenDict(a=FrozenList([1, 2])), FrozenDict(x=math.nan), FrozenDict(x={1}), "text", 1.5]),
+    max_size=2,
+)
+
+
+def mostly(good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return good values, and an odd one now and then."""
+    return st.integers(0, 19).flatmap(lambda number: good if number else st.sampled_from(ODD))
+
+
+@st.composite
+def constructed(draw: st.DrawFn, kind: type[Record], **fields: st.SearchStrategy[Any]) -> Record:
+    """Return a record that was made without any check."""
+    held = {name: draw(mostly(strategy)) for name, strategy in fields.items()}
+    unknown = draw(UNKNOWN) if draw(st.integers(0, 2)) == 0 else {}
+    fields_set = draw(st.just(set(fields)) | st.sets(st.sampled_from(sorted(fields))))
+    record = kind.model_construct(fields_set)
+    odd = draw(st.integers(0, 19))
+    if odd == 1:
+        held.pop(draw(st.sampled_from(sorted(fields))))
+    if odd == 2:
+        held["junk"] = 1
+    object.__setattr__(record, "__dict__", held)
+    object.__setattr__(record, "__pydantic_extra__", unknown)
+    return record
+
+
+USERS = constructed(User, id=TEXTS, name=TEXTS, is_host=st.booleans(), joined_at=DATES)
+STATES = constructed(
+    VideoState, is_playing=st.booleans(), current_time=NUMBERS, duration=NUMBERS, last_update_time=NUMBERS
+)
+ROOMS = constructed(
+    Room,
+    id=TEXTS,
+    host_id=TEXTS,
+    host_name=TEXTS,
+    host_token=TEXTS | st.none(),
+    video_url=TEXTS | st.none(),
+    video_type=TEXTS | st.none(),
+    video_state=STATES,
+    users=st.lists(USERS, max_size=3).map(tuple),
+    created_at=DATES,
+    rev=st.integers(0, 9),
+)
+MESSAGES = constructed(
+    ChatMessage, id=TEXTS, room_id=TEXTS, user_id=TEXTS, user_name=TEXTS, message=TEXTS, timestamp=NUMBERS
+)
+RECORDS = USERS | STATES | ROOMS | MESSAGES
+
+
+def seen(value: Any) -> Any:
+    """Return all there is to see in a record, exact to the class of each value."""
+    if isinstance(value, Record):
+        held = {name: seen(member) for name, member in value.__dict__.items()}
+        return type(value), held, seen(value.__pydantic_extra__), value.__pydantic_fields_set__
+    if isinstance(value, (tuple, list)):
+        return type(cast("object", value)), [seen(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return type(cast("object", value)), [(key, seen(item)) for key, item in cast("dict[str, Any]", value).items()]
+    if isinstance(value, float):
+        return float, str(value)
+    if isinstance(value, datetime):
+        return type(value), value.isoformat(), value.tzinfo, value.fold, getattr(value, "spelling", None)
+    return type(value), value
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """Return what a call returns or raises."""
+    try:
+        return seen(call())
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return type(error), str(error)
+
+
+def ways(call: Callable[[], Any]) -> tuple[Any, Any]:
+    """Return the outcome of `checked`, `to_wire` or `from_wire` with its short way open, and with it closed."""
+    closed: dict[str, Any] = {
+        "as_read": mock.Mock(return_value=None),
+        "record_text": mock.Mock(side_effect=KeyError),
+        "from_json": mock.Mock(side_effect=ValueError),
+    }
+    defaults = {
+        "time": mock.Mock(**{"time_ns.return_value": 0}),
+        "uuid": mock.Mock(**{"uuid4.return_value": "id"}),
+        "datetime": mock.Mock(**{"now.return_value": NOON}),
+    }
+    with mock.patch.multiple(models, **defaults):  # what is not there has the same default in both
+        short = outcome(call)
+        with mock.patch.multiple(codec, **closed):
+            return short, outcome(call)
+
+
+def check(record: Record) -> Record:
+    """Return a record checked as what it is."""
+    return checked(record, type(record))
+
+
+@given(record=RECORDS)
+def test_checked_lets_through_what_validation_returns(record: Record) -> None:
+    """A record that is checked without a validation is just what the validation makes of it."""
+    short, long = ways(lambda: check(record))
+    assert short == long
+
+
+@given(record=RECORDS)
+def test_what_is_written_at_once_is_what_json_says(record: Record) -> None:
+    """A record that is written at once is what the standard library makes of its JSON, byte for byte."""
+    short, long = ways(lambda: to_wire(record))
+    assert short == long
+
+
+WRITTEN = [(Room, data) for data in node_records("room").values()] + [
+    (ChatMessage, data) for data in node_records("message").values()
+]
+PIECES = st.sampled_from(
+    [
+        *(b"NaN", b"Infinity", b"-Infinity", b"null", b"true", b"-0", b"-0.0", b"0.1", b"1e400", b"-1e400", b"1e-400"),
+        *(b"9007199254740993", b"18446744073709551616", b"1" * 4300, b"1" * 4301, b"1.", b"01", b"+1", b"1E+2", b"_"),
+        *(b'"\\ud83d"', b'"\\ud83d\\ude00"', b'"\\u0000"', b'"\xed\xa0\xbd"', b"\xff", b"\xef\xbb\xbf", b"\x00", b"\t"),
+        *(
+            b'"\\x"',
+            b"\xc2\xa0",
+            b"\x7f",
+            b'"',
+            b"\\",
+            b",",
+            b":",
+            b"{}",
+            b"[]",
+            b"{",
+            b"]",
+            b'"x":1,',
+            b'"x":{"a":1,"a":2},',
+        ),
+        *(b'"id":"2",', b'"rev":1.0,', b'"rev":-1,', b'"users":[],', b'"createdAt":"2026-01-01T24:00:00.000Z",'),
+        *(b"[" * 199 + b"]" * 199, b"[" * 250 + b"]" * 250, b"[" * 100_000, b'{"a":' * 300 + b"1" + b"}" * 300),
+    ]
+)
+
+
+@given(written=st.sampled_from(WRITTEN), edits=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 30), PIECES)))
+def test_what_is_read_in_one_go_is_what_the_standard_library_reads(
+    written: tuple[type[Record], bytes], edits: list[tuple[int, int, bytes]]
+) -> None:
+    """A record that Node wrote and something damaged is what the standard library reads, or as corrupt."""
+    kind, data = written
+    for place, length, piece in edits:
+        start = place % (len(data) + 1)
+        data = data[:start] + piece + data[start + length :]
+    short, long = ways(lambda: read(kind, data))
+    assert short == long
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(value=VALUES, ascii_only=st.booleans())
+def test_any_json_is_read_in_one_go_as_the_standard_library_reads_it(value: Any, *, ascii_only: bool) -> None:
+    """Whatever JSON stands in an unknown field is read as the standard library reads it."""
+    record = {**parsed(to_wire(user("u"))), "unknown": value}
+    data = json.dumps(record, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    short, long = ways(lambda: read(User, data))
+    assert short == long
+
+
+@pytest.mark.parametrize(("kind", "data"), WRITTEN)
+def test_what_node_wrote_is_read_in_one_go(kind: type[Record], data: bytes) -> None:
+    """The records of Node are read as the standard library reads them."""
+    short, long = ways(lambda: read(kind, data))
+    assert short == long
+
+
+@pytest.mark.parametrize("call", [check, to_wire])
+@pytest.mark.parametrize("record", PLAIN)
+def test_any_odd_value_goes_the_long_way(record: Record, call: Callable[[Record], Any]) -> None:
+    """Whatever odd value any field holds, the outcome is that of the long way."""
+    for name in type(record).model_fields:
+        for value in ODD:
+            odd = record.model_copy(update={name: value})
+            short, long = ways(lambda odd=odd: call(odd))
+            assert short == long, (name, value)
+
+
+@pytest.mark.parametrize("record", PLAIN)
+def test_a_plain_record_takes_the_short_ways(record: Record) -> None:
+    """A record of the right values is checked and written without being made JSON first."""
+    with mock.patch.object(Record, "to_json", side_effect=AssertionError):
+        data = to_wire(record)
+        assert checked(record, type(record)) == record
+    assert parsed(data) == record.to_json()
+
+
+@pytest.mark.parametrize("name", ["room_new", "room_playing_three_users", "room_with_unknown_fields"])
+def test_a_room_of_node_is_written_at_once(name: str) -> None:
+    """What Node wrote is written back without being made JSON first, unknown fields included."""
+    record = read(Room, node_record(name))
+    with mock.patch.object(Record, "to_json", side_effect=AssertionError):
+        assert parsed(to_wire(record)) == parsed(node_records("room")[name])
+
+
+def test_what_was_read_is_checked_without_a_copy() -> None:
+    """A user who was read from a store passes as the very object."""
+    record = read(User, to_wire(user("u")))
+    assert checked(record, User) is record
+
+
+def test_a_subclass_is_written_in_its_own_way() -> None:
+    """A subclass that has JSON of its own is written so, also in a room."""
+    guest = Guest(id="g", name="G")
+    assert parsed(to_wire(guest))["more"] == 1
+    assert parsed(to_wire(room().model_copy(update={"users": (guest,)})))["users"][0]["more"] == 1
+
+
+@pytest.mark.parametrize("record", [*PLAIN, user("u", tag={"a": 1}), room(notes=[1]), Guest(id="g", name="G")])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_copy_is_what_pydantic_makes_of_it(record: Record, *, deep: bool) -> None:
+    """A copied record has the fields, the unknown fields and the fields that count as set of pydantic's own copy."""
+    for update in (None, {"id": "other"}, {"id": "other", "unknown": FrozenList([1])}):
+        own = record.model_copy(update=update, deep=deep)
+        assert seen(own) == seen(BaseModel.model_copy(record, update=update, deep=deep))
+        assert own.__dict__ is not record.__dict__
+
+
+def test_a_copy_keeps_what_is_private() -> None:
+    """The private attributes of a subclass are copied, too."""
+    guest = Guest(id="g", name="G")
+    guest._note = "kept"
+    copied = guest.model_copy(update={"name": "H"})
+    assert (copied._note, copied.name) == ("kept", "H")
+    assert guest.with_unknown({"x": 1})._note == "kept"
+
+
+def test_a_copy_is_apart_from_what_it_was_copied_from() -> None:
+    """What is unknown in a copy, or counts as set in it, is not so in the record that was copied."""
+    before = User(id="u", name="U")
+    after = before.model_copy(update={"is_host": True, "colour": "red"})
+    assert (before.model_extra, after.model_extra) == ({}, {"colour": "red"})
+    assert before.model_fields_set == {"id", "name"}
+    assert after.model_fields_set == {"id", "name", "is_host", "colour"}
+
+
+@pytest.mark.parametrize("part", [user("ada"), VideoState(last_update_time=1)], ids=lambda part: type(part).__name__)
+def test_a_copy_of_what_was_written_is_written_anew(part: User | VideoState) -> None:
+    """What a part of a room was written as is remembered with it, and with no copy that holds something else."""
+    kept = {"users": (part,)} if isinstance(part, User) else {"video_state": part}
+    changed = part.model_copy(update={"name": "Grace"} if isinstance(part, User) else {"duration": 7})
+    before = room("A").model_copy(update=kept)
+    written = to_wire(before)
+    assert to_wire(before) == written
+    after = before.model_copy(update={name: changed if name == "video_state" else (changed,) for name in kept})
+    assert from_wire(Room, to_wire(after), key="room:A") == after

@@ -1,0 +1,115 @@
+"""What is remembered of the users of a large room is never more or less than what a look at them finds."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wnc_store import LimitExceededError, Room, StoreSettings, User, VideoState, rules, to_wire
+from wnc_store.base.size_limits import Limits
+from wnc_store.records import user_index
+from wnc_store_contract.factories import room, user
+
+SHORT = StoreSettings(max_name_length=1, max_url_length=1)
+IDS = st.sampled_from(["host", "a", "b", "c"])
+FIELDS = st.sampled_from([{}, {"name": "n" * 1500}, {"colour": "red"}, {"colour": "r" * 3000}])
+JOINS: st.SearchStrategy[User] = st.tuples(IDS, FIELDS).map(lambda one: user(one[0], **one[1]))
+STEPS = st.lists(st.tuples(st.integers(0, 9), JOINS | IDS), max_size=12)
+
+
+def play(steps: list[tuple[int, User | str]], limits: Limits) -> list[bytes]:
+    """Let users join and others leave, each in any of the rooms that came out so far; return all of these."""
+    twice = (user("host", colour="blue"), user("a"), user("host"))
+    rooms = [room(users=twice)]
+    for number, who in steps:
+        before = rooms[number % len(rooms)]
+        if isinstance(who, str):
+            rooms.append(rules.leave(before, who) or before)
+            continue
+        try:
+            rooms.append(limits.growth(before, rules.join(before, who)))
+        except LimitExceededError:
+            rooms.append(before)
+    return [to_wire(one) for one in rooms]
+
+
+@given(steps=STEPS)
+def test_a_large_room_is_like_a_small_one(steps: list[tuple[int, User | str]]) -> None:
+    """Joins and leaves in any order, also in several rooms that came of one, do what they do without remembering."""
+    limits = Limits(SHORT.model_copy(update={"max_room_bytes": 5000}))
+    small = play(steps, limits)
+    with mock.patch.object(user_index, "_FEW", 0):
+        assert play(steps, limits) == small
+
+
+def large(size: int = 40) -> Room:
+    """Return a room of so many users, of which something is remembered."""
+    return rules.join(rules.join(room("A", *(f"u{number}" for number in range(size))), user("x")), user("y"))
+
+
+@pytest.mark.parametrize("size", [30, 31, 32, 33, 100])
+def test_a_copied_room_is_looked_at_anew(size: int) -> None:
+    """Where users were put into a room by a copy, one of them who joins again is not there twice."""
+    before = large(size)
+    copied = before.model_copy(update={"users": (*before.users[1:], user("z"))})
+    again = rules.join(rules.join(copied, user("z")), user("u0"))
+    assert [one.id for one in again.users] == [*(one.id for one in before.users[1:]), "z", "u0"]
+
+
+def test_rooms_that_came_of_one_are_apart() -> None:
+    """Who joined one of two rooms that came of the same is a newcomer to the other."""
+    before = large()
+    rules.join(before, user("new", colour="red"))
+    assert rules.join(before, user("new")).users[-1].model_extra == {}
+
+
+def test_a_crowd_is_not_looked_at_for_each_newcomer() -> None:
+    """What a join finds is carried on: each user of a large room is looked at once, however many join after them."""
+    crowd = room("A", *(f"u{number}" for number in range(40)))
+    limits = Limits(StoreSettings())
+    with mock.patch.object(user_index, "_most_bytes", wraps=user_index._most_bytes) as look:
+        for number in range(100):
+            crowd = limits.growth(crowd, rules.join(crowd, user(f"new{number}")))
+    assert sum(len(call.args[0]) for call in look.call_args_list) == len(crowd.users) == 140
+
+
+def test_a_crowd_that_comes_again_is_weighed_once() -> None:
+    """What the users of a large room take is not added up again for each of those who join again."""
+    crowd = room("A", *(f"u{number}" for number in range(40)))
+    limits = Limits(StoreSettings())
+    with mock.patch.object(user_index, "_most_bytes", wraps=user_index._most_bytes) as look:
+        for number in range(40):
+            crowd = limits.growth(crowd, rules.join(crowd, user(f"u{number}", name="longer")))
+    assert sum(len(call.args[0]) for call in look.call_args_list) == 40 + 2 * 39
+    assert user_index.most_bytes(crowd) == user_index._most_bytes(crowd.users)
+
+
+@pytest.mark.parametrize("names", [["x"], [""] * 1000, ["\ud83d", *["😀" * 99] * 99], ["\x00" * 99] * 99])
+def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
+    """A room is never larger than the bytes that decide whether it is written out to be measured."""
+    made = room(users=tuple(user(str(number), name=name) for number, name in enumerate(names)))
+    assert len(to_wire(made)) <= Limits(SHORT)._may_take(made)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        room(notes="x" * 5000),
+        room(users=(user("u", notes="x" * 5000),)),
+        room(video_state=VideoState().model_copy(update={"notes": "x" * 5000})),
+    ],
+)
+def test_unknown_fields_may_be_of_any_size(made: Room) -> None:
+    """A room with unknown fields anywhere is written out to be measured."""
+    assert len(to_wire(made)) <= Limits(SHORT)._may_take(made)
+
+
+def test_what_is_remembered_is_no_part_of_the_room() -> None:
+    """A room of which something is remembered is equal to one of which nothing is, and is written the same."""
+    after = large()
+    read = Room.model_validate(after.to_json())
+    assert after == read
+    assert (to_wire(after), repr(after)) == (to_wire(read), repr(read))

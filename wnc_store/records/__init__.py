@@ -1,0 +1,1 @@
+"""The records of a room and a chat, and their JSON."""

@@ -1,0 +1,178 @@
+"""Field types for what `JSON.stringify` makes of JavaScript's numbers and dates.
+
+A value keeps the spelling it was read with, so that an untouched record is written back as it was.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from types import EllipsisType
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from wnc_store.records.frozen import whole
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_TWO = tuple(f"{number:02}" for number in range(100))
+_THREE = tuple(f"{number:03}" for number in range(1000))
+_TO_JSON = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_BEYOND_PYTHON = re.compile(r"([+-])\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
+
+
+class SpelledDate(datetime):
+    """A datetime that remembers the JSON it was read from, where that is not what `Date.toJSON()` writes for it."""
+
+    # A date that was computed from this one has the class and no spelling of its own.
+    spelling: str | EllipsisType | None = ...
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        plain = datetime.combine(self.date(), self.timetz())
+        return (_parse_date, (plain,)) if self.spelling is ... else (_spelled_date, (plain, self.spelling))
+
+
+class SpelledMilliseconds(int):
+    """Epoch milliseconds that were read from an ISO 8601 string, which is remembered."""
+
+    spelling: str
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _spelled_milliseconds, (int(self), self.spelling)
+
+
+def _spelled_date(value: datetime, spelling: str | None) -> SpelledDate:
+    date = SpelledDate.combine(value.date(), value.timetz())
+    date.spelling = spelling
+    return date
+
+
+def _spelled_milliseconds(value: int, spelling: str) -> SpelledMilliseconds:
+    milliseconds = SpelledMilliseconds(value)
+    milliseconds.spelling = spelling
+    return milliseconds
+
+
+def to_milliseconds(value: datetime) -> int:
+    """Return the epoch milliseconds of an aware datetime, rounded down."""
+    return (value - EPOCH) // _MILLISECOND
+
+
+def from_milliseconds(value: int) -> datetime:
+    """Return the UTC datetime of epoch milliseconds."""
+    return EPOCH + value * _MILLISECOND
+
+
+def iso(value: datetime) -> str:
+    """Spell an aware datetime as `Date.prototype.toJSON()` does: UTC, three digits of milliseconds, Z."""
+    utc = value.astimezone(UTC)
+    century, year = divmod(utc.year, 100)
+    day = f"{_TWO[century]}{_TWO[year]}-{_TWO[utc.month]}-{_TWO[utc.day]}"
+    time = f"{_TWO[utc.hour]}:{_TWO[utc.minute]}:{_TWO[utc.second]}.{_THREE[utc.microsecond // 1000]}"
+    return f"{day}T{time}Z"
+
+
+def _parse_date(value: object) -> datetime:
+    if isinstance(value, SpelledDate) and value.spelling is not ...:
+        return value
+    if isinstance(value, datetime):
+        return _in_milliseconds(value)
+    if value is None:  # an invalid Date
+        return _spelled_date(_FIRST, None)
+    if isinstance(value, str):
+        return _parse_iso(value)
+    message = "a date is an ISO 8601 string or an aware datetime"
+    raise ValueError(message)
+
+
+def _in_milliseconds(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        message = "a datetime needs a time zone, say datetime.now(UTC)"
+        raise ValueError(message)
+    try:
+        value = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
+    except OverflowError:
+        message = "in UTC, this date is beyond the years 1 to 9999"
+        raise ValueError(message) from None
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)
+
+
+def _parse_iso(text: str) -> datetime:
+    if _TO_JSON.fullmatch(text):
+        return _from_iso(text)
+    beyond = _BEYOND_PYTHON.fullmatch(text)
+    if beyond:  # JavaScript's years reach from -271821 to 275760, Python's from 1 to 9999
+        return _spelled_date(_LAST if beyond[1] == "+" else _FIRST, text)
+    return _spelled_date(_in_milliseconds(_from_iso(text)), text)
+
+
+def _from_iso(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        message = "a date is an ISO 8601 string with a time zone"  # without the text: it may be anything
+    raise ValueError(message)
+
+
+def write_date(value: datetime) -> str | None:
+    """Return the JSON of a date."""
+    if isinstance(value, SpelledDate) and value.spelling is not ...:
+        return value.spelling
+    return iso(value)
+
+
+def _parse_number(value: object) -> float:
+    if value is None:  # NaN and the infinities are null in JSON
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        message = "a number is an int or a float"
+        raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueErrors
+    if isinstance(value, int):
+        return whole(value)
+    return value if math.isfinite(value) else math.nan
+
+
+def write_number(value: float) -> float | None:
+    """Return the JSON of a number."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _parse_timestamp(value: object) -> float:
+    if not isinstance(value, str):
+        return _parse_number(value)
+    return _spelled_milliseconds(to_milliseconds(_parse_iso(value)), value)
+
+
+def write_timestamp(value: float) -> float | str | None:
+    """Return the JSON of a timestamp."""
+    return value.spelling if isinstance(value, SpelledMilliseconds) else write_number(value)
+
+
+Number = Annotated[
+    float,
+    PlainValidator(_parse_number),
+    PlainSerializer(write_number, return_type=Any, when_used="json"),
+    WithJsonSchema({"type": ["number", "null"]}),
+]
+"""A JavaScript number: int or float as it was written, NaN where JSON holds null."""
+
+Date = Annotated[
+    datetime,
+    PlainValidator(_parse_date),
+    PlainSerializer(write_date, return_type=Any, when_used="json"),
+    WithJsonSchema({"type": ["string", "null"], "format": "date-time"}),
+]
+"""A JavaScript Date: an aware UTC datetime in whole milliseconds. An invalid Date reads as the first moment of year 1,
+a year beyond Python's as the nearest moment that Python has."""
+
+Timestamp = Annotated[
+    float,
+    PlainValidator(_parse_timestamp),
+    PlainSerializer(write_timestamp, return_type=Any, when_used="json"),
+    WithJsonSchema({"type": ["number", "string", "null"]}),
+]
+"""Epoch milliseconds; an ISO 8601 string is read too."""
