@@ -26,7 +26,16 @@ PROCESSES = 2
 _FAKE = "contract_tests/test_fakeredis.py::TestFakeRedis::test_"
 _INTERLEAVINGS = "tests/stress/test_interleavings.py::test_"
 
-_REDIS = ("_commit_path", "_group_commit", "_seen", "_commands", "_multiplexer", "_link", "_tails", "_chat")
+_REDIS = (
+    "room_storage",
+    "group_commit",
+    "cache",
+    "tails",
+    "chat",
+    "transport/executor",
+    "transport/multiplexer",
+    "transport/connection",
+)
 
 _SLOW = (
     f"{_FAKE}any_sequence_of_operations",

@@ -13,13 +13,13 @@ from wnc_store.base import (
     BaseRoomEvents,
     BaseRoomStore,
     BaseStore,
-    Conflict,
-    EventReader,
+    ChangeEvents,
+    EncodedEvent,
+    EventQueue,
     Lifecycle,
-    OwnChanges,
-    Readers,
-    StoredRoom,
-    Telling,
+    SubscriberRegistry,
+    VersionedRoom,
+    VersionMismatch,
 )
 from wnc_store.base.ids import is_id
 from wnc_store.clock import Clock, ManualClock, SystemClock
@@ -54,7 +54,7 @@ from wnc_store.events import (
     VideoStateChanged,
 )
 from wnc_store.factory import configured_url, get_store, open_store
-from wnc_store.health import Check, Health
+from wnc_store.health import HealthCheck, HealthReport
 from wnc_store.protocols import (
     Backend,
     ChatReader,
@@ -69,11 +69,16 @@ from wnc_store.rate_limit import RateLimitDecision
 from wnc_store.records.codec import from_wire, to_wire
 from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
 from wnc_store.settings import StoreSettings
-from wnc_store.snapshots import CanRestore, Snapshot
-from wnc_store.statistics import Activity, HasActivity, HasStatistics, ServerOperation, SlowOperation
+from wnc_store.snapshots import Snapshot, SupportsRestore
+from wnc_store.statistics import (
+    ServerActivity,
+    ServerOperation,
+    SlowLogEntry,
+    SupportsServerActivity,
+    SupportsStatistics,
+)
 
 __all__ = [
-    "Activity",
     "AppEvent",
     "Backend",
     "BaseChatStore",
@@ -82,21 +87,19 @@ __all__ = [
     "BaseRoomEvents",
     "BaseRoomStore",
     "BaseStore",
-    "CanRestore",
+    "ChangeEvents",
     "ChatMessage",
     "ChatReader",
     "ChatStore",
-    "Check",
     "Clock",
     "ConfigurationError",
-    "Conflict",
     "ConflictError",
     "ConnectionCounter",
     "CorruptRecordError",
-    "EventReader",
-    "HasActivity",
-    "HasStatistics",
-    "Health",
+    "EncodedEvent",
+    "EventQueue",
+    "HealthCheck",
+    "HealthReport",
     "HostChanged",
     "InvalidIdError",
     "Lifecycle",
@@ -105,10 +108,8 @@ __all__ = [
     "MessageAdded",
     "NotSupportedError",
     "OutcomeUnknownError",
-    "OwnChanges",
     "RateLimitDecision",
     "RateLimiter",
-    "Readers",
     "Record",
     "Resync",
     "Room",
@@ -120,8 +121,9 @@ __all__ = [
     "RoomNotFoundError",
     "RoomReader",
     "RoomStore",
+    "ServerActivity",
     "ServerOperation",
-    "SlowOperation",
+    "SlowLogEntry",
     "Snapshot",
     "Store",
     "StoreClosedError",
@@ -129,13 +131,17 @@ __all__ = [
     "StoreSettings",
     "StoreTimeoutError",
     "StoreUnavailableError",
-    "StoredRoom",
+    "SubscriberRegistry",
+    "SupportsRestore",
+    "SupportsServerActivity",
+    "SupportsStatistics",
     "SystemClock",
-    "Telling",
     "User",
     "UserJoined",
     "UserLeft",
     "UserNotFoundError",
+    "VersionMismatch",
+    "VersionedRoom",
     "VideoSet",
     "VideoState",
     "VideoStateChanged",

@@ -151,7 +151,7 @@ class RoomEvents(Protocol):
       `rev`; a deletion, or the last one's leaving, `RoomClosed`; cleared messages, a room that is restored, and
       whatever is larger than `max_event_bytes`, `Resync`. What changes nothing publishes nothing; nor do sweeps, or the
       end of a TTL.
-    - With `notify_foreign_changes`, and a server that tells of them, a change by a writer that publishes nothing is a
+    - With `notify_external_changes`, and a server that tells of them, a change by a writer that publishes nothing is a
       `RoomChanged` without a `rev`, and a deletion, or the end of a TTL, a `RoomClosed`.
     """
 

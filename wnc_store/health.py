@@ -7,16 +7,16 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-Status = Literal["good", "notice", "wrong", "unknown"]
+Status = Literal["ok", "warning", "error", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """One thing that was looked at.
 
     Attributes:
         name: what.
-        status: "wrong" loses rooms or refuses writes, "notice" may be meant so, "unknown" is what the server does not
+        status: "error" loses rooms or refuses writes, "warning" may be meant so, "unknown" is what the server does not
             tell.
         found: what was found.
         remedy: what to do, where it is not good.
@@ -24,12 +24,12 @@ class Check:
 
     name: str
     status: Status
-    found: str
-    remedy: str = ""
+    detail: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class HealthReport:
     """How a store is.
 
     Attributes:
@@ -42,12 +42,12 @@ class Health:
     backend: str
     version: str | None
     round_trip_ms: float | None
-    checks: tuple[Check, ...]
+    checks: tuple[HealthCheck, ...]
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
-        return all(check.status != "wrong" for check in self.checks)
+        return all(check.status != "error" for check in self.checks)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return it as JSON values."""
@@ -57,7 +57,6 @@ class Health:
             "version": self.version,
             "roundTripMs": self.round_trip_ms,
             "checks": [
-                {"name": one.name, "status": one.status, "found": one.found, "remedy": one.remedy}
-                for one in self.checks
+                {"name": one.name, "status": one.status, "detail": one.detail, "hint": one.hint} for one in self.checks
             ],
         }

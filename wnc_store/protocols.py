@@ -26,7 +26,7 @@ from typing import Protocol, Self
 
 from wnc_store.clock import Clock
 from wnc_store.events import RoomEvents
-from wnc_store.health import Health
+from wnc_store.health import HealthReport
 from wnc_store.rate_limit import RateLimitDecision
 from wnc_store.records.models import ChatMessage, Room, User, VideoState
 from wnc_store.settings import StoreSettings
@@ -310,7 +310,7 @@ class Store(Protocol):
         """
         ...
 
-    async def health(self) -> Health:
+    async def health(self) -> HealthReport:
         """Look at the server, at its set-up, and whether guards count in memory. What is wrong is told, not raised.
 
         Raises:

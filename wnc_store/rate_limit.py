@@ -26,5 +26,5 @@ class RateLimitDecision:
 
     @classmethod
     def of(cls, count: int, limit: int, left: timedelta, *, allowed: bool) -> RateLimitDecision:
-        """Return the decision on a window that has counted `count` and ends when `left` has passed."""
+        """Return the decision on a window that has counted `count` and ends when `format_ttl` has passed."""
         return cls(allowed, limit, max(0, limit - count), timedelta(0) if allowed else left, left)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from wnc_store.errors import UserNotFoundError
-from wnc_store.records.codec import checked
+from wnc_store.records.codec import validated
 from wnc_store.records.models import ChatMessage, RecordT, Room, User, VideoState
-from wnc_store.records.user_index import carry, carry_weight, find
+from wnc_store.records.user_index import extend_index, find, propagate_size
 
 
 def create(room: Room) -> Room:
@@ -26,12 +26,12 @@ def join(room: Room, user: User) -> Room:
     former = find(room, user.id)
     if former is None:
         after = _revised(room, users=(*room.users, user))
-        carry(room, after, user)
+        extend_index(room, after, user)
         return after
-    user = _inherit_unknown_fields(former, user)
+    user = _inherit_extra_fields(former, user)
     after = _revised(room, users=(*_without(room.users, user.id), user))
     if len(after.users) == len(room.users):  # else an id stood there twice
-        carry_weight(room, after, former, user)
+        propagate_size(room, after, former, user)
     return after
 
 
@@ -67,13 +67,13 @@ def transfer_host(room: Room, user_id: str) -> Room:
 
 def update_video_state(room: Room, state: VideoState) -> Room:
     """Replace the video state; only the unknown fields of the old one stay."""
-    return _revised(room, video_state=_inherit_unknown_fields(room.video_state, state))
+    return _revised(room, video_state=_inherit_extra_fields(room.video_state, state))
 
 
 def set_video(room: Room, video_url: str, video_type: str, *, now_ms: int) -> Room:
     """Choose a video and start it anew: paused, at 0 of 0 seconds, as of `now_ms`."""
     state = VideoState(is_playing=False, current_time=0, duration=0, last_update_time=now_ms)
-    state = _inherit_unknown_fields(room.video_state, state)
+    state = _inherit_extra_fields(room.video_state, state)
     return _revised(room, video_state=state, video_url=video_url, video_type=video_type)
 
 
@@ -89,7 +89,7 @@ def edit(room: Room, change: Callable[[Room], Room]) -> Room:
         TypeError: `change` returned no Room.
         ValueError: `change` returned another room's id, or what can't be stored.
     """
-    changed = checked(change(room), Room)
+    changed = validated(change(room), Room)
     if changed.id != room.id:
         message = f"the change for room {room.id!r} returned a room of id {changed.id!r}: an id can't be changed"
         raise ValueError(message)
@@ -113,9 +113,9 @@ def _without(users: tuple[User, ...], user_id: str) -> tuple[User, ...]:
     return tuple([user for user in users if user.id != user_id])
 
 
-def _inherit_unknown_fields(old: RecordT, new: RecordT) -> RecordT:
+def _inherit_extra_fields(old: RecordT, new: RecordT) -> RecordT:
     """Carry over what the other writers of a record keep in it and this library does not know."""
     if not old.__pydantic_extra__:
         return new
     missing = {name: value for name, value in old.model_extra.items() if name not in new.model_extra}
-    return new.with_unknown(missing) if missing else new
+    return new.with_extra(missing) if missing else new

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from wnc_store.errors import ConfigurationError
-from wnc_store.records.codec import problems
+from wnc_store.records.codec import format_validation_errors
 
 _MILLISECOND = timedelta(milliseconds=1)
 _LONGEST = timedelta(days=36500)
@@ -68,7 +68,7 @@ class StoreSettings(BaseModel):
         connection_limit: how many connections of one client `wnc_store.starlette.ConnectionGuard` lets in.
         rate_limit_max: how many hits a window allows.
         rate_limit_window: how long a window is.
-        guards_on_unavailable: what connections and rate limits do while the server is away: "raise", or count in this
+        limits_on_unavailable: what connections and rate limits do while the server is away: "raise", or count in this
             process's "memory" until it is back. Rooms and chat always raise.
         max_message_length: of a chat message's text, in characters.
         max_name_length: of the name of a user or a host, in characters.
@@ -79,7 +79,7 @@ class StoreSettings(BaseModel):
             parse only what has changed; 0 for none. In memory they take several times as much.
         key_prefix: goes before every key, so that several apps can share one database.
         publish_changes: whether the store publishes its own changes as events (`wnc_store.RoomEvents`).
-        notify_foreign_changes: whether subscriptions are told of changes by other writers, the Node app for one, where
+        notify_external_changes: whether subscriptions are told of changes by other writers, the Node app for one, where
             the server has that switched on.
         events_queue_size: how many events wait for a slow reader.
         max_event_bytes: of an event as it is sent.
@@ -98,7 +98,7 @@ class StoreSettings(BaseModel):
     connection_limit: int = Field(default=10, ge=1)
     rate_limit_max: int = Field(default=360, ge=1)
     rate_limit_window: Duration = timedelta(seconds=60)
-    guards_on_unavailable: Literal["raise", "memory"] = "raise"
+    limits_on_unavailable: Literal["raise", "memory"] = "raise"
     max_message_length: int = Field(default=10_000, ge=1)
     max_name_length: int = Field(default=256, ge=1)
     max_url_length: int = Field(default=8192, ge=1)
@@ -107,7 +107,7 @@ class StoreSettings(BaseModel):
     cache_bytes: int = Field(default=16 * 1024 * 1024, ge=0)
     key_prefix: Annotated[str, AfterValidator(_own_namespace)] = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
     publish_changes: bool = False
-    notify_foreign_changes: bool = False
+    notify_external_changes: bool = False
     events_queue_size: int = Field(default=1000, ge=1)
     max_event_bytes: int = Field(default=64 * 1024, ge=1024)
     operation_timeout: Duration = timedelta(seconds=5)
@@ -134,7 +134,7 @@ class StoreSettings(BaseModel):
         except ValidationError as error:
             wrong = ", ".join(variables[str(detail["loc"][0])] for detail in error.errors())
             hint = "a duration is seconds, say 86400"
-            message = f"the environment variable {wrong} is wrong: {problems(error)} ({hint})"
+            message = f"the environment variable {wrong} is wrong: {format_validation_errors(error)} ({hint})"
         raise ConfigurationError(message)
 
 

@@ -84,7 +84,7 @@ class Snapshot:
 
 
 @runtime_checkable
-class CanRestore(Protocol):
+class SupportsRestore(Protocol):
     """A store that can put a room back as it was. No store has to; `wnc-store import` uses it where it is there."""
 
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:

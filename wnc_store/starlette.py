@@ -54,7 +54,7 @@ class RateLimitMiddleware:
             sets `app.state.store`, `lambda scope: scope["state"]["store"]` where it yields `{"store": store}`.
         key: returns an id: whose hits are counted. It must not believe what any client can send.
         when_unavailable: while the store is away, "refuse" answers 503 with `Retry-After`, and "allow" lets requests
-            pass uncounted. Each outage is logged once. (`guards_on_unavailable` "memory" keeps counting instead.)
+            pass uncounted. Each outage is logged once. (`limits_on_unavailable` "memory" keeps counting instead.)
         clock: tells the time for `X-RateLimit-Reset`; the machine's if left out.
     """
 
@@ -139,26 +139,26 @@ class ConnectionGuard:
     async def __aenter__(self) -> Self:
         """Begin the lease."""
         try:
-            await _to_its_end(self._connections.acquire(self._key, self._id, limit=self._limit))
+            await run_shielded(self._connections.acquire(self._key, self._id, limit=self._limit))
         except LimitExceededError as error:
             raise WebSocketException(WS_1008_POLICY_VIOLATION, "too many connections") from error
         except StoreUnavailableError as error:
             _logger.warning("refused a connection of %s: %s", self._key, error)
             if isinstance(error, OutcomeUnknownError):
-                await _to_its_end(self._release())
+                await run_shielded(self._release())
             raise WebSocketException(WS_1013_TRY_AGAIN_LATER, "try again later") from error
         except asyncio.CancelledError:
-            await _to_its_end(self._release())
+            await run_shielded(self._release())
             raise
-        self._lease = asyncio.create_task(self._keep())
+        self._lease = asyncio.create_task(self._renew_lease())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """End the lease."""
         self._left.set_result(None)
-        await _to_its_end(self._lease)
+        await run_shielded(self._lease)
 
-    async def _keep(self) -> None:
+    async def _renew_lease(self) -> None:
         """Renew the lease until the guard is left, then end it: one task, so that no renewal comes after the end."""
         failing = False
         try:
@@ -180,7 +180,7 @@ class ConnectionGuard:
             _logger.warning("could not end the lease of a connection of %s: %s", self._key, error)
 
 
-async def _to_its_end(operation: Awaitable[object]) -> None:
+async def run_shielded(operation: Awaitable[object]) -> None:
     """Await an operation; who is cancelled meanwhile waits for its end, as a server may do what it was sent."""
     task = asyncio.ensure_future(operation)
     cancelled: asyncio.CancelledError | None = None

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
-class HasStatistics(Protocol):
+class SupportsStatistics(Protocol):
     """A store that counts what it does inside. No store has to; `wnc_store.otel.instrument` reads it where it is there.
 
     - `commits`: changes of rooms that were committed; one commit may carry the changes of several callers.
@@ -43,7 +43,7 @@ class ServerOperation:
 
 
 @dataclass(frozen=True, slots=True)
-class SlowOperation:
+class SlowLogEntry:
     """One operation that a server remembers because it was slow.
 
     Attributes:
@@ -58,28 +58,28 @@ class SlowOperation:
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class ServerActivity:
     """What a server says of its work, for all its clients.
 
     Attributes:
         listed_rooms: how many rooms the index lists, dead ones included; None if it does not say.
         operations: the kinds of operations that ran.
         slow: the slow ones that it remembers, the latest first.
-        untold: what it did not say, and what to do.
+        unavailable: what it did not say, and what to do.
     """
 
     listed_rooms: int | None
     operations: tuple[ServerOperation, ...]
-    slow: tuple[SlowOperation, ...]
-    untold: tuple[str, ...] = ()
+    slow: tuple[SlowLogEntry, ...]
+    unavailable: tuple[str, ...] = ()
 
 
 @runtime_checkable
-class HasActivity(Protocol):
+class SupportsServerActivity(Protocol):
     """A store that can ask its server what it does. No store has to; `wnc-store top` uses it where it is there."""
 
-    async def activity(self) -> Activity:
-        """Ask the server; what it refuses to say is among `untold`.
+    async def activity(self) -> ServerActivity:
+        """Ask the server; what it refuses to say is among `unavailable`.
 
         Raises:
             StoreUnavailableError: it does not answer.

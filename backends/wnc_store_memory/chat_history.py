@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from wnc_store import ChatMessage
 
 
-class KeptMessages:
+class ChatHistory:
     """The messages of a chat, oldest first.
 
     An append does what `rules.append` says, in place: however many are kept, it touches only the new message and what

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wnc_store import Clock, Readers, Room, SystemClock, Telling
-from wnc_store_memory.chat_history import KeptMessages
-from wnc_store_memory.ttl_map import ExpiringMap
+from wnc_store import Clock, EncodedEvent, Room, SubscriberRegistry, SystemClock
+from wnc_store_memory.chat_history import ChatHistory
+from wnc_store_memory.ttl_map import TTLMap
 
 
 class Namespace:
     """What is kept under one key prefix."""
 
     def __init__(self, clock: Clock) -> None:
-        self.rooms: ExpiringMap[Room] = ExpiringMap(clock.monotonic_ms)
-        self.chats: ExpiringMap[KeptMessages] = ExpiringMap(clock.monotonic_ms)
-        self.leases: ExpiringMap[dict[str, int]] = ExpiringMap(clock.monotonic_ms)
-        self.hits: ExpiringMap[int] = ExpiringMap(clock.monotonic_ms)
-        self.readers = Readers()
+        self.rooms: TTLMap[Room] = TTLMap(clock.monotonic_ms)
+        self.chats: TTLMap[ChatHistory] = TTLMap(clock.monotonic_ms)
+        self.leases: TTLMap[dict[str, int]] = TTLMap(clock.monotonic_ms)
+        self.hits: TTLMap[int] = TTLMap(clock.monotonic_ms)
+        self.subscribers = SubscriberRegistry()
 
-    def tell(self, tellings: Sequence[Telling]) -> None:
+    def dispatch(self, encoded_events: Sequence[EncodedEvent]) -> None:
         """Tell events to all who listen."""
-        if tellings:  # there are none unless the store publishes its changes
-            self.readers.deliver(telling.event for telling in tellings)
+        if encoded_events:  # there are none unless the store publishes its changes
+            self.subscribers.dispatch(encoded_event.event for encoded_event in encoded_events)
 
 
 class MemoryDatabase:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wnc_store import BaseRoomEvents, EventReader, Lifecycle, StoreSettings, Telling
+from wnc_store import BaseRoomEvents, EncodedEvent, EventQueue, Lifecycle, StoreSettings
 from wnc_store_memory.database import Namespace
 
 
@@ -11,13 +11,13 @@ class MemoryRoomEvents(BaseRoomEvents):
 
     def __init__(self, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         super().__init__(settings, lifecycle)
-        self._readers = namespace.readers
+        self._subscribers = namespace.subscribers
 
-    async def _publish(self, telling: Telling) -> None:
-        self._readers.deliver((telling.event,))
+    async def _publish(self, encoded_event: EncodedEvent) -> None:
+        self._subscribers.dispatch((encoded_event.event,))
 
-    async def _attach(self, reader: EventReader) -> None:
-        self._readers.add(reader)
+    async def _subscribe(self, reader: EventQueue) -> None:
+        self._subscribers.add(reader)
 
-    def _detach(self, reader: EventReader) -> None:
-        self._readers.discard(reader)
+    def _unsubscribe(self, reader: EventQueue) -> None:
+        self._subscribers.discard(reader)

@@ -57,7 +57,7 @@ class MemoryRateLimiter(BaseRateLimiter):
         self._window_ms = settings.rate_limit_window // _MILLISECOND
 
     async def _hit(self, key: str, cost: int) -> tuple[int, timedelta]:
-        found = self._hits.look(key)
+        found = self._hits.get_with_ttl(key)
         if found is None:
             self._hits.set(key, cost, self._window_ms)
             return cost, self._window_ms * _MILLISECOND
@@ -66,7 +66,7 @@ class MemoryRateLimiter(BaseRateLimiter):
         return entry.value + cost, left_ms * _MILLISECOND
 
     async def _peek(self, key: str) -> tuple[int, timedelta]:
-        found = self._hits.look(key)
+        found = self._hits.get_with_ttl(key)
         if found is None:
             return 0, timedelta(0)
         entry, left_ms = found

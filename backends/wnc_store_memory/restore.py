@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import OwnChanges, RoomExistsError, Snapshot, StoreSettings
-from wnc_store_memory.chat_history import KeptMessages
+from wnc_store import ChangeEvents, RoomExistsError, Snapshot, StoreSettings
+from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def restore(namespace: Namespace, settings: StoreSettings, snapshot: Snapshot, *, replace: bool) -> None:
-    """Do what `CanRestore.restore` says. It awaits nothing, so it is atomic on its event loop."""
+    """Do what `SupportsRestore.restore` says. It awaits nothing, so it is atomic on its event loop."""
     room = snapshot.room
     if not replace and namespace.rooms.get(room.id) is not None:
         raise RoomExistsError(room.id)
@@ -20,9 +20,9 @@ def restore(namespace: Namespace, settings: StoreSettings, snapshot: Snapshot, *
     namespace.rooms.set(room.id, room, _milliseconds(snapshot.room_ttl, settings.room_ttl))
     messages = snapshot.messages[-settings.chat_history_limit :]
     if messages and snapshot.chat_ttl is not None:
-        kept = KeptMessages(messages)
+        kept = ChatHistory(messages)
         namespace.chats.set(room.id, kept, _milliseconds(snapshot.chat_ttl, settings.chat_ttl))
-    namespace.tell(OwnChanges(settings).of_upheaval(room.id))
+    namespace.dispatch(ChangeEvents(settings).for_reset(room.id))
 
 
 def _milliseconds(ttl: timedelta, full: timedelta) -> int:

@@ -38,7 +38,7 @@ class MemoryStore(BaseStore):
         self.rate_limits = MemoryRateLimiter(namespace, settings, self._lifecycle)
 
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
-        """See `CanRestore.restore`."""
+        """See `SupportsRestore.restore`."""
         self._lifecycle.ensure_open()
         restore(self._namespace, self._settings, snapshot, replace=replace)
 

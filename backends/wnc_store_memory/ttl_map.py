@@ -23,7 +23,7 @@ class Entry(NamedTuple, Generic[V]):
     expires_ms: int
 
 
-class ExpiringMap(Generic[V]):
+class TTLMap(Generic[V]):
     """String keys to values with a TTL each, never evicted before its end.
 
     The entries are in a dict, which is all that a read or a renewal touches. Aside, in order, is kept when each key is
@@ -36,7 +36,7 @@ class ExpiringMap(Generic[V]):
     def __init__(self, monotonic_ms: Callable[[], int]) -> None:
         self._now_ms = monotonic_ms
         self._entries: dict[str, Entry[V]] = {}
-        self._due: dict[int, TLRUCache[str, int]] = {}
+        self._expiry_buckets: dict[int, TLRUCache[str, int]] = {}
         self._due_as_of = 0  # the time that these go by, which stands still while one of them is looked at
         self._turn = 0
 
@@ -66,10 +66,10 @@ class ExpiringMap(Generic[V]):
         """Remove a key; return the live entry that was there."""
         entry = self.get(key)
         if self._entries.pop(key, None) is not None:
-            self._due[hash(key) % _SHARDS].pop(key, None)
+            self._expiry_buckets[hash(key) % _SHARDS].pop(key, None)
         return entry
 
-    def look(self, key: str) -> tuple[Entry[V], int] | None:
+    def get_with_ttl(self, key: str) -> tuple[Entry[V], int] | None:
         """Return the live entry of a key and how long it still lives, both by one reading of the clock."""
         entry = self._entries.get(key)
         if entry is None:
@@ -79,7 +79,7 @@ class ExpiringMap(Generic[V]):
 
     def remaining_ms(self, key: str) -> int | None:
         """Return how long a live key still lives."""
-        found = self.look(key)
+        found = self.get_with_ttl(key)
         return None if found is None else found[1]
 
     def live_keys(self) -> Iterator[str]:
@@ -88,11 +88,11 @@ class ExpiringMap(Generic[V]):
             if self.get(key) is not None:
                 yield key
 
-    def free(self) -> Iterator[int]:
+    def purge_expired(self) -> Iterator[int]:
         """Free all that has expired and was not freed yet, piece by piece; yield how much each piece was."""
-        for number in tuple(self._due):
+        for number in tuple(self._expiry_buckets):
             self._due_as_of = self._now_ms()
-            yield self._free(number)
+            yield self._purge(number)
 
     def _set(self, key: str, former: Entry[V] | None, value: V, now: int, ttl_ms: int) -> None:
         self._due_as_of = now
@@ -101,17 +101,19 @@ class ExpiringMap(Generic[V]):
             self._put(key, entry)
         self._turn = (self._turn + 1) % (_WRITES * _SHARDS)
         if not self._turn % _WRITES:
-            self._free(self._turn // _WRITES)
+            self._purge(self._turn // _WRITES)
 
     def _put(self, key: str, entry: Entry[V]) -> None:
         number = hash(key) % _SHARDS
-        self._free(number)  # or else the cache would, and not say what
-        if number not in self._due:
-            self._due[number] = TLRUCache(math.inf, _due_ms, lambda: self._due_as_of)
-        self._due[number][key] = max(entry.expires_ms, self._due_as_of + 1)  # it takes nothing that is due already
+        self._purge(number)  # or else the cache would, and not say what
+        if number not in self._expiry_buckets:
+            self._expiry_buckets[number] = TLRUCache(math.inf, _due_ms, lambda: self._due_as_of)
+        self._expiry_buckets[number][key] = max(
+            entry.expires_ms, self._due_as_of + 1
+        )  # it takes nothing that is due already
 
-    def _free(self, number: int) -> int:
-        due = self._due.get(number)
+    def _purge(self, number: int) -> int:
+        due = self._expiry_buckets.get(number)
         if due is None:
             return 0
         freed = 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from wnc_store import Activity, ConfigurationError, ServerOperation, SlowOperation
+from wnc_store import ConfigurationError, ServerActivity, ServerOperation, SlowLogEntry
 from wnc_store_redis import scripts
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.transport.connection import Reply
-from wnc_store_redis.transport.executor import Commands
+from wnc_store_redis.transport.executor import CommandExecutor
 
 _REMEMBERED = b"32"
 """Of the slow log: the latest so many."""
@@ -19,8 +19,8 @@ _NAME = re.compile(r"[a-z_|-]{1,40}")
 _SCRIPTS = {script.sha: name.lower() for name, script in vars(scripts).items() if isinstance(script, scripts.Script)}
 
 
-async def activity(commands: Commands, keys: Keys) -> Activity:
-    """Do what `HasActivity.activity` says."""
+async def activity(commands: CommandExecutor, keys: Keys) -> ServerActivity:
+    """Do what `SupportsServerActivity.activity` says."""
     untold: list[str] = []
 
     async def ask(permission: str, *command: bytes) -> Reply | None:
@@ -37,12 +37,12 @@ async def activity(commands: Commands, keys: Keys) -> Activity:
         ServerOperation(name, int(calls), int(microseconds) / 1e6)
         for name, calls, microseconds in _COUNTED.findall((counted or b"").decode())
     )
-    return Activity(listed, tuple(operations), tuple(map(_slow, slow or ())), tuple(untold))
+    return ServerActivity(listed, tuple(operations), tuple(map(_slow, slow or ())), tuple(untold))
 
 
-def _slow(entry: Reply) -> SlowOperation:
+def _slow(entry: Reply) -> SlowLogEntry:
     _, at, microseconds, words, *_ = entry
-    return SlowOperation(_name(words), microseconds / 1e6, datetime.fromtimestamp(at, UTC))
+    return SlowLogEntry(_name(words), microseconds / 1e6, datetime.fromtimestamp(at, UTC))
 
 
 def _name(words: list[bytes]) -> str:

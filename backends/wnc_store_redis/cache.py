@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from wnc_store import ChatMessage, Room, StoredRoom
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store import ChatMessage, Room, VersionedRoom
+from wnc_store_redis.transport.statistics import Statistics
 
 
-class SeenRooms:
+class RoomCache:
     """The rooms that were seen last, up to so many stored bytes.
 
     Args:
@@ -23,15 +23,15 @@ class SeenRooms:
         counts: of the store.
     """
 
-    def __init__(self, most_bytes: int, counts: Counts) -> None:
+    def __init__(self, most_bytes: int, counts: Statistics) -> None:
         self._counts = counts
-        self._rooms: LRUCache[str, StoredRoom[bytes]] = LRUCache(most_bytes, lambda stored: len(stored.version))
+        self._rooms: LRUCache[str, VersionedRoom[bytes]] = LRUCache(most_bytes, lambda stored: len(stored.version))
 
-    def get(self, room_id: str) -> StoredRoom[bytes] | None:
+    def get(self, room_id: str) -> VersionedRoom[bytes] | None:
         """Return a room as it was seen last; it may be another by now, or gone."""
         return self._rooms.get(room_id)
 
-    def put(self, stored: StoredRoom[bytes]) -> None:
+    def put(self, stored: VersionedRoom[bytes]) -> None:
         """Remember a room; one that is too large is forgotten instead."""
         try:
             self._rooms[stored.room.id] = stored
@@ -42,26 +42,26 @@ class SeenRooms:
         """Forget a room that is gone."""
         self._rooms.pop(room_id, None)
 
-    def read(self, room_id: str, data: bytes, decode: Callable[[str, bytes], Room]) -> StoredRoom[bytes]:
+    def read(self, room_id: str, data: bytes, decode: Callable[[str, bytes], Room]) -> VersionedRoom[bytes]:
         """Return the room that stored bytes hold, parsed only if they are not those seen last."""
         seen = self._rooms.get(room_id)
         if seen is not None and seen.version == data:
             self._counts.cache_hits += 1
             return seen
         self._counts.cache_misses += 1
-        seen = StoredRoom(decode(room_id, data), data)
+        seen = VersionedRoom(decode(room_id, data), data)
         self.put(seen)
         return seen
 
 
 @dataclass(frozen=True, slots=True)
-class _SeenChat:
+class _CachedChat:
     entries: Sequence[bytes]
     messages: Sequence[ChatMessage]
     by_entry: Mapping[bytes, ChatMessage]
 
 
-class SeenChats:
+class ChatCache:
     """The chats that were seen last, up to so many stored bytes.
 
     Args:
@@ -69,9 +69,9 @@ class SeenChats:
         counts: of the store.
     """
 
-    def __init__(self, most_bytes: int, counts: Counts) -> None:
+    def __init__(self, most_bytes: int, counts: Statistics) -> None:
         self._counts = counts
-        self._chats: LRUCache[str, _SeenChat] = LRUCache(
+        self._chats: LRUCache[str, _CachedChat] = LRUCache(
             most_bytes, lambda chat: sum(map(len, chat.entries), len(chat.entries))
         )
 
@@ -96,7 +96,7 @@ class SeenChats:
                 by_entry[entry] = message
                 messages.append(message)
         try:
-            self._chats[room_id] = _SeenChat(entries, messages, by_entry)
+            self._chats[room_id] = _CachedChat(entries, messages, by_entry)
         except ValueError:  # larger than all that may be remembered
             self._chats.pop(room_id, None)
         return messages

@@ -10,7 +10,7 @@ _TO_BLANKS = bytes(b" \t\n\r"[byte & 3] for byte in range(256))
 _BLANKS = 16
 
 
-def marked(record: Record) -> bytes:
+def encode_with_nonce(record: Record) -> bytes:
     """Return a record as it is stored, with a mark of its own.
 
     Two processes that make the same change to the same room would else store the same bytes, and one whose answer was

@@ -9,23 +9,23 @@ from functools import partial
 
 from wnc_store import (
     BaseRoomEvents,
-    EventReader,
+    EncodedEvent,
+    EventQueue,
     Lifecycle,
-    Readers,
     Resync,
     StoreError,
     StoreSettings,
-    Telling,
+    SubscriberRegistry,
     to_wire,
 )
-from wnc_store_redis.external_changes import ForeignChanges
+from wnc_store_redis.external_changes import ExternalChangeDetector
 from wnc_store_redis.keys import Keys, text
-from wnc_store_redis.subscriptions import Channels
-from wnc_store_redis.transport.cluster import ClusterRoute
-from wnc_store_redis.transport.cluster_pubsub import ShardedSubscriber
-from wnc_store_redis.transport.executor import Commands
-from wnc_store_redis.transport.pubsub import OnLost, Subscriber, Subscriptions
-from wnc_store_redis.transport.routing import RouteToOne
+from wnc_store_redis.subscriptions import SubscriptionManager
+from wnc_store_redis.transport.cluster import ClusterRouter
+from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
+from wnc_store_redis.transport.executor import CommandExecutor
+from wnc_store_redis.transport.pubsub import OnLost, PubSub, PubSubConnection
+from wnc_store_redis.transport.routing import SingleNodeRouter
 
 _logger = logging.getLogger("wnc_store")
 
@@ -35,8 +35,8 @@ class RedisRoomEvents(BaseRoomEvents):
 
     def __init__(
         self,
-        route: RouteToOne | ClusterRoute,
-        commands: Commands,
+        route: SingleNodeRouter | ClusterRouter,
+        commands: CommandExecutor,
         keys: Keys,
         settings: StoreSettings,
         lifecycle: Lifecycle,
@@ -44,77 +44,81 @@ class RedisRoomEvents(BaseRoomEvents):
         super().__init__(settings, lifecycle)
         self._commands = commands
         self._keys = keys
-        self._readers = Readers()
+        self._subscribers = SubscriberRegistry()
         self._timeout = settings.operation_timeout.total_seconds()
-        self._channels = Channels(commands, self._timeout, partial(self._subscribed, route), self._missed)
-        self._foreign = ForeignChanges(lambda event: self._readers.deliver((event,)), self._channels.ask)
+        self._subscriptions = SubscriptionManager(
+            commands, self._timeout, partial(self._make_pubsub, route), self._mark_gap
+        )
+        self._external_changes = ExternalChangeDetector(
+            lambda event: self._subscribers.dispatch((event,)), self._subscriptions.ping
+        )
         self._tasks: set[asyncio.Task[None]] = set()
-        if isinstance(route, ClusterRoute) and settings.publish_changes:
-            route.on_detour(self._detoured)
+        if isinstance(route, ClusterRouter) and settings.publish_changes:
+            route.on_ask_redirect(self._on_ask_redirect)
 
-    async def _publish(self, telling: Telling) -> None:
-        await self._tell(self._keys.events(telling.event.room_id), telling.data)
+    async def _publish(self, encoded_event: EncodedEvent) -> None:
+        await self._publish_data(self._keys.events(encoded_event.event.room_id), encoded_event.data)
 
-    async def _attach(self, reader: EventReader) -> None:
+    async def _subscribe(self, reader: EventQueue) -> None:
         # Not added before it stands: what was published for a reader before this one may still be on its way.
-        await self._channels.enter(self._channels_of(reader.room_id))
-        self._readers.add(reader)
+        await self._subscriptions.acquire(self._channels_of(reader.room_id))
+        self._subscribers.add(reader)
 
-    def _detach(self, reader: EventReader) -> None:
-        self._readers.discard(reader)
-        self._channels.leave(self._channels_of(reader.room_id))
+    def _unsubscribe(self, reader: EventQueue) -> None:
+        self._subscribers.discard(reader)
+        self._subscriptions.release(self._channels_of(reader.room_id))
 
-    def heard(self, channel: bytes, data: bytes) -> None:
-        """See `Ear.heard`."""
+    def on_message(self, channel: bytes, data: bytes) -> None:
+        """See `MessageHandler.on_message`."""
         room_id, is_notified = self._keys.room_of_channel(channel)
         if is_notified:
-            self._foreign.notified(room_id, data)
+            self._external_changes.on_notification(room_id, data)
             return
         event = self._decode(text(channel), room_id, data)
         if event is None:
-            self._foreign.passed()
+            self._external_changes.flush()
         else:
-            self._foreign.published(event)
-            self._readers.deliver((event,))
+            self._external_changes.on_event(event)
+            self._subscribers.dispatch((event,))
 
-    def ponged(self) -> None:
-        """See `Ear.ponged`."""
-        self._foreign.passed()
+    def on_pong(self) -> None:
+        """See `MessageHandler.on_pong`."""
+        self._external_changes.flush()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._channels.aclose()
+        await self._subscriptions.aclose()
         if self._tasks and not self._commands.forked:
             await asyncio.wait(self._tasks)
 
-    def _subscribed(self, route: RouteToOne | ClusterRoute, on_lost: OnLost) -> Subscriptions:
-        if isinstance(route, ClusterRoute):
-            return ShardedSubscriber(route, self._timeout, self, on_lost, self._keys.key_beside)
-        subscriber = Subscriber(route.pool, self._timeout, self, on_lost)
-        route.on_switch(subscriber.drop)
+    def _make_pubsub(self, route: SingleNodeRouter | ClusterRouter, on_lost: OnLost) -> PubSub:
+        if isinstance(route, ClusterRouter):
+            return ClusterPubSub(route, self._timeout, self, on_lost, self._keys.key_for_channel)
+        subscriber = PubSubConnection(route.pool, self._timeout, self, on_lost)
+        route.on_failover(subscriber.drop)
         return subscriber
 
-    def _missed(self, channels: Sequence[bytes]) -> None:
-        self._readers.lose({self._keys.room_of_channel(channel)[0] for channel in channels})
+    def _mark_gap(self, channels: Sequence[bytes]) -> None:
+        self._subscribers.mark_gap({self._keys.room_of_channel(channel)[0] for channel in channels})
 
-    def _detoured(self, key: bytes) -> None:
+    def _on_ask_redirect(self, key: bytes) -> None:
         """Tell readers that they may have missed what a script published where its key's slot is going."""
-        channel = self._keys.channel_beside(key)
+        channel = self._keys.channel_for_key(key)
         if channel is not None:
-            task = asyncio.get_running_loop().create_task(self._tell_of_a_gap(channel))
+            task = asyncio.get_running_loop().create_task(self._publish_gap(channel))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _tell_of_a_gap(self, channel: bytes) -> None:
+    async def _publish_gap(self, channel: bytes) -> None:
         room_id, _ = self._keys.room_of_channel(channel)
         try:
-            await self._tell(channel, to_wire(Resync(room_id=room_id)))
+            await self._publish_data(channel, to_wire(Resync(room_id=room_id)))
         except StoreError as error:
             _logger.warning("readers are not told that they miss events until the slot has moved: %s", error)
 
-    async def _tell(self, channel: bytes, data: bytes) -> None:
+    async def _publish_data(self, channel: bytes, data: bytes) -> None:
         if self._commands.is_sharded:
-            await self._commands.publish(self._keys.key_beside(channel), channel, data)
+            await self._commands.publish(self._keys.key_for_channel(channel), channel, data)
         else:
             await self._commands.write(self._keys.publish, channel, data)
 
@@ -122,4 +126,4 @@ class RedisRoomEvents(BaseRoomEvents):
         events, chat_events = self._keys.events(room_id), self._keys.chat_events(room_id)
         if chat_events != events:  # keyspace notifications are each server's own, and not listened to on a cluster
             return (events, chat_events)
-        return (events, self._keys.notifications(room_id)) if self._settings.notify_foreign_changes else (events,)
+        return (events, self._keys.notifications(room_id)) if self._settings.notify_external_changes else (events,)

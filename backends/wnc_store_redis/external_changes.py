@@ -11,7 +11,7 @@ _GONE_BY_ITSELF = {b"expired", b"evicted"}
 _STILL_THE_SAME = {b"expire", b"persist", b"new"}
 
 
-class ForeignChanges:
+class ExternalChangeDetector:
     """Tells changes by others from those that a store with `publish_changes` publishes itself.
 
     What a script of ours does, the server sends in one piece: the notification of the room's key, then its events. A
@@ -25,30 +25,30 @@ class ForeignChanges:
     def __init__(self, tell: Callable[[RoomEvent], None], ask: Callable[[], None]) -> None:
         self._tell = tell
         self._ask = ask
-        self._suspect: RoomEvent | None = None
+        self._pending: RoomEvent | None = None
 
-    def notified(self, room_id: str, what: bytes) -> None:
+    def on_notification(self, room_id: str, what: bytes) -> None:
         """Take a notification: what happened to a room's key."""
         if what in _STILL_THE_SAME:
             return
-        self.passed()
+        self.flush()
         if what in _GONE_BY_ITSELF:
             self._tell(RoomClosed(room_id=room_id))
             return
-        self._suspect = RoomClosed(room_id=room_id) if what in _GONE else RoomChanged(room_id=room_id)
+        self._pending = RoomClosed(room_id=room_id) if what in _GONE else RoomChanged(room_id=room_id)
         self._ask()
 
-    def published(self, event: RoomEvent) -> None:
+    def on_event(self, event: RoomEvent) -> None:
         """Take an event before it is delivered."""
-        suspect = self._suspect
+        suspect = self._pending
         is_own = suspect is not None and event.room_id == suspect.room_id
         if is_own and not isinstance(event, AppEvent | MessageAdded):
-            self._suspect = None
+            self._pending = None
         else:
-            self.passed()
+            self.flush()
 
-    def passed(self) -> None:
+    def flush(self) -> None:
         """Take note that something else came, so that the last notification is of somebody else's change."""
-        suspect, self._suspect = self._suspect, None
+        suspect, self._pending = self._pending, None
         if suspect is not None:
             self._tell(suspect)

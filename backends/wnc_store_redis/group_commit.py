@@ -9,31 +9,33 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from wnc_store import ConflictError, OwnChanges, Room, StoredRoom, Telling
-from wnc_store_redis.room_storage import Commit, CommitPath
+from wnc_store import ChangeEvents, ConflictError, EncodedEvent, Room, VersionedRoom
+from wnc_store_redis.room_storage import PendingCommit, RoomStorage
 from wnc_store_redis.transport.connection import Reply
 
-Rule = Callable[[Room], Room | None]
+Transition = Callable[[Room], Room | None]
 
-_MOST_SECONDS = 0.02
+_MAX_APPLY_SECONDS = 0.02
 """How long changes of one room are applied before the event loop has its turn; the others go into the next commit."""
 
-_GRACE = 0.02
+_DEADLINE_GRACE = 0.02
 """Seconds after its deadline when a change is ended, if the commit itself has not ended it: it knows better why."""
 
 
-class _Change:
+class _PendingUpdate:
     """A change that a caller waits for."""
 
-    __slots__ = ("deadline", "future", "is_under_way", "outcome", "room_id", "rule")
+    __slots__ = ("deadline", "future", "is_sent", "outcome", "room_id", "transition")
 
-    def __init__(self, room_id: str, rule: Rule, future: asyncio.Future[Room | None], deadline: float) -> None:
+    def __init__(
+        self, room_id: str, transition: Transition, future: asyncio.Future[Room | None], deadline: float
+    ) -> None:
         self.room_id = room_id
-        self.rule = rule
+        self.transition = transition
         self.future = future
         self.deadline = deadline
         self.outcome: Room | BaseException | None = None
-        self.is_under_way = False
+        self.is_sent = False
 
     def apply(self, room: Room | None) -> Room | None:
         """Return the room after this change; an error of the rule is kept for its caller and changes nothing."""
@@ -41,7 +43,7 @@ class _Change:
         if room is None:
             return None
         try:
-            after = self.outcome = self.rule(room)
+            after = self.outcome = self.transition(room)
         except (StopIteration, asyncio.CancelledError) as error:  # no future takes them as what they are
             self.outcome = RuntimeError(f"the change raised {type(error).__name__}")
             self.outcome.__cause__ = error
@@ -53,7 +55,7 @@ class _Change:
             return room
         return after
 
-    def tell(self) -> None:
+    def resolve(self) -> None:
         """Give the caller what came of the change."""
         if self.future.done():
             return
@@ -70,15 +72,15 @@ class _Change:
             self.future.set_exception(own)
 
 
-class _Group:
+class _Batch:
     """Changes that are committed together."""
 
-    __slots__ = ("changes", "commit", "room_id", "start")
+    __slots__ = ("commit", "room_id", "start", "updates")
 
     def __init__(self, room_id: str) -> None:
         self.room_id = room_id
-        self.changes: list[_Change] = []
-        self.commit: Commit | None = None
+        self.updates: list[_PendingUpdate] = []
+        self.commit: PendingCommit | None = None
         self.start = asyncio.get_running_loop().time()
 
 
@@ -97,193 +99,199 @@ class GroupCommit:
         now: a clock, in seconds, by which applying changes is timed.
     """
 
-    def __init__(self, path: CommitPath, own_changes: OwnChanges, now: Callable[[], float] = time.perf_counter) -> None:
-        self._path = path
-        self._own_changes = own_changes
+    def __init__(
+        self, path: RoomStorage, own_changes: ChangeEvents, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._storage = path
+        self._change_events = own_changes
         self._now = now
-        self._waiting: dict[str, list[_Change]] = {}
+        self._queues: dict[str, list[_PendingUpdate]] = {}
         """The changes that wait, of each room of which there are any or a commit is under way."""
-        self._due: deque[str] = deque()
+        self._ready_rooms: deque[str] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open: dict[_Change, None] = {}
+        self._pending: dict[_PendingUpdate, None] = {}
         """The changes that callers wait for, in the order of their deadlines, because all have the same time."""
-        self._alarm: asyncio.TimerHandle | None = None
+        self._deadline_timer: asyncio.TimerHandle | None = None
 
-    async def change(self, room_id: str, rule: Rule) -> Room | None:
+    async def submit(self, room_id: str, transition: Transition) -> Room | None:
         """Apply a rule to a live room; None if there is no room, before or after it."""
-        self._path.check_loop()  # before it waits for those of another loop, or of the process before a fork
+        self._storage.check_loop()  # before it waits for those of another loop, or of the process before a fork
         loop = asyncio.get_running_loop()
-        change = _Change(room_id, rule, loop.create_future(), self._path.deadline())
-        waiting = self._waiting.get(room_id)
+        update = _PendingUpdate(room_id, transition, loop.create_future(), self._storage.deadline())
+        waiting = self._queues.get(room_id)
         if waiting is not None:
-            waiting.append(change)
+            waiting.append(update)
         else:
-            self._waiting[room_id] = [change]
-            if not self._due:
-                loop.call_soon(self._begin_all)
-            self._due.append(room_id)
-        self._open[change] = None
-        if self._alarm is None:  # one for all: a timer of its own would cost each change more than the rest of this
-            self._alarm = loop.call_at(change.deadline + _GRACE, self._expire)
+            self._queues[room_id] = [update]
+            if not self._ready_rooms:
+                loop.call_soon(self._start_ready)
+            self._ready_rooms.append(room_id)
+        self._pending[update] = None
+        if (
+            self._deadline_timer is None
+        ):  # one for all: a timer of its own would cost each change more than the rest of this
+            self._deadline_timer = loop.call_at(update.deadline + _DEADLINE_GRACE, self._on_deadline)
         try:
-            return await change.future
+            return await update.future
         finally:
-            del self._open[change]
+            del self._pending[update]
 
-    def _expire(self) -> None:
+    def _on_deadline(self) -> None:
         """End the changes that are out of time."""
         loop = asyncio.get_running_loop()
-        self._alarm, now = None, loop.time()
-        for change in self._open:
-            if change.deadline + _GRACE > now:
-                self._alarm = loop.call_at(change.deadline + _GRACE, self._expire)
+        self._deadline_timer, now = None, loop.time()
+        for update in self._pending:
+            if update.deadline + _DEADLINE_GRACE > now:
+                self._deadline_timer = loop.call_at(update.deadline + _DEADLINE_GRACE, self._on_deadline)
                 return
-            change.fail(self._path.late(change.room_id, unanswered=change.is_under_way))
+            update.fail(self._storage.timeout_error(update.room_id, unanswered=update.is_sent))
 
-    def _begin_all(self) -> None:
+    def _start_ready(self) -> None:
         """Begin with the rooms of which changes came in this tick."""
         try:
-            while self._due:
-                self._begin(self._due.popleft())
+            while self._ready_rooms:
+                self._start_batch(self._ready_rooms.popleft())
         finally:
-            if self._due:  # a change raised what ends a program; the other rooms go on
-                asyncio.get_running_loop().call_soon(self._begin_all)
+            if self._ready_rooms:  # a change raised what ends a program; the other rooms go on
+                asyncio.get_running_loop().call_soon(self._start_ready)
 
-    def _begin(self, room_id: str) -> None:
+    def _start_batch(self, room_id: str) -> None:
         """Commit the changes of a room that wait, as far as it goes without a task."""
-        while self._waiting[room_id]:
-            group = _Group(room_id)
-            if not self._take(group):
+        while self._queues[room_id]:
+            batch = _Batch(room_id)
+            if not self._drain_queue(batch):
                 continue
-            stored = self._path.seen(room_id)
+            stored = self._storage.cached(room_id)
             try:
-                group.commit = None if stored is None else self._attempt(group, stored)
+                batch.commit = None if stored is None else self._attempt(batch, stored)
             except Exception as error:  # noqa: BLE001 - each caller has to know
-                self._fail(group, error)
+                self._fail(batch, error)
                 continue
             except BaseException:
-                self._abandon(group)
+                self._cancel_all(batch)
                 raise
-            if group.commit is not None and group.commit.sent is not None:
-                group.commit.sent.reply.add_done_callback(partial(self._answered, group))
+            if batch.commit is not None and batch.commit.sent is not None:
+                batch.commit.sent.reply.add_done_callback(partial(self._on_reply, batch))
             else:
-                self._go_on(group)
+                self._spawn_slow_path(batch)
             return
-        del self._waiting[room_id]
+        del self._queues[room_id]
 
-    def _answered(self, group: _Group, reply: asyncio.Future[Reply]) -> None:
+    def _on_reply(self, batch: _Batch, reply: asyncio.Future[Reply]) -> None:
         if reply.cancelled():  # the event loop ends
-            self._abandon(group)
-        elif group.commit is not None and self._path.is_done(group.commit):
-            self._tell(group)
-            self._begin(group.room_id)
+            self._cancel_all(batch)
+        elif batch.commit is not None and self._storage.try_complete(batch.commit):
+            self._resolve_all(batch)
+            self._start_batch(batch.room_id)
         else:
-            self._go_on(group)
+            self._spawn_slow_path(batch)
 
-    def _go_on(self, group: _Group) -> None:
-        task = asyncio.get_running_loop().create_task(self._settle(group))
+    def _spawn_slow_path(self, batch: _Batch) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_batch(batch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _settle(self, group: _Group) -> None:
+    async def _run_batch(self, batch: _Batch) -> None:
         """Commit a group, tell its callers, and go on with the changes that wait by then."""
         try:
-            await self._commit(group)
+            await self._commit(batch)
         except Exception as error:  # noqa: BLE001 - each caller has to know
-            self._fail(group, error)
+            self._fail(batch, error)
         except BaseException:  # the event loop ends
-            self._abandon(group)
+            self._cancel_all(batch)
             raise
         else:
-            self._tell(group)
-        self._begin(group.room_id)
+            self._resolve_all(batch)
+        self._start_batch(batch.room_id)
 
-    def _tell(self, group: _Group) -> None:
-        for change in group.changes:
-            change.tell()
+    def _resolve_all(self, batch: _Batch) -> None:
+        for update in batch.updates:
+            update.resolve()
 
-    def _fail(self, group: _Group, error: Exception) -> None:
-        for change in group.changes:
-            change.fail(error)
+    def _fail(self, batch: _Batch, error: Exception) -> None:
+        for update in batch.updates:
+            update.fail(error)
 
-    def _abandon(self, group: _Group) -> None:
-        for change in (*group.changes, *self._waiting.pop(group.room_id)):
-            change.future.cancel()
+    def _cancel_all(self, batch: _Batch) -> None:
+        for update in (*batch.updates, *self._queues.pop(batch.room_id)):
+            update.future.cancel()
 
-    async def _commit(self, group: _Group) -> None:
+    async def _commit(self, batch: _Batch) -> None:
         """Commit changes to the room as it was seen last; the commit, or else a read, proves that it still is so."""
-        room_id, changes = group.room_id, group.changes
+        room_id, updates = batch.room_id, batch.updates
         attempts = 0
         stored, is_fresh = None, False
         while True:
-            if group.commit is None:
-                is_fresh = not self._take(group) and is_fresh
-                if not changes:
+            if batch.commit is None:
+                is_fresh = not self._drain_queue(batch) and is_fresh
+                if not updates:
                     return
                 if stored is None and not is_fresh:
-                    deadline = max(change.deadline for change in changes)
-                    stored, is_fresh = await self._path.load(room_id, deadline), True
-                    _drop_abandoned(changes)
-                group.commit = self._attempt(group, stored)
-            if group.commit is not None:
-                conflict = await self._path.settle(group.commit)
+                    deadline = max(update.deadline for update in updates)
+                    stored, is_fresh = await self._storage.get(room_id, deadline), True
+                    _drop_cancelled(updates)
+                batch.commit = self._attempt(batch, stored)
+            if batch.commit is not None:
+                conflict = await self._storage.finish_commit(batch.commit)
                 if conflict is None:
-                    if group.commit.ended_somehow:
-                        self._doubt(group)
+                    if batch.commit.deletion_ambiguous:
+                        self._fail_ambiguous(batch)
                     return
                 attempts += 1
-                stored, is_fresh, group.commit = conflict.current, True, None
-                self._give_up(group, attempts)
+                stored, is_fresh, batch.commit = conflict.current, True, None
+                self._fail_expired(batch, attempts)
             elif is_fresh:
                 return
             else:  # who changes nothing, or fails, must do so with the room as it is now
                 stored = None
 
-    def _attempt(self, group: _Group, stored: StoredRoom[bytes] | None) -> Commit | None:
+    def _attempt(self, batch: _Batch, stored: VersionedRoom[bytes] | None) -> PendingCommit | None:
         """Apply the changes to a room, and begin to commit what comes of it; None if it stays as it is."""
         before = after = None if stored is None else stored.room
-        tellings: list[Telling] = []
-        end = self._now() + _MOST_SECONDS
-        for number, change in enumerate(group.changes, start=1):
-            was, after = after, change.apply(after)
-            tellings += self._own_changes.of_room(was, after)
+        encoded_events: list[EncodedEvent] = []
+        end = self._now() + _MAX_APPLY_SECONDS
+        for number, update in enumerate(batch.updates, start=1):
+            was, after = after, update.apply(after)
+            encoded_events += self._change_events.for_commit(was, after)
             if self._now() > end:
-                self._put_back(group, number)
+                self._requeue(batch, number)
         if stored is None or after is before:
             return None
-        for change in group.changes:
-            change.is_under_way = True
-        return self._path.begin(stored, after, tellings, max(change.deadline for change in group.changes))
+        for update in batch.updates:
+            update.is_sent = True
+        return self._storage.start_commit(
+            stored, after, encoded_events, max(update.deadline for update in batch.updates)
+        )
 
-    def _take(self, group: _Group) -> bool:
+    def _drain_queue(self, batch: _Batch) -> bool:
         """Drop the changes that nobody waits for any more, and add those that wait by now; tell whether there were."""
-        waiting, changes = self._waiting[group.room_id], group.changes
-        _drop_abandoned(changes)
-        added = [change for change in waiting if not change.future.done()]
-        changes += added
+        waiting, updates = self._queues[batch.room_id], batch.updates
+        _drop_cancelled(updates)
+        added = [update for update in waiting if not update.future.done()]
+        updates += added
         waiting.clear()
         return bool(added)
 
-    def _doubt(self, group: _Group) -> None:
+    def _fail_ambiguous(self, batch: _Batch) -> None:
         """Fail the changes that were to be in the room before the last user left: it may have ended without them."""
-        for change in group.changes:
-            if isinstance(change.outcome, Room):
-                change.fail(self._path.unknown(group.room_id))
+        for update in batch.updates:
+            if isinstance(update.outcome, Room):
+                update.fail(self._storage.outcome_unknown_error(batch.room_id))
 
-    def _put_back(self, group: _Group, applied: int) -> None:
+    def _requeue(self, batch: _Batch, applied: int) -> None:
         """Let all but the first changes wait for the next commit."""
-        self._waiting[group.room_id][:0] = group.changes[applied:]
-        del group.changes[applied:]
+        self._queues[batch.room_id][:0] = batch.updates[applied:]
+        del batch.updates[applied:]
 
-    def _give_up(self, group: _Group, attempts: int) -> None:
+    def _fail_expired(self, batch: _Batch, attempts: int) -> None:
         """Fail the changes for which there is no time for another attempt."""
         now = asyncio.get_running_loop().time()
-        for change in group.changes:
-            change.is_under_way = False
-            if now + (now - group.start) / attempts > change.deadline:
-                change.fail(ConflictError(group.room_id, attempts))
+        for update in batch.updates:
+            update.is_sent = False
+            if now + (now - batch.start) / attempts > update.deadline:
+                update.fail(ConflictError(batch.room_id, attempts))
 
 
-def _drop_abandoned(changes: list[_Change]) -> None:
+def _drop_cancelled(updates: list[_PendingUpdate]) -> None:
     """Drop the changes that nobody waits for any more."""
-    changes[:] = [change for change in changes if not change.future.done()]
+    updates[:] = [update for update in updates if not update.future.done()]

@@ -62,15 +62,15 @@ class Keys:
         is_notified = channel.startswith(self._notifications)
         name = channel.removeprefix(self._notifications if is_notified else self._events)
         if self._is_sharded:
-            key = self.key_beside(channel)
+            key = self.key_for_channel(channel)
             name = key.removeprefix(self._chat if key.startswith(self._chat) else self._room)
         return name.decode(), is_notified
 
-    def channel_beside(self, key: bytes) -> bytes | None:
+    def channel_for_key(self, key: bytes) -> bytes | None:
         """Return the channel in the slot of a room's key, or its chat's; None for another key."""
         return self._channel(key) if key.startswith((self._room, self._chat)) else None
 
-    def key_beside(self, channel: bytes) -> bytes:
+    def key_for_channel(self, channel: bytes) -> bytes:
         """Return the key whose slot a sharded channel is in."""
         return channel.removeprefix(self._events)[1:-1]
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 from types import CoroutineType
 from typing import Any
 
-from wnc_store import BaseRoomStore, Clock, Conflict, Lifecycle, Room, StoredRoom, StoreSettings, is_id
-from wnc_store_redis.durations import remaining
+from wnc_store import BaseRoomStore, Clock, Lifecycle, Room, StoreSettings, VersionedRoom, VersionMismatch, is_id
+from wnc_store_redis.durations import parse_pttl
 from wnc_store_redis.group_commit import GroupCommit
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.room_storage import CommitPath
-from wnc_store_redis.sharded import ShardedCommitPath
-from wnc_store_redis.transport.executor import Commands
+from wnc_store_redis.room_storage import RoomStorage
+from wnc_store_redis.sharded import ShardedRoomStorage
+from wnc_store_redis.transport.executor import CommandExecutor
 
 _PAGE = b"500"
 """About how many index entries one SSCAN returns."""
@@ -23,47 +23,49 @@ class RedisRoomStore(BaseRoomStore[bytes]):
     """`RoomStore` on Redis."""
 
     def __init__(
-        self, commands: Commands, keys: Keys, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle
+        self, commands: CommandExecutor, keys: Keys, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle
     ) -> None:
         super().__init__(settings, clock, lifecycle)
         self._commands = commands
         self._keys = keys
-        path = ShardedCommitPath if commands.is_sharded else CommitPath
-        self._path = path(commands, keys, settings, self._own_changes, self._read)
-        self._changes = GroupCommit(self._path, self._own_changes)
+        path = ShardedRoomStorage if commands.is_sharded else RoomStorage
+        self._storage = path(commands, keys, settings, self._change_events, self._decode_stored)
+        self._group_commit = GroupCommit(self._storage, self._change_events)
 
-    def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> CoroutineType[Any, Any, Room | None]:
-        return self._changes.change(room_id, rule)
+    def _update(self, room_id: str, rule: Callable[[Room], Room | None]) -> CoroutineType[Any, Any, Room | None]:
+        return self._group_commit.submit(room_id, rule)
 
-    def _load(self, room_id: str) -> CoroutineType[Any, Any, StoredRoom[bytes] | None]:
-        return self._path.load(room_id)
+    def _get(self, room_id: str) -> CoroutineType[Any, Any, VersionedRoom[bytes] | None]:
+        return self._storage.get(room_id)
 
-    async def _insert(self, room: Room) -> bool:
-        return await self._path.insert(room)
+    async def _create(self, room: Room) -> bool:
+        return await self._storage.create(room)
 
-    async def _commit(self, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
-        tellings = self._own_changes.of_room(before.room, after)
-        return await self._path.settle(self._path.begin(before, after, tellings, self._path.deadline()))
+    async def _compare_and_set(self, before: VersionedRoom[bytes], after: Room | None) -> VersionMismatch[bytes] | None:
+        encoded_events = self._change_events.for_commit(before.room, after)
+        return await self._storage.finish_commit(
+            self._storage.start_commit(before, after, encoded_events, self._storage.deadline())
+        )
 
-    async def _remove(self, room_id: str) -> bool:
-        return await self._path.remove(room_id)
+    async def _delete(self, room_id: str) -> bool:
+        return await self._storage.delete(room_id)
 
-    async def _ttl(self, room_id: str) -> timedelta | None:
-        return remaining(await self._commands.read(b"PTTL", self._keys.room(room_id)))
+    async def _get_ttl(self, room_id: str) -> timedelta | None:
+        return parse_pttl(await self._commands.read(b"PTTL", self._keys.room(room_id)))
 
-    async def _list(self) -> AsyncIterator[str]:
+    async def _iter_ids(self) -> AsyncIterator[str]:
         yielded: set[bytes] = set()  # SSCAN may return an entry twice
         async for entries in self._index_pages():
-            for entry in await self._path.living(entries):
+            for entry in await self._storage.filter_existing(entries):
                 room_id = entry.decode("utf-8", "replace")
                 if is_id(room_id) and entry not in yielded:
                     yielded.add(entry)
                     yield room_id
 
-    async def _sweep(self) -> int:
+    async def _prune_index(self) -> int:
         removed = 0
         async for entries in self._index_pages():
-            removed += await self._path.sweep(entries)
+            removed += await self._storage.prune_index(entries)
         return removed
 
     async def _index_pages(self) -> AsyncIterator[list[bytes]]:
@@ -71,7 +73,7 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         cursor, place = b"0", None
         while True:
             cursor, entries = await self._commands.read(b"SSCAN", index, cursor, b"COUNT", _PAGE)
-            before, place = place, self._commands.place(index)
+            before, place = place, self._commands.server_epoch(index)
             if entries:
                 yield entries
             if before not in {None, place}:
@@ -79,5 +81,5 @@ class RedisRoomStore(BaseRoomStore[bytes]):
             elif cursor == b"0":
                 return
 
-    def _read(self, room_id: str, data: bytes) -> Room:
+    def _decode_stored(self, room_id: str, data: bytes) -> Room:
         return self._decode(self._keys.room(room_id).decode(), room_id, data)

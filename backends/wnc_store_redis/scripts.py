@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from wnc_store import Telling
+from wnc_store import EncodedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,16 @@ class Script:
 
     source: bytes
     writes: bool
-    repeatable: bool
+    idempotent: bool
     sha: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
 
 
-def publication(command: bytes, channel: bytes, tellings: Sequence[Telling]) -> Sequence[bytes]:
+def publish_args(command: bytes, channel: bytes, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
     """Return the arguments that let a script publish events: command, channel and each event, or nothing."""
-    return (command, channel, *(telling.data for telling in tellings)) if tellings else ()
+    return (command, channel, *(encoded_event.data for encoded_event in encoded_events)) if encoded_events else ()
 
 
 def _read(name: str, *, writes: bool = True, repeatable: bool = False) -> Script:

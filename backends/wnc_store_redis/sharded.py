@@ -30,10 +30,10 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from wnc_store import Conflict, OwnChanges, Room, StoredRoom, StoreError, StoreSettings, Telling
+from wnc_store import ChangeEvents, EncodedEvent, Room, StoreError, StoreSettings, VersionedRoom, VersionMismatch
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.room_storage import Commit, CommitPath
-from wnc_store_redis.transport.executor import Commands
+from wnc_store_redis.room_storage import PendingCommit, RoomStorage
+from wnc_store_redis.transport.executor import CommandExecutor
 
 _logger = logging.getLogger("wnc_store")
 
@@ -47,23 +47,23 @@ _TIDY_SECONDS = 0.25
 """How long a caller waits for what goes on in the background anyway: another server may be away."""
 
 
-class ShardedCommitPath(CommitPath):
+class ShardedRoomStorage(RoomStorage):
     """The primitives of rooms on a cluster."""
 
     def __init__(
         self,
-        commands: Commands,
+        commands: CommandExecutor,
         keys: Keys,
         settings: StoreSettings,
-        own_changes: OwnChanges,
+        own_changes: ChangeEvents,
         decode: Callable[[str, bytes], Room],
     ) -> None:
         super().__init__(commands, keys, settings, own_changes, decode)
         self._listed: LRUCache[str, float] = LRUCache(_LISTED_ROOMS)
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def insert(self, room: Room, deadline: float | None = None) -> bool:
-        """See `CommitPath.insert`."""
+    async def create(self, room: Room, deadline: float | None = None) -> bool:
+        """See `RoomStorage.create`."""
         return await self._whole(self._insert(room, deadline or self.deadline()))
 
     async def _insert(self, room: Room, deadline: float) -> bool:
@@ -72,57 +72,57 @@ class ShardedCommitPath(CommitPath):
         if chat and await self._is_live(room.id, deadline):
             return False
         await self._forget(room.id, chat, deadline)
-        inserted = await super().insert(room, deadline)
+        inserted = await super().create(room, deadline)
         if inserted:
             await self._tidy(self._list(room.id, deadline))
         return inserted
 
-    def begin(
-        self, before: StoredRoom[bytes], after: Room | None, tellings: Sequence[Telling], deadline: float
-    ) -> Commit:
-        """See `CommitPath.begin`; before a room ends, its chat has to be read."""
+    def start_commit(
+        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: Sequence[EncodedEvent], deadline: float
+    ) -> PendingCommit:
+        """See `RoomStorage.start_commit`; before a room ends, its chat has to be read."""
         if after is None:
-            return self._prepared(before, None, tellings, deadline)
-        return super().begin(before, after, tellings, deadline)
+            return self._prepare(before, None, encoded_events, deadline)
+        return super().start_commit(before, after, encoded_events, deadline)
 
-    def is_done(self, commit: Commit) -> bool:
-        """See `CommitPath.is_done`."""
-        is_done = super().is_done(commit)
+    def try_complete(self, commit: PendingCommit) -> bool:
+        """See `RoomStorage.try_complete`."""
+        is_done = super().try_complete(commit)
         if is_done:
             self._list_now_and_then(commit.room_id)
         return is_done
 
-    async def settle(self, commit: Commit) -> Conflict[bytes] | None:
-        """See `CommitPath.settle`."""
+    async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
+        """See `RoomStorage.finish_commit`."""
         room_id, deadline = commit.room_id, commit.deadline
         if commit.after is not None:
-            conflict = await super().settle(commit)
+            conflict = await super().finish_commit(commit)
             self._list_now_and_then(room_id)
             return conflict
         chat = await self._chat(room_id, deadline)
-        conflict = await super().settle(commit)
+        conflict = await super().finish_commit(commit)
         if conflict is None:
             await self._tidy(self._clear_up(room_id, chat, deadline))
         return conflict
 
-    async def remove(self, room_id: str, deadline: float | None = None) -> bool:
-        """See `CommitPath.remove`."""
+    async def delete(self, room_id: str, deadline: float | None = None) -> bool:
+        """See `RoomStorage.delete`."""
         return await self._whole(self._remove(room_id, deadline or self.deadline()))
 
     async def _remove(self, room_id: str, deadline: float) -> bool:
         chat = await self._chat(room_id, deadline)
-        removed = await super().remove(room_id, deadline)
+        removed = await super().delete(room_id, deadline)
         await self._tidy(self._clear_up(room_id, chat, deadline))
         return removed
 
-    async def living(self, entries: Sequence[bytes]) -> Sequence[bytes]:
-        """See `CommitPath.living`; each room may be on another server."""
+    async def filter_existing(self, entries: Sequence[bytes]) -> Sequence[bytes]:
+        """See `RoomStorage.filter_existing`; each room may be on another server."""
         lives = await self._commands.read_many([(b"EXISTS", self._keys.room(entry)) for entry in entries])
         return [entry for entry, alive in zip(entries, lives, strict=True) if alive]
 
-    async def sweep(self, entries: Sequence[bytes]) -> int:
-        """See `CommitPath.sweep`."""
-        living = set(await self.living(entries))
+    async def prune_index(self, entries: Sequence[bytes]) -> int:
+        """See `RoomStorage.prune_index`."""
+        living = set(await self.filter_existing(entries))
         return sum([await self._unlist(entry, self.deadline()) for entry in entries if entry not in living])
 
     def _all_keys(self, room_id: str) -> list[bytes]:
@@ -133,14 +133,14 @@ class ShardedCommitPath(CommitPath):
         await self._unlist(room_id.encode(), deadline)
 
     async def _list(self, room_id: str, deadline: float) -> None:
-        await self._commands.mend([(b"SADD", self._keys.active_rooms, room_id.encode())], deadline)
+        await self._commands.write_idempotent([(b"SADD", self._keys.active_rooms, room_id.encode())], deadline)
 
     async def _unlist(self, entry: bytes, deadline: float) -> int:
         """Unlist a room that was seen dead, and list it again if it lives by now; return whether it stayed unlisted."""
         index = self._keys.active_rooms
-        (removed,) = await self._commands.mend([(b"SREM", index, entry)], deadline)
+        (removed,) = await self._commands.write_idempotent([(b"SREM", index, entry)], deadline)
         if await self._is_live(entry, deadline):
-            await self._commands.mend([(b"SADD", index, entry)], deadline)
+            await self._commands.write_idempotent([(b"SADD", index, entry)], deadline)
             return 0
         return removed
 
@@ -151,7 +151,9 @@ class ShardedCommitPath(CommitPath):
         return await self._commands.read(b"LRANGE", self._keys.chat(room_id), b"0", b"-1", deadline=deadline)
 
     async def _forget(self, room_id: str, chat: Sequence[bytes], deadline: float) -> None:
-        await self._commands.mend([(b"LREM", self._keys.chat(room_id), b"1", entry) for entry in chat], deadline)
+        await self._commands.write_idempotent(
+            [(b"LREM", self._keys.chat(room_id), b"1", entry) for entry in chat], deadline
+        )
 
     def _list_now_and_then(self, room_id: str) -> None:
         now = asyncio.get_running_loop().time()

@@ -8,26 +8,26 @@ from dataclasses import asdict
 from typing import Self
 
 from wnc_store import (
-    Activity,
     BaseStore,
-    Check,
     Clock,
+    HealthCheck,
     NotSupportedError,
+    ServerActivity,
     Snapshot,
     StoreSettings,
     SystemClock,
 )
 from wnc_store_redis.activity import activity
 from wnc_store_redis.chat import RedisChatStore
-from wnc_store_redis.diagnostics import inspect
+from wnc_store_redis.diagnostics import run_checks
 from wnc_store_redis.events import RedisRoomEvents
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.limiters import RedisConnectionCounter, RedisRateLimiter
 from wnc_store_redis.restore import restore
 from wnc_store_redis.rooms import RedisRoomStore
-from wnc_store_redis.transport.executor import Commands
-from wnc_store_redis.transport.statistics import Counts
-from wnc_store_redis.transport.url import Client, close, connect, database, route_of
+from wnc_store_redis.transport.executor import CommandExecutor
+from wnc_store_redis.transport.statistics import Statistics
+from wnc_store_redis.transport.url import Client, close, connect, database, router_for
 
 
 class RedisStore(BaseStore):
@@ -48,18 +48,18 @@ class RedisStore(BaseStore):
         super().__init__()
         settings = settings or StoreSettings()
         self._settings = settings
-        self._counts = Counts()
-        route = route_of(client, settings, self._counts)
+        self._counts = Statistics()
+        route = router_for(client, settings, self._counts)
         self._keys = keys = Keys(settings.key_prefix, database(client), is_sharded=route.is_sharded)
         self._own_client: Client | None = None
         self._process = os.getpid()
-        self._commands = Commands(route, settings.operation_timeout, self._counts)
+        self._commands = CommandExecutor(route, settings.operation_timeout, self._counts)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
         self.events = self._events = RedisRoomEvents(route, self._commands, keys, settings, self._lifecycle)
         connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
         rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
-        self._set_guards(connections, rate_limits, settings, clock or SystemClock())
+        self._set_limiters(connections, rate_limits, settings, clock or SystemClock())
 
     @classmethod
     def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:
@@ -74,7 +74,7 @@ class RedisStore(BaseStore):
         return store
 
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
-        """See `CanRestore.restore`."""
+        """See `SupportsRestore.restore`."""
         self._lifecycle.ensure_open()
         if self._commands.is_sharded:
             message = "on a cluster a room and its chat can't be put back in one step"
@@ -82,19 +82,19 @@ class RedisStore(BaseStore):
         await restore(self._commands, self._keys, self._settings, snapshot, replace=replace)
 
     def statistics(self) -> Mapping[str, int]:
-        """See `HasStatistics.statistics`; `cache_hits` and `cache_misses` are of rooms and chats that were answered."""
+        """See `SupportsStatistics.statistics`; `cache_hits` and `cache_misses` count rooms and chats."""
         return asdict(self._counts)
 
-    async def activity(self) -> Activity:
-        """See `HasActivity.activity`."""
+    async def activity(self) -> ServerActivity:
+        """See `SupportsServerActivity.activity`."""
         self._lifecycle.ensure_open()
         return await activity(self._commands, self._keys)
 
     async def _ping(self) -> None:
         await self._commands.read(b"PING")
 
-    async def _inspect(self) -> tuple[str | None, Sequence[Check]]:
-        return await inspect(self._commands, self._keys, self._settings)
+    async def _inspect(self) -> tuple[str | None, Sequence[HealthCheck]]:
+        return await run_checks(self._commands, self._keys, self._settings)
 
     async def _close(self) -> None:
         if not self._commands.forked:

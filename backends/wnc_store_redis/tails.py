@@ -28,12 +28,12 @@ class _Tail:
         most_bytes: of the newest entries so far.
     """
 
-    __slots__ = ("_ids", "is_whole", "last", "messages", "most_bytes")
+    __slots__ = ("_ids", "has_all_ids", "last", "messages", "most_bytes")
 
     def __init__(self, last: bytes, messages: Sequence[ChatMessage] | None) -> None:
         self.last = last
         self.messages = messages
-        self.is_whole = messages is not None
+        self.has_all_ids = messages is not None
         self.most_bytes = len(last)
         self._ids: dict[str, None] | None = None
 
@@ -57,7 +57,7 @@ class Tails:
         self._limit = limit
         self._tails: LRUCache[str, _Tail] = LRUCache(most_bytes, lambda tail: tail.most_bytes + _ID_BYTES * limit)
 
-    def before(self, room_id: str, message_id: str) -> tuple[bytes, bytes]:
+    def append_hint(self, room_id: str, message_id: str) -> tuple[bytes, bytes]:
         """Return what is known of a chat to which a message is to be appended.
 
         Returns:
@@ -67,10 +67,10 @@ class Tails:
         tail = self._tails.get(room_id)
         if tail is None:
             return b"", b""
-        is_new = tail.is_whole and message_id not in tail.ids
+        is_new = tail.has_all_ids and message_id not in tail.ids
         return tail.last if is_new else b"", tail.last
 
-    def appended(self, room_id: str, message_id: str, entry: bytes, previous: bytes, kept: int) -> None:
+    def record_append(self, room_id: str, message_id: str, entry: bytes, previous: bytes, kept: int) -> None:
         """Remember an entry that was appended after `previous`, and makes the chat keep so many."""
         tail = self._tails.get(room_id)
         if tail is None or tail.last != previous:
@@ -82,7 +82,7 @@ class Tails:
         if len(ids) > self._limit:
             del ids[next(iter(ids))]
         tail.last, tail.messages = entry, None
-        tail.is_whole = tail.is_whole or len(ids) >= kept
+        tail.has_all_ids = tail.has_all_ids or len(ids) >= kept
         if len(entry) > tail.most_bytes:
             tail.most_bytes = len(entry)
             self._keep(room_id, tail)

@@ -16,38 +16,38 @@ from typing import Any
 from redis.asyncio import ConnectionPool
 
 from wnc_store import Room, Store, StoreSettings, open_store
-from wnc_store_redis.room_storage import CommitPath
+from wnc_store_redis.room_storage import RoomStorage
 from wnc_store_redis.rooms import RedisRoomStore
 from wnc_store_redis.tails import Tails
 from wnc_store_redis.transport import multiplexer
-from wnc_store_redis.transport.connection import Reply, StepwiseLink
-from wnc_store_redis.transport.multiplexer import Multiplexer
+from wnc_store_redis.transport.connection import Reply, StreamConnection
+from wnc_store_redis.transport.multiplexer import MultiplexedConnection
 
 
 def group_commit(url: str, settings: StoreSettings) -> Store:
     """Let each change of a room be committed by itself, on top of the room as it was seen last or found in conflict."""
 
     async def commit(self: RedisRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
-        current = self._path.seen(room_id) or await self._path.load(room_id)
+        current = self._storage.cached(room_id) or await self._storage.get(room_id)
         while current is not None:
             after = rule(current.room)
-            conflict = await self._commit(current, after)
+            conflict = await self._compare_and_set(current, after)
             if conflict is None:
                 return after
             current = conflict.current
         return None
 
-    RedisRoomStore._mutate = commit
+    RedisRoomStore._update = commit
     return open_store(url, settings=settings)
 
 
 def room_seen_last(url: str, settings: StoreSettings) -> Store:
     """Read a room before each commit; reading still parses only what has changed."""
 
-    def nothing(self: CommitPath, room_id: str) -> None:
+    def nothing(self: RoomStorage, room_id: str) -> None:
         del self, room_id
 
-    CommitPath.seen = nothing
+    RoomStorage.cached = nothing
     return open_store(url, settings=settings)
 
 
@@ -58,20 +58,20 @@ def tails(url: str, settings: StoreSettings) -> Store:
         del self, room_id, message_id
         return b"", b""
 
-    Tails.before = nothing
+    Tails.append_hint = nothing
     return open_store(url, settings=settings)
 
 
 def shared_writes(url: str, settings: StoreSettings) -> Store:
     """Send each command in a write of its own."""
-    submit = Multiplexer.submit
+    submit = MultiplexedConnection.submit
 
-    def submit_now(self: Multiplexer, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
+    def submit_now(self: MultiplexedConnection, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
         future = submit(self, packed, deadline)
         self._flush()
         return future
 
-    Multiplexer.submit = submit_now
+    MultiplexedConnection.submit = submit_now
     return open_store(url, settings=settings)
 
 
@@ -82,14 +82,14 @@ def transport(url: str, settings: StoreSettings) -> Store:
         pool: ConnectionPool,
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
-    ) -> StepwiseLink:
+    ) -> StreamConnection:
         connection = await pool.get_connection()
 
         async def give_back() -> None:
             await connection.disconnect()
             await pool.release(connection)
 
-        return StepwiseLink(connection, give_back, on_replies, on_lost)
+        return StreamConnection(connection, give_back, on_replies, on_lost)
 
     module: Any = multiplexer
     module.open_link = by_redis_py

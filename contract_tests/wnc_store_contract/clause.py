@@ -23,7 +23,7 @@ PATIENCE = 30
 """Seconds that a clause waits for what has to come. That nothing comes is seen by what comes next, not by waiting."""
 
 
-class Bench:
+class ContractContext:
     """What a clause works with: the harness, and stores that are closed when the clause ends."""
 
     def __init__(self, harness: Harness, stack: AsyncExitStack) -> None:
@@ -62,7 +62,7 @@ class Clause:
     needs: frozenset[Capability]
 
 
-Body = Callable[[Any, Bench], Awaitable[None]]
+Body = Callable[[Any, ContractContext], Awaitable[None]]
 Test = Callable[[Any], None]
 
 
@@ -115,7 +115,7 @@ def clauses_of(contract: type) -> dict[str, Clause]:
     return found
 
 
-class ContractGuard(ABCMeta):
+class ContractMeta(ABCMeta):
     """The class of contracts: it keeps clauses from being overridden, removed, marked or skipped.
 
     It looks when a contract is made and whenever one of its attributes is set, which is what decorators of classes do.
@@ -135,7 +135,7 @@ class ContractGuard(ABCMeta):
         cls._refuse_changes()
 
     def _refuse_changes(cls) -> None:
-        suite = next((base for base in reversed(cls.__mro__) if type(base) is ContractGuard), cls)
+        suite = next((base for base in reversed(cls.__mro__) if type(base) is ContractMeta), cls)
         if cls is not suite:
             refuse_changes(cls, suite)
 
@@ -189,7 +189,7 @@ async def _run(case: HasHarness, body: Body, needs: frozenset[Capability]) -> No
         skip_without(harness, needs)
         async with asyncio.timeout(TIME_LIMIT), AsyncExitStack() as stack:
             try:
-                await body(case, Bench(harness, stack))
+                await body(case, ContractContext(harness, stack))
             except (pytest.skip.Exception, pytest.xfail.Exception) as error:
                 message = f"a clause that runs is not skipped or excused from inside: {error}"
                 raise AssertionError(message) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from wnc_store_contract.clause import ContractGuard
+from wnc_store_contract.clause import ContractMeta
 from wnc_store_contract.clauses.cancellation import CancellationClauses
 from wnc_store_contract.clauses.changes import ChangeClauses
 from wnc_store_contract.clauses.chat import ChatClauses
@@ -44,7 +44,7 @@ class StoreContract(
     UserClauses,
     RoomClauses,
     StoreClauses,
-    metaclass=ContractGuard,
+    metaclass=ContractMeta,
 ):
     """The contract of a backend. Subclass it under a name that pytest collects, and write `make_harness`.
 

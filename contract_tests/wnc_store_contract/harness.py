@@ -29,8 +29,8 @@ class Capability(StrEnum):
     EVENTS = "events"
     """`store.events`, and the setting `publish_changes`."""
 
-    CUT = "cut"
-    """`Harness.cut`: events come over connections that can be lost. Without it, the clauses on that do not run."""
+    DISCONNECT = "disconnect"
+    """`Harness.disconnect`: events arrive over connections that can be lost. Without it, these clauses do not run."""
 
     SHARED = "shared"
     """A second `open_store` is a second client of the same data. Without it, clauses on two clients do not run."""
@@ -103,12 +103,12 @@ class Harness(ABC):
     async def aclose(self) -> None:  # noqa: B027 - a harness may have nothing to remove
         """Remove the data; called once, after the stores are closed."""
 
-    async def occupied(self) -> str | None:
+    async def describe_existing_data(self) -> str | None:
         """Say what of other people's is where this harness puts its data, or None: `wnc-store verify` refuses that."""
         return None
 
-    async def cut(self) -> None:
-        """Cut the connections over which the stores of this harness get events; needs `Capability.CUT`."""
+    async def disconnect(self) -> None:
+        """Cut the connections over which the stores of this harness get events; needs `Capability.DISCONNECT`."""
         message = f"{type(self).__name__} can't cut connections"
         raise NotSupportedError(message)
 

@@ -12,7 +12,7 @@ from wnc_store_memory import MemoryDatabase, MemoryStore
 class MemoryHarness(Harness):
     """Memory stores on one database, with a clock that is moved by hand."""
 
-    capabilities = frozenset(Capability) - {Capability.RAW, Capability.CUT}
+    capabilities = frozenset(Capability) - {Capability.RAW, Capability.DISCONNECT}
 
     def __init__(self, url: str = "memory://") -> None:
         if url != "memory://":

@@ -71,7 +71,7 @@ class RedisHarness(Harness):
                         told.zincrby(key, -delta, member)
             await told.execute()
 
-    async def cut(self) -> None:
+    async def disconnect(self) -> None:
         """Have the server close the connections that subscribe to channels, and no other."""
         await self._cut()
 
@@ -89,7 +89,7 @@ class RedisHarness(Harness):
             await told.execute()
         await close(self._client)
 
-    async def occupied(self) -> str | None:
+    async def describe_existing_data(self) -> str | None:
         """Tell how many keys the database holds.
 
         Raises:
@@ -118,7 +118,7 @@ class RedisHarness(Harness):
 class RedisClusterHarness(RedisHarness):
     """Redis stores on a cluster."""
 
-    async def cut(self) -> None:
+    async def disconnect(self) -> None:
         """Do so on each master."""
         await self._client.initialize()
         for node in self._client.get_primaries():

@@ -34,7 +34,7 @@ _MARK_OF_THE_REWRITTEN = "@pytest_ar"
 Outcome = Literal["passed", "failed", "skipped", "xfailed"]
 
 
-class Level(StrEnum):
+class Conformance(StrEnum):
     """How much of the contract a backend keeps."""
 
     FULL = "full"
@@ -73,12 +73,12 @@ class Report:
     clauses: list[str] = field(default_factory=list[str])
 
     @property
-    def level(self) -> Level:
+    def level(self) -> Conformance:
         """How much of the contract was kept."""
         outcomes = {result.outcome for result in self.results}
         if "failed" in outcomes or "passed" not in outcomes or len(self.results) < len(self.clauses):
-            return Level.NONE
-        return Level.FULL if outcomes == {"passed"} else Level.PARTIAL
+            return Conformance.NONE
+        return Conformance.FULL if outcomes == {"passed"} else Conformance.PARTIAL
 
     def count(self, outcome: Outcome) -> int:
         """Return how many clauses ended so."""
@@ -177,7 +177,7 @@ def ensure_usable(make_harness: Callable[[], Harness], *, allow_nonempty: bool =
     async def look() -> str | None:
         harness = make_harness()
         await _ensure_store(harness)
-        found = await harness.occupied()
+        found = await harness.describe_existing_data()
         await harness.aclose()  # not reached where the place can't be: then there is nothing to remove
         return found
 

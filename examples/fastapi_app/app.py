@@ -150,7 +150,7 @@ async def create_room(new: NewRoom, store: AnyStore) -> Json:
 @app.get("/rooms/{room_id}")
 async def read_room(room: Annotated[Room, Depends(get_room)]) -> Json:
     """Show a room to its guests."""
-    return room.public()
+    return room.to_public_json()
 
 
 @app.post("/rooms/{room_id}/users", status_code=201)
@@ -158,32 +158,32 @@ async def join(room_id: str, new: NewUser, store: AnyStore) -> Json:
     """Let a guest in."""
     user = User(id=str(uuid4()), name=new.name)
     room = await store.rooms.add_user_to_room(room_id, user)
-    return {"userId": user.id, "room": room.public()}
+    return {"userId": user.id, "room": room.to_public_json()}
 
 
 @app.delete("/rooms/{room_id}/users/{user_id}")
 async def leave(room_id: str, user_id: str, store: AnyStore) -> Json:
     """Let a user go; the room is null when that was the last one."""
     room = await store.rooms.remove_user_from_room(room_id, user_id)
-    return {"room": room and room.public()}
+    return {"room": room and room.to_public_json()}
 
 
 @app.post("/rooms/{room_id}/host", dependencies=[Depends(only_the_host)])
 async def transfer_host(room_id: str, new: NewHost, store: AnyStore) -> Json:
     """Make another user the host."""
-    return (await store.rooms.transfer_host(room_id, new.user_id)).public()
+    return (await store.rooms.transfer_host(room_id, new.user_id)).to_public_json()
 
 
 @app.put("/rooms/{room_id}/video", dependencies=[Depends(only_the_host)])
 async def choose_video(room_id: str, new: NewVideo, store: AnyStore) -> Json:
     """Choose a video: it is paused, at its start."""
-    return (await store.rooms.set_video_url(room_id, new.url, new.type)).public()
+    return (await store.rooms.set_video_url(room_id, new.url, new.type)).to_public_json()
 
 
 @app.put("/rooms/{room_id}/video/state", dependencies=[Depends(only_the_host)])
 async def update_video_state(room_id: str, state: VideoState, store: AnyStore) -> Json:
     """Tell where the host's player is; as of now, unless the host says since when."""
-    return (await store.rooms.update_video_state(room_id, state)).public()
+    return (await store.rooms.update_video_state(room_id, state)).to_public_json()
 
 
 @app.post("/rooms/{room_id}/messages", status_code=201)

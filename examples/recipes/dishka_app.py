@@ -43,13 +43,13 @@ async def create_room(room_id: str, host: str, store: FromDishka[Store]) -> dict
     """Create a room with `host` in it."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
-    return room.public()
+    return room.to_public_json()
 
 
 @router.post("/rooms/{room_id}/users", status_code=201)
 async def join(room_id: str, name: str, store: FromDishka[Store]) -> dict[str, JsonValue]:
     """Let a guest in."""
-    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).public()
+    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public_json()
 
 
 provider = Provider(scope=Scope.APP)

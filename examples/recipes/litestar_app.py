@@ -40,13 +40,13 @@ async def create_room(room_id: FromPath[str], host: FromQuery[str], store: AppSt
     """Create a room with `host` in it."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
-    return room.public()
+    return room.to_public_json()
 
 
 @post("/rooms/{room_id:str}/users")
 async def join(room_id: FromPath[str], name: FromQuery[str], store: AppStore) -> dict[str, JsonValue]:
     """Let a guest in."""
-    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).public()
+    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public_json()
 
 
 app = Litestar(

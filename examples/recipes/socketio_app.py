@@ -38,11 +38,11 @@ class Party(socketio.AsyncNamespace):
         room = Room.hosted_by(User(id=sid, name=name), room_id=room_id)
         await self._store.rooms.create_room(room)
         await self.enter_room(sid, room_id)
-        return room.public()
+        return room.to_public_json()
 
     async def on_join(self, sid: str, room_id: str, name: str) -> Json:
         """Let the sender in, and tell the others."""
-        room = (await self._store.rooms.add_user_to_room(room_id, User(id=sid, name=name))).public()
+        room = (await self._store.rooms.add_user_to_room(room_id, User(id=sid, name=name))).to_public_json()
         await self.enter_room(sid, room_id)
         await self.emit("room", room, to=room_id, skip_sid=sid)
         return room
@@ -64,7 +64,7 @@ class Party(socketio.AsyncNamespace):
             if room_id != sid:  # everybody has a room of that name, too
                 room = await self._store.rooms.remove_user_from_room(room_id, sid)
                 if room is not None:
-                    await self.emit("room", room.public(), to=room_id, skip_sid=sid)
+                    await self.emit("room", room.to_public_json(), to=room_id, skip_sid=sid)
 
 
 server = socketio.AsyncServer(async_mode="asgi")

@@ -30,7 +30,7 @@ async def create_room(request: Request[State]) -> JSONResponse:
     host = request.query_params["host"]
     room = Room.hosted_by(User(id=host, name=host), room_id=request.path_params["room_id"])
     await request.state["store"].rooms.create_room(room)
-    return JSONResponse(room.public(), 201)
+    return JSONResponse(room.to_public_json(), 201)
 
 
 async def join(request: Request[State]) -> JSONResponse:
@@ -38,7 +38,7 @@ async def join(request: Request[State]) -> JSONResponse:
     name = request.query_params["name"]
     rooms = request.state["store"].rooms
     room = await rooms.add_user_to_room(request.path_params["room_id"], User(id=name, name=name))
-    return JSONResponse(room.public(), 201)
+    return JSONResponse(room.to_public_json(), 201)
 
 
 async def not_found(_request: Request, error: Exception) -> JSONResponse:

@@ -84,7 +84,7 @@ class Guest:
             {
                 "type": "state",
                 "you": self._user.id,
-                "room": room.public(),
+                "room": room.to_public_json(),
                 "messages": [message.to_json() for message in messages],
                 "kept": self._settings.chat_history_limit,
             }

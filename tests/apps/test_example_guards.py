@@ -21,7 +21,7 @@ from websockets.exceptions import InvalidStatus
 
 from redis_server import RedisServer, redis_server
 from serving import http_client, serving
-from waiting import until
+from waiting import wait_until
 from wnc_store import Store
 from wnc_store_redis import RedisStore
 
@@ -76,7 +76,7 @@ async def test_the_eleventh_connection(redis: RedisStore) -> None:
                 await _enter(server)
             assert refused.value.response.status_code == 403
         await guests[3].close()
-        await until(lambda: _held(redis, 9))
+        await wait_until(lambda: _held(redis, 9))
         assert await _echoes(await leaving.enter_async_context(await _enter(server)))
         assert await redis.connections.count(_LOCAL) == 10
     assert await redis.connections.count(_LOCAL) == 0
@@ -93,7 +93,7 @@ async def test_a_client_that_is_gone(redis: RedisStore, *, reset: bool) -> None:
             where: socket.socket = guest.transport.get_extra_info("socket")
             where.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         guest.transport.abort()
-        await until(lambda: _held(redis, 0))
+        await wait_until(lambda: _held(redis, 0))
         await guest.wait_closed()
 
 
@@ -113,7 +113,7 @@ async def test_a_long_connection(redis: RedisStore, monkeypatch: pytest.MonkeyPa
         async def is_longer() -> bool:
             return await end() > first + 600
 
-        await until(is_longer)
+        await wait_until(is_longer)
         assert await _echoes(guest)
     assert await redis.connections.count(_LOCAL) == 0
 

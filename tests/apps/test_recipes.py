@@ -77,7 +77,7 @@ async def test_a_party_over_http(name: str, url: str, load: Load) -> None:
             async with open_store(url) as store:
                 found = await store.rooms.get_room("A3X9K2")
                 assert found is not None
-                assert found.public() == joined.json()
+                assert found.to_public_json() == joined.json()
 
 
 @pytest.mark.parametrize("name", _HTTP)

@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Message, Scope
 
 import wnc_store.starlette
-from waiting import until
+from waiting import wait_until
 from wnc_store import (
     ConnectionCounter,
     ManualClock,
@@ -265,7 +265,7 @@ async def slow(clock: ManualClock) -> AsyncGenerator[MemoryStore]:
     async with MemoryStore(StoreSettings(connection_ttl=_TTL), clock=clock) as store:
         store.connections = _Server(store.connections)
         yield store
-        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        await wait_until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
         assert await store.connections.count(_GUEST) == 0
 
 
@@ -285,7 +285,7 @@ async def test_a_lease_is_renewed_and_ended(slow: MemoryStore, clock: ManualCloc
     async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
         for _ in range(4):
             before = _server(slow).done
-            await until(lambda before=before: _server(slow).done > before)
+            await wait_until(lambda before=before: _server(slow).done > before)
             clock.advance(_TTL * 0.9)
             assert await slow.connections.count(_GUEST) == 1
     assert await slow.connections.count(_GUEST) == 0
@@ -312,7 +312,7 @@ async def test_cancelling_leaves_no_lease(slow: MemoryStore, asked: int, times: 
     """Cancelling an endpoint leaves no lease, not even while the server is about to give one or renew it."""
     _server(slow).holds = asked
     endpoint = asyncio.create_task(_stay(slow))
-    await until(lambda: _server(slow).asked == asked)  # the request is under way
+    await wait_until(lambda: _server(slow).asked == asked)  # the request is under way
     for _ in range(times):
         endpoint.cancel()
         await asyncio.sleep(0)
@@ -326,7 +326,7 @@ async def test_an_answer_that_nobody_awaits(slow: MemoryStore, caplog: pytest.Lo
     _server(slow).errors = [OutcomeUnknownError("lost")]
     _server(slow).holds = 1
     endpoint = asyncio.create_task(_stay(slow))
-    await until(lambda: _server(slow).asked == 1)
+    await wait_until(lambda: _server(slow).asked == 1)
     endpoint.cancel()
     await _server(slow).let_go_soon()
     await asyncio.wait([endpoint])
@@ -343,7 +343,7 @@ async def test_cancelling_a_scope_leaves_no_lease(slow: MemoryStore) -> None:
         _server(slow).holds = asked
         async with anyio.create_task_group() as group:
             group.start_soon(_stay, slow)
-            await until(lambda asked=asked: _server(slow).asked == asked)
+            await wait_until(lambda asked=asked: _server(slow).asked == asked)
             group.cancel_scope.cancel()
             background.append(asyncio.create_task(_server(slow).let_go_soon()))
         assert await slow.connections.count(_GUEST) == 0
@@ -364,7 +364,7 @@ async def test_a_failing_renewal(
     monkeypatch.setattr(asyncio, "wait", remember)
     async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
         _server(slow).errors = [StoreUnavailableError("away"), StoreUnavailableError("still"), RuntimeError("odd")]
-        await until(lambda: _server(slow).done == 2)
+        await wait_until(lambda: _server(slow).done == 2)
         assert await slow.connections.count(_GUEST) == 1
     assert pauses[:4] == pytest.approx([0.02, 0.005, 0.005, 0.005])
     assert [record.getMessage() for record in caplog.records] == [

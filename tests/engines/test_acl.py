@@ -14,7 +14,7 @@ from redis_server import RedisServer, redis_server
 from wnc_store import OutcomeUnknownError, StoreSettings
 from wnc_store_contract.factories import room
 from wnc_store_redis import RedisStore
-from wnc_store_redis.transport.errors import translate
+from wnc_store_redis.transport.errors import to_store_error
 
 PREFIXES = ["", DOCUMENTED_PREFIX]
 PUBLISHING = StoreSettings(publish_changes=True)
@@ -84,7 +84,7 @@ async def test_a_script_that_is_cut_short_says_so(server: RedisServer, administr
 )
 def test_each_server_is_understood(error: driver.ResponseError) -> None:
     """What servers before and after 7.2 say of a command inside a script is the same error."""
-    found = translate(error, where="h:1", key="room:A", in_script=True)
+    found = to_store_error(error, where="h:1", key="room:A", in_script=True)
     assert type(found) is OutcomeUnknownError
     assert "inside a script" in str(found)
 
@@ -94,8 +94,8 @@ async def test_health_names_what_is_missing(server: RedisServer, administrator: 
     assert administrator
     async with RedisStore.from_url(permit(server, without="+evalsha")) as store:
         checks = {one.name: one for one in (await store.health()).checks}
-    assert "NOPERM" in checks["scripts"].found
-    assert "EVALSHA" in checks["scripts"].remedy
-    assert "+info" in checks["set-up"].remedy
+    assert "NOPERM" in checks["scripts"].detail
+    assert "EVALSHA" in checks["scripts"].hint
+    assert "+info" in checks["set-up"].hint
     async with RedisStore.from_url(permit(server, "", "+info")) as store:
-        assert {one.name: one for one in (await store.health()).checks}["scripts"].status == "good"
+        assert {one.name: one for one in (await store.health()).checks}["scripts"].status == "ok"

@@ -15,7 +15,7 @@ from redis.crc import key_slot
 from acknowledged import PATIENT, REPLICATED, check_failover, check_moves
 from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner
 from redis_server import RedisServer
-from waiting import until
+from waiting import wait_until
 from wnc_store import (
     ConfigurationError,
     OutcomeUnknownError,
@@ -166,7 +166,7 @@ async def test_without_the_shard_of_the_index_rooms_go_on(cluster: Cluster) -> N
         async def is_mended() -> bool:
             return await store.rooms.sweep_active_rooms() == 0
 
-        await until(is_mended)
+        await wait_until(is_mended)
         assert await ids(store) == {names[0]}
         assert await store.rooms.delete_room(names[0])
 
@@ -249,15 +249,15 @@ async def test_a_redirection_during_the_close_opens_nothing(cluster: Cluster) ->
     only_first = f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
     async with RedisStore.from_url(only_first) as store:
         await store.rooms.room_exists(cluster.names("first", 0, 1)[0])
-        route: Any = store._commands._route
+        route: Any = store._commands._router
         route._slots[key_slot(f"room:{name}".encode())] = ("127.0.0.1", cluster.masters[0].port)
-        known = set(route._servers)
+        known = set(route._nodes)
         call = asyncio.ensure_future(store.rooms.room_exists(name))
         await asyncio.sleep(0)
         await store.aclose()
         with pytest.raises(StoreClosedError):
             await call
-        assert set(route._servers) == known
+        assert set(route._nodes) == known
 
 
 async def test_a_second_event_loop_is_told_so_by_every_server(cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ import pytest
 from acl import PAGE, PLAIN
 from event_recorder import PUBLISHING, come_and_go, event, one
 from redis_cluster import Cluster, node, redis_cluster
-from waiting import until
+from waiting import wait_until
 from wnc_store import (
     ConfigurationError,
     MessageAdded,
@@ -112,7 +112,7 @@ async def test_a_connection_to_each_master_that_is_needed(cluster: Cluster, stor
         async def is_left() -> bool:
             return listened(cluster) == [{*home(first), *home(second)}, set(), set()]
 
-        await until(is_left)
+        await wait_until(is_left)
 
 
 async def test_channels_have_the_documented_names(cluster: Cluster) -> None:
@@ -136,7 +136,7 @@ async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
         async def is_left() -> bool:
             return set().union(*listened(cluster)) == set(home("stays"))
 
-        await until(is_left)
+        await wait_until(is_left)
 
 
 async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
@@ -146,9 +146,9 @@ async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
     async with store.events.subscribe(name):
         pass
     with cluster.masters[0].paused():
-        inside: Any = store._commands._route
+        inside: Any = store._commands._router
         entering = asyncio.ensure_future(store.events.subscribe(name).__aenter__())
-        await until(lambda: inside._servers[("127.0.0.1", cluster.masters[0].port)]._reads._unanswered)
+        await wait_until(lambda: inside._nodes[("127.0.0.1", cluster.masters[0].port)]._reads._in_flight)
         await store.aclose()
         with pytest.raises(StoreClosedError):
             await entering
@@ -156,16 +156,16 @@ async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
     async def is_closed() -> bool:
         return connections(cluster) == [0, 0, 0]
 
-    await until(is_closed)
+    await wait_until(is_closed)
 
 
 async def test_closing_ends_the_search_for_a_master() -> None:
     """Who subscribes where no server answers gets a StoreClosedError when the store is closed."""
     settings = StoreSettings(operation_timeout=timedelta(hours=1))
     store = RedisStore.from_url("redis+cluster://127.0.0.1:1", settings)
-    inside: Any = store._commands._route
+    inside: Any = store._commands._router
     entering = asyncio.ensure_future(store.events.subscribe("A").__aenter__())
-    await until(lambda: inside._refreshing is not None and inside._refreshing.done())
+    await wait_until(lambda: inside._refreshing is not None and inside._refreshing.done())
     assert not entering.done()
     await store.aclose()
     with pytest.raises(StoreClosedError):

@@ -13,7 +13,7 @@ from redis.asyncio.sentinel import Sentinel
 
 from acknowledged import HISTORY, PATIENT, REPLICATED, check_failover
 from redis_sentinels import SERVICE, Service, sentinel_service
-from waiting import until
+from waiting import wait_until
 from wnc_store import (
     ConfigurationError,
     OutcomeUnknownError,
@@ -51,7 +51,7 @@ def mortal() -> Iterator[Service]:
 
 def is_failing_over(store: Any) -> bool:
     """Tell whether a store knows that a failover is under way."""
-    return store._commands._route._watch._is_failing_over()
+    return store._commands._router._monitor._is_failing_over()
 
 
 async def test_writes_go_on_after_the_masters_death(mortal: Service) -> None:
@@ -61,7 +61,7 @@ async def test_writes_go_on_after_the_masters_death(mortal: Service) -> None:
     async def replace() -> None:
         old.kill()
         mortal.fail_over()
-        await until(lambda: mortal.master() is not old)
+        await wait_until(lambda: mortal.master() is not old)
 
     async with (
         RedisStore.from_url(mortal.url, PATIENT) as store,
@@ -81,12 +81,12 @@ async def test_no_write_during_a_failover(mortal: Service) -> None:
         for replica in replicas:
             replica.pause()  # none can be promoted
         mortal.fail_over()
-        await until(lambda: is_failing_over(store))
+        await wait_until(lambda: is_failing_over(store))
         write = asyncio.ensure_future(store.rooms.add_user_to_room("A", user("patient")))
         async with open_store(mortal.url, settings=impatient) as hasty:
             with suppress(StoreError):
                 await hasty.ping()  # which begins to watch the Sentinels
-            await until(lambda: is_failing_over(hasty))
+            await wait_until(lambda: is_failing_over(hasty))
             with pytest.raises(StoreTimeoutError):
                 await hasty.rooms.add_user_to_room("A", user("hasty"))
         found = await store.rooms.get_room("A")
@@ -198,7 +198,7 @@ async def test_a_callers_sentinel_client_is_used(service: Service) -> None:
     client = manager.master_for(SERVICE)
     async with RedisStore(client) as store:
         await store.rooms.create_room(room("A"))
-        assert SERVICE in store._commands._route.where
+        assert SERVICE in store._commands._router.endpoint
     assert await client.exists("room:A") == 1
     with pytest.raises(ConfigurationError, match="master_for"):
         RedisStore(manager.slave_for(SERVICE))

@@ -19,7 +19,7 @@ from tls import Authority, Signed, tls_server, tls_url
 from wnc_store import OutcomeUnknownError, StoreSettings, StoreUnavailableError, VideoState, open_store
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis.transport.errors import translate
+from wnc_store_redis.transport.errors import to_store_error
 
 SECRET = "SECRET-9f1c"
 
@@ -149,7 +149,7 @@ async def test_the_url_can_waive_the_host_name(elsewhere: Tls) -> None:
 
 async def test_an_expired_certificate_is_named(tls: Tls) -> None:
     """A server whose certificate has expired is refused, and the error says so."""
-    with tls_server(tls.authority, "localhost", until=datetime.now(UTC) - timedelta(days=1)) as server:
+    with tls_server(tls.authority, "localhost", wait_until=datetime.now(UTC) - timedelta(days=1)) as server:
         error = await refused(replace(tls, server=server).url())
     assert "certificate has expired: renew it" in str(error)
 
@@ -196,7 +196,7 @@ def test_the_text_of_openssl_is_enough(error: Exception, text: str) -> None:
     outer = driver.ConnectionError("x")
     outer.__context__ = error
     for shown in (error, outer):
-        assert text in str(translate(shown, where="h:1", key=""))
+        assert text in str(to_store_error(shown, where="h:1", key=""))
 
 
 async def test_the_callers_own_trouble_is_not_taken_for_ours() -> None:
@@ -215,4 +215,4 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     """An error that came from one that came from it is told like any other."""
     one, two = driver.ConnectionError("x"), driver.ConnectionError("y")
     one.__cause__, two.__cause__ = two, one
-    assert isinstance(translate(one, where="h:1", key=""), StoreUnavailableError)
+    assert isinstance(to_store_error(one, where="h:1", key=""), StoreUnavailableError)

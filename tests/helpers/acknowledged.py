@@ -13,7 +13,7 @@ from itertools import count
 from redis.crc import key_slot
 
 from redis_cluster import Cluster, migrate
-from waiting import until
+from waiting import wait_until
 from wnc_store import Store, StoreClosedError, StoreError, StoreSettings
 from wnc_store_contract.factories import message, room, user
 
@@ -58,7 +58,7 @@ class Load:
     async def go_on(self, users: int = 50) -> None:
         """Wait until so many more users have joined."""
         wanted = self.joined + users
-        await until(lambda: self.joined >= wanted or any(task.done() for task in self._tasks))
+        await wait_until(lambda: self.joined >= wanted or any(task.done() for task in self._tasks))
 
     async def stop(self) -> None:
         """End each caller after the call that is under way."""

@@ -33,7 +33,7 @@ async def check_moving_rooms(cluster: Cluster, turns: int) -> None:
     ledgers = await observed(cluster, [*moving, *staying], move, lost=moving)
     for name, ledger in ledgers.items():
         missing = ledger.check()
-        assert ("" in ledger.heard) == (name in moving)
+        assert ("" in ledger.on_message) == (name in moving)
         assert name in moving or missing == 0
 
 
@@ -44,5 +44,5 @@ async def check_another_master(cluster: Cluster, replace: Callable[[], Coroutine
     ledgers = await observed(cluster, [*dying, *living], replace, lost=dying)
     for name, ledger in ledgers.items():
         missing = ledger.check()
-        assert ("" in ledger.heard) == (name in dying)
+        assert ("" in ledger.on_message) == (name in dying)
         assert name in dying or missing == 0

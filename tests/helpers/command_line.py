@@ -20,7 +20,7 @@ for _console in (output.out, output.err):
 
 
 def wnc_store(*arguments: str, code: int = 0, given: bytes = b"") -> Result:
-    """Run a command, check its exit code, and return what it printed; `given` is its standard input."""
+    """Run a command, check its exit code, and return what it printed; `open_input` is its standard input."""
     result = CliRunner().invoke(app, arguments, input=given)
     assert result.exit_code == code, (result.output, result.exception)
     return result

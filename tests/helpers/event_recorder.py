@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from typing import Any
 
 from redis_cluster import Cluster
-from waiting import SECONDS, until
+from waiting import SECONDS, wait_until
 from wnc_store import (
     AppEvent,
     ConflictError,
@@ -62,7 +62,7 @@ class Ledger:
     def __init__(self, name: str) -> None:
         self.name = name
         self.published: dict[str, list[str]] = {"app": [], "user": [], "message": []}
-        self.heard: list[str] = []
+        self.on_message: list[str] = []
         self.is_over = False
 
     def take(self, found: RoomEvent) -> None:
@@ -71,23 +71,23 @@ class Ledger:
             case AppEvent(name=name) if name == LAST:
                 self.is_over = True
             case AppEvent():
-                self.heard.append(f"app{found.value}")
+                self.on_message.append(f"app{found.value}")
             case UserJoined():
-                self.heard.append(f"user{found.user.id}")
+                self.on_message.append(f"user{found.user.id}")
             case MessageAdded():
-                self.heard.append(f"message{found.message.id}")
+                self.on_message.append(f"message{found.message.id}")
             case _:
                 assert isinstance(found, Resync), found
-                self.heard.append("")
+                self.on_message.append("")
 
     def check(self) -> int:
         """Return how many words are missing; each has a Resync behind the last word of its kind that came before it."""
-        words = [word for word in self.heard if word]
-        heard = set(words)
-        assert len(heard) == len(words)
+        words = [word for word in self.on_message if word]
+        on_message = set(words)
+        assert len(on_message) == len(words)
         for published in self.published.values():
             kind = set(published)
-            assert [word for word in words if word in kind] == [word for word in published if word in heard]
+            assert [word for word in words if word in kind] == [word for word in published if word in on_message]
         missing, unexplained = self._missing()
         assert not unexplained
         return missing
@@ -98,7 +98,7 @@ class Ledger:
 
     def _missing(self) -> tuple[int, Sequence[str]]:
         """Return how many words are missing, and those of them that no Resync stands for."""
-        place = {word: number for number, word in enumerate(self.heard)}
+        place = {word: number for number, word in enumerate(self.on_message)}
         last_resync = place.get("", -1)
         missing, unexplained = 0, list[str]()
         for published in self.published.values():
@@ -165,7 +165,7 @@ async def observed(
         await _more_writes(ledgers.values())
         await disturb()
         await _more_writes(ledgers.values())
-        await until(lambda: all("" in ledgers[name].heard for name in lost))
+        await wait_until(lambda: all("" in ledgers[name].on_message for name in lost))
         stop.set()
         await asyncio.gather(*writing)
 
@@ -174,7 +174,7 @@ async def observed(
                 await writer.events.publish(name, AppEvent(room_id=name, name=LAST))
             return all(ledger.is_settled() for ledger in ledgers.values())
 
-        await until(is_settled)
+        await wait_until(is_settled)
         for one_listening in listening:
             one_listening.cancel()
         ended = await asyncio.gather(*listening, return_exceptions=True)
@@ -187,4 +187,4 @@ async def observed(
 async def _more_writes(ledgers: Iterable[Ledger]) -> None:
     """Wait until each kind of write has succeeded in each room some times more."""
     wanted = [(words, len(words) + _WRITES) for ledger in ledgers for words in ledger.published.values()]
-    await until(lambda: all(len(words) >= count for words, count in wanted))
+    await wait_until(lambda: all(len(words) >= count for words, count in wanted))

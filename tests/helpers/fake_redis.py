@@ -47,7 +47,7 @@ class DecodingHarness(CallersClientHarness):
 class FakeHarness(CallersClientHarness):
     """Clients of a fake server in this process."""
 
-    capabilities = CallersClientHarness.capabilities - {Capability.CUT}
+    capabilities = CallersClientHarness.capabilities - {Capability.DISCONNECT}
 
     def __init__(self) -> None:
         self._server = fakeredis.FakeServer()

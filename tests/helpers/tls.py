@@ -32,9 +32,9 @@ class Authority:
         self.certificate = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.certificate))
 
-    def sign(self, *names: str, until: datetime | None = None) -> Signed:
+    def sign(self, *names: str, wait_until: datetime | None = None) -> Signed:
         """Return a certificate for host names and addresses."""
-        made = self._authority.issue_cert(*names, not_after=until)
+        made = self._authority.issue_cert(*names, not_after=wait_until)
         files = Signed(self._folder / f"{names[0]}.pem", self._folder / f"{names[0]}.key")
         files.certificate.write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
         made.private_key_pem.write_to_path(str(files.key))
@@ -42,9 +42,9 @@ class Authority:
 
 
 @contextmanager
-def tls_server(authority: Authority, *names: str, until: datetime | None = None) -> Generator[RedisServer]:
+def tls_server(authority: Authority, *names: str, wait_until: datetime | None = None) -> Generator[RedisServer]:
     """Run a redis-server that takes TLS only, for these names, and only from clients with a certificate."""
-    own = authority.sign(*names, until=until)
+    own = authority.sign(*names, wait_until=wait_until)
     files = ["--tls-cert-file", str(own.certificate), "--tls-key-file", str(own.key)]
     clients = ["--tls-ca-cert-file", str(authority.certificate), "--tls-auth-clients", "yes"]
     with redis_server(tls=[*files, *clients]) as server:

@@ -10,7 +10,7 @@ SECONDS = 200
 """How long a test waits for what has to come; it only ends a hang."""
 
 
-async def until(holds: Callable[[], object]) -> None:
+async def wait_until(holds: Callable[[], object]) -> None:
     """Wait until something is true, or what it gives to await is.
 
     Raises:

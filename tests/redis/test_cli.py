@@ -162,7 +162,7 @@ def test_sweep_tells_what_it_removed(url: str) -> None:
 
 
 def test_guards_show_what_is_counted(url: str) -> None:
-    """`guards` shows a client's connections and hits, and forgets the hits when asked to."""
+    """`limits` shows a client's connections and hits, and forgets the hits when asked to."""
 
     async def count() -> None:
         async with open_store(url) as store:
@@ -170,11 +170,11 @@ def test_guards_show_what_is_counted(url: str) -> None:
             await store.rate_limits.hit("1.2.3.4", 360)
 
     asyncio.run(count())
-    shown = wnc_store("guards", "1.2.3.4", "--url", url).stdout
+    shown = wnc_store("limits", "1.2.3.4", "--url", url).stdout
     assert "1.2.3.4: 1 connection" in shown
     assert "0 of 360 hits remain in this window; no hit is allowed for 0:0" in shown
-    assert "the next hit is allowed" in wnc_store("guards", "1.2.3.4", "--url", url, "--reset").stdout
-    assert as_json("guards", "1.2.3.4", "--url", url) == {
+    assert "the next hit is allowed" in wnc_store("limits", "1.2.3.4", "--url", url, "--reset").stdout
+    assert as_json("limits", "1.2.3.4", "--url", url) == {
         "key": "1.2.3.4",
         "connections": 1,
         "allowed": True,
@@ -256,7 +256,7 @@ def test_verify_reports_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Of 25 messages the last 20 are kept" in shown
     assert len(re.findall(r"^\d+ skipped: ", shown, re.MULTILINE)) == 2
     assert "1 skipped: raw\n" in shown
-    assert "1 skipped: cut\n" in shown
+    assert "1 skipped: disconnect\n" in shown
     assert "level: partial" in shown
 
 
@@ -386,7 +386,7 @@ def test_doctor_finds_what_is_wrong(redis_server: RedisServer) -> None:
     assert "allkeys-lru" in shown
     assert "CONFIG SET maxmemory-policy noeviction" in shown
     assert report["ok"] is False
-    assert {"eviction": "wrong"}.items() <= {check["name"]: check["status"] for check in report["checks"]}.items()
+    assert {"eviction": "error"}.items() <= {check["name"]: check["status"] for check in report["checks"]}.items()
 
 
 def test_doctor_needs_an_answer() -> None:

@@ -15,7 +15,7 @@ from redis import RedisCluster as SyncCluster
 from loop_clock import advance_loop
 from proxy import Proxy
 from redis_server import RedisServer
-from waiting import until
+from waiting import wait_until
 from wnc_store import (
     ConfigurationError,
     OutcomeUnknownError,
@@ -58,7 +58,7 @@ async def test_callers_share_connections_that_a_close_closes(url: str, client: A
     async def are_closed() -> bool:
         return not await connections()
 
-    await until(are_closed)
+    await wait_until(are_closed)
 
 
 @pytest.mark.parametrize("kind", [SyncRedis, SyncCluster, object])
@@ -122,7 +122,7 @@ async def test_calls_without_an_answer_end_in_time(redis_server: RedisServer, pr
             proxy.close_hole()
             proxy.held.clear()
             calling = asyncio.ensure_future(call())
-            await until(lambda: proxy.held["request"])
+            await wait_until(lambda: proxy.held["request"])
             advance_loop(HOUR.total_seconds())
             with pytest.raises(error, match=shown):
                 await calling

@@ -12,12 +12,12 @@ from loop_clock import advance_loop
 from proxy import proxy_to
 from redis_server import RedisServer, free_port
 from redis_server import redis_server as start_server
-from wnc_store import Health, LimitExceededError, StoreClosedError, StoreSettings, StoreUnavailableError
+from wnc_store import HealthReport, LimitExceededError, StoreClosedError, StoreSettings, StoreUnavailableError
 from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
 
 
-async def look(url: str, *configuration: str, **settings: Any) -> Health:
+async def look(url: str, *configuration: str, **settings: Any) -> HealthReport:
     """Return the health of a store on a server with some configuration, which is undone."""
     client: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
     async with client, RedisStore.from_url(url, StoreSettings(**settings)) as store:
@@ -32,7 +32,7 @@ async def look(url: str, *configuration: str, **settings: Any) -> Health:
             await client.config_set(name, before)
 
 
-def status(health: Health, name: str) -> str:
+def status(health: HealthReport, name: str) -> str:
     """Return the status of a check."""
     (found,) = [check for check in health.checks if check.name == name]
     return found.status
@@ -44,20 +44,20 @@ async def test_a_server_tells_of_itself(redis_server: RedisServer) -> None:
     assert health.ok
     assert health.version is not None
     assert health.round_trip_ms is not None
-    assert [status(health, name) for name in ("answer", "scripts", "eviction", "replication")] == ["good"] * 4
+    assert [status(health, name) for name in ("answer", "scripts", "eviction", "replication")] == ["ok"] * 4
 
 
 async def test_eviction_is_wrong(redis_server: RedisServer) -> None:
     """Any eviction policy but noeviction is wrong, also one for keys with a TTL: each room has one."""
     health = await look(redis_server.url, "maxmemory-policy", "volatile-ttl")
     assert not health.ok
-    assert status(health, "eviction") == "wrong"
+    assert status(health, "eviction") == "error"
 
 
 async def test_a_log_is_good(redis_server: RedisServer) -> None:
     """An append-only file is good; without one a crash loses rooms, which is a notice."""
-    assert status(await look(redis_server.url), "persistence") == "notice"
-    assert status(await look(redis_server.url, "appendonly", "yes"), "persistence") == "good"
+    assert status(await look(redis_server.url), "persistence") == "warning"
+    assert status(await look(redis_server.url, "appendonly", "yes"), "persistence") == "ok"
 
 
 async def test_a_replica_is_wrong(redis_server: RedisServer) -> None:
@@ -65,7 +65,7 @@ async def test_a_replica_is_wrong(redis_server: RedisServer) -> None:
     with start_server("--replicaof", "127.0.0.1", str(redis_server.port)) as replica:
         health = await look(replica.url)
     assert not health.ok
-    assert status(health, "replication") == "wrong"
+    assert status(health, "replication") == "error"
 
 
 async def test_a_user_without_rights_is_told(redis_server: RedisServer) -> None:
@@ -76,7 +76,7 @@ async def test_a_user_without_rights_is_told(redis_server: RedisServer) -> None:
         health = await look(redis_server.url.replace("redis://", "redis://pinger:pw@").replace("/0", ""))
         await client.execute_command("ACL", "DELUSER", "pinger")
     assert not health.ok
-    assert status(health, "scripts") == "wrong"
+    assert status(health, "scripts") == "error"
     assert status(health, "set-up") == "unknown"
 
 
@@ -98,7 +98,7 @@ async def test_a_server_that_is_away_is_told() -> None:
     health = await look(f"redis://127.0.0.1:{port}")
     assert not health.ok
     assert health.round_trip_ms is None
-    assert str(port) in health.checks[0].found
+    assert str(port) in health.checks[0].detail
 
 
 async def test_guards_raise_by_default() -> None:
@@ -112,7 +112,7 @@ async def test_guards_raise_by_default() -> None:
 
 async def test_guards_fall_back_to_memory(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """With the fallback, guards count in memory while the server is away, warn once, and go back by themselves."""
-    settings = StoreSettings(guards_on_unavailable="memory", rate_limit_max=3, key_prefix="fallback:")
+    settings = StoreSettings(limits_on_unavailable="memory", rate_limit_max=3, key_prefix="fallback:")
     async with (
         proxy_to(redis_server.port) as proxy,
         RedisStore.from_url(proxy.url, settings) as store,
@@ -137,10 +137,10 @@ async def test_guards_fall_back_to_memory(redis_server: RedisServer, caplog: pyt
                 await store.chat.get_messages("A")
         assert len(caplog.records) == 1
         proxy.refusing = False
-        assert status(await store.health(), "guards") == "wrong"
+        assert status(await store.health(), "limits") == "error"
         advance_loop(settings.operation_timeout.total_seconds())
         assert (await store.rate_limits.hit("ip")).remaining == 2
-        assert "guards" not in [check.name for check in (await store.health()).checks]
+        assert "limits" not in [check.name for check in (await store.health()).checks]
         assert await direct.connections.count("ip") == 1
         await direct.connections.release("ip", "stays")
         await direct.rate_limits.reset("ip")
@@ -148,7 +148,7 @@ async def test_guards_fall_back_to_memory(redis_server: RedisServer, caplog: pyt
 
 async def test_a_closed_store_does_not_fall_back() -> None:
     """The guards of a closed store raise StoreClosedError, also when they had fallen back to memory."""
-    settings = StoreSettings(guards_on_unavailable="memory")
+    settings = StoreSettings(limits_on_unavailable="memory")
     store = RedisStore.from_url(f"redis://127.0.0.1:{free_port()}", settings)
     await store.rate_limits.hit("ip")
     await store.aclose()

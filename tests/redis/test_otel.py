@@ -24,11 +24,8 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from redis_server import RedisServer
 from wnc_store import (
     AppEvent,
-    CanRestore,
     ChatStore,
     ConnectionCounter,
-    HasActivity,
-    HasStatistics,
     InvalidIdError,
     LimitExceededError,
     RateLimiter,
@@ -40,6 +37,9 @@ from wnc_store import (
     Store,
     StoreClosedError,
     StoreSettings,
+    SupportsRestore,
+    SupportsServerActivity,
+    SupportsStatistics,
     UserNotFoundError,
     open_store,
 )
@@ -350,8 +350,8 @@ class _CountingStore(MemoryStore):
 async def test_what_a_store_counts_inside(collected: _Collected) -> None:
     """What a store counts inside is told after its next operation, also what began to count later."""
     inner = _CountingStore()
-    assert isinstance(inner, HasStatistics)
-    assert not isinstance(MemoryStore(), HasStatistics)
+    assert isinstance(inner, SupportsStatistics)
+    assert not isinstance(MemoryStore(), SupportsStatistics)
     store = collected.instrument(inner, "counting")
     await store.ping()
     assert collected.counts() == {"commits": 5, "retries": 0}
@@ -365,15 +365,15 @@ async def test_what_not_every_store_can_do(collected: _Collected, redis_server: 
     snapshot = Snapshot(room("A"), timedelta(hours=1))
     settings = StoreSettings(key_prefix="optional:")
     async with collected.instrument(open_store(redis_server.url, settings=settings)) as store:
-        assert isinstance(store, CanRestore)
-        assert isinstance(store, HasActivity)
-        assert isinstance(store, HasStatistics)
+        assert isinstance(store, SupportsRestore)
+        assert isinstance(store, SupportsServerActivity)
+        assert isinstance(store, SupportsStatistics)
         await store.restore(snapshot)
         assert await store.rooms.get_room("A") == snapshot.room
         assert (await store.activity()).listed_rooms == 1
         assert store.statistics()["commands"] > 0
     assert [span.name for span in collected.spans] == ["restore", "rooms.get_room", "activity"]
-    assert not isinstance(collected.instrument(MemoryStore()), HasStatistics | HasActivity)
+    assert not isinstance(collected.instrument(MemoryStore()), SupportsStatistics | SupportsServerActivity)
 
 
 async def test_two_stores_count_together(collected: _Collected) -> None:

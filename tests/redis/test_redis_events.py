@@ -15,7 +15,7 @@ from event_recorder import come_and_go, event, one
 from loop_clock import advance_loop
 from proxy import Cut, Proxy
 from redis_server import RedisServer, free_port, redis_server
-from waiting import SECONDS, until
+from waiting import SECONDS, wait_until
 from wnc_store import (
     ConfigurationError,
     OutcomeUnknownError,
@@ -29,7 +29,7 @@ from wnc_store import (
 )
 from wnc_store_contract.factories import room, user
 from wnc_store_redis import RedisStore
-from wnc_store_redis.transport.pubsub import Subscriber
+from wnc_store_redis.transport.pubsub import PubSubConnection
 
 LOST_REPLY = Cut("reply", 0)
 PUBLISHING = StoreSettings(publish_changes=True)
@@ -57,7 +57,7 @@ async def test_all_rooms_share_one_connection(url: str, client: Any) -> None:
     async def is_closed() -> bool:
         return not await connections()
 
-    await until(is_closed)
+    await wait_until(is_closed)
 
 
 async def test_a_room_nobody_reads_is_unsubscribed_from(url: str, client: Any) -> None:
@@ -92,7 +92,7 @@ async def test_without_the_setting_nothing_is_sent(url: str, client: Any, monkey
     assert client
     async with RedisStore.from_url(url) as store:
         commands: Any = store._commands
-        multiplexer = commands._route._server._writes
+        multiplexer = commands._router._server._writes
         submit, sent = multiplexer.submit, bytearray()
 
         def record(packed: bytes, deadline: float) -> Any:
@@ -134,7 +134,7 @@ async def test_a_restart_is_told(caplog: pytest.LogCaptureFixture) -> None:
             reading = store.events.subscribe("A")
             events = await reading.__aenter__()
         with caplog.at_level(logging.INFO, logger="wnc_store"):
-            await until(lambda: "no events come in" in caplog.text)
+            await wait_until(lambda: "no events come in" in caplog.text)
             with pytest.raises(StoreUnavailableError, match=str(port)):
                 await store.events.subscribe("B").__aenter__()
             with redis_server(port=port):
@@ -154,10 +154,10 @@ async def test_nobody_waits_for_a_server_in_vain(caplog: pytest.LogCaptureFixtur
         with redis_server(port=port):
             async with store.events.subscribe("A"):
                 pass
-            inside: Any = store._events._channels
-            assert inside._subscriptions._link is not None
-        await until(lambda: inside._subscriptions._link is None and not inside._tasks)
-        assert not inside._wanted
+            inside: Any = store._events._subscriptions
+            assert inside._pubsub._connection is not None
+        await wait_until(lambda: inside._pubsub._connection is None and not inside._tasks)
+        assert not inside._refcounts
     assert caplog.text == ""
 
 
@@ -168,9 +168,9 @@ async def test_a_dead_connection_is_no_silence(redis_server: RedisServer, proxy:
             proxy.close_hole()
             await other.events.publish("A", event(1))
             advance_loop(SECONDS_BETWEEN_SIGNS)
-            await until(lambda: proxy.held["request"])
+            await wait_until(lambda: proxy.held["request"])
             advance_loop(SECONDS_BETWEEN_SIGNS)
-            await until(lambda: proxy.connections == 2)
+            await wait_until(lambda: proxy.connections == 2)
             proxy.open_hole()
             assert await one(events) == Resync(room_id="A")
             await other.events.publish("A", event(2))
@@ -180,12 +180,12 @@ async def test_a_dead_connection_is_no_silence(redis_server: RedisServer, proxy:
 async def test_a_quiet_connection_is_kept(client: Any) -> None:
     """A connection that is silent because nothing happens answers the question for a sign of life, and stays."""
     ear, lost = Mock(), Mock()
-    subscriber = Subscriber(client.connection_pool, SECONDS_BETWEEN_SIGNS, ear, lost)
+    subscriber = PubSubConnection(client.connection_pool, SECONDS_BETWEEN_SIGNS, ear, lost)
     await subscriber.subscribe([b"quiet"])
     for _ in range(3):
-        ear.ponged.reset_mock()
+        ear.on_pong.reset_mock()
         advance_loop(SECONDS_BETWEEN_SIGNS)
-        await until(lambda: ear.ponged.called)
+        await wait_until(lambda: ear.on_pong.called)
     await subscriber.aclose()
     assert not lost.called
 
@@ -233,10 +233,10 @@ async def test_a_subscription_survives_a_cut_on_the_way(redis_server: RedisServe
             proxy.arm(LOST_REPLY)
             async with store.events.subscribe("B") as events:
                 await other.events.publish("B", event(1, "B"))
-                heard = [await one(events)]
-                while isinstance(heard[-1], Resync):
-                    heard.append(await one(events))
-                assert heard[-1] == event(1, "B")
+                on_message = [await one(events)]
+                while isinstance(on_message[-1], Resync):
+                    on_message.append(await one(events))
+                assert on_message[-1] == event(1, "B")
     assert not proxy.cut_pending
 
 
@@ -250,7 +250,7 @@ async def test_closing_ends_a_subscription_on_its_way(proxy: Proxy) -> None:
         proxy.close_hole()
         proxy.held.clear()
         entering = asyncio.ensure_future(store.events.subscribe("A").__aenter__())
-        await until(lambda: proxy.held["request"])
+        await wait_until(lambda: proxy.held["request"])
         await store.aclose()
         with pytest.raises(StoreClosedError):
             await entering
@@ -325,17 +325,17 @@ async def test_what_was_on_its_way_to_another_is_not_heard(url: str) -> None:
     async with RedisStore.from_url(url) as store:
         async with store.events.subscribe("A"):
             ear: Any = store.events
-            taking: Any = ear._channels._subscriptions
+            taking: Any = ear._subscriptions._pubsub
             held: list[Sequence[Any]] = []
-            taking._link._on_replies = held.append
+            taking._connection._on_replies = held.append
             await store.events.publish("A", event(1))
-            await until(lambda: bool(held))
+            await wait_until(lambda: bool(held))
         reading = store.events.subscribe("A")
         entering = asyncio.ensure_future(reading.__aenter__())
-        await until(lambda: len(taking._fences) == 1)
-        taking._link._on_replies = taking._take
+        await wait_until(lambda: len(taking._barriers) == 1)
+        taking._connection._on_replies = taking._on_replies
         for replies in held:
-            taking._take(replies)
+            taking._on_replies(replies)
         events = await entering
         await store.events.publish("A", event(2))
         assert await one(events) == event(2)

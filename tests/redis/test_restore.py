@@ -10,7 +10,6 @@ import pytest
 from event_recorder import one
 from redis_server import RedisServer
 from wnc_store import (
-    CanRestore,
     InvalidIdError,
     ManualClock,
     Resync,
@@ -20,6 +19,7 @@ from wnc_store import (
     Store,
     StoreClosedError,
     StoreSettings,
+    SupportsRestore,
 )
 from wnc_store_contract.factories import message, room, user
 from wnc_store_memory import MemoryStore
@@ -44,8 +44,8 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
         await store.rooms.delete_room("A")
 
 
-def _restorer(store: Store) -> CanRestore:
-    assert isinstance(store, CanRestore)
+def _restorer(store: Store) -> SupportsRestore:
+    assert isinstance(store, SupportsRestore)
     return store
 
 

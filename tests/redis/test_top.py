@@ -21,9 +21,9 @@ from acl import permit
 from command_line import wnc_store
 from processes import SECONDS, WNC_STORE, start
 from redis_server import RedisServer, redis_server
-from wnc_store import HasActivity, ServerOperation, StoreUnavailableError
+from wnc_store import ServerOperation, StoreUnavailableError, SupportsServerActivity
 from wnc_store.cli import output, top
-from wnc_store.cli.top import Glance, Watcher
+from wnc_store.cli.top import Sampler, TopSample
 from wnc_store_contract.factories import message, room
 from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
@@ -90,7 +90,7 @@ async def test_json_for_scripts(redis: RedisStore, server: RedisServer) -> None:
     assert seen["busiest"][0] == {"id": "room-7", "users": 2, "messagesPerSecond": 0.2}
     assert "evalsha" in {one["name"] for one in seen["operations"]}
     assert seen["seconds"] is None
-    assert seen["untold"] == []
+    assert seen["unavailable"] == []
 
 
 async def test_a_sample_says_so(redis: RedisStore, server: RedisServer) -> None:
@@ -135,7 +135,7 @@ async def test_a_look_reads_no_more_than_the_sample(monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(store.rooms, "active_room_ids", counting_list)
         monkeypatch.setattr(store.rooms, "get_room", counting_read)
-        glance = await Watcher(store, 30).look()
+        glance = await Sampler(store, 30).sample()
     assert (listed, read) == (31, 30)
     assert (glance.sampled, glance.rooms, glance.users) == (30, None, 30)
     assert not glance.whole
@@ -144,12 +144,12 @@ async def test_a_look_reads_no_more_than_the_sample(monkeypatch: pytest.MonkeyPa
 async def test_a_backend_without_a_server() -> None:
     """Where there is no server to ask, the operations are n/a, and of too many rooms there is no total."""
     async with MemoryStore() as store:
-        assert not isinstance(store, HasActivity)
+        assert not isinstance(store, SupportsServerActivity)
         for number in range(3):
             await store.rooms.create_room(room(f"r{number}"))
-        output.out.print(top._render("MemoryStore", await Watcher(store, 2).look()))
+        output.out.print(top._render("MemoryStore", await Sampler(store, 2).sample()))
         with output.out.capture() as printed:
-            output.out.print(top._render("MemoryStore", await Watcher(store, 2).look()))
+            output.out.print(top._render("MemoryStore", await Sampler(store, 2).sample()))
     assert "more than 2 rooms, about 2 users in those looked at" in printed.get()
     assert "operations: n/a" in printed.get()
 
@@ -180,11 +180,11 @@ def test_the_rate_is_of_the_last_minute() -> None:
 
 async def test_operations_since_the_last_look(redis: RedisStore) -> None:
     """From the second look on, what the server did since the first is told, and how long that is."""
-    watcher = Watcher(redis, 200)
-    first = await watcher.look()
+    watcher = Sampler(redis, 200)
+    first = await watcher.sample()
     for _ in range(7):
         await redis.connections.acquire("client", "one")
-    second = await watcher.look()
+    second = await watcher.sample()
     for glance, seconds in ((first, False), (second, True)):
         assert (glance.seconds is not None) is seconds
         assert glance.activity is not None
@@ -241,7 +241,7 @@ async def test_a_user_who_may_not_ask(redis: RedisStore, server: RedisServer) ->
         assert f"grant it {permission}" in shown
     granted = permit(server, "", "+scard", "+info", "+slowlog|get")
     seen = json.loads((await _top(granted, "--once", "--sample", "4", "--json")).stdout)
-    assert (seen["rooms"], seen["untold"]) == (10, [])
+    assert (seen["rooms"], seen["unavailable"]) == (10, [])
 
 
 async def test_no_server() -> None:
@@ -256,13 +256,13 @@ async def test_a_server_that_goes_away() -> None:
     with ExitStack() as running:
         server = running.enter_context(redis_server())
         async with RedisStore.from_url(server.url) as store:
-            glances = top._glances(Watcher(store, 200), 0.01)
-            assert isinstance(await anext(glances), Glance)
+            glances = top._samples(Sampler(store, 200), 0.01)
+            assert isinstance(await anext(glances), TopSample)
             running.close()
             gone = await anext(glances)
             assert isinstance(gone, StoreUnavailableError)
             with redis_server(port=server.port):
-                while not isinstance(await anext(glances), Glance):
+                while not isinstance(await anext(glances), TopSample):
                     pass
     with output.out.capture() as printed:
         output.out.print(top._render("RedisStore", gone))
@@ -289,16 +289,16 @@ async def test_the_live_table(
     """The table is drawn again at each look: in place on a terminal, one after the other elsewhere."""
     assert redis
     looks = 0
-    look = Watcher.look
+    look = Sampler.sample
 
-    async def two_looks(self: Watcher) -> Glance:
+    async def two_looks(self: Sampler) -> TopSample:
         nonlocal looks
         looks += 1
         if looks == 3:
             raise KeyboardInterrupt
         return await look(self)
 
-    monkeypatch.setattr(Watcher, "look", two_looks)
+    monkeypatch.setattr(Sampler, "sample", two_looks)
     recorded = Console(file=io.StringIO(), record=True, force_terminal=terminal, width=200, height=60, highlight=False)
     monkeypatch.setattr(top, "out", recorded)
     await _top(server.url, "--interval", "0.1")

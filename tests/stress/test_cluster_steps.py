@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from schedules import Interleaving, Operation, Step, interleave
-from wnc_store import OwnChanges, Room, StoredRoom, StoreSettings, from_wire, to_wire
+from wnc_store import ChangeEvents, Room, StoreSettings, VersionedRoom, from_wire, to_wire
 from wnc_store_contract.factories import room
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.scripts import COMMIT, REMOVE, Script
-from wnc_store_redis.sharded import ShardedCommitPath
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.sharded import ShardedRoomStorage
+from wnc_store_redis.transport.statistics import Statistics
 
 OLD = b"a message of the room before"
 NEW = b"a message to the room that lives"
@@ -38,11 +38,11 @@ class Servers:
 
 
 class FakeCommands:
-    """The `Commands` of one operation; each command is one step."""
+    """The `CommandExecutor` of one operation; each command is one step."""
 
     def __init__(self, servers: Servers, number: int) -> None:
         self._servers = servers
-        self.counts = Counts()
+        self.counts = Statistics()
         self._answers = servers.answers.setdefault(number, [])
 
     def deadline(self) -> float:
@@ -99,7 +99,7 @@ class FakeCommands:
         return answer
 
 
-class InOrder(ShardedCommitPath):
+class InOrder(ShardedRoomStorage):
     """The path, all of which is a part of the operation."""
 
     has_listed: bool
@@ -118,29 +118,31 @@ def path(servers: Servers, number: int) -> InOrder:
     """Return the path of an operation."""
     commands: Any = FakeCommands(servers, number)
     settings = StoreSettings()
-    return InOrder(commands, Keys("", 0), settings, OwnChanges(settings), lambda _, data: from_wire(Room, data, key=""))
+    return InOrder(
+        commands, Keys("", 0), settings, ChangeEvents(settings), lambda _, data: from_wire(Room, data, key="")
+    )
 
 
 def create(servers: Servers, number: int) -> Operation:
     """Create the room; each creator's is another."""
-    return path(servers, number).insert(room("A", host_token=f"token {number}"))
+    return path(servers, number).create(room("A", host_token=f"token {number}"))
 
 
 def delete(servers: Servers, number: int) -> Operation:
     """Delete the room, whatever it is."""
-    return path(servers, number).remove("A")
+    return path(servers, number).delete("A")
 
 
 def leave(servers: Servers, number: int) -> Operation:
     """Commit the end of the room as it was at first."""
     first = room("A")
     commits = path(servers, number)
-    return commits.settle(commits.begin(StoredRoom(first, to_wire(first)), None, (), float("inf")))
+    return commits.finish_commit(commits.start_commit(VersionedRoom(first, to_wire(first)), None, (), float("inf")))
 
 
 def sweep(servers: Servers, number: int) -> Operation:
     """Sweep the room's entry."""
-    return path(servers, number).sweep([b"A"])
+    return path(servers, number).prune_index([b"A"])
 
 
 async def expire(servers: Servers, number: int) -> None:
@@ -248,7 +250,7 @@ def test_a_deletion_takes_no_message_of_the_room_that_comes_next(ends: Make) -> 
     """What is posted to a room that is created while its forerunner is deleted stays."""
 
     async def create_and_post(servers: Servers, number: int) -> None:
-        if await path(servers, number).insert(room("A", host_token="next")):
+        if await path(servers, number).create(room("A", host_token="next")):
             await Step()
             servers.chat.append(NEW)
             servers.posted = True
@@ -260,7 +262,7 @@ def test_a_deletion_takes_no_message_of_the_room_that_comes_next(ends: Make) -> 
     interleave(begin((ends, create_and_post), lives=True, chat=[OLD]), check)
 
 
-@pytest.mark.parametrize("mistake", ["no second listing", "no look after unlisting", "one listing, after the room"])
+@pytest.mark.parametrize("mutant", ["no second listing", "no look after unlisting", "one listing, after the room"])
 def test_other_orders_would_leave_rooms_unlisted(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any one of these steps, some interleaving leaves a live room unlisted: so the search does find them."""
     list_once = InOrder._list

@@ -34,9 +34,9 @@ from interleavings.operations import (
 from interleavings.world import Plan, open_fake_link
 from wnc_store_contract.factories import message, room
 from wnc_store_redis import group_commit
-from wnc_store_redis.room_storage import Commit, CommitPath
+from wnc_store_redis.room_storage import PendingCommit, RoomStorage
 from wnc_store_redis.transport import multiplexer
-from wnc_store_redis.transport.executor import Commands, Sent
+from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -97,8 +97,8 @@ TRIPLES = (
 @pytest.fixture(autouse=True)
 def fake_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every store connect to the world of its run, and no slowness of the machine part the changes of a commit."""
-    monkeypatch.setattr(multiplexer, "open_link", open_fake_link)
-    monkeypatch.setattr(group_commit, "_MOST_SECONDS", math.inf)
+    monkeypatch.setattr(multiplexer, "open_connection", open_fake_link)
+    monkeypatch.setattr(group_commit, "_MAX_APPLY_SECONDS", math.inf)
 
 
 def plans(
@@ -216,22 +216,22 @@ def test_equal_changes_of_two_processes_both_count() -> None:
     check([plan for pair in equal for plan in plans("three users", pair, (0, 1), ["warm"], 1)], 900)
 
 
-async def _trusted(path: CommitPath, room_id: str, deadline: float | None = None) -> Any:
+async def _trusted(path: RoomStorage, room_id: str, deadline: float | None = None) -> Any:
     """Take what was seen last for what is stored."""
-    return path.seen(room_id) or await _LOAD(path, room_id, deadline)
+    return path.cached(room_id) or await _LOAD(path, room_id, deadline)
 
 
-async def _forced(path: CommitPath, commit: Commit) -> Any:
+async def _forced(path: RoomStorage, commit: PendingCommit) -> Any:
     """Commit again on top of what was found, whatever that is."""
     conflict = await _COMMITTED(path, commit)
     while conflict is not None and conflict.current is not None:
         after = commit.after and commit.after.room
-        commit = path.begin(conflict.current, after, (), commit.deadline)
+        commit = path.start_commit(conflict.current, after, (), commit.deadline)
         conflict = await _COMMITTED(path, commit)
     return conflict
 
 
-async def _believed(commands: Commands, sent: Sent, *, again: Sequence[bytes]) -> Any:
+async def _believed(commands: CommandExecutor, sent: InFlightScript, *, again: Sequence[bytes]) -> Any:
     """Take the reply to a repetition for the one to the attempt before."""
     reply, repeated = await _SETTLED(commands, sent, again=again)
     return (1 if repeated else reply), repeated
@@ -240,14 +240,14 @@ async def _believed(commands: Commands, sent: Sent, *, again: Sequence[bytes]) -
 def _hasty(change: Any, room: Any) -> Any:
     """Tell the caller before the commit."""
     after = _APPLY(change, room)
-    change.tell()
+    change.resolve()
     return after
 
 
 def _stubborn(commits: Any, group: Any) -> bool:
     """Keep the changes of callers who were cancelled."""
-    waiting = commits._waiting[group.room_id]
-    group.changes += waiting
+    waiting = commits._queues[group.room_id]
+    group.updates += waiting
     added = bool(waiting)
     waiting.clear()
     return added
@@ -255,25 +255,30 @@ def _stubborn(commits: Any, group: Any) -> bool:
 
 def _shifted(multiplexer: Any, replies: Sequence[Any]) -> None:
     """Forget whose reply comes next when a caller has gone."""
-    for request in [one for one in multiplexer._unanswered if one.future.done()][: len(multiplexer._unanswered) - 1]:
-        multiplexer._unanswered.remove(request)
+    for request in [one for one in multiplexer._in_flight if one.future.done()][: len(multiplexer._in_flight) - 1]:
+        multiplexer._in_flight.remove(request)
     _ANSWERED(multiplexer, replies)
 
 
-def _sure(commands: Commands, error: BaseException, key: bytes, **_options: Any) -> Any:
+def _sure(commands: CommandExecutor, error: BaseException, key: bytes, **_options: Any) -> Any:
     """Say of a write without an answer that it did not happen."""
     return _FAILURE(commands, error, key)
 
 
 def _silent(multiplexer: Any, _error: BaseException) -> None:
     """Forget those who wait for the answers of a connection that is lost."""
-    multiplexer._link = None
-    multiplexer._unanswered.clear()
-    multiplexer._unanswered_bytes = 0
+    multiplexer._connection = None
+    multiplexer._in_flight.clear()
+    multiplexer._in_flight_bytes = 0
 
 
-_LOAD, _COMMITTED, _SETTLED, _FAILURE = CommitPath.load, CommitPath.settle, Commands.settle, Commands.failure
-_APPLY, _ANSWERED = group_commit._Change.apply, multiplexer.Multiplexer._answered
+_LOAD, _COMMITTED, _SETTLED, _FAILURE = (
+    RoomStorage.get,
+    RoomStorage.finish_commit,
+    CommandExecutor.finish_script,
+    CommandExecutor.to_store_error,
+)
+_APPLY, _ANSWERED = group_commit._PendingUpdate.apply, multiplexer.MultiplexedConnection._on_replies
 
 
 class Mistake(NamedTuple):
@@ -290,14 +295,14 @@ class Mistake(NamedTuple):
 
 JOINS, REMOVALS, GONE, CREATIONS = (WITH_MISHAPS[number] for number in (3, 1, 6, 11))
 MISTAKES = (
-    Mistake("a refusal trusts the cache", CommitPath, "load", _trusted, GONE, (0, 1)),
-    Mistake("a conflict is overwritten", CommitPath, "settle", _forced, JOINS, (0, 1)),
-    Mistake("a repetition is believed", Commands, "settle", _believed, JOINS, (0, 1), 1),
-    Mistake("results come before the commit", group_commit._Change, "apply", _hasty, JOINS, (0, 1)),
-    Mistake("a cancelled change is made", group_commit.GroupCommit, "_take", _stubborn, JOINS, (0, 0), 1),
-    Mistake("replies are mixed up", multiplexer.Multiplexer, "_answered", _shifted, CREATIONS, (0, 0), 1),
-    Mistake("an unknown outcome is a failure", Commands, "failure", _sure, REMOVALS, (0, 0), 1),
-    Mistake("nobody is told of a loss", multiplexer.Multiplexer, "_lost", _silent, JOINS, (0, 0), 1),
+    Mistake("a refusal trusts the cache", RoomStorage, "get", _trusted, GONE, (0, 1)),
+    Mistake("a conflict is overwritten", RoomStorage, "finish_commit", _forced, JOINS, (0, 1)),
+    Mistake("a repetition is believed", CommandExecutor, "finish_script", _believed, JOINS, (0, 1), 1),
+    Mistake("results come before the commit", group_commit._PendingUpdate, "apply", _hasty, JOINS, (0, 1)),
+    Mistake("a cancelled change is made", group_commit.GroupCommit, "_drain_queue", _stubborn, JOINS, (0, 0), 1),
+    Mistake("replies are mixed up", multiplexer.MultiplexedConnection, "_on_replies", _shifted, CREATIONS, (0, 0), 1),
+    Mistake("an unknown outcome is a failure", CommandExecutor, "to_store_error", _sure, REMOVALS, (0, 0), 1),
+    Mistake("nobody is told of a loss", multiplexer.MultiplexedConnection, "_on_disconnect", _silent, JOINS, (0, 0), 1),
 )
 
 

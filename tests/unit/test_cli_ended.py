@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from processes import SECONDS, WNC_STORE, start
-from waiting import until
+from waiting import wait_until
 
 
 def files(folder: Path) -> list[str]:
@@ -25,7 +25,7 @@ async def test_an_export_that_is_ended_leaves_no_file(number: int, code: int, tm
         silent.settimeout(SECONDS)
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         with start(*WNC_STORE, "export", url, "--output", "rooms.jsonl", cwd=tmp_path) as process:
-            await until(lambda: files(tmp_path))
+            await wait_until(lambda: files(tmp_path))
             connection, _ = silent.accept()
             process.send_signal(number)
             _, told = process.communicate(timeout=SECONDS)
@@ -54,7 +54,7 @@ async def test_a_verification_that_is_interrupted_has_no_level(tmp_path: Path) -
     """`verify` that is ended by Ctrl-C says after how many clauses, and nothing of a level."""
     (tmp_path / "slow_for_verify.py").write_text(SLOW)
     with start(*WNC_STORE, "verify", "--harness", "slow_for_verify:Slow", cwd=tmp_path) as process:
-        await until((tmp_path / "begun").exists)
+        await wait_until((tmp_path / "begun").exists)
         process.send_signal(signal.SIGINT)
         printed, told = process.communicate(timeout=SECONDS)
     assert (process.returncode, printed) == (130, "")

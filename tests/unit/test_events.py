@@ -28,7 +28,7 @@ from wnc_store import (
     rules,
     to_wire,
 )
-from wnc_store.base.diff import changes
+from wnc_store.base.diff import diff_rooms
 from wnc_store_contract.factories import message, room, user
 
 EVENTS: dict[str, RoomEvent] = {
@@ -174,7 +174,7 @@ def cohost(one: User) -> User:
 def test_a_commit_is_told(step: str) -> None:
     """Each kind of commit makes its events, with the revision that it leads to."""
     rule, expected = STEPS[step]
-    events = changes(PARTY, rule(PARTY))
+    events = diff_rooms(PARTY, rule(PARTY))
     assert told(events) == expected
     assert {(event.room_id, event.rev) for event in events} <= {("A", 2)}
 
@@ -183,29 +183,29 @@ def test_events_tell_whom_and_what() -> None:
     """The events of a commit hold the user, the host and the video that it leads to."""
     after = rules.leave(PARTY, "host")
     assert after is not None
-    assert changes(PARTY, after) == [
+    assert diff_rooms(PARTY, after) == [
         UserLeft(room_id="A", rev=2, user=PARTY.users[0]),
         HostChanged(room_id="A", rev=2, host_id="ann", host_name="Name of ann"),
     ]
     after = rules.set_video(PARTY, "https://video.example/1", "youtube", now_ms=1)
     state = VideoState(last_update_time=1)
-    assert changes(PARTY, after) == [
+    assert diff_rooms(PARTY, after) == [
         VideoSet(room_id="A", rev=2, video_url="https://video.example/1", video_type="youtube", video_state=state)
     ]
     newcomer = user("new")
-    assert changes(PARTY, rules.join(PARTY, newcomer)) == [UserJoined(room_id="A", rev=2, user=newcomer)]
+    assert diff_rooms(PARTY, rules.join(PARTY, newcomer)) == [UserJoined(room_id="A", rev=2, user=newcomer)]
 
 
 def test_a_new_room_has_no_revision_to_compare() -> None:
     """A new room is a RoomChanged without a revision: who knew an older room of that id must read it all the same."""
-    assert list(changes(None, PARTY)) == [RoomChanged(room_id="A")]
-    assert list(changes(None, None)) == []
+    assert list(diff_rooms(None, PARTY)) == [RoomChanged(room_id="A")]
+    assert list(diff_rooms(None, None)) == []
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_no_event_holds_the_host_token(step: str) -> None:
     """No commit's events hold the host token, old or new."""
     rule, _ = STEPS[step]
-    written = b"".join(map(to_wire, changes(PARTY, rule(PARTY))))
+    written = b"".join(map(to_wire, diff_rooms(PARTY, rule(PARTY))))
     assert b"token-of-the-host" not in written
     assert b"SECRET" not in written

@@ -10,7 +10,7 @@ import pytest
 from loop_clock import advance_loop
 from wnc_store import LimitExceededError, StoreUnavailableError
 from wnc_store.base import circuit_breaker
-from wnc_store.base.circuit_breaker import Fallback, FallbackConnectionCounter
+from wnc_store.base.circuit_breaker import FallbackConnectionCounter, LimiterCircuitBreaker
 from wnc_store_memory import MemoryStore
 
 NO_PAUSE = timedelta(0)
@@ -48,9 +48,9 @@ class Server:
             raise StoreUnavailableError("it is away")
 
 
-def guarded(server: Server, pause: timedelta = NO_PAUSE) -> tuple[FallbackConnectionCounter, Fallback]:
+def guarded(server: Server, pause: timedelta = NO_PAUSE) -> tuple[FallbackConnectionCounter, LimiterCircuitBreaker]:
     """Return connections that fall back to memory, and what they ask whether they have."""
-    state = Fallback(server.release, MemoryStore, pause)
+    state = LimiterCircuitBreaker(server.release, MemoryStore, pause)
     return FallbackConnectionCounter(server, state), state
 
 
@@ -99,7 +99,7 @@ async def test_what_the_server_did_not_hear_is_told_again() -> None:
 
 async def test_only_so_many_releases_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage that lasts takes no more and more memory: the first releases are forgotten, and end by themselves."""
-    monkeypatch.setattr(circuit_breaker, "_MOST_OWED", 3)
+    monkeypatch.setattr(circuit_breaker, "_MAX_PENDING", 3)
     server = Server()
     connections, _ = guarded(server)
     for number in range(5):

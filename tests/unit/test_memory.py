@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from waiting import SECONDS
 from wnc_store import (
-    Conflict,
     ManualClock,
     Room,
     RoomEvent,
@@ -27,13 +26,14 @@ from wnc_store import (
     StoreClosedError,
     StoreSettings,
     UserJoined,
+    VersionMismatch,
     open_store,
     rules,
 )
 from wnc_store_contract.factories import message, room, user
 from wnc_store_memory import MemoryDatabase, MemoryStore
-from wnc_store_memory.chat_history import KeptMessages
-from wnc_store_memory.ttl_map import ExpiringMap
+from wnc_store_memory.chat_history import ChatHistory
+from wnc_store_memory.ttl_map import TTLMap
 
 
 async def test_stores_are_apart_by_default() -> None:
@@ -125,7 +125,7 @@ def test_a_reader_of_a_closed_event_loop_stops_no_writer() -> None:
 def test_an_append_in_place_does_what_the_rule_says(kept_before: list[int], appended: list[tuple[int, int]]) -> None:
     """Messages are kept as `rules.append` says, by stores that keep more or less, also where another put one twice."""
     expected = tuple(message(number) for number in kept_before)
-    kept = KeptMessages(expected)
+    kept = ChatHistory(expected)
     for number, limit in appended:
         after = rules.append(expected, message(number), limit)
         assert kept.append(message(number), limit) is (after is not None)
@@ -171,9 +171,9 @@ async def test_a_commit_on_top_of_what_is_stored_is_done(after: Room | None) -> 
     """A commit from a room that still is what it was stores the new state, or deletes the room."""
     store = MemoryStore()
     await store.rooms.create_room(room("A"))
-    before = await store.rooms._load("A")
+    before = await store.rooms._get("A")
     assert before is not None
-    assert await store.rooms._commit(before, after) is None
+    assert await store.rooms._compare_and_set(before, after) is None
     assert await store.rooms.get_room("A") is after
 
 
@@ -182,11 +182,11 @@ class Value:
 
 
 class Watched:
-    """An `ExpiringMap` of values, how many of them are still held, and the time."""
+    """An `TTLMap` of values, how many of them are still held, and the time."""
 
     def __init__(self) -> None:
         self.now = 0
-        self.entries: ExpiringMap[Value] = ExpiringMap(lambda: self.now)
+        self.entries: TTLMap[Value] = TTLMap(lambda: self.now)
         self.held: WeakSet[Value] = WeakSet()
 
     def set(self, key: str, ttl_ms: int) -> None:
@@ -261,7 +261,7 @@ def test_a_removed_entry_leaves_nothing_behind() -> None:
         assert watched.write_others()[-1] == 1
         assert watched.entries.remaining_ms("a") == 1
         watched.entries.pop("a")
-        assert sum(len(due) for due in watched.entries._due.values()) == len(watched.entries._entries)
+        assert sum(len(due) for due in watched.entries._expiry_buckets.values()) == len(watched.entries._entries)
 
 
 def test_an_entry_may_be_removed_before_it_is_freed() -> None:
@@ -280,7 +280,7 @@ def test_a_renewal_does_not_order_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that is set again and ends no sooner stays where it is in the order of what is due."""
     watched = Watched()
     watched.set("a", ttl_ms=10)
-    monkeypatch.delattr(ExpiringMap, "_put")
+    monkeypatch.delattr(TTLMap, "_put")
     for ttl_ms in (10, 20):
         watched.set("a", ttl_ms)
         former = watched.entries.get("a")
@@ -294,7 +294,7 @@ def test_one_write_in_four_frees(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched()
     watched.set("renewed", ttl_ms=1000)
     looks: list[int] = []
-    monkeypatch.setattr(watched.entries, "_free", looks.append)
+    monkeypatch.setattr(watched.entries, "_purge", looks.append)
     for _ in range(16):
         watched.set("renewed", ttl_ms=1000)
     assert looks == [looks[0], looks[0] + 1, looks[0] + 2, looks[0] + 3]
@@ -308,17 +308,17 @@ def test_what_is_freed_is_counted() -> None:
     watched.now = 5
     watched.set("old-7", ttl_ms=10)
     watched.now = 10
-    pieces = list(watched.entries.free())
+    pieces = list(watched.entries.purge_expired())
     assert sum(pieces) == 2999
     assert max(pieces) < 100
     assert list(watched.entries.live_keys()) == ["old-7"]
-    assert sum(watched.entries.free()) == 0
+    assert sum(watched.entries.purge_expired()) == 0
 
 
 def test_only_a_live_entry_is_replaced() -> None:
     """An entry is replaced until just before its end, and only if it still is the very one."""
     now = [0]
-    entries: ExpiringMap[int] = ExpiringMap(lambda: now[0])
+    entries: TTLMap[int] = TTLMap(lambda: now[0])
     entries.set("a", 1, ttl_ms=10)
     former = entries.get("a")
     assert former is not None
@@ -336,7 +336,7 @@ def test_only_a_live_entry_is_replaced() -> None:
 def test_an_entry_ends_with_its_last_millisecond() -> None:
     """An entry lives until just before its TTL has passed."""
     now = [0]
-    entries: ExpiringMap[int] = ExpiringMap(lambda: now[0])
+    entries: TTLMap[int] = TTLMap(lambda: now[0])
     entries.set("a", 1, ttl_ms=10)
     now[0] = 9
     assert entries.remaining_ms("a") == 1
@@ -349,12 +349,12 @@ def test_an_entry_ends_with_its_last_millisecond() -> None:
 def test_a_longer_ttl_replaces_a_shorter_one() -> None:
     """Setting a key again gives it the new TTL, also when the old one ends meanwhile."""
     now = [0]
-    entries: ExpiringMap[str] = ExpiringMap(lambda: now[0])
+    entries: TTLMap[str] = TTLMap(lambda: now[0])
     entries.set("a", "old", ttl_ms=10)
     entries.set("a", "new", ttl_ms=100)
     now[0] = 50
     entries.set("b", "other", ttl_ms=10)
-    assert sum(entries.free()) == 0
+    assert sum(entries.purge_expired()) == 0
     found = entries.get("a")
     assert found is not None
     assert found.value == "new"
@@ -376,17 +376,17 @@ async def test_a_commit_goes_by_the_very_room_it_started_from() -> None:
     """A commit from a room that is another by now, or gone, changes nothing and returns what is there."""
     store = MemoryStore()
     await store.rooms.create_room(room("A"))
-    stale = await store.rooms._load("A")
+    stale = await store.rooms._get("A")
     assert stale is not None
     newer = await store.rooms.add_user_to_room("A", user("guest"))
     for thieves in (room("A", "host", "thief"), None):
-        conflict = await store.rooms._commit(stale, thieves)
+        conflict = await store.rooms._compare_and_set(stale, thieves)
         assert conflict is not None
         assert conflict.current is not None
         assert conflict.current.room is newer
         assert await store.rooms.get_room("A") is newer
     await store.rooms.delete_room("A")
-    assert await store.rooms._commit(stale, room("A")) == Conflict(None)
+    assert await store.rooms._compare_and_set(stale, room("A")) == VersionMismatch(None)
     assert await store.rooms.get_room("A") is None
 
 
@@ -497,7 +497,7 @@ def test_what_is_left_of_an_entry_is_never_negative() -> None:
     """An entry that ends while it is looked at has something left, or is not there."""
     clock = RestlessClock()
     clock.ticking = True
-    entries: ExpiringMap[int] = ExpiringMap(clock.monotonic_ms)
+    entries: TTLMap[int] = TTLMap(clock.monotonic_ms)
     entries.set("a", 1, ttl_ms=10)
     left = [entries.remaining_ms("a") for _ in range(12)]
     assert left == [*range(9, 0, -1), None, None, None]

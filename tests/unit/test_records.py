@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from wnc_store import ChatMessage, CorruptRecordError, Record, Room, User, VideoState, from_wire, to_wire
-from wnc_store.records.codec import checked
+from wnc_store.records.codec import validated
 from wnc_store_contract.factories import message, node_record, node_records, parsed, room, user
 
 KINDS: dict[str, type[Record]] = {"room": Room, "message": ChatMessage}
@@ -245,9 +245,9 @@ def test_no_error_shows_a_secret() -> None:
 
 
 def test_the_public_room_has_no_token() -> None:
-    """Room.public() is the stored JSON without the host token, unknown fields included."""
+    """Room.to_public_json() is the stored JSON without the host token, unknown fields included."""
     made = room(settings={"locked": True})
-    public = made.public()
+    public = made.to_public_json()
     assert "token-of-the-host" not in json.dumps(public)
     assert {**public, "hostToken": "token-of-the-host"} == made.to_json()
 
@@ -280,7 +280,7 @@ def test_a_user_is_found_by_id() -> None:
 def test_a_computed_date_has_no_spelling() -> None:
     """A date that was computed from one with a spelling of its own is written as any other."""
     read = from_wire(User, b'{"id":"u","name":"U","joinedAt":"2026-01-01T00:00:00Z"}', key="k")
-    later = checked(read.model_copy(update={"joined_at": read.joined_at + timedelta(hours=1)}), User)
+    later = validated(read.model_copy(update={"joined_at": read.joined_at + timedelta(hours=1)}), User)
     assert later.to_json()["joinedAt"] == "2026-01-01T01:00:00.000Z"
     assert read.to_json()["joinedAt"] == "2026-01-01T00:00:00Z"
     assert pickle.loads(pickle.dumps(later)) == later
@@ -294,7 +294,7 @@ def test_a_field_of_a_subclass_is_kept_by_its_name_on_the_wire() -> None:
 
         theme_color: str = "red"
 
-    stored = checked(MyUser(id="u", name="U"), User)
+    stored = validated(MyUser(id="u", name="U"), User)
     assert type(stored) is User
     assert stored.model_extra == {"themeColor": "red"}
 
@@ -302,7 +302,7 @@ def test_a_field_of_a_subclass_is_kept_by_its_name_on_the_wire() -> None:
 def test_an_unknown_field_can_not_be_named_like_a_known_one() -> None:
     """A field that is set by its name on the wire is refused: it would not be the field that is meant."""
     with pytest.raises(ValueError, match="hostToken") as caught:
-        checked(room().model_copy(update={"hostToken": SECRET}), Room)
+        validated(room().model_copy(update={"hostToken": SECRET}), Room)
     assert SECRET not in str(caught.value)
 
 
@@ -312,7 +312,7 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
     for _ in range(100_000):
         nested = [nested]
     with pytest.raises(ValueError, match="deep"):
-        checked(user("u").with_unknown({"deep": nested}), User)
+        validated(user("u").with_extra({"deep": nested}), User)
 
 
 def test_an_integer_of_thousands_of_digits_is_refused() -> None:
@@ -331,5 +331,5 @@ def test_a_value_never_reaches_an_error() -> None:
             from_wire(kind, json.dumps(record).encode(), key="k")
         assert SECRET not in f"{caught.value}{caught.value.__cause__!r}{caught.value.__context__!r}"
     with pytest.raises(ValueError, match="timestamp") as refused:
-        checked(message(1).model_copy(update={"timestamp": SECRET}), ChatMessage)
+        validated(message(1).model_copy(update={"timestamp": SECRET}), ChatMessage)
     assert SECRET not in f"{refused.value}{refused.value.__cause__!r}{refused.value.__context__!r}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wnc_store import LimitExceededError, Room, StoreSettings, User, VideoState, rules, to_wire
-from wnc_store.base.size_limits import Limits
+from wnc_store.base.size_limits import SizeLimits
 from wnc_store.records import user_index
 from wnc_store_contract.factories import room, user
 
@@ -20,7 +20,7 @@ JOINS: st.SearchStrategy[User] = st.tuples(IDS, FIELDS).map(lambda one: user(one
 STEPS = st.lists(st.tuples(st.integers(0, 9), JOINS | IDS), max_size=12)
 
 
-def play(steps: list[tuple[int, User | str]], limits: Limits) -> list[bytes]:
+def play(steps: list[tuple[int, User | str]], limits: SizeLimits) -> list[bytes]:
     """Let users join and others leave, each in any of the rooms that came out so far; return all of these."""
     twice = (user("host", colour="blue"), user("a"), user("host"))
     rooms = [room(users=twice)]
@@ -30,7 +30,7 @@ def play(steps: list[tuple[int, User | str]], limits: Limits) -> list[bytes]:
             rooms.append(rules.leave(before, who) or before)
             continue
         try:
-            rooms.append(limits.growth(before, rules.join(before, who)))
+            rooms.append(limits.check_growth(before, rules.join(before, who)))
         except LimitExceededError:
             rooms.append(before)
     return [to_wire(one) for one in rooms]
@@ -39,7 +39,7 @@ def play(steps: list[tuple[int, User | str]], limits: Limits) -> list[bytes]:
 @given(steps=STEPS)
 def test_a_large_room_is_like_a_small_one(steps: list[tuple[int, User | str]]) -> None:
     """Joins and leaves in any order, also in several rooms that came of one, do what they do without remembering."""
-    limits = Limits(SHORT.model_copy(update={"max_room_bytes": 5000}))
+    limits = SizeLimits(SHORT.model_copy(update={"max_room_bytes": 5000}))
     small = play(steps, limits)
     with mock.patch.object(user_index, "_FEW", 0):
         assert play(steps, limits) == small
@@ -69,29 +69,29 @@ def test_rooms_that_came_of_one_are_apart() -> None:
 def test_a_crowd_is_not_looked_at_for_each_newcomer() -> None:
     """What a join finds is carried on: each user of a large room is looked at once, however many join after them."""
     crowd = room("A", *(f"u{number}" for number in range(40)))
-    limits = Limits(StoreSettings())
-    with mock.patch.object(user_index, "_most_bytes", wraps=user_index._most_bytes) as look:
+    limits = SizeLimits(StoreSettings())
+    with mock.patch.object(user_index, "_max_encoded_bytes", wraps=user_index._max_encoded_bytes) as look:
         for number in range(100):
-            crowd = limits.growth(crowd, rules.join(crowd, user(f"new{number}")))
+            crowd = limits.check_growth(crowd, rules.join(crowd, user(f"new{number}")))
     assert sum(len(call.args[0]) for call in look.call_args_list) == len(crowd.users) == 140
 
 
 def test_a_crowd_that_comes_again_is_weighed_once() -> None:
     """What the users of a large room take is not added up again for each of those who join again."""
     crowd = room("A", *(f"u{number}" for number in range(40)))
-    limits = Limits(StoreSettings())
-    with mock.patch.object(user_index, "_most_bytes", wraps=user_index._most_bytes) as look:
+    limits = SizeLimits(StoreSettings())
+    with mock.patch.object(user_index, "_max_encoded_bytes", wraps=user_index._max_encoded_bytes) as look:
         for number in range(40):
-            crowd = limits.growth(crowd, rules.join(crowd, user(f"u{number}", name="longer")))
+            crowd = limits.check_growth(crowd, rules.join(crowd, user(f"u{number}", name="longer")))
     assert sum(len(call.args[0]) for call in look.call_args_list) == 40 + 2 * 39
-    assert user_index.most_bytes(crowd) == user_index._most_bytes(crowd.users)
+    assert user_index.max_encoded_bytes(crowd) == user_index._max_encoded_bytes(crowd.users)
 
 
 @pytest.mark.parametrize("names", [["x"], [""] * 1000, ["\ud83d", *["😀" * 99] * 99], ["\x00" * 99] * 99])
 def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
     """A room is never larger than the bytes that decide whether it is written out to be measured."""
     made = room(users=tuple(user(str(number), name=name) for number, name in enumerate(names)))
-    assert len(to_wire(made)) <= Limits(SHORT)._may_take(made)
+    assert len(to_wire(made)) <= SizeLimits(SHORT)._max_encoded_size(made)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
 )
 def test_unknown_fields_may_be_of_any_size(made: Room) -> None:
     """A room with unknown fields anywhere is written out to be measured."""
-    assert len(to_wire(made)) <= Limits(SHORT)._may_take(made)
+    assert len(to_wire(made)) <= SizeLimits(SHORT)._max_encoded_size(made)
 
 
 def test_what_is_remembered_is_no_part_of_the_room() -> None:

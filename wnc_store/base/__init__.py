@@ -5,10 +5,10 @@ no default, because a default could only be racy.
 """
 
 from wnc_store.base.chat import BaseChatStore
-from wnc_store.base.events import BaseRoomEvents, EventReader, OwnChanges, Readers, Telling
+from wnc_store.base.events import BaseRoomEvents, ChangeEvents, EncodedEvent, EventQueue, SubscriberRegistry
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.limiters import BaseConnectionCounter, BaseRateLimiter
-from wnc_store.base.rooms import BaseRoomStore, Conflict, StoredRoom
+from wnc_store.base.rooms import BaseRoomStore, VersionedRoom, VersionMismatch
 from wnc_store.base.store import BaseStore
 
 __all__ = [
@@ -18,11 +18,11 @@ __all__ = [
     "BaseRoomEvents",
     "BaseRoomStore",
     "BaseStore",
-    "Conflict",
-    "EventReader",
+    "ChangeEvents",
+    "EncodedEvent",
+    "EventQueue",
     "Lifecycle",
-    "OwnChanges",
-    "Readers",
-    "StoredRoom",
-    "Telling",
+    "SubscriberRegistry",
+    "VersionMismatch",
+    "VersionedRoom",
 ]

@@ -10,19 +10,19 @@ from datetime import timedelta
 
 from cachetools import LRUCache
 
-from wnc_store.base.events import OwnChanges
+from wnc_store.base.events import ChangeEvents
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.base.size_limits import Limits
+from wnc_store.base.size_limits import SizeLimits
 from wnc_store.errors import CorruptRecordError, NotSupportedError
-from wnc_store.records.codec import checked, from_wire
+from wnc_store.records.codec import from_wire, validated
 from wnc_store.records.models import ChatMessage
 from wnc_store.settings import StoreSettings
 
 _logger = logging.getLogger("wnc_store")
 
 
-class NoChat:
+class UnsupportedChat:
     """The `ChatStore` of a backend that has none."""
 
     async def add_message(self, message: ChatMessage) -> None:
@@ -48,34 +48,34 @@ class BaseChatStore(ABC):
     def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         self._settings = settings
         self._lifecycle = lifecycle
-        self._limits = Limits(settings)
-        self._own_changes = OwnChanges(settings)
+        self._limits = SizeLimits(settings)
+        self._change_events = ChangeEvents(settings)
         self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
 
     @abstractmethod
-    async def _append(self, message: ChatMessage) -> None:
+    async def _add(self, message: ChatMessage) -> None:
         """Atomically do what `rules.append` says to the chat of the message's room, with its full TTL."""
 
     @abstractmethod
-    async def _read(self, room_id: str) -> Sequence[ChatMessage]:
+    async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
         """Return the kept messages that can be read, oldest first; see `_decode` for stored bytes."""
 
     @abstractmethod
-    async def _clear(self, room_id: str) -> None:
+    async def _delete_messages(self, room_id: str) -> None:
         """Delete the chat."""
 
     @abstractmethod
-    async def _ttl(self, room_id: str) -> timedelta | None:
+    async def _get_ttl(self, room_id: str) -> timedelta | None:
         """Return what is left of the TTL, as `RoomReader.room_ttl` says."""
 
     async def add_message(self, message: ChatMessage) -> None:
         """See `ChatStore.add_message`."""
-        message = checked(message, ChatMessage)
+        message = validated(message, ChatMessage)
         self._check(message.room_id)
         check_id("message id", message.id)
         check_id("user id", message.user_id)
-        self._limits.message(message)
-        await self._append(message)
+        self._limits.check_message(message)
+        await self._add(message)
 
     async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
         """See `ChatReader.get_messages`."""
@@ -83,18 +83,18 @@ class BaseChatStore(ABC):
         if limit is not None and limit < 0:
             message = f"limit is the number of newest messages wanted, 0 or more, not {limit}"
             raise ValueError(message)
-        kept = await self._read(room_id)
+        kept = await self._get_messages(room_id)
         return list(kept if limit is None else kept[max(0, len(kept) - limit) :])
 
     async def clear_messages(self, room_id: str) -> None:
         """See `ChatStore.clear_messages`."""
         self._check(room_id)
-        await self._clear(room_id)
+        await self._delete_messages(room_id)
 
     async def chat_ttl(self, room_id: str) -> timedelta | None:
         """See `ChatReader.chat_ttl`."""
         self._check(room_id)
-        return await self._ttl(room_id)
+        return await self._get_ttl(room_id)
 
     def _decode(self, key: str, entries: Iterable[bytes]) -> list[ChatMessage]:
         """Return the messages that stored entries hold; one that can't be read is left out and logged once."""

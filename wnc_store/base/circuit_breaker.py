@@ -24,12 +24,12 @@ from wnc_store.rate_limit import RateLimitDecision
 T = TypeVar("T")
 _logger = logging.getLogger("wnc_store")
 
-_MOST_OWED = 10_000
+_MAX_PENDING = 10_000
 """Of so many leases at most the server is told the end; others end by themselves, after `connection_ttl`."""
-_AT_ONCE = 100
+_RELEASE_BATCH = 100
 
 
-class Fallback:
+class LimiterCircuitBreaker:
     """Whether the server is away, and when to ask it again; and the leases that it has to be told the end of.
 
     Args:
@@ -46,66 +46,66 @@ class Fallback:
         self._open_memory = open_memory
         self._release = release
         self._pause = pause.total_seconds()
-        self._ask_again_at = 0.0
-        self._asking = False
-        self._owed: LRUCache[tuple[str, str], None] = LRUCache(_MOST_OWED)
+        self._retry_at = 0.0
+        self._probing = False
+        self._pending_releases: LRUCache[tuple[str, str], None] = LRUCache(_MAX_PENDING)
 
     async def call(self, server: Callable[[], Awaitable[T]], memory: Callable[[], Awaitable[T]]) -> T:
         """Return what the server answers, or what memory does while the server is away."""
         if not self.active:
-            return await self._ask(server, memory)
-        if self._asking or asyncio.get_running_loop().time() < self._ask_again_at:
+            return await self._try_server(server, memory)
+        if self._probing or asyncio.get_running_loop().time() < self._retry_at:
             return await memory()
-        self._asking = True
+        self._probing = True
         try:
-            return await self._ask(server, memory)
+            return await self._try_server(server, memory)
         finally:
-            self._asking = False
+            self._probing = False
 
-    def owe(self, key: str, connection_id: str) -> None:
+    def add_pending(self, key: str, connection_id: str) -> None:
         """Note a lease that was ended while the server was away, which does not know it."""
-        self._owed[key, connection_id] = None
+        self._pending_releases[key, connection_id] = None
 
-    def owe_no_more(self, key: str, connection_id: str) -> None:
+    def drop_pending(self, key: str, connection_id: str) -> None:
         """Forget that a lease was ended: it has begun again."""
-        self._owed.pop((key, connection_id), None)
+        self._pending_releases.pop((key, connection_id), None)
 
-    async def _ask(self, server: Callable[[], Awaitable[T]], memory: Callable[[], Awaitable[T]]) -> T:
+    async def _try_server(self, server: Callable[[], Awaitable[T]], memory: Callable[[], Awaitable[T]]) -> T:
         try:
-            await self._settle()
+            await self._replay_releases()
             answer = await server()
         except StoreUnavailableError as error:
-            self._leave(error)
+            self._open(error)
             return await memory()
         except LimitExceededError:
-            self._return()
+            self._close()
             raise
-        self._return()
+        self._close()
         return answer
 
-    async def _settle(self) -> None:
+    async def _replay_releases(self) -> None:
         """Tell the server the ends of leases that it does not know.
 
         Raises:
             StoreUnavailableError: it is away; it still has to be told what it did not answer to.
         """
-        while owed := list(islice(self._owed, _AT_ONCE)):
+        while owed := list(islice(self._pending_releases, _RELEASE_BATCH)):
             ends = (self._release(key, connection_id) for key, connection_id in owed)
             outcomes = await asyncio.gather(*ends, return_exceptions=True)
             for lease, outcome in zip(owed, outcomes, strict=True):
                 if not isinstance(outcome, StoreUnavailableError):  # any other error is the same the next time
-                    self.owe_no_more(*lease)
+                    self.drop_pending(*lease)
             for outcome in outcomes:
                 if isinstance(outcome, StoreUnavailableError):
                     raise outcome
 
-    def _leave(self, error: StoreUnavailableError) -> None:
+    def _open(self, error: StoreUnavailableError) -> None:
         if not self.active:
             _logger.warning("connections and rate limits are counted in memory from now on: %s", error)
         self.active = True
-        self._ask_again_at = asyncio.get_running_loop().time() + self._pause
+        self._retry_at = asyncio.get_running_loop().time() + self._pause
 
-    def _return(self) -> None:
+    def _close(self) -> None:
         if self.active:
             _logger.info("connections and rate limits are counted by the server again")
             self.memory = self._open_memory()
@@ -115,7 +115,7 @@ class Fallback:
 class FallbackConnectionCounter:
     """A server's `ConnectionCounter`, or memory's while the server is away."""
 
-    def __init__(self, server: ConnectionCounter, fallback: Fallback) -> None:
+    def __init__(self, server: ConnectionCounter, fallback: LimiterCircuitBreaker) -> None:
         self._server = server
         self._fallback = fallback
 
@@ -124,7 +124,7 @@ class FallbackConnectionCounter:
 
         async def in_memory() -> int:
             count = await self._fallback.memory.connections.acquire(key, connection_id, limit=limit)
-            self._fallback.owe_no_more(key, connection_id)
+            self._fallback.drop_pending(key, connection_id)
             return count
 
         return await self._fallback.call(lambda: self._server.acquire(key, connection_id, limit=limit), in_memory)
@@ -134,7 +134,7 @@ class FallbackConnectionCounter:
 
         async def in_memory() -> int:
             count = await self._fallback.memory.connections.release(key, connection_id)
-            self._fallback.owe(key, connection_id)
+            self._fallback.add_pending(key, connection_id)
             return count
 
         return await self._fallback.call(lambda: self._server.release(key, connection_id), in_memory)
@@ -149,7 +149,7 @@ class FallbackConnectionCounter:
 class FallbackRateLimiter:
     """A server's `RateLimiter`, or memory's while the server is away."""
 
-    def __init__(self, server: RateLimiter, fallback: Fallback) -> None:
+    def __init__(self, server: RateLimiter, fallback: LimiterCircuitBreaker) -> None:
         self._server = server
         self._fallback = fallback
 

@@ -17,7 +17,7 @@ from wnc_store.events import (
 from wnc_store.records.models import Room, User
 
 
-def changes(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+def diff_rooms(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
     """Return what tells a reader who knows a room as it was `before` how it is `after`, in this order.
 
     Where the events that there are do not tell all of it, `RoomChanged` comes last. A state that is the very same
@@ -47,7 +47,7 @@ def changes(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
         events.append(VideoSet(room_id=room_id, rev=rev, video_url=url, video_type=kind, video_state=state))
     elif state != before.video_state:
         events.append(VideoStateChanged(room_id=room_id, rev=rev, video_state=state))
-    if not events or _told(before, after, left, joined) != after:
+    if not events or _apply_events(before, after, left, joined) != after:
         events.append(RoomChanged(room_id=room_id, rev=rev))
     return events
 
@@ -69,15 +69,15 @@ def _joined(before: Room, after: Room) -> Sequence[User]:
     if [user.id for user in stay if user.id != last.id] != [user.id for user in others]:
         return ()
     was = stay[-1]
-    came_again = was.id != last.id or (was is not last and _but_host(was) != _but_host(last))
+    came_again = was.id != last.id or (was is not last and _without_host_flag(was) != _without_host_flag(last))
     return (last,) if came_again else ()
 
 
-def _but_host(user: User) -> User:
+def _without_host_flag(user: User) -> User:
     return user.model_copy(update={"is_host": False})
 
 
-def _told(before: Room, after: Room, left: Sequence[User], joined: Sequence[User]) -> Room:
+def _apply_events(before: Room, after: Room, left: Sequence[User], joined: Sequence[User]) -> Room:
     """Return the room that a reader of the events knows."""
     moved = {user.id for user in (*left, *joined)}
     users = (*(user for user in before.users if user.id not in moved), *joined)

@@ -12,17 +12,17 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.closed = False
-        self._when_closed: list[Callable[[], None]] = []
+        self._close_callbacks: list[Callable[[], None]] = []
 
-    def when_closed(self, call: Callable[[], None]) -> None:
+    def add_close_callback(self, call: Callable[[], None]) -> None:
         """Have a function called when the store is closed."""
-        self._when_closed.append(call)
+        self._close_callbacks.append(call)
 
     def close(self) -> None:
         """Close, once."""
         if not self.closed:
             self.closed = True
-            for call in self._when_closed:
+            for call in self._close_callbacks:
                 call()
 
     def ensure_open(self) -> None:

@@ -11,10 +11,10 @@ from wnc_store.errors import LimitExceededError, NotSupportedError
 from wnc_store.rate_limit import RateLimitDecision
 from wnc_store.settings import StoreSettings
 
-_MOST = 1_000_000_000
+_MAX_COST = 1_000_000_000
 
 
-class NoConnections:
+class UnsupportedConnections:
     """The `ConnectionCounter` of a backend that has none."""
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
@@ -30,7 +30,7 @@ class NoConnections:
         raise NotSupportedError("this backend counts no connections")
 
 
-class NoRateLimits:
+class UnsupportedRateLimits:
     """The `RateLimiter` of a backend that has none."""
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
@@ -123,8 +123,8 @@ class BaseRateLimiter(ABC):
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """See `RateLimiter.hit`."""
         self._check(key)
-        if not (_is_int(cost) and 1 <= cost <= _MOST):
-            message = f"cost is how many hits this one counts for, an int from 1 to {_MOST}, not {cost!r}"
+        if not (_is_int(cost) and 1 <= cost <= _MAX_COST):
+            message = f"cost is how many hits this one counts for, an int from 1 to {_MAX_COST}, not {cost!r}"
             raise ValueError(message)
         count, left = await self._hit(key, cost)
         limit = self._settings.rate_limit_max

@@ -9,30 +9,30 @@ from datetime import timedelta
 from typing import Generic, NamedTuple, TypeVar
 
 from wnc_store import rules
-from wnc_store.base.events import OwnChanges
+from wnc_store.base.events import ChangeEvents
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.base.size_limits import Limits
+from wnc_store.base.size_limits import SizeLimits
 from wnc_store.clock import Clock
 from wnc_store.errors import ConflictError, CorruptRecordError, RoomExistsError, RoomNotFoundError
-from wnc_store.records.codec import checked, from_wire
+from wnc_store.records.codec import from_wire, validated
 from wnc_store.records.models import Room, User, VideoState
 from wnc_store.settings import StoreSettings
 
 VersionT = TypeVar("VersionT")
 
 
-class StoredRoom(NamedTuple, Generic[VersionT]):
+class VersionedRoom(NamedTuple, Generic[VersionT]):
     """A room as it was read, and what tells this state of it from every other: its bytes, a revision, ..."""
 
     room: Room
     version: VersionT
 
 
-class Conflict(NamedTuple, Generic[VersionT]):
+class VersionMismatch(NamedTuple, Generic[VersionT]):
     """Why a commit did not happen: the room is by now in another state, or gone (None)."""
 
-    current: StoredRoom[VersionT] | None
+    current: VersionedRoom[VersionT] | None
 
 
 class BaseRoomStore(ABC, Generic[VersionT]):
@@ -42,15 +42,15 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._settings = settings
         self._clock = clock
         self._lifecycle = lifecycle
-        self._limits = Limits(settings)
-        self._own_changes = OwnChanges(settings)
+        self._limits = SizeLimits(settings)
+        self._change_events = ChangeEvents(settings)
 
     @abstractmethod
-    async def _load(self, room_id: str) -> StoredRoom[VersionT] | None:
+    async def _get(self, room_id: str) -> VersionedRoom[VersionT] | None:
         """Return the live room of that id, or None."""
 
     @abstractmethod
-    async def _insert(self, room: Room) -> bool:
+    async def _create(self, room: Room) -> bool:
         """Atomically, if no live room has that id: store it with its full TTL, list it, drop the chat of that id.
 
         Returns:
@@ -58,7 +58,9 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         """
 
     @abstractmethod
-    async def _commit(self, before: StoredRoom[VersionT], after: Room | None) -> Conflict[VersionT] | None:
+    async def _compare_and_set(
+        self, before: VersionedRoom[VersionT], after: Room | None
+    ) -> VersionMismatch[VersionT] | None:
         """Atomically, if the room still is as it was `before`: replace it by `after`, with its full TTL, and list it.
 
         `after` None: delete it, its chat and its entry in the index instead.
@@ -68,87 +70,91 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         """
 
     @abstractmethod
-    async def _remove(self, room_id: str) -> bool:
+    async def _delete(self, room_id: str) -> bool:
         """Atomically delete a room, its chat and its entry in the index; tell whether there was a live room."""
 
     @abstractmethod
-    async def _ttl(self, room_id: str) -> timedelta | None:
+    async def _get_ttl(self, room_id: str) -> timedelta | None:
         """Return what is left of the TTL, as `RoomReader.room_ttl` says."""
 
     @abstractmethod
-    def _list(self) -> AsyncIterator[str]:
+    def _iter_ids(self) -> AsyncIterator[str]:
         """Yield the ids of the live rooms, as `RoomReader.active_room_ids` says."""
 
     @abstractmethod
-    async def _sweep(self) -> int:
+    async def _prune_index(self) -> int:
         """Remove the index entries of dead rooms, as `RoomStore.sweep_active_rooms` says."""
 
     async def create_room(self, room: Room) -> None:
         """See `RoomStore.create_room`."""
-        room = checked(room, Room)
+        room = validated(room, Room)
         self._check(room.id)
-        if not await self._insert(self._whole(None, rules.create(room))):
+        if not await self._create(self._validate_room(None, rules.create(room))):
             raise RoomExistsError(room.id)
 
     async def get_room(self, room_id: str) -> Room | None:
         """See `RoomReader.get_room`."""
         self._check(room_id)
-        stored = await self._load(room_id)
+        stored = await self._get(room_id)
         return stored and stored.room
 
     async def update_room(self, room_id: str, room: Room) -> None:
         """See `RoomStore.update_room`."""
         self._check(room_id)
-        new = checked(room, Room)
+        new = validated(room, Room)
         if new.id != room_id:
             message = f"a room of id {new.id!r} can't replace room {room_id!r}"
             raise ValueError(message)
-        _found(room_id, await self._mutate(room_id, lambda room: self._whole(room, rules.replace(room, new))))
+        _require_room(
+            room_id, await self._update(room_id, lambda room: self._validate_room(room, rules.replace(room, new)))
+        )
 
     async def edit_room(self, room_id: str, change: Callable[[Room], Room]) -> Room:
         """See `RoomStore.edit_room`."""
         self._check(room_id)
-        return _found(room_id, await self._mutate(room_id, lambda room: self._whole(room, rules.edit(room, change))))
+        return _require_room(
+            room_id, await self._update(room_id, lambda room: self._validate_room(room, rules.edit(room, change)))
+        )
 
     async def delete_room(self, room_id: str) -> bool:
         """See `RoomStore.delete_room`."""
         self._check(room_id)
-        return await self._remove(room_id)
+        return await self._delete(room_id)
 
     async def room_exists(self, room_id: str) -> bool:
         """See `RoomReader.room_exists`."""
         self._check(room_id)
-        return await self._ttl(room_id) is not None
+        return await self._get_ttl(room_id) is not None
 
     async def add_user_to_room(self, room_id: str, user: User) -> Room:
         """See `RoomStore.add_user_to_room`."""
         self._check(room_id)
-        user = checked(user, User)
+        user = validated(user, User)
         check_id("user id", user.id)
-        self._limits.user(user)
-        after = await self._mutate(room_id, lambda room: self._limits.growth(room, rules.join(room, user)))
-        return _found(room_id, after)
+        self._limits.check_user(user)
+        after = await self._update(room_id, lambda room: self._limits.check_growth(room, rules.join(room, user)))
+        return _require_room(room_id, after)
 
     async def remove_user_from_room(self, room_id: str, user_id: str) -> Room | None:
         """See `RoomStore.remove_user_from_room`."""
         self._check(room_id)
         check_id("user id", user_id)
-        return await self._mutate(room_id, lambda room: rules.leave(room, user_id))
+        return await self._update(room_id, lambda room: rules.leave(room, user_id))
 
     async def transfer_host(self, room_id: str, user_id: str) -> Room:
         """See `RoomStore.transfer_host`."""
         self._check(room_id)
         check_id("user id", user_id)
-        return _found(room_id, await self._mutate(room_id, lambda room: rules.transfer_host(room, user_id)))
+        return _require_room(room_id, await self._update(room_id, lambda room: rules.transfer_host(room, user_id)))
 
     async def update_video_state(self, room_id: str, state: VideoState) -> Room:
         """See `RoomStore.update_video_state`."""
         self._check(room_id)
-        state = checked(state, VideoState)
-        after = await self._mutate(
-            room_id, lambda room: self._limits.growth(room, rules.update_video_state(room, state))
+        state = validated(state, VideoState)
+        after = await self._update(
+            room_id, lambda room: self._limits.check_growth(room, rules.update_video_state(room, state))
         )
-        return _found(room_id, after)
+        return _require_room(room_id, after)
 
     async def set_video_url(self, room_id: str, video_url: str, video_type: str = "youtube") -> Room:
         """See `RoomStore.set_video_url`."""
@@ -157,41 +163,41 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         if not all(isinstance(part, str) for part in video):  # pyright: ignore[reportUnnecessaryIsInstance]
             message = "URL and type of a video are strings"
             raise ValueError(message)
-        self._limits.url(video_url)
+        self._limits.check_url(video_url)
         now_ms = self._clock.now_ms()
-        after = await self._mutate(
+        after = await self._update(
             room_id,
-            lambda room: self._limits.growth(room, rules.set_video(room, video_url, video_type, now_ms=now_ms)),
+            lambda room: self._limits.check_growth(room, rules.set_video(room, video_url, video_type, now_ms=now_ms)),
         )
-        return _found(room_id, after)
+        return _require_room(room_id, after)
 
     async def room_ttl(self, room_id: str) -> timedelta | None:
         """See `RoomReader.room_ttl`."""
         self._check(room_id)
-        return await self._ttl(room_id)
+        return await self._get_ttl(room_id)
 
     async def active_room_ids(self) -> AsyncIterator[str]:
         """See `RoomReader.active_room_ids`."""
         self._lifecycle.ensure_open()
-        async for room_id in self._list():
+        async for room_id in self._iter_ids():
             self._lifecycle.ensure_open()
             yield room_id
 
     async def sweep_active_rooms(self) -> int:
         """See `RoomStore.sweep_active_rooms`."""
         self._lifecycle.ensure_open()
-        return await self._sweep()
+        return await self._prune_index()
 
-    async def _mutate(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
+    async def _update(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
         """Apply a rule to a live room by compare-and-commit; None if there is no room, before or after it."""
         start = time.monotonic()
         attempts = 0
-        current = await self._load(room_id)
+        current = await self._get(room_id)
         while current is not None:
             after = rule(current.room)
             if after is current.room:
                 return after
-            conflict = await self._commit(current, after)
+            conflict = await self._compare_and_set(current, after)
             if conflict is None:
                 return after
             attempts += 1
@@ -201,12 +207,12 @@ class BaseRoomStore(ABC, Generic[VersionT]):
             current = conflict.current
         return None
 
-    def _whole(self, before: Room | None, after: Room) -> Room:
+    def _validate_room(self, before: Room | None, after: Room) -> Room:
         """Check the ids and sizes of a room that a caller made; what another writer left there before may stay."""
         known: set[str] = set() if before is None else {before.host_id, *(user.id for user in before.users)}
         for user_id in {after.host_id, *(user.id for user in after.users)} - known:
             check_id("user id", user_id)
-        return self._limits.whole(before, after)
+        return self._limits.check_room(before, after)
 
     def _decode(self, key: str, room_id: str, data: bytes) -> Room:
         """Return the room that stored bytes hold.
@@ -224,7 +230,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         check_id("room id", room_id)
 
 
-def _found(room_id: str, after: Room | None) -> Room:
+def _require_room(room_id: str, after: Room | None) -> Room:
     if after is None:
         raise RoomNotFoundError(room_id)
     return after

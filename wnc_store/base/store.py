@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from wnc_store.base.chat import NoChat
-from wnc_store.base.circuit_breaker import Fallback, FallbackConnectionCounter, FallbackRateLimiter
-from wnc_store.base.events import NoEvents
+from wnc_store.base.chat import UnsupportedChat
+from wnc_store.base.circuit_breaker import FallbackConnectionCounter, FallbackRateLimiter, LimiterCircuitBreaker
+from wnc_store.base.events import UnsupportedEvents
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.base.limiters import NoConnections, NoRateLimits
+from wnc_store.base.limiters import UnsupportedConnections, UnsupportedRateLimits
 from wnc_store.clock import Clock
 from wnc_store.errors import ConfigurationError, StoreError
 from wnc_store.events import RoomEvents
 from wnc_store.factory import open_store
-from wnc_store.health import Check, Health
+from wnc_store.health import HealthCheck, HealthReport
 from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter
 from wnc_store.settings import StoreSettings
 
@@ -26,27 +26,27 @@ class BaseStore(ABC):
     """`Store` without its rooms; its other parts raise `NotSupportedError` unless a subclass sets its own."""
 
     def __init__(self) -> None:
-        self.chat: ChatStore = NoChat()
-        self.connections: ConnectionCounter = NoConnections()
-        self.rate_limits: RateLimiter = NoRateLimits()
-        self.events: RoomEvents = NoEvents()
+        self.chat: ChatStore = UnsupportedChat()
+        self.connections: ConnectionCounter = UnsupportedConnections()
+        self.rate_limits: RateLimiter = UnsupportedRateLimits()
+        self.events: RoomEvents = UnsupportedEvents()
         self._lifecycle = Lifecycle()
         self._released = False
-        self._fallback: Fallback | None = None
+        self._circuit_breaker: LimiterCircuitBreaker | None = None
 
-    def _set_guards(
+    def _set_limiters(
         self, connections: ConnectionCounter, rate_limits: RateLimiter, settings: StoreSettings, clock: Clock
     ) -> None:
         """Offer a server's guards, with a fallback to memory if the settings ask for it."""
         self.connections, self.rate_limits = connections, rate_limits
-        if settings.guards_on_unavailable == "memory":
-            self._fallback = Fallback(
+        if settings.limits_on_unavailable == "memory":
+            self._circuit_breaker = LimiterCircuitBreaker(
                 connections.release,
                 lambda: open_store("memory://", settings=settings, clock=clock),
                 settings.operation_timeout,
             )
-            self.connections = FallbackConnectionCounter(connections, self._fallback)
-            self.rate_limits = FallbackRateLimiter(rate_limits, self._fallback)
+            self.connections = FallbackConnectionCounter(connections, self._circuit_breaker)
+            self.rate_limits = FallbackRateLimiter(rate_limits, self._circuit_breaker)
 
     def _check_events(self, settings: StoreSettings) -> None:
         """Refuse to publish changes without events; called last by the constructor of a backend that may have none.
@@ -54,7 +54,7 @@ class BaseStore(ABC):
         Raises:
             ConfigurationError: `publish_changes` is on, and nobody would ever be told.
         """
-        if settings.publish_changes and isinstance(self.events, NoEvents):
+        if settings.publish_changes and isinstance(self.events, UnsupportedEvents):
             message = f"publish_changes is on, and {type(self).__name__} tells no events: turn it off"
             raise ConfigurationError(message)
 
@@ -62,7 +62,7 @@ class BaseStore(ABC):
     async def _ping(self) -> None:
         """Return if the store can serve."""
 
-    async def _inspect(self) -> tuple[str | None, Sequence[Check]]:
+    async def _inspect(self) -> tuple[str | None, Sequence[HealthCheck]]:
         """Return the server's version and what is to be said of its set-up; called when it has answered a ping."""
         return None, ()
 
@@ -80,35 +80,39 @@ class BaseStore(ABC):
         self._lifecycle.ensure_open()
         await self._ping()
 
-    async def health(self) -> Health:
+    async def health(self) -> HealthReport:
         """See `Store.health`."""
         self._lifecycle.ensure_open()
-        guards: list[Check] = []
-        if self._fallback is not None and self._fallback.active:
+        guards: list[HealthCheck] = []
+        if self._circuit_breaker is not None and self._circuit_breaker.active:
             found = "connections and rate limits are counted in this process's memory"
-            guards.append(Check("guards", "wrong", found, "bring the server back; they ask it again by themselves"))
+            guards.append(
+                HealthCheck("limits", "error", found, "bring the server back; they ask it again by themselves")
+            )
         try:
             await self._ping()  # the first one connects
             start = time.perf_counter()
             await self._ping()
             round_trip_ms = round((time.perf_counter() - start) * 1000, 3)
         except StoreError as error:
-            answer = Check("answer", "wrong", str(error), "mend that first; the rest can't be looked at without it")
-            return Health(type(self).__name__, None, None, (answer, *guards))
-        answer = Check("answer", "good", f"in {round_trip_ms} ms")
+            answer = HealthCheck(
+                "answer", "error", str(error), "mend that first; the rest can't be looked at without it"
+            )
+            return HealthReport(type(self).__name__, None, None, (answer, *guards))
+        answer = HealthCheck("answer", "ok", f"in {round_trip_ms} ms")
         try:
             version, checks = await self._inspect()
         except StoreError as error:
-            version, checks = None, (Check("set-up", "unknown", str(error)),)
-        return Health(type(self).__name__, version, round_trip_ms, (answer, *checks, *guards))
+            version, checks = None, (HealthCheck("set-up", "unknown", str(error)),)
+        return HealthReport(type(self).__name__, version, round_trip_ms, (answer, *checks, *guards))
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         self._lifecycle.close()
         if not self._released:
             await self._close()
-            if self._fallback is not None:
-                await self._fallback.memory.aclose()
+            if self._circuit_breaker is not None:
+                await self._circuit_breaker.memory.aclose()
             self._released = True
 
     async def __aenter__(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from wnc_store.cli.sinks import STANDARD_OUTPUT, UnwritableError, named
+from wnc_store.cli.sinks import STANDARD_OUTPUT, OutputError, named
 
 
 def main() -> None:
@@ -24,13 +24,13 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     sys.stdout = named(sys.stdout, STANDARD_OUTPUT)  # None, if it was closed, stays None
     from wnc_store.cli.app import app  # noqa: PLC0415 - after the check above
-    from wnc_store.cli.runtime import tell  # noqa: PLC0415 - likewise
+    from wnc_store.cli.runtime import print_error  # noqa: PLC0415 - likewise
 
     try:
         with _flushed():
             app()
-    except UnwritableError as error:
-        tell(str(error))
+    except OutputError as error:
+        print_error(str(error))
         sys.exit(1)
 
 

@@ -13,9 +13,20 @@ from rich.text import Text
 
 from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreError, __version__
 from wnc_store.cli.demo import run_demo
-from wnc_store.cli.output import Exit, add_row, counted, err, left, moment, out, print_json, printable, table
-from wnc_store.cli.runtime import AsJson, Url, UrlArgument, fail, fail_with, opened, run
-from wnc_store.cli.sinks import UnwritableError
+from wnc_store.cli.output import (
+    Exit,
+    add_row,
+    err,
+    format_timestamp,
+    format_ttl,
+    out,
+    pluralize,
+    print_json,
+    sanitize,
+    table,
+)
+from wnc_store.cli.runtime import AsJson, Url, UrlArgument, fail, fail_with, open_cli_store, run
+from wnc_store.cli.sinks import OutputError
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.cli.watch import watch_room
@@ -33,17 +44,17 @@ app = typer.Typer(
 RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The id of a room.")]
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         out.print(f"wnc-store {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def of_no_command(
+def main_options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version, and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Tell the version, and end.")
     ] = False,
 ) -> None:
     """Take the options that belong to no command."""
@@ -67,14 +78,14 @@ def rooms(
     """List the active rooms."""
 
     async def work() -> None:
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             listed, more = await _list_rooms(store, limit)
         if more:
             err.print(f"there are more than {limit} rooms: --limit 0 lists all of them")
         if as_json:
             print_json([_room_json(room_id, found, ttl) for room_id, found, ttl in listed])
             return
-        shown = table(counted(len(listed), "active room"), *_ROOM_COLUMNS)
+        shown = table(pluralize(len(listed), "active room"), *_ROOM_COLUMNS)
         for room_id, found, ttl in listed:
             add_row(shown, _room_cells(room_id, found, ttl))
         out.print(shown)
@@ -87,13 +98,13 @@ def show(room: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
     """Show one room: its users, its video and how long it still lives."""
 
     async def work() -> None:
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             found = await store.rooms.get_room(room)
             ttl = await store.rooms.room_ttl(room)
         if found is None:
             raise RoomNotFoundError(room)
         if as_json:
-            print_json({"id": room, "ttlSeconds": _seconds(ttl), "room": found.public()})
+            print_json({"id": room, "ttlSeconds": _seconds(ttl), "room": found.to_public_json()})
             return
         state = found.video_state
         facts = {
@@ -103,13 +114,13 @@ def show(room: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
             "state": f"{'playing' if state.is_playing else 'paused'} at {state.current_time} of {state.duration} s",
             "created": iso(found.created_at),
             "revision": found.rev,
-            "lives for": left(ttl),
+            "lives for": format_ttl(ttl),
         }
         about = table(f"room {room}", "what", "value")
         for name, fact in facts.items():
             add_row(about, [Text(name), fact])
         out.print(about)
-        users = table(counted(len(found.users), "user"), "user", "name", "host", "joined")
+        users = table(pluralize(len(found.users), "user"), "user", "name", "host", "joined")
         for user in found.users:
             add_row(users, [user.id, user.name, "yes" if user.is_host else "", iso(user.joined_at)])
         out.print(users)
@@ -128,7 +139,7 @@ def chat(
     """Show the kept messages of a room, oldest first."""
 
     async def work() -> None:
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             messages = await store.chat.get_messages(room, limit)
             ttl = await store.chat.chat_ttl(room)
             there = bool(ttl) or await store.rooms.room_exists(room)  # a chat may outlive its room
@@ -138,9 +149,9 @@ def chat(
             raise RoomNotFoundError(room)
         if as_json:
             return
-        shown = table(f"{counted(len(messages), 'message')} in {room}, living for: {left(ttl)}", *_CHAT_COLUMNS)
+        shown = table(f"{pluralize(len(messages), 'message')} in {room}, living for: {format_ttl(ttl)}", *_CHAT_COLUMNS)
         for message in messages:
-            add_row(shown, [moment(message.timestamp), message.user_name, message.message])
+            add_row(shown, [format_timestamp(message.timestamp), message.user_name, message.message])
         out.print(shown)
 
     run(work())
@@ -157,7 +168,7 @@ def watch(
     """Print the events of a room as they happen: what apps publish, and stores whose publish_changes is on."""
 
     async def work() -> None:
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             await watch_room(store, room, limit, as_json=as_json)
 
     with suppress(KeyboardInterrupt):
@@ -169,18 +180,18 @@ def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
     """Remove dead rooms from the index of active rooms."""
 
     async def work() -> None:
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             removed = await store.rooms.sweep_active_rooms()
         if as_json:
             print_json({"removed": removed})
         else:
-            out.print(f"removed {counted(removed, 'dead room')} from the index")
+            out.print(f"removed {pluralize(removed, 'dead room')} from the index")
 
     run(work())
 
 
 @app.command()
-def guards(
+def limits(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Whose connections and hits, say an IP address.")],
     *,
     url: Url = None,
@@ -190,7 +201,7 @@ def guards(
     """Show how many connections and hits of a client are counted."""
 
     async def work() -> None:
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             if reset:
                 await store.rate_limits.reset(key)
             connections = await store.connections.count(key)
@@ -200,8 +211,8 @@ def guards(
             counted_hits = {"allowed": hits.allowed, "remaining": hits.remaining, "limit": hits.limit}
             print_json({"key": key, "connections": connections, **counted_hits, "resetAfterSeconds": seconds})
             return
-        out.print(printable(f"{key}: {counted(connections, 'connection')}"))
-        verdict = "the next hit is allowed" if hits.allowed else f"no hit is allowed for {left(hits.retry_after)}"
+        out.print(sanitize(f"{key}: {pluralize(connections, 'connection')}"))
+        verdict = "the next hit is allowed" if hits.allowed else f"no hit is allowed for {format_ttl(hits.retry_after)}"
         out.print(f"{hits.remaining} of {hits.limit} hits remain in this window; {verdict}")
 
     run(work())
@@ -212,7 +223,7 @@ def ping(*, url: Url = None, as_json: AsJson = False) -> None:
     """Ask the store whether it can serve; exit 3 if not."""
 
     async def work() -> None:
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             await store.ping()  # the first one connects
             start = time.perf_counter()
             await store.ping()
@@ -234,7 +245,7 @@ def doctor(
     """Look at a server and its set-up, and say what to do; exit 1 if something is wrong, 3 if it does not answer."""
 
     async def work() -> None:
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             health = await store.health()
         if as_json:
             print_json(health.to_json())
@@ -243,7 +254,7 @@ def doctor(
             for check in health.checks:
                 add_row(
                     shown,
-                    [check.name, Text(check.status, style=_STATUS_STYLES[check.status]), check.found, check.remedy],
+                    [check.name, Text(check.status, style=_STATUS_STYLES[check.status]), check.detail, check.hint],
                 )
             out.print(shown)
         if health.round_trip_ms is None:
@@ -306,7 +317,7 @@ def bench(  # noqa: PLR0913 - one for each option
         parts, taking_part = chosen_parts(only), chosen_contenders(contenders)
         options = Options(rounds=rounds, seconds=seconds, parts=parts, contenders=taking_part)
         run_bench(url, options.quick() if quick else options, json=json, chart=chart, page=page)
-    except (StoreError, ImportError, UnwritableError) as error:
+    except (StoreError, ImportError, OutputError) as error:
         fail_with(error)
 
 
@@ -314,17 +325,17 @@ app.command()(top)
 app.command("export")(export_rooms)
 app.command("import")(import_rooms)
 
-_CHECK_COLUMNS = ("check", "status", "found", "what to do")
-_STATUS_STYLES = {"good": "green", "notice": "yellow", "wrong": "bold red", "unknown": "yellow"}
+_CHECK_COLUMNS = ("check", "status", "detail", "hint")
+_STATUS_STYLES = {"ok": "green", "warning": "yellow", "error": "bold red", "unknown": "yellow"}
 _CHAT_COLUMNS = ("sent", "user", "message")
 _ROOM_COLUMNS = ("room", "host", "users", "video", "state", "lives for")
 
 
 def _room_cells(room_id: str, found: Room | None, ttl: timedelta | None) -> list[object]:
     if found is None:
-        return [room_id, Text("can't be read", style="red"), "", "", "", left(ttl)]
+        return [room_id, Text("can't be read", style="red"), "", "", "", format_ttl(ttl)]
     state = "playing" if found.video_state.is_playing else "paused"
-    return [room_id, found.host_name, len(found.users), found.video_url or "", state, left(ttl)]
+    return [room_id, found.host_name, len(found.users), found.video_url or "", state, format_ttl(ttl)]
 
 
 def _room_json(room_id: str, found: Room | None, ttl: timedelta | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from wnc_store.cli.files import ensure_writable
 from wnc_store.cli.output import add_row, err, out, table
-from wnc_store.cli.sinks import UnwritableError
+from wnc_store.cli.sinks import OutputError
 from wnc_store_bench import Options, Result, run
 from wnc_store_bench.chart import draw
 from wnc_store_bench.report import fill, tables
@@ -26,7 +26,7 @@ def run_bench(url: str | None, options: Options, *, json: Path | None, chart: Pa
     Raises:
         ConfigurationError: something needed is missing, or the URL is wrong.
         StoreUnavailableError: the server can't be reached.
-        UnwritableError: a file can't be written after all.
+        OutputError: a file can't be written after all.
     """
     for path in filter(None, (json, chart, page)):
         ensure_writable(path)  # measuring takes minutes
@@ -34,12 +34,12 @@ def run_bench(url: str | None, options: Options, *, json: Path | None, chart: Pa
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("", total=None)
 
-        def tell(line: str) -> None:
+        def report_progress(line: str) -> None:
             progress.update(task, description=escape(line))
             if not err.is_terminal:  # where nothing can be drawn again, say it line by line
                 err.print(line, markup=False)
 
-        result = asyncio.run(run(url, options, tell))
+        result = asyncio.run(run(url, options, report_progress))
     files: tuple[tuple[Path | None, Callable[[Path], object]], ...] = (
         (json, lambda path: path.write_text(f"{result.model_dump_json(indent=1)}\n", encoding="utf-8")),
         (chart, lambda path: draw(result, path)),
@@ -55,7 +55,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> Path:
     try:
         write(path)
     except OSError as error:
-        raise UnwritableError(str(path), error.strerror) from None
+        raise OutputError(str(path), error.strerror) from None
     return path
 
 

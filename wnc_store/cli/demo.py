@@ -21,7 +21,7 @@ from wnc_store import (
     VideoState,
     open_store,
 )
-from wnc_store.cli.output import left, out
+from wnc_store.cli.output import format_ttl, out
 
 _ROOM = "DEMO42"
 _SHORT_TTL = timedelta(seconds=1)
@@ -36,7 +36,7 @@ async def run_demo(url: str) -> None:
             clock.advance(timedelta(hours=24))
 
         async with open_store(url, settings=StoreSettings(), clock=clock) as store:
-            await _tell(store, "24 hours pass (the clock is moved)", a_day_passes)
+            await _print_room(store, "24 hours pass (the clock is moved)", a_day_passes)
         return
     settings = StoreSettings.from_environment().model_copy(update={"key_prefix": f"wnc-demo-{uuid4().hex}:"})
     async with open_store(url, settings=settings) as store:
@@ -51,12 +51,12 @@ async def run_demo(url: str) -> None:
                     await asyncio.sleep(0.05)
 
         try:
-            await _tell(store, "the room is given a TTL of one second, and that passes", a_second_passes)
+            await _print_room(store, "the room is given a TTL of one second, and that passes", a_second_passes)
         finally:
             await store.rooms.delete_room(_ROOM)
 
 
-async def _tell(store: Store, passing: str, time_passes: Callable[[Store], Awaitable[None]]) -> None:
+async def _print_room(store: Store, passing: str, time_passes: Callable[[Store], Awaitable[None]]) -> None:
     ada, grace, linus = (User(id=name.lower(), name=name) for name in ("Ada", "Grace", "Linus"))
 
     _heading("a room is created, and guests join")
@@ -66,7 +66,7 @@ async def _tell(store: Store, passing: str, time_passes: Callable[[Store], Await
     room = await store.rooms.add_user_to_room(_ROOM, linus)
     _fact("in the room", ", ".join(f"{user.name}{' (host)' if user.is_host else ''}" for user in room.users))
     _fact("a guest who claims to be Ada is believed", room.verify_host_token("guess"))
-    _fact("it lives for", left(await store.rooms.room_ttl(_ROOM)))
+    _fact("it lives for", format_ttl(await store.rooms.room_ttl(_ROOM)))
 
     _heading("they watch")
     room = await store.rooms.set_video_url(_ROOM, "https://www.youtube.com/watch?v=dQw4w9WgXcQ")

@@ -16,7 +16,7 @@ from typing import IO
 
 from wnc_store.cli.output import Exit
 from wnc_store.cli.runtime import fail
-from wnc_store.cli.sinks import STANDARD_OUTPUT, UnwritableError, text_sink
+from wnc_store.cli.sinks import STANDARD_OUTPUT, OutputError, text_sink
 
 STANDARD = Path("-")
 """Standard input, or standard output."""
@@ -25,7 +25,7 @@ _OPEN_ALREADY = Path("/proc/self/fd")
 
 
 @contextmanager
-def given(file: Path) -> Generator[IO[bytes]]:
+def open_input(file: Path) -> Generator[IO[bytes]]:
     """Yield what can be read twice: a file, or what came through a pipe."""
     if file == STANDARD:
         if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
@@ -46,17 +46,17 @@ def given(file: Path) -> Generator[IO[bytes]]:
 
 
 @contextmanager
-def written(output: Path | None) -> Generator[IO[str]]:
+def open_output(output: Path | None) -> Generator[IO[str]]:
     """Yield what to write to: standard output, what is no regular file as it is, or else a new file.
 
     That takes its place only when it is whole; until then, and if that fails, nothing is changed.
 
     Raises:
-        UnwritableError: it takes no more.
+        OutputError: it takes no more.
     """
     if output is None or output == STANDARD:
         if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
-            raise UnwritableError(STANDARD_OUTPUT, "it is closed")
+            raise OutputError(STANDARD_OUTPUT, "it is closed")
         yield sys.stdout
         return
     try:
@@ -137,4 +137,4 @@ def _take_place(whole: Path, target: Path) -> None:
     try:
         whole.replace(target)
     except OSError as error:
-        raise UnwritableError(str(target), error.strerror) from None
+        raise OutputError(str(target), error.strerror) from None

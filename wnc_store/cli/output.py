@@ -33,7 +33,7 @@ def print_json(value: JsonValue) -> None:
     print(json.dumps(value, indent=2))  # noqa: T201 - rich would wrap the lines
 
 
-def printable(value: object) -> Text:
+def sanitize(value: object) -> Text:
     """Return text of other people's for the terminal: without markup, and without its control characters."""
     return Text("".join(char if char.isprintable() else "�" for char in str(value)))
 
@@ -48,15 +48,15 @@ def table(title: str, *columns: str) -> Table:
 
 def add_row(to: Table, cells: Sequence[object]) -> None:
     """Add a row of other people's text, or of `Text` of our own."""
-    to.add_row(*(cell if isinstance(cell, Text) else printable(cell) for cell in cells))
+    to.add_row(*(cell if isinstance(cell, Text) else sanitize(cell) for cell in cells))
 
 
-def counted(number: int, what: str) -> str:
+def pluralize(number: int, what: str) -> str:
     """Say how many there are of something."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def moment(milliseconds: float) -> str:
+def format_timestamp(milliseconds: float) -> str:
     """Return epoch milliseconds as a date, where they are one."""
     try:
         return iso(from_milliseconds(int(milliseconds)))
@@ -64,7 +64,7 @@ def moment(milliseconds: float) -> str:
         return str(milliseconds)
 
 
-def left(ttl: timedelta | None) -> str:
+def format_ttl(ttl: timedelta | None) -> str:
     """Say how long something still lives, to the second."""
     if ttl is None:
         return "gone"

@@ -19,8 +19,8 @@ from wnc_store import (
     configured_url,
     open_store,
 )
-from wnc_store.cli.output import Exit, err, printable
-from wnc_store.cli.sinks import UnwritableError
+from wnc_store.cli.output import Exit, err, sanitize
+from wnc_store.cli.sinks import OutputError
 
 Url = Annotated[
     str | None, typer.Option("--url", help="The store. Default: WNC_STORE_URL, else REDIS_URL, else memory://.")
@@ -39,7 +39,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
 
 
 @asynccontextmanager
-async def opened(url: str | None) -> AsyncGenerator[Store]:
+async def open_cli_store(url: str | None) -> AsyncGenerator[Store]:
     """Open the store that a command looks at."""
     if (configured_url() if url is None else url) == "memory://":
         err.print("looking into this command's own memory, which is empty: name a store by its URL or by WNC_STORE_URL")
@@ -51,7 +51,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a command to its end; say what went wrong, and exit accordingly."""
     try:
         asyncio.run(work)
-    except (StoreError, ImportError, UnwritableError) as error:
+    except (StoreError, ImportError, OutputError) as error:
         fail_with(error)
 
 
@@ -62,10 +62,10 @@ def fail_with(error: Exception) -> NoReturn:
 
 def fail(message: str, code: Exit) -> NoReturn:
     """Say what went wrong, and exit."""
-    tell(message)
+    print_error(message)
     raise typer.Exit(code)
 
 
-def tell(message: str) -> None:
+def print_error(message: str) -> None:
     """Say what went wrong."""
-    err.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), sanitize(message)), soft_wrap=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 STANDARD_OUTPUT = "standard output"
 
 
-class UnwritableError(Exception):
+class OutputError(Exception):
     """What a command writes to takes no more."""
 
     def __init__(self, name: str, why: str | None) -> None:
@@ -55,4 +55,4 @@ class _Sink(io.FileIO):
             raise
         except OSError as error:
             self._failed = True
-            raise UnwritableError(self._told_as, error.strerror) from None
+            raise OutputError(self._told_as, error.strerror) from None

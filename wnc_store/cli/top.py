@@ -18,18 +18,18 @@ from rich.live import Live
 from rich.text import Text
 
 from wnc_store import (
-    Activity,
     ChatMessage,
     CorruptRecordError,
-    HasActivity,
     Room,
+    ServerActivity,
     ServerOperation,
     Store,
     StoreSettings,
     StoreUnavailableError,
+    SupportsServerActivity,
 )
-from wnc_store.cli.output import add_row, counted, out, printable, table
-from wnc_store.cli.runtime import AsJson, UrlArgument, opened, run
+from wnc_store.cli.output import add_row, out, pluralize, sanitize, table
+from wnc_store.cli.runtime import AsJson, UrlArgument, open_cli_store, run
 from wnc_store.records.js_types import iso
 
 _WINDOW_MS = 60_000
@@ -49,7 +49,7 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class TopSample:
     """What was seen at one time.
 
     Attributes:
@@ -69,7 +69,7 @@ class Glance:
     messages_per_second: float
     unreadable: int
     busiest: Sequence[_Seen]
-    activity: Activity | None
+    activity: ServerActivity | None
     seconds: float | None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -106,11 +106,11 @@ class Glance:
             value["slow"] = [
                 {"name": one.name, "ms": round(one.seconds * 1000, 3), "at": iso(one.at)} for one in self.activity.slow
             ]
-            value["untold"] = list(self.activity.untold)
+            value["unavailable"] = list(self.activity.unavailable)
         return value
 
 
-class Watcher:
+class Sampler:
     """Looks at a store, again and again.
 
     Args:
@@ -122,9 +122,9 @@ class Watcher:
         self._store = store
         self._sample = sample
         self._kept = StoreSettings.from_environment().chat_history_limit
-        self._before: tuple[float, Activity] | None = None
+        self._before: tuple[float, ServerActivity] | None = None
 
-    async def look(self) -> Glance:
+    async def sample(self) -> TopSample:
         """Look at up to `sample` rooms, and ask the server where it can be asked."""
         room_ids, more = await self._some_room_ids()
         seen: list[_Seen] = []
@@ -140,7 +140,7 @@ class Watcher:
         total = len(room_ids) if not more else activity.listed_rooms if activity is not None else None
         share = (total or len(room_ids)) / max(1, len(room_ids))
         busiest = sorted(seen, key=lambda one: (one.messages_per_second, len(one.room.users)), reverse=True)
-        return Glance(
+        return TopSample(
             sampled=len(room_ids),
             rooms=total,
             users=round(share * sum(len(one.room.users) for one in seen)),
@@ -168,9 +168,9 @@ class Watcher:
             return error
         return room and _Seen(room, _rate(messages, time.time() * 1000, self._kept))
 
-    async def _ask(self) -> tuple[Activity | None, float | None]:
+    async def _ask(self) -> tuple[ServerActivity | None, float | None]:
         """Return what the server says of the time since the last look, and how long that is."""
-        if not isinstance(self._store, HasActivity):
+        if not isinstance(self._store, SupportsServerActivity):
             return None, None
         now, activity = time.monotonic(), await self._store.activity()
         before, self._before = self._before, (now, activity)
@@ -179,7 +179,7 @@ class Watcher:
         known = {one.name: one for one in before[1].operations}
         since = (_since(known.get(one.name), one) for one in activity.operations)
         operations = tuple(one for one in since if one.calls)
-        return Activity(activity.listed_rooms, operations, activity.slow, activity.untold), now - before[0]
+        return ServerActivity(activity.listed_rooms, operations, activity.slow, activity.unavailable), now - before[0]
 
 
 def top(
@@ -198,11 +198,11 @@ def top(
     """
 
     async def work() -> None:
-        async with opened(url) as store:
-            glances = _glances(Watcher(store, sample), None if once else interval)
+        async with open_cli_store(url) as store:
+            glances = _samples(Sampler(store, sample), None if once else interval)
             if as_json:
                 async for glance in glances:
-                    value = glance.to_json() if isinstance(glance, Glance) else {"error": str(glance)}
+                    value = glance.to_json() if isinstance(glance, TopSample) else {"error": str(glance)}
                     print(json.dumps(value), flush=True)  # noqa: T201 - rich would wrap the lines
             elif once or not out.is_terminal:
                 async for glance in glances:
@@ -216,13 +216,13 @@ def top(
         run(work())
 
 
-async def _glances(watcher: Watcher, interval: float | None) -> AsyncIterator[Glance | StoreUnavailableError]:
+async def _samples(watcher: Sampler, interval: float | None) -> AsyncIterator[TopSample | StoreUnavailableError]:
     """Yield what is seen, once or for ever; who has seen something is not put off by a server that goes away."""
-    yield await watcher.look()
+    yield await watcher.sample()
     while interval is not None:
         await asyncio.sleep(interval)
         try:
-            yield await watcher.look()
+            yield await watcher.sample()
         except StoreUnavailableError as error:
             yield error
 
@@ -248,32 +248,32 @@ def _slowest(operations: Sequence[ServerOperation]) -> list[ServerOperation]:
     return sorted(operations, key=_mean_ms, reverse=True)[:_OPERATIONS]
 
 
-def _render(backend: str, glance: Glance | StoreUnavailableError) -> RenderableType:
+def _render(backend: str, glance: TopSample | StoreUnavailableError) -> RenderableType:
     if isinstance(glance, StoreUnavailableError):
-        return Text.assemble(("no answer, trying again: ", "bold red"), printable(glance))
+        return Text.assemble(("no answer, trying again: ", "bold red"), sanitize(glance))
     return Group(*_lines(backend, glance), *_tables(glance))
 
 
-def _lines(backend: str, glance: Glance) -> list[Text]:
+def _lines(backend: str, glance: TopSample) -> list[Text]:
     about = "" if glance.whole else "about "
-    rooms = f"more than {glance.sampled} rooms" if glance.rooms is None else f"{about}{counted(glance.rooms, 'room')}"
+    rooms = f"more than {glance.sampled} rooms" if glance.rooms is None else f"{about}{pluralize(glance.rooms, 'room')}"
     whose = " in those looked at" if glance.rooms is None else ""
     totals = (
-        f"{rooms}, {about}{counted(glance.users, 'user')}{whose}, {about}{glance.messages_per_second:.1f} messages/s"
+        f"{rooms}, {about}{pluralize(glance.users, 'user')}{whose}, {about}{glance.messages_per_second:.1f} messages/s"
     )
     lines = [Text.assemble((f"{backend} at {iso(glance.at)}: ", "bold"), totals)]
     if not glance.whole:
         lines.append(Text(f"a sample: {glance.sampled} rooms were looked at (--sample)", style="yellow"))
     if glance.unreadable:
-        lines.append(Text(f"{counted(glance.unreadable, 'room')} can't be read", style="red"))
+        lines.append(Text(f"{pluralize(glance.unreadable, 'room')} can't be read", style="red"))
     if glance.activity is None:
         lines.append(Text("operations: n/a, this backend has no server to ask", style="dim"))
     else:
-        lines += [Text(untold, style="yellow") for untold in glance.activity.untold]
+        lines += [Text(unavailable, style="yellow") for unavailable in glance.activity.unavailable]
     return lines
 
 
-def _tables(glance: Glance) -> list[RenderableType]:
+def _tables(glance: TopSample) -> list[RenderableType]:
     rooms = table("the busiest rooms", "room", "host", "users", "messages/s", "state")
     for seen in glance.busiest:
         state = "playing" if seen.room.video_state.is_playing else "paused"

@@ -16,7 +16,6 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from wnc_store import (
-    CanRestore,
     CorruptRecordError,
     NotSupportedError,
     Room,
@@ -25,10 +24,11 @@ from wnc_store import (
     Snapshot,
     Store,
     StoreError,
+    SupportsRestore,
 )
-from wnc_store.cli.files import STANDARD, given, written
-from wnc_store.cli.output import Exit, counted, err, printable
-from wnc_store.cli.runtime import UrlArgument, fail, opened, run
+from wnc_store.cli.files import STANDARD, open_input, open_output
+from wnc_store.cli.output import Exit, err, pluralize, sanitize
+from wnc_store.cli.runtime import UrlArgument, fail, open_cli_store, run
 from wnc_store.records.js_types import iso
 
 _FORMAT = 1
@@ -50,8 +50,8 @@ def export_rooms(
     """
 
     async def work() -> None:
-        with written(output) as file, _progress("exporting") as progress:
-            async with opened(url) as store:
+        with open_output(output) as file, _progress("exporting") as progress:
+            async with open_cli_store(url) as store:
                 unreadable = await _export(store, file, progress)
         if unreadable:
             raise typer.Exit(Exit.FAILED)
@@ -84,19 +84,19 @@ def import_rooms(
     async def work(lines: IO[bytes]) -> None:
         name = "standard input" if file == STANDARD else str(file)
         total = sum(1 for _ in _read(lines, name))
-        async with opened(url) as store:
+        async with open_cli_store(url) as store:
             with _progress("importing", total) as progress:
                 done = await _import(store, _read(lines, name), progress, replace=overwrite)
-        err.print(f"imported {counted(total - done.existing, 'room')}")
+        err.print(f"imported {pluralize(total - done.existing, 'room')}")
         if done.begun_anew:
             err.print("this backend can't restore: each has a full TTL again, and its rev is raised by one")
         if done.existing:
-            left = f"left as it was: {counted(done.existing, 'room')} of an id that exists"
+            left = f"left as it was: {pluralize(done.existing, 'room')} of an id that exists"
             err.print(f"{left} (--overwrite replaces it)")
             if not skip_existing:
                 raise typer.Exit(Exit.FAILED)
 
-    with given(file) as lines:
+    with open_input(file) as lines:
         run(work(lines))
 
 
@@ -129,11 +129,11 @@ async def _export(store: Store, file: IO[str], progress: Progress) -> int:
                 progress.advance(progress.task_ids[0])
             elif found is not None:
                 unreadable += 1
-                err.print(printable(f"left out: {found}"), soft_wrap=True)
+                err.print(sanitize(f"left out: {found}"), soft_wrap=True)
     _write_line(file, {"rooms": rooms, "messages": messages})
     file.flush()  # before it is told as done
-    told = f"exported {counted(rooms, 'room')} with {counted(messages, 'message')}, host tokens included"
-    err.print(f"{told}; {counted(unreadable, 'room')} can't be read" if unreadable else told)
+    told = f"exported {pluralize(rooms, 'room')} with {pluralize(messages, 'message')}, host tokens included"
+    err.print(f"{told}; {pluralize(unreadable, 'room')} can't be read" if unreadable else told)
     return unreadable
 
 
@@ -159,10 +159,10 @@ async def _import(store: Store, snapshots: Iterable[Snapshot], progress: Progres
         progress.advance(progress.task_ids[0], len(chunk))
         for snapshot, error in zip(chunk, outcomes, strict=True):
             if isinstance(error, BaseException) and not isinstance(error, RoomExistsError):
-                written = counted(done.restored + done.begun_anew, "room")
+                written = pluralize(done.restored + done.begun_anew, "room")
                 goes_on = "the same command goes on" if replace else "--skip-existing goes on from there"
                 told = f"{written} had been imported when {snapshot.room.id!r} failed: {goes_on}"
-                err.print(printable(told), soft_wrap=True)
+                err.print(sanitize(told), soft_wrap=True)
                 raise error
     return done
 
@@ -178,15 +178,15 @@ async def _snapshot(store: Store, room_id: str) -> Snapshot | None:
 
 async def _restore(store: Store, snapshot: Snapshot, *, replace: bool) -> bool:
     """Put a room back as it was; or begin it anew where the backend can't do that, and return false."""
-    if isinstance(store, CanRestore):
+    if isinstance(store, SupportsRestore):
         with suppress(NotSupportedError):  # on a cluster
             await store.restore(snapshot, replace=replace)
             return True
-    await _begin_anew(store, snapshot, replace=replace)
+    await _recreate_room(store, snapshot, replace=replace)
     return False
 
 
-async def _begin_anew(store: Store, snapshot: Snapshot, *, replace: bool) -> None:
+async def _recreate_room(store: Store, snapshot: Snapshot, *, replace: bool) -> None:
     """Make a room and its chat by what every store offers."""
     room = snapshot.room
     if not (replace and await _replace(store, room)):
@@ -214,7 +214,7 @@ async def _undo(store: Store, room_id: str) -> None:
     try:
         await store.rooms.delete_room(room_id)
     except StoreError:
-        err.print(printable(f"room {room_id!r} lacks messages, and can't be removed now: import it with --overwrite"))
+        err.print(sanitize(f"room {room_id!r} lacks messages, and can't be removed now: import it with --overwrite"))
 
 
 def _read(lines: IO[bytes], name: str) -> Generator[Snapshot]:

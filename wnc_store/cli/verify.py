@@ -11,7 +11,7 @@ from rich.text import Text
 from wnc_store.cli.output import Exit, add_row, err, out, print_json, table
 from wnc_store.cli.runtime import fail
 from wnc_store_contract.verify import (
-    Level,
+    Conformance,
     Report,
     Result,
     ensure_usable,
@@ -53,7 +53,7 @@ def run_verify(url: str | None, harness: str | None, *, as_json: bool, allow_non
         print_json(report.to_json())
     else:
         _print_table(report)
-    return report.level is not Level.NONE
+    return report.level is not Conformance.NONE
 
 
 def _print_table(report: Report) -> None:
@@ -73,7 +73,7 @@ def _print_table(report: Report) -> None:
             out.print(Text.assemble((outcome, _STYLES[outcome]), told), soft_wrap=True)
     outcomes = ("passed", "failed", "skipped", "xfailed")
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in outcomes if report.count(outcome))
-    if report.level is Level.PARTIAL:
+    if report.level is Conformance.PARTIAL:
         out.print("partial: what ran passed; what is not declared by the harness, or excused, did not count")
-    style = "bold red" if report.level is Level.NONE else "bold green"
+    style = "bold red" if report.level is Conformance.NONE else "bold green"
     out.print(Text.assemble("level: ", (report.level.value, style), f" ({counts})"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from wnc_store.cli.output import err, out, printable
+from wnc_store.cli.output import err, out, sanitize
 from wnc_store.events import (
     AppEvent,
     HostChanged,
@@ -32,7 +32,7 @@ async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -
         as_json: a line of JSON for each, in ASCII: what guests wrote may hold anything.
     """
     async with store.events.subscribe(room_id) as events:
-        err.print(printable(f"watching room {room_id}: what writers with publish_changes on tell; end with Ctrl-C"))
+        err.print(sanitize(f"watching room {room_id}: what writers with publish_changes on tell; end with Ctrl-C"))
         if not await store.rooms.room_exists(room_id):
             err.print("there is no such room now; if it begins, that is told")
         seen = 0
@@ -41,7 +41,7 @@ async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -
                 print(json.dumps(event.to_json()), flush=True)  # noqa: T201 - rich would wrap the lines
             else:
                 revision = "" if event.rev is None else f" (rev {event.rev})"
-                out.print(printable(f"{_told(event)}{revision}"), soft_wrap=True)
+                out.print(sanitize(f"{_told(event)}{revision}"), soft_wrap=True)
             seen += 1
             if seen == limit:
                 return

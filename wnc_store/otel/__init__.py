@@ -6,7 +6,7 @@ text or an error's message; a span's exceptions are not recorded, because their 
 Metrics:
 
 - `db.client.operation.duration`: a histogram of each operation's time, in seconds.
-- `wnc_store.commits`, `wnc_store.retries`, ...: counters, where the backend counts them: see `wnc_store.HasStatistics`.
+- `wnc_store.commits`, `wnc_store.retries`, ...: counters: see `wnc_store.SupportsStatistics`.
 
 What they carry:
 

@@ -24,10 +24,10 @@ from wnc_store.errors import (
     UserNotFoundError,
 )
 from wnc_store.events import RoomEvents
-from wnc_store.health import Health
+from wnc_store.health import HealthReport
 from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter, RoomStore, Store
-from wnc_store.snapshots import CanRestore
-from wnc_store.statistics import HasActivity, HasStatistics
+from wnc_store.snapshots import SupportsRestore
+from wnc_store.statistics import SupportsServerActivity, SupportsStatistics
 
 PartT = TypeVar("PartT")
 
@@ -35,7 +35,7 @@ _SCOPE = "wnc_store"
 _SECONDS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Where the buckets of durations end: those of OpenTelemetry's conventions, and two below a millisecond."""
 
-_ANSWERS = (
+_EXPECTED_ERRORS = (
     RoomNotFoundError,
     UserNotFoundError,
     RoomExistsError,
@@ -46,7 +46,7 @@ _ANSWERS = (
 )
 """Errors with which a store serves well, and what is none of its doing."""
 
-_OPTIONAL: tuple[type, ...] = (HasStatistics, HasActivity, CanRestore)
+_OPTIONAL: tuple[type, ...] = (SupportsStatistics, SupportsServerActivity, SupportsRestore)
 """What not every store can do; an instrumented one can what the other can."""
 
 _DESCRIPTION = "What a store has counted inside."
@@ -70,17 +70,17 @@ class Telemetry:
             description="Duration of a store's operations.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self._statistics = store.statistics if isinstance(store, HasStatistics) else None
-        self._told: dict[str, int] = {}
+        self._statistics = store.statistics if isinstance(store, SupportsStatistics) else None
+        self._reported: dict[str, int] = {}
         self._counters: dict[str, Counter] = {}
 
     def part(self, name: str, protocol: type[PartT], part: PartT) -> PartT:
         """Return a stand-in for a part of a store: what the protocol declares, each operation told of."""
-        stand_in = _Part()
-        self.stand_in(stand_in, protocol, part, f"{name}.")
+        stand_in = _Proxy()
+        self.make_proxy(stand_in, protocol, part, f"{name}.")
         return cast("PartT", stand_in)
 
-    def stand_in(self, stand_in: object, protocol: type, behind: object, prefix: str = "") -> None:
+    def make_proxy(self, stand_in: object, protocol: type, behind: object, prefix: str = "") -> None:
         """Give an object what the protocol declares, done by what stands behind it, each operation told of."""
         for name, declared in inspect.getmembers(protocol, inspect.isfunction):
             if not name.startswith("_"):
@@ -127,8 +127,8 @@ class Telemetry:
         for name, total in self._statistics().items():
             if name not in self._counters:
                 self._counters[name] = self._meter.create_counter(f"{_SCOPE}.{name}", description=_DESCRIPTION)
-            self._counters[name].add(total - self._told.get(name, 0), self._system)
-            self._told[name] = total
+            self._counters[name].add(total - self._reported.get(name, 0), self._system)
+            self._reported[name] = total
 
     async def _iterate(self, name: str, items: AsyncIterator[Any]) -> AsyncGenerator[Any]:
         """Yield the items; the time that counts is the store's, not that of whoever takes them."""
@@ -146,7 +146,7 @@ class Telemetry:
             operation.end()
 
 
-class _Part:
+class _Proxy:
     """A stand-in for a part of a store."""
 
 
@@ -170,7 +170,7 @@ class _Operation:
         except BaseException as error:
             self._outcome = {"error.type": type(error).__qualname__}
             self._span.set_attributes(self._outcome)
-            if not isinstance(error, _ANSWERS):
+            if not isinstance(error, _EXPECTED_ERRORS):
                 self._span.set_status(StatusCode.ERROR)
             raise
         finally:
@@ -193,10 +193,10 @@ class InstrumentedStore:
         self.rate_limits: RateLimiter = telemetry.part("rate_limits", RateLimiter, store.rate_limits)
         self.events: RoomEvents = telemetry.part("events", RoomEvents, store.events)
         self._ping: Callable[[], Awaitable[None]] = telemetry.method("ping", Store.ping, store.ping)
-        self._health: Callable[[], Awaitable[Health]] = telemetry.method("health", Store.health, store.health)
+        self._health: Callable[[], Awaitable[HealthReport]] = telemetry.method("health", Store.health, store.health)
         for protocol in _OPTIONAL:
             if isinstance(store, protocol):
-                telemetry.stand_in(self, protocol, store)
+                telemetry.make_proxy(self, protocol, store)
 
     @property
     def closed(self) -> bool:
@@ -207,7 +207,7 @@ class InstrumentedStore:
         """See `Store.ping`."""
         await self._ping()
 
-    async def health(self) -> Health:
+    async def health(self) -> HealthReport:
         """See `Store.health`."""
         return await self._health()
 

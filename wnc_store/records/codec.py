@@ -9,15 +9,15 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from wnc_store.errors import CorruptRecordError
-from wnc_store.records.encode import dumps, record_text
-from wnc_store.records.fast_validate import as_read
+from wnc_store.records.encode import dumps, encode_record
+from wnc_store.records.fast_validate import fast_validated
 from wnc_store.records.models import Record, RecordT
 
 
 def to_wire(record: Record) -> bytes:
     """Return a record as UTF-8 JSON."""
     try:
-        return record_text(record).encode()
+        return encode_record(record).encode()
     except (LookupError, TypeError, ValueError):
         pass  # it is not quite plain
     value = record.to_json()
@@ -41,7 +41,7 @@ def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:
     try:
         return kind.model_validate(_parsed(data), by_alias=True, by_name=False)
     except ValidationError as error:
-        reason = f"not a {kind.__name__}: {problems(error)}"
+        reason = f"not a {kind.__name__}: {format_validation_errors(error)}"
     except RecursionError:
         reason = "its JSON is nested too deeply"
     except ValueError:
@@ -50,7 +50,7 @@ def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:
     raise CorruptRecordError(key, reason)
 
 
-def checked(record: RecordT, kind: type[RecordT]) -> RecordT:
+def validated(record: RecordT, kind: type[RecordT]) -> RecordT:
     """Return `record` as a plain `kind` that holds what a reader of the stored record would see.
 
     Needed because `model_copy` and `model_construct` check nothing, and subclasses may have fields of their own.
@@ -62,7 +62,7 @@ def checked(record: RecordT, kind: type[RecordT]) -> RecordT:
     if not isinstance(record, kind):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         message = f"expected a {kind.__name__}, got {type(record).__name__}"
         raise TypeError(message)
-    if type(record) is kind and (plain := as_read(record)) is not None:
+    if type(record) is kind and (plain := fast_validated(record)) is not None:
         return plain
     aliases = {info.alias or name for name, info in kind.model_fields.items()}
     double = sorted(aliases & record.model_extra.keys())
@@ -72,7 +72,7 @@ def checked(record: RecordT, kind: type[RecordT]) -> RecordT:
         try:
             return kind.model_validate(record.to_json(), by_alias=True, by_name=False)
         except ValidationError as error:
-            reason = problems(error)
+            reason = format_validation_errors(error)
         except RecursionError:
             reason = "it is nested too deeply"
         except (AttributeError, TypeError):
@@ -81,7 +81,7 @@ def checked(record: RecordT, kind: type[RecordT]) -> RecordT:
     raise ValueError(message)
 
 
-def problems(error: ValidationError) -> str:
+def format_validation_errors(error: ValidationError) -> str:
     """Say what is wrong and where, without the values: they may be secrets."""
     return "; ".join(
         f"{'.'.join(map(str, detail['loc'])) or 'the record'}: {detail['msg']}"

@@ -6,23 +6,32 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from wnc_store.records.fields import layout
-from wnc_store.records.models import ChatMessage, Record, RecordT, Room, User, VideoState, remade, shared_set
+from wnc_store.records.fields import wire_fields
+from wnc_store.records.models import (
+    ChatMessage,
+    Record,
+    RecordT,
+    Room,
+    User,
+    VideoState,
+    construct_copy,
+    intern_fields_set,
+)
 
 _LARGE = 2.0**63
 """Numbers from here on are left to the validation."""
 
 
-def as_read(record: RecordT) -> RecordT | None:
+def fast_validated(record: RecordT) -> RecordT | None:
     """Return a record as it would be read again: itself, or a copy in which the fields that are written count as set.
 
     None where that takes a validation: for a subclass, for unknown fields, and for a value that is not of the very type
     that is read.
     """
-    return _as_set(record) if _is_plain(record) else None
+    return _with_fields_set(record) if _is_valid(record) else None
 
 
-def _is_plain(record: Record) -> bool:
+def _is_valid(record: Record) -> bool:
     kind = _KINDS.get(type(record))
     held = record.__dict__
     if kind is None or record.__pydantic_extra__ or len(held) != len(kind.tests):
@@ -38,21 +47,21 @@ def _is_plain(record: Record) -> bool:
     return True
 
 
-def _as_set(record: RecordT) -> RecordT:
+def _with_fields_set(record: RecordT) -> RecordT:
     kind = _KINDS[type(record)]
     held = record.__dict__
     if type(record) is Room:
-        users = tuple([_as_set(user) for user in held["users"]])
+        users = tuple([_with_fields_set(user) for user in held["users"]])
         written = kind.names.difference([name for name, omit in kind.omits if omit(held[name])])
-        held = {**held, "video_state": _as_set(held["video_state"]), "users": users}
-        return remade(record, held, {}, shared_set(written))
+        held = {**held, "video_state": _with_fields_set(held["video_state"]), "users": users}
+        return construct_copy(record, held, {}, intern_fields_set(written))
     if record.__pydantic_fields_set__ == kind.names:
         return record
-    return remade(record, held.copy(), {}, kind.names)
+    return construct_copy(record, held.copy(), {}, kind.names)
 
 
 def _are_users(users: tuple[Any, ...]) -> bool:
-    return all(type(user) is User and _is_plain(user) for user in users)
+    return all(type(user) is User and _is_valid(user) for user in users)
 
 
 def _is_number(value: float) -> bool:
@@ -76,7 +85,7 @@ _TESTS_OF: Mapping[object, _Tests] = {
     int: {int: _is_count},
     float: {int: _is_number, float: _is_number},
     datetime: {datetime: _is_date},
-    VideoState: {VideoState: _is_plain},
+    VideoState: {VideoState: _is_valid},
     tuple[User, ...]: {tuple: _are_users},
 }
 
@@ -89,9 +98,9 @@ class _Kind(NamedTuple):
 
 def _kind(kind: type[Record]) -> _Kind:
     return _Kind(
-        shared_set(kind.model_fields),
+        intern_fields_set(kind.model_fields),
         tuple((name, _TESTS_OF[info.annotation]) for name, info in kind.model_fields.items()),
-        tuple((field.name, field.omit) for field in layout(kind) if field.omit is not None),
+        tuple((field.name, field.exclude_if) for field in wire_fields(kind) if field.exclude_if is not None),
     )
 
 

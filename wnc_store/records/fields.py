@@ -21,12 +21,12 @@ class Field(NamedTuple):
 
     name: str
     key: str
-    write: Callable[[Any], Any] | None
-    omit: Callable[[Any], bool] | None
+    serialize: Callable[[Any], Any] | None
+    exclude_if: Callable[[Any], bool] | None
 
 
 @functools.cache
-def layout(kind: type[BaseModel]) -> tuple[Field, ...]:
+def wire_fields(kind: type[BaseModel]) -> tuple[Field, ...]:
     """Return the declared fields of a kind of record, in order."""
     return tuple(
         Field(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, NoReturn, cast
 
-_MOST = 10**4000
+_MAX_INT = 10**4000
 _FROZEN = "this JSON value belongs to a frozen model: make a changed copy instead"
 
 
@@ -36,13 +36,13 @@ class FrozenList(list[Any]):
         return FrozenList, (list(self),)
 
 
-def whole(value: int) -> int:
+def check_int(value: int) -> int:
     """Return an integer that every JSON parser of Python reads again.
 
     Raises:
         ValueError: it has thousands of digits.
     """
-    if abs(value) < _MOST:
+    if abs(value) < _MAX_INT:
         return value
     message = "an integer of thousands of digits can't be read again"
     raise ValueError(message)
@@ -57,7 +57,7 @@ def freeze(value: object) -> object:
     if value is None or isinstance(value, (str, bool, FrozenDict, FrozenList)):
         return value
     if isinstance(value, int):
-        return whole(value)
+        return check_int(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, (list, tuple)):

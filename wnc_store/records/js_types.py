@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from wnc_store.records.frozen import whole
+from wnc_store.records.frozen import check_int
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ _TO_JSON = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}
 _BEYOND_PYTHON = re.compile(r"([+-])\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
 
-class SpelledDate(datetime):
+class PreservedDate(datetime):
     """A datetime that remembers the JSON it was read from, where that is not what `Date.toJSON()` writes for it."""
 
     # A date that was computed from this one has the class and no spelling of its own.
@@ -33,26 +33,26 @@ class SpelledDate(datetime):
 
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         plain = datetime.combine(self.date(), self.timetz())
-        return (_parse_date, (plain,)) if self.spelling is ... else (_spelled_date, (plain, self.spelling))
+        return (_parse_date, (plain,)) if self.spelling is ... else (_preserved_date, (plain, self.spelling))
 
 
-class SpelledMilliseconds(int):
+class PreservedTimestamp(int):
     """Epoch milliseconds that were read from an ISO 8601 string, which is remembered."""
 
     spelling: str
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _spelled_milliseconds, (int(self), self.spelling)
+        return _preserved_timestamp, (int(self), self.spelling)
 
 
-def _spelled_date(value: datetime, spelling: str | None) -> SpelledDate:
-    date = SpelledDate.combine(value.date(), value.timetz())
+def _preserved_date(value: datetime, spelling: str | None) -> PreservedDate:
+    date = PreservedDate.combine(value.date(), value.timetz())
     date.spelling = spelling
     return date
 
 
-def _spelled_milliseconds(value: int, spelling: str) -> SpelledMilliseconds:
-    milliseconds = SpelledMilliseconds(value)
+def _preserved_timestamp(value: int, spelling: str) -> PreservedTimestamp:
+    milliseconds = PreservedTimestamp(value)
     milliseconds.spelling = spelling
     return milliseconds
 
@@ -77,12 +77,12 @@ def iso(value: datetime) -> str:
 
 
 def _parse_date(value: object) -> datetime:
-    if isinstance(value, SpelledDate) and value.spelling is not ...:
+    if isinstance(value, PreservedDate) and value.spelling is not ...:
         return value
     if isinstance(value, datetime):
         return _in_milliseconds(value)
     if value is None:  # an invalid Date
-        return _spelled_date(_FIRST, None)
+        return _preserved_date(_FIRST, None)
     if isinstance(value, str):
         return _parse_iso(value)
     message = "a date is an ISO 8601 string or an aware datetime"
@@ -106,8 +106,8 @@ def _parse_iso(text: str) -> datetime:
         return _from_iso(text)
     beyond = _BEYOND_PYTHON.fullmatch(text)
     if beyond:  # JavaScript's years reach from -271821 to 275760, Python's from 1 to 9999
-        return _spelled_date(_LAST if beyond[1] == "+" else _FIRST, text)
-    return _spelled_date(_in_milliseconds(_from_iso(text)), text)
+        return _preserved_date(_LAST if beyond[1] == "+" else _FIRST, text)
+    return _preserved_date(_in_milliseconds(_from_iso(text)), text)
 
 
 def _from_iso(text: str) -> datetime:
@@ -120,7 +120,7 @@ def _from_iso(text: str) -> datetime:
 
 def write_date(value: datetime) -> str | None:
     """Return the JSON of a date."""
-    if isinstance(value, SpelledDate) and value.spelling is not ...:
+    if isinstance(value, PreservedDate) and value.spelling is not ...:
         return value.spelling
     return iso(value)
 
@@ -132,7 +132,7 @@ def _parse_number(value: object) -> float:
         message = "a number is an int or a float"
         raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueErrors
     if isinstance(value, int):
-        return whole(value)
+        return check_int(value)
     return value if math.isfinite(value) else math.nan
 
 
@@ -144,12 +144,12 @@ def write_number(value: float) -> float | None:
 def _parse_timestamp(value: object) -> float:
     if not isinstance(value, str):
         return _parse_number(value)
-    return _spelled_milliseconds(to_milliseconds(_parse_iso(value)), value)
+    return _preserved_timestamp(to_milliseconds(_parse_iso(value)), value)
 
 
 def write_timestamp(value: float) -> float | str | None:
     """Return the JSON of a timestamp."""
-    return value.spelling if isinstance(value, SpelledMilliseconds) else write_number(value)
+    return value.spelling if isinstance(value, PreservedTimestamp) else write_number(value)
 
 
 Number = Annotated[

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool
 from pydantic.alias_generators import to_camel
 
-from wnc_store.records.fields import layout
+from wnc_store.records.fields import wire_fields
 from wnc_store.records.frozen import FrozenDict, freeze
 from wnc_store.records.js_types import Date, Number, Timestamp
 
@@ -81,10 +81,10 @@ class Record(BaseModel):
                 unknown[name] = freeze(value)
         fields_set = self.__pydantic_fields_set__
         if not fields_set.issuperset(changes):
-            fields_set = shared_set(fields_set.union(changes))
-        return remade(self, held, unknown, fields_set)
+            fields_set = intern_fields_set(fields_set.union(changes))
+        return construct_copy(self, held, unknown, fields_set)
 
-    def with_unknown(self, fields: Mapping[str, Any]) -> Self:
+    def with_extra(self, fields: Mapping[str, Any]) -> Self:
         """Return a copy with these unknown fields besides its own; a name is never taken for a declared field."""
         copied = self.model_copy()
         _set(copied, "__pydantic_extra__", {**(self.__pydantic_extra__ or {}), **fields})
@@ -96,10 +96,10 @@ class Record(BaseModel):
         Unlike pydantic's JSON mode, it takes the lone surrogates that JavaScript leaves in names of fields, too.
         """
         value: dict[str, Any] = {}
-        for field in layout(type(self)):
+        for field in wire_fields(type(self)):
             member = getattr(self, field.name)
-            if field.omit is None or not field.omit(member):
-                value[field.key] = _json(member) if field.write is None else field.write(member)
+            if field.exclude_if is None or not field.exclude_if(member):
+                value[field.key] = _json(member) if field.serialize is None else field.serialize(member)
         return {**value, **(self.__pydantic_extra__ or {})}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
@@ -113,12 +113,12 @@ def _shared_set(names: frozenset[str]) -> set[str]:
     return set(names)
 
 
-def shared_set(names: Iterable[str]) -> set[str]:
+def intern_fields_set(names: Iterable[str]) -> set[str]:
     """Return a set of names of fields that all records with these share: one of its own would be half of a record."""
     return _shared_set(frozenset(names))
 
 
-def remade(record: RecordT, held: dict[str, Any], unknown: dict[str, Any], fields_set: set[str]) -> RecordT:
+def construct_copy(record: RecordT, held: dict[str, Any], unknown: dict[str, Any], fields_set: set[str]) -> RecordT:
     """Return a record of the same class that holds these very dicts and this set; what pydantic's copies do, faster."""
     made = object.__new__(type(record))
     _set(made, "__dict__", held)
@@ -214,7 +214,7 @@ class Room(Record):
                 return user
         return None
 
-    def public(self) -> dict[str, JsonValue]:
+    def to_public_json(self) -> dict[str, JsonValue]:
         """Return what an app sends to guests: the room as JSON, unknown fields included, without the host token."""
         value = self.to_json()
         return {key: member for key, member in value.items() if key not in {"hostToken", "host_token"}}

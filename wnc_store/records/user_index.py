@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from wnc_store.records.encode import MOST_BYTES
+from wnc_store.records.encode import MAX_BYTES_PER_CHAR
 from wnc_store.records.models import Room, User
 
 _FEW = 32
@@ -15,7 +15,7 @@ _FIXED = 256
 """More bytes than a user takes beside id and name."""
 
 
-class Roster(NamedTuple):
+class UserIndex(NamedTuple):
     """What a look at all users of a room finds.
 
     Attributes:
@@ -37,15 +37,15 @@ def find(room: Room, user_id: str) -> User | None:
     return room.users[place] if place < len(room.users) else None
 
 
-def most_bytes(room: Room) -> float:
+def max_encoded_bytes(room: Room) -> float:
     """Return more bytes than the users of a room take as JSON, or infinity."""
     if len(room.users) <= _FEW:
-        return _most_bytes(room.users)
-    known = _known(room) or _remember(room, Roster(None, _most_bytes(room.users)))
+        return _max_encoded_bytes(room.users)
+    known = _known(room) or _remember(room, UserIndex(None, _max_encoded_bytes(room.users)))
     return known.most_bytes
 
 
-def carry(before: Room, after: Room, newcomer: User) -> None:
+def extend_index(before: Room, after: Room, newcomer: User) -> None:
     """Remember of a room what is known of it as it was before, when one user less was in it."""
     if len(before.users) <= _FEW:
         return
@@ -53,32 +53,34 @@ def carry(before: Room, after: Room, newcomer: User) -> None:
     places = known and known.places
     if places is None:
         places = {user.id: place for place, user in reversed([*enumerate(before.users)])}
-        _remember(before, Roster(places, most_bytes(before)))
+        _remember(before, UserIndex(places, max_encoded_bytes(before)))
     if len(places) == len(before.users):  # else another room has grown from that one, or an id stands there twice
         places[newcomer.id] = len(before.users)
-        _remember(after, Roster(places, most_bytes(before) + _most_bytes((newcomer,))))
+        _remember(after, UserIndex(places, max_encoded_bytes(before) + _max_encoded_bytes((newcomer,))))
 
 
-def carry_weight(before: Room, after: Room, former: User, user: User) -> None:
+def propagate_size(before: Room, after: Room, former: User, user: User) -> None:
     """Remember what the users of a room take, where one of those before has come again and stands elsewhere."""
     known = _known(before)
     if known is not None and math.isfinite(known.most_bytes):
-        _remember(after, Roster(None, known.most_bytes - _most_bytes((former,)) + _most_bytes((user,))))
+        _remember(
+            after, UserIndex(None, known.most_bytes - _max_encoded_bytes((former,)) + _max_encoded_bytes((user,)))
+        )
 
 
-def _known(room: Room) -> Roster | None:
+def _known(room: Room) -> UserIndex | None:
     return getattr(room, "_roster", None) if len(room.users) > _FEW else None
 
 
-def _remember(room: Room, roster: Roster) -> Roster:
+def _remember(room: Room, roster: UserIndex) -> UserIndex:
     object.__setattr__(room, "_roster", roster)
     return roster
 
 
-def _most_bytes(users: tuple[User, ...]) -> float:
+def _max_encoded_bytes(users: tuple[User, ...]) -> float:
     total = 0
     for user in users:
         if user.__pydantic_extra__:
             return math.inf
-        total += _FIXED + MOST_BYTES * (len(user.id) + len(user.name))
+        total += _FIXED + MAX_BYTES_PER_CHAR * (len(user.id) + len(user.name))
     return total

@@ -12,23 +12,23 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError
-from wnc_store_redis.transport.connection import Connections, Pool, Reply
+from wnc_store_redis.transport.connection import ConnectionFactory, Pool, Reply
 from wnc_store_redis.transport.errors import code_of
-from wnc_store_redis.transport.multiplexer import Unanswered
-from wnc_store_redis.transport.node import Server, pack_command
-from wnc_store_redis.transport.routing import Pauses, may_try_again
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.multiplexer import NoReplyError
+from wnc_store_redis.transport.node import NodeClient, pack_command
+from wnc_store_redis.transport.routing import Backoff, is_retryable
+from wnc_store_redis.transport.statistics import Statistics
 
 Address = tuple[str, int]
-Refusal = ResponseError | Unanswered
+Refusal = ResponseError | NoReplyError
 
 _SLOTS = pack_command((b"CLUSTER", b"SLOTS"))
 _NO_SERVER = ResponseError("CLUSTERDOWN no server is known for the slot")
 _NO_AGREEMENT = ResponseError("CLUSTERDOWN the servers send the command to one another")
-_NOT_NOW = {"CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "LOADING", "READONLY", "NOREPLICAS"}
+_RETRYABLE = {"CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "LOADING", "READONLY", "NOREPLICAS"}
 """Definite refusals that a failover or the migration of a slot brings along, and ends."""
 
-_LONG = 0.25
+_HUNG_AFTER = 0.25
 """Seconds after which a call whose caller gives it up says something about the server."""
 
 _FREE_REDIRECTIONS = 3
@@ -40,10 +40,10 @@ class _Redirection:
     """Where a command belongs, and whether that is so for this command only, because a slot is on its way."""
 
     target: Address
-    is_once: bool
+    is_ask: bool
 
 
-class ClusterRoute:
+class ClusterRouter:
     """A connection to each master, so that one which does not answer keeps nobody from the others.
 
     The servers tell which of them has which slots. That is asked for again whenever a command was sent elsewhere or
@@ -58,7 +58,7 @@ class ClusterRoute:
 
     is_sharded = True
 
-    def __init__(self, client: RedisCluster, timeout: float, counts: Counts, *, is_replicated: bool) -> None:
+    def __init__(self, client: RedisCluster, timeout: float, counts: Statistics, *, is_replicated: bool) -> None:
         nodes: Sequence[Any] = list(client.nodes_manager.startup_nodes.values())
         self._connection_class = nodes[0].connection_class
         self._options = {
@@ -67,16 +67,16 @@ class ClusterRoute:
             if name not in {"host", "port", "redis_connect_func"}  # which is for reading from replicas
         }
         self._seeds: list[Address] = [(str(node.host), int(node.port)) for node in nodes]
-        self.where = ",".join(f"{host}:{port}" for host, port in self._seeds) + " (a cluster)"
-        self._on_detour: list[Callable[[bytes], None]] = []
+        self.endpoint = ",".join(f"{host}:{port}" for host, port in self._seeds) + " (a cluster)"
+        self._ask_callbacks: list[Callable[[bytes], None]] = []
         self._timeout = timeout
         self._counts = counts
         self._is_replicated = is_replicated
-        self._servers: dict[Address, Server] = {}
+        self._nodes: dict[Address, NodeClient] = {}
         self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._masters: list[Address] = []
-        self._moving: dict[int, Address] = {}
-        self._turn = 0
+        self._migrating: dict[int, Address] = {}
+        self._round_robin = 0
         self._refreshing: asyncio.Task[None] | None = None
         self._refusal: Refusal = _NO_SERVER
         self._closed = False
@@ -84,46 +84,46 @@ class ClusterRoute:
     async def submit(
         self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
     ) -> Reply:
-        """See `Route.submit`; a command without a key goes to any master."""
+        """See `Router.submit`; a command without a key goes to any master."""
         self.check_loop()
         slot = key_slot(key) if key else None
-        pauses, redirections = Pauses(deadline), 0
+        pauses, redirections = Backoff(deadline), 0
         asked: Address | None = None
         while True:
             address = asked or await self._address(slot, deadline)
             outcome = await self._try(address, packed, deadline, writes=writes, asking=asked is not None)
             redirection = None if address is None else _redirection(outcome, address)
-            if redirection is None and not _may_pass(outcome):
+            if redirection is None and not _is_retryable(outcome):
                 break
-            asked = redirection.target if redirection is not None and redirection.is_once else None
+            asked = redirection.target if redirection is not None and redirection.is_ask else None
             if asked is not None and instead is not None:
                 asked, packed, instead = None, instead, None
-            self._learn(slot, redirection)
+            self._update_slot(slot, redirection)
             redirections += redirection is not None
             is_free = redirection is not None and redirections <= _FREE_REDIRECTIONS
-            if not is_free and not await pauses.pause():
+            if not is_free and not await pauses.sleep():
                 break
             self._counts.retries += 1
-        if isinstance(outcome, Unanswered):
+        if isinstance(outcome, NoReplyError):
             raise outcome
         if redirection is not None:
             return _NO_AGREEMENT
-        self._note(slot, asked)
+        self._track_migration(slot, asked)
         if writes and asked is not None and not isinstance(outcome, ResponseError):
-            for call in self._on_detour:
+            for call in self._ask_callbacks:
                 call(key)
         return outcome
 
     def check_loop(self) -> None:
-        """See `Route.check_loop`."""
-        self._server(self._seeds[0]).check_loop()
+        """See `Router.check_loop`."""
+        self._node(self._seeds[0]).check_loop()
 
-    def on_detour(self, call: Callable[[bytes], None]) -> None:
+    def on_ask_redirect(self, call: Callable[[bytes], None]) -> None:
         """Have something called with the key whenever a write was run where the key's slot is going.
 
         Until the slot is there, its channels are where it comes from, so nobody hears what such a script publishes.
         """
-        self._on_detour.append(call)
+        self._ask_callbacks.append(call)
 
     async def master_of(self, key: bytes, deadline: float) -> Address:
         """Return the server that has the slot of a key or a channel, as far as that is known; wait until one has it.
@@ -132,107 +132,107 @@ class ClusterRoute:
             StoreClosedError: the route was closed.
             Exception: there is none in time.
         """
-        pauses = Pauses(deadline)
+        pauses = Backoff(deadline)
         while True:
             if self._closed:
                 raise StoreClosedError
             try:
                 address = await self._address(key_slot(key), deadline)
-            except Unanswered as unanswered:
+            except NoReplyError as unanswered:
                 raise unanswered.reason from None
             if address is not None:
                 return address
-            if not await pauses.pause():
+            if not await pauses.sleep():
                 raise ResponseError(*_NO_SERVER.args)
 
     async def check_master(self, key: bytes, address: Address, deadline: float) -> None:
         """Raise what a server refuses to read a key with: a replica does, unless a connection asks for such reads."""
         try:
-            reply = await self._server(address).submit(pack_command((b"EXISTS", key)), deadline, writes=False)
-        except Unanswered as unanswered:
+            reply = await self._node(address).submit(pack_command((b"EXISTS", key)), deadline, writes=False)
+        except NoReplyError as unanswered:
             raise unanswered.reason from None
         if isinstance(reply, ResponseError) and code_of(reply) != "ASK":  # which a master says whose slot moves
             raise reply
 
-    def learn_from(self, failure: Exception, key: bytes, address: Address) -> bool:
+    def handle_error(self, failure: Exception, key: bytes, address: Address) -> bool:
         """Take note of how a server failed that was asked about a key; tell whether another attempt makes sense."""
-        outcome = failure if isinstance(failure, ResponseError) else Unanswered(failure, sent=False)
+        outcome = failure if isinstance(failure, ResponseError) else NoReplyError(failure, sent=False)
         redirection = _redirection(outcome, address)
-        if redirection is None and not _may_pass(outcome):
+        if redirection is None and not _is_retryable(outcome):
             return False
-        self._learn(key_slot(key), redirection)
+        self._update_slot(key_slot(key), redirection)
         return True
 
-    def doubt(self) -> None:
+    def refresh_slots(self) -> None:
         """Ask again which server has which slots: one that is dead may say nothing."""
         if not self._closed:
             self._refresh()
 
     def connections(self, address: Address) -> Pool:
         """Return what connections to a server come from."""
-        return Connections(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
+        return ConnectionFactory(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
 
-    def place(self, key: bytes) -> Hashable:
-        """See `Route.place`."""
+    def server_epoch(self, key: bytes) -> Hashable:
+        """See `Router.server_epoch`."""
         slot = key_slot(key)
-        address = self._moving.get(slot) or self._slots[slot]
-        return None if address is None else (address, self._server(address).losses)
+        address = self._migrating.get(slot) or self._slots[slot]
+        return None if address is None else (address, self._node(address).disconnects)
 
     async def aclose(self) -> None:
-        """See `Route.aclose`."""
+        """See `Router.aclose`."""
         self._closed = True
         refreshing = self._refreshing
         if refreshing is not None and refreshing.get_loop() is asyncio.get_running_loop():  # else a fork's parent's
             refreshing.cancel()
             await asyncio.wait([refreshing])
-        await asyncio.gather(*(server.aclose() for server in self._servers.values()))
+        await asyncio.gather(*(server.aclose() for server in self._nodes.values()))
 
     async def _address(self, slot: int | None, deadline: float) -> Address | None:
         """Return the server that has a slot, or any master if it is None; None if there is none that is known."""
-        address = self._known(slot)
+        address = self._cached_address(slot)
         if address is None:
             await self._refreshed(deadline)
-            address = self._known(slot)
+            address = self._cached_address(slot)
         return address
 
-    def _known(self, slot: int | None) -> Address | None:
+    def _cached_address(self, slot: int | None) -> Address | None:
         if slot is not None:
             return self._slots[slot]
-        self._turn += 1
-        return self._masters[self._turn % len(self._masters)] if self._masters else None
+        self._round_robin += 1
+        return self._masters[self._round_robin % len(self._masters)] if self._masters else None
 
     async def _try(
         self, address: Address | None, packed: bytes, deadline: float, *, writes: bool, asking: bool
-    ) -> Reply | Unanswered:
+    ) -> Reply | NoReplyError:
         if address is None:
             return self._refusal
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            return await self._server(address).submit(packed, deadline, writes=writes, asking=asking)
-        except Unanswered as unanswered:
+            return await self._node(address).submit(packed, deadline, writes=writes, asking=asking)
+        except NoReplyError as unanswered:
             self._refresh()  # it may hang while a replica has taken its place: then nobody says MOVED
             return unanswered
         except asyncio.CancelledError:
-            if loop.time() - began > _LONG:  # likewise, and the caller has less patience
+            if loop.time() - began > _HUNG_AFTER:  # likewise, and the caller has less patience
                 self._refresh()
             raise
 
-    def _learn(self, slot: int | None, redirection: _Redirection | None) -> None:
+    def _update_slot(self, slot: int | None, redirection: _Redirection | None) -> None:
         """Go by a lasting redirection from now on, and ask which others there are."""
-        if redirection is not None and redirection.is_once:
+        if redirection is not None and redirection.is_ask:
             return
         if redirection is not None and slot is not None:
             self._slots[slot] = redirection.target
         self._refresh()
 
-    def _server(self, address: Address) -> Server:
-        server = self._servers.get(address)
+    def _node(self, address: Address) -> NodeClient:
+        server = self._nodes.get(address)
         if server is None:
             if self._closed:
                 raise StoreClosedError
             pool = self.connections(address)
-            server = self._servers[address] = Server(
+            server = self._nodes[address] = NodeClient(
                 pool, self._timeout, self._counts, is_replicated=self._is_replicated
             )
         return server
@@ -240,19 +240,19 @@ class ClusterRoute:
     def _candidates(self) -> Sequence[Address]:
         return list(dict.fromkeys([*self._masters, *self._seeds]))
 
-    def _note(self, slot: int | None, asked: Address | None) -> None:
+    def _track_migration(self, slot: int | None, asked: Address | None) -> None:
         """Remember who answered for a slot."""
         if slot is None:
             return
         if asked is not None:
-            self._moving[slot] = asked
-        elif self._moving:
-            self._moving.pop(slot, None)
+            self._migrating[slot] = asked
+        elif self._migrating:
+            self._migrating.pop(slot, None)
 
     def _refresh(self) -> asyncio.Task[None]:
         """Begin to ask which server has which slots, unless that is under way."""
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.get_running_loop().create_task(self._ask())
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh_slot_map())
         return self._refreshing
 
     async def _refreshed(self, deadline: float) -> None:
@@ -265,15 +265,15 @@ class ClusterRoute:
         refreshing = self._refresh()
         await asyncio.wait([refreshing], timeout=deadline - asyncio.get_running_loop().time())
         if not refreshing.done():
-            raise Unanswered(TimeoutError(), sent=False)
+            raise NoReplyError(TimeoutError(), sent=False)
         if refreshing.cancelled():
             raise StoreClosedError
         refreshing.result()
 
-    async def _ask(self) -> None:
+    async def _refresh_slot_map(self) -> None:
         """Ask all servers that are known, and believe the first that answers."""
         deadline = asyncio.get_running_loop().time() + self._timeout
-        asked = {asyncio.ensure_future(self._ask_one(address, deadline)) for address in self._candidates()}
+        asked = {asyncio.ensure_future(self._query_slots(address, deadline)) for address in self._candidates()}
         refusals: list[Refusal] = []
         try:
             for answer in asyncio.as_completed(asked):
@@ -287,19 +287,19 @@ class ClusterRoute:
                         self._slots[first : last + 1] = [address] * (last + 1 - first)
                     self._masters = list(dict.fromkeys(address for _, _, address in found))
                     return
-            lasting = (refusal for refusal in refusals if not _may_pass(refusal))
+            lasting = (refusal for refusal in refusals if not _is_retryable(refusal))
             self._refusal = next(lasting, refusals[-1] if refusals else _NO_SERVER)
         finally:
             for one in asked:
                 one.cancel()
 
-    async def _ask_one(self, address: Address, deadline: float) -> list[tuple[int, int, Address]] | Refusal:
+    async def _query_slots(self, address: Address, deadline: float) -> list[tuple[int, int, Address]] | Refusal:
         """Return ranges of slots and who has them, or why the server can't tell."""
         try:
-            reply = await self._server(address).submit(_SLOTS, deadline, writes=False)
-        except Unanswered as unanswered:
+            reply = await self._node(address).submit(_SLOTS, deadline, writes=False)
+        except NoReplyError as unanswered:
             is_silent = isinstance(unanswered.reason, TimeoutError)
-            return [] if is_silent else Unanswered(unanswered.reason, sent=False)  # the caller's command was not
+            return [] if is_silent else NoReplyError(unanswered.reason, sent=False)  # the caller's command was not
         except StoreClosedError:
             return []
         if isinstance(reply, ResponseError):
@@ -318,7 +318,7 @@ def _host(told: bytes | str | None, asked: Address) -> str:
     return "" if host == "?" else host or asked[0]
 
 
-def _redirection(outcome: Reply | Unanswered, asked: Address) -> _Redirection | None:
+def _redirection(outcome: Reply | NoReplyError, asked: Address) -> _Redirection | None:
     """Read `MOVED slot host:port` or `ASK slot host:port`."""
     if not isinstance(outcome, ResponseError) or code_of(outcome) not in {"MOVED", "ASK"}:
         return None
@@ -327,13 +327,13 @@ def _redirection(outcome: Reply | Unanswered, asked: Address) -> _Redirection | 
     return _Redirection((host or asked[0], int(port)), code == "ASK")
 
 
-def is_elsewhere(error: BaseException) -> bool:
+def is_moved(error: BaseException) -> bool:
     """Tell whether a server has said that it has not the slot."""
     return isinstance(error, ResponseError) and code_of(error) == "MOVED"
 
 
-def _may_pass(outcome: Reply | Unanswered) -> bool:
+def _is_retryable(outcome: Reply | NoReplyError) -> bool:
     """Tell whether the command surely was not run, and may be a moment later."""
-    if isinstance(outcome, Unanswered):
-        return may_try_again(outcome)
-    return isinstance(outcome, ResponseError) and code_of(outcome) in _NOT_NOW
+    if isinstance(outcome, NoReplyError):
+        return is_retryable(outcome)
+    return isinstance(outcome, ResponseError) and code_of(outcome) in _RETRYABLE

@@ -37,14 +37,14 @@ class Pool(Protocol):
         ...
 
 
-class Link(Protocol):
+class PipelinedConnection(Protocol):
     """A connection that sends commands at once, and hands over replies in the order of the commands."""
 
     def write(self, packed: Sequence[bytes]) -> None:
         """Send commands that are packed already; a connection that is lost by then says so by `on_lost`."""
         ...
 
-    def abandon(self) -> None:
+    def detach(self) -> None:
         """Hand over nothing any more."""
         ...
 
@@ -53,7 +53,7 @@ class Link(Protocol):
         ...
 
 
-class Connections:
+class ConnectionFactory:
     """Connections to one server, made as the client makes its own."""
 
     def __init__(self, kind: Any, options: dict[str, Any]) -> None:
@@ -74,13 +74,13 @@ class Connections:
         """See `Pool.release`."""
 
 
-async def open_link(
+async def open_connection(
     pool: Pool,
     on_replies: Callable[[Sequence[Reply]], None],
     on_lost: Callable[[BaseException], None],
     *,
     pushes: bool = False,
-) -> Link:
+) -> PipelinedConnection:
     """Take a connection from the pool.
 
     Args:
@@ -90,20 +90,20 @@ async def open_link(
         pushes: whether what the server says unasked over RESP3 is handed over among the replies, or dropped.
     """
     connection = await pool.get_connection()
-    give_back = partial(_give_back, pool, connection)
+    give_back = partial(_disconnect_and_release, pool, connection)
     # redis-py has no public way to its transport. A connection without one, such as a fake server's, is used as it is.
     if not hasattr(connection, "_writer"):
-        _warn()
+        _warn_slow_path()
     writer = getattr(connection, "_writer", None)
     if not isinstance(writer, asyncio.StreamWriter):
-        return StepwiseLink(connection, give_back, on_replies, on_lost)
+        return StreamConnection(connection, give_back, on_replies, on_lost)
     if writer.transport.is_closing():
         await give_back()
         raise ConnectionResetError("Connection closed by server.")
-    return TransportLink(writer.transport, give_back, on_replies, on_lost, pushes=pushes)
+    return TransportConnection(writer.transport, give_back, on_replies, on_lost, pushes=pushes)
 
 
-class _Ear:
+class _BaseConnection:
     """Hands over what a connection says, until it is abandoned."""
 
     def __init__(
@@ -112,22 +112,22 @@ class _Ear:
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
     ) -> None:
-        self._give_back = give_back
+        self._release = give_back
         self._on_replies = on_replies
-        self._on_lost: Callable[[BaseException], None] | None = on_lost
+        self._disconnect_callback: Callable[[BaseException], None] | None = on_lost
 
-    def abandon(self) -> None:
-        """See `Link.abandon`."""
-        self._on_replies = _drop
-        self._on_lost = None
+    def detach(self) -> None:
+        """See `PipelinedConnection.detach`."""
+        self._on_replies = _discard
+        self._disconnect_callback = None
 
-    def _lost(self, error: BaseException) -> None:
-        on_lost, self._on_lost = self._on_lost, None
+    def _on_disconnect(self, error: BaseException) -> None:
+        on_lost, self._disconnect_callback = self._disconnect_callback, None
         if on_lost is not None:
             on_lost(error)
 
 
-class TransportLink(_Ear, asyncio.Protocol):
+class TransportConnection(_BaseConnection, asyncio.Protocol):
     """A link that reads from the transport itself: without a task, a stream and a time-out for each reply."""
 
     def __init__(
@@ -147,7 +147,7 @@ class TransportLink(_Ear, asyncio.Protocol):
         transport.set_protocol(self)
 
     def write(self, packed: Sequence[bytes]) -> None:
-        """See `Link.write`."""
+        """See `PipelinedConnection.write`."""
         self._transport.write(b"".join(packed))
 
     def data_received(self, data: bytes) -> None:
@@ -165,7 +165,7 @@ class TransportLink(_Ear, asyncio.Protocol):
         if replies:
             self._on_replies(replies)
         if failure is not None:
-            self._lost(failure)
+            self._on_disconnect(failure)
             self._transport.abort()
 
     def eof_received(self) -> None:
@@ -174,20 +174,20 @@ class TransportLink(_Ear, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that no more replies will come."""
         self._driver.connection_lost(exc)  # redis-py waits for it when it closes the connection
-        self._lost(exc or ConnectionResetError("Connection closed by server."))
+        self._on_disconnect(exc or ConnectionResetError("Connection closed by server."))
 
-    def abandon(self) -> None:
-        """See `Link.abandon`."""
-        super().abandon()
+    def detach(self) -> None:
+        """See `PipelinedConnection.detach`."""
+        super().detach()
         self._transport.abort()  # what is left to send would wait for a peer that no longer reads
 
     async def aclose(self) -> None:
-        """See `Link.aclose`."""
-        self.abandon()
-        await self._give_back()
+        """See `PipelinedConnection.aclose`."""
+        self.detach()
+        await self._release()
 
 
-class StepwiseLink(_Ear):
+class StreamConnection(_BaseConnection):
     """A link that asks redis-py for each reply: slower, and all that a fake server's connection can do."""
 
     def __init__(
@@ -204,30 +204,30 @@ class StepwiseLink(_Ear):
         self._sending, self._receiving = loop.create_task(self._send()), loop.create_task(self._receive())
 
     def write(self, packed: Sequence[bytes]) -> None:
-        """See `Link.write`."""
+        """See `PipelinedConnection.write`."""
         self._written.put_nowait(b"".join(packed))
 
     async def aclose(self) -> None:
-        """See `Link.aclose`."""
-        self.abandon()
+        """See `PipelinedConnection.aclose`."""
+        self.detach()
         self._written.put_nowait(b"")  # on Python 3.11, redis-py may swallow a cancellation while it sends
         self._receiving.cancel()
         await asyncio.wait([self._sending, self._receiving])
-        await self._give_back()
+        await self._release()
 
     async def _send(self) -> None:
         try:
             while commands := await self._written.get():
                 await self._connection.send_packed_command([commands])
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._lost(error)
+            self._on_disconnect(error)
 
     async def _receive(self) -> None:
         try:
             while True:
                 self._on_replies([await self._reply()])
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._lost(error)
+            self._on_disconnect(error)
 
     async def _reply(self) -> Reply:
         try:
@@ -237,18 +237,18 @@ class StepwiseLink(_Ear):
 
 
 @cache
-def _warn() -> None:
+def _warn_slow_path() -> None:
     """Say once that every connection is a slow one."""
     _logger.warning(
         "redis-py hides its transport, so each reply is read by itself, which is slower: is it a new version?"
     )
 
 
-def _drop(_nobodys: object) -> None:
+def _discard(_nobodys: object) -> None:
     """Take what comes over a connection that was given up."""
 
 
-async def _give_back(pool: Pool, connection: AbstractConnection) -> None:
+async def _disconnect_and_release(pool: Pool, connection: AbstractConnection) -> None:
     try:
         with suppress(Exception):  # it is dead, or on its way there
             await connection.disconnect()

@@ -77,7 +77,7 @@ class NotReplicatedError(Exception):
     """Raised when a write is on the master, and not known to be on all of its replicas."""
 
 
-def translate(
+def to_store_error(
     error: BaseException, *, where: str, key: str, unanswered: bool = False, in_script: bool = False
 ) -> StoreError:
     """Return the error to raise for a driver's, with a cause that holds no argument of a command.
@@ -101,19 +101,19 @@ def translate(
             "before you try again"
         )
     elif isinstance(error, driver.ResponseError):
-        found = _answered(error, server, about, key, in_script=in_script)
+        found = _from_reply(error, server, about, key, in_script=in_script)
     else:
-        found = _failed(error, server, about)
+        found = _from_exception(error, server, about)
     found.__cause__ = _without_arguments(error)
     return found
 
 
-def is_passing(error: driver.ResponseError) -> bool:
+def is_retryable(error: driver.ResponseError) -> bool:
     """Tell whether the server refused a command only for now."""
     return code_of(error) in _CANNOT_SERVE_NOW
 
 
-def _answered(error: driver.ResponseError, server: str, about: str, key: str, *, in_script: bool) -> StoreError:
+def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, *, in_script: bool) -> StoreError:
     code = code_of(error)
     unfit = next((why for sign, why in _UNFIT.items() if sign in str(error).replace("`", "'")), None)
     if unfit is not None:
@@ -134,7 +134,7 @@ def _answered(error: driver.ResponseError, server: str, about: str, key: str, *,
     return StoreError(f"{server} refused the command{about} with {code}; nothing happened")
 
 
-def _failed(error: BaseException, server: str, about: str) -> StoreError:
+def _from_exception(error: BaseException, server: str, about: str) -> StoreError:
     if isinstance(error, driver.AuthenticationError | driver.AuthorizationError):
         return ConfigurationError(f"{server} refused the credentials: check user and password in the URL")
     if isinstance(error, UnknownServiceError):
@@ -146,10 +146,10 @@ def _failed(error: BaseException, server: str, about: str) -> StoreError:
     if isinstance(error, driver.TimeoutError | asyncio.TimeoutError):
         return StoreTimeoutError(f"{server} did not answer in time{about}: check the server and the network")
     # Whatever else comes out of the driver is a dead connection: on some Python versions even an AttributeError.
-    return StoreUnavailableError(f"{server} can't be reached{about}: {_why(error)}")
+    return StoreUnavailableError(f"{server} can't be reached{about}: {_explain(error)}")
 
 
-def _why(error: BaseException) -> str:
+def _explain(error: BaseException) -> str:
     """Return what kept us from the server, and what to do."""
     for link in _chain(error):
         text = str(link)

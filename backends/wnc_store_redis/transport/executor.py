@@ -15,30 +15,30 @@ from wnc_store import StoreClosedError, StoreError
 from wnc_store_redis.keys import text
 from wnc_store_redis.scripts import PUBLISH, Script
 from wnc_store_redis.transport.connection import Reply
-from wnc_store_redis.transport.errors import code_of, is_passing, translate
-from wnc_store_redis.transport.multiplexer import HungError, Unanswered
+from wnc_store_redis.transport.errors import code_of, is_retryable, to_store_error
+from wnc_store_redis.transport.multiplexer import ConnectHungError, NoReplyError
 from wnc_store_redis.transport.node import pack_command
-from wnc_store_redis.transport.routing import Pauses, Route
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.routing import Backoff, Router
+from wnc_store_redis.transport.statistics import Statistics
 
 Command = tuple[bytes, ...]
 
-_ANSWERS = (int, list)
+_SCRIPT_RESULTS = (int, list)
 """What scripts that write return."""
 
 _ATTEMPTS = 5
 """How often a command is sent when connections are lost: it may be the command that makes the server close them."""
 
 
-class Sent(NamedTuple):
+class InFlightScript(NamedTuple):
     """A script that was sent.
 
     Attributes:
         script: the script.
         keys: its keys; the first is named in errors.
         arguments: its arguments.
-        deadline: when to give up, as `Commands.deadline` returns it.
-        reply: what will come, as `Route.submit` says.
+        deadline: when to give up, as `CommandExecutor.deadline` returns it.
+        reply: what will come, as `Router.submit` says.
     """
 
     script: Script
@@ -48,7 +48,7 @@ class Sent(NamedTuple):
     reply: asyncio.Future[Reply]
 
 
-class Commands:
+class CommandExecutor:
     """Commands on the servers that a route leads to.
 
     Its retries, and those of the route, are the only ones: connections are used directly, so those that a client may
@@ -60,9 +60,9 @@ class Commands:
         counts: of the store.
     """
 
-    def __init__(self, route: Route, timeout: timedelta, counts: Counts) -> None:
-        self._route = route
-        self.counts = counts
+    def __init__(self, route: Router, timeout: timedelta, counts: Statistics) -> None:
+        self._router = route
+        self.statistics = counts
         self._process = os.getpid()
         self._timeout = timeout.total_seconds()
         self.is_sharded = route.is_sharded
@@ -74,8 +74,8 @@ class Commands:
     def read(self, *command: bytes, deadline: float | None = None) -> Awaitable[Reply]:
         """Send a command that changes nothing; its second word is the key, for errors."""
         key = command[1] if len(command) > 1 else b""
-        send = partial(self._route.submit, key, pack_command(command), deadline or self.deadline(), writes=False)
-        return self._attempt(send, key, _ATTEMPTS)
+        send = partial(self._router.submit, key, pack_command(command), deadline or self.deadline(), writes=False)
+        return self._with_retries(send, key, _ATTEMPTS)
 
     async def read_many(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands that change nothing in one round trip."""
@@ -85,8 +85,8 @@ class Commands:
     def write(self, *command: bytes) -> Awaitable[Reply]:
         """Send a command that changes something, once; its second word is the key, for errors."""
         key = command[1]
-        send = partial(self._route.submit, key, pack_command(command), self.deadline(), writes=True)
-        return self._attempt(send, key, 1, writes=True)
+        send = partial(self._router.submit, key, pack_command(command), self.deadline(), writes=True)
+        return self._with_retries(send, key, 1, writes=True)
 
     async def publish(self, beside: bytes, channel: bytes, data: bytes) -> None:
         """Publish something in a sharded channel, once.
@@ -106,7 +106,7 @@ class Commands:
                 reply = await self._evaluate(b"EVAL", PUBLISH.source, *arguments)
             return reply
 
-        await self._attempt(send, channel, 1, writes=True)
+        await self._with_retries(send, channel, 1, writes=True)
 
     @property
     def forked(self) -> bool:
@@ -119,39 +119,41 @@ class Commands:
         Raises:
             StoreError: the store belongs to another event loop, or was opened before a fork.
         """
-        self._route.check_loop()
+        self._router.check_loop()
 
-    async def mend(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
+    async def write_idempotent(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
         """Send commands that write what no caller waits to be told of, and that may run twice or not at all."""
 
         def send(command: Command) -> Awaitable[Reply]:
             key = command[1]
-            attempt = partial(self._route.submit, key, pack_command(command), deadline, writes=True)
-            return self._attempt(attempt, key, _ATTEMPTS)
+            attempt = partial(self._router.submit, key, pack_command(command), deadline, writes=True)
+            return self._with_retries(attempt, key, _ATTEMPTS)
 
         return await asyncio.gather(*(send(command) for command in commands))
 
-    async def run(
+    async def run_script(
         self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float | None = None
     ) -> Reply:
         """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""
         end = deadline or self.deadline()
-        if script.repeatable and script.writes:
-            reply, _ = await self.settle(self.send(script, keys, *arguments, deadline=end), again=arguments)
+        if script.idempotent and script.writes:
+            reply, _ = await self.finish_script(
+                self.start_script(script, keys, *arguments, deadline=end), again=arguments
+            )
             return reply
 
         async def attempt() -> Reply:
-            return await self._reply(self.send(script, keys, *arguments, deadline=end))
+            return await self._reply(self.start_script(script, keys, *arguments, deadline=end))
 
-        attempts = _ATTEMPTS if script.repeatable else 1
-        return await self._attempt(attempt, keys[0], attempts, writes=script.writes, in_script=script.writes)
+        attempts = _ATTEMPTS if script.idempotent else 1
+        return await self._with_retries(attempt, keys[0], attempts, writes=script.writes, in_script=script.writes)
 
-    def send(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> Sent:
+    def start_script(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> InFlightScript:
         """Send a script, by its SHA-1, at the end of this tick; what comes of it is for `settle` to say."""
         reply = self._evaluate(b"EVALSHA", script.sha, script, keys, arguments, deadline)
-        return Sent(script, keys, arguments, deadline, asyncio.ensure_future(reply))
+        return InFlightScript(script, keys, arguments, deadline, asyncio.ensure_future(reply))
 
-    async def settle(self, sent: Sent, *, again: Sequence[bytes]) -> tuple[Reply, bool]:
+    async def finish_script(self, sent: InFlightScript, *, again: Sequence[bytes]) -> tuple[Reply, bool]:
         """Wait for the reply to a script that writes; while its outcome is unknown, run it again to find out.
 
         Args:
@@ -166,23 +168,23 @@ class Commands:
         """
         try:
             reply = await sent.reply
-        except (Unanswered, StoreClosedError):
+        except (NoReplyError, StoreClosedError):
             pass  # it is raised again below
         else:
-            if type(reply) in _ANSWERS:  # the usual end
+            if type(reply) in _SCRIPT_RESULTS:  # the usual end
                 return reply, False
-        return await self._find_out(sent, again)
+        return await self._resolve_outcome(sent, again)
 
-    async def _find_out(self, sent: Sent, again: Sequence[bytes]) -> tuple[Reply, bool]:
+    async def _resolve_outcome(self, sent: InFlightScript, again: Sequence[bytes]) -> tuple[Reply, bool]:
         """Do what `settle` says, where the reply is anything but an answer."""
-        key, pauses, received = sent.keys[0], Pauses(sent.deadline), 0
+        key, pauses, received = sent.keys[0], Backoff(sent.deadline), 0
         while True:
             try:
                 reply = await self._reply(sent)
-            except Unanswered as unanswered:
+            except NoReplyError as unanswered:
                 failure = unanswered.reason
                 received += unanswered.sent
-                if received == _ATTEMPTS or not (received or isinstance(failure, HungError)):
+                if received == _ATTEMPTS or not (received or isinstance(failure, ConnectHungError)):
                     break
             except StoreClosedError as closed:
                 if not received:
@@ -191,26 +193,26 @@ class Commands:
                 break
             else:
                 if not (received and isinstance(reply, ResponseError)):
-                    return self._value(reply, key, in_script=True), bool(received)
+                    return self._raise_for_error(reply, key, in_script=True), bool(received)
                 failure = reply
-                if not is_passing(reply):
+                if not is_retryable(reply):
                     break
-            if not await pauses.pause():
+            if not await pauses.sleep():
                 break
-            self.counts.retries += 1
+            self.statistics.retries += 1
             arguments = again if received else sent.arguments
-            sent = self.send(sent.script, sent.keys, *arguments, deadline=sent.deadline)
-        raise self.failure(failure, key, unanswered=bool(received))
+            sent = self.start_script(sent.script, sent.keys, *arguments, deadline=sent.deadline)
+        raise self.to_store_error(failure, key, unanswered=bool(received))
 
-    def place(self, key: bytes) -> Hashable:
+    def server_epoch(self, key: bytes) -> Hashable:
         """Return what is another value when another server, or one started anew, has answered for the key since."""
-        return self._route.place(key)
+        return self._router.server_epoch(key)
 
     async def aclose(self) -> None:
         """Refuse what was not sent, wait for what was, and close the connections."""
-        await self._route.aclose()
+        await self._router.aclose()
 
-    async def _attempt(
+    async def _with_retries(
         self,
         send: Callable[[], Awaitable[Reply]],
         key: bytes,
@@ -223,19 +225,19 @@ class Commands:
         sent = False
         while True:
             try:
-                return self._value(await send(), key, in_script=in_script)
-            except Unanswered as unanswered:
+                return self._raise_for_error(await send(), key, in_script=in_script)
+            except NoReplyError as unanswered:
                 failure = unanswered.reason
                 sent = sent or unanswered.sent
                 attempts -= unanswered.sent
                 is_over = not (attempts and unanswered.sent) or isinstance(failure, TimeoutError)
-                if is_over and not isinstance(failure, HungError):
+                if is_over and not isinstance(failure, ConnectHungError):
                     break
-                self.counts.retries += 1
+                self.statistics.retries += 1
         # Raised outside the handler: the driver's exception would stay within reach as the context.
-        raise self.failure(failure, key, unanswered=sent and writes)
+        raise self.to_store_error(failure, key, unanswered=sent and writes)
 
-    async def _reply(self, sent: Sent) -> Reply:
+    async def _reply(self, sent: InFlightScript) -> Reply:
         """Return the reply to a script, which is sent as a whole where the server has forgotten it."""
         reply = await sent.reply
         if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
@@ -254,15 +256,17 @@ class Commands:
         instead: bytes | None = None,
     ) -> Awaitable[Reply]:
         packed = pack_command((command, body, str(len(keys)).encode(), *keys, *arguments))
-        return self._route.submit(keys[0], packed, deadline, writes=script.writes, instead=instead)
+        return self._router.submit(keys[0], packed, deadline, writes=script.writes, instead=instead)
 
-    def _value(self, reply: Reply, key: bytes, *, in_script: bool) -> Reply:
+    def _raise_for_error(self, reply: Reply, key: bytes, *, in_script: bool) -> Reply:
         if isinstance(reply, ResponseError):
-            raise self.failure(reply, key, in_script=in_script)
+            raise self.to_store_error(reply, key, in_script=in_script)
         return reply
 
-    def failure(
+    def to_store_error(
         self, error: BaseException, key: bytes, *, unanswered: bool = False, in_script: bool = False
     ) -> StoreError:
-        """Return the library's error for one of the driver's or the server's, as `translate` says."""
-        return translate(error, where=self._route.where, key=text(key), unanswered=unanswered, in_script=in_script)
+        """Return the library's error for one of the driver's or the server's, as `to_store_error` says."""
+        return to_store_error(
+            error, where=self._router.endpoint, key=text(key), unanswered=unanswered, in_script=in_script
+        )

@@ -9,23 +9,23 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 
 from wnc_store import StoreClosedError, StoreError
-from wnc_store_redis.transport.connection import Link, Pool, Reply, open_link
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.connection import PipelinedConnection, Pool, Reply, open_connection
+from wnc_store_redis.transport.statistics import Statistics
 
-MOST_UNANSWERED = 1024
+MAX_IN_FLIGHT = 1024
 """Commands that may be under way; more of them wait in this process, where a time-out is no unknown outcome."""
 
-MOST_UNANSWERED_BYTES = 4 * 1024 * 1024
+MAX_IN_FLIGHT_BYTES = 4 * 1024 * 1024
 """Likewise, bytes of commands; a larger command goes alone."""
 
-_MARGIN = 1.25
+_LATENCY_MARGIN = 1.25
 """How many times as long as the last reply took a command must have left: with less, most are late all the same."""
 
-_ALARMS_APART = 0.01
+_MIN_TIMER_INTERVAL = 0.01
 """Seconds between two looks at who is out of time: with many who wait, each look takes a while."""
 
 
-class Unanswered(Exception):  # noqa: N818 - whether it is an error is for the caller to say
+class NoReplyError(Exception):
     """Raised when no reply to a command will come.
 
     Attributes:
@@ -39,11 +39,13 @@ class Unanswered(Exception):  # noqa: N818 - whether it is an error is for the c
         self.sent = sent
 
 
-class HungError(ConnectionError):
+class ConnectHungError(ConnectionError):
     """Raised for a command that came while an attempt to connect hung, and has time left for another."""
 
 
-class _Request:
+class InFlightRequest:
+    """A command, and the future of its reply."""
+
     __slots__ = ("deadline", "future", "packed", "sent_at", "size")
 
     def __init__(self, packed: bytes, future: asyncio.Future[Reply], deadline: float) -> None:
@@ -54,7 +56,7 @@ class _Request:
         self.sent_at = 0.0
 
 
-class Multiplexer:
+class MultiplexedConnection:
     """One connection, opened when it is first needed and again after it was lost.
 
     A caller who is cancelled or out of time leaves a place in the row behind, whose reply is dropped when it comes: so
@@ -69,26 +71,26 @@ class Multiplexer:
         losses: how many connections were lost so far.
     """
 
-    def __init__(self, pool: Pool, timeout: float, counts: Counts) -> None:
+    def __init__(self, pool: Pool, timeout: float, counts: Statistics) -> None:
         self._pool = pool
         self._timeout = timeout
-        self._counts = counts
+        self._statistics = counts
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._link: Link | None = None
-        self._unsent: deque[_Request] = deque()
-        self._unanswered: deque[_Request] = deque()
-        self._unanswered_bytes = 0
-        self._heard_at = 0.0
-        self._lag = 0.0
+        self._connection: PipelinedConnection | None = None
+        self._send_queue: deque[InFlightRequest] = deque()
+        self._in_flight: deque[InFlightRequest] = deque()
+        self._in_flight_bytes = 0
+        self._last_reply_at = 0.0
+        self._latency = 0.0
         """Seconds between the last reply and its command."""
-        self._flush_is_due = False
-        self._alarm: asyncio.TimerHandle | None = None
+        self._flush_scheduled = False
+        self._deadline_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: asyncio.Task[None] | None = None
         self._closed = False
-        self._idle: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
         self.forked = False
-        self.losses = 0
+        self.disconnects = 0
         _ALL.add(self)
 
     def submit(self, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
@@ -99,7 +101,7 @@ class Multiplexer:
             deadline: when to give up, by the event loop's clock.
 
         Returns:
-            A future of the reply, an error of the server's included. It may be cancelled. It raises `Unanswered` when
+            A future of the reply, an error of the server's included. It may be cancelled. It raises `NoReplyError` when
             no reply came, and `StoreClosedError` when the store was closed before the command was sent.
 
         Raises:
@@ -112,12 +114,12 @@ class Multiplexer:
         if self._closed:
             future.set_exception(StoreClosedError())
             return future
-        self._unsent.append(_Request(packed, future, deadline))
-        if not self._flush_is_due:
-            self._flush_is_due = True
+        self._send_queue.append(InFlightRequest(packed, future, deadline))
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
             loop.call_soon(self._flush)
-        if self._alarm is None or deadline < self._alarm.when():
-            self._set_alarm(loop, deadline)
+        if self._deadline_timer is None or deadline < self._deadline_timer.when():
+            self._set_deadline_timer(loop, deadline)
         return future
 
     def check_loop(self) -> None:
@@ -132,28 +134,28 @@ class Multiplexer:
 
     def drop(self) -> None:
         """Give the connection up; the next command opens another."""
-        if self._link is not None:
-            self._lost(ConnectionError("the connection was given up"))
+        if self._connection is not None:
+            self._on_disconnect(ConnectionError("the connection was given up"))
 
     async def aclose(self) -> None:
         """Refuse what was not sent, wait for what was, and close the connection."""
         self._closed = True
-        for request in self._unsent:
+        for request in self._send_queue:
             if not request.future.done():
                 request.future.set_exception(StoreClosedError())
-        self._unsent.clear()
+        self._send_queue.clear()
         if self.forked:
             return
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._loop is not None and any(not request.future.done() for request in self._unanswered):
-            self._idle = self._idle or self._loop.create_future()
-            await asyncio.shield(self._idle)  # who closes twice waits twice
-        if self._alarm is not None:
-            self._alarm.cancel()
-        link, self._link = self._link, None
-        if link is not None:
-            await link.aclose()
+        if self._loop is not None and any(not request.future.done() for request in self._in_flight):
+            self._drained = self._drained or self._loop.create_future()
+            await asyncio.shield(self._drained)  # who closes twice waits twice
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.aclose()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -168,115 +170,115 @@ class Multiplexer:
 
     def _flush(self) -> None:
         """Send what waits, as much as may be under way."""
-        self._flush_is_due = False
-        if self._link is None:
-            if self._unsent and self._connecting is None:
+        self._flush_scheduled = False
+        if self._connection is None:
+            if self._send_queue and self._connecting is None:
                 self._connecting = self._spawn(self._connect())
             return
         batch: list[bytes] = []
-        unsent, unanswered = self._unsent, self._unanswered
+        send_queue, in_flight = self._send_queue, self._in_flight
         now = asyncio.get_running_loop().time()
-        while unsent and len(unanswered) < MOST_UNANSWERED:
-            if self._unanswered_bytes + unsent[0].size > MOST_UNANSWERED_BYTES and unanswered:
+        while send_queue and len(in_flight) < MAX_IN_FLIGHT:
+            if self._in_flight_bytes + send_queue[0].size > MAX_IN_FLIGHT_BYTES and in_flight:
                 break
-            request = unsent.popleft()
+            request = send_queue.popleft()
             if request.future.done():
                 continue
-            if unanswered and request.deadline - now < _MARGIN * self._lag:
+            if in_flight and request.deadline - now < _LATENCY_MARGIN * self._latency:
                 # Where more comes than the server can do, the head of the row would get its reply just too late, and so
                 # would everybody behind it: the server would work, and nobody have anything of it.
                 _fail(request, TimeoutError(), sent=False)
             else:
                 request.sent_at = now
-                unanswered.append(request)
-                self._unanswered_bytes += request.size
+                in_flight.append(request)
+                self._in_flight_bytes += request.size
                 batch.append(request.packed)
         if batch:
-            if len(batch) == len(unanswered):
-                self._heard_at = now  # from now on it has something to say
-            self._counts.batches += 1
-            self._counts.commands += len(batch)
-            self._link.write(batch)
+            if len(batch) == len(in_flight):
+                self._last_reply_at = now  # from now on it has something to say
+            self._statistics.batches += 1
+            self._statistics.commands += len(batch)
+            self._connection.write(batch)
 
     async def _connect(self) -> None:
         hung = asyncio.timeout(self._timeout)
         try:
             async with hung:
-                link = await open_link(self._pool, self._answered, self._lost)
+                connection = await open_connection(self._pool, self._on_replies, self._on_disconnect)
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._refuse(error, has_hung=hung.expired())
+            self._fail_queued(error, has_hung=hung.expired())
             return
         finally:
             self._connecting = None
         if self._closed:  # meanwhile; the driver may swallow a cancellation
-            await link.aclose()
+            await connection.aclose()
             return
-        self._link = link
+        self._connection = connection
         self._flush()
 
-    def _refuse(self, error: Exception, *, has_hung: bool) -> None:
+    def _fail_queued(self, error: Exception, *, has_hung: bool) -> None:
         """Fail whoever waited for a connection; where it hung, who came later has time left for another attempt."""
-        waiting, self._unsent = self._unsent, deque()
+        waiting, self._send_queue = self._send_queue, deque()
         now = asyncio.get_running_loop().time()
         for request in waiting:
             has_time = has_hung and request.deadline > now
-            _fail(request, HungError() if has_time else error, sent=False)
+            _fail(request, ConnectHungError() if has_time else error, sent=False)
 
-    def _answered(self, replies: Sequence[Reply]) -> None:
-        unanswered = self._unanswered
-        self._heard_at = asyncio.get_running_loop().time()
+    def _on_replies(self, replies: Sequence[Reply]) -> None:
+        in_flight = self._in_flight
+        self._last_reply_at = asyncio.get_running_loop().time()
         for reply in replies:
-            if not unanswered:  # who may have been given another's reply by then can't be told
-                self._lost(ConnectionError("the server sent a reply that nobody asked for"))
+            if not in_flight:  # who may have been given another's reply by then can't be told
+                self._on_disconnect(ConnectionError("the server sent a reply that nobody asked for"))
                 return
-            request = unanswered.popleft()
-            self._unanswered_bytes -= request.size
-            self._lag = self._heard_at - request.sent_at
+            request = in_flight.popleft()
+            self._in_flight_bytes -= request.size
+            self._latency = self._last_reply_at - request.sent_at
             if not request.future.done():
                 request.future.set_result(reply)
-        if self._unsent and not self._flush_is_due:
+        if self._send_queue and not self._flush_scheduled:
             self._flush()
-        if self._idle is not None and not unanswered and not self._idle.done():
-            self._idle.set_result(None)
+        if self._drained is not None and not in_flight and not self._drained.done():
+            self._drained.set_result(None)
 
-    def _lost(self, error: BaseException) -> None:
+    def _on_disconnect(self, error: BaseException) -> None:
         """Fail what is under way; what was not sent goes over the next connection."""
-        self.losses += 1
-        link, self._link = self._link, None
-        if link is not None:
-            link.abandon()  # at once: a reply that still comes is nobody's by now
-            self._spawn(link.aclose())
-        unanswered, self._unanswered, self._unanswered_bytes = self._unanswered, deque(), 0
-        for request in unanswered:
+        self.disconnects += 1
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.detach()  # at once: a reply that still comes is nobody's by now
+            self._spawn(connection.aclose())
+        in_flight, self._in_flight, self._in_flight_bytes = self._in_flight, deque(), 0
+        for request in in_flight:
             _fail(request, error, sent=True)
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
         self._flush()
 
-    def _set_alarm(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = loop.call_at(deadline, self._expire)
+    def _set_deadline_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self._deadline_timer = loop.call_at(deadline, self._on_deadline)
 
-    def _expire(self) -> None:
+    def _on_deadline(self) -> None:
         """Fail whoever is out of time, and give up a connection that has been silent for as long as that."""
-        self._alarm = None
+        self._deadline_timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
         ends: list[float] = []
-        for requests, sent in ((self._unanswered, True), (self._unsent, False)):
+        for requests, sent in ((self._in_flight, True), (self._send_queue, False)):
             for request in requests:
                 if not request.future.done():
                     if request.deadline <= now:
                         _fail(request, TimeoutError(), sent=sent)
                     else:
                         ends.append(request.deadline)
-        if self._unanswered and now - self._heard_at >= self._timeout:
-            self._lost(ConnectionError("the server said nothing for too long"))
-        elif self._unanswered:
-            ends.append(self._heard_at + self._timeout)
+        if self._in_flight and now - self._last_reply_at >= self._timeout:
+            self._on_disconnect(ConnectionError("the server said nothing for too long"))
+        elif self._in_flight:
+            ends.append(self._last_reply_at + self._timeout)
         if ends:
-            self._set_alarm(loop, max(min(ends), now + _ALARMS_APART))
+            self._set_deadline_timer(loop, max(min(ends), now + _MIN_TIMER_INTERVAL))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -285,12 +287,12 @@ class Multiplexer:
         return task
 
 
-def _fail(request: _Request, reason: BaseException, *, sent: bool) -> None:
+def _fail(request: InFlightRequest, reason: BaseException, *, sent: bool) -> None:
     if not request.future.done():
-        request.future.set_exception(Unanswered(reason, sent=sent))
+        request.future.set_exception(NoReplyError(reason, sent=sent))
 
 
-_ALL: weakref.WeakSet[Multiplexer] = weakref.WeakSet()
+_ALL: weakref.WeakSet[MultiplexedConnection] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

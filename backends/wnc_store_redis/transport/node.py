@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply
 from wnc_store_redis.transport.errors import NotReplicatedError, code_of
-from wnc_store_redis.transport.multiplexer import Multiplexer, Unanswered
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.multiplexer import MultiplexedConnection, NoReplyError
+from wnc_store_redis.transport.statistics import Statistics
 
 # Its stub takes tuples of one word only.
 pack_command = cast("Callable[[Sequence[bytes]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
@@ -31,7 +31,7 @@ _COUNT_FOR = 1.0
 _ATTEMPTS = 3
 
 
-class Server:
+class NodeClient:
     """The connections to one server.
 
     A write that has to be replicated returns when all replicas have it. WAIT tells that of the writes of its own
@@ -40,7 +40,7 @@ class Server:
 
     Args:
         pool: gives the connections.
-        timeout: as of a `Multiplexer`.
+        timeout: as of a `MultiplexedConnection`.
         counts: likewise.
         is_replicated: whether writes have to be replicated.
         replicas: how many replicas there are; asked of the server itself if left out.
@@ -50,26 +50,26 @@ class Server:
         self,
         pool: Pool,
         timeout: float,
-        counts: Counts,
+        statistics: Statistics,
         *,
         is_replicated: bool = False,
         replicas: Callable[[], int] | None = None,
     ) -> None:
-        self._writes = Multiplexer(pool, timeout, counts)
-        self._reads = Multiplexer(pool, timeout, counts) if is_replicated else self._writes
+        self._writes = MultiplexedConnection(pool, timeout, statistics)
+        self._reads = MultiplexedConnection(pool, timeout, statistics) if is_replicated else self._writes
         self._is_replicated = is_replicated
         self._replicas = replicas
         self._counted: int | ResponseError = _NO_REPLICA
         self._counted_at = float("-inf")
-        self._round: asyncio.Task[int | ResponseError] | None = None
+        self._wait_task: asyncio.Task[int | ResponseError] | None = None
 
     @property
-    def losses(self) -> int:
+    def disconnects(self) -> int:
         """How many connections for reads were lost so far."""
-        return self._reads.losses
+        return self._reads.disconnects
 
     def submit(self, packed: bytes, deadline: float, *, writes: bool, asking: bool = False) -> Awaitable[Reply]:
-        """Send a command, as `Multiplexer.submit` says.
+        """Send a command, as `MultiplexedConnection.submit` says.
 
         Args:
             packed: the command.
@@ -82,7 +82,7 @@ class Server:
         return _submit(self._writes if writes else self._reads, packed, deadline, asking=asking)
 
     def check_loop(self) -> None:
-        """See `Multiplexer.check_loop`."""
+        """See `MultiplexedConnection.check_loop`."""
         self._writes.check_loop()
 
     def drop(self) -> None:
@@ -96,57 +96,57 @@ class Server:
         await self._reads.aclose()
 
     async def _replicated(self, packed: bytes, deadline: float, *, asking: bool) -> Reply:
-        expected = await self._count(deadline)
+        expected = await self._replica_count(deadline)
         if isinstance(expected, ResponseError):
             return expected
-        losses = self._writes.losses
+        losses = self._writes.disconnects
         answer = _submit(self._writes, packed, deadline, asking=asking)
-        if self._round is None:
-            self._round = asyncio.ensure_future(self._wait(expected, deadline))
-        waited = self._round
+        if self._wait_task is None:
+            self._wait_task = asyncio.ensure_future(self._wait(expected, deadline))
+        waited = self._wait_task
         reply = await answer
         if isinstance(reply, ResponseError):
             return reply
         found = await asyncio.shield(waited)
-        if self._writes.losses != losses:  # that may have been another server's word
-            raise Unanswered(ConnectionError("the connection was lost before the replicas had the write"), sent=True)
+        if self._writes.disconnects != losses:  # that may have been another server's word
+            raise NoReplyError(ConnectionError("the connection was lost before the replicas had the write"), sent=True)
         if isinstance(found, ResponseError):
             code = code_of(found)
             reason = f"WAIT was refused with {code}{' (it needs +wait)' if code == 'NOPERM' else ''}"
-            raise Unanswered(NotReplicatedError(reason), sent=True)
+            raise NoReplyError(NotReplicatedError(reason), sent=True)
         if found < expected:
             reason = f"only {max(found, 0)} of {expected} replicas have the write"
-            raise Unanswered(NotReplicatedError(reason), sent=True)
+            raise NoReplyError(NotReplicatedError(reason), sent=True)
         return reply
 
     async def _wait(self, expected: int, deadline: float) -> int | ResponseError:
         """Return how many replicas have what was sent in this tick, -1 if that can't be told; or a refusal."""
-        self._round = None  # from here on, what is sent comes after the WAIT
+        self._wait_task = None  # from here on, what is sent comes after the WAIT
         left = min(_LONGEST_WAIT, (deadline - asyncio.get_running_loop().time()) / 2)  # to hear how many have it, too
         timeout = str(max(1, int(left * 1000))).encode()
         try:
             reply = await self._writes.submit(pack_command((b"WAIT", str(expected).encode(), timeout)), deadline)
-        except (Unanswered, StoreClosedError):  # the writes may have been sent
+        except (NoReplyError, StoreClosedError):  # the writes may have been sent
             return -1
         return reply if isinstance(reply, int | ResponseError) else -1
 
-    async def _count(self, deadline: float) -> int | ResponseError:
+    async def _replica_count(self, deadline: float) -> int | ResponseError:
         """Return how many replicas there are, at least one; or what a write is refused with."""
         if self._replicas is not None:
             return self._replicas() or _NO_REPLICA
         now = asyncio.get_running_loop().time()
         if now - self._counted_at > _COUNT_FOR:
-            self._counted = await self._ask(deadline)
+            self._counted = await self._query_replicas(deadline)
             self._counted_at = now
         return self._counted
 
-    async def _ask(self, deadline: float) -> int | ResponseError:
+    async def _query_replicas(self, deadline: float) -> int | ResponseError:
         for attempt in range(_ATTEMPTS):
             try:
                 reply = await self._reads.submit(_REPLICATION, deadline)
-            except Unanswered as unanswered:
+            except NoReplyError as unanswered:
                 if not unanswered.sent or attempt == _ATTEMPTS - 1:
-                    raise Unanswered(unanswered.reason, sent=False) from None  # the write was not
+                    raise NoReplyError(unanswered.reason, sent=False) from None  # the write was not
                 continue
             if isinstance(reply, bytes):
                 lines = (line.partition(b":") for line in reply.splitlines())
@@ -157,7 +157,9 @@ class Server:
         return _NO_REPLICA
 
 
-def _submit(multiplexer: Multiplexer, packed: bytes, deadline: float, *, asking: bool) -> asyncio.Future[Reply]:
+def _submit(
+    multiplexer: MultiplexedConnection, packed: bytes, deadline: float, *, asking: bool
+) -> asyncio.Future[Reply]:
     if asking:  # both in one tick: the one stands right before the other
         multiplexer.submit(_ASKING, deadline).add_done_callback(_ignore)
     return multiplexer.submit(packed, deadline)

@@ -10,11 +10,11 @@ from typing import NamedTuple, Protocol, cast
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError
-from wnc_store_redis.transport.connection import Link, Pool, Reply, open_link
+from wnc_store_redis.transport.connection import PipelinedConnection, Pool, Reply, open_connection
 from wnc_store_redis.transport.errors import code_of
 from wnc_store_redis.transport.node import pack_command
 
-_LEAST_PATIENCE = 1.0
+_MIN_HEARTBEAT = 1.0
 """Seconds between signs of life, at least: an event loop that is busy for a while must not look like a dead server."""
 
 _PING = pack_command((b"PING",))
@@ -23,30 +23,30 @@ OnLost = Callable[[Sequence[bytes]], None]
 """Is told which channels are subscribed to no longer, although nobody asked for that."""
 
 
-class LostError(ConnectionError):
+class SubscriptionLostError(ConnectionError):
     """Raised when the connection is lost before a subscription stands."""
 
 
-class Ear(Protocol):
+class MessageHandler(Protocol):
     """Who is told what comes in."""
 
-    def heard(self, channel: bytes, data: bytes) -> None:
+    def on_message(self, channel: bytes, data: bytes) -> None:
         """Take a message."""
         ...
 
-    def ponged(self) -> None:
+    def on_pong(self) -> None:
         """Take note that all has come that the server sent before it got a certain PING."""
         ...
 
 
-class Subscriptions(Protocol):
+class PubSub(Protocol):
     """Subscriptions to channels, on one connection or several."""
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
         """Return when the servers will send what is published in channels from now on.
 
         Raises:
-            LostError: the connection was lost meanwhile; another attempt opens another.
+            SubscriptionLostError: the connection was lost meanwhile; another attempt opens another.
             StoreClosedError: `aclose()` was called.
             Exception: a server can't be reached, or refuses something since the subscription before.
         """
@@ -56,8 +56,8 @@ class Subscriptions(Protocol):
         """Have the servers send no more of channels."""
         ...
 
-    def ask(self) -> None:
-        """Have `Ear.ponged` called when all has come that the servers have sent by now."""
+    def ping(self) -> None:
+        """Have `MessageHandler.on_pong` called when all has come that the servers have sent by now."""
         ...
 
     async def aclose(self) -> None:
@@ -65,15 +65,15 @@ class Subscriptions(Protocol):
         ...
 
 
-class _Fence(NamedTuple):
+class _Barrier(NamedTuple):
     """Who waits for the answer to the PING behind a subscription, to what that is, and what of it is new."""
 
-    stands: asyncio.Future[None]
+    confirmed: asyncio.Future[None]
     channels: Sequence[bytes]
     new: set[bytes]
 
 
-class Subscriber:
+class PubSubConnection:
     """Subscriptions on one connection, which is opened with the first, and again when it is lost and one is wanted.
 
     A connection that says nothing is asked for a sign of life, so that one that is dead does not look like silence.
@@ -89,57 +89,59 @@ class Subscriber:
         channels: those that are subscribed to, or about to be.
     """
 
-    def __init__(self, pool: Pool, timeout: float, ear: Ear, on_lost: OnLost, *, is_sharded: bool = False) -> None:
+    def __init__(
+        self, pool: Pool, timeout: float, handler: MessageHandler, on_lost: OnLost, *, is_sharded: bool = False
+    ) -> None:
         self._pool = pool
         self._timeout = timeout
-        self._patience = max(timeout, _LEAST_PATIENCE)
-        self._ear = ear
+        self._heartbeat_interval = max(timeout, _MIN_HEARTBEAT)
+        self._handler = handler
         self._on_lost = on_lost
         self._is_sharded = is_sharded
         kind = b"S" if is_sharded else b""
         self._subscribe, self._unsubscribe = kind + b"SUBSCRIBE", kind + b"UNSUBSCRIBE"
         self._message = kind.lower() + b"message"
         self.channels: set[bytes] = set()
-        self._link: Link | None = None
+        self._connection: PipelinedConnection | None = None
         self._opening: asyncio.Future[None] | None = None
-        self._fences: deque[_Fence | bytes | None] = deque()
+        self._barriers: deque[_Barrier | bytes | None] = deque()
         self._refusal: ResponseError | None = None
-        self._beat: asyncio.TimerHandle | None = None
+        self._heartbeat_timer: asyncio.TimerHandle | None = None
         self._is_silent = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
-        """See `Subscriptions.subscribe`."""
+        """See `PubSub.subscribe`."""
         await self._open()
-        await self._stand(channels)
+        await self._confirm(channels)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        """See `Subscriptions.unsubscribe`."""
+        """See `PubSub.unsubscribe`."""
         self.channels.difference_update(channels)
-        if self._link is not None:
-            self._link.write([pack_command((self._unsubscribe, *channels))])
+        if self._connection is not None:
+            self._connection.write([pack_command((self._unsubscribe, *channels))])
             if self._is_sharded:
-                self._ping(channels[0])
+                self._send_ping(channels[0])
 
-    def ask(self) -> None:
-        """See `Subscriptions.ask`."""
-        if not self._fences:  # a pong that is on its way comes behind what came before it
-            self._ping(None)
+    def ping(self) -> None:
+        """See `PubSub.ping`."""
+        if not self._barriers:  # a pong that is on its way comes behind what came before it
+            self._send_ping(None)
 
     def drop(self) -> None:
         """Give the connection up: another server is master now, or nothing is left to hear over it."""
-        if self._link is not None:
-            self._lost(ConnectionError("it is not the right server any more"))
+        if self._connection is not None:
+            self._on_disconnect(ConnectionError("it is not the right server any more"))
 
     async def aclose(self) -> None:
-        """See `Subscriptions.aclose`."""
+        """See `PubSub.aclose`."""
         self._closed = True
-        link, opening = self._forget_link(StoreClosedError()), self._opening
+        connection, opening = self._detach_connection(StoreClosedError()), self._opening
         for task in self._tasks:
             task.cancel()
-        if link is not None:
-            await link.aclose()
+        if connection is not None:
+            await connection.aclose()
         while self._tasks:
             await asyncio.wait(self._tasks)
         if opening is not None and not opening.done():  # by a task that was cancelled before its first step
@@ -150,7 +152,7 @@ class Subscriber:
         """Return when there is a connection; whoever waits for one waits for the same."""
         if self._closed:
             raise StoreClosedError
-        if self._link is None:
+        if self._connection is None:
             if self._opening is None:
                 self._opening = asyncio.get_running_loop().create_future()
                 self._spawn(self._connect(self._opening))
@@ -160,13 +162,13 @@ class Subscriber:
         hung = asyncio.timeout(self._timeout)
         try:
             async with hung:
-                link = await open_link(self._pool, self._take, self._lost, pushes=True)
+                connection = await open_connection(self._pool, self._on_replies, self._on_disconnect, pushes=True)
             if self._closed:  # meanwhile; the driver may swallow a cancellation
-                await link.aclose()
+                await connection.aclose()
                 raise StoreClosedError  # noqa: TRY301 - it is told as every other end of the attempt
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             # Whoever came after the attempt had begun has time left for another.
-            opening.set_exception(LostError() if hung.expired() else error)
+            opening.set_exception(SubscriptionLostError() if hung.expired() else error)
             opening.exception()  # nobody may wait for it any more
             return
         except asyncio.CancelledError:
@@ -174,29 +176,29 @@ class Subscriber:
             raise
         finally:
             self._opening = None
-        self._link = link
+        self._connection = connection
         opening.set_result(None)
         self._is_silent = False
-        self._beat = asyncio.get_running_loop().call_later(self._patience, self._ask_for_life)
+        self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat_interval, self._heartbeat)
 
-    async def _stand(self, channels: Sequence[bytes]) -> None:
-        if self._link is None:
-            raise LostError
+    async def _confirm(self, channels: Sequence[bytes]) -> None:
+        if self._connection is None:
+            raise SubscriptionLostError
         new = set(channels) - self.channels
         self.channels |= new
-        stands: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._link.write([pack_command((self._subscribe, *channels))])
-        self._ping(_Fence(stands, channels, new))
-        await stands
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._connection.write([pack_command((self._subscribe, *channels))])
+        self._send_ping(_Barrier(confirmed, channels, new))
+        await confirmed
 
-    def _ping(self, fence: _Fence | bytes | None) -> None:
+    def _send_ping(self, barrier: _Barrier | bytes | None) -> None:
         """Ask for a sign of life, by which a subscription stands, or a sharded channel has been left."""
-        if self._link is not None:
-            self._fences.append(fence)
-            self._link.write([_PING])
+        if self._connection is not None:
+            self._barriers.append(barrier)
+            self._connection.write([_PING])
 
-    def _take(self, replies: Sequence[Reply]) -> None:
-        if self._link is None:  # that one was given up
+    def _on_replies(self, replies: Sequence[Reply]) -> None:
+        if self._connection is None:  # that one was given up
             return
         self._is_silent = False
         for reply in replies:
@@ -205,62 +207,62 @@ class Subscriber:
                 continue
             what, *message = cast("list[bytes]", reply) if isinstance(reply, list) else (b"pong",)
             if what == b"pong":
-                self._pass_fence()
+                self._pass_barrier()
             elif what == self._message:
-                self._ear.heard(*message)
+                self._handler.on_message(*message)
             elif what == b"sunsubscribe":
                 self._unsubscribed(message[0])
 
-    def _pass_fence(self) -> None:
-        self._ear.ponged()
-        fence = self._fences.popleft()
-        if fence is None:
+    def _pass_barrier(self) -> None:
+        self._handler.on_pong()
+        barrier = self._barriers.popleft()
+        if barrier is None:
             return
         refusal, self._refusal = self._refusal, None
-        if isinstance(fence, bytes):
+        if isinstance(barrier, bytes):
             if refusal is not None and code_of(refusal) == "NOPERM":  # else the slot has moved, and nothing is left
                 self._refusal = refusal
-        elif not fence.stands.done():  # else it was cancelled
+        elif not barrier.confirmed.done():  # else it was cancelled
             if refusal is None:
-                self.channels.update(fence.channels)  # an attempt before this one may have been refused
-                fence.stands.set_result(None)
+                self.channels.update(barrier.channels)  # an attempt before this one may have been refused
+                barrier.confirmed.set_result(None)
             else:
-                self.channels -= fence.new
-                fence.stands.set_exception(refusal)
+                self.channels -= barrier.new
+                barrier.confirmed.set_exception(refusal)
 
     def _unsubscribed(self, channel: bytes) -> None:
         """Tell a channel that the server gave up by itself, because its slot has moved, from one that was left."""
-        if channel in self.channels and channel not in self._fences:
+        if channel in self.channels and channel not in self._barriers:
             self.channels.discard(channel)
             self._on_lost((channel,))
 
-    def _lost(self, error: BaseException) -> None:
-        link = self._forget_link(LostError(*error.args))
-        if link is not None:
-            self._spawn(link.aclose())
+    def _on_disconnect(self, error: BaseException) -> None:
+        connection = self._detach_connection(SubscriptionLostError(*error.args))
+        if connection is not None:
+            self._spawn(connection.aclose())
         channels = tuple(self.channels)
         self.channels.clear()
         if channels and not self._closed:
             self._on_lost(channels)
 
-    def _forget_link(self, error: Exception) -> Link | None:
-        link, self._link = self._link, None
+    def _detach_connection(self, error: Exception) -> PipelinedConnection | None:
+        connection, self._connection = self._connection, None
         self._refusal = None
-        if self._beat is not None:
-            self._beat.cancel()
-        fences, self._fences = self._fences, deque()
-        for fence in fences:
-            if isinstance(fence, _Fence) and not fence.stands.done():
-                fence.stands.set_exception(error)
-        return link
+        if self._heartbeat_timer is not None:
+            self._heartbeat_timer.cancel()
+        barriers, self._barriers = self._barriers, deque()
+        for barrier in barriers:
+            if isinstance(barrier, _Barrier) and not barrier.confirmed.done():
+                barrier.confirmed.set_exception(error)
+        return connection
 
-    def _ask_for_life(self) -> None:
+    def _heartbeat(self) -> None:
         if self._is_silent:
-            self._lost(ConnectionError("the server said nothing for too long"))
+            self._on_disconnect(ConnectionError("the server said nothing for too long"))
             return
         self._is_silent = True
-        self._ping(None)
-        self._beat = asyncio.get_running_loop().call_later(self._patience, self._ask_for_life)
+        self._send_ping(None)
+        self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat_interval, self._heartbeat)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -10,14 +10,14 @@ from redis.exceptions import AuthenticationError, AuthorizationError, DataError
 
 from wnc_store_redis.transport.connection import Pool, Reply
 from wnc_store_redis.transport.errors import UnknownServiceError
-from wnc_store_redis.transport.multiplexer import Unanswered
-from wnc_store_redis.transport.node import Server
+from wnc_store_redis.transport.multiplexer import NoReplyError
+from wnc_store_redis.transport.node import NodeClient
 
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.25
 
 
-class Route(Protocol):
+class Router(Protocol):
     """The way to the servers.
 
     Attributes:
@@ -26,19 +26,23 @@ class Route(Protocol):
     """
 
     @property
-    def where(self) -> str: ...
+    def endpoint(self) -> str:
+        """The servers' addresses, for errors."""
+        ...
 
     @property
-    def is_sharded(self) -> bool: ...
+    def is_sharded(self) -> bool:
+        """Whether keys may be on different servers."""
+        ...
 
     def check_loop(self) -> None:
-        """See `Multiplexer.check_loop`."""
+        """See `MultiplexedConnection.check_loop`."""
         ...
 
     def submit(
         self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
     ) -> Awaitable[Reply]:
-        """Send a command, as `Multiplexer.submit` says.
+        """Send a command, as `MultiplexedConnection.submit` says.
 
         Args:
             key: the key that it is about; b"" if it is about none.
@@ -49,7 +53,7 @@ class Route(Protocol):
         """
         ...
 
-    def place(self, key: bytes) -> Hashable:
+    def server_epoch(self, key: bytes) -> Hashable:
         """Return what is another value when another server, or one started anew, has answered for the key since."""
         ...
 
@@ -58,7 +62,7 @@ class Route(Protocol):
         ...
 
 
-class RouteToOne(Route, Protocol):
+class SingleNodeRouter(Router, Protocol):
     """The way to one server at a time.
 
     Attributes:
@@ -66,29 +70,31 @@ class RouteToOne(Route, Protocol):
     """
 
     @property
-    def pool(self) -> Pool: ...
+    def pool(self) -> Pool:
+        """Where connections come from."""
+        ...
 
-    def on_switch(self, call: Callable[[], None]) -> None:
+    def on_failover(self, call: Callable[[], None]) -> None:
         """Have something called whenever connections of `pool` are no longer to the right server."""
         ...
 
 
-class OneServer:
+class StandaloneRouter:
     """The route to a single server."""
 
     is_sharded = False
 
-    def __init__(self, pool: Pool, server: Server, where: str) -> None:
+    def __init__(self, pool: Pool, server: NodeClient, where: str) -> None:
         self.pool = pool
         self._server = server
-        self.where = where
+        self.endpoint = where
 
     def check_loop(self) -> None:
-        """See `Route.check_loop`."""
+        """See `Router.check_loop`."""
         self._server.check_loop()
 
-    def on_switch(self, call: Callable[[], None]) -> None:
-        """See `RouteToOne.on_switch`: there is none."""
+    def on_failover(self, call: Callable[[], None]) -> None:
+        """See `SingleNodeRouter.on_failover`: there is none."""
 
     def submit(
         self,
@@ -99,26 +105,26 @@ class OneServer:
         writes: bool,
         instead: bytes | None = None,  # noqa: ARG002
     ) -> Awaitable[Reply]:
-        """See `Route.submit`."""
+        """See `Router.submit`."""
         return self._server.submit(packed, deadline, writes=writes)
 
-    def place(self, key: bytes) -> Hashable:  # noqa: ARG002 - there is one place
-        """See `Route.place`."""
-        return self._server.losses
+    def server_epoch(self, key: bytes) -> Hashable:  # noqa: ARG002 - there is one place
+        """See `Router.server_epoch`."""
+        return self._server.disconnects
 
     async def aclose(self) -> None:
-        """See `Route.aclose`."""
+        """See `Router.aclose`."""
         await self._server.aclose()
 
 
-class Pauses:
+class Backoff:
     """Pauses between attempts, each twice as long as the one before, until a deadline."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
         self._next = _FIRST_PAUSE
 
-    async def pause(self) -> bool:
+    async def sleep(self) -> bool:
         """Wait; tell whether there is time for another attempt. If there is none, do not wait."""
         if asyncio.get_running_loop().time() + self._next >= self._deadline:
             return False
@@ -127,7 +133,7 @@ class Pauses:
         return True
 
 
-def may_try_again(unanswered: Unanswered) -> bool:
+def is_retryable(unanswered: NoReplyError) -> bool:
     """Tell whether a command that surely was not run may find a server a moment later."""
     hopeless = TimeoutError | AuthenticationError | AuthorizationError | DataError | UnknownServiceError
     return not unanswered.sent and not isinstance(unanswered.reason, hopeless)

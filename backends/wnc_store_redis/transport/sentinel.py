@@ -12,18 +12,18 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import code_of
-from wnc_store_redis.transport.multiplexer import Unanswered
-from wnc_store_redis.transport.node import Server
-from wnc_store_redis.transport.routing import Pauses, may_try_again
-from wnc_store_redis.transport.sentinel_monitor import Address, Watch
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.multiplexer import NoReplyError
+from wnc_store_redis.transport.node import NodeClient
+from wnc_store_redis.transport.routing import Backoff, is_retryable
+from wnc_store_redis.transport.sentinel_monitor import Address, SentinelMonitor
+from wnc_store_redis.transport.statistics import Statistics
 
 _NOT_THE_MASTER = {"READONLY", "MASTERDOWN"}
-_NOT_NOW = {*_NOT_THE_MASTER, "NOREPLICAS", "LOADING"}
+_RETRYABLE = {*_NOT_THE_MASTER, "NOREPLICAS", "LOADING"}
 """Definite refusals that a failover brings along, and ends."""
 
 
-class SentinelRoute:
+class SentinelRouter:
     """One server at a time: whichever the Sentinels call the master.
 
     When they begin to promote a replica, writes wait until they have done so, because the old master would confirm
@@ -38,18 +38,20 @@ class SentinelRoute:
 
     is_sharded = False
 
-    def __init__(self, pool: SentinelConnectionPool, timeout: float, counts: Counts, *, is_replicated: bool) -> None:
+    def __init__(
+        self, pool: SentinelConnectionPool, timeout: float, counts: Statistics, *, is_replicated: bool
+    ) -> None:
         self._counts = counts
         untyped: Any = pool
         sentinels: Sequence[Redis] = untyped.sentinel_manager.sentinels
         service = str(untyped.service_name)
         addresses = ",".join(_address(sentinel) for sentinel in sentinels)
-        self.where = f"service {service} of the Sentinels at {addresses}"
-        self._watch = Watch(sentinels, service, self._check, with_replicas=is_replicated)
-        self.pool = self._masters = _Masters(pool, self._watch)
-        self._on_switch: list[Callable[[], None]] = []
-        replicas = self._watch.replicas if is_replicated else None
-        self._server = Server(self._masters, timeout, counts, is_replicated=is_replicated, replicas=replicas)
+        self.endpoint = f"service {service} of the Sentinels at {addresses}"
+        self._monitor = SentinelMonitor(sentinels, service, self._check_master, with_replicas=is_replicated)
+        self.pool = self._masters = _MasterPool(pool, self._monitor)
+        self._failover_callbacks: list[Callable[[], None]] = []
+        replicas = self._monitor.replicas if is_replicated else None
+        self._server = NodeClient(self._masters, timeout, counts, is_replicated=is_replicated, replicas=replicas)
 
     async def submit(
         self,
@@ -60,70 +62,70 @@ class SentinelRoute:
         writes: bool,
         instead: bytes | None = None,  # noqa: ARG002
     ) -> Reply:
-        """See `Route.submit`."""
-        self._watch.start()
-        pauses = Pauses(deadline)
+        """See `Router.submit`."""
+        self._monitor.start()
+        pauses = Backoff(deadline)
         while True:
-            if writes and not await self._watch.calm(deadline):
-                raise Unanswered(TimeoutError(), sent=False)
+            if writes and not await self._monitor.wait_stable(deadline):
+                raise NoReplyError(TimeoutError(), sent=False)
             try:
                 reply = await self._server.submit(packed, deadline, writes=writes)
-            except Unanswered as unanswered:
-                if not (may_try_again(unanswered) and await pauses.pause()):
+            except NoReplyError as unanswered:
+                if not (is_retryable(unanswered) and await pauses.sleep()):
                     raise
                 self._counts.retries += 1
                 continue
-            if not (isinstance(reply, ResponseError) and code_of(reply) in _NOT_NOW):
+            if not (isinstance(reply, ResponseError) and code_of(reply) in _RETRYABLE):
                 return reply
             if code_of(reply) in _NOT_THE_MASTER:
                 self._server.drop()
-            if not await pauses.pause():
+            if not await pauses.sleep():
                 return reply
             self._counts.retries += 1
 
     def check_loop(self) -> None:
-        """See `Route.check_loop`."""
+        """See `Router.check_loop`."""
         self._server.check_loop()
-        self._watch.start()
+        self._monitor.start()
 
-    def on_switch(self, call: Callable[[], None]) -> None:
-        """See `RouteToOne.on_switch`."""
-        self._on_switch.append(call)
+    def on_failover(self, call: Callable[[], None]) -> None:
+        """See `SingleNodeRouter.on_failover`."""
+        self._failover_callbacks.append(call)
 
-    def place(self, key: bytes) -> Hashable:  # noqa: ARG002 - there is one place
-        """See `Route.place`."""
-        return self._server.losses
+    def server_epoch(self, key: bytes) -> Hashable:  # noqa: ARG002 - there is one place
+        """See `Router.server_epoch`."""
+        return self._server.disconnects
 
     async def aclose(self) -> None:
-        """See `Route.aclose`."""
+        """See `Router.aclose`."""
         await self._server.aclose()
-        await self._watch.aclose()
+        await self._monitor.aclose()
 
-    def _check(self) -> None:
+    def _check_master(self) -> None:
         """Leave a server that is no longer the master."""
-        if self._watch.master is not None and self._masters.connected not in {None, self._watch.master}:
+        if self._monitor.master is not None and self._masters.connected not in {None, self._monitor.master}:
             self._masters.connected = None
             self._server.drop()
-            for call in self._on_switch:
+            for call in self._failover_callbacks:
                 call()
 
 
-class _Masters:
+class _MasterPool:
     """Connections to the master of the moment, made by the client's pool but never kept in it."""
 
-    def __init__(self, pool: SentinelConnectionPool, watch: Watch) -> None:
+    def __init__(self, pool: SentinelConnectionPool, watch: SentinelMonitor) -> None:
         self._pool = pool
-        self._watch = watch
+        self._monitor = watch
         self.connected: Address | None = None
 
     async def get_connection(self) -> AbstractConnection:
         """See `Pool.get_connection`."""
-        address = await self._watch.find()
+        address = await self._monitor.discover_master()
         connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
         try:
             await connection.connect_to(address)
-            await _demand_master(connection)
-            if self._watch.master != address:
+            await _verify_role(connection)
+            if self._monitor.master != address:
                 message = "the master has changed while it was connected to"
                 raise ConnectionError(message)  # noqa: TRY301 - the connection has to be closed all the same
         except BaseException:
@@ -136,7 +138,7 @@ class _Masters:
         """See `Pool.release`."""
 
 
-async def _demand_master(connection: Any) -> None:
+async def _verify_role(connection: Any) -> None:
     await connection.send_command("ROLE")
     try:
         role, *_ = await connection.read_response(disable_decoding=True)

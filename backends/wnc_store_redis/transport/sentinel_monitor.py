@@ -15,20 +15,20 @@ from wnc_store_redis.transport.errors import UnknownServiceError
 
 Address = tuple[str, int]
 
-_LOOK_EVERY = 1.0
+_POLL_INTERVAL = 1.0
 """Seconds between looks at a Sentinel that tells nothing by itself."""
 
-_PATIENCE = 0.5
+_DISCOVERY_GRACE = 0.5
 """Seconds that a search for the master waits for those Sentinels that do not answer, when others have."""
 
-_LISTEN_AGAIN = 0.25
+_RECONNECT_DELAY = 0.25
 
 _DOWN = {"s_down", "o_down"}
 _UNKNOWN_HOST = {"", "?"}
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _SentinelState:
     """What one Sentinel says."""
 
     epoch: int
@@ -37,7 +37,7 @@ class _View:
     replicas: int
 
 
-class Watch:
+class SentinelMonitor:
     """A watch over the Sentinels of a service.
 
     Each is looked at whenever it publishes anything, and once a second. The one with the newest configuration is right.
@@ -57,8 +57,8 @@ class Watch:
         self._service = service
         self._on_change = on_change
         self._with_replicas = with_replicas
-        self._views: dict[Redis, _View] = {}
-        self._news = asyncio.Event()
+        self._states: dict[Redis, _SentinelState] = {}
+        self._changed = asyncio.Event()
         self._failure: Exception | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
@@ -66,13 +66,13 @@ class Watch:
     @property
     def master(self) -> Address | None:
         """The master's address, if any Sentinel has told it."""
-        newest = max(self._views.values(), key=lambda view: view.epoch, default=None)
+        newest = max(self._states.values(), key=lambda view: view.epoch, default=None)
         return newest and newest.master
 
     def replicas(self) -> int:
         """Return how many replicas of the master may be promoted, by the Sentinel that knows of most."""
         master = self.master
-        return max((view.replicas for view in self._views.values() if view.master == master), default=0)
+        return max((view.replicas for view in self._states.values() if view.master == master), default=0)
 
     def start(self) -> None:
         """Begin to listen, if not yet done."""
@@ -80,26 +80,26 @@ class Watch:
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._listen(sentinel)) for sentinel in self._sentinels]
 
-    async def calm(self, deadline: float) -> bool:
+    async def wait_stable(self, deadline: float) -> bool:
         """Return when no replica is being promoted; tell whether that was in time."""
         while self._is_failing_over():
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 return False
         return True
 
-    async def find(self) -> Address:
+    async def discover_master(self) -> Address:
         """Ask for the master's address.
 
         Raises:
             Exception: no Sentinel could be asked.
         """
-        looks = [asyncio.ensure_future(self._look(sentinel)) for sentinel in self._sentinels]
+        looks = [asyncio.ensure_future(self._poll(sentinel)) for sentinel in self._sentinels]
         try:
             await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait(looks, timeout=_PATIENCE if self._views else None)
+            await asyncio.wait(looks, timeout=_DISCOVERY_GRACE if self._states else None)
         finally:
             for look in looks:
                 look.cancel()
@@ -114,11 +114,11 @@ class Watch:
         while running:
             for task in running:
                 task.cancel()
-            _, running = await asyncio.wait(running, timeout=_LISTEN_AGAIN)  # redis-py may swallow a cancellation
+            _, running = await asyncio.wait(running, timeout=_RECONNECT_DELAY)  # redis-py may swallow a cancellation
 
     def _is_failing_over(self) -> bool:
         master = self.master
-        return any(view.is_failing_over and view.master == master for view in self._views.values())
+        return any(view.is_failing_over and view.master == master for view in self._states.values())
 
     async def _listen(self, sentinel: Redis) -> None:
         while not self._closed:
@@ -126,28 +126,28 @@ class Watch:
                 async with cast("Any", sentinel).pubsub() as channel:
                     await channel.psubscribe("*")
                     while not self._closed:
-                        await self._look(sentinel)
-                        await channel.get_message(timeout=_LOOK_EVERY)
-            await asyncio.sleep(_LISTEN_AGAIN)
+                        await self._poll(sentinel)
+                        await channel.get_message(timeout=_POLL_INTERVAL)
+            await asyncio.sleep(_RECONNECT_DELAY)
 
-    async def _look(self, sentinel: Redis) -> None:
+    async def _poll(self, sentinel: Redis) -> None:
         """Ask one Sentinel; one that can't be asked has no say."""
         try:
-            view = await self._ask(sentinel)
+            view = await self._query(sentinel)
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             self._failure = error
             view = None
-        if view == self._views.get(sentinel):
+        if view == self._states.get(sentinel):
             return
         if view is None:
-            del self._views[sentinel]
+            del self._states[sentinel]
         else:
-            self._views[sentinel] = view
-        news, self._news = self._news, asyncio.Event()
+            self._states[sentinel] = view
+        news, self._changed = self._changed, asyncio.Event()
         news.set()
         self._on_change()
 
-    async def _ask(self, sentinel: Redis) -> _View:
+    async def _query(self, sentinel: Redis) -> _SentinelState:
         async with sentinel.pipeline(transaction=False) as asked:
             plain: Any = asked
             plain.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
@@ -163,16 +163,16 @@ class Watch:
         host, port = (_text(part) for part in address)
         master = (host, int(port))
         fields = _fields(about)
-        replicas = sum(_counts(_fields(one), master) for one in (others[0] if others else ()))
+        replicas = sum(_is_promotable(_fields(one), master) for one in (others[0] if others else ()))
         is_promoted = master != (
             fields["ip"],
             int(fields["port"]),
         )  # of the replica: what comes next concerns it no more
         is_failing_over = "failover_in_progress" in fields["flags"] and not is_promoted
-        return _View(int(fields["config-epoch"]), master, is_failing_over, replicas)
+        return _SentinelState(int(fields["config-epoch"]), master, is_failing_over, replicas)
 
 
-def _counts(replica: Mapping[str, str], master: Address) -> bool:
+def _is_promotable(replica: Mapping[str, str], master: Address) -> bool:
     """Tell whether a replica may be promoted, by what a Sentinel says of it.
 
     A Sentinel does not yet know the master of one that was master itself until just now, and can't promote it.

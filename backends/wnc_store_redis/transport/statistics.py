@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Counts:
-    """The counts of one store; their names are those of `HasStatistics`."""
+class Statistics:
+    """The counts of one store; their names are those of `SupportsStatistics`."""
 
     commits: int = 0
     retries: int = 0

@@ -15,17 +15,17 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from wnc_store import ConfigurationError, StoreSettings
-from wnc_store_redis.transport.cluster import ClusterRoute
-from wnc_store_redis.transport.node import Server
-from wnc_store_redis.transport.routing import OneServer, RouteToOne
-from wnc_store_redis.transport.sentinel import SentinelRoute
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.cluster import ClusterRouter
+from wnc_store_redis.transport.node import NodeClient
+from wnc_store_redis.transport.routing import SingleNodeRouter, StandaloneRouter
+from wnc_store_redis.transport.sentinel import SentinelRouter
+from wnc_store_redis.transport.statistics import Statistics
 
 Client = Redis | RedisCluster
 
 _DATABASE = re.compile(r"(/\d*)?")
 _SERVICE = re.compile(r"/([^/]+)(/\d*)?")
-_OF_SENTINELS = "sentinel_"
+_SENTINEL_PREFIX = "sentinel_"
 """Options in a URL that begin so are for the Sentinels; the others are for the servers."""
 
 _SENTINEL_TIMEOUT = 1.0
@@ -47,7 +47,7 @@ def connect(url: str, settings: StoreSettings) -> Client:
         ConfigurationError: the URL is wrong. The message holds no part of it but the scheme.
     """
     scheme = url.partition("://")[0]
-    make = {"redis+sentinel": _sentinel, "redis+cluster": _cluster}.get(scheme, _single)
+    make = {"redis+sentinel": _sentinel, "redis+cluster": _cluster}.get(scheme, _standalone)
     try:
         client = make(url, settings.operation_timeout.total_seconds())
     except (ValueError, TypeError):
@@ -58,7 +58,7 @@ def connect(url: str, settings: StoreSettings) -> Client:
     return client
 
 
-def route_of(client: Client, settings: StoreSettings, counts: Counts) -> RouteToOne | ClusterRoute:
+def router_for(client: Client, settings: StoreSettings, counts: Statistics) -> SingleNodeRouter | ClusterRouter:
     """Return the route that a client stands for.
 
     Raises:
@@ -67,19 +67,19 @@ def route_of(client: Client, settings: StoreSettings, counts: Counts) -> RouteTo
     timeout = settings.operation_timeout.total_seconds()
     is_replicated = settings.durability == "replicated"
     if isinstance(client, RedisCluster):
-        return ClusterRoute(client, timeout, counts, is_replicated=is_replicated)
+        return ClusterRouter(client, timeout, counts, is_replicated=is_replicated)
     if not isinstance(client, Redis):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         kinds = "redis.asyncio.Redis or redis.asyncio.RedisCluster"
         message = f"a RedisStore needs a client of type {kinds}, not {type(client).__name__}"
         raise ConfigurationError(message)
     pool = client.connection_pool
     if not isinstance(pool, SentinelConnectionPool):
-        server = Server(pool, timeout, counts, is_replicated=is_replicated)
-        return OneServer(pool, server, _address(pool.connection_kwargs))
+        server = NodeClient(pool, timeout, counts, is_replicated=is_replicated)
+        return StandaloneRouter(pool, server, _address(pool.connection_kwargs))
     if not cast("Any", pool).is_master:
         message = "a RedisStore needs the client of a master: Sentinel.master_for(...), not slave_for(...)"
         raise ConfigurationError(message)
-    return SentinelRoute(pool, timeout, counts, is_replicated=is_replicated)
+    return SentinelRouter(pool, timeout, counts, is_replicated=is_replicated)
 
 
 async def close(client: Client) -> None:
@@ -93,11 +93,11 @@ async def close(client: Client) -> None:
         await cast("Any", pool).sentinel_manager.aclose()
 
 
-def _single(url: str, timeout: float) -> Redis:
+def _standalone(url: str, timeout: float) -> Redis:
     # redis-py takes what is no number for database 0.
     if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
         raise ValueError
-    pool = ConnectionPool.from_url(url, **_ours(timeout))  # pyright: ignore[reportUnknownMemberType]
+    pool = ConnectionPool.from_url(url, **_default_options(timeout))  # pyright: ignore[reportUnknownMemberType]
     pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and refuses unknown options
     return Redis(connection_pool=pool)
 
@@ -115,8 +115,10 @@ def _sentinel(url: str, timeout: float) -> Redis:
     if found is None:
         raise ValueError
     options = _options(url, found[2] or "", timeout)
-    of_sentinels = {name for name in options if name.startswith(_OF_SENTINELS)}
-    asked = _ours(_SENTINEL_TIMEOUT) | {name.removeprefix(_OF_SENTINELS): options.pop(name) for name in of_sentinels}
+    of_sentinels = {name for name in options if name.startswith(_SENTINEL_PREFIX)}
+    asked = _default_options(_SENTINEL_TIMEOUT) | {
+        name.removeprefix(_SENTINEL_PREFIX): options.pop(name) for name in of_sentinels
+    }
     manager: Any = Sentinel(_addresses(url, 26379), sentinel_kwargs=asked, **options)
     client: Redis = manager.master_for(found[1])
     for pool in (client.connection_pool, *(one.connection_pool for one in manager.sentinels)):
@@ -135,7 +137,7 @@ def _cluster(url: str, timeout: float) -> RedisCluster:
     return RedisCluster(startup_nodes=nodes, **options)
 
 
-def _ours(timeout: float) -> dict[str, Any]:
+def _default_options(timeout: float) -> dict[str, Any]:
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
@@ -150,7 +152,7 @@ def _options(url: str, path: str, timeout: float) -> dict[str, Any]:
     credentials, at, _ = parts.netloc.rpartition("@")
     plain = urlunsplit(("redis", f"{credentials}{at}host", path, parts.query, ""))
     read: Callable[[str], Mapping[str, Any]] = parse_url
-    options = _ours(timeout) | dict(read(plain))
+    options = _default_options(timeout) | dict(read(plain))
     del options["host"]
     return options
 

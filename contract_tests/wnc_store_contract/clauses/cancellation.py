@@ -9,7 +9,7 @@ from typing import Any
 
 from wnc_store import Room, Store, VideoState
 from wnc_store_contract.calls import Call, chat_calls, connection_calls, rate_limit_calls, room_calls
-from wnc_store_contract.clause import PATIENCE, Bench, clause
+from wnc_store_contract.clause import PATIENCE, ContractContext, clause
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
 
@@ -67,9 +67,9 @@ def hours(ttl: timedelta | None) -> int | None:
     return None if ttl is None else round(ttl / timedelta(hours=1))
 
 
-async def seen(bench: Bench, store: Store, one: str) -> Told:
+async def seen(context: ContractContext, store: Store, one: str) -> Told:
     """Return all that the store tells of the room, the chat and the key of an id, but for id and time of day."""
-    has, told = bench.harness.capabilities, Told()
+    has, told = context.harness.capabilities, Told()
     found = await store.rooms.get_room(one)
     if found is not None:
         state = found.video_state.model_copy(update={"last_update_time": 0})
@@ -90,10 +90,10 @@ async def seen(bench: Bench, store: Store, one: str) -> Told:
     return told
 
 
-async def settled(bench: Bench, store: Store, one: str, allowed: Sequence[Told]) -> Told:
+async def settled(context: ContractContext, store: Store, one: str, allowed: Sequence[Told]) -> Told:
     """Return what is seen as soon as it is allowed; else what it is when all that the caller left behind has ended."""
     pause, end = 0.01, asyncio.get_running_loop().time() + PATIENCE
-    while (found := await seen(bench, store, one)) not in allowed and asyncio.get_running_loop().time() < end:
+    while (found := await seen(context, store, one)) not in allowed and asyncio.get_running_loop().time() < end:
         await asyncio.sleep(pause)
         pause *= 2
     return found
@@ -111,24 +111,24 @@ def mixture(found: Told, before: Told, after: Told) -> str:
 
 
 async def is_whole(
-    bench: Bench, write: Act, prepare: Act | None = None, *, ages: bool = True
+    context: ContractContext, write: Act, prepare: Act | None = None, *, ages: bool = True
 ) -> tuple[Store, Sequence[str]]:
     """Check that a write, wherever it is cancelled, leaves what was there before it, or what is there after it.
 
     Returns:
         The store, and the ids that were written to.
     """
-    store = await bench.open()
+    store = await context.open()
     names = {steps: f"after-{steps}" for steps in STEPS}
     ids = ("whole", *names.values())
     for one in ids:
         if prepare is not None:
             await prepare(store, one)
     if ages:
-        await bench.advance(FOUR_HOURS)  # a TTL that is given again is told from one that is not
-    before = await seen(bench, store, "whole")
+        await context.advance(FOUR_HOURS)  # a TTL that is given again is told from one that is not
+    before = await seen(context, store, "whole")
     await write(store, "whole")
-    after = await seen(bench, store, "whole")
+    after = await seen(context, store, "whole")
     assert before != after
     for steps, one in names.items():
         writing = asyncio.ensure_future(write(store, one))
@@ -138,7 +138,7 @@ async def is_whole(
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
         allowed = (after,) if ended else (before, after)
-        found = await settled(bench, store, one, allowed)
+        found = await settled(context, store, one, allowed)
         assert found in allowed, f"cancelled after {steps} steps it left {mixture(found, before, after)}"
         if ended:
             break
@@ -164,141 +164,141 @@ class CancellationClauses:
     """A caller that is cancelled after the first, second, third, ... step of the event loop."""
 
     @clause()
-    async def test_a_cancelled_create_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_create_is_whole(self, context: ContractContext) -> None:
         """A create_room that is cancelled anywhere leaves a room that is listed, or none."""
-        await is_whole(bench, a_room)
+        await is_whole(context, a_room)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_create_takes_no_chat_alone(self, bench: Bench) -> None:
+    async def test_a_cancelled_create_takes_no_chat_alone(self, context: ContractContext) -> None:
         """A create_room that is cancelled anywhere clears the chat left behind together with making the room."""
-        await is_whole(bench, a_room, a_message)
+        await is_whole(context, a_room, a_message)
 
     @clause()
-    async def test_a_cancelled_update_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_update_is_whole(self, context: ContractContext) -> None:
         """An update_room that is cancelled anywhere replaces all of the room, with its full TTL, or nothing."""
-        await is_whole(bench, lambda store, one: store.rooms.update_room(one, room(one, "new", "other")), a_room)
+        await is_whole(context, lambda store, one: store.rooms.update_room(one, room(one, "new", "other")), a_room)
 
     @clause()
-    async def test_a_cancelled_edit_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_edit_is_whole(self, context: ContractContext) -> None:
         """An edit_room that is cancelled anywhere writes all that was changed, with the full TTL, or nothing."""
 
         def change(before: Room) -> Room:
             return before.model_copy(update={"host_name": "New", "settings": {"theme": "dark"}})
 
-        await is_whole(bench, lambda store, one: store.rooms.edit_room(one, change), a_room)
+        await is_whole(context, lambda store, one: store.rooms.edit_room(one, change), a_room)
 
     @clause()
-    async def test_a_cancelled_deletion_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_deletion_is_whole(self, context: ContractContext) -> None:
         """A delete_room that is cancelled anywhere takes the room and its listing, or nothing."""
-        await is_whole(bench, lambda store, one: store.rooms.delete_room(one), a_room)
+        await is_whole(context, lambda store, one: store.rooms.delete_room(one), a_room)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_deletion_takes_all_along(self, bench: Bench) -> None:
+    async def test_a_cancelled_deletion_takes_all_along(self, context: ContractContext) -> None:
         """A delete_room that is cancelled anywhere takes the chat together with the room."""
-        await is_whole(bench, lambda store, one: store.rooms.delete_room(one), a_room_with_chat)
+        await is_whole(context, lambda store, one: store.rooms.delete_room(one), a_room_with_chat)
 
     @clause()
-    async def test_a_cancelled_join_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_join_is_whole(self, context: ContractContext) -> None:
         """An add_user_to_room that is cancelled anywhere adds the user and gives the full TTL, or does nothing."""
-        await is_whole(bench, lambda store, one: store.rooms.add_user_to_room(one, user("new")), a_room)
+        await is_whole(context, lambda store, one: store.rooms.add_user_to_room(one, user("new")), a_room)
 
     @clause()
-    async def test_a_cancelled_leave_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_leave_is_whole(self, context: ContractContext) -> None:
         """A host's leave that is cancelled anywhere makes another one host, or leaves all as it was."""
-        await is_whole(bench, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room)
+        await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room)
 
     @clause()
-    async def test_a_cancelled_leave_of_the_last_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_leave_of_the_last_is_whole(self, context: ContractContext) -> None:
         """The last one's leave that is cancelled anywhere takes the room and its listing, or nothing."""
-        await is_whole(bench, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_of_one)
+        await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_of_one)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_leave_of_the_last_takes_all_along(self, bench: Bench) -> None:
+    async def test_a_cancelled_leave_of_the_last_takes_all_along(self, context: ContractContext) -> None:
         """The last one's leave that is cancelled anywhere takes the chat together with the room."""
-        await is_whole(bench, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_with_chat)
+        await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_with_chat)
 
     @clause()
-    async def test_a_cancelled_transfer_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_transfer_is_whole(self, context: ContractContext) -> None:
         """A transfer_host that is cancelled anywhere ends one host's rank and begins the other's, or does nothing."""
-        await is_whole(bench, lambda store, one: store.rooms.transfer_host(one, "guest"), a_room)
+        await is_whole(context, lambda store, one: store.rooms.transfer_host(one, "guest"), a_room)
 
     @clause()
-    async def test_a_cancelled_video_state_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_video_state_is_whole(self, context: ContractContext) -> None:
         """An update_video_state that is cancelled anywhere replaces all of the state, or nothing."""
         state = VideoState(is_playing=True, current_time=1, duration=2)
-        await is_whole(bench, lambda store, one: store.rooms.update_video_state(one, state), a_room)
+        await is_whole(context, lambda store, one: store.rooms.update_video_state(one, state), a_room)
 
     @clause()
-    async def test_a_cancelled_video_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_video_is_whole(self, context: ContractContext) -> None:
         """A set_video_url that is cancelled anywhere sets the video and resets its state, or does nothing."""
-        await is_whole(bench, lambda store, one: store.rooms.set_video_url(one, "https://video.example/1"), a_room)
+        await is_whole(context, lambda store, one: store.rooms.set_video_url(one, "https://video.example/1"), a_room)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_first_message_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_first_message_is_whole(self, context: ContractContext) -> None:
         """An add_message that is cancelled anywhere begins a chat with a TTL, or none."""
-        await is_whole(bench, a_message)
+        await is_whole(context, a_message)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_message_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_message_is_whole(self, context: ContractContext) -> None:
         """An add_message that is cancelled anywhere adds one, drops the oldest and renews the chat, or does nothing."""
-        await is_whole(bench, lambda store, one: store.chat.add_message(message(20, one)), a_full_chat)
+        await is_whole(context, lambda store, one: store.chat.add_message(message(20, one)), a_full_chat)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_clearing_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_clearing_is_whole(self, context: ContractContext) -> None:
         """A clear_messages that is cancelled anywhere takes all messages, or none."""
-        await is_whole(bench, lambda store, one: store.chat.clear_messages(one), a_full_chat)
+        await is_whole(context, lambda store, one: store.chat.clear_messages(one), a_full_chat)
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_acquire_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_acquire_is_whole(self, context: ContractContext) -> None:
         """An acquire that is cancelled anywhere begins a lease that ends, or none, and harms no other."""
 
         async def acquire(store: Store, one: str) -> None:
             await store.connections.acquire(one, "new", limit=2)
 
-        store, ids = await is_whole(bench, acquire, a_lease, ages=False)
-        await bench.advance(FOUR_HOURS)
+        store, ids = await is_whole(context, acquire, a_lease, ages=False)
+        await context.advance(FOUR_HOURS)
         assert [one for one in ids if await store.connections.count(one)] == [], "these leases never end"
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_release_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_release_is_whole(self, context: ContractContext) -> None:
         """A release that is cancelled anywhere ends its lease, or not."""
-        await is_whole(bench, lambda store, one: store.connections.release(one, "first"), a_lease, ages=False)
+        await is_whole(context, lambda store, one: store.connections.release(one, "first"), a_lease, ages=False)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_first_hit_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_first_hit_is_whole(self, context: ContractContext) -> None:
         """A hit that is cancelled anywhere begins a window with its count and its end, or none."""
-        await is_whole(bench, a_hit)
+        await is_whole(context, a_hit)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_hit_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_hit_is_whole(self, context: ContractContext) -> None:
         """A hit that is cancelled anywhere counts all that it costs, or nothing."""
-        await is_whole(bench, lambda store, one: store.rate_limits.hit(one, cost=5), a_hit, ages=False)
+        await is_whole(context, lambda store, one: store.rate_limits.hit(one, cost=5), a_hit, ages=False)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_reset_is_whole(self, bench: Bench) -> None:
+    async def test_a_cancelled_reset_is_whole(self, context: ContractContext) -> None:
         """A reset that is cancelled anywhere forgets the count and the end of its window, or nothing."""
-        await is_whole(bench, lambda store, one: store.rate_limits.reset(one), a_hit, ages=False)
+        await is_whole(context, lambda store, one: store.rate_limits.reset(one), a_hit, ages=False)
 
     @clause()
-    async def test_a_cancelled_caller_is_told(self, bench: Bench) -> None:
+    async def test_a_cancelled_caller_is_told(self, context: ContractContext) -> None:
         """A call on rooms that is cancelled raises CancelledError, so that a timeout of the caller's ends it."""
-        store = await bench.open()
+        store = await context.open()
         await are_told(room_calls(store.rooms, ROOM))
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_writer_is_told(self, bench: Bench) -> None:
+    async def test_a_cancelled_writer_is_told(self, context: ContractContext) -> None:
         """A call on a chat that is cancelled raises CancelledError."""
-        store = await bench.open()
+        store = await context.open()
         await are_told(chat_calls(store.chat, ROOM))
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_connection_is_told(self, bench: Bench) -> None:
+    async def test_a_cancelled_connection_is_told(self, context: ContractContext) -> None:
         """A call on connections that is cancelled raises CancelledError."""
-        store = await bench.open()
+        store = await context.open()
         await are_told(connection_calls(store.connections, "ip", "c1"))
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_hit_is_told(self, bench: Bench) -> None:
+    async def test_a_cancelled_hit_is_told(self, context: ContractContext) -> None:
         """A call on rate limits that is cancelled raises CancelledError."""
-        store = await bench.open()
+        store = await context.open()
         await are_told(rate_limit_calls(store.rate_limits, "ip"))

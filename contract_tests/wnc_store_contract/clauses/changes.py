@@ -27,7 +27,7 @@ from wnc_store import (
     VideoStateChanged,
     to_wire,
 )
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.clauses.events import heard, one
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
@@ -54,9 +54,9 @@ async def told_of_chat(store: Store, change: Callable[[], Awaitable[object]]) ->
         return found
 
 
-async def opened(bench: Bench, *users: str) -> Store:
+async def opened(context: ContractContext, *users: str) -> Store:
     """Return a store that publishes its changes and has a room of revision 1."""
-    store = await bench.open(publish_changes=True)
+    store = await context.open(publish_changes=True)
     await store.rooms.create_room(room(ROOM, *users))
     return store
 
@@ -65,9 +65,9 @@ class ChangeClauses:
     """With `publish_changes` the store tells what it changes."""
 
     @clause(Capability.EVENTS)
-    async def test_changes_are_told_only_when_asked_for(self, bench: Bench) -> None:
+    async def test_changes_are_told_only_when_asked_for(self, context: ContractContext) -> None:
         """Without publish_changes no change is told."""
-        store = await bench.open()
+        store = await context.open()
 
         async def change() -> None:
             await store.rooms.create_room(room())
@@ -77,15 +77,15 @@ class ChangeClauses:
         assert await told(store, change) == []
 
     @clause(Capability.EVENTS)
-    async def test_a_new_room_is_told(self, bench: Bench) -> None:
+    async def test_a_new_room_is_told(self, context: ContractContext) -> None:
         """A new room is a RoomChanged without a revision."""
-        store = await bench.open(publish_changes=True)
+        store = await context.open(publish_changes=True)
         assert await told(store, lambda: store.rooms.create_room(room())) == [RoomChanged(room_id=ROOM)]
 
     @clause(Capability.EVENTS)
-    async def test_a_join_is_told(self, bench: Bench) -> None:
+    async def test_a_join_is_told(self, context: ContractContext) -> None:
         """A join, and a rejoin, is a UserJoined with the user as stored and the room's revision."""
-        store = await opened(bench, "host", "other")
+        store = await opened(context, "host", "other")
         guest = user("guest", avatar="cat")
         joined = UserJoined(room_id=ROOM, rev=2, user=guest)
         assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, guest)) == [joined]
@@ -94,9 +94,9 @@ class ChangeClauses:
         assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, again)) == [joined]
 
     @clause(Capability.EVENTS)
-    async def test_a_leave_is_told(self, bench: Bench) -> None:
+    async def test_a_leave_is_told(self, context: ContractContext) -> None:
         """A leave is a UserLeft; when the host leaves, HostChanged follows with the same revision."""
-        store = await opened(bench, "host", "guest", "last")
+        store = await opened(context, "host", "guest", "last")
         rooms = store.rooms
         assert await told(store, lambda: rooms.remove_user_from_room(ROOM, "guest")) == [
             UserLeft(room_id=ROOM, rev=2, user=user("guest"))
@@ -107,9 +107,9 @@ class ChangeClauses:
         ]
 
     @clause(Capability.EVENTS)
-    async def test_the_end_of_a_room_is_told(self, bench: Bench) -> None:
+    async def test_the_end_of_a_room_is_told(self, context: ContractContext) -> None:
         """The last one's leaving, and a deletion, is one RoomClosed."""
-        store = await opened(bench)
+        store = await opened(context)
         assert await told(store, lambda: store.rooms.remove_user_from_room(ROOM, "host")) == [
             RoomClosed(room_id=ROOM, rev=2)
         ]
@@ -118,17 +118,17 @@ class ChangeClauses:
         assert isinstance(closed, RoomClosed)
 
     @clause(Capability.EVENTS)
-    async def test_a_handover_is_told(self, bench: Bench) -> None:
+    async def test_a_handover_is_told(self, context: ContractContext) -> None:
         """A handover is a HostChanged."""
-        store = await opened(bench, "host", "guest")
+        store = await opened(context, "host", "guest")
         assert await told(store, lambda: store.rooms.transfer_host(ROOM, "guest")) == [
             HostChanged(room_id=ROOM, rev=2, host_id="guest", host_name="Name of guest")
         ]
 
     @clause(Capability.EVENTS)
-    async def test_the_video_is_told(self, bench: Bench) -> None:
+    async def test_the_video_is_told(self, context: ContractContext) -> None:
         """Another state is a VideoStateChanged, another video a VideoSet, each with the state as stored."""
-        store = await opened(bench)
+        store = await opened(context)
         state = VideoState(is_playing=True, current_time=1.5, duration=60, last_update_time=1767225600001)
         assert await told(store, lambda: store.rooms.update_video_state(ROOM, state)) == [
             VideoStateChanged(room_id=ROOM, rev=2, video_state=state)
@@ -142,9 +142,9 @@ class ChangeClauses:
         ]
 
     @clause(Capability.EVENTS)
-    async def test_whole_rooms_are_told(self, bench: Bench) -> None:
+    async def test_whole_rooms_are_told(self, context: ContractContext) -> None:
         """What edit_room and update_room change is told by the same events, and the rest of it by RoomChanged."""
-        store = await opened(bench, "host", "guest")
+        store = await opened(context, "host", "guest")
 
         def change(before: Room) -> Room:
             state = VideoState(current_time=3, last_update_time=1)
@@ -163,9 +163,9 @@ class ChangeClauses:
         assert await told(store, lambda: store.rooms.update_room(ROOM, renewed)) == [RoomChanged(room_id=ROOM, rev=3)]
 
     @clause(Capability.EVENTS)
-    async def test_what_changes_nothing_is_not_told(self, bench: Bench) -> None:
+    async def test_what_changes_nothing_is_not_told(self, context: ContractContext) -> None:
         """The leaving of who is not there, the deletion of no room, and what is refused tell nothing."""
-        store = await bench.open(publish_changes=True)
+        store = await context.open(publish_changes=True)
         rooms = store.rooms
         await rooms.create_room(room())
         async with store.events.subscribe(ROOM) as events, store.events.subscribe("other") as other:
@@ -184,9 +184,9 @@ class ChangeClauses:
             assert await heard(store, other, "other") == []
 
     @clause(Capability.EVENTS)
-    async def test_joins_at_the_same_moment_are_all_told(self, bench: Bench) -> None:
+    async def test_joins_at_the_same_moment_are_all_told(self, context: ContractContext) -> None:
         """Of users who join at the same moment, each is told with a revision of its own, in their order."""
-        store = await opened(bench)
+        store = await opened(context)
         joining = [store.rooms.add_user_to_room(ROOM, user(f"u{number}")) for number in range(50)]
         events = await told(store, lambda: asyncio.gather(*joining))
         found = await store.rooms.get_room(ROOM)
@@ -197,9 +197,9 @@ class ChangeClauses:
         assert len(events) == 50
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_changes_of_two_clients_come_in_order(self, bench: Bench) -> None:
+    async def test_changes_of_two_clients_come_in_order(self, context: ContractContext) -> None:
         """The changes that two clients make of a room at the same moment are told in the order of their revisions."""
-        first, second = await opened(bench), await bench.open(publish_changes=True)
+        first, second = await opened(context), await context.open(publish_changes=True)
         async with first.events.subscribe(ROOM) as events:
             joining = [
                 store.rooms.add_user_to_room(ROOM, user(f"{name}{number}"))
@@ -210,33 +210,33 @@ class ChangeClauses:
             assert [(await one(events)).rev for _ in range(30)] == list(range(2, 32))
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_a_message_is_told(self, bench: Bench) -> None:
+    async def test_a_message_is_told(self, context: ContractContext) -> None:
         """A new message is a MessageAdded with all of it; one that is repeated is not told."""
-        store = await bench.open(publish_changes=True)
+        store = await context.open(publish_changes=True)
         sent = message(1, reactions={"👍": ["u1"]})
         added = MessageAdded(room_id=ROOM, message=sent)
         assert await told_of_chat(store, lambda: store.chat.add_message(sent)) == [added]
         assert await told_of_chat(store, lambda: store.chat.add_message(sent)) == []
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_cleared_messages_are_told(self, bench: Bench) -> None:
+    async def test_cleared_messages_are_told(self, context: ContractContext) -> None:
         """Messages that are cleared are a Resync; a chat that is empty already is not told."""
-        store = await bench.open(publish_changes=True)
+        store = await context.open(publish_changes=True)
         assert await told_of_chat(store, lambda: store.chat.clear_messages(ROOM)) == []
         assert await told_of_chat(store, lambda: store.chat.clear_messages(ROOM)) == [RESYNC]
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_a_message_too_large_for_an_event_is_told(self, bench: Bench) -> None:
+    async def test_a_message_too_large_for_an_event_is_told(self, context: ContractContext) -> None:
         """A message that makes an event of more than max_event_bytes is kept, and told by a Resync."""
-        store = await bench.open(publish_changes=True, max_event_bytes=1024)
+        store = await context.open(publish_changes=True, max_event_bytes=1024)
         sent = message(1, message="x" * 1024)
         assert await told_of_chat(store, lambda: store.chat.add_message(sent)) == [RESYNC]
         assert sent in await store.chat.get_messages(ROOM)
 
     @clause(Capability.EVENTS)
-    async def test_a_change_too_large_for_an_event_is_told(self, bench: Bench) -> None:
+    async def test_a_change_too_large_for_an_event_is_told(self, context: ContractContext) -> None:
         """A change that makes an event of more than max_event_bytes is committed, and told by a Resync."""
-        store = await bench.open(publish_changes=True, max_event_bytes=1024)
+        store = await context.open(publish_changes=True, max_event_bytes=1024)
         await store.rooms.create_room(room())
         large = user("guest", notes="x" * 1024)
         assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, large)) == [RESYNC]
@@ -245,11 +245,11 @@ class ChangeClauses:
         assert found.users[-1] == large
 
     @clause(Capability.EVENTS, Capability.LISTING)
-    async def test_an_end_of_time_is_not_told(self, bench: Bench) -> None:
+    async def test_an_end_of_time_is_not_told(self, context: ContractContext) -> None:
         """Neither the end of a room's TTL nor a sweep is told; a new room of that id is."""
-        store = await opened(bench)
+        store = await opened(context)
         async with store.events.subscribe(ROOM) as events:
-            await bench.advance(86_401)
+            await context.advance(86_401)
             await store.rooms.sweep_active_rooms()
             await store.rooms.delete_room(ROOM)
             assert await heard(store, events) == []
@@ -257,9 +257,9 @@ class ChangeClauses:
             assert await heard(store, events) == [RoomChanged(room_id=ROOM)]
 
     @clause(Capability.EVENTS)
-    async def test_no_host_token_is_told(self, bench: Bench) -> None:
+    async def test_no_host_token_is_told(self, context: ContractContext) -> None:
         """No event of a room's life holds its host token."""
-        store = await bench.open(publish_changes=True)
+        store = await context.open(publish_changes=True)
         rooms = store.rooms
 
         async def life() -> None:

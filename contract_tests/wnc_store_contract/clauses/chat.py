@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wnc_store import ChatMessage, Store
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, room
 from wnc_store_contract.harness import Capability
 
@@ -24,40 +24,40 @@ class ChatClauses:
     """The last messages of each room."""
 
     @clause(Capability.CHAT)
-    async def test_a_chat_is_empty_at_first(self, bench: Bench) -> None:
+    async def test_a_chat_is_empty_at_first(self, context: ContractContext) -> None:
         """A room that nobody wrote in has no messages and no chat TTL."""
-        store = await bench.open()
+        store = await context.open()
         assert await store.chat.get_messages("A3X9K2") == []
         assert await store.chat.chat_ttl("A3X9K2") is None
 
     @clause(Capability.CHAT)
-    async def test_a_message_is_read_back(self, bench: Bench) -> None:
+    async def test_a_message_is_read_back(self, context: ContractContext) -> None:
         """A message is read back with everything it was added with, and needs no live room."""
-        store = await bench.open()
+        store = await context.open()
         sent = message(1, message='line1\nline2 "quoted" 👩‍👩‍👧 </script>', type="user", reactions={"👍": ["u1"]})
         await store.chat.add_message(sent)
         assert await store.chat.get_messages("A3X9K2") == [sent]
 
     @clause(Capability.CHAT)
-    async def test_a_broken_message_is_refused(self, bench: Bench) -> None:
+    async def test_a_broken_message_is_refused(self, context: ContractContext) -> None:
         """A message that holds what its model forbids is a ValueError, and is not kept."""
-        store = await bench.open()
+        store = await context.open()
         with pytest.raises(ValueError, match="message"):
             await store.chat.add_message(message(1).model_copy(update={"message": ["not a text"]}))
         assert await kept(store) == []
 
     @clause(Capability.CHAT)
-    async def test_messages_come_oldest_first(self, bench: Bench) -> None:
+    async def test_messages_come_oldest_first(self, context: ContractContext) -> None:
         """Messages are in the order in which they were added, whatever their timestamps say."""
-        store = await bench.open()
+        store = await context.open()
         for number in (1, 2, 3):
             await store.chat.add_message(message(number, timestamp=1767225600000 - number))
         assert await kept(store) == numbers(1, 3)
 
     @clause(Capability.CHAT)
-    async def test_twenty_messages_are_kept(self, bench: Bench) -> None:
+    async def test_twenty_messages_are_kept(self, context: ContractContext) -> None:
         """Of 25 messages the last 20 are kept: the 21st pushes the first out."""
-        store = await bench.open()
+        store = await context.open()
         for number in range(1, 21):
             await store.chat.add_message(message(number))
         assert await kept(store) == numbers(1, 20)
@@ -66,17 +66,17 @@ class ChatClauses:
         assert await kept(store) == numbers(6, 25)
 
     @clause(Capability.CHAT)
-    async def test_the_history_limit_can_be_set(self, bench: Bench) -> None:
+    async def test_the_history_limit_can_be_set(self, context: ContractContext) -> None:
         """As many messages are kept as chat_history_limit says."""
-        store = await bench.open(chat_history_limit=3)
+        store = await context.open(chat_history_limit=3)
         for number in range(1, 6):
             await store.chat.add_message(message(number))
         assert await kept(store) == numbers(3, 5)
 
     @clause(Capability.CHAT)
-    async def test_a_limit_asks_for_the_newest(self, bench: Bench) -> None:
+    async def test_a_limit_asks_for_the_newest(self, context: ContractContext) -> None:
         """get_messages with a limit returns the newest so many, oldest first."""
-        store = await bench.open()
+        store = await context.open()
         for number in range(1, 6):
             await store.chat.add_message(message(number))
         assert await kept(store, 2) == numbers(4, 5)
@@ -84,16 +84,16 @@ class ChatClauses:
         assert await kept(store, 100) == numbers(1, 5)
 
     @clause(Capability.CHAT)
-    async def test_a_negative_limit_is_refused(self, bench: Bench) -> None:
+    async def test_a_negative_limit_is_refused(self, context: ContractContext) -> None:
         """get_messages with a negative limit is a ValueError."""
-        store = await bench.open()
+        store = await context.open()
         with pytest.raises(ValueError, match="limit"):
             await store.chat.get_messages("A3X9K2", -1)
 
     @clause(Capability.CHAT)
-    async def test_a_repeated_message_changes_nothing(self, bench: Bench) -> None:
+    async def test_a_repeated_message_changes_nothing(self, context: ContractContext) -> None:
         """Adding a message whose id is among the kept ones leaves the chat as it is, even if the text differs."""
-        store = await bench.open()
+        store = await context.open()
         for number in (1, 2):
             await store.chat.add_message(message(number))
         await store.chat.add_message(message(1, message="again"))
@@ -101,44 +101,44 @@ class ChatClauses:
         assert [(one.id, one.message) for one in found] == [("m1", "text 1"), ("m2", "text 2")]
 
     @clause(Capability.CHAT)
-    async def test_the_oldest_kept_message_can_not_be_repeated(self, bench: Bench) -> None:
+    async def test_the_oldest_kept_message_can_not_be_repeated(self, context: ContractContext) -> None:
         """The oldest of 20 kept messages is still known when it is added again."""
-        store = await bench.open()
+        store = await context.open()
         for number in range(1, 21):
             await store.chat.add_message(message(number))
         await store.chat.add_message(message(1))
         assert await kept(store) == numbers(1, 20)
 
     @clause(Capability.CHAT)
-    async def test_only_the_id_of_the_message_counts(self, bench: Bench) -> None:
+    async def test_only_the_id_of_the_message_counts(self, context: ContractContext) -> None:
         """A message is no repetition because its id stands somewhere inside another one."""
-        store = await bench.open()
+        store = await context.open()
         await store.chat.add_message(message(1, message='"id":"m2"', replyTo={"id": "m2", "messageId": "m2"}))
         await store.chat.add_message(message(2))
         assert await kept(store) == numbers(1, 2)
 
     @clause(Capability.CHAT)
-    async def test_a_message_of_half_an_emoji_is_known_again(self, bench: Bench) -> None:
+    async def test_a_message_of_half_an_emoji_is_known_again(self, context: ContractContext) -> None:
         """A message with a lone surrogate, as JavaScript cuts them, is kept, and a repetition of it is known."""
-        store = await bench.open()
+        store = await context.open()
         cut = message(1, message="\\\\ cut \ud83d", user_name="\ude00")
         await store.chat.add_message(cut)
         await store.chat.add_message(cut)
         assert await store.chat.get_messages("A3X9K2") == [cut]
 
     @clause(Capability.CHAT)
-    async def test_chats_are_apart(self, bench: Bench) -> None:
+    async def test_chats_are_apart(self, context: ContractContext) -> None:
         """The same message id may stand in two rooms."""
-        store = await bench.open()
+        store = await context.open()
         await store.chat.add_message(message(1, "A"))
         await store.chat.add_message(message(1, "B"))
         assert len(await store.chat.get_messages("A")) == 1
         assert len(await store.chat.get_messages("B")) == 1
 
     @clause(Capability.CHAT)
-    async def test_clear_forgets_the_messages(self, bench: Bench) -> None:
+    async def test_clear_forgets_the_messages(self, context: ContractContext) -> None:
         """clear_messages empties the chat of one room, leaves the room, and new messages may follow."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         await store.chat.add_message(message(1))
         await store.chat.add_message(message(2, "other"))
@@ -150,16 +150,16 @@ class ChatClauses:
         assert await kept(store) == ["m1"]
 
     @clause(Capability.CHAT)
-    async def test_clearing_an_empty_chat_does_nothing(self, bench: Bench) -> None:
+    async def test_clearing_an_empty_chat_does_nothing(self, context: ContractContext) -> None:
         """clear_messages of a chat that is not there does nothing."""
-        store = await bench.open()
+        store = await context.open()
         await store.chat.clear_messages("A3X9K2")
         assert await kept(store) == []
 
     @clause(Capability.CHAT)
-    async def test_the_returned_list_is_the_callers(self, bench: Bench) -> None:
+    async def test_the_returned_list_is_the_callers(self, context: ContractContext) -> None:
         """A caller may change the list that get_messages returned without changing the chat."""
-        store = await bench.open()
+        store = await context.open()
         await store.chat.add_message(message(1))
         found: list[ChatMessage] = await store.chat.get_messages("A3X9K2")
         found.clear()

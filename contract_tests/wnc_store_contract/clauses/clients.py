@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from wnc_store import Room, Store, VideoState
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
 
@@ -36,18 +36,18 @@ class ClientClauses:
     """One client writes, another reads."""
 
     @clause(Capability.SHARED)
-    async def test_a_second_client_sees_the_same(self, bench: Bench) -> None:
+    async def test_a_second_client_sees_the_same(self, context: ContractContext) -> None:
         """What one client wrote, another reads."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         await first.rooms.create_room(room())
         assert await second.rooms.get_room(ROOM) == await first.rooms.get_room(ROOM)
         await second.rooms.delete_room(ROOM)
         assert await first.rooms.get_room(ROOM) is None
 
     @clause(Capability.SHARED)
-    async def test_a_room_that_another_changed_is_read_anew(self, bench: Bench) -> None:
+    async def test_a_room_that_another_changed_is_read_anew(self, context: ContractContext) -> None:
         """Each change of a room by one client is found at once by another that has read the room before."""
-        writer, reader = await bench.open(), await bench.open()
+        writer, reader = await context.open(), await context.open()
         before = await reader.rooms.get_room(ROOM)
         for write in ROOM_WRITES:
             await write(writer)
@@ -58,11 +58,11 @@ class ClientClauses:
             before = found
 
     @clause(Capability.SHARED)
-    async def test_a_ttl_that_another_gave_is_read_anew(self, bench: Bench) -> None:
+    async def test_a_ttl_that_another_gave_is_read_anew(self, context: ContractContext) -> None:
         """The full TTL that one client's write gives a room is found by another that has asked for it before."""
-        writer, reader = await bench.open(), await bench.open()
+        writer, reader = await context.open(), await context.open()
         await writer.rooms.create_room(room())
-        await bench.advance(4 * 3600)
+        await context.advance(4 * 3600)
         before = await reader.rooms.room_ttl(ROOM)
         await writer.rooms.add_user_to_room(ROOM, user("guest"))
         after = await reader.rooms.room_ttl(ROOM)
@@ -71,9 +71,9 @@ class ClientClauses:
         assert after - before > timedelta(hours=3)
 
     @clause(Capability.SHARED, Capability.LISTING)
-    async def test_a_room_that_another_made_is_listed(self, bench: Bench) -> None:
+    async def test_a_room_that_another_made_is_listed(self, context: ContractContext) -> None:
         """A room that one client made, or deleted, is listed so by another that has listed before."""
-        writer, reader = await bench.open(), await bench.open()
+        writer, reader = await context.open(), await context.open()
 
         async def listed() -> list[str]:
             return [room_id async for room_id in reader.rooms.active_room_ids()]
@@ -85,9 +85,9 @@ class ClientClauses:
         assert await listed() == []
 
     @clause(Capability.SHARED, Capability.CHAT)
-    async def test_a_chat_that_another_changed_is_read_anew(self, bench: Bench) -> None:
+    async def test_a_chat_that_another_changed_is_read_anew(self, context: ContractContext) -> None:
         """What one client says, or clears, is found at once by another that has read the chat before."""
-        writer, reader = await bench.open(), await bench.open()
+        writer, reader = await context.open(), await context.open()
         for number in (1, 2):
             await writer.chat.add_message(message(number))
             assert [one.id for one in await reader.chat.get_messages(ROOM)][-1:] == [f"m{number}"]
@@ -96,9 +96,9 @@ class ClientClauses:
         assert await reader.chat.chat_ttl(ROOM) is None
 
     @clause(Capability.SHARED, Capability.CONNECTIONS)
-    async def test_a_connection_of_another_counts(self, bench: Bench) -> None:
+    async def test_a_connection_of_another_counts(self, context: ContractContext) -> None:
         """A connection that one client acquired, or released, is counted by another that has counted before."""
-        writer, reader = await bench.open(), await bench.open()
+        writer, reader = await context.open(), await context.open()
         assert await reader.connections.count("ip") == 0
         await writer.connections.acquire("ip", "c1")
         assert await reader.connections.count("ip") == 1
@@ -106,9 +106,9 @@ class ClientClauses:
         assert await reader.connections.count("ip") == 0
 
     @clause(Capability.SHARED, Capability.RATE_LIMITS)
-    async def test_a_hit_of_another_counts(self, bench: Bench) -> None:
+    async def test_a_hit_of_another_counts(self, context: ContractContext) -> None:
         """A hit that one client counted, or forgot, is seen by another that has looked before."""
-        writer, reader = await bench.open(), await bench.open()
+        writer, reader = await context.open(), await context.open()
         limit = (await reader.rate_limits.peek("ip")).remaining
         await writer.rate_limits.hit("ip")
         assert (await reader.rate_limits.peek("ip")).remaining == limit - 1

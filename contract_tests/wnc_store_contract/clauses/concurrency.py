@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from wnc_store import Room, RoomExistsError, RoomNotFoundError, Store, VideoState
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
 
@@ -40,9 +40,9 @@ class ConcurrencyClauses:
     """Many at the same moment."""
 
     @clause()
-    async def test_joins_at_the_same_moment_all_stay(self, bench: Bench) -> None:
+    async def test_joins_at_the_same_moment_all_stay(self, context: ContractContext) -> None:
         """Users who join one room at the same moment are all in it."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         names = {f"u{number}" for number in range(CALLERS)}
         await asyncio.gather(*(store.rooms.add_user_to_room("A3X9K2", user(name)) for name in names))
@@ -50,9 +50,9 @@ class ConcurrencyClauses:
         assert sorted(one.id for one in found.users) == sorted({"host", *names})
 
     @clause(Capability.SHARED)
-    async def test_two_clients_join_at_the_same_moment(self, bench: Bench) -> None:
+    async def test_two_clients_join_at_the_same_moment(self, context: ContractContext) -> None:
         """Two users who join through two clients at the same moment both stay, time after time."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         await first.rooms.create_room(room())
         for number in range(10):
             await asyncio.gather(
@@ -62,9 +62,9 @@ class ConcurrencyClauses:
         assert len((await read(first)).users) == 21
 
     @clause(Capability.SHARED)
-    async def test_two_clients_change_at_the_same_moment(self, bench: Bench) -> None:
+    async def test_two_clients_change_at_the_same_moment(self, context: ContractContext) -> None:
         """Of the changes, of any kinds, that two clients make to a room at the same moment none is lost."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         for write in WRITES:
             await first.rooms.create_room(room("A3X9K2", "host", "guest", "next", count=0))
             for number in range(1, 6):
@@ -73,18 +73,18 @@ class ConcurrencyClauses:
             await first.rooms.delete_room("A3X9K2")
 
     @clause()
-    async def test_edits_at_the_same_moment_all_count(self, bench: Bench) -> None:
+    async def test_edits_at_the_same_moment_all_count(self, context: ContractContext) -> None:
         """Edits of one room at the same moment build on one another."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room(count=0))
 
         await asyncio.gather(*(store.rooms.edit_room("A3X9K2", count) for _ in range(CALLERS)))
         assert (await read(store)).model_extra == {"count": CALLERS}
 
     @clause()
-    async def test_one_failing_edit_harms_no_other(self, bench: Bench) -> None:
+    async def test_one_failing_edit_harms_no_other(self, context: ContractContext) -> None:
         """A change that raises among others at the same moment raises for its caller only."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
 
         def fail(_room: Room) -> Room:
@@ -96,9 +96,9 @@ class ConcurrencyClauses:
         assert len((await read(store)).users) == 11
 
     @clause()
-    async def test_an_edit_that_is_broken_off_harms_no_other(self, bench: Bench) -> None:
+    async def test_an_edit_that_is_broken_off_harms_no_other(self, context: ContractContext) -> None:
         """What a change raises reaches its caller also if it is no Exception, and other changes of the room go on."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
 
         class BrokenOff(BaseException):
@@ -113,9 +113,9 @@ class ConcurrencyClauses:
         assert len((await store.rooms.add_user_to_room("A3X9K2", user("late"))).users) == 5
 
     @clause()
-    async def test_a_cancelled_caller_takes_nobody_down(self, bench: Bench) -> None:
+    async def test_a_cancelled_caller_takes_nobody_down(self, context: ContractContext) -> None:
         """Cancelling one of many callers on a room, at whatever moment, leaves the others their joins."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         for turns in range(12):
             names = [f"u{turns}-{number}" for number in range(5)]
@@ -127,9 +127,9 @@ class ConcurrencyClauses:
             assert set(names[1:]) <= {one.id for one in (await read(store)).users}
 
     @clause(Capability.SHARED)
-    async def test_one_of_two_clients_creates(self, bench: Bench) -> None:
+    async def test_one_of_two_clients_creates(self, context: ContractContext) -> None:
         """Of two clients who create the same room at the same moment one succeeds, time after time."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         for number in range(10):
             results = await asyncio.gather(
                 first.rooms.create_room(room(f"r{number}", "first")),
@@ -142,9 +142,9 @@ class ConcurrencyClauses:
             assert results[("first", "second").index(found.host_id)] is None
 
     @clause(Capability.SHARED)
-    async def test_one_of_two_clients_deletes(self, bench: Bench) -> None:
+    async def test_one_of_two_clients_deletes(self, context: ContractContext) -> None:
         """Of two clients who delete the same room at the same moment one is told True, time after time."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         for number in range(10):
             await first.rooms.create_room(room(f"r{number}"))
             results = await asyncio.gather(
@@ -153,9 +153,9 @@ class ConcurrencyClauses:
             assert sorted(results) == [False, True]
 
     @clause(Capability.SHARED)
-    async def test_a_leave_and_a_join_through_two_clients(self, bench: Bench) -> None:
+    async def test_a_leave_and_a_join_through_two_clients(self, context: ContractContext) -> None:
         """When the last user leaves and another joins at the same moment, the join is kept or fails, never lost."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         for number in range(10):
             room_id = f"r{number}"
             await first.rooms.create_room(room(room_id))
@@ -170,9 +170,9 @@ class ConcurrencyClauses:
             assert found is None or [one.id for one in found.users] == ["guest"]
 
     @clause(Capability.SHARED, Capability.CHAT)
-    async def test_two_clients_write_messages(self, bench: Bench) -> None:
+    async def test_two_clients_write_messages(self, context: ContractContext) -> None:
         """Messages that two clients add at the same moment are all kept, and one that both add is kept once."""
-        clients = [await bench.open(), await bench.open()]
+        clients = [await context.open(), await context.open()]
         await asyncio.gather(
             *(clients[number % 2].chat.add_message(message(number)) for number in range(18)),
             *(client.chat.add_message(message(99)) for client in clients),
@@ -181,9 +181,9 @@ class ConcurrencyClauses:
         assert sorted(found) == sorted(["m99", *(f"m{number}" for number in range(18))])
 
     @clause()
-    async def test_one_of_many_creates_wins(self, bench: Bench) -> None:
+    async def test_one_of_many_creates_wins(self, context: ContractContext) -> None:
         """Of many who create the same room at the same moment one succeeds, and its room is the one that is stored."""
-        store = await bench.open()
+        store = await context.open()
         calls = [store.rooms.create_room(room("A3X9K2", f"u{number}")) for number in range(CALLERS)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         winners = [number for number, result in enumerate(results) if result is None]
@@ -192,26 +192,26 @@ class ConcurrencyClauses:
         assert (await read(store)).host_id == f"u{winners[0]}"
 
     @clause()
-    async def test_one_of_many_deletes_wins(self, bench: Bench) -> None:
+    async def test_one_of_many_deletes_wins(self, context: ContractContext) -> None:
         """Of many who delete the same room at the same moment one is told True."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         results = await asyncio.gather(*(store.rooms.delete_room("A3X9K2") for _ in range(CALLERS)))
         assert sorted(results) == [False] * (CALLERS - 1) + [True]
 
     @clause()
-    async def test_all_leave_at_the_same_moment(self, bench: Bench) -> None:
+    async def test_all_leave_at_the_same_moment(self, context: ContractContext) -> None:
         """When all leave at the same moment the room is gone."""
-        store = await bench.open()
+        store = await context.open()
         names = ["host", *(f"u{number}" for number in range(CALLERS))]
         await store.rooms.create_room(room("A3X9K2", *names))
         await asyncio.gather(*(store.rooms.remove_user_from_room("A3X9K2", name) for name in names))
         assert await store.rooms.get_room("A3X9K2") is None
 
     @clause()
-    async def test_the_host_is_always_in_the_room(self, bench: Bench) -> None:
+    async def test_the_host_is_always_in_the_room(self, context: ContractContext) -> None:
         """While users join and hosts leave at the same moment, host_id always names a user of the room."""
-        store = await bench.open()
+        store = await context.open()
         names = [f"u{number}" for number in range(10)]
         await store.rooms.create_room(room("A3X9K2", *names))
         await asyncio.gather(
@@ -223,9 +223,9 @@ class ConcurrencyClauses:
         assert len(found.users) == 11
 
     @clause()
-    async def test_a_late_join_revives_no_room(self, bench: Bench) -> None:
+    async def test_a_late_join_revives_no_room(self, context: ContractContext) -> None:
         """A join at the moment of the deletion either makes it in time or fails; no room is left."""
-        store = await bench.open()
+        store = await context.open()
         for _ in range(10):
             await store.rooms.create_room(room())
             *joins, deleted = await asyncio.gather(
@@ -238,9 +238,9 @@ class ConcurrencyClauses:
             assert await store.rooms.get_room("A3X9K2") is None
 
     @clause(Capability.CHAT)
-    async def test_messages_at_the_same_moment_all_count(self, bench: Bench) -> None:
+    async def test_messages_at_the_same_moment_all_count(self, context: ContractContext) -> None:
         """Of messages that many add at the same moment the last 20 are kept, none of them twice."""
-        store = await bench.open()
+        store = await context.open()
         await asyncio.gather(*(store.chat.add_message(message(number)) for number in range(15)))
         found = {one.id for one in await store.chat.get_messages("A3X9K2")}
         assert found == {f"m{number}" for number in range(15)}
@@ -250,8 +250,8 @@ class ConcurrencyClauses:
         assert not found & set(last)
 
     @clause(Capability.CHAT)
-    async def test_one_message_many_times_is_kept_once(self, bench: Bench) -> None:
+    async def test_one_message_many_times_is_kept_once(self, context: ContractContext) -> None:
         """A message that many add at the same moment is kept once."""
-        store = await bench.open()
+        store = await context.open()
         await asyncio.gather(*(store.chat.add_message(message(1)) for _ in range(CALLERS)))
         assert len(await store.chat.get_messages("A3X9K2")) == 1

@@ -23,7 +23,7 @@ from wnc_store import (
     VideoStateChanged,
 )
 from wnc_store_contract.calls import all_raise, event_calls
-from wnc_store_contract.clause import PATIENCE, Bench, clause
+from wnc_store_contract.clause import PATIENCE, ContractContext, clause
 from wnc_store_contract.factories import ROOM, message, user
 from wnc_store_contract.harness import Capability
 
@@ -73,9 +73,9 @@ class EventClauses:
     """What is published is heard."""
 
     @clause(Capability.EVENTS)
-    async def test_an_event_is_heard(self, bench: Bench) -> None:
+    async def test_an_event_is_heard(self, context: ContractContext) -> None:
         """An event is heard as it was published, unknown fields and half emoji included, and needs no live room."""
-        store = await bench.open()
+        store = await context.open()
         published = [
             UserJoined(room_id=ROOM, rev=3, user=user("guest", avatar={"color": "red"})),
             VideoStateChanged(room_id=ROOM, rev=4, video_state=VideoState(current_time=1.25, last_update_time=1)),
@@ -91,34 +91,34 @@ class EventClauses:
         assert list(map(type, found)) == list(map(type, published))
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_another_client_hears(self, bench: Bench) -> None:
+    async def test_another_client_hears(self, context: ContractContext) -> None:
         """What one client publishes after another has subscribed is heard by it."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         async with second.events.subscribe(ROOM) as events:
             await publish(first, 1, 3)
             assert await heard(first, events) == numbers(1, 3)
 
     @clause(Capability.EVENTS)
-    async def test_events_come_in_order(self, bench: Bench) -> None:
+    async def test_events_come_in_order(self, context: ContractContext) -> None:
         """Events of one publisher come in the order of its calls, each once."""
-        store = await bench.open()
+        store = await context.open()
         async with store.events.subscribe(ROOM) as events:
             await publish(store, 1, 200)
             assert await heard(store, events) == numbers(1, 200)
 
     @clause(Capability.EVENTS)
-    async def test_each_reader_hears_all(self, bench: Bench) -> None:
+    async def test_each_reader_hears_all(self, context: ContractContext) -> None:
         """Each of several readers of a room hears every event once."""
-        store = await bench.open()
+        store = await context.open()
         async with store.events.subscribe(ROOM) as first, store.events.subscribe(ROOM) as second:
             await publish(store, 1, 3)
             assert await heard(store, first) == numbers(1, 3)
             assert (await heard(store, second))[:3] == numbers(1, 3)
 
     @clause(Capability.EVENTS)
-    async def test_rooms_are_heard_apart(self, bench: Bench) -> None:
+    async def test_rooms_are_heard_apart(self, context: ContractContext) -> None:
         """A reader hears the events of its own room, whose id may begin as another's, and of no other."""
-        store = await bench.open()
+        store = await context.open()
         rooms = [f"{ROOM}{suffix}" for suffix in ("", "2", ":", ".x")]
         async with AsyncExitStack() as stack:
             readers = [await stack.enter_async_context(store.events.subscribe(room_id)) for room_id in rooms]
@@ -128,17 +128,17 @@ class EventClauses:
                 assert await heard(store, events, room_id) == numbers(1, 2, room_id)
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_prefixes_are_heard_apart(self, bench: Bench) -> None:
+    async def test_prefixes_are_heard_apart(self, context: ContractContext) -> None:
         """Stores of different key prefixes hear nothing of one another."""
-        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         async with app.events.subscribe(ROOM) as events:
             await publish(app2, 1, 1)
             assert await heard(app, events) == []
 
     @clause(Capability.EVENTS)
-    async def test_nothing_is_heard_from_before(self, bench: Bench) -> None:
+    async def test_nothing_is_heard_from_before(self, context: ContractContext) -> None:
         """A subscription hears nothing that was published before it was entered, also by one of the room before it."""
-        store = await bench.open()
+        store = await context.open()
         await publish(store, 1, 1)
         async with store.events.subscribe(ROOM):
             await publish(store, 2, 2)
@@ -147,9 +147,9 @@ class EventClauses:
             assert await heard(store, events) == []
 
     @clause(Capability.EVENTS)
-    async def test_many_subscribe_at_the_same_moment(self, bench: Bench) -> None:
+    async def test_many_subscribe_at_the_same_moment(self, context: ContractContext) -> None:
         """Many may subscribe, to one room and to others, at the same moment, and each hears what follows."""
-        store = await bench.open()
+        store = await context.open()
         rooms = [f"room{number % 30}" for number in range(60)]
         async with AsyncExitStack() as stack:
             entering = [stack.enter_async_context(store.events.subscribe(room_id)) for room_id in rooms]
@@ -160,9 +160,9 @@ class EventClauses:
                 assert await one(events) == numbered(1, room_id)
 
     @clause(Capability.EVENTS)
-    async def test_a_reader_that_left_hears_no_more(self, bench: Bench) -> None:
+    async def test_a_reader_that_left_hears_no_more(self, context: ContractContext) -> None:
         """When the `async with` ends, so does the reading, with what waited; other readers of the room hear on."""
-        store = await bench.open()
+        store = await context.open()
         async with store.events.subscribe(ROOM) as stays:
             async with store.events.subscribe(ROOM) as leaves:
                 await publish(store, 1, 2)
@@ -173,17 +173,17 @@ class EventClauses:
             assert await heard(store, stays) == numbers(1, 3)
 
     @clause(Capability.EVENTS)
-    async def test_a_room_may_be_left_and_entered(self, bench: Bench) -> None:
+    async def test_a_room_may_be_left_and_entered(self, context: ContractContext) -> None:
         """Who leaves a room and subscribes again at once hears what follows."""
-        store = await bench.open()
+        store = await context.open()
         for number in range(20):
             async with store.events.subscribe(ROOM) as events:
                 await say_and_hear(store, events, number, number)
 
     @clause(Capability.EVENTS)
-    async def test_a_cancelled_reading_loses_nothing(self, bench: Bench) -> None:
+    async def test_a_cancelled_reading_loses_nothing(self, context: ContractContext) -> None:
         """A call for the next event that is cancelled takes none away, and the iterator may be asked again."""
-        store = await bench.open()
+        store = await context.open()
         async with store.events.subscribe(ROOM) as events:
             waiting = asyncio.ensure_future(anext(events))
             await asyncio.sleep(0)
@@ -202,9 +202,9 @@ class EventClauses:
             assert [*found, *await heard(store, events)] == numbers(3, 4)
 
     @clause(Capability.EVENTS)
-    async def test_a_slow_reader_is_told_what_it_lost(self, bench: Bench) -> None:
+    async def test_a_slow_reader_is_told_what_it_lost(self, context: ContractContext) -> None:
         """Beyond events_queue_size events that wait, one Resync stands for all that is lost; later ones come again."""
-        store = await bench.open(events_queue_size=3)
+        store = await context.open(events_queue_size=3)
         async with store.events.subscribe(ROOM) as quick, store.events.subscribe(ROOM) as events:
             await say_and_hear(store, quick, 1, 10)  # by now, all ten have come
             assert [await one(events) for _ in range(4)] == [*numbers(1, 3), RESYNC]
@@ -213,16 +213,16 @@ class EventClauses:
             assert await heard(store, events) == []
 
     @clause(Capability.EVENTS)
-    async def test_a_slow_reader_harms_no_other(self, bench: Bench) -> None:
+    async def test_a_slow_reader_harms_no_other(self, context: ContractContext) -> None:
         """Another reader of the same room misses nothing."""
-        store = await bench.open(events_queue_size=3)
+        store = await context.open(events_queue_size=3)
         async with store.events.subscribe(ROOM), store.events.subscribe(ROOM) as quick:
             await say_and_hear(store, quick, 1, 10)
 
     @clause(Capability.EVENTS)
-    async def test_closing_ends_a_reading(self, bench: Bench) -> None:
+    async def test_closing_ends_a_reading(self, context: ContractContext) -> None:
         """Closing the store raises StoreClosedError in a reader that waits, and in one that asks later."""
-        store = await bench.open()
+        store = await context.open()
         async with store.events.subscribe(ROOM) as waits, store.events.subscribe(ROOM) as asks:
             waiting = asyncio.ensure_future(one(waits))
             await asyncio.sleep(0)
@@ -233,17 +233,17 @@ class EventClauses:
                 await one(asks)
 
     @clause(Capability.EVENTS)
-    async def test_closed_events_refuse_everything(self, bench: Bench) -> None:
+    async def test_closed_events_refuse_everything(self, context: ContractContext) -> None:
         """Publishing and subscribing on a closed store raise StoreClosedError."""
-        store = await bench.open()
+        store = await context.open()
         events = store.events
         await store.aclose()
         await all_raise(StoreClosedError, event_calls(events, ROOM))
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_closing_one_client_leaves_the_others_reading(self, bench: Bench) -> None:
+    async def test_closing_one_client_leaves_the_others_reading(self, context: ContractContext) -> None:
         """A second client hears on when the first is closed."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         async with second.events.subscribe(ROOM) as events:
             async with first.events.subscribe(ROOM):
                 await first.aclose()
@@ -251,16 +251,16 @@ class EventClauses:
             assert await heard(second, events) == numbers(1, 1)
 
     @clause(Capability.EVENTS)
-    async def test_bad_ids_of_events_are_refused(self, bench: Bench) -> None:
+    async def test_bad_ids_of_events_are_refused(self, context: ContractContext) -> None:
         """A bad room id is an InvalidIdError from publish and subscribe."""
-        store = await bench.open()
+        store = await context.open()
         for bad in ("", "a b", "a*", "é", "x" * 129, "a\n"):
             await all_raise(InvalidIdError, event_calls(store.events, bad))
 
     @clause(Capability.EVENTS)
-    async def test_what_is_no_event_is_refused(self, bench: Bench) -> None:
+    async def test_what_is_no_event_is_refused(self, context: ContractContext) -> None:
         """Another room's event, and one that JSON can't hold, are a ValueError, no event a TypeError; none is heard."""
-        store = await bench.open()
+        store = await context.open()
         async with store.events.subscribe(ROOM) as events:
             with pytest.raises(ValueError, match="other"):
                 await store.events.publish(ROOM, numbered(1, "other"))
@@ -271,9 +271,9 @@ class EventClauses:
             assert await heard(store, events) == []
 
     @clause(Capability.EVENTS)
-    async def test_a_large_event_is_refused(self, bench: Bench) -> None:
+    async def test_a_large_event_is_refused(self, context: ContractContext) -> None:
         """An event of more than max_event_bytes is a LimitExceededError, and is not heard; one of 900 letters is."""
-        store = await bench.open(max_event_bytes=1024)
+        store = await context.open(max_event_bytes=1024)
         async with store.events.subscribe(ROOM) as events:
             with pytest.raises(LimitExceededError, match="event"):
                 await store.events.publish(ROOM, AppEvent(room_id=ROOM, name="n", value="x" * 1024))
@@ -281,14 +281,14 @@ class EventClauses:
             await store.events.publish(ROOM, long)
             assert await heard(store, events) == [long]
 
-    @clause(Capability.EVENTS, Capability.CUT)
-    async def test_a_reader_is_told_of_a_cut(self, bench: Bench) -> None:
+    @clause(Capability.EVENTS, Capability.DISCONNECT)
+    async def test_a_reader_is_told_of_a_cut(self, context: ContractContext) -> None:
         """After connections were lost, every reader gets a Resync, or several, and then hears on."""
-        store = await bench.open()
+        store = await context.open()
         async with store.events.subscribe(ROOM) as events, store.events.subscribe("other") as other:
             await publish(store, 1, 1)
             assert await one(events) == numbered(1)
-            await bench.harness.cut()
+            await context.harness.disconnect()
             assert await one(events) == RESYNC
             assert await one(other) == Resync(room_id="other")
             await publish(store, 2, 2)

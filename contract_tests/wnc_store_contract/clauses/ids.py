@@ -6,7 +6,7 @@ import pytest
 
 from wnc_store import InvalidIdError, Room
 from wnc_store_contract.calls import all_raise, chat_calls, room_calls, user_calls
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, room
 from wnc_store_contract.harness import Capability
 
@@ -18,16 +18,16 @@ class IdClauses:
     """What holds for the ids that every method takes."""
 
     @clause()
-    async def test_bad_room_ids_are_refused(self, bench: Bench) -> None:
+    async def test_bad_room_ids_are_refused(self, context: ContractContext) -> None:
         """Every method that takes a room id raises InvalidIdError, a ValueError, for one that breaks the rules."""
-        store = await bench.open()
+        store = await context.open()
         for bad in BAD_IDS:
             await all_raise(InvalidIdError, room_calls(store.rooms, bad))
 
     @clause()
-    async def test_bad_user_ids_are_refused(self, bench: Bench) -> None:
+    async def test_bad_user_ids_are_refused(self, context: ContractContext) -> None:
         """Every method that takes a user raises InvalidIdError for an id that breaks the rules, and changes nothing."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
         for bad in BAD_IDS:
@@ -36,9 +36,9 @@ class IdClauses:
         assert await store.rooms.room_exists("other") is False
 
     @clause(Capability.CHAT)
-    async def test_bad_ids_in_a_chat_are_refused(self, bench: Bench) -> None:
+    async def test_bad_ids_in_a_chat_are_refused(self, context: ContractContext) -> None:
         """Every method of the chat raises InvalidIdError for a room or message id that breaks the rules."""
-        store = await bench.open()
+        store = await context.open()
         for bad in BAD_IDS:
             await all_raise(InvalidIdError, chat_calls(store.chat, bad))
             with pytest.raises(InvalidIdError):
@@ -46,9 +46,9 @@ class IdClauses:
         assert await store.chat.get_messages("A3X9K2") == []
 
     @clause()
-    async def test_odd_but_valid_ids_work(self, bench: Bench) -> None:
+    async def test_odd_but_valid_ids_work(self, context: ContractContext) -> None:
         """Ids of 1 and of 128 characters, and of all that is allowed, are as good as any."""
-        store = await bench.open()
+        store = await context.open()
         for room_id in ("a", "x" * 128, "A-Z_a.z:0-9", "..", "-"):
             await store.rooms.create_room(room(room_id))
             found = await store.rooms.get_room(room_id)
@@ -56,9 +56,9 @@ class IdClauses:
             assert found.id == room_id
 
     @clause()
-    async def test_rooms_of_ids_that_look_alike_are_apart(self, bench: Bench) -> None:
+    async def test_rooms_of_ids_that_look_alike_are_apart(self, context: ContractContext) -> None:
         """Ids that differ in case, in leading zeros or in one sign are different rooms: each is deleted alone."""
-        store = await bench.open()
+        store = await context.open()
         for room_id in ALIKE:
             await store.rooms.create_room(room(room_id, f"host-of-{room_id}"))
         for number, deleted in enumerate(ALIKE, start=1):
@@ -69,9 +69,9 @@ class IdClauses:
                 assert found.host_id == f"host-of-{room_id}"
 
     @clause(Capability.CHAT)
-    async def test_chats_of_ids_that_look_alike_are_apart(self, bench: Bench) -> None:
+    async def test_chats_of_ids_that_look_alike_are_apart(self, context: ContractContext) -> None:
         """Ids that look alike are different chats: each is cleared alone."""
-        store = await bench.open()
+        store = await context.open()
         for number, room_id in enumerate(ALIKE):
             await store.chat.add_message(message(number, room_id))
         for number, cleared in enumerate(ALIKE):
@@ -79,9 +79,9 @@ class IdClauses:
             await store.chat.clear_messages(cleared)
 
     @clause(Capability.CONNECTIONS)
-    async def test_connections_of_keys_that_look_alike_are_apart(self, bench: Bench) -> None:
+    async def test_connections_of_keys_that_look_alike_are_apart(self, context: ContractContext) -> None:
         """Connections of keys that look alike, and of ids that do, are counted and released each for itself."""
-        store = await bench.open()
+        store = await context.open()
         for key in ALIKE:
             await store.connections.acquire(key, "c_1")
             await store.connections.acquire(key, "cx1")
@@ -92,9 +92,9 @@ class IdClauses:
             assert await store.connections.count(key) == 1
 
     @clause(Capability.RATE_LIMITS)
-    async def test_hits_of_keys_that_look_alike_are_apart(self, bench: Bench) -> None:
+    async def test_hits_of_keys_that_look_alike_are_apart(self, context: ContractContext) -> None:
         """Hits of keys that look alike are counted and forgotten each for itself."""
-        store = await bench.open()
+        store = await context.open()
         first = [(await store.rate_limits.hit(key)).remaining for key in ALIKE]
         assert len(set(first)) == 1
         for number, key in enumerate(ALIKE):

@@ -8,22 +8,22 @@ from datetime import timedelta
 import pytest
 
 from wnc_store import RoomNotFoundError, Store, VideoState
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
-async def renews_the_room(bench: Bench, call: str, write: Callable[[Store], Awaitable[object]]) -> None:
+async def renews_the_room(context: ContractContext, call: str, write: Callable[[Store], Awaitable[object]]) -> None:
     """Check that a write, called so, an hour before the end gives a room its 24 hours again, and no more than these."""
-    store = await bench.open()
+    store = await context.open()
     await store.rooms.create_room(room("A3X9K2", "host", "guest"))
-    await bench.advance(23 * HOUR)
+    await context.advance(23 * HOUR)
     await write(store)
-    await bench.advance(23 * HOUR)
+    await context.advance(23 * HOUR)
     assert await store.rooms.room_exists("A3X9K2") is True, f"the room was gone 23 hours after {call}"
-    await bench.advance(HOUR)
+    await context.advance(HOUR)
     assert await store.rooms.get_room("A3X9K2") is None, f"the room was still there 24 hours after {call}"
 
 
@@ -45,28 +45,28 @@ class LifetimeClauses:
     """How long records live."""
 
     @clause()
-    async def test_a_room_lives_for_24_hours(self, bench: Bench) -> None:
+    async def test_a_room_lives_for_24_hours(self, context: ContractContext) -> None:
         """A room that nobody writes to lives for 24 hours and is gone then."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         ttl = await store.rooms.room_ttl("A3X9K2")
         assert ttl is not None
         assert timedelta(days=1, minutes=-1) < ttl <= timedelta(days=1)
-        await bench.advance(DAY - MINUTE)
+        await context.advance(DAY - MINUTE)
         assert await store.rooms.get_room("A3X9K2") is not None, (
             "the room was gone a minute before the 24 hours after create_room were over"
         )
-        await bench.advance(MINUTE)
+        await context.advance(MINUTE)
         assert await store.rooms.get_room("A3X9K2") is None, "the room was still there 24 hours after create_room"
         assert await store.rooms.room_exists("A3X9K2") is False, "the room still existed 24 hours after create_room"
         assert await store.rooms.room_ttl("A3X9K2") is None, "the room still had a TTL 24 hours after create_room"
 
     @clause()
-    async def test_writes_find_no_expired_room(self, bench: Bench) -> None:
+    async def test_writes_find_no_expired_room(self, context: ContractContext) -> None:
         """A room at the end of its TTL is gone for every write."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
-        await bench.advance(DAY)
+        await context.advance(DAY)
         with pytest.raises(RoomNotFoundError):
             await store.rooms.add_user_to_room("A3X9K2", user("guest"))
         with pytest.raises(RoomNotFoundError):
@@ -77,66 +77,66 @@ class LifetimeClauses:
         assert await store.rooms.delete_room("A3X9K2") is False, "delete_room found the room 24 hours after create_room"
 
     @clause()
-    async def test_the_id_of_an_expired_room_is_free(self, bench: Bench) -> None:
+    async def test_the_id_of_an_expired_room_is_free(self, context: ContractContext) -> None:
         """A room can be created under the id of one that has expired, with the full TTL."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "first"))
-        await bench.advance(DAY)
+        await context.advance(DAY)
         await store.rooms.create_room(room("A3X9K2", "second"))
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         found = await store.rooms.get_room("A3X9K2")
         assert found is not None, "the second room was gone 23 hours after its create_room"
         assert found.host_id == "second"
 
     @clause()
-    async def test_update_room_renews(self, bench: Bench) -> None:
+    async def test_update_room_renews(self, context: ContractContext) -> None:
         """update_room gives a room its full TTL again."""
-        await renews_the_room(bench, "update_room", lambda store: store.rooms.update_room("A3X9K2", room()))
+        await renews_the_room(context, "update_room", lambda store: store.rooms.update_room("A3X9K2", room()))
 
     @clause()
-    async def test_edit_room_renews(self, bench: Bench) -> None:
+    async def test_edit_room_renews(self, context: ContractContext) -> None:
         """edit_room gives a room its full TTL again, even when it changes nothing."""
-        await renews_the_room(bench, "edit_room", lambda store: store.rooms.edit_room("A3X9K2", lambda one: one))
+        await renews_the_room(context, "edit_room", lambda store: store.rooms.edit_room("A3X9K2", lambda one: one))
 
     @clause()
-    async def test_add_user_to_room_renews(self, bench: Bench) -> None:
+    async def test_add_user_to_room_renews(self, context: ContractContext) -> None:
         """add_user_to_room gives a room its full TTL again."""
         await renews_the_room(
-            bench, "add_user_to_room", lambda store: store.rooms.add_user_to_room("A3X9K2", user("new"))
+            context, "add_user_to_room", lambda store: store.rooms.add_user_to_room("A3X9K2", user("new"))
         )
 
     @clause()
-    async def test_remove_user_from_room_renews(self, bench: Bench) -> None:
+    async def test_remove_user_from_room_renews(self, context: ContractContext) -> None:
         """remove_user_from_room gives a room its full TTL again."""
         await renews_the_room(
-            bench, "remove_user_from_room", lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest")
+            context, "remove_user_from_room", lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest")
         )
 
     @clause()
-    async def test_transfer_host_renews(self, bench: Bench) -> None:
+    async def test_transfer_host_renews(self, context: ContractContext) -> None:
         """transfer_host gives a room its full TTL again."""
-        await renews_the_room(bench, "transfer_host", lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
+        await renews_the_room(context, "transfer_host", lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
 
     @clause()
-    async def test_update_video_state_renews(self, bench: Bench) -> None:
+    async def test_update_video_state_renews(self, context: ContractContext) -> None:
         """update_video_state gives a room its full TTL again."""
         await renews_the_room(
-            bench, "update_video_state", lambda store: store.rooms.update_video_state("A3X9K2", VideoState())
+            context, "update_video_state", lambda store: store.rooms.update_video_state("A3X9K2", VideoState())
         )
 
     @clause()
-    async def test_set_video_url_renews(self, bench: Bench) -> None:
+    async def test_set_video_url_renews(self, context: ContractContext) -> None:
         """set_video_url gives a room its full TTL again."""
         await renews_the_room(
-            bench, "set_video_url", lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1")
+            context, "set_video_url", lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1")
         )
 
     @clause()
-    async def test_reading_a_room_renews_nothing(self, bench: Bench) -> None:
+    async def test_reading_a_room_renews_nothing(self, context: ContractContext) -> None:
         """Reading a room, asking for it and for its TTL never extend its life."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         await store.rooms.get_room("A3X9K2")
         await store.rooms.room_exists("A3X9K2")
         ttl = await store.rooms.room_ttl("A3X9K2")
@@ -144,55 +144,55 @@ class LifetimeClauses:
         assert ttl <= timedelta(hours=1), (
             "get_room or room_exists, 23 hours after create_room, gave the room a longer life"
         )
-        await bench.advance(HOUR)
+        await context.advance(HOUR)
         assert await store.rooms.get_room("A3X9K2") is None, (
             "the room was still there 24 hours after create_room, and an hour after it was read"
         )
 
     @clause(Capability.LISTING)
-    async def test_listing_renews_nothing(self, bench: Bench) -> None:
+    async def test_listing_renews_nothing(self, context: ContractContext) -> None:
         """Listing and sweeping the active rooms never extend their life."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         assert [one async for one in store.rooms.active_room_ids()] == ["A3X9K2"]
         await store.rooms.sweep_active_rooms()
-        await bench.advance(HOUR)
+        await context.advance(HOUR)
         assert await store.rooms.get_room("A3X9K2") is None, (
             "the room was still there 24 hours after create_room, and an hour after it was listed and swept"
         )
 
     @clause(Capability.CHAT)
-    async def test_a_message_renews_no_room(self, bench: Bench) -> None:
+    async def test_a_message_renews_no_room(self, context: ContractContext) -> None:
         """A chat message keeps its chat alive, not its room."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         await store.chat.add_message(message(1))
-        await bench.advance(HOUR)
+        await context.advance(HOUR)
         assert await store.rooms.room_exists("A3X9K2") is False, (
             "the room was still there 24 hours after create_room, and an hour after add_message"
         )
         assert len(await store.chat.get_messages("A3X9K2")) == 1, "the chat was gone an hour after add_message"
 
     @clause()
-    async def test_the_room_ttl_can_be_set(self, bench: Bench) -> None:
+    async def test_the_room_ttl_can_be_set(self, context: ContractContext) -> None:
         """A room lives as long as room_ttl says."""
-        store = await bench.open(room_ttl=timedelta(hours=1))
+        store = await context.open(room_ttl=timedelta(hours=1))
         await store.rooms.create_room(room())
-        await bench.advance(HOUR - MINUTE)
+        await context.advance(HOUR - MINUTE)
         assert await store.rooms.room_exists("A3X9K2") is True, (
             "the room was gone a minute before the room_ttl of an hour after create_room was over"
         )
-        await bench.advance(MINUTE)
+        await context.advance(MINUTE)
         assert await store.rooms.room_exists("A3X9K2") is False, (
             "the room was still there an hour, its room_ttl, after create_room"
         )
 
     @clause()
-    async def test_a_rooms_ttl_is_exact_to_the_millisecond(self, bench: Bench) -> None:
+    async def test_a_rooms_ttl_is_exact_to_the_millisecond(self, context: ContractContext) -> None:
         """A TTL is not cut to whole seconds."""
-        store = await bench.open(room_ttl=LONG)
+        store = await context.open(room_ttl=LONG)
 
         async def ask(number: int) -> timedelta | None:
             await store.rooms.create_room(room(f"r{number}"))
@@ -201,9 +201,9 @@ class LifetimeClauses:
         await is_exact(ask)
 
     @clause(Capability.CHAT)
-    async def test_a_chats_ttl_is_exact_to_the_millisecond(self, bench: Bench) -> None:
+    async def test_a_chats_ttl_is_exact_to_the_millisecond(self, context: ContractContext) -> None:
         """The TTL of a chat is not cut to whole seconds."""
-        store = await bench.open(chat_ttl=LONG)
+        store = await context.open(chat_ttl=LONG)
 
         async def ask(number: int) -> timedelta | None:
             await store.chat.add_message(message(number, f"r{number}"))
@@ -212,9 +212,9 @@ class LifetimeClauses:
         await is_exact(ask)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_window_is_exact_to_the_millisecond(self, bench: Bench) -> None:
+    async def test_a_window_is_exact_to_the_millisecond(self, context: ContractContext) -> None:
         """The window of a rate limit is not cut to whole seconds."""
-        store = await bench.open(rate_limit_window=LONG)
+        store = await context.open(rate_limit_window=LONG)
 
         async def ask(number: int) -> timedelta | None:
             return (await store.rate_limits.hit(f"ip-{number}")).reset_after
@@ -222,87 +222,87 @@ class LifetimeClauses:
         await is_exact(ask)
 
     @clause(Capability.CHAT)
-    async def test_a_repeated_message_renews_nothing(self, bench: Bench) -> None:
+    async def test_a_repeated_message_renews_nothing(self, context: ContractContext) -> None:
         """Adding a message that is among the kept ones does not extend the life of the chat."""
-        store = await bench.open()
+        store = await context.open()
         await store.chat.add_message(message(1))
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         await store.chat.add_message(message(1))
-        await bench.advance(HOUR)
+        await context.advance(HOUR)
         assert await store.chat.get_messages("A3X9K2") == [], (
             "the chat was still there 24 hours after add_message, and an hour after it was repeated"
         )
 
     @clause(Capability.CHAT)
-    async def test_a_chat_lives_for_24_hours(self, bench: Bench) -> None:
+    async def test_a_chat_lives_for_24_hours(self, context: ContractContext) -> None:
         """A chat lives for 24 hours after its last message and is gone then."""
-        store = await bench.open()
+        store = await context.open()
         await store.chat.add_message(message(1))
         ttl = await store.chat.chat_ttl("A3X9K2")
         assert ttl is not None
         assert timedelta(days=1, minutes=-1) < ttl <= timedelta(days=1)
-        await bench.advance(DAY - MINUTE)
+        await context.advance(DAY - MINUTE)
         assert len(await store.chat.get_messages("A3X9K2")) == 1, (
             "the chat was gone a minute before the 24 hours after add_message were over"
         )
-        await bench.advance(MINUTE)
+        await context.advance(MINUTE)
         assert await store.chat.get_messages("A3X9K2") == [], "the chat was still there 24 hours after add_message"
         assert await store.chat.chat_ttl("A3X9K2") is None, "the chat still had a TTL 24 hours after add_message"
 
     @clause(Capability.CHAT)
-    async def test_each_message_renews_the_chat(self, bench: Bench) -> None:
+    async def test_each_message_renews_the_chat(self, context: ContractContext) -> None:
         """Every message gives the whole chat its full TTL again."""
-        store = await bench.open()
+        store = await context.open()
         await store.chat.add_message(message(1))
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         await store.chat.add_message(message(2))
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         assert len(await store.chat.get_messages("A3X9K2")) == 2, (
             "a message was gone 23 hours after the last add_message"
         )
-        await bench.advance(HOUR)
+        await context.advance(HOUR)
         assert await store.chat.get_messages("A3X9K2") == [], (
             "the chat was still there 24 hours after the last add_message"
         )
 
     @clause(Capability.CHAT)
-    async def test_reading_a_chat_renews_nothing(self, bench: Bench) -> None:
+    async def test_reading_a_chat_renews_nothing(self, context: ContractContext) -> None:
         """Reading a chat and asking for its TTL never extend its life."""
-        store = await bench.open()
+        store = await context.open()
         await store.chat.add_message(message(1))
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         assert len(await store.chat.get_messages("A3X9K2")) == 1, "the chat was gone 23 hours after add_message"
         ttl = await store.chat.chat_ttl("A3X9K2")
         assert ttl is not None
         assert ttl <= timedelta(hours=1), "get_messages, 23 hours after add_message, gave the chat a longer life"
-        await bench.advance(HOUR)
+        await context.advance(HOUR)
         assert await store.chat.get_messages("A3X9K2") == [], (
             "the chat was still there 24 hours after add_message, and an hour after get_messages"
         )
 
     @clause(Capability.CHAT)
-    async def test_the_chat_ttl_can_be_set(self, bench: Bench) -> None:
+    async def test_the_chat_ttl_can_be_set(self, context: ContractContext) -> None:
         """A chat lives as long as chat_ttl says."""
-        store = await bench.open(chat_ttl=timedelta(hours=1))
+        store = await context.open(chat_ttl=timedelta(hours=1))
         await store.chat.add_message(message(1))
-        await bench.advance(HOUR - MINUTE)
+        await context.advance(HOUR - MINUTE)
         assert len(await store.chat.get_messages("A3X9K2")) == 1, (
             "the chat was gone a minute before the chat_ttl of an hour after add_message was over"
         )
-        await bench.advance(MINUTE)
+        await context.advance(MINUTE)
         assert await store.chat.get_messages("A3X9K2") == [], (
             "the chat was still there an hour, its chat_ttl, after add_message"
         )
 
     @clause(Capability.CHAT)
-    async def test_writing_a_room_renews_no_chat(self, bench: Bench) -> None:
+    async def test_writing_a_room_renews_no_chat(self, context: ContractContext) -> None:
         """A write to a room does not extend the life of its chat."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         await store.chat.add_message(message(1))
-        await bench.advance(23 * HOUR)
+        await context.advance(23 * HOUR)
         await store.rooms.add_user_to_room("A3X9K2", user("guest"))
-        await bench.advance(HOUR)
+        await context.advance(HOUR)
         assert await store.chat.get_messages("A3X9K2") == [], (
             "the chat was still there 24 hours after add_message, and an hour after add_user_to_room"
         )

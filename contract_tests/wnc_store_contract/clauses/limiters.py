@@ -10,7 +10,7 @@ import pytest
 
 from wnc_store import InvalidIdError, LimitExceededError
 from wnc_store_contract.calls import all_raise, connection_calls, rate_limit_calls
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.harness import Capability
 
 MINUTE, HOUR = 60, 3600
@@ -22,9 +22,9 @@ class ConnectionClauses:
     """Leases of connections."""
 
     @clause(Capability.CONNECTIONS)
-    async def test_connections_are_counted(self, bench: Bench) -> None:
+    async def test_connections_are_counted(self, context: ContractContext) -> None:
         """Acquire and release return how many connections of the key there are, and so does count."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         assert await connections.count("ip") == 0
         assert await connections.acquire("ip", "c1") == 1
         assert await connections.acquire("ip", "c2") == 2
@@ -33,25 +33,25 @@ class ConnectionClauses:
         assert await connections.count("ip") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_keys_are_counted_apart(self, bench: Bench) -> None:
+    async def test_keys_are_counted_apart(self, context: ContractContext) -> None:
         """The same connection id may be counted under two keys."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         await connections.acquire("1.2.3.4", "c1")
         await connections.acquire("::1", "c1")
         assert await connections.release("::1", "c1") == 0
         assert await connections.count("1.2.3.4") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_connection_counts_once(self, bench: Bench) -> None:
+    async def test_a_connection_counts_once(self, context: ContractContext) -> None:
         """Acquiring what one has does not count it twice."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         await connections.acquire("ip", "c1")
         assert await connections.acquire("ip", "c1") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_releasing_what_is_not_held_changes_nothing(self, bench: Bench) -> None:
+    async def test_releasing_what_is_not_held_changes_nothing(self, context: ContractContext) -> None:
         """Releasing twice, or what was never acquired, changes nothing; the count is never negative."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         assert await connections.release("ip", "c1") == 0
         await connections.acquire("ip", "c1")
         assert await connections.release("ip", "other") == 1
@@ -59,54 +59,54 @@ class ConnectionClauses:
         assert await connections.release("ip", "c1") == 0
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_lease_lasts_for_an_hour(self, bench: Bench) -> None:
+    async def test_a_lease_lasts_for_an_hour(self, context: ContractContext) -> None:
         """A connection that nobody renews is counted for an hour and no longer, as after a crash."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         await connections.acquire("ip", "c1")
-        await bench.advance(HOUR - MINUTE)
+        await context.advance(HOUR - MINUTE)
         await connections.acquire("ip", "c2")
         assert await connections.count("ip") == 2
-        await bench.advance(MINUTE)
+        await context.advance(MINUTE)
         assert await connections.count("ip") == 1
-        await bench.advance(HOUR)
+        await context.advance(HOUR)
         assert await connections.count("ip") == 0
 
     @clause(Capability.CONNECTIONS)
-    async def test_acquire_renews_a_lease(self, bench: Bench) -> None:
+    async def test_acquire_renews_a_lease(self, context: ContractContext) -> None:
         """Acquiring what one has gives it its full hour again; counting and others' connections do not."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         await connections.acquire("ip", "renewed")
         await connections.acquire("ip", "left")
-        await bench.advance(HOUR - MINUTE)
+        await context.advance(HOUR - MINUTE)
         await connections.acquire("ip", "renewed")
         await connections.count("ip")
-        await bench.advance(HOUR - MINUTE)
+        await context.advance(HOUR - MINUTE)
         assert await connections.count("ip") == 1
         assert await connections.release("ip", "renewed") == 0
 
     @clause(Capability.CONNECTIONS)
-    async def test_the_lease_can_be_set(self, bench: Bench) -> None:
+    async def test_the_lease_can_be_set(self, context: ContractContext) -> None:
         """A lease lasts as long as connection_ttl says."""
-        connections = (await bench.open(connection_ttl=timedelta(minutes=10))).connections
+        connections = (await context.open(connection_ttl=timedelta(minutes=10))).connections
         await connections.acquire("ip", "c1")
-        await bench.advance(9 * MINUTE)
+        await context.advance(9 * MINUTE)
         assert await connections.count("ip") == 1
-        await bench.advance(MINUTE)
+        await context.advance(MINUTE)
         assert await connections.count("ip") == 0
 
     @clause(Capability.CONNECTIONS, Capability.SHARED)
-    async def test_a_short_lease_shortens_no_other(self, bench: Bench) -> None:
+    async def test_a_short_lease_shortens_no_other(self, context: ContractContext) -> None:
         """A client with a shorter connection_ttl does not shorten the leases of others."""
-        long, short = await bench.open(), await bench.open(connection_ttl=timedelta(minutes=1))
+        long, short = await context.open(), await context.open(connection_ttl=timedelta(minutes=1))
         await long.connections.acquire("ip", "long")
         assert await short.connections.acquire("ip", "short") == 2
-        await bench.advance(2 * MINUTE)
+        await context.advance(2 * MINUTE)
         assert await short.connections.count("ip") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_refuses(self, bench: Bench) -> None:
+    async def test_a_limit_refuses(self, context: ContractContext) -> None:
         """Beyond the limit a new connection is refused with LimitExceededError, and not counted."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         await connections.acquire("ip", "c1", limit=2)
         await connections.acquire("ip", "c2", limit=2)
         with pytest.raises(LimitExceededError, match="ip"):
@@ -116,45 +116,45 @@ class ConnectionClauses:
         assert await connections.acquire("ip", "c3", limit=2) == 2
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_refuses_no_renewal(self, bench: Bench) -> None:
+    async def test_a_limit_refuses_no_renewal(self, context: ContractContext) -> None:
         """At the limit, and beyond it, a connection that is held can still be renewed."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         await connections.acquire("ip", "c1")
         await connections.acquire("ip", "c2")
         assert await connections.acquire("ip", "c1", limit=1) == 2
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_counts_no_dead_leases(self, bench: Bench) -> None:
+    async def test_a_limit_counts_no_dead_leases(self, context: ContractContext) -> None:
         """Leases that have ended do not count towards the limit, not even one's own."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         await connections.acquire("ip", "c1")
-        await bench.advance(HOUR - MINUTE)
+        await context.advance(HOUR - MINUTE)
         await connections.acquire("ip", "c2")
-        await bench.advance(MINUTE)
+        await context.advance(MINUTE)
         with pytest.raises(LimitExceededError):
             await connections.acquire("ip", "c1", limit=1)
         assert await connections.acquire("ip", "c1", limit=2) == 2
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_of_nothing_is_refused(self, bench: Bench) -> None:
+    async def test_a_limit_of_nothing_is_refused(self, context: ContractContext) -> None:
         """A limit below 1 is a ValueError."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         with pytest.raises(ValueError, match="limit"):
             await connections.acquire("ip", "c1", limit=0)
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_is_an_int(self, bench: Bench) -> None:
+    async def test_a_limit_is_an_int(self, context: ContractContext) -> None:
         """A limit that is no int, such as 1.5 or True, is a ValueError, and nothing is counted."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         for bad in NO_NUMBERS:
             with pytest.raises(ValueError, match="limit"):
                 await connections.acquire("ip", "c1", limit=bad)
         assert await connections.count("ip") == 0
 
     @clause(Capability.CONNECTIONS, Capability.SHARED)
-    async def test_a_limit_holds_among_many(self, bench: Bench) -> None:
+    async def test_a_limit_holds_among_many(self, context: ContractContext) -> None:
         """Of 100 who acquire at the same moment through two clients never more than the limit succeed."""
-        clients = [await bench.open(), await bench.open()]
+        clients = [await context.open(), await context.open()]
         calls = [clients[number % 2].connections.acquire("ip", f"c{number}", limit=10) for number in range(100)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert sum(isinstance(result, int) for result in results) == 10
@@ -162,17 +162,17 @@ class ConnectionClauses:
         assert await clients[0].connections.count("ip") == 10
 
     @clause(Capability.CONNECTIONS, Capability.SHARED)
-    async def test_two_processes_may_hold_one_key(self, bench: Bench) -> None:
+    async def test_two_processes_may_hold_one_key(self, context: ContractContext) -> None:
         """Connections of one key through two clients are counted together."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         await first.connections.acquire("ip", "c1")
         assert await second.connections.acquire("ip", "c2") == 2
         assert await second.connections.release("ip", "c1") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_bad_connection_ids_are_refused(self, bench: Bench) -> None:
+    async def test_bad_connection_ids_are_refused(self, context: ContractContext) -> None:
         """A key or a connection id that breaks the rules of ids is an InvalidIdError."""
-        connections = (await bench.open()).connections
+        connections = (await context.open()).connections
         for bad in ("", "a b", "a*", "x" * 200):
             await all_raise(InvalidIdError, connection_calls(connections, bad, "c1"))
             await all_raise(InvalidIdError, connection_calls(connections, "ip", bad)[:2])
@@ -182,60 +182,60 @@ class RateLimitClauses:
     """Hits in fixed windows."""
 
     @clause(Capability.RATE_LIMITS)
-    async def test_hits_are_counted_down(self, bench: Bench) -> None:
+    async def test_hits_are_counted_down(self, context: ContractContext) -> None:
         """Each hit leaves one less, until the limit is reached; the next is not allowed."""
-        limits = (await bench.open(rate_limit_max=3)).rate_limits
+        limits = (await context.open(rate_limit_max=3)).rate_limits
         decisions = [await limits.hit("ip") for _ in range(4)]
         assert [one.allowed for one in decisions] == [True, True, True, False]
         assert [one.remaining for one in decisions] == [2, 1, 0, 0]
         assert {one.limit for one in decisions} == {3}
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_refusal_says_when_to_come_back(self, bench: Bench) -> None:
+    async def test_a_refusal_says_when_to_come_back(self, context: ContractContext) -> None:
         """A hit that is not allowed says how long the window still lasts; an allowed one says zero."""
-        limits = (await bench.open(rate_limit_max=1)).rate_limits
+        limits = (await context.open(rate_limit_max=1)).rate_limits
         allowed = await limits.hit("ip")
         assert allowed.retry_after == timedelta(0)
-        await bench.advance(20)
+        await context.advance(20)
         refused = await limits.hit("ip")
         assert timedelta(seconds=10) < refused.retry_after <= timedelta(seconds=40)
         assert refused.reset_after == refused.retry_after
 
     @clause(Capability.RATE_LIMITS)
-    async def test_360_hits_a_minute_are_allowed(self, bench: Bench) -> None:
+    async def test_360_hits_a_minute_are_allowed(self, context: ContractContext) -> None:
         """By default 360 hits are allowed in 60 seconds."""
-        limits = (await bench.open()).rate_limits
+        limits = (await context.open()).rate_limits
         assert (await limits.hit("ip", 359)).remaining == 1
         assert (await limits.hit("ip")).allowed is True
         assert (await limits.hit("ip")).allowed is False
-        await bench.advance(60)
+        await context.advance(60)
         assert (await limits.hit("ip")).remaining == 359
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_window_is_fixed(self, bench: Bench) -> None:
+    async def test_a_window_is_fixed(self, context: ContractContext) -> None:
         """The window begins with its first hit, and no later hit makes it longer, allowed or not."""
-        limits = (await bench.open(rate_limit_max=2)).rate_limits
+        limits = (await context.open(rate_limit_max=2)).rate_limits
         await limits.hit("ip")
-        await bench.advance(30)
+        await context.advance(30)
         await limits.hit("ip")
         assert (await limits.hit("ip")).allowed is False
-        await bench.advance(30)
+        await context.advance(30)
         assert (await limits.hit("ip")).remaining == 1
 
     @clause(Capability.RATE_LIMITS)
-    async def test_the_window_can_be_set(self, bench: Bench) -> None:
+    async def test_the_window_can_be_set(self, context: ContractContext) -> None:
         """A window is as long as rate_limit_window says."""
-        limits = (await bench.open(rate_limit_max=1, rate_limit_window=timedelta(hours=1))).rate_limits
+        limits = (await context.open(rate_limit_max=1, rate_limit_window=timedelta(hours=1))).rate_limits
         await limits.hit("ip")
-        await bench.advance(HOUR - MINUTE)
+        await context.advance(HOUR - MINUTE)
         assert (await limits.hit("ip")).allowed is False
-        await bench.advance(MINUTE)
+        await context.advance(MINUTE)
         assert (await limits.hit("ip")).allowed is True
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_hit_may_cost_more(self, bench: Bench) -> None:
+    async def test_a_hit_may_cost_more(self, context: ContractContext) -> None:
         """A hit counts as many times as it costs, also when it is refused; a cost below 1 is a ValueError."""
-        limits = (await bench.open(rate_limit_max=5)).rate_limits
+        limits = (await context.open(rate_limit_max=5)).rate_limits
         assert (await limits.hit("ip", cost=3)).remaining == 2
         assert (await limits.hit("ip", cost=3)).allowed is False
         assert (await limits.hit("ip")).allowed is False
@@ -243,9 +243,9 @@ class RateLimitClauses:
             await limits.hit("ip", cost=0)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cost_is_an_int(self, bench: Bench) -> None:
+    async def test_a_cost_is_an_int(self, context: ContractContext) -> None:
         """A cost that is no int, such as 1.5 or True, is a ValueError, and leaves the count as it was."""
-        limits = (await bench.open(rate_limit_max=5)).rate_limits
+        limits = (await context.open(rate_limit_max=5)).rate_limits
         for counted in range(2):
             for bad in NO_NUMBERS:
                 with pytest.raises(ValueError, match="cost"):
@@ -253,9 +253,9 @@ class RateLimitClauses:
             assert (await limits.hit("ip")).remaining == 4 - counted
 
     @clause(Capability.RATE_LIMITS)
-    async def test_peek_counts_nothing(self, bench: Bench) -> None:
+    async def test_peek_counts_nothing(self, context: ContractContext) -> None:
         """Peek tells whether a hit would be allowed, begins no window and counts nothing."""
-        limits = (await bench.open(rate_limit_max=1)).rate_limits
+        limits = (await context.open(rate_limit_max=1)).rate_limits
         before = await limits.peek("ip")
         assert (before.allowed, before.remaining, before.reset_after) == (True, 1, timedelta(0))
         assert (await limits.hit("ip")).allowed is True
@@ -264,9 +264,9 @@ class RateLimitClauses:
         assert timedelta(0) < after.retry_after <= timedelta(seconds=60)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_reset_forgets(self, bench: Bench) -> None:
+    async def test_reset_forgets(self, context: ContractContext) -> None:
         """Reset forgets the hits of one key."""
-        limits = (await bench.open(rate_limit_max=1)).rate_limits
+        limits = (await context.open(rate_limit_max=1)).rate_limits
         await limits.hit("ip")
         await limits.hit("other")
         await limits.reset("ip")
@@ -274,15 +274,15 @@ class RateLimitClauses:
         assert (await limits.hit("other")).allowed is False
 
     @clause(Capability.RATE_LIMITS, Capability.SHARED)
-    async def test_hits_at_the_same_moment_all_count(self, bench: Bench) -> None:
+    async def test_hits_at_the_same_moment_all_count(self, context: ContractContext) -> None:
         """Of 100 hits at the same moment through two clients as many are allowed as the limit says."""
-        clients = [await bench.open(rate_limit_max=10), await bench.open(rate_limit_max=10)]
+        clients = [await context.open(rate_limit_max=10), await context.open(rate_limit_max=10)]
         decisions = await asyncio.gather(*(clients[number % 2].rate_limits.hit("ip") for number in range(100)))
         assert sum(one.allowed for one in decisions) == 10
 
     @clause(Capability.RATE_LIMITS)
-    async def test_bad_rate_limit_keys_are_refused(self, bench: Bench) -> None:
+    async def test_bad_rate_limit_keys_are_refused(self, context: ContractContext) -> None:
         """A key that breaks the rules of ids is an InvalidIdError."""
-        limits = (await bench.open()).rate_limits
+        limits = (await context.open()).rate_limits
         for bad in ("", "a b", "a*", "x" * 200):
             await all_raise(InvalidIdError, rate_limit_calls(limits, bad))

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from wnc_store import LimitExceededError, VideoState
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
 
@@ -16,25 +16,25 @@ class LimitClauses:
     """How large things may be."""
 
     @clause(Capability.CHAT)
-    async def test_a_long_message_is_refused(self, bench: Bench) -> None:
+    async def test_a_long_message_is_refused(self, context: ContractContext) -> None:
         """A message longer than max_message_length is a LimitExceededError and is not kept; one as long is."""
-        store = await bench.open(max_message_length=5)
+        store = await context.open(max_message_length=5)
         with pytest.raises(LimitExceededError, match="message"):
             await store.chat.add_message(message(1, message="123456"))
         await store.chat.add_message(message(2, message="12345"))
         assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m2"]
 
     @clause(Capability.CHAT)
-    async def test_a_long_name_in_a_message_is_refused(self, bench: Bench) -> None:
+    async def test_a_long_name_in_a_message_is_refused(self, context: ContractContext) -> None:
         """A message whose writer's name is longer than max_name_length is a LimitExceededError."""
-        store = await bench.open(max_name_length=5)
+        store = await context.open(max_name_length=5)
         with pytest.raises(LimitExceededError, match="name"):
             await store.chat.add_message(message(1, user_name="123456"))
 
     @clause()
-    async def test_a_long_name_is_refused(self, bench: Bench) -> None:
+    async def test_a_long_name_is_refused(self, context: ContractContext) -> None:
         """A user, or a room's host, whose name is longer than max_name_length is a LimitExceededError."""
-        store = await bench.open(max_name_length=12)
+        store = await context.open(max_name_length=12)
         with pytest.raises(LimitExceededError, match="name"):
             await store.rooms.create_room(room(host_name="x" * 13))
         await store.rooms.create_room(room())
@@ -45,9 +45,9 @@ class LimitClauses:
         await store.rooms.add_user_to_room("A3X9K2", user("guest", name="x" * 12))
 
     @clause()
-    async def test_a_long_url_is_refused(self, bench: Bench) -> None:
+    async def test_a_long_url_is_refused(self, context: ContractContext) -> None:
         """A video's URL longer than max_url_length is a LimitExceededError."""
-        store = await bench.open(max_url_length=20)
+        store = await context.open(max_url_length=20)
         with pytest.raises(LimitExceededError, match="URL"):
             await store.rooms.create_room(room(video_url="https://video.example/12345"))
         await store.rooms.create_room(room())
@@ -56,9 +56,9 @@ class LimitClauses:
         assert (await store.rooms.set_video_url("A3X9K2", "https://v.example/12")).video_url == "https://v.example/12"
 
     @clause()
-    async def test_a_room_may_be_full(self, bench: Bench) -> None:
+    async def test_a_room_may_be_full(self, context: ContractContext) -> None:
         """Beyond max_users_per_room a join is a LimitExceededError; a rejoin, and a join after a leave, are not."""
-        store = await bench.open(max_users_per_room=2)
+        store = await context.open(max_users_per_room=2)
         with pytest.raises(LimitExceededError, match="users"):
             await store.rooms.create_room(room("B", "u1", "u2", "u3"))
         await store.rooms.create_room(room("A3X9K2", "host", "guest"))
@@ -69,9 +69,9 @@ class LimitClauses:
         assert len((await store.rooms.add_user_to_room("A3X9K2", user("late"))).users) == 2
 
     @clause()
-    async def test_a_room_may_be_too_large(self, bench: Bench) -> None:
+    async def test_a_room_may_be_too_large(self, context: ContractContext) -> None:
         """A write that makes a room larger than max_room_bytes is a LimitExceededError, and nothing is written."""
-        store = await bench.open(max_room_bytes=2000)
+        store = await context.open(max_room_bytes=2000)
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
         assert before is not None
@@ -95,10 +95,10 @@ class LimitClauses:
         assert await store.rooms.room_exists("B") is False
 
     @clause(Capability.SHARED)
-    async def test_what_is_only_carried_is_not_refused(self, bench: Bench) -> None:
+    async def test_what_is_only_carried_is_not_refused(self, context: ContractContext) -> None:
         """A room that another writer made larger than is allowed is read, and changed as long as it does not grow."""
-        lax = await bench.open()
-        strict = await bench.open(max_name_length=3, max_url_length=5, max_users_per_room=1, max_room_bytes=500)
+        lax = await context.open()
+        strict = await context.open(max_name_length=3, max_url_length=5, max_users_per_room=1, max_room_bytes=500)
         made = room("A3X9K2", "host", "guest", "third", video_url="https://video.example/1", notes="x" * 1000)
         await lax.rooms.create_room(made)
         assert await strict.rooms.get_room("A3X9K2") is not None

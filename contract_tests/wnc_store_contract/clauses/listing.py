@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from wnc_store import Store
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import room, user
 from wnc_store_contract.harness import Capability
 
@@ -23,34 +23,34 @@ class ListingClauses:
     """Which rooms are active."""
 
     @clause(Capability.LISTING)
-    async def test_nothing_is_listed_at_first(self, bench: Bench) -> None:
+    async def test_nothing_is_listed_at_first(self, context: ContractContext) -> None:
         """A store without rooms lists none and has none to sweep."""
-        store = await bench.open()
+        store = await context.open()
         assert await listed(store) == []
         assert await store.rooms.sweep_active_rooms() == 0
 
     @clause(Capability.LISTING)
-    async def test_live_rooms_are_listed(self, bench: Bench) -> None:
+    async def test_live_rooms_are_listed(self, context: ContractContext) -> None:
         """Each live room is listed once, however often it was written to."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A"))
         await store.rooms.create_room(room("B"))
         await store.rooms.add_user_to_room("A", user("guest"))
         assert await listed(store) == ["A", "B"]
 
     @clause(Capability.LISTING)
-    async def test_many_rooms_are_listed(self, bench: Bench) -> None:
+    async def test_many_rooms_are_listed(self, context: ContractContext) -> None:
         """All rooms are listed, each once, when they are many."""
-        store = await bench.open()
+        store = await context.open()
         names = [f"room-{number:04}" for number in range(MANY)]
         for start in range(0, MANY, 100):
             await asyncio.gather(*(store.rooms.create_room(room(name)) for name in names[start : start + 100]))
         assert await listed(store) == names
 
     @clause(Capability.LISTING)
-    async def test_deleted_rooms_are_not_listed(self, bench: Bench) -> None:
+    async def test_deleted_rooms_are_not_listed(self, context: ContractContext) -> None:
         """A room that was deleted, or left by its last user, is not listed."""
-        store = await bench.open()
+        store = await context.open()
         for room_id in ("A", "B", "C"):
             await store.rooms.create_room(room(room_id))
         await store.rooms.delete_room("A")
@@ -59,32 +59,32 @@ class ListingClauses:
         assert await store.rooms.sweep_active_rooms() == 0
 
     @clause(Capability.LISTING)
-    async def test_expired_rooms_are_not_listed(self, bench: Bench) -> None:
+    async def test_expired_rooms_are_not_listed(self, context: ContractContext) -> None:
         """A room whose TTL has ended is not listed, whether it was swept or not."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A"))
-        await bench.advance(12 * HOUR)
+        await context.advance(12 * HOUR)
         await store.rooms.create_room(room("B"))
-        await bench.advance(12 * HOUR)
+        await context.advance(12 * HOUR)
         assert await listed(store) == ["B"]
 
     @clause(Capability.LISTING)
-    async def test_the_sweep_counts_what_it_removes(self, bench: Bench) -> None:
+    async def test_the_sweep_counts_what_it_removes(self, context: ContractContext) -> None:
         """sweep_active_rooms removes the entries of dead rooms, says how many, and leaves the live ones."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A"))
         await store.rooms.create_room(room("B"))
-        await bench.advance(12 * HOUR)
+        await context.advance(12 * HOUR)
         await store.rooms.create_room(room("C"))
-        await bench.advance(12 * HOUR)
+        await context.advance(12 * HOUR)
         assert await store.rooms.sweep_active_rooms() == 2
         assert await store.rooms.sweep_active_rooms() == 0
         assert await listed(store) == ["C"]
 
     @clause(Capability.LISTING)
-    async def test_listing_bears_changes(self, bench: Bench) -> None:
+    async def test_listing_bears_changes(self, context: ContractContext) -> None:
         """Rooms may come and go while they are listed; those that stay are all listed, once."""
-        store = await bench.open()
+        store = await context.open()
         for number in range(20):
             await store.rooms.create_room(room(f"stays-{number}"))
             await store.rooms.create_room(room(f"goes-{number}"))
@@ -99,14 +99,14 @@ class ListingClauses:
         assert {f"stays-{number}" for number in range(20)} <= set(found)
 
     @clause(Capability.LISTING, Capability.SHARED)
-    async def test_a_room_created_during_a_sweep_is_listed(self, bench: Bench) -> None:
+    async def test_a_room_created_during_a_sweep_is_listed(self, context: ContractContext) -> None:
         """A room that one client creates while another sweeps its expired forerunner is listed."""
-        sweeper, creator = await bench.open(), await bench.open()
+        sweeper, creator = await context.open(), await context.open()
         for round_ in range(12):
             await creator.rooms.create_room(room("A"))
-            await bench.advance(12 * HOUR)
+            await context.advance(12 * HOUR)
             await creator.rooms.create_room(room("keeps-the-index"))
-            await bench.advance(12 * HOUR)
+            await context.advance(12 * HOUR)
 
             async def create_late(turns: int = round_) -> None:
                 for _ in range(turns):

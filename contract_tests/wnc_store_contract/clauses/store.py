@@ -19,7 +19,7 @@ from wnc_store_contract.calls import (
     rate_limit_calls,
     room_calls,
 )
-from wnc_store_contract.clause import PATIENCE, Bench, clause
+from wnc_store_contract.clause import PATIENCE, ContractContext, clause
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
 
@@ -28,26 +28,26 @@ class StoreClauses:
     """What holds for every part of a store."""
 
     @clause()
-    async def test_a_store_answers_a_ping(self, bench: Bench) -> None:
+    async def test_a_store_answers_a_ping(self, context: ContractContext) -> None:
         """A ping returns on a store that can serve."""
-        store = await bench.open()
+        store = await context.open()
         await store.ping()
         assert store.closed is False
 
     @clause()
-    async def test_a_store_that_serves_says_so(self, bench: Bench) -> None:
+    async def test_a_store_that_serves_says_so(self, context: ContractContext) -> None:
         """The health of a store that can serve holds a good answer and its round trip, and is JSON."""
-        store = await bench.open()
+        store = await context.open()
         health = await store.health()
         assert health.round_trip_ms is not None
         assert health.round_trip_ms >= 0
-        assert [check.status for check in health.checks if check.name == "answer"] == ["good"]
+        assert [check.status for check in health.checks if check.name == "answer"] == ["ok"]
         assert json.loads(json.dumps(health.to_json()))["ok"] is health.ok is True
 
     @clause()
-    async def test_a_closed_store_refuses_everything(self, bench: Bench) -> None:
+    async def test_a_closed_store_refuses_everything(self, context: ContractContext) -> None:
         """Every method of a closed store and of its rooms raises StoreClosedError."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         rooms = store.rooms
         await store.aclose()
@@ -55,9 +55,9 @@ class StoreClauses:
         await all_raise(StoreClosedError, [store.ping, store.health, *room_calls(rooms, "A3X9K2")])
 
     @clause(Capability.LISTING)
-    async def test_a_closed_store_lists_nothing(self, bench: Bench) -> None:
+    async def test_a_closed_store_lists_nothing(self, context: ContractContext) -> None:
         """Listing and sweeping on a closed store raise StoreClosedError."""
-        store = await bench.open()
+        store = await context.open()
         await store.aclose()
         with pytest.raises(StoreClosedError):
             await anext(aiter(store.rooms.active_room_ids()))
@@ -65,40 +65,40 @@ class StoreClauses:
             await store.rooms.sweep_active_rooms()
 
     @clause(Capability.CHAT)
-    async def test_a_closed_chat_refuses_everything(self, bench: Bench) -> None:
+    async def test_a_closed_chat_refuses_everything(self, context: ContractContext) -> None:
         """Every method of a closed store's chat raises StoreClosedError."""
-        store = await bench.open()
+        store = await context.open()
         chat = store.chat
         await store.aclose()
         await all_raise(StoreClosedError, chat_calls(chat, "A3X9K2"))
 
     @clause(Capability.CONNECTIONS)
-    async def test_closed_connections_refuse_everything(self, bench: Bench) -> None:
+    async def test_closed_connections_refuse_everything(self, context: ContractContext) -> None:
         """Every method of a closed store's connections raises StoreClosedError."""
-        store = await bench.open()
+        store = await context.open()
         await store.aclose()
         await all_raise(StoreClosedError, connection_calls(store.connections, "ip", "c1"))
 
     @clause(Capability.RATE_LIMITS)
-    async def test_closed_rate_limits_refuse_everything(self, bench: Bench) -> None:
+    async def test_closed_rate_limits_refuse_everything(self, context: ContractContext) -> None:
         """Every method of a closed store's rate limits raises StoreClosedError."""
-        store = await bench.open()
+        store = await context.open()
         await store.aclose()
         await all_raise(StoreClosedError, rate_limit_calls(store.rate_limits, "ip"))
 
     @clause()
-    async def test_closing_twice_does_nothing(self, bench: Bench) -> None:
+    async def test_closing_twice_does_nothing(self, context: ContractContext) -> None:
         """Closing a closed store does nothing."""
-        store = await bench.open()
+        store = await context.open()
         await store.aclose()
         await store.aclose()
         assert store.closed is True
 
     @clause()
-    async def test_calls_under_way_end_when_the_store_is_closed(self, bench: Bench) -> None:
+    async def test_calls_under_way_end_when_the_store_is_closed(self, context: ContractContext) -> None:
         """Calls that are under way when their store is closed end, done or with a StoreError, and none hangs."""
         for steps in range(8):
-            store = await bench.open()
+            store = await context.open()
             await store.rooms.create_room(room(f"r{steps}"))
             calls = [asyncio.ensure_future(call()) for call in room_calls(store.rooms, f"r{steps}")]
             for _ in range(steps):
@@ -110,26 +110,26 @@ class StoreClauses:
             assert [error for error in errors if error and not isinstance(error, StoreError)] == []
 
     @clause(Capability.SHARED)
-    async def test_closing_one_client_leaves_the_other(self, bench: Bench) -> None:
+    async def test_closing_one_client_leaves_the_other(self, context: ContractContext) -> None:
         """A second client of the same data works on when the first is closed."""
-        first, second = await bench.open(), await bench.open()
+        first, second = await context.open(), await context.open()
         await first.rooms.create_room(room())
         await first.aclose()
         assert await second.rooms.room_exists("A3X9K2") is True
 
     @clause(Capability.SHARED)
-    async def test_clients_may_differ_in_settings(self, bench: Bench) -> None:
+    async def test_clients_may_differ_in_settings(self, context: ContractContext) -> None:
         """The TTL of a room is that of the client who wrote it last."""
-        first, second = await bench.open(), await bench.open(room_ttl=timedelta(hours=1))
+        first, second = await context.open(), await context.open(room_ttl=timedelta(hours=1))
         await first.rooms.create_room(room())
         await second.rooms.add_user_to_room("A3X9K2", user("guest"))
-        await bench.advance(3600)
+        await context.advance(3600)
         assert await first.rooms.room_exists("A3X9K2") is False
 
     @clause(Capability.SHARED)
-    async def test_prefixes_are_namespaces(self, bench: Bench) -> None:
+    async def test_prefixes_are_namespaces(self, context: ContractContext) -> None:
         """Stores of different key prefixes see nothing of one another's rooms."""
-        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.rooms.create_room(room())
         assert await app2.rooms.get_room("A3X9K2") is None
         await app2.rooms.delete_room("A3X9K2")
@@ -139,36 +139,36 @@ class StoreClauses:
         assert found.host_id == "host"
 
     @clause(Capability.SHARED, Capability.CHAT)
-    async def test_prefixes_are_namespaces_of_chats(self, bench: Bench) -> None:
+    async def test_prefixes_are_namespaces_of_chats(self, context: ContractContext) -> None:
         """Stores of different key prefixes see nothing of one another's chats."""
-        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.chat.add_message(message(1))
         assert await app2.chat.get_messages("A3X9K2") == []
         await app2.chat.clear_messages("A3X9K2")
         assert [one.id for one in await app.chat.get_messages("A3X9K2")] == ["m1"]
 
     @clause(Capability.SHARED, Capability.CONNECTIONS)
-    async def test_prefixes_are_namespaces_of_connections(self, bench: Bench) -> None:
+    async def test_prefixes_are_namespaces_of_connections(self, context: ContractContext) -> None:
         """Stores of different key prefixes count connections apart."""
-        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.connections.acquire("ip", "c1")
         assert await app2.connections.count("ip") == 0
         await app2.connections.release("ip", "c1")
         assert await app.connections.count("ip") == 1
 
     @clause(Capability.SHARED, Capability.RATE_LIMITS)
-    async def test_prefixes_are_namespaces_of_rate_limits(self, bench: Bench) -> None:
+    async def test_prefixes_are_namespaces_of_rate_limits(self, context: ContractContext) -> None:
         """Stores of different key prefixes count hits apart."""
-        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         hit = await app.rate_limits.hit("ip")
         assert (await app2.rate_limits.peek("ip")).remaining == hit.remaining + 1
         await app2.rate_limits.reset("ip")
         assert (await app.rate_limits.peek("ip")).remaining == hit.remaining
 
     @clause(Capability.SHARED, Capability.LISTING)
-    async def test_prefixes_are_listed_apart(self, bench: Bench) -> None:
+    async def test_prefixes_are_listed_apart(self, context: ContractContext) -> None:
         """Stores of different key prefixes list only their own rooms, also where one prefix begins with the other."""
-        app, app2 = await bench.open(key_prefix="app:"), await bench.open(key_prefix="app:2")
+        app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.rooms.create_room(room("A"))
         await app2.rooms.create_room(room("B"))
         await app2.rooms.sweep_active_rooms()
@@ -177,18 +177,18 @@ class StoreClauses:
         assert "A" in [room_id async for room_id in app.rooms.active_room_ids()]
 
     @clause()
-    async def test_changes_are_not_silently_untold(self, bench: Bench) -> None:
+    async def test_changes_are_not_silently_untold(self, context: ContractContext) -> None:
         """A store without events refuses publish_changes with a ConfigurationError when it is made."""
-        if Capability.EVENTS in bench.harness.capabilities:
-            await bench.open(publish_changes=True)
+        if Capability.EVENTS in context.harness.capabilities:
+            await context.open(publish_changes=True)
         else:
             with pytest.raises(ConfigurationError, match="publish_changes"):
-                bench.harness.open_store(publish_changes=True)
+                context.harness.open_store(publish_changes=True)
 
     @clause()
-    async def test_what_is_not_declared_is_not_supported(self, bench: Bench) -> None:
+    async def test_what_is_not_declared_is_not_supported(self, context: ContractContext) -> None:
         """A part that the harness does not declare raises NotSupportedError."""
-        store = await bench.open()
+        store = await context.open()
 
         async def list_rooms() -> list[str]:
             return [room_id async for room_id in store.rooms.active_room_ids()]
@@ -200,7 +200,7 @@ class StoreClauses:
             Capability.CONNECTIONS: lambda: connection_calls(store.connections, "ip", "c1"),
             Capability.RATE_LIMITS: lambda: rate_limit_calls(store.rate_limits, "ip"),
         }
-        declared = bench.harness.capabilities
+        declared = context.harness.capabilities
         for capability in (one for one in parts if one not in declared):
             for call in parts[capability]():
                 try:
@@ -209,5 +209,5 @@ class StoreClauses:
                     continue
                 pytest.fail(
                     f"the store offers {capability.value}, and the harness does not declare it: "
-                    f"add Capability.{capability.name} to {type(bench.harness).__name__}.capabilities"
+                    f"add Capability.{capability.name} to {type(context.harness).__name__}.capabilities"
                 )

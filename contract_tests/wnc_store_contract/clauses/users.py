@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wnc_store import Room, RoomNotFoundError, UserNotFoundError
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, node_room, room, user
 from wnc_store_contract.harness import Capability
 
@@ -26,9 +26,9 @@ class UserClauses:
     """How users come and go, and what becomes of the host."""
 
     @clause()
-    async def test_a_user_joins_at_the_end(self, bench: Bench) -> None:
+    async def test_a_user_joins_at_the_end(self, context: ContractContext) -> None:
         """add_user_to_room puts the user at the end and returns the room as it is stored."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first"))
         after = await store.rooms.add_user_to_room("A3X9K2", user("second"))
         assert ids(after) == ["host", "first", "second"]
@@ -36,18 +36,18 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_a_rejoin_moves_to_the_end(self, bench: Bench) -> None:
+    async def test_a_rejoin_moves_to_the_end(self, context: ContractContext) -> None:
         """A user who joins again is there once, at the end, as they are now."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.add_user_to_room("A3X9K2", user("first", name="New name"))
         assert ids(after) == ["host", "second", "first"]
         assert after.users[-1].name == "New name"
 
     @clause()
-    async def test_a_join_leaves_the_rest_of_the_room(self, bench: Bench) -> None:
+    async def test_a_join_leaves_the_rest_of_the_room(self, context: ContractContext) -> None:
         """A join changes nothing but the users, even when the user claims to be a host."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
         assert before is not None
@@ -55,17 +55,17 @@ class UserClauses:
         assert after == before.model_copy(update={"users": after.users, "rev": after.rev})
 
     @clause()
-    async def test_a_join_needs_a_room(self, bench: Bench) -> None:
+    async def test_a_join_needs_a_room(self, context: ContractContext) -> None:
         """Joining a room that is not there raises RoomNotFoundError and makes none."""
-        store = await bench.open()
+        store = await context.open()
         with pytest.raises(RoomNotFoundError):
             await store.rooms.add_user_to_room("A3X9K2", user("guest"))
         assert await store.rooms.room_exists("A3X9K2") is False
 
     @clause()
-    async def test_a_guest_leaves(self, bench: Bench) -> None:
+    async def test_a_guest_leaves(self, context: ContractContext) -> None:
         """remove_user_from_room takes the user out and leaves everybody else in order, and the host as it is."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "first")
         assert ids(after) == ["host", "second"]
@@ -74,50 +74,50 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_leaving_a_room_that_is_not_there(self, bench: Bench) -> None:
+    async def test_leaving_a_room_that_is_not_there(self, context: ContractContext) -> None:
         """Leaving a room that is not there is None."""
-        store = await bench.open()
+        store = await context.open()
         assert await store.rooms.remove_user_from_room("A3X9K2", "guest") is None
 
     @clause()
-    async def test_a_stranger_can_not_leave(self, bench: Bench) -> None:
+    async def test_a_stranger_can_not_leave(self, context: ContractContext) -> None:
         """Removing a user who is not in the room changes nothing and returns the room."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
         assert await store.rooms.remove_user_from_room("A3X9K2", "stranger") == before
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
-    async def test_a_stranger_deletes_no_empty_room(self, bench: Bench) -> None:
+    async def test_a_stranger_deletes_no_empty_room(self, context: ContractContext) -> None:
         """Removing a user who is not there from a room that nobody has joined yet leaves the room."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room(users=()))
         assert await store.rooms.remove_user_from_room("A3X9K2", "stranger") is not None
         assert await store.rooms.room_exists("A3X9K2") is True
 
     @clause()
-    async def test_the_last_one_out_deletes_the_room(self, bench: Bench) -> None:
+    async def test_the_last_one_out_deletes_the_room(self, context: ContractContext) -> None:
         """When the last user leaves, the room is deleted."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "guest"))
         await store.rooms.remove_user_from_room("A3X9K2", "guest")
         assert await store.rooms.remove_user_from_room("A3X9K2", "host") is None
         assert await store.rooms.get_room("A3X9K2") is None
 
     @clause(Capability.CHAT)
-    async def test_the_last_one_out_takes_the_chat_along(self, bench: Bench) -> None:
+    async def test_the_last_one_out_takes_the_chat_along(self, context: ContractContext) -> None:
         """When the last user leaves, the chat is deleted with the room."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         await store.chat.add_message(message(1))
         await store.rooms.remove_user_from_room("A3X9K2", "host")
         assert await store.chat.get_messages("A3X9K2") == []
 
     @clause()
-    async def test_the_host_hands_over_to_the_first(self, bench: Bench) -> None:
+    async def test_the_host_hands_over_to_the_first(self, context: ContractContext) -> None:
         """When the host leaves, host_id names the first of the users who stay."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
         assert after is not None
@@ -126,36 +126,36 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_the_host_hands_over_the_name(self, bench: Bench) -> None:
+    async def test_the_host_hands_over_the_name(self, context: ContractContext) -> None:
         """When the host leaves, host_name is the new host's name."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
         assert after is not None
         assert after.host_name == f"Name of {after.host_id}"
 
     @clause()
-    async def test_the_host_hands_over_the_rank(self, bench: Bench) -> None:
+    async def test_the_host_hands_over_the_rank(self, context: ContractContext) -> None:
         """When the host leaves, the new host's is_host is true, and nobody else's changes."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
         assert after is not None
         assert hosts(after) == [after.host_id]
 
     @clause()
-    async def test_the_host_token_stays(self, bench: Bench) -> None:
+    async def test_the_host_token_stays(self, context: ContractContext) -> None:
         """When the host leaves, the host token stays as it is."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
         assert after is not None
         assert after.verify_host_token("token-of-the-host")
 
     @clause()
-    async def test_a_cohost_leaves_without_a_handover(self, bench: Bench) -> None:
+    async def test_a_cohost_leaves_without_a_handover(self, context: ContractContext) -> None:
         """When a second host leaves, the host stays the host."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(node_room("room_two_hosts"))
         after = await store.rooms.remove_user_from_room("COHOST", "h2")
         assert after is not None
@@ -163,9 +163,9 @@ class UserClauses:
         assert hosts(after) == ["h1"]
 
     @clause()
-    async def test_a_handover_leaves_the_cohosts(self, bench: Bench) -> None:
+    async def test_a_handover_leaves_the_cohosts(self, context: ContractContext) -> None:
         """When the host leaves, co-hosts stay hosts, also one who is not first in line."""
-        store = await bench.open()
+        store = await context.open()
         users = (user("host", is_host=True), user("guest"), user("cohost", is_host=True), user("last"))
         await store.rooms.create_room(room(users=users))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
@@ -173,9 +173,9 @@ class UserClauses:
         assert {"cohost"} <= set(hosts(after)) <= {"cohost", after.host_id}
 
     @clause()
-    async def test_a_transfer_names_the_new_host(self, bench: Bench) -> None:
+    async def test_a_transfer_names_the_new_host(self, context: ContractContext) -> None:
         """transfer_host sets host_id and host_name and makes the user a host, without moving anybody."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.transfer_host("A3X9K2", "second")
         assert (after.host_id, after.host_name) == ("second", "Name of second")
@@ -184,27 +184,27 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_a_transfer_ends_the_old_hosts_rank(self, bench: Bench) -> None:
+    async def test_a_transfer_ends_the_old_hosts_rank(self, context: ContractContext) -> None:
         """After transfer_host the host until now is none any more, and a co-host still is one."""
-        store = await bench.open()
+        store = await context.open()
         users = (user("host", is_host=True), user("cohost", is_host=True), user("guest"))
         await store.rooms.create_room(room(users=users))
         after = await store.rooms.transfer_host("A3X9K2", "guest")
         assert hosts(after) == ["cohost", "guest"]
 
     @clause()
-    async def test_a_transfer_to_the_host_keeps_the_host(self, bench: Bench) -> None:
+    async def test_a_transfer_to_the_host_keeps_the_host(self, context: ContractContext) -> None:
         """transfer_host to the host leaves the host as it is."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "guest"))
         after = await store.rooms.transfer_host("A3X9K2", "host")
         assert after.host_id == "host"
         assert hosts(after) == ["host"]
 
     @clause()
-    async def test_a_transfer_needs_the_user(self, bench: Bench) -> None:
+    async def test_a_transfer_needs_the_user(self, context: ContractContext) -> None:
         """Transferring to somebody who is not in the room raises UserNotFoundError and changes nothing."""
-        store = await bench.open()
+        store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
         with pytest.raises(UserNotFoundError):
@@ -212,8 +212,8 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
-    async def test_a_transfer_needs_a_room(self, bench: Bench) -> None:
+    async def test_a_transfer_needs_a_room(self, context: ContractContext) -> None:
         """Transferring in a room that is not there raises RoomNotFoundError."""
-        store = await bench.open()
+        store = await context.open()
         with pytest.raises(RoomNotFoundError):
             await store.rooms.transfer_host("A3X9K2", "guest")

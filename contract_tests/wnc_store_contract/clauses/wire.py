@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from wnc_store import CorruptRecordError, RoomNotFoundError, VideoState
-from wnc_store_contract.clause import Bench, clause
+from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, node_record, node_records, parsed, room, user
 from wnc_store_contract.harness import Capability
 
@@ -29,9 +29,9 @@ class WireClauses:
     """The records as another writer of the same store sees them."""
 
     @clause(Capability.RAW)
-    async def test_a_room_is_stored_as_node_writes_it(self, bench: Bench) -> None:
+    async def test_a_room_is_stored_as_node_writes_it(self, context: ContractContext) -> None:
         """A stored room is the JSON that Node writes for it, and a `rev`."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await store.rooms.create_room(room("A3X9K2", "host"))
         assert parsed(await raw.get_room("A3X9K2")) == {
             "id": "A3X9K2",
@@ -49,16 +49,16 @@ class WireClauses:
         }
 
     @clause(Capability.RAW)
-    async def test_an_absent_host_token_stays_absent(self, bench: Bench) -> None:
+    async def test_an_absent_host_token_stays_absent(self, context: ContractContext) -> None:
         """A room without a host token is stored without that field, not with null."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await store.rooms.create_room(room(host_token=None))
         assert "hostToken" not in parsed(await raw.get_room("A3X9K2"))
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_a_message_is_stored_as_node_writes_it(self, bench: Bench) -> None:
+    async def test_a_message_is_stored_as_node_writes_it(self, context: ContractContext) -> None:
         """A stored message is the JSON that Node writes for it, newest last."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await store.chat.add_message(message(1, message="👩‍👩‍👧"))
         await store.chat.add_message(message(2))
         first, second = await raw.get_chat("A3X9K2")
@@ -73,9 +73,9 @@ class WireClauses:
         assert parsed(second)["id"] == "m2"
 
     @clause(Capability.RAW)
-    async def test_every_room_of_node_is_carried_unchanged(self, bench: Bench) -> None:
+    async def test_every_room_of_node_is_carried_unchanged(self, context: ContractContext) -> None:
         """A room that Node wrote is read, and after a join all but the users and `rev` is JSON-equal."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         for name, record in node_records("room").items():
             before = parsed(record)
             await raw.put_room(before["id"], record)
@@ -87,9 +87,9 @@ class WireClauses:
             assert after == before, name
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_every_message_of_node_is_read(self, bench: Bench) -> None:
+    async def test_every_message_of_node_is_read(self, context: ContractContext) -> None:
         """Messages that Node wrote are read in order, and are JSON-equal when they are written again elsewhere."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         records = list(node_records("message").values())
         for record in records:
             await raw.push_chat("A3X9K2", record)
@@ -101,53 +101,53 @@ class WireClauses:
         assert [{**copy, "roomId": "A3X9K2"} for copy in copies] == [parsed(record) for record in records]
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_a_message_of_node_is_not_repeated(self, bench: Bench) -> None:
+    async def test_a_message_of_node_is_not_repeated(self, context: ContractContext) -> None:
         """A message whose id Node has already written changes nothing."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await raw.push_chat("A3X9K2", node_record("message_javascript_edges"))
         await store.chat.add_message(message(1, id="m5"))
         assert len(await raw.get_chat("A3X9K2")) == 1
 
     @clause(Capability.RAW)
-    async def test_a_room_without_a_ttl_never_expires(self, bench: Bench) -> None:
+    async def test_a_room_without_a_ttl_never_expires(self, context: ContractContext) -> None:
         """A room that another writer left without a TTL lives on, and its TTL is timedelta.max."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", node_record("room_new"))
-        await bench.advance(1000 * 24 * 3600)
+        await context.advance(1000 * 24 * 3600)
         assert await store.rooms.room_ttl("A3X9K2") == timedelta.max
         assert await store.rooms.room_exists("A3X9K2") is True
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_what_is_trimmed_is_gone(self, bench: Bench) -> None:
+    async def test_what_is_trimmed_is_gone(self, context: ContractContext) -> None:
         """A message that was pushed out is not stored any longer, even if another writer had kept more."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         for _ in range(30):
             await raw.push_chat("A3X9K2", node_record("message_plain"))
         await store.chat.add_message(message(1))
         assert len(await raw.get_chat("A3X9K2")) == 20
 
     @clause(Capability.RAW, Capability.RATE_LIMITS)
-    async def test_hits_are_counted_as_node_counts_them(self, bench: Bench) -> None:
+    async def test_hits_are_counted_as_node_counts_them(self, context: ContractContext) -> None:
         """The count of a rate limit is stored as a plain integer, and goes on from where another writer left it."""
-        store, raw = await bench.open(rate_limit_max=10), bench.harness.raw_hits
+        store, raw = await context.open(rate_limit_max=10), context.harness.raw_hits
         await raw.put_hits("ip", b"7")
         assert (await store.rate_limits.hit("ip")).remaining == 2
         assert await raw.get_hits("ip") == b"8"
 
     @clause(Capability.RAW, Capability.RATE_LIMITS)
-    async def test_a_count_without_an_end_is_mended(self, bench: Bench) -> None:
+    async def test_a_count_without_an_end_is_mended(self, context: ContractContext) -> None:
         """A count that another writer left without an end is given a window by the next hit."""
-        store, raw = await bench.open(rate_limit_max=10), bench.harness.raw_hits
+        store, raw = await context.open(rate_limit_max=10), context.harness.raw_hits
         await raw.put_hits("ip", b"10")
         assert (await store.rate_limits.peek("ip")).allowed is False
         assert (await store.rate_limits.hit("ip")).allowed is False
-        await bench.advance(60)
+        await context.advance(60)
         assert (await store.rate_limits.hit("ip")).remaining == 9
 
     @clause(Capability.RAW, Capability.RATE_LIMITS)
-    async def test_what_is_no_count_is_corrupt(self, bench: Bench) -> None:
+    async def test_what_is_no_count_is_corrupt(self, context: ContractContext) -> None:
         """A rate limit whose key holds no integer is a CorruptRecordError, and is left as it is."""
-        store, raw = await bench.open(), bench.harness.raw_hits
+        store, raw = await context.open(), context.harness.raw_hits
         await raw.put_hits("ip", b"many")
         for call in (store.rate_limits.hit, store.rate_limits.peek):
             with pytest.raises(CorruptRecordError):
@@ -155,19 +155,19 @@ class WireClauses:
         assert await raw.get_hits("ip") == b"many"
 
     @clause(Capability.RAW)
-    async def test_a_room_without_a_ttl_is_mended(self, bench: Bench) -> None:
+    async def test_a_room_without_a_ttl_is_mended(self, context: ContractContext) -> None:
         """A room that another writer left without a TTL has its full TTL after the next write."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", node_record("room_new"))
-        await bench.advance(48 * 3600)
+        await context.advance(48 * 3600)
         await store.rooms.update_video_state("A3X9K2", VideoState())
-        await bench.advance(24 * 3600)
+        await context.advance(24 * 3600)
         assert await store.rooms.get_room("A3X9K2") is None
 
     @clause(Capability.RAW)
-    async def test_a_corrupt_room_is_not_absent(self, bench: Bench) -> None:
+    async def test_a_corrupt_room_is_not_absent(self, context: ContractContext) -> None:
         """A room that can't be read raises CorruptRecordError from reads and writes, and is left as it is."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         for record in UNREADABLE_ROOMS:
             await raw.put_room("A3X9K2", record)
             for call in (
@@ -181,17 +181,17 @@ class WireClauses:
             assert await raw.get_room("A3X9K2") == record
 
     @clause(Capability.RAW)
-    async def test_a_corrupt_room_can_be_deleted(self, bench: Bench) -> None:
+    async def test_a_corrupt_room_can_be_deleted(self, context: ContractContext) -> None:
         """delete_room deletes a room that can't be read."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", b"{")
         assert await store.rooms.delete_room("A3X9K2") is True
         assert await raw.get_room("A3X9K2") is None
 
     @clause(Capability.RAW)
-    async def test_a_corrupt_record_stays_private(self, bench: Bench) -> None:
+    async def test_a_corrupt_record_stays_private(self, context: ContractContext) -> None:
         """The error about a corrupt room names the room and shows nothing of what is stored."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await raw.put_room(
             "A3X9K2", node_record("room_new").replace(b'"hostToken":"', b'"hostId":7,"hostToken":"SECRET')
         )
@@ -201,17 +201,17 @@ class WireClauses:
         assert "SECRET" not in shown
 
     @clause(Capability.RAW)
-    async def test_a_room_under_another_id_is_corrupt(self, bench: Bench) -> None:
+    async def test_a_room_under_another_id_is_corrupt(self, context: ContractContext) -> None:
         """A room that is stored under another room's id is a CorruptRecordError."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await raw.put_room("other", node_record("room_new"))
         with pytest.raises(CorruptRecordError):
             await store.rooms.get_room("other")
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_a_corrupt_message_hides_no_other(self, bench: Bench) -> None:
+    async def test_a_corrupt_message_hides_no_other(self, context: ContractContext) -> None:
         """Of 20 entries of which one can't be read the other 19 are served."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         for number in range(1, 20):
             await store.chat.add_message(message(number))
         await raw.push_chat("A3X9K2", b'{"id":"m20","roomId":"A3X9K2"}')
@@ -219,9 +219,9 @@ class WireClauses:
         assert [one.id for one in await store.chat.get_messages("A3X9K2", 2)] == ["m18", "m19"]
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_no_kind_of_damage_hides_a_message(self, bench: Bench) -> None:
+    async def test_no_kind_of_damage_hides_a_message(self, context: ContractContext) -> None:
         """Whatever an entry holds that can't be read, the other messages are served, and one of its id can be added."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         damaged = node_record("message_iso_timestamp")
         for date in ODD_DATES:
             await raw.push_chat("A3X9K2", damaged.replace(b"2026-01-01T00:00:00.125Z", date))
@@ -232,18 +232,18 @@ class WireClauses:
         assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m1", "m4"]
 
     @clause(Capability.RAW, Capability.LISTING)
-    async def test_a_foreign_index_keeps_its_rooms(self, bench: Bench) -> None:
+    async def test_a_foreign_index_keeps_its_rooms(self, context: ContractContext) -> None:
         """An index that another writer left without an end does not expire because a room is created."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", node_record("room_new"))
         await store.rooms.create_room(room("other"))
-        await bench.advance(25 * 3600)
+        await context.advance(25 * 3600)
         assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A3X9K2"]
 
     @clause(Capability.RAW, Capability.LISTING)
-    async def test_a_dead_entry_is_not_listed(self, bench: Bench) -> None:
+    async def test_a_dead_entry_is_not_listed(self, context: ContractContext) -> None:
         """An id in the index whose room is not there is not listed, and is swept."""
-        store, raw = await bench.open(), bench.harness.raw
+        store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", node_record("room_new"))
         await raw.list_room("dead")
         assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A3X9K2"]

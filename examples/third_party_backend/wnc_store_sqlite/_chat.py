@@ -38,7 +38,7 @@ class SqliteChatStore(BaseChatStore):
         self._ttl_ms = settings.chat_ttl // MILLISECOND
         self._limit = settings.chat_history_limit
 
-    async def _append(self, message: ChatMessage) -> None:
+    async def _add(self, message: ChatMessage) -> None:
         async with self._database.transaction() as db:
             kept = await self._find(db, message.room_id)
             if rules.append(kept, message, self._limit) is None:
@@ -48,15 +48,15 @@ class SqliteChatStore(BaseChatStore):
             await run(db, _TRIM_CHAT, values)  # before the renewal, which would bring expired messages back
             await run(db, _RENEW_CHAT, values)
 
-    async def _read(self, room_id: str) -> Sequence[ChatMessage]:
+    async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
         async with self._database.connection() as db:
             return await self._find(db, room_id)
 
-    async def _clear(self, room_id: str) -> None:
+    async def _delete_messages(self, room_id: str) -> None:
         async with self._database.transaction() as db:
             await run(db, DELETE_CHAT, self._database.values(room_id))
 
-    async def _ttl(self, room_id: str) -> timedelta | None:
+    async def _get_ttl(self, room_id: str) -> timedelta | None:
         async with self._database.connection() as db:
             values = self._database.values(room_id, limit=1)
             return remaining(await run(db, _FIND_CHAT, values), values["now"])

@@ -10,11 +10,11 @@ import aiosqlite
 from wnc_store import (
     BaseRoomStore,
     Clock,
-    Conflict,
     Lifecycle,
     Room,
-    StoredRoom,
     StoreSettings,
+    VersionedRoom,
+    VersionMismatch,
     to_wire,
 )
 from wnc_store_sqlite._chat import DELETE_CHAT, SWEEP_CHATS
@@ -35,11 +35,11 @@ class SqliteRoomStore(BaseRoomStore[bytes]):
         self._database = database
         self._ttl_ms = settings.room_ttl // MILLISECOND
 
-    async def _load(self, room_id: str) -> StoredRoom[bytes] | None:
+    async def _get(self, room_id: str) -> VersionedRoom[bytes] | None:
         async with self._database.connection() as db:
             return await self._find(db, room_id)
 
-    async def _insert(self, room: Room) -> bool:
+    async def _create(self, room: Room) -> bool:
         async with self._database.transaction() as db:
             values = self._database.values(room.id, data=to_wire(room), ttl=self._ttl_ms)
             if await run(db, _FIND_ROOM, values):
@@ -48,48 +48,48 @@ class SqliteRoomStore(BaseRoomStore[bytes]):
             await run(db, _PUT_ROOM, values)
             return True
 
-    async def _commit(self, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
+    async def _compare_and_set(self, before: VersionedRoom[bytes], after: Room | None) -> VersionMismatch[bytes] | None:
         room_id = before.room.id
         async with self._database.transaction() as db:
             current = await self._find(db, room_id)
             if current is None or current.version != before.version:
-                return Conflict(current)
+                return VersionMismatch(current)
             if after is None:
-                await self._delete(db, room_id)
+                await self._delete_rows(db, room_id)
             else:
                 await run(db, _PUT_ROOM, self._database.values(room_id, data=to_wire(after), ttl=self._ttl_ms))
             return None
 
-    async def _remove(self, room_id: str) -> bool:
+    async def _delete(self, room_id: str) -> bool:
         async with self._database.transaction() as db:
-            return await self._delete(db, room_id)
+            return await self._delete_rows(db, room_id)
 
-    async def _ttl(self, room_id: str) -> timedelta | None:
+    async def _get_ttl(self, room_id: str) -> timedelta | None:
         async with self._database.connection() as db:
             values = self._database.values(room_id)
             return remaining(await run(db, _FIND_ROOM, values), values["now"])
 
-    async def _list(self) -> AsyncIterator[str]:
+    async def _iter_ids(self) -> AsyncIterator[str]:
         async with self._database.connection() as db:
             rows = await run(db, _LIST_ROOMS, self._database.values())
         for (room_id,) in rows:  # after the turn: the caller may take long over each of them
             yield room_id
 
-    async def _sweep(self) -> int:
+    async def _prune_index(self) -> int:
         async with self._database.transaction() as db:
             values = self._database.values()
             await run(db, SWEEP_CHATS, values)  # not counted: no index lists them
             return len(await run(db, _SWEEP_ROOMS, values))
 
-    async def _find(self, db: aiosqlite.Connection, room_id: str) -> StoredRoom[bytes] | None:
+    async def _find(self, db: aiosqlite.Connection, room_id: str) -> VersionedRoom[bytes] | None:
         rows = await run(db, _FIND_ROOM, self._database.values(room_id))
         if not rows:
             return None
         data, _ = rows[0]
         key = f"wnc_rooms/{self._settings.key_prefix}{room_id}"
-        return StoredRoom(self._decode(key, room_id, data), data)
+        return VersionedRoom(self._decode(key, room_id, data), data)
 
-    async def _delete(self, db: aiosqlite.Connection, room_id: str) -> bool:
+    async def _delete_rows(self, db: aiosqlite.Connection, room_id: str) -> bool:
         values = self._database.values(room_id)
         await run(db, DELETE_CHAT, values)
         return any(was_live for (was_live,) in await run(db, _DELETE_ROOM, values))

@@ -29,7 +29,7 @@ class SqliteHarness(Harness):
         Capability.CONNECTIONS,
         Capability.RATE_LIMITS,
         Capability.EVENTS,
-        Capability.CUT,
+        Capability.DISCONNECT,
     }
 
     def __init__(self, url: str | None = None) -> None:

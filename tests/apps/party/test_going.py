@@ -7,7 +7,7 @@ from datetime import timedelta
 from watch_party import identity
 
 from party_page import Party, names, while_time_passes
-from waiting import until
+from waiting import wait_until
 from wnc_store import AppEvent, ManualClock, Room, Store, User
 
 
@@ -41,9 +41,9 @@ async def test_the_host_reloads(party: Party, clock: ManualClock) -> None:
     back = await party.guest(ada.code, "Ada", ada.key)
     assert names(back) == [("Ada", True), ("Grace", False), ("Lin", False)]
     await lin.vanish()  # after the host: when Lin is gone, the host would be
-    heard = await while_time_passes(clock, grace.all_until("userLeft"))
-    assert [message["user"]["name"] for message in heard if "user" in message] == ["Lin", "Lin"]
-    assert not [message for message in heard if message["type"] == "hostChanged"]
+    on_message = await while_time_passes(clock, grace.all_until("userLeft"))
+    assert [message["user"]["name"] for message in on_message if "user" in message] == ["Lin", "Lin"]
+    assert not [message for message in on_message if message["type"] == "hostChanged"]
 
 
 async def test_the_maker_comes_back(party: Party, clock: ManualClock) -> None:
@@ -88,7 +88,7 @@ async def test_the_last_one_leaves(party: Party, store: Store, clock: ManualCloc
     async def is_gone() -> bool:
         return not await store.rooms.room_exists(ada.code)
 
-    await while_time_passes(clock, until(is_gone))
+    await while_time_passes(clock, wait_until(is_gone))
     assert await party.refused(ada.code, "Grace") == "noRoom"
 
 

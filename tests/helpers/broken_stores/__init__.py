@@ -5,23 +5,23 @@ machine, a net for everything, is left out of that.
 """
 
 from broken_stores import chat, clients, events, guards, lifetime, limits, listing, rooms, rules, store, text, wire
-from broken_stores.mutant import Mistake
+from broken_stores.mutant import Mutant
 
-__all__ = ["MISTAKES", "Mistake"]
+__all__ = ["MUTANTS", "Mutant"]
 
-MISTAKES = [
-    *rules.MISTAKES,
-    *rooms.MISTAKES,
-    *store.MISTAKES,
-    *listing.MISTAKES,
-    *lifetime.MISTAKES,
-    *chat.MISTAKES,
-    *events.MISTAKES,
+MUTANTS = [
+    *rules.MUTANTS,
+    *rooms.MUTANTS,
+    *store.MUTANTS,
+    *listing.MUTANTS,
+    *lifetime.MUTANTS,
+    *chat.MUTANTS,
+    *events.MUTANTS,
     *events.CUTS,
     *events.SILENT,
-    *guards.MISTAKES,
-    *limits.MISTAKES,
-    *wire.MISTAKES,
-    *clients.MISTAKES,
-    *text.MISTAKES,
+    *guards.MUTANTS,
+    *limits.MUTANTS,
+    *wire.MUTANTS,
+    *clients.MUTANTS,
+    *text.MUTANTS,
 ]

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from broken_stores.mutant import Mistake
+from broken_stores.mutant import Mutant
 from virtual_time import VirtualTimeLoop
 from wnc_store_contract import Harness, StoreContract
 
@@ -17,12 +17,12 @@ from wnc_store_contract import Harness, StoreContract
 class Case(StoreContract):
     """The contract on the harness of a mistake."""
 
-    def __init__(self, mistake: Mistake) -> None:
-        self.mistake = mistake
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
 
     def make_harness(self) -> Harness:
         """Return a new harness."""
-        return self.mistake.harness()
+        return self.mutant.harness()
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
@@ -30,10 +30,10 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def reds(mistake: Mistake, clauses: Iterable[str]) -> set[str]:
+def reds(mutant: Mutant, clauses: Iterable[str]) -> set[str]:
     """Return which of some clauses fail on a store with a mistake."""
-    with mistake.made(), patch.object(asyncio, "run", _run):
-        case = Case(mistake)
+    with mutant.made(), patch.object(asyncio, "run", _run):
+        case = Case(mutant)
         return {name for name in clauses if is_red(case, name)}
 
 

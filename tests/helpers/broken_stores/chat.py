@@ -9,14 +9,14 @@ from datetime import timedelta
 from broken_stores.mutant import Mistakes
 from wnc_store import ChatMessage, Lifecycle, StoreSettings, to_wire
 from wnc_store.base import chat
-from wnc_store_memory.chat_history import KeptMessages
+from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.rooms import MemoryChatStore
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
-append_message, append = MemoryChatStore._append, KeptMessages.append
-clear = MemoryChatStore._clear
+append_message, append = MemoryChatStore._add, ChatHistory.append
+clear = MemoryChatStore._delete_messages
 FOREVER_MS = 10**15
 
 init, get_messages = MemoryChatStore.__init__, MemoryChatStore.get_messages
@@ -33,13 +33,13 @@ def with_limit(surplus: int) -> Callable[[MemoryChatStore, Namespace, StoreSetti
 
 
 LIMITED = {"twenty_messages_are_kept", "the_history_limit_can_be_set", "messages_at_the_same_moment_all_count"}
-MISTAKES.breaks(
+MUTANTS.breaks(
     (MemoryChatStore, "__init__"), *LIMITED, "the_oldest_kept_message_can_not_be_repeated", name="19 messages are kept"
 )(with_limit(-1))
-MISTAKES.breaks((MemoryChatStore, "__init__"), *LIMITED, name="21 messages are kept")(with_limit(1))
+MUTANTS.breaks((MemoryChatStore, "__init__"), *LIMITED, name="21 messages are kept")(with_limit(1))
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (MemoryChatStore, "get_messages"),
     "messages_come_oldest_first",
     "twenty_messages_are_kept",
@@ -58,7 +58,7 @@ async def messages_come_newest_first(
     return (await get_messages(self, room_id, limit))[::-1]
 
 
-@MISTAKES.breaks((MemoryChatStore, "get_messages"), "a_limit_asks_for_the_newest")
+@MUTANTS.breaks((MemoryChatStore, "get_messages"), "a_limit_asks_for_the_newest")
 async def a_limit_asks_for_the_oldest(
     self: MemoryChatStore, room_id: str, limit: int | None = None
 ) -> list[ChatMessage]:
@@ -67,8 +67,8 @@ async def a_limit_asks_for_the_oldest(
     return (await get_messages(self, room_id))[:wanted]
 
 
-@MISTAKES.breaks(
-    (KeptMessages, "append"),
+@MUTANTS.breaks(
+    (ChatHistory, "append"),
     "a_repeated_message_changes_nothing",
     "the_oldest_kept_message_can_not_be_repeated",
     "a_message_of_half_an_emoji_is_known_again",
@@ -77,28 +77,28 @@ async def a_limit_asks_for_the_oldest(
     "two_clients_write_messages",
     "a_message_is_told",
 )
-def an_append_is_not_idempotent(self: KeptMessages, message: ChatMessage, limit: int) -> bool:
+def an_append_is_not_idempotent(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
     """A message is added without a look at the others."""
     self._ids.pop(message.id, None)
     return append(self, message, limit)
 
 
-@MISTAKES.breaks((KeptMessages, "append"), "the_oldest_kept_message_can_not_be_repeated")
-def an_append_forgets_the_oldest_message(self: KeptMessages, message: ChatMessage, limit: int) -> bool:
+@MUTANTS.breaks((ChatHistory, "append"), "the_oldest_kept_message_can_not_be_repeated")
+def an_append_forgets_the_oldest_message(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
     """A message is looked for among all but the one that has to make room for it."""
     if len(self._messages) == limit:
         del self._ids[self._messages.pop(0).id]
     return append(self, message, limit)
 
 
-@MISTAKES.breaks((KeptMessages, "append"), "only_the_id_of_the_message_counts")
-def an_append_looks_for_the_id_anywhere(self: KeptMessages, message: ChatMessage, limit: int) -> bool:
+@MUTANTS.breaks((ChatHistory, "append"), "only_the_id_of_the_message_counts")
+def an_append_looks_for_the_id_anywhere(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
     """A message is taken for known when its id stands anywhere in a kept one."""
     known = any(f'"{message.id}"'.encode() in to_wire(one) for one in self._messages)
     return not known and append(self, message, limit)
 
 
-@MISTAKES.breaks((MemoryChatStore, "_append"), "a_repeated_message_renews_nothing")
+@MUTANTS.breaks((MemoryChatStore, "_add"), "a_repeated_message_renews_nothing")
 async def a_repeated_message_renews(self: MemoryChatStore, message: ChatMessage) -> None:
     """Whoever repeats an old message keeps the chat alive."""
     entry = self._chats.get(message.room_id)
@@ -107,7 +107,7 @@ async def a_repeated_message_renews(self: MemoryChatStore, message: ChatMessage)
     await append_message(self, message)
 
 
-@MISTAKES.breaks((MemoryChatStore, "_append"), "a_cancelled_message_is_whole", "a_cancelled_first_message_is_whole")
+@MUTANTS.breaks((MemoryChatStore, "_add"), "a_cancelled_message_is_whole", "a_cancelled_first_message_is_whole")
 async def a_chat_is_given_its_end_a_moment_later(self: MemoryChatStore, message: ChatMessage) -> None:
     """A message is written into a chat without an end, which is given one in a second step."""
     before = self._chats.get(message.room_id)
@@ -120,24 +120,24 @@ async def a_chat_is_given_its_end_a_moment_later(self: MemoryChatStore, message:
             self._chats.set(message.room_id, written.value, self._chat_ttl_ms)
 
 
-@MISTAKES.breaks((MemoryChatStore, "_clear"), "a_cancelled_clearing_is_whole")
+@MUTANTS.breaks((MemoryChatStore, "_delete_messages"), "a_cancelled_clearing_is_whole")
 async def a_clearing_is_two_steps(self: MemoryChatStore, room_id: str) -> None:
     """The older messages are gone a moment before the others are."""
     entry = self._chats.get(room_id)
     if entry is not None and (half := entry.value.newest(10)):
-        self._chats.set(room_id, KeptMessages(half), entry.expires_ms - self._chats._now_ms())
+        self._chats.set(room_id, ChatHistory(half), entry.expires_ms - self._chats._now_ms())
         await asyncio.sleep(0)
     await clear(self, room_id)
 
 
-@MISTAKES.breaks((MemoryChatStore, "_ttl"), "a_chats_ttl_is_exact_to_the_millisecond")
+@MUTANTS.breaks((MemoryChatStore, "_get_ttl"), "a_chats_ttl_is_exact_to_the_millisecond")
 async def a_chats_ttl_in_whole_seconds(self: MemoryChatStore, room_id: str) -> timedelta | None:
     """The TTL is cut."""
     left = self._chats.remaining_ms(room_id)
     return None if left is None else timedelta(seconds=left // 1000)
 
 
-@MISTAKES.breaks((chat, "checked"), "a_broken_message_is_refused")
+@MUTANTS.breaks((chat, "validated"), "a_broken_message_is_refused")
 def a_message_is_not_checked(message: ChatMessage, _kind: type[ChatMessage]) -> ChatMessage:
     """Whatever a caller passes is kept."""
     return message

@@ -15,11 +15,11 @@ from wnc_store_memory import MemoryStore
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
 from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
 edit_room = MemoryRoomStore.edit_room
 open_store, room_exists = MemoryHarness.open_store, MemoryRoomStore.room_exists
-mutate, append = MemoryRoomStore._mutate, MemoryChatStore._append
+mutate, append = MemoryRoomStore._update, MemoryChatStore._add
 acquire, hit = MemoryConnectionCounter._acquire, MemoryRateLimiter._hit
 
 Call = Callable[..., Awaitable[Any]]
@@ -99,11 +99,11 @@ REMEMBERED: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     ("hits", ("peek",), ("a_hit_of_another_counts",)),
 )
 for what, reads, reds in REMEMBERED:
-    MISTAKES.breaks(HARNESS, *reds, name=f"{what} are remembered while others write")(remembers(*reads))
+    MUTANTS.breaks(HARNESS, *reds, name=f"{what} are remembered while others write")(remembers(*reads))
 
 
-@MISTAKES.breaks(
-    (MemoryRoomStore, "_mutate"),
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_update"),
     "two_clients_change_at_the_same_moment",
     "two_clients_join_at_the_same_moment",
     "a_leave_and_a_join_through_two_clients",
@@ -125,7 +125,7 @@ async def only_own_changes_are_waited_for(
         return after
 
 
-@MISTAKES.breaks((MemoryRoomStore, "edit_room"), "an_edit_that_is_broken_off_harms_no_other")
+@MUTANTS.breaks((MemoryRoomStore, "edit_room"), "an_edit_that_is_broken_off_harms_no_other")
 async def only_exceptions_unlock(self: MemoryRoomStore, room_id: str, change: Callable[[Room], Room]) -> Room:
     """A room is locked while it is edited; a change that raises what is no Exception leaves it locked."""
     try:
@@ -136,7 +136,7 @@ async def only_exceptions_unlock(self: MemoryRoomStore, room_id: str, change: Ca
         raise
 
 
-@MISTAKES.breaks((MemoryRoomStore, "room_exists"), "calls_under_way_end_when_the_store_is_closed")
+@MUTANTS.breaks((MemoryRoomStore, "room_exists"), "calls_under_way_end_when_the_store_is_closed")
 async def a_call_waits_for_a_worker_that_is_gone(self: MemoryRoomStore, room_id: str) -> bool:
     """Whoever is in the middle of a call when the store is closed is never told."""
     found = await room_exists(self, room_id)
@@ -167,12 +167,12 @@ def deaf(right: Call) -> Call:
 
 
 for part, name, right, red in (
-    (MemoryRoomStore, "_mutate", mutate, "a_cancelled_caller_is_told"),
-    (MemoryChatStore, "_append", append, "a_cancelled_writer_is_told"),
+    (MemoryRoomStore, "_update", mutate, "a_cancelled_caller_is_told"),
+    (MemoryChatStore, "_add", append, "a_cancelled_writer_is_told"),
     (MemoryConnectionCounter, "_acquire", acquire, "a_cancelled_connection_is_told"),
     (MemoryRateLimiter, "_hit", hit, "a_cancelled_hit_is_told"),
 ):
-    MISTAKES.breaks((part, name), red, name=f"{name} swallows a cancellation")(deaf(right))
+    MUTANTS.breaks((part, name), red, name=f"{name} swallows a cancellation")(deaf(right))
 
 
 def shares(part: str, kept: str) -> Callable[..., MemoryStore]:
@@ -188,4 +188,4 @@ def shares(part: str, kept: str) -> Callable[..., MemoryStore]:
 
 for part, kept in (("chat", "_chats"), ("connections", "_leases"), ("rate_limits", "_hits")):
     red = f"prefixes_are_namespaces_of_{part.removesuffix('s')}s"
-    MISTAKES.breaks(HARNESS, red, name=f"{part} without a prefix")(shares(part, kept))
+    MUTANTS.breaks(HARNESS, red, name=f"{part} without a prefix")(shares(part, kept))

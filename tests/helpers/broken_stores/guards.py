@@ -8,9 +8,9 @@ from datetime import timedelta
 from broken_stores.mutant import Mistakes
 from wnc_store import RateLimitDecision
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
-from wnc_store_memory.ttl_map import ExpiringMap
+from wnc_store_memory.ttl_map import TTLMap
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
 acquire, renew, keep = MemoryConnectionCounter.acquire, MemoryConnectionCounter._acquire, MemoryConnectionCounter._keep
 count, live = MemoryConnectionCounter._count, MemoryConnectionCounter._live
@@ -19,7 +19,7 @@ count_hit = MemoryRateLimiter.hit
 FOREVER_MS = 10**15
 
 
-@MISTAKES.breaks((MemoryConnectionCounter, "_release"), "releasing_what_is_not_held_changes_nothing")
+@MUTANTS.breaks((MemoryConnectionCounter, "_release"), "releasing_what_is_not_held_changes_nothing")
 async def a_release_always_counts_down(self: MemoryConnectionCounter, key: str, connection_id: str) -> int:
     """Whoever releases what is not held ends somebody else's lease."""
     leases = self._live(key)
@@ -29,7 +29,7 @@ async def a_release_always_counts_down(self: MemoryConnectionCounter, key: str, 
     return len(leases)
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (MemoryConnectionCounter, "_keep"),
     "a_lease_lasts_for_an_hour",
     "acquire_renews_a_lease",
@@ -43,7 +43,7 @@ def leases_never_end(self: MemoryConnectionCounter, key: str, leases: dict[str, 
     keep(self, key, dict.fromkeys(leases, FOREVER_MS))
 
 
-@MISTAKES.breaks((MemoryConnectionCounter, "_acquire"), "acquire_renews_a_lease")
+@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "acquire_renews_a_lease")
 async def an_acquire_does_not_renew(
     self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
 ) -> tuple[bool, int]:
@@ -52,7 +52,7 @@ async def an_acquire_does_not_renew(
     return (True, len(leases)) if connection_id in leases else await renew(self, key, connection_id, limit)
 
 
-@MISTAKES.breaks((MemoryConnectionCounter, "_acquire"), "a_cancelled_acquire_is_whole")
+@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "a_cancelled_acquire_is_whole")
 async def a_lease_is_given_its_end_a_moment_later(
     self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
 ) -> tuple[bool, int]:
@@ -66,7 +66,7 @@ async def a_lease_is_given_its_end_a_moment_later(
     return outcome
 
 
-@MISTAKES.breaks((MemoryConnectionCounter, "_keep"), "a_short_lease_shortens_no_other")
+@MUTANTS.breaks((MemoryConnectionCounter, "_keep"), "a_short_lease_shortens_no_other")
 def a_short_lease_shortens_all(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
     """All leases of a key end with the one that was acquired last."""
     keep(self, key, leases)
@@ -74,7 +74,7 @@ def a_short_lease_shortens_all(self: MemoryConnectionCounter, key: str, leases: 
         self._leases.set(key, leases, self._ttl_ms)
 
 
-@MISTAKES.breaks((MemoryConnectionCounter, "acquire"), "a_limit_holds_among_many")
+@MUTANTS.breaks((MemoryConnectionCounter, "acquire"), "a_limit_holds_among_many")
 async def a_limit_is_checked_too_early(
     self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: int | None = None
 ) -> int:
@@ -85,7 +85,7 @@ async def a_limit_is_checked_too_early(
     return await acquire(self, key, connection_id)
 
 
-@MISTAKES.breaks((MemoryConnectionCounter, "acquire"), "a_limit_is_an_int")
+@MUTANTS.breaks((MemoryConnectionCounter, "acquire"), "a_limit_is_an_int")
 async def a_limit_may_be_any_number(
     self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: float | None = None
 ) -> int:
@@ -93,7 +93,7 @@ async def a_limit_may_be_any_number(
     return await acquire(self, key, connection_id, limit=int(limit) if isinstance(limit, float) else limit)
 
 
-@MISTAKES.breaks((MemoryConnectionCounter, "_acquire"), "a_limit_refuses_no_renewal")
+@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "a_limit_refuses_no_renewal")
 async def a_limit_refuses_renewals(
     self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
 ) -> tuple[bool, int]:
@@ -102,7 +102,7 @@ async def a_limit_refuses_renewals(
     return (False, held) if limit is not None and held >= limit else await renew(self, key, connection_id, limit)
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (MemoryConnectionCounter, "_count"), "a_lease_lasts_for_an_hour", "acquire_renews_a_lease", "the_lease_can_be_set"
 )
 async def counting_renews(self: MemoryConnectionCounter, key: str) -> int:
@@ -112,7 +112,7 @@ async def counting_renews(self: MemoryConnectionCounter, key: str) -> int:
     return len(leases)
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (MemoryRateLimiter, "_hit"), "a_window_is_fixed", "a_refusal_says_when_to_come_back", "the_window_can_be_set"
 )
 async def every_hit_begins_a_window(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
@@ -122,7 +122,7 @@ async def every_hit_begins_a_window(self: MemoryRateLimiter, key: str, cost: int
     return await peek(self, key)
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_first_hit_is_whole")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_first_hit_is_whole")
 async def a_window_is_given_its_end_a_moment_later(
     self: MemoryRateLimiter, key: str, cost: int
 ) -> tuple[int, timedelta]:
@@ -137,7 +137,7 @@ async def a_window_is_given_its_end_a_moment_later(
     return found
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_hit_is_whole")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_hit_is_whole")
 async def what_a_hit_costs_is_counted_one_by_one(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """A hit that costs more is many hits."""
     for _ in range(cost - 1):
@@ -146,7 +146,7 @@ async def what_a_hit_costs_is_counted_one_by_one(self: MemoryRateLimiter, key: s
     return await hit(self, key, 1)
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_hit_may_cost_more")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_hit_may_cost_more")
 async def a_refused_hit_does_not_count(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """What is over the limit is not counted, unlike in the Node app."""
     counted, left = await peek(self, key)
@@ -155,13 +155,13 @@ async def a_refused_hit_does_not_count(self: MemoryRateLimiter, key: str, cost: 
     return await hit(self, key, cost)
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "hit"), "a_cost_is_an_int")
+@MUTANTS.breaks((MemoryRateLimiter, "hit"), "a_cost_is_an_int")
 async def true_is_a_cost(self: MemoryRateLimiter, key: str, cost: int = 1) -> RateLimitDecision:
     """What Python takes for a number is one."""
     return await count_hit(self, key, int(cost) if isinstance(cost, bool) else cost)
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "hit"), "a_cost_is_an_int")
+@MUTANTS.breaks((MemoryRateLimiter, "hit"), "a_cost_is_an_int")
 async def a_refused_cost_is_counted_before(self: MemoryRateLimiter, key: str, cost: int = 1) -> RateLimitDecision:
     """What a hit costs is looked at when it has been counted."""
     if type(cost) is not int:
@@ -169,7 +169,7 @@ async def a_refused_cost_is_counted_before(self: MemoryRateLimiter, key: str, co
     return await count_hit(self, key, cost)
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "peek"), "peek_counts_nothing", "a_hit_of_another_counts")
+@MUTANTS.breaks((MemoryRateLimiter, "peek"), "peek_counts_nothing", "a_hit_of_another_counts")
 async def a_peek_counts(self: MemoryRateLimiter, key: str) -> RateLimitDecision:
     """Looking is a hit."""
     decision = await look(self, key)
@@ -177,14 +177,14 @@ async def a_peek_counts(self: MemoryRateLimiter, key: str) -> RateLimitDecision:
     return decision
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "_reset"), "reset_forgets", "hits_of_keys_that_look_alike_are_apart")
+@MUTANTS.breaks((MemoryRateLimiter, "_reset"), "reset_forgets", "hits_of_keys_that_look_alike_are_apart")
 async def a_reset_forgets_everybody(self: MemoryRateLimiter, key: str) -> None:
     """Everybody's hits are forgotten."""
     for one in list(self._hits.live_keys()):
         self._hits.pop(one or key)
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "hits_at_the_same_moment_all_count")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "hits_at_the_same_moment_all_count")
 async def hits_get_lost(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """Reading and writing the count are two steps."""
     counted, left = await peek(self, key)
@@ -194,7 +194,7 @@ async def hits_get_lost(self: MemoryRateLimiter, key: str, cost: int) -> tuple[i
     return counted + cost, timedelta(milliseconds=left_ms)
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (MemoryRateLimiter, "_hit"),
     "360_hits_a_minute_are_allowed",
     "a_window_is_fixed",
@@ -205,12 +205,12 @@ async def hits_get_lost(self: MemoryRateLimiter, key: str, cost: int) -> tuple[i
 async def a_window_never_ends(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """A count has no end."""
     counted, left = await hit(self, key, cost)
-    hits: ExpiringMap[int] = self._hits
+    hits: TTLMap[int] = self._hits
     hits.set(key, counted, FOREVER_MS)
     return counted, min(left, timedelta(milliseconds=self._window_ms))
 
 
-@MISTAKES.breaks((MemoryRateLimiter, "_hit"), "a_window_is_exact_to_the_millisecond")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_window_is_exact_to_the_millisecond")
 async def a_window_in_whole_seconds(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """What is left of a window is cut."""
     counted, left = await hit(self, key, cost)

@@ -10,16 +10,16 @@ from broken_stores.mutant import Mistakes
 from wnc_store import ChatMessage, Lifecycle, Room, StoreSettings
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
-from wnc_store_memory.ttl_map import Entry, ExpiringMap
+from wnc_store_memory.ttl_map import Entry, TTLMap
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
 DAY_MS = 86_400_000
-replace, append, read = MemoryRoomStore._replace, MemoryChatStore._append, MemoryChatStore._read
+replace, append, read = MemoryRoomStore._replace, MemoryChatStore._add, MemoryChatStore._get_messages
 init_chat, get_room = MemoryChatStore.__init__, MemoryRoomStore.get_room
 
 
-def renew(entries: ExpiringMap[Any], key: str, ttl_ms: int | None) -> None:
+def renew(entries: TTLMap[Any], key: str, ttl_ms: int | None) -> None:
     """Give what lives a new TTL, if there is one to give."""
     entry = entries.get(key)
     if entry is not None and ttl_ms is not None:
@@ -48,11 +48,11 @@ for method, *others in (
     ("update_video_state",),
     ("set_video_url",),
 ):
-    breaks = MISTAKES.breaks((MemoryRoomStore, method), f"{method}_renews", *others, name=f"{method} does not renew")
+    breaks = MUTANTS.breaks((MemoryRoomStore, method), f"{method}_renews", *others, name=f"{method} does not renew")
     breaks(without_renewal(method))
 
 
-@MISTAKES.breaks((MemoryRoomStore, "get_room"), "reading_a_room_renews_nothing", "a_room_lives_for_24_hours")
+@MUTANTS.breaks((MemoryRoomStore, "get_room"), "reading_a_room_renews_nothing", "a_room_lives_for_24_hours")
 async def reading_a_room_renews_it(self: MemoryRoomStore, room_id: str) -> Room | None:
     """A room that is looked at lives on."""
     room = await get_room(self, room_id)
@@ -60,14 +60,14 @@ async def reading_a_room_renews_it(self: MemoryRoomStore, room_id: str) -> Room 
     return room
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_ttl"), "a_rooms_ttl_is_exact_to_the_millisecond")
+@MUTANTS.breaks((MemoryRoomStore, "_get_ttl"), "a_rooms_ttl_is_exact_to_the_millisecond")
 async def a_ttl_is_told_in_whole_seconds(self: MemoryRoomStore, room_id: str) -> timedelta | None:
     """The milliseconds are cut off."""
     left = self._rooms.remaining_ms(room_id)
     return None if left is None else timedelta(seconds=left // 1000)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_replace"), "writing_a_room_renews_no_chat")
+@MUTANTS.breaks((MemoryRoomStore, "_replace"), "writing_a_room_renews_no_chat")
 def writing_a_room_renews_the_chat(
     self: MemoryRoomStore, room_id: str, before: Entry[Room], after: Room | None
 ) -> bool:
@@ -76,7 +76,7 @@ def writing_a_room_renews_the_chat(
     return replace(self, room_id, before, after)
 
 
-@MISTAKES.breaks((MemoryChatStore, "__init__"), "a_message_renews_no_room")
+@MUTANTS.breaks((MemoryChatStore, "__init__"), "a_message_renews_no_room")
 def a_message_renews_the_room(
     self: MemoryChatStore, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle
 ) -> None:
@@ -87,10 +87,10 @@ def a_message_renews_the_room(
         renew(namespace.rooms, message.room_id, DAY_MS)
 
     init_chat(self, namespace, settings, lifecycle)
-    self._append = append_and_renew
+    self._add = append_and_renew
 
 
-@MISTAKES.breaks((MemoryChatStore, "_append"), "each_message_renews_the_chat")
+@MUTANTS.breaks((MemoryChatStore, "_add"), "each_message_renews_the_chat")
 async def a_message_does_not_renew_the_chat(self: MemoryChatStore, message: ChatMessage) -> None:
     """The chat keeps the TTL of its first message."""
     left = self._chats.remaining_ms(message.room_id)
@@ -98,8 +98,8 @@ async def a_message_does_not_renew_the_chat(self: MemoryChatStore, message: Chat
     renew(self._chats, message.room_id, left)
 
 
-@MISTAKES.breaks(
-    (MemoryChatStore, "_read"),
+@MUTANTS.breaks(
+    (MemoryChatStore, "_get_messages"),
     "reading_a_chat_renews_nothing",
     "a_chat_lives_for_24_hours",
     "the_chat_ttl_can_be_set",

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 from broken_stores.mutant import Mistakes
 from wnc_store import ChatMessage, LimitExceededError, Room, User
-from wnc_store.base.size_limits import Limits
+from wnc_store.base.size_limits import SizeLimits
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
-growth = Limits.growth
+growth = SizeLimits.check_growth
 
 
-@MISTAKES.breaks((Limits, "message"), "a_long_message_is_refused", "a_long_name_in_a_message_is_refused")
-def any_message_goes(_self: Limits, _message: ChatMessage) -> None:
+@MUTANTS.breaks((SizeLimits, "check_message"), "a_long_message_is_refused", "a_long_name_in_a_message_is_refused")
+def any_message_goes(_self: SizeLimits, _message: ChatMessage) -> None:
     """A message may be as long as it likes."""
 
 
-@MISTAKES.breaks((Limits, "user"), "a_long_name_is_refused")
-def any_name_goes(_self: Limits, _user: User) -> None:
+@MUTANTS.breaks((SizeLimits, "check_user"), "a_long_name_is_refused")
+def any_name_goes(_self: SizeLimits, _user: User) -> None:
     """A user's name may be as long as it likes."""
 
 
-@MISTAKES.breaks((Limits, "url"), "a_long_url_is_refused")
-def any_url_goes(_self: Limits, _url: str) -> None:
+@MUTANTS.breaks((SizeLimits, "check_url"), "a_long_url_is_refused")
+def any_url_goes(_self: SizeLimits, _url: str) -> None:
     """A URL may be as long as it likes."""
 
 
-@MISTAKES.breaks(
-    (Limits, "growth"), "a_room_may_be_full", "a_room_may_be_too_large", "what_is_only_carried_is_not_refused"
+@MUTANTS.breaks(
+    (SizeLimits, "check_growth"), "a_room_may_be_full", "a_room_may_be_too_large", "what_is_only_carried_is_not_refused"
 )
-def a_room_grows_without_end(_self: Limits, _before: Room | None, after: Room) -> Room:
+def a_room_grows_without_end(_self: SizeLimits, _before: Room | None, after: Room) -> Room:
     """A room may be as large as it likes."""
     return after
 
 
-@MISTAKES.breaks((Limits, "growth"), "a_room_may_be_full")
-def a_full_room_may_overflow_by_one(self: Limits, before: Room | None, after: Room) -> Room:
+@MUTANTS.breaks((SizeLimits, "check_growth"), "a_room_may_be_full")
+def a_full_room_may_overflow_by_one(self: SizeLimits, before: Room | None, after: Room) -> Room:
     """The room that is full takes one more."""
     try:
         return growth(self, before, after)
@@ -45,7 +45,7 @@ def a_full_room_may_overflow_by_one(self: Limits, before: Room | None, after: Ro
         raise
 
 
-@MISTAKES.breaks((Limits, "growth"), "what_is_only_carried_is_not_refused")
-def what_is_carried_is_refused(self: Limits, _before: Room | None, after: Room) -> Room:
+@MUTANTS.breaks((SizeLimits, "check_growth"), "what_is_only_carried_is_not_refused")
+def what_is_carried_is_refused(self: SizeLimits, _before: Room | None, after: Room) -> Room:
     """A room that was too large before can't be changed any more."""
     return growth(self, None, after)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from broken_stores.mutant import Mistakes
 from wnc_store_memory.rooms import MemoryRoomStore
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
 
 def kept_ids(store: MemoryRoomStore) -> list[str]:
@@ -16,15 +16,15 @@ def kept_ids(store: MemoryRoomStore) -> list[str]:
     return list(store._rooms._entries)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_list"), "expired_rooms_are_not_listed")
+@MUTANTS.breaks((MemoryRoomStore, "_iter_ids"), "expired_rooms_are_not_listed")
 async def dead_rooms_are_listed(self: MemoryRoomStore) -> AsyncIterator[str]:
     """Rooms are listed until they are freed."""
     for room_id in kept_ids(self):
         yield room_id
 
 
-@MISTAKES.breaks(
-    (MemoryRoomStore, "_list"),
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_iter_ids"),
     "live_rooms_are_listed",
     "many_rooms_are_listed",
     "deleted_rooms_are_not_listed",
@@ -41,19 +41,19 @@ async def rooms_are_listed_twice(self: MemoryRoomStore) -> AsyncIterator[str]:
         yield room_id
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_sweep"), "the_sweep_counts_what_it_removes")
+@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "the_sweep_counts_what_it_removes")
 async def a_sweep_counts_nothing(self: MemoryRoomStore) -> int:
     """It does its work and says that there was none."""
-    sum(self._rooms.free())
+    sum(self._rooms.purge_expired())
     return 0
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_sweep"), "a_room_created_during_a_sweep_is_listed")
+@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "a_room_created_during_a_sweep_is_listed")
 async def a_sweep_removes_what_was_created_meanwhile(self: MemoryRoomStore) -> int:
     """It looks which rooms are dead, waits, and then removes them, whatever lives by now."""
     dead = [room_id for room_id in kept_ids(self) if self._rooms.get(room_id) is None]
     await asyncio.sleep(0)
     for room_id in dead:
         self._rooms.pop(room_id)
-    sum(self._rooms.free())
+    sum(self._rooms.purge_expired())
     return len(dead)

@@ -16,7 +16,7 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Mistake:
+class Mutant:
     """A broken function in the place of a right one.
 
     Attributes:
@@ -37,7 +37,7 @@ class Mistake:
         return patch.object(*self.place, self.broken)
 
 
-class Mistakes(list[Mistake]):
+class Mistakes(list[Mutant]):
     """The mistakes of a module, all found by one harness."""
 
     def __init__(self, harness: Callable[[], Harness] = MemoryHarness) -> None:
@@ -55,7 +55,7 @@ class Mistakes(list[Mistake]):
 
         def collect(broken: FunctionT) -> FunctionT:
             words = name or broken.__name__.replace("_", " ")
-            self.append(Mistake(words, place, broken, frozenset(f"test_{one}" for one in reds), self._harness))
+            self.append(Mutant(words, place, broken, frozenset(f"test_{one}" for one in reds), self._harness))
             return broken
 
         return collect

@@ -13,17 +13,17 @@ from wnc_store.base import rooms
 from wnc_store.rules import edit  # the right one, whatever is broken
 from wnc_store_memory.rooms import MemoryRoomStore
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
-mutate = MemoryRoomStore._mutate
-insert, remove, update_room = MemoryRoomStore._insert, MemoryRoomStore._remove, MemoryRoomStore.update_room
+mutate = MemoryRoomStore._update
+insert, remove, update_room = MemoryRoomStore._create, MemoryRoomStore._delete, MemoryRoomStore.update_room
 add_user_to_room, remove_user_from_room = MemoryRoomStore.add_user_to_room, MemoryRoomStore.remove_user_from_room
 patience = itertools.count(1000, -1)
 FOREVER_MS = 10**15
 
 
-@MISTAKES.breaks(
-    (MemoryRoomStore, "_insert"),
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_create"),
     "create_refuses_an_id_that_lives",
     "a_refused_create_keeps_the_chat",
     "one_of_many_creates_wins",
@@ -36,8 +36,8 @@ async def a_create_overwrites(self: MemoryRoomStore, room: Room) -> bool:
     return await insert(self, room)
 
 
-@MISTAKES.breaks(
-    (MemoryRoomStore, "_insert"), "create_clears_chat_left_behind", "a_new_room_is_told", "an_end_of_time_is_not_told"
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_create"), "create_clears_chat_left_behind", "a_new_room_is_told", "an_end_of_time_is_not_told"
 )
 async def a_create_keeps_old_chat(self: MemoryRoomStore, room: Room) -> bool:
     """The chat of an earlier room becomes the new one's."""
@@ -47,7 +47,7 @@ async def a_create_keeps_old_chat(self: MemoryRoomStore, room: Room) -> bool:
     return True
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_insert"), "a_cancelled_create_takes_no_chat_alone")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "a_cancelled_create_takes_no_chat_alone")
 async def a_create_is_two_steps(self: MemoryRoomStore, room: Room) -> bool:
     """The chat left behind is gone a moment before the room is there."""
     if self._rooms.get(room.id) is None:
@@ -56,7 +56,7 @@ async def a_create_is_two_steps(self: MemoryRoomStore, room: Room) -> bool:
     return await insert(self, room)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_remove"), "a_cancelled_deletion_takes_all_along")
+@MUTANTS.breaks((MemoryRoomStore, "_delete"), "a_cancelled_deletion_takes_all_along")
 async def a_deletion_is_two_steps(self: MemoryRoomStore, room_id: str) -> bool:
     """The chat is gone a moment before the room is."""
     self._chats.pop(room_id)
@@ -64,7 +64,7 @@ async def a_deletion_is_two_steps(self: MemoryRoomStore, room_id: str) -> bool:
     return await remove(self, room_id)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_mutate"), "a_cancelled_leave_of_the_last_takes_all_along")
+@MUTANTS.breaks((MemoryRoomStore, "_update"), "a_cancelled_leave_of_the_last_takes_all_along")
 async def the_last_one_out_takes_two_steps(
     self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
 ) -> Room | None:
@@ -76,8 +76,8 @@ async def the_last_one_out_takes_two_steps(
     return await mutate(self, room_id, rule)
 
 
-@MISTAKES.breaks(
-    (MemoryRoomStore, "_mutate"),
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_update"),
     "a_cancelled_update_is_whole",
     "a_cancelled_edit_is_whole",
     "a_cancelled_join_is_whole",
@@ -100,7 +100,7 @@ async def a_change_is_renewed_a_moment_later(
     return after
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_insert"), "a_cancelled_create_is_whole", "a_cancelled_create_takes_no_chat_alone")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "a_cancelled_create_is_whole", "a_cancelled_create_takes_no_chat_alone")
 async def a_new_room_is_given_its_end_a_moment_later(self: MemoryRoomStore, room: Room) -> bool:
     """A room is written without an end, and given one in a second step."""
     inserted = await insert(self, room)
@@ -119,13 +119,13 @@ def thawed(value: Any) -> Any:
     return [thawed(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_insert"), "returned_records_are_not_shared")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "returned_records_are_not_shared")
 async def state_is_shared(self: MemoryRoomStore, room: Room) -> bool:
     """What is kept can be changed in place."""
-    return await insert(self, room.with_unknown(thawed(room.model_extra)))
+    return await insert(self, room.with_extra(thawed(room.model_extra)))
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (MemoryRoomStore, "update_room"),
     "update_makes_no_ghost",
     "update_refuses_a_deleted_room",
@@ -140,21 +140,21 @@ async def an_update_makes_a_ghost(self: MemoryRoomStore, room_id: str, room: Roo
         self._rooms.set(room_id, room, self._room_ttl_ms)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "delete_room"), "delete_takes_the_chat_along", "the_end_of_a_room_is_told")
+@MUTANTS.breaks((MemoryRoomStore, "delete_room"), "delete_takes_the_chat_along", "the_end_of_a_room_is_told")
 async def a_deletion_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """A room that is deleted by name leaves its chat."""
     self._check(room_id)
     return self._rooms.pop(room_id) is not None
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_forget"), "the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along")
+@MUTANTS.breaks((MemoryRoomStore, "_forget"), "the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along")
 def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """A room leaves its chat, however it is deleted."""
     return self._rooms.pop(room_id) is not None
 
 
-@MISTAKES.breaks(
-    (MemoryRoomStore, "_remove"),
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_delete"),
     "delete_tells_who_deleted",
     "one_of_many_deletes_wins",
     "one_of_two_clients_deletes",
@@ -167,8 +167,8 @@ async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> boo
     return True
 
 
-@MISTAKES.breaks(
-    (MemoryRoomStore, "_mutate"),
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_update"),
     "joins_at_the_same_moment_all_stay",
     "two_clients_join_at_the_same_moment",
     "two_clients_change_at_the_same_moment",
@@ -183,18 +183,18 @@ async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> boo
 )
 async def a_lost_update(self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
     """What was made of the room as read is written a moment later, whatever the room is by then."""
-    before = await self._load(room_id)
+    before = await self._get(room_id)
     if before is None:
         return None
     after = rule(before.room)
     await asyncio.sleep(0)
-    current = await self._load(room_id)
+    current = await self._get(room_id)
     if current is not None and after is not before.room:
-        await self._commit(current, after)
+        await self._compare_and_set(current, after)
     return after
 
 
-@MISTAKES.breaks((MemoryRoomStore, "remove_user_from_room"), "the_host_is_always_in_the_room")
+@MUTANTS.breaks((MemoryRoomStore, "remove_user_from_room"), "the_host_is_always_in_the_room")
 async def a_handover_in_two_steps(self: MemoryRoomStore, room_id: str, user_id: str) -> Room | None:
     """The user goes, and whoever should be host then becomes it a while later: the sooner asked, the later."""
     before = self._rooms.get(room_id)
@@ -210,18 +210,18 @@ async def a_handover_in_two_steps(self: MemoryRoomStore, room_id: str, user_id: 
     return after
 
 
-@MISTAKES.breaks((MemoryRoomStore, "add_user_to_room"), "a_late_join_revives_no_room")
+@MUTANTS.breaks((MemoryRoomStore, "add_user_to_room"), "a_late_join_revives_no_room")
 async def a_late_join_revives(self: MemoryRoomStore, room_id: str, user: User) -> Room:
     """The room that was there a moment ago is brought back, to be joined."""
     self._check(room_id)
-    before = await self._load(room_id)
+    before = await self._get(room_id)
     await asyncio.sleep(0)
-    if before is not None and await self._load(room_id) is None:
+    if before is not None and await self._get(room_id) is None:
         self._rooms.set(room_id, before.room, self._room_ttl_ms)
     return await add_user_to_room(self, room_id, user)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_insert"), "one_of_many_creates_wins", "one_of_two_clients_creates")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "one_of_many_creates_wins", "one_of_two_clients_creates")
 async def a_create_looks_too_early(self: MemoryRoomStore, room: Room) -> bool:
     """Others may come in between the look and the write."""
     if self._rooms.get(room.id) is not None:
@@ -231,7 +231,7 @@ async def a_create_looks_too_early(self: MemoryRoomStore, room: Room) -> bool:
     return await insert(self, room)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_mutate"), "a_leave_and_a_join_through_two_clients", "the_end_of_a_room_is_told")
+@MUTANTS.breaks((MemoryRoomStore, "_update"), "a_leave_and_a_join_through_two_clients", "the_end_of_a_room_is_told")
 async def the_last_one_out_does_not_look_back(
     self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
 ) -> Room | None:
@@ -240,24 +240,24 @@ async def the_last_one_out_does_not_look_back(
     if before is None or rule(before.value) is not None:
         return await mutate(self, room_id, rule)
     await asyncio.sleep(0)
-    await self._remove(room_id)
+    await self._delete(room_id)
     return None
 
 
-@MISTAKES.breaks((rooms, "checked"), "create_refuses_a_broken_room", "writes_refuse_broken_records")
+@MUTANTS.breaks((rooms, "validated"), "create_refuses_a_broken_room", "writes_refuse_broken_records")
 def what_is_written_is_not_checked(record: Record, _kind: type[Record]) -> Record:
     """Whatever a caller passes is stored."""
     return record
 
 
-@MISTAKES.breaks((rules, "edit"), "edit_wants_a_room_back")
+@MUTANTS.breaks((rules, "edit"), "edit_wants_a_room_back")
 def an_edit_takes_nothing_for_no_change(room: Room, change: Callable[[Room], Room | None]) -> Room:
     """A change that returns nothing has changed nothing."""
     changed = change(room)
     return room if changed is None else edit(room, lambda _room: changed)
 
 
-@MISTAKES.breaks((Record, "with_unknown"), "unknown_fields_are_never_taken_for_known_ones")
+@MUTANTS.breaks((Record, "with_extra"), "unknown_fields_are_never_taken_for_known_ones")
 def unknown_fields_become_known(self: Record, fields: Mapping[str, Any]) -> Record:
     """An unknown field that is named like an attribute sets it."""
     return self.model_copy(update=dict(fields))

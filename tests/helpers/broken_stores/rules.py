@@ -14,7 +14,7 @@ from wnc_store.rules import join, leave, transfer_host  # the right ones, whatev
 Change = Callable[[Room, Room], Room]
 RecordT = TypeVar("RecordT", bound=Record)
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
 
 def spoils(rule: str, *reds: str, name: str | None = None) -> Callable[[Change], Change]:
@@ -27,7 +27,7 @@ def spoils(rule: str, *reds: str, name: str | None = None) -> Callable[[Change],
             after = right(room, *args, **options)
             return after if after is None or after is room else change(room, after)
 
-        MISTAKES.breaks((rules, rule), *reds, name=name)(broken)
+        MUTANTS.breaks((rules, rule), *reds, name=name)(broken)
         return change
 
     return collect
@@ -74,7 +74,7 @@ def the_host_token_goes_with_the_host(before: Room, after: Room) -> Room:
     return after if after.host_id == before.host_id else after.model_copy(update={"host_token": None})
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (rules, "leave"),
     "the_last_one_out_deletes_the_room",
     "the_last_one_out_takes_the_chat_along",
@@ -87,20 +87,20 @@ def an_empty_room_is_kept(room: Room, user_id: str) -> Room:
     return leave(room, user_id) or rules._revised(room, users=())
 
 
-@MISTAKES.breaks((rules, "leave"), "a_stranger_can_not_leave", "what_changes_nothing_is_not_told")
+@MUTANTS.breaks((rules, "leave"), "a_stranger_can_not_leave", "what_changes_nothing_is_not_told")
 def the_leave_of_a_stranger_is_a_write(room: Room, user_id: str) -> Room | None:
     """A user who is not there changes nothing, and yet it is written."""
     after = leave(room, user_id)
     return rules._revised(room) if after is room and room.users else after
 
 
-@MISTAKES.breaks((rules, "leave"), "a_stranger_deletes_no_empty_room")
+@MUTANTS.breaks((rules, "leave"), "a_stranger_deletes_no_empty_room")
 def the_leave_of_a_stranger_deletes(room: Room, user_id: str) -> Room | None:
     """A room that is empty after a leave is deleted, whoever left: the original's way."""
     return leave(room, user_id) if room.users else None
 
 
-@MISTAKES.breaks((rules, "join"), "a_rejoin_moves_to_the_end", "a_room_may_be_full", "a_join_is_told")
+@MUTANTS.breaks((rules, "join"), "a_rejoin_moves_to_the_end", "a_room_may_be_full", "a_join_is_told")
 def a_rejoin_duplicates(room: Room, user: User) -> Room:
     """A user who is there already is added once more."""
     return rules._revised(room, users=(*room.users, user))
@@ -122,7 +122,7 @@ def a_join_takes_the_room_over(_before: Room, after: Room) -> Room:
     return after.model_copy(update={"host_id": user.id, "host_name": user.name}) if user.is_host else after
 
 
-@MISTAKES.breaks((rules, "join"), "a_rejoin_keeps_unknown_fields")
+@MUTANTS.breaks((rules, "join"), "a_rejoin_keeps_unknown_fields")
 def a_rejoin_drops_unknown_fields_of_the_user(room: Room, user: User) -> Room:
     """A user who joins again leaves nothing of what they were."""
     return join(room.model_copy(update={"users": rules._without(room.users, user.id)}), user)
@@ -135,7 +135,7 @@ def a_transfer_leaves_the_old_host_the_rank(before: Room, after: Room) -> Room:
     return after.model_copy(update={"users": tuple(users)})
 
 
-@MISTAKES.breaks((rules, "transfer_host"), "a_transfer_needs_the_user", "what_changes_nothing_is_not_told")
+@MUTANTS.breaks((rules, "transfer_host"), "a_transfer_needs_the_user", "what_changes_nothing_is_not_told")
 def a_transfer_goes_to_anybody(room: Room, user_id: str) -> Room:
     """A stranger becomes host."""
     return transfer_host(room, user_id) if room.user(user_id) else rules._revised(room, host_id=user_id)

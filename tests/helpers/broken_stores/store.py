@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from broken_stores.mutant import Mistakes
-from wnc_store import Health, InvalidIdError, Lifecycle, StoreSettings
+from wnc_store import HealthReport, InvalidIdError, Lifecycle, StoreSettings
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory.database import Namespace
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
 namespace = MemoryDatabase.namespace
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (InvalidIdError, "__new__"),
     "bad_room_ids_are_refused",
     "bad_user_ids_are_refused",
@@ -29,7 +29,7 @@ def bad_ids_raise_something_else(_kind: type[InvalidIdError], *_args: object) ->
     return ValueError("bad")
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (Lifecycle, "ensure_open"),
     "a_closed_store_refuses_everything",
     "a_closed_store_lists_nothing",
@@ -42,7 +42,7 @@ def a_closed_store_works_on(_self: Lifecycle) -> None:
     """Nobody minds that it was closed."""
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (MemoryHarness, "open_store"),
     "a_second_client_sees_the_same",
     "two_clients_join_at_the_same_moment",
@@ -71,7 +71,7 @@ def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
     return MemoryStore(StoreSettings(**settings), clock=self._clock)
 
 
-@MISTAKES.breaks(
+@MUTANTS.breaks(
     (MemoryDatabase, "namespace"),
     "prefixes_are_namespaces",
     "prefixes_are_namespaces_of_chats",
@@ -85,7 +85,7 @@ def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
     return namespace(self, "")
 
 
-@MISTAKES.breaks((MemoryStore, "health"), "a_store_that_serves_says_so", "a_closed_store_refuses_everything")
-async def nothing_is_known_of_health(_self: MemoryStore) -> Health:
+@MUTANTS.breaks((MemoryStore, "health"), "a_store_that_serves_says_so", "a_closed_store_refuses_everything")
+async def nothing_is_known_of_health(_self: MemoryStore) -> HealthReport:
     """Nobody asks the store."""
-    return Health("MemoryStore", None, None, ())
+    return HealthReport("MemoryStore", None, None, ())

@@ -11,12 +11,12 @@ from broken_stores.mutant import Mistakes
 from wnc_store import ChatMessage, Room
 from wnc_store_memory.limiters import MemoryConnectionCounter
 from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
-from wnc_store_memory.ttl_map import Entry, ExpiringMap
+from wnc_store_memory.ttl_map import Entry, TTLMap
 
-MISTAKES = Mistakes()
+MUTANTS = Mistakes()
 
-pop, release = ExpiringMap[Any].pop, MemoryConnectionCounter._release
-insert, append = MemoryRoomStore._insert, MemoryChatStore._append
+pop, release = TTLMap[Any].pop, MemoryConnectionCounter._release
+insert, append = MemoryRoomStore._create, MemoryChatStore._add
 
 
 def like(pattern: str, text: str) -> bool:
@@ -24,20 +24,20 @@ def like(pattern: str, text: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace("_", "."), text) is not None
 
 
-@MISTAKES.breaks(
-    (ExpiringMap, "pop"),
+@MUTANTS.breaks(
+    (TTLMap, "pop"),
     "rooms_of_ids_that_look_alike_are_apart",
     "chats_of_ids_that_look_alike_are_apart",
     "hits_of_keys_that_look_alike_are_apart",
 )
-def a_key_is_deleted_as_a_pattern(self: ExpiringMap[Any], key: str) -> Entry[Any] | None:
+def a_key_is_deleted_as_a_pattern(self: TTLMap[Any], key: str) -> Entry[Any] | None:
     """DELETE ... WHERE key LIKE: an underscore stands for any character."""
     for other in [one for one in self._entries if one != key and like(key, one)]:
         pop(self, other)
     return pop(self, key)
 
 
-@MISTAKES.breaks((MemoryConnectionCounter, "_release"), "connections_of_keys_that_look_alike_are_apart")
+@MUTANTS.breaks((MemoryConnectionCounter, "_release"), "connections_of_keys_that_look_alike_are_apart")
 async def a_connection_is_released_as_a_pattern(self: MemoryConnectionCounter, key: str, connection_id: str) -> int:
     """Likewise."""
     for other in self._live(key):
@@ -46,23 +46,23 @@ async def a_connection_is_released_as_a_pattern(self: MemoryConnectionCounter, k
     return await release(self, key, connection_id)
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_insert"), "text_is_kept_as_it_is")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "text_is_kept_as_it_is")
 async def names_are_cut_at_a_nul(self: MemoryRoomStore, room: Room) -> bool:
     """A driver in C takes a NUL for the end of the text."""
     return await insert(self, room.model_copy(update={"host_name": room.host_name.partition("\x00")[0]}))
 
 
-@MISTAKES.breaks((MemoryChatStore, "_append"), "messages_are_kept_as_they_are")
+@MUTANTS.breaks((MemoryChatStore, "_add"), "messages_are_kept_as_they_are")
 async def messages_are_normalized(self: MemoryChatStore, message: ChatMessage) -> None:
     """Someone thought it better for searching."""
     await append(self, message.model_copy(update={"message": unicodedata.normalize("NFC", message.message)}))
 
 
-@MISTAKES.breaks((MemoryRoomStore, "_insert"), "integers_are_kept_as_they_are")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "integers_are_kept_as_they_are")
 async def numbers_are_doubles(self: MemoryRoomStore, room: Room) -> bool:
     """JSON is parsed by something that knows no integers."""
     counts = room.model_extra.get("counts")
-    return await insert(self, room.with_unknown({"counts": rounded(counts)} if counts else {}))
+    return await insert(self, room.with_extra({"counts": rounded(counts)} if counts else {}))
 
 
 def rounded(value: Any) -> Any:

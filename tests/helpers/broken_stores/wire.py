@@ -6,26 +6,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from broken_stores.mutant import Mistake, Mistakes
+from broken_stores.mutant import Mistakes, Mutant
 from fake_redis import FakeHarness
-from wnc_store import ChatMessage, CorruptRecordError, Room, StoredRoom, to_wire
+from wnc_store import ChatMessage, CorruptRecordError, Room, VersionedRoom, to_wire
 from wnc_store_redis import chat as redis_chat
 from wnc_store_redis import limiters as redis_guards
 from wnc_store_redis import room_storage as redis_commit_path
 from wnc_store_redis import rooms as redis_rooms
 from wnc_store_redis.chat import RedisChatStore
-from wnc_store_redis.durations import remaining
+from wnc_store_redis.durations import parse_pttl
 from wnc_store_redis.rooms import RedisRoomStore
 from wnc_store_redis.scripts import APPEND, COMMIT, HIT, Script
 
-MISTAKES = Mistakes(FakeHarness)
+MUTANTS = Mistakes(FakeHarness)
 
-load = RedisRoomStore._load
-read_chat, append = RedisChatStore._read, RedisChatStore._append
+load = RedisRoomStore._get
+read_chat, append = RedisChatStore._get_messages, RedisChatStore._add
 
 
-@MISTAKES.breaks(
-    (redis_commit_path, "marked"), "an_absent_host_token_stays_absent", "every_room_of_node_is_carried_unchanged"
+@MUTANTS.breaks(
+    (redis_commit_path, "encode_with_nonce"),
+    "an_absent_host_token_stays_absent",
+    "every_room_of_node_is_carried_unchanged",
 )
 def an_absent_token_becomes_null(room: Room) -> bytes:
     """A room that has no host token is written with one that is null."""
@@ -33,8 +35,8 @@ def an_absent_token_becomes_null(room: Room) -> bytes:
     return data if b"hostToken" in data else data.replace(b'"videoUrl"', b'"hostToken":null,"videoUrl"')
 
 
-@MISTAKES.breaks(
-    (redis_chat, "marked"),
+@MUTANTS.breaks(
+    (redis_chat, "encode_with_nonce"),
     "a_message_is_stored_as_node_writes_it",
     "a_message_is_read_back",
     "a_message_of_half_an_emoji_is_known_again",
@@ -46,13 +48,13 @@ def a_timestamp_in_seconds(message: ChatMessage) -> bytes:
     return to_wire(message.model_copy(update={"timestamp": int(message.timestamp) // 1000}))
 
 
-@MISTAKES.breaks(
-    (RedisRoomStore, "_load"),
+@MUTANTS.breaks(
+    (RedisRoomStore, "_get"),
     "a_corrupt_room_is_not_absent",
     "a_corrupt_record_stays_private",
     "a_room_under_another_id_is_corrupt",
 )
-async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> StoredRoom[bytes] | None:
+async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> VersionedRoom[bytes] | None:
     """A room that can't be read is taken for one that is not there."""
     try:
         return await load(self, room_id)
@@ -60,7 +62,9 @@ async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> Stored
         return None
 
 
-@MISTAKES.breaks((RedisChatStore, "_read"), "a_corrupt_message_hides_no_other", "no_kind_of_damage_hides_a_message")
+@MUTANTS.breaks(
+    (RedisChatStore, "_get_messages"), "a_corrupt_message_hides_no_other", "no_kind_of_damage_hides_a_message"
+)
 async def a_corrupt_message_hides_the_others(self: RedisChatStore, room_id: str) -> Sequence[ChatMessage]:
     """One bad entry, and the chat is empty."""
     messages = await read_chat(self, room_id)
@@ -74,8 +78,8 @@ def without(script: Script, line: str) -> Script:
     return replace(script, source=source)
 
 
-MISTAKES.append(
-    Mistake(
+MUTANTS.append(
+    Mutant(
         "nothing is trimmed",
         (redis_chat, "APPEND"),
         without(APPEND, "LTRIM"),
@@ -83,8 +87,8 @@ MISTAKES.append(
         FakeHarness,
     )
 )
-MISTAKES.append(
-    Mistake(
+MUTANTS.append(
+    Mutant(
         "a count is never given an end again",
         (redis_guards, "HIT"),
         replace(HIT, source=HIT.source.replace(b"left < 0", b"count == tonumber(ARGV[1])")),
@@ -94,14 +98,14 @@ MISTAKES.append(
 )
 
 
-@MISTAKES.breaks((redis_rooms, "remaining"), "a_room_without_a_ttl_never_expires")
+@MUTANTS.breaks((redis_rooms, "parse_pttl"), "a_room_without_a_ttl_never_expires")
 def what_never_expires_is_gone(pttl: int) -> timedelta | None:
     """A key without a TTL is taken for one that is not there."""
-    return remaining(pttl) if pttl >= 0 else None
+    return parse_pttl(pttl) if pttl >= 0 else None
 
 
-MISTAKES.append(
-    Mistake(
+MUTANTS.append(
+    Mutant(
         "an index without an end is given one",
         (redis_commit_path, "COMMIT"),
         replace(COMMIT, source=COMMIT.source.replace(b"left >= 0 and", b"true and")),
@@ -109,8 +113,8 @@ MISTAKES.append(
         FakeHarness,
     )
 )
-MISTAKES.append(
-    Mistake(
+MUTANTS.append(
+    Mutant(
         "a commit is told before it is sure",
         (redis_commit_path, "COMMIT"),
         replace(
@@ -123,7 +127,7 @@ MISTAKES.append(
 )
 
 
-@MISTAKES.breaks((RedisChatStore, "_append"), "no_kind_of_damage_hides_a_message")
+@MUTANTS.breaks((RedisChatStore, "_add"), "no_kind_of_damage_hides_a_message")
 async def a_damaged_message_counts_as_kept(self: RedisChatStore, message: ChatMessage) -> None:
     """What the server finds under a message's id is not looked at again."""
     kept = await self._commands.read(b"LRANGE", self._keys.chat(message.room_id), b"-20", b"-1")

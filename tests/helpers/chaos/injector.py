@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from chaos.server import DurableServer, admin
 from proxy import Cut, How, Proxy, Side
-from waiting import until
+from waiting import wait_until
 
 _BYTES_BETWEEN = 100_000
 """What goes through each proxy between two faults: some hundred operations."""
@@ -73,7 +73,7 @@ class Injector:
         """Wait until some work has gone through each proxy."""
         for proxy in self._proxies:
             goal = proxy.carried + _BYTES_BETWEEN
-            await until(lambda proxy=proxy, goal=goal: proxy.carried >= goal)
+            await wait_until(lambda proxy=proxy, goal=goal: proxy.carried >= goal)
 
     async def _cut_now(self) -> None:
         for proxy in self._proxies:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from chaos.ledger import Ledger, read_ledger
 from redis_server import RedisServer, running
-from waiting import until
+from waiting import wait_until
 
 _DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
 
@@ -52,4 +52,4 @@ async def quiet(client: Any) -> None:
     async def is_alone() -> bool:
         return len(await client.client_list()) == 1
 
-    await until(is_alone)
+    await wait_until(is_alone)

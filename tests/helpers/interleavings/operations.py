@@ -126,7 +126,7 @@ def edit(name: str = "edits") -> Operation:
     """Return an edit that counts itself in a field of its own."""
 
     def count(before: Room) -> Room:
-        return before.with_unknown({name: before.model_extra.get(name, 0) + 1})
+        return before.with_extra({name: before.model_extra.get(name, 0) + 1})
 
     return _change(
         f"edit {name}", lambda store: store.rooms.edit_room(ROOM, count), lambda before: rules.edit(before, count)

@@ -27,7 +27,7 @@ from interleavings.server import FakeServer
 from schedules import Choice
 from wnc_store import ManualClock, StoreSettings, to_wire
 from wnc_store_redis import RedisStore
-from wnc_store_redis.codec import marked
+from wnc_store_redis.codec import encode_with_nonce
 from wnc_store_redis.transport.connection import Reply
 
 _SETTINGS = StoreSettings(chat_history_limit=CHAT_LIMIT, operation_timeout=timedelta(seconds=5))
@@ -74,7 +74,7 @@ class FakeLink:
         self.commands: deque[list[bytes]] = deque()
 
     def write(self, packed: Sequence[bytes]) -> None:
-        """See `Link.write`."""
+        """See `PipelinedConnection.write`."""
         for one in packed:
             reader = Reader()
             reader.feed(one)
@@ -82,11 +82,11 @@ class FakeLink:
             self.commands.append(command)
             self._process.sent.append(command)
 
-    def abandon(self) -> None:
-        """See `Link.abandon`."""
+    def detach(self) -> None:
+        """See `PipelinedConnection.detach`."""
 
     async def aclose(self) -> None:
-        """See `Link.aclose`."""
+        """See `PipelinedConnection.aclose`."""
 
 
 @dataclass
@@ -128,22 +128,22 @@ class Process:
         self.refusals = 0
         self.was_refused = False
         self.store = RedisStore(_CLIENTS[number], _SETTINGS, clock=_CLOCK)
-        route: Any = self.store._commands._route
+        route: Any = self.store._commands._router
         self.multiplexer: Any = route._server._writes
 
     @property
     def link(self) -> FakeLink | None:
         """The connection that is used, if there is one."""
-        return self.multiplexer._link
+        return self.multiplexer._connection
 
     @property
     def is_committing(self) -> bool:
         """Whether changes are under way, for callers or for nobody any more."""
-        return bool(self.store.rooms._changes._waiting)
+        return bool(self.store.rooms._group_commit._queues)
 
     def submitted(self) -> int:
         """Return how many commands were sent, or go out as soon as they can."""
-        return len(self.sent) + len(self.multiplexer._unsent)
+        return len(self.sent) + len(self.multiplexer._send_queue)
 
     def inside(self, step: Callable[[], Any]) -> Any:
         """Do something as this process's event loop."""
@@ -195,7 +195,7 @@ class World:
             self.server.keys[_ROOM] = to_wire(state.room)
             self.server.keys[_INDEX] = {ROOM.encode()}
         if state.chat:
-            self.server.keys[_CHAT] = [marked(one) for one in state.chat]
+            self.server.keys[_CHAT] = [encode_with_nonce(one) for one in state.chat]
 
     def stored(self) -> tuple[bytes | None, list[bytes]]:
         """Return the room and the chat on the server, without the blanks that mark what was written."""
@@ -363,7 +363,7 @@ _BY_POOL: dict[Any, Process] = {}
 async def open_fake_link(
     pool: Any, on_replies: Callable[[Sequence[Reply]], None], on_lost: Callable[[BaseException], None]
 ) -> FakeLink:
-    """Stand in for `open_link`."""
+    """Stand in for `open_connection`."""
     process = _BY_POOL[pool]
     if process.refusals:
         process.refusals -= 1

@@ -10,7 +10,7 @@ import pytest
 from chaos.impatient import impatient_callers
 from chaos.server import DurableServer, admin, quiet
 from proxy import proxy_to
-from waiting import until
+from waiting import wait_until
 from wnc_store import OutcomeUnknownError, Room, open_store
 from wnc_store_contract.factories import message, room, user
 
@@ -62,6 +62,6 @@ async def test_giving_up_leaks_no_connection(server: DurableServer) -> None:
                 kinds = {type(one) for one in ended}
                 assert kinds <= {type(None), asyncio.CancelledError, OutcomeUnknownError}
             assert len(await client.client_list()) <= 34
-        await until(lambda: proxy.open_connections == 0)
+        await wait_until(lambda: proxy.open_connections == 0)
         await quiet(client)
-        await until(lambda: _open_files() <= files)
+        await wait_until(lambda: _open_files() <= files)

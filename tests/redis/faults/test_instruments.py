@@ -12,7 +12,7 @@ from chaos.ledger import Ledger, commands, read_folder, transactions
 from chaos.outcomes import Outcome, untruth
 from chaos.server import durable_server
 from proxy import Cut, How, Side, proxy_to
-from waiting import until
+from waiting import wait_until
 from wnc_store import OutcomeUnknownError, StoreUnavailableError
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
@@ -96,12 +96,12 @@ def test_a_flush_ends_every_history() -> None:
 @pytest.mark.parametrize("after", [0, 1, 7, 10])
 async def test_a_cut_lets_exactly_so_many_bytes_through(side: Side, how: How, after: int) -> None:
     """A cut connection has carried that many bytes, and a later one carries all."""
-    heard: list[bytes] = []
+    on_message: list[bytes] = []
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(100):
-                heard.append(data)
+                on_message.append(data)
                 writer.write(data)
         except OSError:
             pass  # that is what a reset looks like
@@ -122,14 +122,14 @@ async def test_a_cut_lets_exactly_so_many_bytes_through(side: Side, how: How, af
         assert proxy.passed[side] == after
         if how == "close":  # a reset may throw away what is on its way
             reached = b"0123456789"[: after if side == "request" else 10]
-            await until(lambda: b"".join(heard) == reached)
+            await wait_until(lambda: b"".join(on_message) == reached)
             assert got == (b"" if side == "request" else b"0123456789"[:after])
-        heard.clear()
+        on_message.clear()
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         writer.write(b"0123456789")
         assert await reader.readexactly(10) == b"0123456789"
         writer.close()
-        await until(lambda: proxy.open_connections == 0)
+        await wait_until(lambda: proxy.open_connections == 0)
         assert proxy.connections == 2
 
 
@@ -146,7 +146,7 @@ async def test_a_black_hole_holds_everything_back_until_it_opens() -> None:
         proxy.slice_bytes = 1
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         writer.write(b"0123456789")
-        await until(lambda: proxy.open_connections == 1)
+        await wait_until(lambda: proxy.open_connections == 1)
         assert proxy.passed["request"] == 0
         proxy.open_hole()
         assert await reader.readexactly(10) == b"0123456789"

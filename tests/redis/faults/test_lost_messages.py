@@ -11,7 +11,7 @@ import pytest
 from chaos.outcomes import outcome_of
 from chaos.server import DurableServer, admin
 from proxy import Cut, Side, proxy_to
-from waiting import until
+from waiting import wait_until
 from wnc_store import Store, open_store
 from wnc_store_contract.factories import message, room
 
@@ -58,7 +58,7 @@ async def test_a_message_that_was_removed_does_not_come_back(server: DurableServ
             await store.chat.get_messages("A")
         proxy.arm(Cut("reply", 0, "reset", stay_down=True))
         adding = asyncio.ensure_future(outcome_of(store.chat.add_message(message(1, "A"))))
-        await until(lambda: not proxy.cut_pending)
+        await wait_until(lambda: not proxy.cut_pending)
         await step(other)
         proxy.disarm()
         outcome = await adding

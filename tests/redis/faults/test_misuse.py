@@ -12,7 +12,7 @@ import pytest
 
 from chaos.server import DurableServer, admin
 from redis_cluster import redis_cluster
-from waiting import until
+from waiting import wait_until
 from wnc_store import (
     ManualClock,
     Store,
@@ -224,7 +224,7 @@ async def test_who_waits_for_a_silent_cluster_is_told_that_the_store_was_closed(
                 store.chat.add_message(message(1, "A")),
             )
         ]
-        await until(lambda: taken)
+        await wait_until(lambda: taken)
         await store.aclose()
         told = await asyncio.gather(*callers, return_exceptions=True)
         for writer in taken:

@@ -15,7 +15,7 @@ from chaos.server import DurableServer, admin, quiet
 from chaos.writes import WRITES, Write
 from loop_clock import advance_until_done
 from proxy import Cut, proxy_to
-from waiting import until
+from waiting import wait_until
 from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
@@ -60,7 +60,7 @@ async def test_a_room_that_was_deleted_does_not_come_back(server: DurableServer)
         await store.rooms.create_room(room("before"))
         proxy.arm(Cut("reply", 0, "reset", stay_down=True))
         creating = asyncio.ensure_future(outcome_of(store.rooms.create_room(room("A"))))
-        await until(lambda: other.rooms.delete_room("A"))
+        await wait_until(lambda: other.rooms.delete_room("A"))
         proxy.disarm()
         outcome = await creating
     assert outcome.kind in {"done", "unknown"}
@@ -147,7 +147,7 @@ async def test_a_close_between_two_attempts_leaves_the_outcome_unknown(server: D
         before = await _state(direct, write)
         proxy.arm(Cut("reply", 0, "reset", stay_down=True))
         call = asyncio.ensure_future(write.call(store, "A"))
-        await until(lambda: not proxy.cut_pending)
+        await wait_until(lambda: not proxy.cut_pending)
         await store.aclose()
         assert (await outcome_of(call)).kind == "unknown"
         assert await _state(direct, write) != before
@@ -177,10 +177,10 @@ async def test_a_repetition_that_is_refused_leaves_the_outcome_unknown(server: D
             before = await _state(direct, write)
             proxy.arm(Cut("reply", 0, "reset", stay_down=True))
             call = asyncio.ensure_future(write.call(store, "A"))
-            await until(lambda: not proxy.cut_pending)
+            await wait_until(lambda: not proxy.cut_pending)
             await client.config_set("min-replicas-to-write", 1)
             proxy.disarm()
-            await until(lambda: proxy.passed["reply"])
+            await wait_until(lambda: proxy.passed["reply"])
             await advance_until_done(call)
             assert (await outcome_of(call)).kind == "unknown"
             await client.config_set("min-replicas-to-write", 0)

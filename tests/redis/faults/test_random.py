@@ -11,7 +11,7 @@ from chaos.load import SCENARIOS, under_load
 from chaos.soak import soak
 from wnc_store_redis import chat, limiters
 from wnc_store_redis.scripts import APPEND, HIT
-from wnc_store_redis.transport.executor import Commands
+from wnc_store_redis.transport.executor import CommandExecutor
 
 SEEDS = range(3)
 
@@ -34,17 +34,17 @@ async def test_processes_are_told_the_truth_under_every_fault() -> None:
     assert done.report.operations["ok"] > 100
 
 
-_FAILURE = Commands.failure
+_FAILURE = CommandExecutor.to_store_error
 
 
-def _sure(commands: Commands, error: BaseException, key: bytes, **_options: Any) -> Any:
+def _sure(commands: CommandExecutor, error: BaseException, key: bytes, **_options: Any) -> Any:
     """Say of a write without an answer that it did not happen."""
     return _FAILURE(commands, error, key)
 
 
 MISTAKES: dict[str, tuple[Any, str, Any, str]] = {
-    "an unknown outcome is a failure": (Commands, "failure", _sure, "refused"),
-    "a hit is repeated": (limiters, "HIT", replace(HIT, repeatable=True), "counted"),
+    "an unknown outcome is a failure": (CommandExecutor, "to_store_error", _sure, "refused"),
+    "a hit is repeated": (limiters, "HIT", replace(HIT, idempotent=True), "counted"),
     "a repetition does not know its message": (
         chat,
         "APPEND",

@@ -16,7 +16,7 @@ from chaos.server import DurableServer, admin, durable_server, quiet
 from chaos.worker import SETTINGS, Worker
 from chaos.writes import WRITES, Write
 from redis_server import redis_server
-from waiting import until
+from waiting import wait_until
 from wnc_store import (
     CorruptRecordError,
     StoreError,
@@ -73,7 +73,7 @@ async def test_settings_that_change_under_load_are_nobodys_concern(server: Durab
             persistence = await client.info("persistence")
             return "1" not in {str(persistence[one]) for one in BEGINS_A_FILE}
 
-        await until(is_written)  # a server does not end meanwhile
+        await wait_until(is_written)  # a server does not end meanwhile
     assert worker.errors == []
     assert {one.answer for one in worker.history} <= {"ok", "not found", "exists", "unknown"}  # some callers gave up
 
@@ -140,7 +140,7 @@ async def busy(server: DurableServer, client: Any) -> AsyncGenerator[None]:
         async def is_busy() -> bool:
             return (await outcome_of(client.get("x"))).kind != "done"
 
-        await until(is_busy)
+        await wait_until(is_busy)
         yield
         await client.script_kill()
         await script
@@ -157,7 +157,7 @@ async def misconfigured(_server: DurableServer, client: Any) -> AsyncGenerator[N
     async def has_failed() -> bool:
         return (await client.info("persistence"))["rdb_last_bgsave_status"] == "err"
 
-    await until(has_failed)
+    await wait_until(has_failed)
     yield
     await client.config_set("save", "")
 

@@ -11,7 +11,7 @@ from browser_page import BRIEF, FREE, PHONE, Guests, Places, in_step, later, mee
 from party_server import party_server
 from proxy import proxy_to
 from redis_server import redis_server
-from waiting import until
+from waiting import wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
@@ -52,7 +52,7 @@ async def test_in_step(guests: Guests, places: Places) -> None:
         positions = [await guest.page.evaluate("watchParty.position()") for guest in (ada, grace, lin)]
         return max(positions) - min(positions) < 0.05
 
-    await until(at_the_same_place)
+    await wait_until(at_the_same_place)
 
 
 async def test_the_host_hands_over(guests: Guests, places: Places) -> None:

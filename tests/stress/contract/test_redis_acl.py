@@ -17,7 +17,7 @@ from wnc_store_redis import RedisStore
 class AclHarness(RedisHarness):
     """Stores as the user of their prefix; what goes behind their backs goes as the default user."""
 
-    capabilities = RedisHarness.capabilities - {Capability.CUT}  # the user may not give connections a name
+    capabilities = RedisHarness.capabilities - {Capability.DISCONNECT}  # the user may not give connections a name
 
     def __init__(self, server: RedisServer, key_prefix: str) -> None:
         super().__init__(server.url, key_prefix=key_prefix)

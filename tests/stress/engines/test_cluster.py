@@ -10,7 +10,7 @@ import pytest
 
 from acknowledged import PATIENT, check_moves
 from redis_cluster import Cluster, node, redis_cluster
-from waiting import until
+from waiting import wait_until
 from wnc_store import StoreError, StoreSettings
 from wnc_store_contract.factories import room, user
 from wnc_store_redis import RedisStore
@@ -44,7 +44,7 @@ async def test_a_master_that_hangs_is_left_for_its_replica(patience: float | Non
                         return True
                 return False
 
-            await until(joined)
+            await wait_until(joined)
             mortal.masters[0].resume()
             found = await direct.rooms.get_room(name)
     assert found is not None

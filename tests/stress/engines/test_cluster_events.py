@@ -10,7 +10,7 @@ from cluster_events import check_another_master, check_moving_rooms
 from event_recorder import event, one
 from redis_cluster import Cluster, redis_cluster
 from redis_server import wait_for_reply
-from waiting import until
+from waiting import wait_until
 from wnc_store import Resync, StoreSettings
 from wnc_store_redis import RedisStore
 
@@ -37,9 +37,9 @@ async def test_a_silent_master_is_found_out(cluster: Cluster) -> None:
     settings = StoreSettings(operation_timeout=timedelta(seconds=1))
     async with RedisStore.from_url(cluster.url, settings) as store:
         async with store.events.subscribe(name) as events:
-            inside: Any = store._events._channels
+            inside: Any = store._events._subscriptions
             with cluster.masters[0].paused():
-                await until(lambda: inside._missing)
+                await wait_until(lambda: inside._resubscribing)
             assert await one(events) == Resync(room_id=name)
 
 

@@ -13,7 +13,7 @@ from chaos.writes import WRITES
 from packaged_servers import redis_8
 from proxy import Cut, proxy_to
 from redis_server import RedisServer, running, wait_for_reply
-from waiting import until
+from waiting import wait_until
 from wnc_store import StoreSettings, open_store
 
 REPLICATED = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=1))
@@ -51,7 +51,7 @@ async def test_a_repetition_waits_for_the_attempt_before(servers: tuple[RedisSer
             replica.pause()
             proxy.arm(Cut("reply", 0, "reset"))
             call = asyncio.ensure_future(outcome_of(write.call(store, "A")))
-            await until(lambda: not proxy.cut_pending)
+            await wait_until(lambda: not proxy.cut_pending)
             assert (await call).kind == "unknown"
             replica.resume()
             await patient.connections.acquire("other", "c1")

@@ -10,7 +10,7 @@ import pytest
 
 from acknowledged import PATIENT, REPLICATED, check_failover
 from redis_sentinels import SERVICE, Service, sentinel_service
-from waiting import until
+from waiting import wait_until
 from wnc_store import StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import room
 from wnc_store_redis import RedisStore
@@ -28,7 +28,7 @@ async def test_writes_go_on_after_the_masters_death(service: Service) -> None:
 
     async def kill() -> None:
         service.servers[0].kill()
-        await until(lambda: service.master() is not service.servers[0])
+        await wait_until(lambda: service.master() is not service.servers[0])
 
     async with (
         RedisStore.from_url(service.url, PATIENT) as store,
@@ -45,10 +45,10 @@ async def test_a_failover_by_hand(service: Service, heard: int) -> None:
 
     async def fail_over() -> None:
         service.fail_over()
-        await until(lambda: all(route._watch.master not in {None, old} for route in routes))
+        await wait_until(lambda: all(route._monitor.master not in {None, old} for route in routes))
 
     async with RedisStore.from_url(url, PATIENT) as store, RedisStore.from_url(url, REPLICATED) as replicated:
-        routes: list[Any] = [store._commands._route, replicated._commands._route]
+        routes: list[Any] = [store._commands._router, replicated._commands._router]
         await check_failover(store, replicated, fail_over)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from virtual_time import idle
 from wnc_store_redis.transport import connection as module
-from wnc_store_redis.transport.connection import StepwiseLink, open_link
+from wnc_store_redis.transport.connection import StreamConnection, open_connection
 
 
 async def forever(**_: object) -> None:
@@ -31,7 +31,7 @@ def connection(**attributes: Any) -> Any:
 async def test_what_is_written_at_once_is_sent_at_once() -> None:
     """The commands of a tick go in one write."""
     one = connection()
-    link = StepwiseLink(one, AsyncMock(), Mock(), Mock())
+    link = StreamConnection(one, AsyncMock(), Mock(), Mock())
     link.write([b"a", b"b"])
     await idle()
     await link.aclose()
@@ -40,11 +40,11 @@ async def test_what_is_written_at_once_is_sent_at_once() -> None:
 
 async def test_a_missing_attribute_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     """Where redis-py has no `_writer` any more, one line says so; of one that has it, but no stream, none."""
-    module._warn.cache_clear()
+    module._warn_slow_path.cache_clear()
     for made, told in ((connection(_writer=None), 0), (connection(), 1), (connection(), 1)):
         pool = Mock(get_connection=AsyncMock(return_value=made), release=AsyncMock())
         with caplog.at_level(logging.WARNING, "wnc_store"):
-            link = await open_link(pool, Mock(), Mock())
-        assert isinstance(link, StepwiseLink)
+            link = await open_connection(pool, Mock(), Mock())
+        assert isinstance(link, StreamConnection)
         await link.aclose()
         assert sum("hides its transport" in record.getMessage() for record in caplog.records) == told

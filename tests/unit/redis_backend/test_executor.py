@@ -22,14 +22,14 @@ from wnc_store import (
     StoreUnavailableError,
 )
 from wnc_store_redis.scripts import ACQUIRE, COMMIT, COUNT, PUBLISH
-from wnc_store_redis.transport.executor import Commands
-from wnc_store_redis.transport.multiplexer import HungError, Unanswered
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.executor import CommandExecutor
+from wnc_store_redis.transport.multiplexer import ConnectHungError, NoReplyError
+from wnc_store_redis.transport.statistics import Statistics
 
-LOST = Unanswered(ConnectionResetError(), sent=True)
-REFUSED = Unanswered(ConnectionRefusedError(), sent=False)
-SILENT = Unanswered(TimeoutError(), sent=True)
-HUNG = Unanswered(HungError(), sent=False)
+LOST = NoReplyError(ConnectionResetError(), sent=True)
+REFUSED = NoReplyError(ConnectionRefusedError(), sent=False)
+SILENT = NoReplyError(TimeoutError(), sent=True)
+HUNG = NoReplyError(ConnectHungError(), sent=False)
 LOADING = ResponseError("LOADING Redis is loading the dataset in memory")
 WRONG = ResponseError("ERR something is wrong")
 DENIED = ResponseError("ERR The user executing the script can't run this command or subcommand script: 1")
@@ -39,7 +39,7 @@ NOSCRIPT = ResponseError("NOSCRIPT No matching script.")
 class Wire:
     """The way of commands to a server that answers as it was told to, one after the other, and then always the same."""
 
-    where = "host:1"
+    endpoint = "host:1"
     is_sharded = False
 
     def __init__(self, *answers: Any) -> None:
@@ -54,7 +54,7 @@ class Wire:
     def submit(
         self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
     ) -> asyncio.Future[Any]:
-        """See `Route.submit`."""
+        """See `Router.submit`."""
         reader = Reader()
         reader.feed(packed)
         command: Any = reader.gets()
@@ -66,14 +66,14 @@ class Wire:
         self.instead.append(instead)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if isinstance(answer, Unanswered | StoreClosedError):
+        if isinstance(answer, NoReplyError | StoreClosedError):
             future.set_exception(answer)
         else:
             future.set_result(answer)
         return future
 
-    def place(self, key: bytes) -> bytes:
-        """See `Route.place`: each key is in a place of its own."""
+    def server_epoch(self, key: bytes) -> bytes:
+        """See `Router.server_epoch`: each key is in a place of its own."""
         return key
 
     @property
@@ -82,21 +82,21 @@ class Wire:
         return pytest.approx([after - before for before, after in pairwise(self.times)])
 
 
-def on(wire: Wire) -> Commands:
+def on(wire: Wire) -> CommandExecutor:
     """Return commands on a wire, for ten seconds each."""
     route: Any = wire
-    return Commands(route, timedelta(seconds=10), Counts())
+    return CommandExecutor(route, timedelta(seconds=10), Statistics())
 
 
-async def settle(commands: Commands, seconds: float = 10) -> tuple[Any, bool]:
+async def settle(commands: CommandExecutor, seconds: float = 10) -> tuple[Any, bool]:
     """Settle a commit."""
-    sent = commands.send(COMMIT, [b"room:A", b"k2"], b"first", deadline=now() + seconds)
-    return await commands.settle(sent, again=[b"again"])
+    sent = commands.start_script(COMMIT, [b"room:A", b"k2"], b"first", deadline=now() + seconds)
+    return await commands.finish_script(sent, again=[b"again"])
 
 
-async def acquire(commands: Commands) -> Any:
+async def acquire(commands: CommandExecutor) -> Any:
     """Run a script that may be repeated."""
-    return await commands.run(ACQUIRE, [b"room:A"], b"c1")
+    return await commands.run_script(ACQUIRE, [b"room:A"], b"c1")
 
 
 async def failure(work: Awaitable[Any]) -> StoreError:
@@ -184,17 +184,17 @@ async def test_a_forgotten_script_is_sent_whole() -> None:
     assert wire.deadlines[0] == wire.deadlines[1]
 
 
-async def mend(commands: Commands) -> Any:
+async def mend(commands: CommandExecutor) -> Any:
     """Send one command that nobody waits for."""
-    (reply,) = await commands.mend([(b"SREM", b"room:A")], commands.deadline())
+    (reply,) = await commands.write_idempotent([(b"SREM", b"room:A")], commands.deadline())
     return reply
 
 
-CALLS: dict[str, tuple[Callable[[Commands], Awaitable[Any]], int, type[StoreError]]] = {
+CALLS: dict[str, tuple[Callable[[CommandExecutor], Awaitable[Any]], int, type[StoreError]]] = {
     "read": (lambda commands: commands.read(b"GET", b"room:A"), 5, StoreUnavailableError),
     "write": (lambda commands: commands.write(b"DEL", b"room:A"), 1, OutcomeUnknownError),
-    "a script": (lambda commands: commands.run(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
-    "a reading script": (lambda commands: commands.run(COUNT, [b"room:A"]), 5, StoreUnavailableError),
+    "a script": (lambda commands: commands.run_script(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
+    "a reading script": (lambda commands: commands.run_script(COUNT, [b"room:A"]), 5, StoreUnavailableError),
     "what nobody waits for": (mend, 5, StoreUnavailableError),
 }
 READING = {"read", "a reading script"}
@@ -223,14 +223,14 @@ def test_what_the_route_knows_of_keys_is_passed_on(*, is_sharded: bool) -> None:
     wire = Wire(7)
     wire.is_sharded = is_sharded
     assert on(wire).is_sharded is is_sharded
-    assert on(wire).place(b"room:A") == b"room:A"
+    assert on(wire).server_epoch(b"room:A") == b"room:A"
 
 
 async def test_commands_of_one_call_are_sent_together() -> None:
     """Several commands of one call are sent at once, end when their caller says, and are answered in their order."""
     wire = Wire(1, 2, 3)
     first, second = [(b"SREM", b"k1"), (b"SREM", b"k2"), (b"SREM", b"k3")], [(b"GET", b"k1"), (b"GET", b"k2")]
-    assert await on(wire).mend(first, 5.0) == [1, 2, 3]
+    assert await on(wire).write_idempotent(first, 5.0) == [1, 2, 3]
     assert wire.sent == [list(command) for command in first]
     assert wire.keys == [b"k1", b"k2", b"k3"]
     assert wire.deadlines == [5.0] * 3
@@ -238,16 +238,16 @@ async def test_commands_of_one_call_are_sent_together() -> None:
 
 
 @pytest.mark.parametrize("call", [settle, CALLS["read"][0]], ids=["settle", "read"])
-async def test_each_repetition_is_counted(call: Callable[[Commands], Awaitable[Any]]) -> None:
+async def test_each_repetition_is_counted(call: Callable[[CommandExecutor], Awaitable[Any]]) -> None:
     """Each command that is sent again is a retry, and no first one is."""
     commands = on(Wire(LOST, LOST, 7))
     await call(commands)
-    assert commands.counts.retries == 2
+    assert commands.statistics.retries == 2
 
 
 @pytest.mark.parametrize(("call", "attempts", "kind"), CALLS.values(), ids=CALLS)
 async def test_what_may_be_repeated_is(
-    call: Callable[[Commands], Awaitable[Any]], attempts: int, kind: type[StoreError]
+    call: Callable[[CommandExecutor], Awaitable[Any]], attempts: int, kind: type[StoreError]
 ) -> None:
     """After a loss, only what changes nothing when it is repeated is sent again; a write may have happened."""
     wire = Wire(LOST)
@@ -270,7 +270,7 @@ async def test_a_script_that_may_be_repeated_is_settled() -> None:
 
 
 @pytest.mark.parametrize("call", [settle, acquire])
-async def test_a_close_between_attempts_leaves_it_unknown(call: Callable[[Commands], Awaitable[Any]]) -> None:
+async def test_a_close_between_attempts_leaves_it_unknown(call: Callable[[CommandExecutor], Awaitable[Any]]) -> None:
     """Where the store is closed before the server could be asked again, it may have happened; before the first, not."""
     wire = Wire(LOST, StoreClosedError())
     error = await failure(call(on(wire)))
@@ -283,7 +283,7 @@ async def test_a_close_between_attempts_leaves_it_unknown(call: Callable[[Comman
 
 @pytest.mark.parametrize(("call", "_attempts", "kind"), CALLS.values(), ids=CALLS)
 async def test_silence_is_not_repeated(
-    call: Callable[[Commands], Awaitable[Any]], _attempts: int, kind: type[StoreError]
+    call: Callable[[CommandExecutor], Awaitable[Any]], _attempts: int, kind: type[StoreError]
 ) -> None:
     """What got no answer in time is not sent again: there is no time left."""
     wire = Wire(SILENT, 7)
@@ -294,7 +294,7 @@ async def test_silence_is_not_repeated(
 
 @pytest.mark.parametrize(("call", "_attempts", "kind"), CALLS.values(), ids=CALLS)
 async def test_no_connection_is_not_repeated(
-    call: Callable[[Commands], Awaitable[Any]], _attempts: int, kind: type[StoreError]
+    call: Callable[[CommandExecutor], Awaitable[Any]], _attempts: int, kind: type[StoreError]
 ) -> None:
     """Where there is no connection to be had, nothing happened; after a loss, a write may have."""
     wire = Wire(REFUSED, 7)
@@ -308,7 +308,7 @@ async def test_no_connection_is_not_repeated(
 
 @pytest.mark.parametrize(("call", "_attempts", "_kind"), CALLS.values(), ids=CALLS)
 async def test_a_refusal_is_an_error(
-    call: Callable[[Commands], Awaitable[Any]], _attempts: int, _kind: type[StoreError]
+    call: Callable[[CommandExecutor], Awaitable[Any]], _attempts: int, _kind: type[StoreError]
 ) -> None:
     """What the server refuses is an error of the call, at once."""
     wire = Wire(WRONG, 7)
@@ -318,8 +318,8 @@ async def test_a_refusal_is_an_error(
 
 async def test_a_script_that_is_refused_within_may_have_written() -> None:
     """What is refused inside a script that writes leaves the outcome unknown; inside one that reads, or alone, not."""
-    assert type(await failure(on(Wire(DENIED)).run(COMMIT, [b"room:A"]))) is OutcomeUnknownError
-    for call in (on(Wire(DENIED)).run(COUNT, [b"room:A"]), on(Wire(DENIED)).write(b"DEL", b"room:A")):
+    assert type(await failure(on(Wire(DENIED)).run_script(COMMIT, [b"room:A"]))) is OutcomeUnknownError
+    for call in (on(Wire(DENIED)).run_script(COUNT, [b"room:A"]), on(Wire(DENIED)).write(b"DEL", b"room:A")):
         assert type(await failure(call)) is ConfigurationError
 
 
@@ -330,7 +330,7 @@ async def test_a_call_has_its_time() -> None:
     await commands.read(b"GET", b"room:A", deadline=end - 7)
     await commands.read(b"GET", b"room:A")
     await commands.write(b"DEL", b"room:A")
-    await commands.run(COUNT, [b"room:A"])
+    await commands.run_script(COUNT, [b"room:A"])
     await commands.read_many([(b"GET", b"room:A"), (b"PTTL", b"room:A")])
     assert wire.deadlines == [end - 7, *[end] * 5]
     assert commands.deadline() == end

@@ -11,28 +11,28 @@ import pytest
 
 from virtual_time import VirtualTimeLoop, idle, now, pass_time
 from wnc_store import (
-    Conflict,
+    ChangeEvents,
     ConflictError,
     OutcomeUnknownError,
-    OwnChanges,
     Room,
-    StoredRoom,
     StoreError,
     StoreSettings,
     StoreTimeoutError,
     StoreUnavailableError,
+    VersionedRoom,
+    VersionMismatch,
     to_wire,
 )
 from wnc_store_contract.factories import room, user
 from wnc_store_redis.group_commit import GroupCommit
-from wnc_store_redis.room_storage import Commit, CommitPath
+from wnc_store_redis.room_storage import PendingCommit, RoomStorage
 from wnc_store_redis.scripts import COMMIT
-from wnc_store_redis.transport.executor import Sent
+from wnc_store_redis.transport.executor import InFlightScript
 
 
-def stored(found: Room) -> StoredRoom[bytes]:
+def stored(found: Room) -> VersionedRoom[bytes]:
     """Return a room as it is stored."""
-    return StoredRoom(found, to_wire(found))
+    return VersionedRoom(found, to_wire(found))
 
 
 STORED = stored(room("A"))
@@ -49,11 +49,11 @@ class Path:
         takes: how many seconds that takes.
     """
 
-    def __init__(self, answer: Callable[[], Conflict[bytes] | None] | None = None, takes: float = 0.001) -> None:
+    def __init__(self, answer: Callable[[], VersionMismatch[bytes] | None] | None = None, takes: float = 0.001) -> None:
         self._answer = answer
         self._takes = takes
         self.committed: list[Room | None] = []
-        self.stored: StoredRoom[bytes] | None = None
+        self.stored: VersionedRoom[bytes] | None = None
         self.loaded: list[float] = []
 
     @property
@@ -62,45 +62,47 @@ class Path:
         return [one and one.host_name for one in self.committed]
 
     def check_loop(self) -> None:
-        """See `CommitPath.check_loop`."""
+        """See `RoomStorage.check_loop`."""
 
     def deadline(self) -> float:
-        """See `CommitPath.deadline`."""
+        """See `RoomStorage.deadline`."""
         return now() + SECONDS
 
-    def seen(self, room_id: str) -> StoredRoom[bytes] | None:
-        """See `CommitPath.seen`."""
+    def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
+        """See `RoomStorage.cached`."""
         return STORED if room_id == "A" else None
 
-    async def load(self, _room_id: str, deadline: float) -> StoredRoom[bytes] | None:
-        """See `CommitPath.load`; without a room to load it takes for ever."""
+    async def get(self, _room_id: str, deadline: float) -> VersionedRoom[bytes] | None:
+        """See `RoomStorage.get`; without a room to load it takes for ever."""
         self.loaded.append(deadline)
         if self.stored is None:
             await asyncio.Event().wait()
         await asyncio.sleep(self._takes)
         return self.stored
 
-    def begin(self, before: StoredRoom[bytes], after: Room | None, _tellings: object, deadline: float) -> Commit:
-        """See `CommitPath.begin`: nothing is sent."""
+    def start_commit(
+        self, before: VersionedRoom[bytes], after: Room | None, _tellings: object, deadline: float
+    ) -> PendingCommit:
+        """See `RoomStorage.start_commit`: nothing is sent."""
         self.committed.append(after)
-        return Commit("A", after and stored(after), [before.version], deadline)
+        return PendingCommit("A", after and stored(after), [before.version], deadline)
 
-    async def settle(self, _commit: Commit) -> Conflict[bytes] | None:
-        """See `CommitPath.settle`."""
+    async def finish_commit(self, _commit: PendingCommit) -> VersionMismatch[bytes] | None:
+        """See `RoomStorage.finish_commit`."""
         if self._answer is None:
             await asyncio.Event().wait()
             raise AssertionError
         await asyncio.sleep(self._takes)
         return self._answer()
 
-    def late(self, room_id: str, *, unanswered: bool) -> StoreError:
-        """See `CommitPath.late`."""
+    def timeout_error(self, room_id: str, *, unanswered: bool) -> StoreError:
+        """See `RoomStorage.timeout_error`."""
         return OutcomeUnknownError(room_id) if unanswered else StoreTimeoutError(room_id)
 
 
 def group(path: Path, machine: Callable[[], float] = lambda: 0.0) -> GroupCommit:
     """Return a group commit on a path, which tells nobody, and on a machine that applies changes in no time."""
-    return GroupCommit(cast("CommitPath", path), OwnChanges(StoreSettings()), machine)
+    return GroupCommit(cast("RoomStorage", path), ChangeEvents(StoreSettings()), machine)
 
 
 def on_slow_machine(path: Path) -> GroupCommit:
@@ -117,7 +119,7 @@ async def begun(changes: GroupCommit, *names: str) -> list[asyncio.Future[Room |
     """Begin changes, the first of which is sent when this returns, and the others wait."""
     begun: list[asyncio.Future[Room | None]] = []
     for name in names:
-        begun.append(asyncio.ensure_future(changes.change("A", joins(name))))
+        begun.append(asyncio.ensure_future(changes.submit("A", joins(name))))
         await idle()
     return begun
 
@@ -150,9 +152,9 @@ async def test_one_timer_ends_each_change_at_its_own_time() -> None:
 
 async def test_a_change_gives_up_when_others_are_always_faster() -> None:
     """Where each attempt finds another room, a change gives up in time: a ConflictError says how often it tried."""
-    path, end = Path(lambda: Conflict(STORED), takes=0.1), now() + SECONDS
+    path, end = Path(lambda: VersionMismatch(STORED), takes=0.1), now() + SECONDS
     with pytest.raises(ConflictError) as caught:
-        await group(path).change("A", joins("slow"))
+        await group(path).submit("A", joins("slow"))
     assert end - 0.2 < now() <= end
     assert caught.value.room_id == "A"
     assert caught.value.attempts == len(path.committed)
@@ -160,7 +162,7 @@ async def test_a_change_gives_up_when_others_are_always_faster() -> None:
 
 async def test_a_change_gives_up_when_one_more_attempt_would_take_too_long() -> None:
     """After four attempts of 0.45 s, a change with 0.2 s left gives up, and one with 0.5 s does not."""
-    answers: list[Conflict[bytes] | None] = [*[Conflict(STORED)] * 4, None]
+    answers: list[VersionMismatch[bytes] | None] = [*[VersionMismatch(STORED)] * 4, None]
     path = Path(lambda: answers.pop(0), takes=0.45)
     changes = group(path)
     (brief,) = await begun(changes, "brief")
@@ -174,7 +176,7 @@ async def test_a_change_gives_up_when_one_more_attempt_would_take_too_long() -> 
 
 async def test_a_change_that_found_no_room_is_not_under_way() -> None:
     """While a room is looked for that a commit did not find, time may run out for its change: it did not happen."""
-    path = Path(lambda: Conflict(None))
+    path = Path(lambda: VersionMismatch(None))
     calls = await begun(group(path), "first", "second")
     assert await outcomes(*calls) == ["StoreTimeoutError('A')"] * 2
     assert len(path.loaded) == 1
@@ -182,12 +184,12 @@ async def test_a_change_that_found_no_room_is_not_under_way() -> None:
 
 async def test_who_came_during_a_commit_is_not_refused_by_what_that_found() -> None:
     """A change that began after others were sent, and changes nothing, goes by a room that was read since."""
-    path = Path(lambda: Conflict(CHANGED))
+    path = Path(lambda: VersionMismatch(CHANGED))
     path.stored = stored(room("A", rev=3))
     changes = group(path)
-    first = asyncio.ensure_future(changes.change("A", lambda one: joins("first")(one) if one is STORED.room else one))
+    first = asyncio.ensure_future(changes.submit("A", lambda one: joins("first")(one) if one is STORED.room else one))
     await idle()
-    second = asyncio.ensure_future(changes.change("A", lambda one: one))
+    second = asyncio.ensure_future(changes.submit("A", lambda one: one))
     latest = now() + SECONDS
     assert await second is path.stored.room
     assert await first is path.stored.room
@@ -196,8 +198,8 @@ async def test_who_came_during_a_commit_is_not_refused_by_what_that_found() -> N
 
 async def test_what_a_conflict_found_is_not_read_again() -> None:
     """A change that changes nothing in the room that its commit found goes by that room."""
-    path = Path(lambda: Conflict(CHANGED))
-    after = await group(path).change("A", lambda one: joins("first")(one) if one is STORED.room else one)
+    path = Path(lambda: VersionMismatch(CHANGED))
+    after = await group(path).submit("A", lambda one: joins("first")(one) if one is STORED.room else one)
     assert after is CHANGED.room
     assert path.loaded == []
 
@@ -206,7 +208,7 @@ async def test_changes_of_one_tick_are_one_commit() -> None:
     """Changes that begin in one tick are applied in their order and committed once."""
     path = Path(lambda: None)
     changes = group(path)
-    calls = [changes.change("A", lambda one, name=f"u{n}": _with(one, name)) for n in range(1000)]
+    calls = [changes.submit("A", lambda one, name=f"u{n}": _with(one, name)) for n in range(1000)]
     joined = await asyncio.gather(*calls)
     assert [len(one.users) for one in joined if one is not None] == list(range(2, 1002))
     assert path.committed == joined[-1:]
@@ -232,20 +234,20 @@ async def test_several_processes_need_few_commits() -> None:
     class SharedPath(Path):
         """A path that compares with what others have stored, and stores."""
 
-        async def settle(self, commit: Commit) -> Conflict[bytes] | None:
-            """See `CommitPath.settle`."""
+        async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
+            """See `RoomStorage.finish_commit`."""
             nonlocal attempts
             await asyncio.sleep(0.001)
             attempts += 1
             assert commit.after is not None
             if commit.arguments != [kept[0].version]:
-                return Conflict(kept[0])
+                return VersionMismatch(kept[0])
             kept[0] = commit.after
             return None
 
     await asyncio.gather(
         *(
-            changes.change("A", lambda one, name=f"{process}-{guest}": _with(one, name))
+            changes.submit("A", lambda one, name=f"{process}-{guest}": _with(one, name))
             for process, changes in enumerate([group(SharedPath()) for _ in range(4)])
             for guest in range(250)
         )
@@ -256,10 +258,10 @@ async def test_several_processes_need_few_commits() -> None:
 
 async def test_changes_that_take_long_are_committed_in_parts() -> None:
     """When changes of a room have had their time, the others wait for the next commit, also after a conflict."""
-    answers: list[Conflict[bytes] | None] = [None, Conflict(STORED), None, None]
+    answers: list[VersionMismatch[bytes] | None] = [None, VersionMismatch(STORED), None, None]
     path = Path(lambda: answers.pop(0))
     changes = on_slow_machine(path)
-    await asyncio.gather(*(changes.change("A", joins(str(number))) for number in range(3)))
+    await asyncio.gather(*(changes.submit("A", joins(str(number))) for number in range(3)))
     assert path.names == ["0", "1", "1", "2"]
 
 
@@ -271,7 +273,7 @@ async def test_each_caller_of_a_failed_commit_has_an_own_error() -> None:
         raise StoreUnavailableError("not now") from cause
 
     changes = group(Path(fail))
-    results = await asyncio.gather(*(changes.change("A", joins(name)) for name in "ab"), return_exceptions=True)
+    results = await asyncio.gather(*(changes.submit("A", joins(name)) for name in "ab"), return_exceptions=True)
     assert [str(one) for one in results] == ["not now", "not now"]
     assert results[0] is not results[1]
     assert [one.__cause__ for one in results if isinstance(one, BaseException)] == [cause, cause]
@@ -283,12 +285,12 @@ async def test_a_room_that_is_not_there_has_no_changes() -> None:
     class EmptyPath(Path):
         """A path to a room that has gone."""
 
-        async def load(self, _room_id: str, deadline: float) -> None:
-            """See `CommitPath.load`."""
+        async def get(self, _room_id: str, deadline: float) -> None:
+            """See `RoomStorage.get`."""
             self.loaded.append(deadline)
 
-    path = EmptyPath(lambda: Conflict(None))
-    assert await group(path).change("A", joins("late")) is None
+    path = EmptyPath(lambda: VersionMismatch(None))
+    assert await group(path).submit("A", joins("late")) is None
     assert path.names == ["late"]
 
 
@@ -298,17 +300,17 @@ async def test_changes_of_a_room_that_may_have_ended_without_them_are_unknown() 
     class EndedPath(Path):
         """A path whose commits find, when they are repeated, that the room has gone."""
 
-        async def settle(self, commit: Commit) -> None:
-            """See `CommitPath.settle`."""
-            commit.ended_somehow = True
+        async def finish_commit(self, commit: PendingCommit) -> None:
+            """See `RoomStorage.finish_commit`."""
+            commit.deletion_ambiguous = True
 
-        def unknown(self, room_id: str) -> StoreError:
-            """See `CommitPath.unknown`."""
+        def outcome_unknown_error(self, room_id: str) -> StoreError:
+            """See `RoomStorage.outcome_unknown_error`."""
             return OutcomeUnknownError(room_id)
 
     changes = group(EndedPath())
     first, last = await asyncio.gather(
-        changes.change("A", joins("first")), changes.change("A", lambda _: None), return_exceptions=True
+        changes.submit("A", joins("first")), changes.submit("A", lambda _: None), return_exceptions=True
     )
     assert (repr(first), last) == ("OutcomeUnknownError('A')", None)
 
@@ -326,7 +328,7 @@ async def test_a_change_without_a_next_one_harms_no_neighbour() -> None:
         joins("last"),
     ]
     first, failed, cancelled, last = await asyncio.gather(
-        *(changes.change("A", rule) for rule in rules), return_exceptions=True
+        *(changes.submit("A", rule) for rule in rules), return_exceptions=True
     )
     assert [one.host_name for one in (first, last) if isinstance(one, Room)] == ["first", "last"]
     assert path.names == ["last"]
@@ -342,8 +344,8 @@ async def test_callers_who_are_gone_before_the_commit_take_their_changes_away(ro
     path.stored = STORED
     changes = group(path)
     for others in ([], ["u0", "u2"]):
-        gone = asyncio.ensure_future(changes.change(room_id, joins("gone")))
-        calls = [asyncio.ensure_future(changes.change(room_id, joins(name))) for name in others]
+        gone = asyncio.ensure_future(changes.submit(room_id, joins("gone")))
+        calls = [asyncio.ensure_future(changes.submit(room_id, joins(name))) for name in others]
         await asyncio.sleep(seconds)
         gone.cancel()
         await asyncio.gather(*calls)
@@ -356,7 +358,7 @@ async def test_callers_who_are_gone_hold_up_nobody() -> None:
     """Where all who were to be committed first are gone by then, those who wait behind them are committed."""
     path = Path(lambda: None)
     changes = on_slow_machine(path)
-    gone, behind = (asyncio.ensure_future(changes.change("A", joins(name))) for name in ("gone", "behind"))
+    gone, behind = (asyncio.ensure_future(changes.submit("A", joins(name))) for name in ("gone", "behind"))
     asyncio.get_running_loop().call_soon(gone.cancel)
     assert await behind is path.committed[0]
     assert gone.cancelled()
@@ -370,26 +372,28 @@ class SentPath(Path):
         self.replies: list[asyncio.Future[Any]] = []
         self.settles = False
 
-    def seen(self, room_id: str) -> StoredRoom[bytes] | None:
-        """See `CommitPath.seen`: each room was."""
+    def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
+        """See `RoomStorage.cached`: each room was."""
         return stored(room(room_id))
 
-    def begin(self, before: StoredRoom[bytes], after: Room | None, tellings: object, deadline: float) -> Commit:
-        """See `CommitPath.begin`."""
-        commit = super().begin(before, after, tellings, deadline)
+    def start_commit(
+        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: object, deadline: float
+    ) -> PendingCommit:
+        """See `RoomStorage.start_commit`."""
+        commit = super().start_commit(before, after, encoded_events, deadline)
         self.replies.append(asyncio.get_running_loop().create_future())
-        commit.sent = Sent(COMMIT, [], (), deadline, self.replies[-1])
+        commit.sent = InFlightScript(COMMIT, [], (), deadline, self.replies[-1])
         return commit
 
-    def is_done(self, commit: Commit) -> bool:
-        """See `CommitPath.is_done`."""
+    def try_complete(self, commit: PendingCommit) -> bool:
+        """See `RoomStorage.try_complete`."""
         assert commit.sent is not None
         return commit.sent.reply.result() == 1
 
-    async def settle(self, commit: Commit) -> Conflict[bytes] | None:
-        """See `CommitPath.settle`."""
+    async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
+        """See `RoomStorage.finish_commit`."""
         self.settles = True
-        return await super().settle(commit)
+        return await super().finish_commit(commit)
 
 
 async def is_committed(path: SentPath, *calls: asyncio.Future[Room | None]) -> bool:
@@ -443,7 +447,7 @@ def test_what_ends_a_program_leaves_no_room_behind() -> None:
 
     async def begin() -> Sequence[asyncio.Future[Room | None]]:
         calls = [("A", end), ("B", joins("other"))]
-        return [asyncio.ensure_future(changes.change(room_id, rule)) for room_id, rule in calls]
+        return [asyncio.ensure_future(changes.submit(room_id, rule)) for room_id, rule in calls]
 
     async def go_on() -> None:
         with pytest.raises(asyncio.CancelledError):
@@ -461,20 +465,22 @@ def test_what_ends_a_program_leaves_no_room_behind() -> None:
 class FailingPath(SentPath):
     """A path that can't begin its first commit."""
 
-    def begin(self, before: StoredRoom[bytes], after: Room | None, tellings: object, deadline: float) -> Commit:
-        """See `CommitPath.begin`."""
+    def start_commit(
+        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: object, deadline: float
+    ) -> PendingCommit:
+        """See `RoomStorage.start_commit`."""
         if not self.committed:
             self.committed.append(None)
             message = "this can't be sent"
             raise StoreUnavailableError(message)
-        return super().begin(before, after, tellings, deadline)
+        return super().start_commit(before, after, encoded_events, deadline)
 
 
 async def test_a_commit_that_can_not_begin_fails_alone() -> None:
     """Who was to be committed gets the error; those who wait behind are committed."""
     path = FailingPath()
     changes = on_slow_machine(path)
-    failed, behind = (asyncio.ensure_future(changes.change("A", joins(name))) for name in ("failed", "behind"))
+    failed, behind = (asyncio.ensure_future(changes.submit("A", joins(name))) for name in ("failed", "behind"))
     with pytest.raises(StoreUnavailableError, match="this can't be sent"):
         await failed
     assert await is_committed(path, behind)

@@ -14,13 +14,13 @@ from fake_connection import FakeConnection, FakePool
 from virtual_time import idle, now, pass_time
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.multiplexer import (
-    MOST_UNANSWERED,
-    MOST_UNANSWERED_BYTES,
-    HungError,
-    Multiplexer,
-    Unanswered,
+    MAX_IN_FLIGHT,
+    MAX_IN_FLIGHT_BYTES,
+    ConnectHungError,
+    MultiplexedConnection,
+    NoReplyError,
 )
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.transport.statistics import Statistics
 
 MOST_SECONDS = 60
 
@@ -30,7 +30,7 @@ class Client:
 
     def __init__(self, connect: Callable[[], Awaitable[object]] | None = None) -> None:
         self.pool = FakePool(connect)
-        self.multiplexer = Multiplexer(self.pool, MOST_SECONDS, Counts())
+        self.multiplexer = MultiplexedConnection(self.pool, MOST_SECONDS, Statistics())
 
     @property
     def connection(self) -> FakeConnection:
@@ -46,7 +46,7 @@ class Client:
 
 async def lost(call: asyncio.Future[Any]) -> tuple[type[BaseException], bool]:
     """Return why a call gets no reply, and whether the server may have got it."""
-    with pytest.raises(Unanswered) as caught:
+    with pytest.raises(NoReplyError) as caught:
         await call
     return type(caught.value.reason), caught.value.sent
 
@@ -57,7 +57,7 @@ async def hang() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "most"), [(1, MOST_UNANSWERED), (1 + MOST_UNANSWERED_BYTES // 4, 3), (MOST_UNANSWERED_BYTES + 1, 1)]
+    ("size", "most"), [(1, MAX_IN_FLIGHT), (1 + MAX_IN_FLIGHT_BYTES // 4, 3), (MAX_IN_FLIGHT_BYTES + 1, 1)]
 )
 async def test_a_slow_server_gets_no_endless_queue(size: int, most: int) -> None:
     """A bounded number of commands, and of bytes, is under way; of the others it is sure that they were not sent."""
@@ -105,7 +105,7 @@ async def test_who_comes_late_to_a_connection_that_hangs_has_time_left() -> None
     (first,) = await client.submit(b"first", seconds=MOST_SECONDS)
     (later,) = await client.submit(b"later", seconds=2 * MOST_SECONDS)
     assert await lost(first) == (TimeoutError, False)
-    assert await lost(later) == (HungError, False)
+    assert await lost(later) == (ConnectHungError, False)
 
 
 @pytest.mark.parametrize("refusal", [ConnectionRefusedError, TimeoutError])
@@ -148,7 +148,7 @@ async def test_replies_before_nonsense_are_handed_over() -> None:
 async def test_a_lost_connection_is_nobodys_but_theirs_who_were_sent() -> None:
     """Where a connection is lost, who was sent is told so, and who waited is sent over the next one."""
     client = Client()
-    *sent, waiting = await client.submit(*[b"x"] * MOST_UNANSWERED, b"y")
+    *sent, waiting = await client.submit(*[b"x"] * MAX_IN_FLIGHT, b"y")
     client.connection.lose()
     assert {await lost(call) for call in sent} == {(ConnectionResetError, True)}
     await idle()
@@ -185,14 +185,14 @@ async def test_what_nobody_waits_for_is_not_sent() -> None:
 async def test_closing_waits_for_what_was_sent() -> None:
     """Whoever closes, once or twice at once, waits for the replies to what was sent; what was not sent is refused."""
     client = Client()
-    sent, gone, *_, waiting = await client.submit(*[b"x"] * (MOST_UNANSWERED + 1))
+    sent, gone, *_, waiting = await client.submit(*[b"x"] * (MAX_IN_FLIGHT + 1))
     gone.cancel()
     closing = [asyncio.ensure_future(client.multiplexer.aclose()) for _ in range(2)]
     await idle()
     with pytest.raises(StoreClosedError):
         await waiting
     assert not any(one.done() for one in closing)
-    client.connection.answer(*[b"x"] * MOST_UNANSWERED)
+    client.connection.answer(*[b"x"] * MAX_IN_FLIGHT)
     await asyncio.gather(*closing)
     assert await sent == b"x"
     assert client.connection.closed

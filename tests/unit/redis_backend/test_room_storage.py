@@ -10,29 +10,29 @@ from typing import Any, cast
 import pytest
 
 from wnc_store import (
-    Conflict,
+    ChangeEvents,
     OutcomeUnknownError,
-    OwnChanges,
     Room,
     Store,
-    StoredRoom,
     StoreError,
     StoreSettings,
     StoreTimeoutError,
     StoreUnavailableError,
+    VersionedRoom,
+    VersionMismatch,
     from_wire,
     to_wire,
 )
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.room_storage import Commit, CommitPath
+from wnc_store_redis.room_storage import PendingCommit, RoomStorage
 from wnc_store_redis.scripts import COMMIT
-from wnc_store_redis.sharded import ShardedCommitPath
-from wnc_store_redis.transport.executor import Commands, Sent
-from wnc_store_redis.transport.statistics import Counts
+from wnc_store_redis.sharded import ShardedRoomStorage
+from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
+from wnc_store_redis.transport.statistics import Statistics
 
-STORED = StoredRoom(room("A"), to_wire(room("A")))
+STORED = VersionedRoom(room("A"), to_wire(room("A")))
 CHANGED = room("A", "host", "guest", rev=2)
 MARK = 16
 """Bytes by which what is stored differs from the JSON."""
@@ -52,7 +52,7 @@ class Answers:
 
     def __init__(self, reply: Any = 1, *, repeated: bool = False) -> None:
         self.reply, self.repeated = reply, repeated
-        self.counts = Counts()
+        self.statistics = Statistics()
         self.again: list[bytes] = []
         self.ends: set[float | None] = set()
         self.lives: Collection[bytes] = ()
@@ -60,61 +60,61 @@ class Answers:
         self._now = 0.0
 
     def deadline(self) -> float:
-        """See `Commands.deadline`; time goes on."""
+        """See `CommandExecutor.deadline`; time goes on."""
         self._now += 1
         return self._now
 
     async def read(self, name: bytes, *_words: bytes, deadline: float | None = None) -> Any:
-        """See `Commands.read`: there is the room, and nothing else."""
+        """See `CommandExecutor.read`: there is the room, and nothing else."""
         self.ends.add(deadline)
         return STORED.version if name == b"GET" else ()
 
     async def read_many(self, commands: Sequence[Sequence[bytes]]) -> list[int]:
-        """See `Commands.read_many`: EXISTS."""
+        """See `CommandExecutor.read_many`: EXISTS."""
         assert {name for name, *_ in commands} == {b"EXISTS"}
         self.asked += [len(keys) for _, *keys in commands]
         return [sum(key in self.lives for key in keys) for _, *keys in commands]
 
-    async def mend(self, commands: Sequence[Any], deadline: float) -> Any:
-        """See `Commands.mend`."""
+    async def write_idempotent(self, commands: Sequence[Any], deadline: float) -> Any:
+        """See `CommandExecutor.write_idempotent`."""
         self.ends.add(deadline)
         return [1] * len(commands)
 
-    async def run(self, *_arguments: Any, deadline: float | None = None) -> int:
-        """See `Commands.run`."""
+    async def run_script(self, *_arguments: Any, deadline: float | None = None) -> int:
+        """See `CommandExecutor.run_script`."""
         self.ends.add(deadline)
         return 1
 
-    def send(self, *_arguments: Any, deadline: float) -> Sent:
-        """See `Commands.send`: nothing is."""
+    def start_script(self, *_arguments: Any, deadline: float) -> InFlightScript:
+        """See `CommandExecutor.start_script`: nothing is."""
         self.ends.add(deadline)
-        return Sent(COMMIT, [], (), deadline, asyncio.get_running_loop().create_future())
+        return InFlightScript(COMMIT, [], (), deadline, asyncio.get_running_loop().create_future())
 
-    async def settle(self, _sent: Sent, *, again: list[bytes]) -> tuple[Any, bool]:
-        """See `Commands.settle`."""
+    async def finish_script(self, _sent: InFlightScript, *, again: list[bytes]) -> tuple[Any, bool]:
+        """See `CommandExecutor.finish_script`."""
         self.again = again
         return self.reply, self.repeated
 
-    def failure(self, error: BaseException, key: bytes, *, unanswered: bool) -> StoreError:
-        """See `Commands.failure`."""
+    def to_store_error(self, error: BaseException, key: bytes, *, unanswered: bool) -> StoreError:
+        """See `CommandExecutor.to_store_error`."""
         return (OutcomeUnknownError if unanswered else StoreTimeoutError)(f"{error} {key.decode()}")
 
 
 def on(
-    commands: Answers, kind: type[CommitPath] = CommitPath, cache_bytes: int = StoreSettings().cache_bytes
-) -> CommitPath:
+    commands: Answers, kind: type[RoomStorage] = RoomStorage, cache_bytes: int = StoreSettings().cache_bytes
+) -> RoomStorage:
     """Return a path on such commands."""
     settings = StoreSettings(cache_bytes=cache_bytes)
 
     def decode(room_id: str, data: bytes) -> Room:
         return from_wire(Room, data, key=room_id)
 
-    return kind(cast("Commands", commands), Keys("", 0), settings, OwnChanges(settings), decode)
+    return kind(cast("CommandExecutor", commands), Keys("", 0), settings, ChangeEvents(settings), decode)
 
 
-async def commit(path: CommitPath, before: StoredRoom[bytes], after: Room | None) -> Conflict[bytes] | None:
+async def commit(path: RoomStorage, before: VersionedRoom[bytes], after: Room | None) -> VersionMismatch[bytes] | None:
     """Commit, and wait for what becomes of it."""
-    return await path.settle(path.begin(before, after, (), 1.0))
+    return await path.finish_commit(path.start_commit(before, after, (), 1.0))
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ async def test_a_creation_that_may_have_been_repeated(reply: Any, *, repeated: b
     path = on(commands)
     if inserted is None:
         with pytest.raises(OutcomeUnknownError, match=r"others have changed the room since room:A"):
-            await path.insert(room("A"))
+            await path.create(room("A"))
     else:
-        assert await path.insert(room("A")) is inserted
+        assert await path.create(room("A")) is inserted
     before, after, *_ = commands.again
     assert before == after != b""
 
@@ -147,40 +147,40 @@ async def test_only_a_reply_that_says_so_is_a_commit(reply: Any, *, is_done: boo
     """A commit needs no settling if its reply is "committed"; nor is it counted or remembered before."""
     commands = Answers()
     path = on(commands)
-    begun = path.begin(STORED, CHANGED, (), 1.0)
+    begun = path.start_commit(STORED, CHANGED, (), 1.0)
     assert begun.sent is not None
     if reply is None:
-        begun = Commit(begun.room_id, begun.after, begun.arguments, begun.deadline)
+        begun = PendingCommit(begun.room_id, begun.after, begun.arguments, begun.deadline)
     elif isinstance(reply, Exception):
         begun.sent.reply.set_exception(reply)
     else:
         begun.sent.reply.set_result(reply)
-    assert path.is_done(begun) is is_done
-    assert path.seen("A") == (begun.after if is_done else None)
-    assert commands.counts.commits == is_done
+    assert path.try_complete(begun) is is_done
+    assert path.cached("A") == (begun.after if is_done else None)
+    assert commands.statistics.commits == is_done
 
 
 async def test_what_was_written_or_found_is_remembered() -> None:
     """A room is remembered as it was stored, read or found, and after its end not at all."""
     commands = Answers()
     path = on(commands)
-    assert await path.load("A", 2.0) == path.seen("A") == STORED
+    assert await path.get("A", 2.0) == path.cached("A") == STORED
     assert await commit(path, STORED, CHANGED) is None
-    seen = path.seen("A")
+    seen = path.cached("A")
     assert seen is not None
     assert seen.room is CHANGED
     assert seen.version.rstrip() == to_wire(CHANGED)
     assert await commit(path, STORED, None) is None
-    assert path.seen("A") is None
+    assert path.cached("A") is None
     commands.reply = [0, STORED.version]
-    assert await commit(path, seen, CHANGED) == Conflict(STORED)
-    assert path.seen("A") == STORED
+    assert await commit(path, seen, CHANGED) == VersionMismatch(STORED)
+    assert path.cached("A") == STORED
     commands.reply = [0, None]
-    assert await commit(path, seen, CHANGED) == Conflict(None)
-    assert path.seen("A") is None
-    await path.load("A")
-    assert await path.remove("A") is True
-    assert path.seen("A") is None
+    assert await commit(path, seen, CHANGED) == VersionMismatch(None)
+    assert path.cached("A") is None
+    await path.get("A")
+    assert await path.delete("A") is True
+    assert path.cached("A") is None
 
 
 @pytest.mark.parametrize(("too_little", "is_remembered"), [(0, True), (1, False)])
@@ -188,7 +188,7 @@ async def test_rooms_have_a_quarter_of_the_cache(*, too_little: int, is_remember
     """A room is remembered if its stored bytes are no more than a quarter of `cache_bytes`."""
     path = on(Answers(), cache_bytes=4 * (len(to_wire(CHANGED)) + MARK - too_little))
     await commit(path, STORED, CHANGED)
-    assert (path.seen("A") is not None) is is_remembered
+    assert (path.cached("A") is not None) is is_remembered
 
 
 async def test_a_commit_that_may_have_been_repeated() -> None:
@@ -207,7 +207,7 @@ async def test_two_commits_of_the_same_are_told_apart() -> None:
     for _ in range(10):
         await commit(path, STORED, CHANGED)
         stored.append(commands.again[1])
-        await path.insert(CHANGED)
+        await path.create(CHANGED)
         stored.append(commands.again[1])
     assert len(set(stored)) == 20
     assert {one.rstrip() for one in stored} == {to_wire(CHANGED)}
@@ -217,7 +217,7 @@ async def test_two_commits_of_the_same_are_told_apart() -> None:
 @pytest.mark.parametrize(("unanswered", "kind"), [(True, OutcomeUnknownError), (False, StoreTimeoutError)])
 def test_what_is_late_names_its_room(*, unanswered: bool, kind: type[StoreError]) -> None:
     """A change that is out of time names the room's key, and whether it may have happened."""
-    error = on(Answers()).late("A", unanswered=unanswered)
+    error = on(Answers()).timeout_error("A", unanswered=unanswered)
     assert type(error) is kind
     assert "room:A" in str(error)
 
@@ -260,7 +260,7 @@ async def test_the_living_are_found_by_counting(rooms: Collection[int], commands
     """Which rooms of a page live is asked of all at once, and of ever smaller parts only where some live."""
     answers = Answers()
     answers.lives = {b"room:%d" % number for number in rooms}
-    living = await on(answers).living([b"%d" % number for number in range(500)])
+    living = await on(answers).filter_existing([b"%d" % number for number in range(500)])
     assert sorted(int(entry) for entry in living) == list(rooms)
     assert len(answers.asked) == commands
 
@@ -269,7 +269,7 @@ async def test_no_command_counts_very_many() -> None:
     """A page of many thousand rooms, which SSCAN may return, is asked about in parts that do not hold up the server."""
     answers = Answers()
     answers.lives = {b"room:%d" % number for number in range(3000)}
-    assert len(await on(answers).living([b"%d" % number for number in range(3000)])) == 3000
+    assert len(await on(answers).filter_existing([b"%d" % number for number in range(3000)])) == 3000
     assert answers.asked == [1000] * 3
 
 
@@ -277,6 +277,6 @@ async def test_no_command_counts_very_many() -> None:
 async def test_the_steps_on_a_cluster_share_one_time(operation: str) -> None:
     """Creating or deleting a room on a cluster takes no longer than one operation may, in all of its steps."""
     commands = Answers()
-    path = on(commands, ShardedCommitPath)
-    assert await (path.insert(room("A")) if operation == "insert" else path.remove("A")) is True
+    path = on(commands, ShardedRoomStorage)
+    assert await (path.create(room("A")) if operation == "insert" else path.delete("A")) is True
     assert commands.ends == {1.0}

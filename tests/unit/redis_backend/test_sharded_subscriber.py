@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 from redis.exceptions import ResponseError
 
-from waiting import until
+from waiting import wait_until
 from wnc_store_redis.transport import pubsub as subscriber
-from wnc_store_redis.transport.cluster_pubsub import ShardedSubscriber
+from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
 from wnc_store_redis.transport.node import pack_command
 
 
@@ -24,8 +24,8 @@ class Wire:
         self.lost: list[Sequence[bytes]] = []
         self.refusals: list[BaseException | None] = []
         self.says: Callable[[Sequence[Any]], None] = self.told.extend
-        monkeypatch.setattr(subscriber, "open_link", self._open)
-        self.sharded = ShardedSubscriber(cast("Any", self), 5, self, self.lost.append, lambda channel: channel)
+        monkeypatch.setattr(subscriber, "open_connection", self._open)
+        self.sharded = ClusterPubSub(cast("Any", self), 5, self, self.lost.append, lambda channel: channel)
 
     async def _open(self, _pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
         assert pushes
@@ -40,7 +40,7 @@ class Wire:
         async def is_asked() -> bool:
             return len(self.written) >= 2
 
-        await until(is_asked)
+        await wait_until(is_asked)
         self.says([[b"ssubscribe", b"{A}", 1], b"PONG"])
         await subscribing
 
@@ -51,11 +51,11 @@ class Wire:
     async def aclose(self) -> None:
         """Do nothing."""
 
-    def heard(self, channel: bytes, data: bytes) -> None:
+    def on_message(self, channel: bytes, data: bytes) -> None:
         """Write it down."""
         self.told.append(f"{channel.decode()} {data.decode()}")
 
-    def ponged(self) -> None:
+    def on_pong(self) -> None:
         """Write it down."""
         self.told.append("pong")
 
@@ -69,11 +69,11 @@ class Wire:
         if refusal is not None:
             raise refusal
 
-    def learn_from(self, _failure: Exception, _key: bytes, _address: object) -> bool:
+    def handle_error(self, _failure: Exception, _key: bytes, _address: object) -> bool:
         """Learn nothing, so that there is no other attempt."""
         return False
 
-    def doubt(self) -> None:
+    def refresh_slots(self) -> None:
         """Do nothing."""
 
     def connections(self, _address: object) -> None:
@@ -84,7 +84,7 @@ async def test_what_comes_with_the_end_of_a_slot_is_taken(monkeypatch: pytest.Mo
     """What a master sends in one packet with the news that a slot has moved is taken, before its connection goes."""
     wire = Wire(monkeypatch)
     await wire.subscribe()
-    wire.sharded.ask()
+    wire.sharded.ping()
     wire.says([[b"smessage", b"{A}", b"1"], [b"sunsubscribe", b"{A}", 0], b"PONG"])
     assert wire.told == ["pong", "{A} 1", "pong"]
     assert wire.lost == [(b"{A}",)]
@@ -140,7 +140,7 @@ async def test_a_subscription_behind_one_that_was_refused(monkeypatch: pytest.Mo
     """Where a slot has just arrived, so that of two subscriptions the second is taken, its end is told all the same."""
     wire = Wire(monkeypatch)
     calls = [asyncio.ensure_future(wire.sharded.subscribe([b"{A}"])) for _ in range(2)]
-    await until(lambda: len(wire.written) == 4)
+    await wait_until(lambda: len(wire.written) == 4)
     wire.says([MOVED, b"PONG", [b"ssubscribe", b"{A}", 1], b"PONG"])
     first, second = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(first, ResponseError)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from virtual_time import idle, pass_time
-from wnc_store_redis.subscriptions import Channels
-from wnc_store_redis.transport.pubsub import OnLost, Subscriptions
+from wnc_store_redis.subscriptions import SubscriptionManager
+from wnc_store_redis.transport.pubsub import OnLost, PubSub
 
 
 class Commands:
@@ -17,10 +17,10 @@ class Commands:
     forked = False
 
     def check_loop(self) -> None:
-        """See `Commands.check_loop`."""
+        """See `CommandExecutor.check_loop`."""
 
-    def failure(self, error: BaseException, _key: bytes) -> Exception:
-        """See `Commands.failure`."""
+    def to_store_error(self, error: BaseException, _key: bytes) -> Exception:
+        """See `CommandExecutor.to_store_error`."""
         return RuntimeError(repr(error))
 
 
@@ -33,10 +33,10 @@ class Servers:
         self.standing: set[bytes] = set()
         self.on_lost: OnLost = lambda _: None
 
-    def opened(self, on_lost: OnLost) -> Subscriptions:
+    def opened(self, on_lost: OnLost) -> PubSub:
         """Return these subscriptions."""
         self.on_lost = on_lost
-        return cast("Subscriptions", self)
+        return cast("PubSub", self)
 
     def lose(self, *channels: bytes) -> None:
         """End subscriptions that nobody asked to end."""
@@ -44,14 +44,14 @@ class Servers:
         self.on_lost(channels)
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
-        """See `Subscriptions.subscribe`."""
+        """See `PubSub.subscribe`."""
         self.asked.append(channels)
         if self.hangs.intersection(channels):
             await asyncio.Event().wait()
         self.standing.update(channels)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        """See `Subscriptions.unsubscribe`."""
+        """See `PubSub.unsubscribe`."""
         self.standing.difference_update(channels)
 
     async def aclose(self) -> None:
@@ -61,17 +61,17 @@ class Servers:
 async def test_what_is_lost_while_another_is_looked_for_is_found() -> None:
     """A channel that somebody enters, and that is lost, while another is being found again, is subscribed to again."""
     servers, missed = Servers(), list[bytes]()
-    channels = Channels(cast("Any", Commands()), 1, servers.opened, missed.extend)
+    channels = SubscriptionManager(cast("Any", Commands()), 1, servers.opened, missed.extend)
     for name in (b"c", b"d"):
-        await channels.enter([name])
+        await channels.acquire([name])
     servers.hangs = {b"d"}
     servers.lose(b"c", b"d")
     await idle()
     assert servers.asked[2:] == [[b"c", b"d"]]
-    channels.leave([b"c"])
+    channels.release([b"c"])
     await pass_time(1.1)  # that attempt has had its time
     assert servers.asked[3:] == [[b"d"]]
-    await channels.enter([b"c"])
+    await channels.acquire([b"c"])
     servers.lose(b"c")
     servers.hangs = set()
     await pass_time(3)

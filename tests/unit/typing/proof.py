@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, assert_type
 if TYPE_CHECKING:
     from wnc_store import (
         Backend,
-        CanRestore,
         ChatMessage,
         ChatReader,
         ChatStore,
         Clock,
-        HasActivity,
         ManualClock,
         Room,
         RoomEvent,
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
         RoomReader,
         RoomStore,
         Store,
+        SupportsRestore,
+        SupportsServerActivity,
         SystemClock,
         open_store,
     )
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
         _readers: tuple[RoomReader, ChatReader] = (memory.rooms, redis.chat)
         _events: list[RoomEvents] = [memory.events, redis.events]
         _backends: list[Backend] = [open_memory, open_redis]
-        _restorers: list[CanRestore] = [memory, redis]
-        _asked: HasActivity = redis
+        _restorers: list[SupportsRestore] = [memory, redis]
+        _asked: SupportsServerActivity = redis
         _clocks: list[Clock] = [ManualClock(), SystemClock()]
 
     async def _the_types_are_precise(store: Store) -> None:
