@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from wnc_store import StoreError
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.pubsub import OnLost, PubSub, SubscriptionLostError
+from wnc_store_redis.transport.tasks import cancel_all
 
 _logger = logging.getLogger("wnc_store")
 
@@ -94,8 +95,7 @@ class SubscriptionManager:
         for task in self._tasks:
             task.cancel()
         await self._pubsub.aclose()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await cancel_all(self._tasks)
 
     def _on_lost(self, channels: Sequence[bytes]) -> None:
         lost = [channel for channel in channels if channel in self._refcounts]

@@ -18,6 +18,7 @@ from wnc_store_redis.transport.multiplexer import NoReplyError
 from wnc_store_redis.transport.node import NodeClient, pack_command
 from wnc_store_redis.transport.routing import Backoff, is_retryable
 from wnc_store_redis.transport.statistics import Statistics
+from wnc_store_redis.transport.tasks import cancel_all
 
 Address = tuple[str, int]
 Refusal = ResponseError | NoReplyError
@@ -183,8 +184,7 @@ class ClusterRouter:
         self._closed = True
         refreshing = self._refreshing
         if refreshing is not None and refreshing.get_loop() is asyncio.get_running_loop():  # else a fork's parent's
-            refreshing.cancel()
-            await asyncio.wait([refreshing])
+            await cancel_all([refreshing])
         await asyncio.gather(*(server.aclose() for server in self._nodes.values()))
 
     async def _address(self, slot: int | None, deadline: float) -> Address | None:

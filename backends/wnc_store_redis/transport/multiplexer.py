@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 from wnc_store import StoreClosedError, StoreError
 from wnc_store_redis.transport.connection import PipelinedConnection, Pool, Reply, open_connection
 from wnc_store_redis.transport.statistics import Statistics
+from wnc_store_redis.transport.tasks import cancel_all
 
 MAX_IN_FLIGHT = 1024
 """Commands that may be under way; more of them wait in this process, where a time-out is no unknown outcome."""
@@ -147,7 +148,7 @@ class MultiplexedConnection:
         if self.forked:
             return
         if self._connecting is not None:
-            self._connecting.cancel()
+            await cancel_all([self._connecting])
         if self._loop is not None and any(not request.future.done() for request in self._in_flight):
             self._drained = self._drained or self._loop.create_future()
             await asyncio.shield(self._drained)  # who closes twice waits twice

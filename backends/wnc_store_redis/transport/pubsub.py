@@ -13,6 +13,7 @@ from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import PipelinedConnection, Pool, Reply, open_connection
 from wnc_store_redis.transport.errors import code_of
 from wnc_store_redis.transport.node import pack_command
+from wnc_store_redis.transport.tasks import cancel_all
 
 _MIN_HEARTBEAT = 1.0
 """Seconds between signs of life, at least: an event loop that is busy for a while must not look like a dead server."""
@@ -142,8 +143,7 @@ class PubSubConnection:
             task.cancel()
         if connection is not None:
             await connection.aclose()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await cancel_all(self._tasks)
         if opening is not None and not opening.done():  # by a task that was cancelled before its first step
             opening.set_exception(StoreClosedError())
             opening.exception()  # nobody may wait for it any more

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from wnc_store_redis.transport.errors import UnknownServiceError
+from wnc_store_redis.transport.tasks import cancel_all
 
 Address = tuple[str, int]
 
@@ -110,11 +111,7 @@ class SentinelMonitor:
     async def aclose(self) -> None:
         """Stop to listen."""
         self._closed = True
-        running = set(self._tasks)
-        while running:
-            for task in running:
-                task.cancel()
-            _, running = await asyncio.wait(running, timeout=_RECONNECT_DELAY)  # redis-py may swallow a cancellation
+        await cancel_all(self._tasks)
 
     def _is_failing_over(self) -> bool:
         master = self.master
