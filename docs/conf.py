@@ -48,7 +48,8 @@ def _commands(_app: Any, page: str, text: list[str]) -> None:
     """Write what each command takes into the page about them."""
     if page == "reference/command-line":
         group: Any = typer.main.get_command(app)
-        text[0] = text[0].replace("<!-- commands -->", "\n".join(map(_command, group.commands.values())))
+        commands = [group.get_command(None, name) for name in group.list_commands(None)]
+        text[0] = text[0].replace("<!-- commands -->", "\n".join(map(_command, commands)))
 
 
 def _command(command: Any) -> str:

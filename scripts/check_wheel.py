@@ -51,6 +51,16 @@ for use, extra in needed.items():
         raise AssertionError(use)
 """
 
+COMMANDS = """
+from typer.testing import CliRunner
+from wnc_store.cli.app import app
+listed = CliRunner().invoke(app, ["--help"]).output
+for command, extra in {"verify": "contract", "bench": "bench"}.items():
+    assert command in listed, listed
+    result = CliRunner().invoke(app, [command, "memory://", "--json"])
+    assert (result.exit_code, f"pip install 'wnc-store[{extra}]'" in result.output) == (2, True), result.output
+"""
+
 SELECTION = "record or room"
 """Of the clauses; `make tests` runs all of them on the checkout."""
 
@@ -111,6 +121,9 @@ def main() -> None:
         print("wheel: bare, without extras", flush=True)
         link(installed, site)
         run(python, "-W", "error", "-c", BARE, cwd=folder)
+        print("wheel: command line, without the extras of its commands", flush=True)
+        link(installed, site, "cli")
+        run(python, "-W", "error", "-c", COMMANDS, cwd=folder)
         print("wheel: with its extras: demo, quickstart, some clauses, benchmark on Redis", flush=True)
         link(installed, site, "cli", "redis", "contract", "bench")
         run(command, "demo", cwd=folder)

@@ -122,7 +122,7 @@ async def test_a_command_runs(command: str, room: str, tmp_path: Path, monkeypat
         await asyncio.to_thread(run, "export", room, "--output", arguments[2])
     if arguments[0] == "verify":
         # The contract itself is run by tests/redis/test_cli.py; here it is one clause.
-        monkeypatch.setattr("wnc_store.cli.verify.verify", verify_one_clause)
+        monkeypatch.setattr("wnc_store_contract.cli.run_contract", verify_one_clause)
         arguments = [word.replace("redis://localhost:6379/9", room.replace("/13", "/9")) for word in arguments]
     await asyncio.to_thread(run, *arguments)
 

@@ -10,6 +10,7 @@ import pytest
 
 from command_line import wnc_store
 from wnc_store import factory, open_store
+from wnc_store.cli import commands
 from wnc_store_contract import verify
 from wnc_store_contract.factories import message, room
 
@@ -48,6 +49,18 @@ def test_an_entry_point_that_leads_nowhere(
     assert f" for mine:// can't be loaded (its entry point is {value!r}): " in told
     assert missing in told
     assert SECRET not in told
+
+
+def test_a_command_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registered command whose module is missing is listed, and prints the reason with any arguments."""
+
+    def installed(*, group: str, name: str = "mine") -> EntryPoints:
+        return EntryPoints([EntryPoint("mine", "no_such_module:mine", group)]).select(name=name)
+
+    monkeypatch.setattr(commands, "entry_points", installed)
+    assert "Not available: No module named 'no_such_module'" in wnc_store("--help").stdout
+    stderr = wnc_store("mine", "memory://", "--json", code=2).stderr
+    assert stderr == "error: No module named 'no_such_module'\n"
 
 
 def test_a_harness_that_does_not_take_the_url(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, StoreError, __version__
+from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, __version__
+from wnc_store.cli.commands import CommandGroup
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import (
     Exit,
@@ -25,8 +25,7 @@ from wnc_store.cli.output import (
     sanitize,
     table,
 )
-from wnc_store.cli.runtime import AsJson, Url, UrlArgument, fail, fail_with, open_cli_store, run
-from wnc_store.cli.sinks import OutputError
+from wnc_store.cli.runtime import AsJson, Url, UrlArgument, open_cli_store, run
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.cli.watch import watch_room
@@ -34,6 +33,7 @@ from wnc_store.records.js_types import iso
 
 app = typer.Typer(
     name="wnc-store",
+    cls=CommandGroup,
     help="Look into a store of watch-party rooms, clean it up, and verify a backend against the contract. Exit codes: "
     "0 success, 1 failed or not found, 2 wrong usage, 3 no answer from the server.",
     no_args_is_help=True,
@@ -263,62 +263,6 @@ def doctor(
             raise typer.Exit(Exit.FAILED)
 
     run(work())
-
-
-@app.command()
-def verify(
-    url: Annotated[
-        str | None, typer.Argument(metavar="URL", help="A store to verify, say redis://host:6379/9.")
-    ] = None,
-    *,
-    harness: Annotated[str | None, typer.Option(help="A harness instead of a URL: package.module:Class.")] = None,
-    as_json: AsJson = False,
-    allow_nonempty: Annotated[
-        bool, typer.Option("--allow-nonempty", help="Run among other people's data; only its own keys are touched.")
-    ] = False,
-) -> None:
-    """Run the contract suite on a backend; exit 1 if a clause fails."""
-    if (url is None) == (harness is None):
-        fail("name either a URL or a --harness", Exit.USAGE)
-    try:
-        from wnc_store.cli.verify import run_verify  # noqa: PLC0415 - needs the extra "contract"
-
-        kept = run_verify(url, harness, as_json=as_json, allow_nonempty=allow_nonempty)
-    except (StoreError, ImportError) as error:
-        fail_with(error)
-    if not kept:
-        raise typer.Exit(Exit.FAILED)
-
-
-@app.command()
-def bench(  # noqa: PLR0913 - one for each option
-    url: Annotated[
-        str | None, typer.Argument(metavar="URL", help="A Redis server; one of its own is started if left out.")
-    ] = None,
-    *,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contender has its turn.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.05, help="How long a turn of one operation is measured.")] = 2,
-    only: Annotated[str | None, typer.Option(help="Parts, comma-separated: get_room,crowd,memory,...")] = None,
-    contenders: Annotated[
-        str | None, typer.Option(help="Who takes part, comma-separated: wnc-store,redis-py,...")
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write all rounds to this file.", dir_okay=False)] = None,
-    chart: Annotated[Path | None, typer.Option(help="Write a chart, a PNG, to this file.", dir_okay=False)] = None,
-    page: Annotated[
-        Path | None, typer.Option(help="Fill the tables of this Markdown page.", dir_okay=False, exists=True)
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Try everything in seconds; the figures say nothing.")] = False,
-) -> None:
-    """Measure wnc-store beside other ways to do the same, under a key prefix of its own; it takes some ten minutes."""
-    try:
-        from wnc_store.cli.bench import run_bench  # noqa: PLC0415 - needs the extra "bench"
-        from wnc_store_bench import Options, chosen_contenders, chosen_parts  # noqa: PLC0415 - likewise
-
-        parts, taking_part = chosen_parts(only), chosen_contenders(contenders)
-        options = Options(rounds=rounds, seconds=seconds, parts=parts, contenders=taking_part)
-        run_bench(url, options.quick() if quick else options, json=json, chart=chart, page=page)
-    except (StoreError, ImportError, OutputError) as error:
-        fail_with(error)
 
 
 app.command()(top)

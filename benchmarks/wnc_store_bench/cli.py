@@ -1,0 +1,94 @@
+"""The command `wnc-store bench`, which runs the benchmark."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from wnc_store import StoreError
+from wnc_store.cli.files import ensure_writable
+from wnc_store.cli.output import add_row, err, out, table
+from wnc_store.cli.runtime import fail_with
+from wnc_store.cli.sinks import OutputError
+from wnc_store_bench import Options, Result, chosen_contenders, chosen_parts, run
+from wnc_store_bench.chart import draw
+from wnc_store_bench.report import fill, tables
+
+_STYLES = {"met": "green", "not met": "bold red"}
+
+
+def bench(  # noqa: PLR0913 - one parameter per option
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="A Redis server. Default: start one for this run.")
+    ] = None,
+    *,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; each contender runs once per round.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.05, help="Duration of one measurement of one operation.")] = 2,
+    only: Annotated[str | None, typer.Option(help="Parts to run, comma-separated: get_room,crowd,memory,...")] = None,
+    contenders: Annotated[
+        str | None, typer.Option(help="Contenders to run, comma-separated: wnc-store,redis-py,...")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the results of all rounds here.", dir_okay=False)] = None,
+    chart: Annotated[Path | None, typer.Option(help="Write a chart (PNG) here.", dir_okay=False)] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Fill the tables of this Markdown page.", dir_okay=False, exists=True)
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Run every part within seconds. The figures are meaningless.")
+    ] = False,
+) -> None:
+    """Compare wnc-store with other clients on one Redis server. Uses its own key prefix; takes about ten minutes."""
+    try:
+        options = Options(
+            rounds=rounds, seconds=seconds, parts=chosen_parts(only), contenders=chosen_contenders(contenders)
+        )
+        for path in filter(None, (json, chart, page)):
+            ensure_writable(path)  # before the measurement, which takes minutes
+        result = _run_with_progress(url, options.quick() if quick else options)
+        files: tuple[tuple[Path | None, Callable[[Path], object]], ...] = (
+            (json, lambda path: path.write_text(f"{result.model_dump_json(indent=1)}\n", encoding="utf-8")),
+            (chart, lambda path: draw(result, path)),
+            (page, lambda path: path.write_text(fill(path.read_text(encoding="utf-8"), result), encoding="utf-8")),
+        )
+        written = [_write(path, write) for path, write in files if path is not None]
+        _print_tables(result)
+        for path in written:
+            err.print(f"Wrote {path}", markup=False)
+    except (StoreError, ImportError, OutputError) as error:
+        fail_with(error)
+
+
+def _run_with_progress(url: str | None, options: Options) -> Result:
+    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def report_progress(line: str) -> None:
+            progress.update(task, description=escape(line))
+            if not err.is_terminal:  # rich draws no progress display there
+                err.print(line, markup=False)
+
+        return asyncio.run(run(url, options, report_progress))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> Path:
+    try:
+        write(path)
+    except OSError as error:
+        raise OutputError(str(path), error.strerror) from None
+    return path
+
+
+def _print_tables(result: Result) -> None:
+    for source in tables(result):
+        printed = table(source.title, *source.columns)
+        for row in source.rows:
+            add_row(printed, [Text(cell, style=_STYLES.get(cell, "")) for cell in row])
+        out.print(printed)

@@ -1,0 +1,55 @@
+"""Commands that packages register in the entry-point group `wnc_store.commands`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from wnc_store.cli.output import Exit
+from wnc_store.cli.runtime import fail
+
+_GROUP = "wnc_store.commands"
+
+
+class CommandGroup(TyperGroup):
+    """The built-in commands, and the registered ones, which are imported only when they are run or listed.
+
+    An entry point names a function that typer can run as a command. A built-in command of the same name wins.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands, the built-in ones first."""
+        registered = sorted(entry_points(group=_GROUP).names)
+        return [*super().list_commands(ctx), *(name for name in registered if name not in self.commands)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of this name, or None."""
+        built_in = super().get_command(ctx, cmd_name)
+        if built_in is not None:
+            return built_in
+        entry = next(iter(entry_points(group=_GROUP, name=cmd_name)), None)
+        return None if entry is None else _load_command(entry)
+
+
+def _load_command(entry: EntryPoint) -> Any:
+    """Return the registered command; if it cannot be imported, a command that accepts any arguments and prints why."""
+    app = typer.Typer(add_completion=False)
+    try:
+        app.command(entry.name)(entry.load())
+    except (ImportError, AttributeError) as error:
+        any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
+        help_text = f"Not available: {escape(str(error))}"
+        app.command(entry.name, help=help_text, context_settings=any_arguments)(_failing(str(error)))
+    return typer.main.get_command(app)
+
+
+def _failing(reason: str) -> Callable[[], None]:
+    def command() -> None:
+        fail(reason, Exit.USAGE)
+
+    return command
