@@ -1,4 +1,4 @@
-"""Environment and fixtures for every test of the project."""
+"""Environment and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ settings.load_profile("fast")
 
 
 def pytest_configure() -> None:
-    """Have the tests do the same in every shell and in CI."""
+    """Reset the environment and the signals, so that tests behave the same in every shell and in CI."""
     reset_process_state()
 
 
 @pytest.fixture(scope="session", name="redis_server")
 def _redis_server() -> Iterator[RedisServer]:
-    """One redis-server for the whole run; database 0 is for whoever leaves it empty again."""
+    """A redis-server for the whole session. Tests that use database 0 leave it empty."""
     with redis_server() as server:
         yield server

@@ -1,4 +1,4 @@
-"""The command line in this process: what it prints is captured, and no line is wrapped."""
+"""Runs of the command line in this process, with captured output and lines that are not wrapped."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ for _console in (output.out, output.err):
     _console.width = 200
 
 
-def wnc_store(*arguments: str, code: int = 0, given: bytes = b"") -> Result:
-    """Run a command, check its exit code, and return what it printed; `open_input` is its standard input."""
-    result = CliRunner().invoke(app, arguments, input=given)
+def wnc_store(*arguments: str, code: int = 0, stdin: bytes = b"") -> Result:
+    """Run a command, check its exit code, and return its output."""
+    result = CliRunner().invoke(app, arguments, input=stdin)
     assert result.exit_code == code, (result.output, result.exception)
     return result
 
 
 def program(*arguments: str, stdout: int | None = None, code: int = 0) -> str:
-    """Run the program, whose standard output is an open descriptor, or is closed; return what goes to standard error.
+    """Run the program, check its exit code, and return its standard error.
 
-    Raises:
-        AssertionError: it ended with another exit code.
+    Args:
+        arguments: The command and its arguments.
+        stdout: An open descriptor for standard output; None closes standard output.
+        code: The expected exit code.
     """
     with (
         _standard_output(stdout),
-        redirect_stderr(io.StringIO()) as told,
+        redirect_stderr(io.StringIO()) as stderr,
         mock.patch.object(sys, "argv", ["", *arguments]),
-        pytest.raises(SystemExit) as ended,
+        pytest.raises(SystemExit) as exit_info,
     ):
         main()
     for console in (output.out, output.err):
-        with console.capture():  # drops what could not be written, which the next command would print
+        with console.capture():  # discards the output that could not be written; the next command would print it
             pass
-    assert (ended.value.code or 0) == code, told.getvalue()
-    return told.getvalue()
+    assert (exit_info.value.code or 0) == code, stderr.getvalue()
+    return stderr.getvalue()
 
 
 @contextmanager
 def _standard_output(descriptor: int | None) -> Generator[None]:
-    """Have descriptor 1 and `sys.stdout` lead somewhere else."""
-    kept = os.dup(1)
+    """Redirect descriptor 1 and `sys.stdout` to the descriptor; None closes `sys.stdout`."""
+    original = os.dup(1)
     try:
         if descriptor is None:
             with redirect_stdout(None):
@@ -59,5 +61,5 @@ def _standard_output(descriptor: int | None) -> Generator[None]:
         with open(1, "w", encoding="utf-8", closefd=False) as stream, redirect_stdout(stream):
             yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(original, 1)
+        os.close(original)

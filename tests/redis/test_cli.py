@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it hides, and its exit codes."""
+"""The output, the secrets and the exit codes of the command line."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from wnc_store_contract.factories import message, room
 SECRET = "SECRET-9f1c"
 
 
-def plain_client(where: str) -> Any:
-    """Return a client without types: redis-py's are half for the synchronous one."""
-    return Redis.from_url(where)  # pyright: ignore[reportUnknownMemberType]
+def untyped_client(url: str) -> Any:
+    """Return a Redis client as `Any`, because redis-py's types are partly those of the synchronous client."""
+    return Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
 
 
 @pytest.fixture
 def url(redis_server: RedisServer) -> Any:
-    """Database 3, emptied, with a room A of two users, a dead index entry and 25 messages."""
-    where = redis_server.url.replace("/0", "/3")
+    """Database 3 with a room A of two users, 25 messages and an index entry without a room."""
+    url = redis_server.url.replace("/0", "/3")
 
     async def fill() -> None:
-        async with plain_client(where) as client:
+        async with untyped_client(url) as client:
             await client.flushdb()
-            async with open_store(where) as store:
+            async with open_store(url) as store:
                 await store.rooms.create_room(room("A", "host", "guest", host_token=SECRET))
                 await store.rooms.update_video_state("A", VideoState(is_playing=True, current_time=5))
                 for number in range(25):
@@ -47,21 +47,21 @@ def url(redis_server: RedisServer) -> Any:
             await client.sadd("active-rooms", "dead")
 
     async def empty() -> None:
-        async with plain_client(where) as client:
+        async with untyped_client(url) as client:
             await client.flushdb()
 
     asyncio.run(fill())
-    yield where
+    yield url
     asyncio.run(empty())
 
 
 def as_json(*arguments: str) -> Any:
-    """Run the command line and read its JSON."""
+    """Run a command and return its parsed JSON output."""
     return json.loads(wnc_store(*arguments, "--json").stdout)
 
 
 def test_rooms_lists_the_active_rooms(url: str) -> None:
-    """`rooms` lists live rooms only, with host, number of users and what is left of their TTL."""
+    """`rooms` lists only existing rooms, with host, number of users and remaining TTL."""
     shown = wnc_store("rooms", "--url", url).stdout
     assert "1 active room" in shown
     assert "Name of host" in shown
@@ -80,26 +80,26 @@ def test_rooms_lists_the_active_rooms(url: str) -> None:
     }
 
 
-def test_rooms_shows_what_can_not_be_read(url: str) -> None:
-    """A corrupt room is listed as such and hides no other; a limit says that there are more."""
+def test_rooms_lists_unreadable_rooms(url: str) -> None:
+    """`rooms` lists a corrupt room as unreadable, lists the other rooms too, and reports that a limit omitted rooms."""
 
-    async def spoil() -> None:
-        async with plain_client(url) as client:
+    async def corrupt() -> None:
+        async with untyped_client(url) as client:
             await client.set("room:B", SECRET)
             await client.sadd("active-rooms", "B")
 
-    asyncio.run(spoil())
+    asyncio.run(corrupt())
     shown = wnc_store("rooms", "--url", url).stdout
-    assert "can't be read" in shown
-    assert "never expires" in shown
+    assert "unreadable" in shown
+    assert "no expiry" in shown
     assert "Name of host" in shown
     assert SECRET not in shown
     assert {"id": "B", "readable": False, "ttlSeconds": None} in as_json("rooms", "--url", url)
-    assert "more than 1 rooms" in wnc_store("rooms", "--url", url, "--limit", "1").stderr
+    assert "more than 1 room." in wnc_store("rooms", "--url", url, "--limit", "1").stderr
 
 
 def test_show_hides_the_token(url: str) -> None:
-    """`show` tells all about a room but the host token."""
+    """`show` prints everything about a room except the host token."""
     shown = wnc_store("show", "A", "--url", url).stdout
     assert "set (not shown)" in shown
     assert "playing at 5" in shown
@@ -109,29 +109,29 @@ def test_show_hides_the_token(url: str) -> None:
     assert SECRET not in shown + json.dumps(found)
 
 
-def test_show_of_no_room_fails(url: str) -> None:
-    """`show` of a room that is not there exits 1, of a bad id 2."""
+def test_show_fails_for_an_unknown_room(url: str) -> None:
+    """`show` exits 1 for a room that does not exist and 2 for an invalid id."""
     assert "there is no live room 'B'" in wnc_store("show", "B", "--url", url, code=1).stderr
     assert "invalid room id" in wnc_store("show", "B*", "--url", url, code=2).stderr
 
 
 def test_chat_shows_the_messages(url: str) -> None:
-    """`chat` shows the kept messages, oldest first, or the newest so many."""
+    """`chat` prints the stored messages, oldest first, or only the newest ones."""
     shown = wnc_store("chat", "A", "--url", url).stdout
     assert "20 messages in A" in shown
     assert "2026-01-01T00:00:00.024Z" in shown
     messages = as_json("chat", "A", "--url", url, "--limit", "2")
-    assert [one["message"] for one in messages] == ["text 23", "text 24"]
+    assert [entry["message"] for entry in messages] == ["text 23", "text 24"]
 
 
-def test_guests_can_not_steer_the_terminal(url: str) -> None:
-    """Control characters and markup in what guests wrote are shown, not obeyed."""
+def test_texts_of_guests_are_sanitized(url: str) -> None:
+    """Control characters and markup in texts of guests do not reach the terminal as such."""
 
-    async def say() -> None:
+    async def send() -> None:
         async with open_store(url) as store:
             await store.chat.add_message(message(99, "A", message="\x1b[2J[red]x[/red]\r\n\ud83d"))
 
-    asyncio.run(say())
+    asyncio.run(send())
     shown = wnc_store("chat", "A", "--url", url, "--limit", "1").stdout
     assert "\x1b" not in shown
     assert "[red]x[/red]" in shown
@@ -139,13 +139,13 @@ def test_guests_can_not_steer_the_terminal(url: str) -> None:
 
 
 def test_a_terminal_without_unicode(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an encoding lacks is printed as an escape; table lines are ASCII then."""
+    """Characters that the encoding of the terminal lacks are printed as escapes, and tables are drawn in ASCII."""
 
-    async def say() -> None:
+    async def send() -> None:
         async with open_store(url) as store:
             await store.chat.add_message(message(99, "A", message="caf\u00e9 \U0001f37f"))
 
-    asyncio.run(say())
+    asyncio.run(send())
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setattr(sys, "argv", ["wnc-store", "chat", "A", "--url", url, "--limit", "1"])
@@ -155,14 +155,14 @@ def test_a_terminal_without_unicode(url: str, monkeypatch: pytest.MonkeyPatch) -
     assert r"caf\xe9 \U0001f37f" in terminal.read()
 
 
-def test_sweep_tells_what_it_removed(url: str) -> None:
-    """`sweep` removes the entries of dead rooms and says how many."""
+def test_sweep_reports_the_removed_entries(url: str) -> None:
+    """`sweep` removes index entries of expired rooms and prints their number."""
     assert as_json("sweep", "--url", url) == {"removed": 1}
-    assert "removed 0 dead rooms" in wnc_store("sweep", "--url", url).stdout
+    assert "removed 0 expired rooms" in wnc_store("sweep", "--url", url).stdout
 
 
-def test_guards_show_what_is_counted(url: str) -> None:
-    """`limits` shows a client's connections and hits, and forgets the hits when asked to."""
+def test_limits_shows_connections_and_hits(url: str) -> None:
+    """`limits` prints the connections and hits of a client, and resets the hits with --reset."""
 
     async def count() -> None:
         async with open_store(url) as store:
@@ -172,8 +172,8 @@ def test_guards_show_what_is_counted(url: str) -> None:
     asyncio.run(count())
     shown = wnc_store("limits", "1.2.3.4", "--url", url).stdout
     assert "1.2.3.4: 1 connection" in shown
-    assert "0 of 360 hits remain in this window; no hit is allowed for 0:0" in shown
-    assert "the next hit is allowed" in wnc_store("limits", "1.2.3.4", "--url", url, "--reset").stdout
+    assert "0 of 360 hits remaining in this window, blocked for 0:0" in shown
+    assert "next hit allowed" in wnc_store("limits", "1.2.3.4", "--url", url, "--reset").stdout
     assert as_json("limits", "1.2.3.4", "--url", url) == {
         "key": "1.2.3.4",
         "connections": 1,
@@ -185,13 +185,13 @@ def test_guards_show_what_is_counted(url: str) -> None:
 
 
 def test_ping_measures(url: str) -> None:
-    """`ping` says how long the answer took."""
+    """`ping` prints the round-trip time."""
     assert as_json("ping", "--url", url)["ok"] is True
     assert "ms" in wnc_store("ping", "--url", url).stdout
 
 
 def test_no_server_is_exit_3() -> None:
-    """Where no server answers the exit code is 3, and the password is not repeated."""
+    """Commands exit 3 if no server replies, and do not print the password."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     for command in (["ping", "--url"], ["rooms", "--url"], ["verify"]):
@@ -200,45 +200,44 @@ def test_no_server_is_exit_3() -> None:
         assert SECRET not in result.output
 
 
-def test_an_empty_memory_is_pointed_out() -> None:
-    """Without a URL the commands look into their own memory, and say so."""
+def test_the_in_memory_default_is_reported() -> None:
+    """Without a URL, commands report that they use an empty in-memory store."""
     assert "WNC_STORE_URL" in wnc_store("rooms").stderr
 
 
 def test_a_wrong_url_is_exit_2() -> None:
-    """A URL that no backend takes exits 2 and lists the installed schemes."""
+    """A URL without a backend exits 2 and prints the installed schemes."""
     result = wnc_store("ping", "--url", f"postgres://{SECRET}@host", code=2)
     assert "redis://" in result.stderr
     assert SECRET not in result.output
 
 
-def test_demo_tells_a_rooms_life() -> None:
-    """`demo` runs in memory by itself: 20 of 25 messages, handover, expiry, empty-room deletion."""
-    told = wnc_store("demo").stdout
-    for fact in (
-        "kept: 20, from 'message 6'",
+def test_demo_shows_the_life_cycle_of_a_room() -> None:
+    """`demo` in memory shows 20 of 25 messages, a change of host, expiry and the deletion of an empty room."""
+    output = wnc_store("demo").stdout
+    for line in (
+        "messages: 20, from 'message 6'",
         "host is now: Grace",
-        "the room exists: False",
-        "after Grace left: None",
+        "room exists: False",
+        "after the last user left: None",
     ):
-        assert fact in told
+        assert line in output
 
 
 def test_demo_leaves_nothing_behind(url: str) -> None:
-    """`demo` on Redis tells the same and leaves no key of its own."""
-    told = wnc_store("demo", "--url", url).stdout
-    assert "the room exists: False" in told
-    assert [one["id"] for one in as_json("rooms", "--url", url)] == ["A"]
+    """`demo` on Redis shows the same and leaves no key of its own."""
+    assert "room exists: False" in wnc_store("demo", "--url", url).stdout
+    assert [listed["id"] for listed in as_json("rooms", "--url", url)] == ["A"]
 
 
-def test_verify_refuses_other_peoples_data(url: str) -> None:
-    """`verify` refuses a database that is not empty."""
+def test_verify_refuses_a_nonempty_database(url: str) -> None:
+    """`verify` exits 2 if the database is not empty."""
     assert "not empty" in wnc_store("verify", url, code=2).stderr
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_verify_leaves_other_peoples_data(url: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`verify --allow-nonempty` leaves other people's data as it was, whichever clause runs among it."""
+def test_verify_keeps_existing_data(url: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No clause that `verify --allow-nonempty` runs changes existing data."""
     names = [name for name in clauses_of(StoreContract) if name != "test_any_sequence_of_operations"]
     few_clauses(monkeypatch, *names[part::4])
     report = as_json("verify", url, "--allow-nonempty")
@@ -248,7 +247,7 @@ def test_verify_leaves_other_peoples_data(url: str, part: int, monkeypatch: pyte
 
 
 def test_verify_reports_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`verify` prints every rule with its outcome, a line for each thing that was not declared, and the level."""
+    """`verify` prints every rule with its outcome, one line per undeclared capability, and the level."""
     few_clauses(
         monkeypatch, "test_twenty_messages_are_kept", "test_what_is_trimmed_is_gone", "test_a_reader_is_told_of_a_cut"
     )
@@ -278,7 +277,7 @@ class TestMine(StoreContract):
 
 
 def test_verify_takes_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`verify --harness` runs a class of the working directory; a broken backend exits 1 and says which clause."""
+    """`verify --harness` imports a class from the working directory; a broken backend exits 1 and names the clause."""
     (tmp_path / "mine_for_verify.py").write_text(BROKEN)
     monkeypatch.chdir(tmp_path)
     few_clauses(monkeypatch, "test_twenty_messages_are_kept")
@@ -294,15 +293,15 @@ from unittest import mock
 import pytest
 from wnc_store.cli import main
 
-whole, names = pytest.main, "test_messages_at_the_same_moment_all_count or test_any_sequence_of_operations"
-with mock.patch.object(pytest, "main", lambda arguments, plugins: whole([*arguments, "-k", names], plugins)), \\
+pytest_main, names = pytest.main, "test_messages_at_the_same_moment_all_count or test_any_sequence_of_operations"
+with mock.patch.object(pytest, "main", lambda arguments, plugins: pytest_main([*arguments, "-k", names], plugins)), \\
     mock.patch("sys.argv", ["wnc-store", "verify", "--harness", "test_mine:Broken"]):
     main()
 """
 
 
-def test_verify_says_what_failed(tmp_path: Path) -> None:
-    """What failed comes last, with its rule and what was compared; in CI, too, and if imported before."""
+def test_verify_prints_failures_last(tmp_path: Path) -> None:
+    """Failures come last, with their rule and the compared values, also in CI and after an earlier import."""
     (tmp_path / "test_mine.py").write_text(BROKEN)
     (tmp_path / "few.py").write_text(FEW)
     done = run(sys.executable, "few.py", cwd=tmp_path, env={**os.environ, "CI": "true"}, code=1)
@@ -320,13 +319,13 @@ def test_verify_says_what_failed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere:Harness", "json:loads", "json:nothing", "json", ":"])
-def test_verify_refuses_what_is_no_harness(name: str) -> None:
-    """A harness that is not there, or is none, exits 2 and says how to name one."""
+def test_verify_refuses_other_objects_than_harnesses(name: str) -> None:
+    """`verify --harness` exits 2 for a missing object or one that is not a harness, and prints the expected form."""
     assert "arness" in wnc_store("verify", "--harness", name, code=2).stderr
 
 
-def test_verify_makes_the_harness_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A harness that wants arguments, or lacks a method, exits 2 and says so in a line."""
+def test_verify_needs_a_harness_without_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A harness that requires arguments or lacks a method exits 2 with a one-line error."""
     (tmp_path / "unfinished_for_verify.py").write_text(
         "from wnc_store_contract import Harness\n"
         "class Abstract(Harness):\n"
@@ -340,26 +339,27 @@ def test_verify_makes_the_harness_itself(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("arguments", [[], ["memory://", "--harness", "a:B"], ["postgres://x"], ["memory://x"]])
-def test_verify_wants_one_target(arguments: list[str]) -> None:
-    """`verify` wants a URL of a known scheme, or a harness."""
+def test_verify_needs_exactly_one_target(arguments: list[str]) -> None:
+    """`verify` exits 2 unless it gets either a URL with a known scheme or a harness."""
     wnc_store("verify", *arguments, code=2)
 
 
-def test_it_shows_its_commands() -> None:
-    """Without arguments the program shows its commands."""
-    assert "verify" in wnc_store(code=2).output
+def test_help_lists_the_commands() -> None:
+    """Without arguments the program lists its commands, including those registered by entry points."""
+    output = wnc_store(code=2).output
+    assert all(command in output for command in ("rooms", "import", "verify", "bench"))
 
 
-def test_it_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its extra the command line says which one to install."""
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without typer or rich, the error names the extra to install."""
     nothing: dict[str, object] = {}
     monkeypatch.setattr(cli, "find_spec", nothing.get)
     with pytest.raises(SystemExit, match=r"wnc-store\[cli\]"):
         cli.main()
 
 
-def test_a_room_without_a_token_says_so(url: str) -> None:
-    """`show` tells when a room has no host token."""
+def test_show_reports_a_missing_token(url: str) -> None:
+    """`show` prints "none" for a room without a host token."""
 
     async def create() -> None:
         async with open_store(url) as store:
@@ -369,12 +369,12 @@ def test_a_room_without_a_token_says_so(url: str) -> None:
     assert "none" in wnc_store("show", "T", "--url", url).stdout
 
 
-def test_doctor_finds_what_is_wrong(redis_server: RedisServer) -> None:
-    """`doctor` says what is wrong and what to do, and exits 1; on a server that is well it exits 0."""
+def test_doctor_reports_a_wrong_configuration(redis_server: RedisServer) -> None:
+    """`doctor` prints a failed check with a fix and exits 1; it exits 0 if all checks pass."""
     assert "noeviction" in wnc_store("doctor", redis_server.url).stdout
 
     async def configure(policy: str) -> None:
-        async with plain_client(redis_server.url) as client:
+        async with untyped_client(redis_server.url) as client:
             await client.config_set("maxmemory-policy", policy)
 
     asyncio.run(configure("allkeys-lru"))
@@ -389,8 +389,8 @@ def test_doctor_finds_what_is_wrong(redis_server: RedisServer) -> None:
     assert {"eviction": "error"}.items() <= {check["name"]: check["status"] for check in report["checks"]}.items()
 
 
-def test_doctor_needs_an_answer() -> None:
-    """`doctor` without an answer exits 3 and says which server it asked."""
+def test_doctor_fails_without_a_server() -> None:
+    """`doctor` exits 3 and names the server if no server replies."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     assert f"127.0.0.1:{port}" in wnc_store("doctor", f"redis://127.0.0.1:{port}", code=3).stdout

@@ -1,4 +1,4 @@
-"""`wnc-store watch`: events as they happen."""
+"""The command `wnc-store watch`."""
 
 from __future__ import annotations
 
@@ -17,72 +17,72 @@ from wnc_store.cli.watch import watch_room
 from wnc_store_contract.factories import message, room, user
 
 SECRET = "SECRET-5d2e"
-WATCHING = "watching room A: what writers with publish_changes on tell; end with Ctrl-C\n"
-NO_ROOM = "there is no such room now; if it begins, that is told\n"
+WATCHING = "Watching room A. Only stores with publish_changes=True publish events. Stop with Ctrl-C.\n"
+NO_ROOM = "Room A not found. Waiting for it to be created.\n"
 PUBLISHING = StoreSettings(publish_changes=True)
 
 
 @pytest.fixture
 def url(redis_server: RedisServer) -> str:
-    """A database for these tests alone."""
+    """The URL of a database that only these tests use."""
     return redis_server.url.replace("/0", "/12")
 
 
 async def watched(url: str, work: Callable[[Store], Awaitable[object]], limit: int, *, as_json: bool = False) -> None:
-    """Watch room A until so many events have come, while another store does something."""
+    """Watch room A until `limit` events have arrived, while another store does the work."""
     async with open_store(url, settings=PUBLISHING) as writer, open_store(url) as store:
         subscribed = asyncio.Event()
         room_exists = store.rooms.room_exists
 
-        async def look(room_id: str) -> bool:  # the first thing that is done when it is subscribed
+        async def signal_subscription(room_id: str) -> bool:  # watch_room calls this first after subscribing
             try:
                 return await room_exists(room_id)
             finally:
                 subscribed.set()
 
-        store.rooms.room_exists = look
+        store.rooms.room_exists = signal_subscription
         watching = asyncio.ensure_future(watch_room(store, "A", limit, as_json=as_json))
         await asyncio.wait([watching, asyncio.ensure_future(subscribed.wait())], return_when=asyncio.FIRST_COMPLETED)
         await work(writer)
         await watching
 
 
-async def life(store: Store) -> None:
-    """Let every kind of event happen."""
+async def publish_all_kinds(store: Store) -> None:
+    """Publish an event of each kind."""
     await store.rooms.create_room(room("A", "host", "guest", host_token=SECRET))
     await store.rooms.add_user_to_room("A", user("new"))
     await store.rooms.remove_user_from_room("A", "host")
     await store.rooms.update_video_state("A", VideoState(is_playing=True, current_time=5, duration=60))
     await store.rooms.set_video_url("A", "https://video.example/1")
-    await store.rooms.edit_room("A", lambda one: one.model_copy(update={"video_url": None, "video_type": None}))
+    await store.rooms.edit_room("A", lambda found: found.model_copy(update={"video_url": None, "video_type": None}))
     await store.chat.add_message(message(1, "A", message="\x1b[2J[red]x[/red]\n\ud83d"))
     await store.events.publish("A", AppEvent(room_id="A", name="typing", value={"by": "guest"}))
     await store.events.publish("A", Resync(room_id="A"))
     await store.rooms.delete_room("A")
 
 
-async def test_watch_tells_what_happens(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`watch` prints a line for each event, without the host token, markup or control characters of guests."""
-    await watched(url, life, 11)
+async def test_watch_prints_each_event(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`watch` prints one line per event, without the host token and without markup or control characters of guests."""
+    await watched(url, publish_all_kinds, 11)
     shown = capsys.readouterr().out
     assert SECRET not in shown
     assert shown.splitlines() == [
-        "the room changed",
+        "room changed",
         "Name of new (new) joined (rev 2)",
         "Name of host (host) left (rev 3)",
-        "Name of guest (guest) is host (rev 3)",
+        "Name of guest (guest) is now host (rev 3)",
         "playing at 5 of 60 s (rev 4)",
-        "the video is https://video.example/1 (youtube), paused at 0 of 0 s (rev 5)",
-        "there is no video any more (rev 6)",
+        "video set to https://video.example/1 (youtube), paused at 0 of 0 s (rev 5)",
+        "video removed (rev 6)",
         "Host: �[2J[red]x[/red]��",
-        'the app\'s typing: {"by": "guest"}',
-        "events are missing here: read the room and its chat",
-        "the room is closed",
+        'app event typing: {"by": "guest"}',
+        "events may be missing: read the room and its chat again",
+        "room closed",
     ]
 
 
 async def test_watch_prints_json_lines(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`watch --json` prints each event as it is on the wire, in a line of ASCII."""
+    """`watch --json` prints each event in its wire format, as one line of ASCII."""
 
     async def chat(store: Store) -> None:
         await store.chat.add_message(message(1, "A", message="é\n"))
@@ -96,22 +96,22 @@ async def test_watch_prints_json_lines(url: str, capsys: pytest.CaptureFixture[s
     assert cleared == {"roomId": "A", "type": "resync"}
 
 
-async def test_watch_says_that_there_is_no_room(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Who watches a room that is not there is told so, as the id may be wrong; what happens is told all the same."""
+async def test_watch_reports_a_missing_room(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`watch` reports that the room does not exist, and prints its events once it is created."""
 
-    async def begin(store: Store) -> None:
+    async def create(store: Store) -> None:
         await store.rooms.create_room(room("A"))
 
-    await watched(url, begin, 1)
+    await watched(url, create, 1)
     shown = capsys.readouterr()
     assert shown.err == WATCHING + NO_ROOM
-    assert shown.out == "the room changed\n"
+    assert shown.out == "room changed\n"
     async with open_store(url) as store:
         await store.rooms.delete_room("A")
 
 
 async def test_watch_ends_with_ctrl_c(url: str) -> None:
-    """Events are printed when they happen, not at the end, and Ctrl-C ends the command without complaint."""
+    """Events are printed as they arrive, and Ctrl-C ends the command with exit code 0."""
     with start(*WNC_STORE, "watch", "A", "--url", url) as process:
         assert process.stderr is not None
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""`wnc-store top`: what it counts, what it projects, and what it never shows."""
+"""The command `wnc-store top`."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ NOW = 1_767_225_600
 
 
 @pytest.fixture(autouse=True)
-def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The messages of the last minute are the same ones however long a test takes."""
+def _fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock does not move, so that the message rates do not depend on the duration of a test."""
     monkeypatch.setattr(top, "time", SimpleNamespace(time=lambda: NOW, monotonic=time.monotonic))
 
 
 @pytest.fixture(scope="module", name="server")
 def _server() -> Any:
-    """A server that remembers each command as a slow one."""
+    """A server whose slow log records every command."""
     with redis_server("--slowlog-log-slower-than", "0") as server:
         yield server
 
 
 @pytest.fixture
 async def redis(server: RedisServer) -> AsyncIterator[RedisStore]:
-    """A store on that server, with ten rooms of two users, of which one is a little livelier than the others."""
+    """A store on that server with ten rooms of two users; only room-7 has messages."""
     plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
     async with plain, RedisStore.from_url(server.url) as store:
         await plain.flushall()
@@ -56,11 +56,11 @@ async def redis(server: RedisServer) -> AsyncIterator[RedisStore]:
         for number in range(10):
             await store.rooms.create_room(room(f"room-{number}", "host", "guest", host_token=SECRET, host_name="Ada"))
         for number in range(12):
-            await store.chat.add_message(_just_now(number))
+            await store.chat.add_message(_recent_message(number))
         yield store
 
 
-def _just_now(number: int, room_id: str = "room-7", age_seconds: float = 5) -> Any:
+def _recent_message(number: int, room_id: str = "room-7", age_seconds: float = 5) -> Any:
     return message(number, room_id, message=SECRET, timestamp=(NOW - age_seconds) * 1000)
 
 
@@ -68,12 +68,12 @@ async def _top(*arguments: str, code: int = 0) -> Result:
     return await asyncio.to_thread(wnc_store, "top", *arguments, code=code)
 
 
-async def test_it_counts(redis: RedisStore, server: RedisServer) -> None:
-    """One look tells the rooms, their users and the messages a second, and the busiest rooms first."""
+async def test_top_prints_totals(redis: RedisStore, server: RedisServer) -> None:
+    """A sample prints the numbers of rooms, users and messages per second, and the busiest rooms first."""
     assert redis
     shown = (await _top(server.url, "--once")).stdout
     assert "10 rooms, 20 users, 0.2 messages/s" in shown
-    assert "a sample" not in shown
+    assert "sampled" not in shown
     rows = [line for line in shown.splitlines() if "room-" in line]
     assert len(rows) == 10
     assert "room-7" in rows[0]
@@ -81,68 +81,68 @@ async def test_it_counts(redis: RedisStore, server: RedisServer) -> None:
 
 
 async def test_json_for_scripts(redis: RedisStore, server: RedisServer) -> None:
-    """With --json it is one line, whose numbers are those of the table."""
+    """With --json a sample is one line with the numbers of the table."""
     assert redis
     (line,) = (await _top(server.url, "--once", "--json")).stdout.splitlines()
-    seen = json.loads(line)
-    assert (seen["rooms"], seen["sampled"], seen["projected"]) == (10, 10, False)
-    assert (seen["users"], seen["messagesPerSecond"], seen["unreadable"]) == (20, 0.2, 0)
-    assert seen["busiest"][0] == {"id": "room-7", "users": 2, "messagesPerSecond": 0.2}
-    assert "evalsha" in {one["name"] for one in seen["operations"]}
-    assert seen["seconds"] is None
-    assert seen["unavailable"] == []
+    sample = json.loads(line)
+    assert (sample["rooms"], sample["sampled"], sample["projected"]) == (10, 10, False)
+    assert (sample["users"], sample["messagesPerSecond"], sample["unreadable"]) == (20, 0.2, 0)
+    assert sample["busiest"][0] == {"id": "room-7", "users": 2, "messagesPerSecond": 0.2}
+    assert "evalsha" in {operation["name"] for operation in sample["operations"]}
+    assert sample["seconds"] is None
+    assert sample["unavailable"] == []
 
 
-async def test_a_sample_says_so(redis: RedisStore, server: RedisServer) -> None:
-    """Of more rooms than are looked at, the totals are projected, and marked as such."""
+async def test_projected_totals_are_marked(redis: RedisStore, server: RedisServer) -> None:
+    """If there are more rooms than are sampled, the totals are projected and marked with "about"."""
     assert redis
     shown = (await _top(server.url, "--once", "--sample", "4")).stdout
     assert "about 10 rooms, about 20 users, about " in shown
-    assert "a sample: 4 rooms were looked at" in shown
-    seen = json.loads((await _top(server.url, "--once", "--sample", "4", "--json")).stdout)
-    assert (seen["rooms"], seen["sampled"], seen["projected"], seen["users"]) == (10, 4, True, 20)
+    assert "sampled 4 rooms" in shown
+    sample = json.loads((await _top(server.url, "--once", "--sample", "4", "--json")).stdout)
+    assert (sample["rooms"], sample["sampled"], sample["projected"], sample["users"]) == (10, 4, True, 20)
 
 
 async def test_a_projection(redis: RedisStore, server: RedisServer) -> None:
-    """Users and messages of a sample are projected on all rooms that the index lists."""
+    """Users and message rates of the sampled rooms are projected to all rooms in the index."""
     for number in range(10):
         await redis.chat.clear_messages(f"room-{number}")
-        for one in range(6):
-            await redis.chat.add_message(_just_now(one, f"room-{number}"))
-    for sample in ("2", "5", "10"):
-        seen = json.loads((await _top(server.url, "--once", "--sample", sample, "--json")).stdout)
-        assert (seen["users"], seen["messagesPerSecond"]) == (20, 1.0)
+        for message_number in range(6):
+            await redis.chat.add_message(_recent_message(message_number, f"room-{number}"))
+    for size in ("2", "5", "10"):
+        sample = json.loads((await _top(server.url, "--once", "--sample", size, "--json")).stdout)
+        assert (sample["users"], sample["messagesPerSecond"]) == (20, 1.0)
 
 
-async def test_a_look_reads_no_more_than_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many rooms there are, a look lists one id more than the sample, and reads as many rooms as the sample."""
+async def test_a_sample_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample of n rooms lists at most n + 1 ids and reads at most n rooms."""
     async with MemoryStore() as store:
         for number in range(100):
             await store.rooms.create_room(room(f"r{number}"))
         listed, read = 0, 0
-        listing, reading = store.rooms.active_room_ids, store.rooms.get_room
+        active_room_ids, get_room = store.rooms.active_room_ids, store.rooms.get_room
 
         async def counting_list() -> AsyncIterator[str]:
             nonlocal listed
-            async for room_id in listing():
+            async for room_id in active_room_ids():
                 listed += 1
                 yield room_id
 
         async def counting_read(room_id: str) -> Any:
             nonlocal read
             read += 1
-            return await reading(room_id)
+            return await get_room(room_id)
 
         monkeypatch.setattr(store.rooms, "active_room_ids", counting_list)
         monkeypatch.setattr(store.rooms, "get_room", counting_read)
-        glance = await Sampler(store, 30).sample()
+        sample = await Sampler(store, 30).sample()
     assert (listed, read) == (31, 30)
-    assert (glance.sampled, glance.rooms, glance.users) == (30, None, 30)
-    assert not glance.whole
+    assert (sample.sampled, sample.rooms, sample.users) == (30, None, 30)
+    assert not sample.complete
 
 
 async def test_a_backend_without_a_server() -> None:
-    """Where there is no server to ask, the operations are n/a, and of too many rooms there is no total."""
+    """A backend without a server has no operations, and no total if there are more rooms than are sampled."""
     async with MemoryStore() as store:
         assert not isinstance(store, SupportsServerActivity)
         for number in range(3):
@@ -150,157 +150,155 @@ async def test_a_backend_without_a_server() -> None:
         output.out.print(top._render("MemoryStore", await Sampler(store, 2).sample()))
         with output.out.capture() as printed:
             output.out.print(top._render("MemoryStore", await Sampler(store, 2).sample()))
-    assert "more than 2 rooms, about 2 users in those looked at" in printed.get()
-    assert "operations: n/a" in printed.get()
+    assert "more than 2 rooms, about 2 users in the sampled rooms" in printed.get()
+    assert "operations: not available" in printed.get()
 
 
-async def test_what_can_not_be_read_is_counted(redis: RedisStore, server: RedisServer) -> None:
-    """A corrupt room is counted as such and hides no other."""
+async def test_unreadable_rooms_are_counted(redis: RedisStore, server: RedisServer) -> None:
+    """A corrupt room is counted as unreadable, and the other rooms are sampled."""
     plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
     async with plain:
         await plain.set("room:room-3", SECRET)
     assert redis
     shown = (await _top(server.url, "--once")).stdout
-    assert "1 room can't be read" in shown
+    assert "1 unreadable room" in shown
     assert "10 rooms, 18 users" in shown
 
 
-def test_the_rate_is_of_the_last_minute() -> None:
-    """Messages of the last minute count, by their own times; of a livelier chat, the time since its oldest kept one."""
+def test_the_message_rate_covers_the_last_minute() -> None:
+    """The rate covers the last minute by the timestamps, or the time since the oldest message of a full history."""
     now = 1_000_000_000
     messages = [
         message(number, timestamp=now - age) for number, age in enumerate((90_000, 59_000, 1, 0, -1, float("nan")))
     ]
-    assert top._rate(messages, now, 20) == pytest.approx(3 / 60)
+    assert top._message_rate(messages, now, 20) == pytest.approx(3 / 60)
     full = [message(number, timestamp=now - 100 * number) for number in range(20, 0, -1)]
-    assert top._rate(full, now, 20) == pytest.approx(20 / 2)
-    assert top._rate(full, now, 21) == pytest.approx(20 / 60)
-    assert top._rate([], now, 20) == 0
+    assert top._message_rate(full, now, 20) == pytest.approx(20 / 2)
+    assert top._message_rate(full, now, 21) == pytest.approx(20 / 60)
+    assert top._message_rate([], now, 20) == 0
 
 
-async def test_operations_since_the_last_look(redis: RedisStore) -> None:
-    """From the second look on, what the server did since the first is told, and how long that is."""
-    watcher = Sampler(redis, 200)
-    first = await watcher.sample()
+async def test_operations_since_the_previous_sample(redis: RedisStore) -> None:
+    """From the second sample on, the operations are those since the previous sample, with the elapsed seconds."""
+    sampler = Sampler(redis, 200)
+    first = await sampler.sample()
     for _ in range(7):
         await redis.connections.acquire("client", "one")
-    second = await watcher.sample()
-    for glance, seconds in ((first, False), (second, True)):
-        assert (glance.seconds is not None) is seconds
-        assert glance.activity is not None
+    second = await sampler.sample()
+    assert first.seconds is None
+    assert first.activity is not None
+    assert second.seconds is not None
     assert second.activity is not None
-    calls = {one.name: one.calls for one in second.activity.operations}
+    calls = {operation.name: operation.calls for operation in second.activity.operations}
     assert calls["evalsha"] + calls.get("eval", 0) in (7, 8)  # one more if the server did not know the script
     assert "set" not in calls
 
 
-def test_a_server_that_began_anew() -> None:
-    """A count that fell is taken as a new one."""
+def test_a_restarted_server() -> None:
+    """A count that is lower than before is the count since a restart."""
     before, now = ServerOperation("get", 100, 5), ServerOperation("get", 3, 0.5)
-    assert top._since(before, now) == now
-    assert top._since(now, before) == ServerOperation("get", 97, 4.5)
-    assert top._since(None, now) == now
+    assert top._subtract(now, before) == now
+    assert top._subtract(before, now) == ServerOperation("get", 97, 4.5)
+    assert top._subtract(now, None) == now
 
 
-async def test_the_slow_log_tells_names_only(redis: RedisStore, server: RedisServer) -> None:
-    """Slow commands are told by their names, our scripts by theirs; nothing of what they were called with is."""
+async def test_the_slow_log_contains_only_names(redis: RedisStore, server: RedisServer) -> None:
+    """Slow log entries name the command or our script, and never contain arguments."""
     plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
     async with plain:
-        begun, _ = await plain.time()
-        await redis.chat.add_message(_just_now(99))
+        started, _ = await plain.time()
+        await redis.chat.add_message(_recent_message(99))
         ended, _ = await plain.time()
     activity = await redis.activity()
-    latest = next(one for one in activity.slow if one.name in {"script append", "rpush"})
-    assert begun <= latest.at.timestamp() <= ended
-    assert all(one.seconds >= 0 for one in activity.slow)
-    told = (
-        repr(activity) + (await _top(server.url, "--once")).stdout + (await _top(server.url, "--once", "--json")).stdout
-    )
-    assert "script append" in told
-    assert SECRET not in told
+    latest = next(entry for entry in activity.slow if entry.name in {"script append", "rpush"})
+    assert started <= latest.at.timestamp() <= ended
+    assert all(entry.seconds >= 0 for entry in activity.slow)
+    text, lines = (await _top(server.url, "--once")).stdout, (await _top(server.url, "--once", "--json")).stdout
+    assert "script append" in {entry.name for entry in activity.slow}
+    assert SECRET not in f"{activity!r}{text}{lines}"
 
 
-async def test_foreign_commands_in_the_slow_log(redis: RedisStore, server: RedisServer) -> None:
-    """What another client sends in place of a command is not shown."""
+async def test_commands_of_other_clients_in_the_slow_log(redis: RedisStore, server: RedisServer) -> None:
+    """Slow log entries of other clients contain no arguments either."""
     plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
     async with plain:
         await plain.slowlog_reset()
         await plain.execute_command("EVAL", f"return '{SECRET}'", "0")
         await plain.execute_command("OBJECT", "HELP")
-    names = {one.name for one in (await redis.activity()).slow}
+    names = {entry.name for entry in (await redis.activity()).slow}
     assert {"eval", "object"} <= names
     assert not any(SECRET in name for name in names)
 
 
-async def test_a_user_who_may_not_ask(redis: RedisStore, server: RedisServer) -> None:
-    """As the documented user, all is told but what the server keeps to itself, with what to grant."""
+async def test_a_redis_user_without_permissions(redis: RedisStore, server: RedisServer) -> None:
+    """With the documented Redis user, the output names the missing permissions and shows everything else."""
     assert redis
     shown = (await _top(permit(server), "--once")).stdout
     assert "10 rooms, 20 users" in shown
     for permission in ("+scard", "+info", "+slowlog|get"):
         assert f"grant it {permission}" in shown
     granted = permit(server, "", "+scard", "+info", "+slowlog|get")
-    seen = json.loads((await _top(granted, "--once", "--sample", "4", "--json")).stdout)
-    assert (seen["rooms"], seen["unavailable"]) == (10, [])
+    sample = json.loads((await _top(granted, "--once", "--sample", "4", "--json")).stdout)
+    assert (sample["rooms"], sample["unavailable"]) == (10, [])
 
 
 async def test_no_server() -> None:
-    """Where no server answers the first look, the exit code is 3."""
+    """If no server replies to the first sample, the exit code is 3."""
     with redis_server() as server:
         pass
     assert str(server.port) in (await _top(server.url, code=3)).stderr
 
 
-async def test_a_server_that_goes_away() -> None:
-    """A server that goes away after the first look is told, and looked for again."""
+async def test_a_server_that_stops() -> None:
+    """If the server stops after the first sample, `top` reports that and retries until it is back."""
     with ExitStack() as running:
         server = running.enter_context(redis_server())
         async with RedisStore.from_url(server.url) as store:
-            glances = top._samples(Sampler(store, 200), 0.01)
-            assert isinstance(await anext(glances), TopSample)
+            samples = top._samples(Sampler(store, 200), 0.01)
+            assert isinstance(await anext(samples), TopSample)
             running.close()
-            gone = await anext(glances)
-            assert isinstance(gone, StoreUnavailableError)
+            error = await anext(samples)
+            assert isinstance(error, StoreUnavailableError)
             with redis_server(port=server.port):
-                while not isinstance(await anext(glances), TopSample):
+                while not isinstance(await anext(samples), TopSample):
                     pass
     with output.out.capture() as printed:
-        output.out.print(top._render("RedisStore", gone))
-    assert "no answer, trying again" in printed.get()
+        output.out.print(top._render("RedisStore", error))
+    assert "no reply, retrying" in printed.get()
 
 
-async def test_lines_until_it_is_stopped(redis: RedisStore, server: RedisServer) -> None:
-    """With --json it tells a line for each look until it is interrupted, which is no failure."""
+async def test_json_lines_until_ctrl_c(redis: RedisStore, server: RedisServer) -> None:
+    """With --json it prints one line per sample until Ctrl-C, which exits 0."""
     assert redis
-    with start(*WNC_STORE, "top", server.url, "--json", "--interval", "0.1") as running:
-        assert running.stdout is not None
-        seen = [json.loads(await asyncio.to_thread(running.stdout.readline)) for _ in range(3)]
-        running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=SECONDS)
-    assert (running.returncode, told) == (0, "")
-    assert [one["rooms"] for one in seen] == [10, 10, 10]
-    assert seen[2]["seconds"] > 0
+    with start(*WNC_STORE, "top", server.url, "--json", "--interval", "0.1") as process:
+        assert process.stdout is not None
+        samples = [json.loads(await asyncio.to_thread(process.stdout.readline)) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=SECONDS)
+    assert (process.returncode, stderr) == (0, "")
+    assert [sample["rooms"] for sample in samples] == [10, 10, 10]
+    assert samples[2]["seconds"] > 0
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 async def test_the_live_table(
     redis: RedisStore, server: RedisServer, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
 ) -> None:
-    """The table is drawn again at each look: in place on a terminal, one after the other elsewhere."""
+    """Each sample replaces the table on a terminal, and is printed below the previous one elsewhere."""
     assert redis
-    looks = 0
-    look = Sampler.sample
+    calls = 0
+    take_sample = Sampler.sample
 
-    async def two_looks(self: Sampler) -> TopSample:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
+    async def interrupt_third(self: Sampler) -> TopSample:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
             raise KeyboardInterrupt
-        return await look(self)
+        return await take_sample(self)
 
-    monkeypatch.setattr(Sampler, "sample", two_looks)
+    monkeypatch.setattr(Sampler, "sample", interrupt_third)
     recorded = Console(file=io.StringIO(), record=True, force_terminal=terminal, width=200, height=60, highlight=False)
     monkeypatch.setattr(top, "out", recorded)
     await _top(server.url, "--interval", "0.1")
-    assert looks == 3
+    assert calls == 3
     assert recorded.export_text().count("10 rooms, 20 users") == 2

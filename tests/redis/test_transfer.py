@@ -1,9 +1,10 @@
-"""Export and import: what is kept, what is refused, and what a file may not do."""
+"""The commands `wnc-store export` and `wnc-store import`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 import stat
 import sys
@@ -28,7 +29,7 @@ HOUR = timedelta(hours=1)
 
 
 def on_redis(url: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Do something behind the store's back."""
+    """Run a coroutine with a plain Redis client, and return its result."""
 
     async def run() -> Any:
         plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
@@ -40,7 +41,7 @@ def on_redis(url: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
 
 @pytest.fixture
 def urls(redis_server: RedisServer) -> Iterator[tuple[str, str]]:
-    """Two databases, to move rooms from the one to the other; empty at first and at last."""
+    """The URLs of two databases, which are empty before and after the test."""
     pair = redis_server.url.replace("/0", "/11"), redis_server.url.replace("/0", "/12")
     for url in pair:
         on_redis(url, lambda plain: plain.flushdb())
@@ -50,66 +51,66 @@ def urls(redis_server: RedisServer) -> Iterator[tuple[str, str]]:
 
 
 async def node_writes_all_records(plain: Any) -> None:
-    """Store the rooms and the messages that Node wrote, as Node does, with TTLs of their own; one has no end."""
-    own_id = ""
+    """Store the records written by Node as the Node app does, each with a different TTL and one without."""
+    unique_id = ""
     for number, name in enumerate(node_records("room")):
         record = node_record(name).decode()
         room_id = json.loads(record)["id"]
-        own_id = f"{room_id}:{number}"
-        await plain.set(f"room:{own_id}", record.replace(f'"{room_id}"', f'"{own_id}"'))
-        await plain.sadd("active-rooms", own_id)
+        unique_id = f"{room_id}:{number}"
+        await plain.set(f"room:{unique_id}", record.replace(f'"{room_id}"', f'"{unique_id}"'))
+        await plain.sadd("active-rooms", unique_id)
         if number:
-            await plain.pexpire(f"room:{own_id}", 3_600_000 + number)
+            await plain.pexpire(f"room:{unique_id}", 3_600_000 + number)
     for name in node_records("message"):
         await plain.rpush("chat:x", node_record(name))
-    await plain.rename("chat:x", f"chat:{own_id}")
-    await plain.pexpire(f"chat:{own_id}", 1_800_000)
+    await plain.rename("chat:x", f"chat:{unique_id}")
+    await plain.pexpire(f"chat:{unique_id}", 1_800_000)
 
 
 async def contents(plain: Any) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return what all keys hold, as JSON values, and their TTLs."""
-    held: dict[str, Any] = {}
-    lefts: dict[str, int] = {}
+    """Return the values of all keys, as JSON values, and their TTLs in milliseconds."""
+    values: dict[str, Any] = {}
+    ttls: dict[str, int] = {}
     async for key in plain.scan_iter():
         name = key.decode()
         kind = (await plain.type(key)).decode()
         if kind == "string":
-            held[name] = _parsed(await plain.get(key))
+            values[name] = _parsed(await plain.get(key))
         elif kind == "list":
-            held[name] = [_parsed(entry) for entry in await plain.lrange(key, 0, -1)]
+            values[name] = [_parsed(entry) for entry in await plain.lrange(key, 0, -1)]
         else:
-            held[name] = sorted(await plain.smembers(key))
-        lefts[name] = await plain.pttl(key)
-    return held, lefts
+            values[name] = sorted(await plain.smembers(key))
+        ttls[name] = await plain.pttl(key)
+    return values, ttls
 
 
 def _parsed(data: bytes) -> Any:
     return json.loads(data.decode("utf-8", "surrogatepass"))
 
 
-def test_what_node_wrote_makes_the_round_trip(urls: tuple[str, str], tmp_path: Path) -> None:
-    """Rooms and messages that Node wrote are the same after export and import, in every field, and as long-lived."""
+def test_a_round_trip_of_node_records(urls: tuple[str, str], tmp_path: Path) -> None:
+    """Export and import keep every field and the TTLs of rooms and messages written by Node."""
     source, target = urls
     file = tmp_path / "rooms.jsonl"
     on_redis(source, node_writes_all_records)
-    before, lefts = on_redis(source, contents)
+    before, ttls_before = on_redis(source, contents)
     assert len(before) == len(node_records("room")) + 2
-    told = wnc_store("export", source, "--output", str(file)).stderr
-    assert told == "exported 6 rooms with 5 messages, host tokens included\n"
-    assert wnc_store("import", target, str(file)).stderr == "imported 6 rooms\n"
-    after, kept = on_redis(target, contents)
+    stderr = wnc_store("export", source, "--output", str(file)).stderr
+    assert stderr == "Exported 6 rooms with 5 messages, including host tokens.\n"
+    assert wnc_store("import", target, str(file)).stderr == "Imported 6 rooms.\n"
+    after, ttls_after = on_redis(target, contents)
     assert after == before
-    for key, left in lefts.items():
-        if left == -1 or key == "active-rooms":
-            assert kept[key] > 86_000_000, key  # what had no end is given a full TTL
+    for key, ttl in ttls_before.items():
+        if ttl == -1 or key == "active-rooms":
+            assert ttls_after[key] > 86_000_000, key  # a key without a TTL gets a full one
         else:
-            assert left - 60_000 < kept[key] <= left, key
+            assert ttl - 60_000 < ttls_after[key] <= ttl, key
 
 
-def test_a_file_is_its_owners(urls: tuple[str, str], tmp_path: Path) -> None:
-    """The file holds the host tokens, so nobody but its owner may read it, also if it replaces one that others may."""
+def test_only_the_owner_can_read_the_export(urls: tuple[str, str], tmp_path: Path) -> None:
+    """The export contains host tokens and has mode 0600, also if it replaces a file with other permissions."""
     file = tmp_path / "rooms.jsonl"
-    file.write_text("of old")
+    file.write_text("old")
     file.chmod(0o644)
     asyncio.run(_create(urls[0], host_token=SECRET))
     wnc_store("export", urls[0], "--output", str(file))
@@ -126,61 +127,61 @@ async def _create(url: str, *room_ids: str, **fields: Any) -> None:
 
 
 def test_export_to_standard_output(urls: tuple[str, str], tmp_path: Path) -> None:
-    """Without a file the lines go to standard output and nothing else does; they are pure ASCII and can be imported."""
+    """Without --output, standard output receives only the JSON lines, in ASCII, and they can be imported."""
     asyncio.run(_create(urls[0], "A", "B", host_name="half \ud83d", settings={"a": [1, 2.5, None]}))
     lines = wnc_store("export", urls[0]).stdout
     assert lines.isascii()
     first, *rooms, last = (json.loads(line) for line in lines.splitlines())
     assert first["wncStoreExport"] == 1
     assert last == {"rooms": 2, "messages": 2}
-    assert {one["room"]["hostName"] for one in rooms} == {"half \ud83d"}
+    assert {line["room"]["hostName"] for line in rooms} == {"half \ud83d"}
     (tmp_path / "rooms.jsonl").write_text(lines)
     wnc_store("import", urls[1], str(tmp_path / "rooms.jsonl"))
     assert on_redis(urls[1], contents)[0] == on_redis(urls[0], contents)[0]
 
 
 def test_many_rooms(urls: tuple[str, str], tmp_path: Path) -> None:
-    """More rooms than are read at once are all exported and imported."""
+    """All rooms are exported and imported if there are more than are read concurrently."""
     asyncio.run(_create(urls[0], *(f"room-{number}" for number in range(100))))
     file = str(tmp_path / "rooms.jsonl")
-    assert "exported 100 rooms with 100 messages" in wnc_store("export", urls[0], "--output", file).stderr
-    assert "imported 100 rooms" in wnc_store("import", urls[1], file).stderr
+    assert "Exported 100 rooms with 100 messages" in wnc_store("export", urls[0], "--output", file).stderr
+    assert "Imported 100 rooms" in wnc_store("import", urls[1], file).stderr
     assert on_redis(urls[1], contents)[0] == on_redis(urls[0], contents)[0]
 
 
-def test_what_can_not_be_read_is_left_out(urls: tuple[str, str], tmp_path: Path) -> None:
-    """A room that can't be read is named and makes the exit code 1; the others are exported, and can be imported."""
+def test_unreadable_rooms_are_skipped(urls: tuple[str, str], tmp_path: Path) -> None:
+    """An unreadable room is reported and exits 1; the other rooms are exported and can be imported."""
     file = str(tmp_path / "rooms.jsonl")
     asyncio.run(_create(urls[0]))
     on_redis(urls[0], lambda plain: plain.set("room:B", SECRET))
     on_redis(urls[0], lambda plain: plain.sadd("active-rooms", "B"))
-    told = wnc_store("export", urls[0], "--output", file, code=1).stderr
-    assert "left out: the record at 'room:B' can't be read" in told
-    assert "exported 1 room with 1 message, host tokens included; 1 room can't be read" in told
-    assert SECRET not in told
+    stderr = wnc_store("export", urls[0], "--output", file, code=1).stderr
+    assert re.search(r"^Skipped: .*'room:B'", stderr, re.MULTILINE)
+    assert "Exported 1 room with 1 message, including host tokens. Skipped 1 unreadable room." in stderr
+    assert SECRET not in stderr
     wnc_store("import", urls[1], file)
 
 
 def test_rooms_that_exist(urls: tuple[str, str], tmp_path: Path) -> None:
-    """A room that exists is left as it is: an error, unless it is to be skipped or overwritten."""
+    """An existing room is not changed and exits 1, unless --skip-existing or --overwrite is given."""
     file = str(tmp_path / "rooms.jsonl")
     asyncio.run(_create(urls[0], "A", "B", host_name="Ada"))
     asyncio.run(_create(urls[1], "A", host_name="Grace"))
-    on_redis(urls[1], lambda plain: plain.rpush("chat:A", "one more"))
-    kept = on_redis(urls[1], lambda plain: plain.get("room:A"))
+    on_redis(urls[1], lambda plain: plain.rpush("chat:A", "other"))
+    existing = on_redis(urls[1], lambda plain: plain.get("room:A"))
     wnc_store("export", urls[0], "--output", file)
-    told = wnc_store("import", urls[1], file, code=1).stderr
-    assert told == "imported 1 room\nleft as it was: 1 room of an id that exists (--overwrite replaces it)\n"
-    assert "imported 0 rooms" in wnc_store("import", urls[1], file, "--skip-existing").stderr
-    assert on_redis(urls[1], lambda plain: plain.get("room:A")) == kept
+    stderr = wnc_store("import", urls[1], file, code=1).stderr
+    assert stderr == "Imported 1 room.\nSkipped 1 existing room. Use --overwrite to replace existing rooms.\n"
+    assert "Imported 0 rooms" in wnc_store("import", urls[1], file, "--skip-existing").stderr
+    assert on_redis(urls[1], lambda plain: plain.get("room:A")) == existing
     assert on_redis(urls[1], lambda plain: plain.llen("chat:A")) == 2
-    assert "imported 2 rooms" in wnc_store("import", urls[1], file, "--overwrite").stderr
+    assert "Imported 2 rooms" in wnc_store("import", urls[1], file, "--overwrite").stderr
     assert on_redis(urls[1], contents)[0] == on_redis(urls[0], contents)[0]
-    assert "choose one" in wnc_store("import", urls[1], file, "--overwrite", "--skip-existing", code=2).stderr
+    assert "exclude each other" in wnc_store("import", urls[1], file, "--overwrite", "--skip-existing", code=2).stderr
 
 
-def test_a_room_without_a_chat_ends_the_chat_of_old(urls: tuple[str, str], tmp_path: Path) -> None:
-    """A room that was exported without messages has none after it replaced one that had some."""
+def test_a_room_without_a_chat_replaces_the_chat(urls: tuple[str, str], tmp_path: Path) -> None:
+    """An imported room without messages deletes the messages of the room that it replaces."""
     file = str(tmp_path / "rooms.jsonl")
     for url in urls:
         asyncio.run(_create(url))
@@ -198,10 +199,10 @@ END = '{"rooms":2,"messages":0}'
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ([], "not whole"),
-        ([HEAD, GOOD], "not whole"),
-        ([HEAD, GOOD, END], "not whole"),
-        ([HEAD, GOOD, BAD, END.replace("0", "1")], "not whole"),
+        ([], "incomplete"),
+        ([HEAD, GOOD], "incomplete"),
+        ([HEAD, GOOD, END], "incomplete"),
+        ([HEAD, GOOD, BAD, END.replace("0", "1")], "incomplete"),
         ([HEAD, GOOD, BAD, END, GOOD], "line 5"),
         ([GOOD, BAD, END], "line 1"),
         ([HEAD.replace("1", "2"), GOOD, BAD, END], "line 1"),
@@ -219,143 +220,149 @@ END = '{"rooms":2,"messages":0}'
         ([HEAD, GOOD, BAD.replace("3600000", '3600000, "chatTtlMs": 1'), END], "it has no 'messages'"),
     ],
 )
-def test_a_file_that_is_not_whole(lines: list[str], problem: str, urls: tuple[str, str], tmp_path: Path) -> None:
-    """A file that was cut off or changed is refused with what is wrong, and not even its good rooms are imported."""
+def test_an_incomplete_or_changed_file(lines: list[str], problem: str, urls: tuple[str, str], tmp_path: Path) -> None:
+    """A truncated or changed file is refused with the reason, and none of its rooms are imported."""
     file = tmp_path / "rooms.jsonl"
     file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    told = wnc_store("import", urls[1], str(file), code=1).stderr
-    assert problem in told
-    assert SECRET not in told
+    stderr = wnc_store("import", urls[1], str(file), code=1).stderr
+    assert problem in stderr
+    assert SECRET not in stderr
     assert on_redis(urls[1], contents) == ({}, {})
 
 
-def test_a_file_that_is_no_text(urls: tuple[str, str], tmp_path: Path) -> None:
-    """A line that is no UTF-8 is refused as any other that is no JSON, with its number."""
+def test_a_file_that_is_not_utf_8(urls: tuple[str, str], tmp_path: Path) -> None:
+    """A line that is not UTF-8 is refused with its number."""
     file = tmp_path / "rooms.jsonl"
     file.write_bytes(f"{HEAD}\n".encode() + b'{"room": "\xff"}\n')
-    assert "line 2' can't be read" in wnc_store("import", urls[1], str(file), code=1).stderr
+    assert "line 2'" in wnc_store("import", urls[1], str(file), code=1).stderr
 
 
-def test_what_comes_through_a_pipe(urls: tuple[str, str]) -> None:
-    """What one installed command exports another imports through a pipe."""
+def test_a_pipe_from_export_to_import(urls: tuple[str, str]) -> None:
+    """The installed program imports from a pipe what another process exports."""
     source, target = urls
     asyncio.run(_create(source, "A", "B"))
     line = f"{INSTALLED} export {source} | {INSTALLED} import {target} -"
-    assert "imported 2 rooms" in run("/bin/sh", "-c", line).stderr
+    assert "Imported 2 rooms" in run("/bin/sh", "-c", line).stderr
     assert sorted(on_redis(target, contents)[0]) == ["active-rooms", "chat:A", "chat:B", "room:A", "room:B"]
 
 
-def test_what_was_cut_off_in_a_pipe(urls: tuple[str, str]) -> None:
-    """What ends too soon on standard input is not imported."""
-    told = wnc_store("import", urls[1], "-", given=f"{HEAD}\n{GOOD}\n".encode(), code=1).stderr
-    assert "'standard input'" in told
-    assert "it is not whole" in told
+def test_an_incomplete_pipe(urls: tuple[str, str]) -> None:
+    """An incomplete export on standard input is refused."""
+    stderr = wnc_store("import", urls[1], "-", stdin=f"{HEAD}\n{GOOD}\n".encode(), code=1).stderr
+    assert "'standard input'" in stderr
+    assert "the export is incomplete" in stderr
     assert on_redis(urls[1], contents) == ({}, {})
 
 
-def test_files_that_can_not_be_opened(urls: tuple[str, str], tmp_path: Path) -> None:
-    """A file that is not there, or can't be written, is a mistake in the command and told as such."""
+def test_files_that_cannot_be_opened(urls: tuple[str, str], tmp_path: Path) -> None:
+    """A missing input file or an output file that cannot be created exits 2 with the reason."""
     missing = str(tmp_path / "none" / "rooms.jsonl")
-    assert "can't be read: No such file" in wnc_store("import", urls[1], missing, code=2).stderr
-    assert "can't be written: No such file" in wnc_store("export", urls[0], "--output", missing, code=2).stderr
+    assert f"cannot read {missing}: No such file" in wnc_store("import", urls[1], missing, code=2).stderr
+    assert (
+        f"cannot write to {missing}: No such file" in wnc_store("export", urls[0], "--output", missing, code=2).stderr
+    )
 
 
-def test_the_store_comes_first(tmp_path: Path) -> None:
-    """A file in the place of the store is told, and the store's password is not."""
-    told = wnc_store("import", str(tmp_path / "rooms.jsonl"), f"redis://:{SECRET}@localhost/0", code=2).stderr
-    assert told == "error: the store comes first: wnc-store import URL FILE\n"
-    assert "the store comes first" in wnc_store("import", "rooms.jsonl", "memory://", code=2).stderr
+def test_swapped_arguments_are_reported(tmp_path: Path) -> None:
+    """Swapped arguments exit 2 with the expected order, without the password of the URL."""
+    stderr = wnc_store("import", str(tmp_path / "rooms.jsonl"), f"redis://:{SECRET}@localhost/0", code=2).stderr
+    expected = "error: the arguments are in the wrong order, expected: wnc-store import URL FILE\n"
+    assert stderr == expected
+    assert expected in wnc_store("import", "rooms.jsonl", "memory://", code=2).stderr
 
 
-def test_a_commands_own_memory_takes_no_rooms(tmp_path: Path) -> None:
-    """What would be gone when the command ends is not imported."""
+def test_an_import_into_memory_is_refused(tmp_path: Path) -> None:
+    """An import into memory:// exits 2, because the data would be lost when the command exits."""
     file = tmp_path / "rooms.jsonl"
     file.write_text(f'{HEAD}\n{{"rooms":0,"messages":0}}\n')
-    assert "would be gone" in wnc_store("import", "memory://", str(file), code=2).stderr
+    assert "would be lost" in wnc_store("import", "memory://", str(file), code=2).stderr
 
 
 def test_into_a_cluster(tmp_path: Path) -> None:
-    """A cluster can't restore: rooms go into it with a full TTL and one more revision, and it is said."""
+    """An import into a Redis Cluster recreates rooms with a full TTL and the next rev, and reports that."""
     file = tmp_path / "rooms.jsonl"
     snapshots = [Snapshot(room(name, rev=7), HOUR, (message(1, name),), HOUR) for name in "ABC"]
     lines = [HEAD, *(json.dumps(snapshot.to_json()) for snapshot in snapshots), '{"rooms":3,"messages":3}']
     file.write_text("\n".join(lines))
     with redis_cluster(replicas=0) as cluster:
-        assert "this backend can't restore" in wnc_store("import", cluster.url, str(file)).stderr
-        _, *found, _ = map(json.loads, wnc_store("export", cluster.url).stdout.splitlines())
-    assert sorted(one["room"]["id"] for one in found) == ["A", "B", "C"]
-    assert {one["room"]["rev"] for one in found} == {8}
-    assert all(one["roomTtlMs"] > 86_000_000 and len(one["messages"]) == 1 for one in found)
+        assert "does not support restore" in wnc_store("import", cluster.url, str(file)).stderr
+        _, *exported, _ = map(json.loads, wnc_store("export", cluster.url).stdout.splitlines())
+    assert sorted(line["room"]["id"] for line in exported) == ["A", "B", "C"]
+    assert {line["room"]["rev"] for line in exported} == {8}
+    assert all(line["roomTtlMs"] > 86_000_000 and len(line["messages"]) == 1 for line in exported)
 
 
-def imported_with_a_refusal(url: str, tmp_path: Path, snapshot: Snapshot, *options: str) -> list[str]:
-    """Import one room into a store that refuses something of it, and return the room and its messages."""
+def contents_after_failed_import(url: str, tmp_path: Path, snapshot: Snapshot, *options: str) -> list[str]:
+    """Import one room that fails, and return the host name and the message ids of the room after that."""
     file = tmp_path / "rooms.jsonl"
     messages = len(snapshot.messages)
     file.write_text("\n".join([HEAD, json.dumps(snapshot.to_json()), f'{{"rooms":1,"messages":{messages}}}']))
-    assert "0 rooms had been imported when 'A' failed" in wnc_store("import", url, str(file), *options, code=1).stderr
+    assert "Imported 0 rooms, then room 'A' failed." in wnc_store("import", url, str(file), *options, code=1).stderr
 
-    async def look() -> list[str]:
+    async def read() -> list[str]:
         async with open_store(url) as store:
             found = await store.rooms.get_room("A")
-            return [*([found.host_name] if found else ()), *(one.id for one in await store.chat.get_messages("A"))]
+            return [
+                *([found.host_name] if found else ()),
+                *(stored.id for stored in await store.chat.get_messages("A")),
+            ]
 
-    return asyncio.run(look())
+    return asyncio.run(read())
 
 
-def test_a_refusal_halfway_leaves_no_half_a_room(tmp_path: Path) -> None:
-    """Where rooms begin anew, one whose chat is refused is not there, and one to be replaced is as it was."""
+def test_a_failed_import_leaves_no_partial_room(tmp_path: Path) -> None:
+    """If a room cannot be recreated, a new room is removed and an existing room is not changed."""
     url = f"sqlite://{tmp_path}/rooms.db"
     long = Snapshot(room("A"), HOUR, (message(1, "A"), message(2, "A", message="x" * 20_000)), HOUR)
-    assert imported_with_a_refusal(url, tmp_path, long) == []
+    assert contents_after_failed_import(url, tmp_path, long) == []
     asyncio.run(_create(url, "A"))
     before = ["Name of host", "m1"]
     named = Snapshot(room("A", host_name="x" * 1000), HOUR, (message(2, "A"),), HOUR)
-    assert imported_with_a_refusal(url, tmp_path, named, "--overwrite") == before
+    assert contents_after_failed_import(url, tmp_path, named, "--overwrite") == before
 
 
-def test_a_closed_standard_input_is_told(urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where standard input is closed, that is said."""
+def test_a_closed_standard_input_is_reported(urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import from a closed standard input exits 2 with the reason."""
     monkeypatch.setattr(sys, "stdin", None)
-    assert "it is closed" in program("import", urls[1], "-", code=2)
+    assert "cannot read standard input: the stream is closed" in program("import", urls[1], "-", code=2)
 
 
 def test_an_export_that_fails_leaves_no_file(tmp_path: Path) -> None:
-    """When the server is away, the file of old is left as it was, and no other is there."""
+    """If the server is unavailable, the existing file is not changed and no temporary file remains."""
     file = tmp_path / "rooms.jsonl"
-    file.write_text("of old")
+    file.write_text("old")
     with redis_server() as server:
         pass
     wnc_store("export", server.url, "--output", str(file), code=3)
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("rooms.jsonl", "of old")]
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("rooms.jsonl", "old")]
 
 
-def test_an_import_that_is_broken_off(tmp_path: Path) -> None:
-    """When a write fails, the error says so and how much had been imported, and the import can be gone on with."""
+def test_an_interrupted_import_can_be_continued(tmp_path: Path) -> None:
+    """A failed write reports the number of imported rooms, and --skip-existing continues the import."""
     file = tmp_path / "rooms.jsonl"
     snapshots = [Snapshot(room(f"r{number}", host_name="x" * 30_000), HOUR) for number in range(320)]
     lines = [HEAD, *(json.dumps(snapshot.to_json()) for snapshot in snapshots), '{"rooms":320,"messages":0}']
     file.write_text("\n".join(lines))
     with redis_server("--maxmemory", "6mb") as server:
-        told = wnc_store("import", server.url, str(file), code=3).stderr
-        assert "failed: --skip-existing goes on from there" in told
-        imported = int(told.split()[0])
+        stderr = wnc_store("import", server.url, str(file), code=3).stderr
+        assert "failed. Run it again with --skip-existing to continue." in stderr
+        imported = int(stderr.split()[1])
         assert on_redis(server.url, lambda plain: plain.scard("active-rooms")) >= imported > 0
         on_redis(server.url, lambda plain: plain.config_set("maxmemory", "100mb"))
         wnc_store("import", server.url, str(file), "--skip-existing")
         assert on_redis(server.url, lambda plain: plain.scard("active-rooms")) == 320
 
 
-def test_a_backend_that_can_not_restore(tmp_path: Path) -> None:
-    """Rooms go into any backend: where it can't restore, with a full TTL and one more revision, and it is said."""
+def test_a_backend_without_restore(tmp_path: Path) -> None:
+    """A backend without restore recreates rooms with a full TTL and the next rev, and the command reports that."""
     file, url = tmp_path / "rooms.jsonl", f"sqlite://{tmp_path}/rooms.db"
     snapshot = Snapshot(room("A", rev=7, settings={"a": 1}), HOUR, (message(1, "A"), message(2, "A")), HOUR)
     file.write_text("\n".join([HEAD, json.dumps(snapshot.to_json()), '{"rooms":1,"messages":2}']))
     for option, rev in (((), 8), (("--overwrite",), 9)):
-        assert "this backend can't restore" in wnc_store("import", url, str(file), *option).stderr
+        assert "does not support restore" in wnc_store("import", url, str(file), *option).stderr
         lines = wnc_store("export", url).stdout.splitlines()
-        found = json.loads(lines[1])
-        assert found["room"] == {**snapshot.room.to_json(), "rev": rev}
-        assert found["messages"] == [one.to_json() for one in snapshot.messages]
-        assert found["roomTtlMs"] > 86_000_000
-    assert "imported 0 rooms" in wnc_store("import", url, str(file), code=1).stderr
+        exported = json.loads(lines[1])
+        assert exported["room"] == {**snapshot.room.to_json(), "rev": rev}
+        assert exported["messages"] == [stored.to_json() for stored in snapshot.messages]
+        assert exported["roomTtlMs"] > 86_000_000
+    assert "Imported 0 rooms" in wnc_store("import", url, str(file), code=1).stderr

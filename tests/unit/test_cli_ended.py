@@ -1,4 +1,4 @@
-"""What a command leaves behind, and says, that is ended before its end."""
+"""Commands that are stopped by a signal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
-async def test_an_export_that_is_ended_leaves_no_file(number: int, code: int, tmp_path: Path) -> None:
-    """An export that is told to end removes the file that it has begun, without a word."""
+async def test_a_stopped_export_leaves_no_file(number: int, code: int, tmp_path: Path) -> None:
+    """An export that receives SIGTERM or SIGINT removes its temporary file and prints nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(SECONDS)
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
@@ -28,9 +28,9 @@ async def test_an_export_that_is_ended_leaves_no_file(number: int, code: int, tm
             await wait_until(lambda: files(tmp_path))
             connection, _ = silent.accept()
             process.send_signal(number)
-            _, told = process.communicate(timeout=SECONDS)
+            _, stderr = process.communicate(timeout=SECONDS)
             connection.close()
-    assert (process.returncode, told) == (code, "")
+    assert (process.returncode, stderr) == (code, "")
     assert files(tmp_path) == []
 
 
@@ -40,22 +40,22 @@ from pathlib import Path
 from wnc_store_contract.memory import MemoryHarness
 
 class Slow(MemoryHarness):
-    made = 0
+    closed = 0
 
     async def aclose(self):
-        Slow.made += 1
-        if Slow.made > 2:
-            Path("begun").touch()
+        Slow.closed += 1
+        if Slow.closed > 2:
+            Path("started").touch()
             await asyncio.sleep(600)
 """
 
 
-async def test_a_verification_that_is_interrupted_has_no_level(tmp_path: Path) -> None:
-    """`verify` that is ended by Ctrl-C says after how many clauses, and nothing of a level."""
+async def test_an_interrupted_verification_has_no_level(tmp_path: Path) -> None:
+    """`verify` that is interrupted by Ctrl-C prints the number of finished clauses and no level."""
     (tmp_path / "slow_for_verify.py").write_text(SLOW)
     with start(*WNC_STORE, "verify", "--harness", "slow_for_verify:Slow", cwd=tmp_path) as process:
-        await wait_until((tmp_path / "begun").exists)
+        await wait_until((tmp_path / "started").exists)
         process.send_signal(signal.SIGINT)
-        printed, told = process.communicate(timeout=SECONDS)
-    assert (process.returncode, printed) == (130, "")
-    assert re.fullmatch(r"error: interrupted after [1-9]\d* of [1-9]\d+ clauses", told.strip())
+        stdout, stderr = process.communicate(timeout=SECONDS)
+    assert (process.returncode, stdout) == (130, "")
+    assert re.fullmatch(r"error: interrupted after [1-9]\d* of [1-9]\d+ clauses", stderr.strip())

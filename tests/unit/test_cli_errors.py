@@ -1,4 +1,4 @@
-"""What the command line says of mistakes in its arguments, and of those of a backend's author."""
+"""Error messages of the command line for wrong arguments, backends and harnesses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SECRET = "SECRET-9f1c"
 
 
 @pytest.mark.parametrize("arguments", [("ping", "--url", ""), ("top", ""), ("demo", "--url", "")])
-def test_an_empty_url_is_none(arguments: tuple[str, ...]) -> None:
-    """A URL that is empty, say of a variable that is not set, is refused, and no other is looked at."""
-    told = wnc_store(*arguments, code=2).stderr
-    assert told.startswith("error: a store URL begins with its scheme and ://")
+def test_an_empty_url_is_refused(arguments: tuple[str, ...]) -> None:
+    """An empty URL, for example from an unset variable, exits 2 and does not select the default store."""
+    stderr = wnc_store(*arguments, code=2).stderr
+    assert stderr.startswith("error: a store URL begins with its scheme and ://")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """Install a backend and a harness of the scheme mine, by entry points."""
+    """Register an entry point as the backend and the harness of the scheme mine."""
 
     def installed(*, group: str) -> EntryPoints:
         return EntryPoints([EntryPoint("mine", value, group)])
@@ -39,16 +39,16 @@ def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     ("value", "missing"),
     [("no_such_module:open", "No module named 'no_such_module'"), ("json:no_such", "has no attribute 'no_such'")],
 )
-def test_an_entry_point_that_leads_nowhere(
+def test_an_entry_point_that_cannot_be_loaded(
     command: tuple[str, ...], value: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A backend or a harness whose entry point names what is not there is told, with its scheme and the entry point."""
+    """If an entry point cannot be loaded, the error names the scheme and the entry point."""
     install(monkeypatch, value)
-    told = wnc_store(*command, f"mine://:{SECRET}@host", code=2).stderr
-    assert told.startswith("error: the ")
-    assert f" for mine:// can't be loaded (its entry point is {value!r}): " in told
-    assert missing in told
-    assert SECRET not in told
+    stderr = wnc_store(*command, f"mine://:{SECRET}@host", code=2).stderr
+    assert stderr.startswith("error: the ")
+    assert f" for mine:// can't be loaded (its entry point is {value!r}): " in stderr
+    assert missing in stderr
+    assert SECRET not in stderr
 
 
 def test_a_command_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,11 +64,11 @@ def test_a_command_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_harness_that_does_not_take_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A harness that raises when it is made with a URL is told in a line, which does not repeat the URL."""
+    """If a harness raises when it is created with a URL, the one-line error does not contain the URL."""
     install(monkeypatch, "builtins:float")
-    told = wnc_store("verify", f"mine://:{SECRET}@host", code=2).stderr
-    assert told.startswith("error: the harness for mine:// can't be made: ValueError: ")
-    assert SECRET not in told
+    stderr = wnc_store("verify", f"mine://:{SECRET}@host", code=2).stderr
+    assert stderr.startswith("error: the harness for mine:// can't be made: ValueError: ")
+    assert SECRET not in stderr
 
 
 HARNESSES = """
@@ -78,11 +78,11 @@ class Raises(MemoryHarness):
     def __init__(self):
         raise ValueError("out of order")
 
-class GivesNothing(MemoryHarness):
+class ReturnsNone(MemoryHarness):
     def open_store(self, **settings):
         pass
 
-class GivesLater(MemoryHarness):
+class ReturnsCoroutine(MemoryHarness):
     async def open_store(self, **settings):
         return super().open_store(**settings)
 """
@@ -92,41 +92,41 @@ class GivesLater(MemoryHarness):
     ("name", "problem"),
     [
         ("Raises", "the harness 'harnesses_in_error:Raises' can't be made: ValueError: out of order"),
-        ("GivesNothing", "GivesNothing.open_store must return a store, and returned None"),
+        ("ReturnsNone", "ReturnsNone.open_store must return a store, and returned None"),
         (
-            "GivesLater",
-            "GivesLater.open_store must return a store, and returned a coroutine: define it without async",
+            "ReturnsCoroutine",
+            "ReturnsCoroutine.open_store must return a store, and returned a coroutine: define it without async",
         ),
     ],
 )
 @pytest.mark.parametrize("options", [(), ("--allow-nonempty",)])
-def test_a_harness_that_gives_no_store(
+def test_a_harness_without_a_store(
     name: str, problem: str, options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A harness that raises, or whose stores are none, is told in a line before any clause is tried."""
+    """A harness that raises or does not return a store is reported in one line before any clause runs."""
     (tmp_path / "harnesses_in_error.py").write_text(HARNESSES)
     monkeypatch.chdir(tmp_path)
-    told = wnc_store("verify", "--harness", f"harnesses_in_error:{name}", *options, code=2)
-    assert told.output == f"error: {problem}\n"
+    result = wnc_store("verify", "--harness", f"harnesses_in_error:{name}", *options, code=2)
+    assert result.output == f"error: {problem}\n"
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A store with an empty room, and a chat that has lost its room."""
-    where = f"sqlite://{tmp_path}/rooms.db"
+    """A store with a room without messages, and a chat without its room."""
+    store_url = f"sqlite://{tmp_path}/rooms.db"
 
     async def fill() -> None:
-        async with open_store(where) as store:
+        async with open_store(store_url) as store:
             await store.rooms.create_room(room("EMPTY"))
-            await store.chat.add_message(message(1, "LEFT"))
+            await store.chat.add_message(message(1, "CHAT"))
 
     asyncio.run(fill())
-    return where
+    return store_url
 
 
-def test_a_chat_that_is_not_there(url: str) -> None:
-    """`chat` of no room fails as `show` does, whose JSON is empty; of a room nobody wrote in it succeeds."""
+def test_a_missing_chat(url: str) -> None:
+    """`chat` exits 1 if neither the room nor its chat exists, and 0 for a room without messages."""
     assert "there is no live room 'nope'" in wnc_store("chat", "nope", "--url", url, code=1).stderr
     assert wnc_store("chat", "nope", "--url", url, "--json", code=1).stdout == "[]\n"
     assert "0 messages in EMPTY" in wnc_store("chat", "EMPTY", "--url", url).stdout
-    assert "1 message in LEFT" in wnc_store("chat", "LEFT", "--url", url).stdout
+    assert "1 message in CHAT" in wnc_store("chat", "CHAT", "--url", url).stdout

@@ -1,4 +1,4 @@
-"""What child processes of tests inherit does not depend on who runs the tests."""
+"""The environment and the signals of child processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ print(os.environ["TZ"], sys.stdin.read() == "")
 
 
 def test_a_child_starts_in_a_known_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child has default signals, no settings and an empty standard input, whatever this process was started with."""
+    """A child process has default signals, a known environment and an empty standard input."""
     for name in ("CI", "COLUMNS", "REDIS_URL", "HTTP_PROXY", "LANG", "TZ"):
         monkeypatch.setenv(name, "40")
     for number in (signal.SIGINT, signal.SIGQUIT):

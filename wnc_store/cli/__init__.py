@@ -1,4 +1,4 @@
-"""The command line: `wnc-store`."""
+"""The command line `wnc-store`."""
 
 import io
 import sys
@@ -6,28 +6,29 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from wnc_store.cli.sinks import STANDARD_OUTPUT, OutputError, named
+from wnc_store.cli.sinks import STANDARD_OUTPUT, OutputError, with_name
 
 
 def main() -> None:
     """Run the command line.
 
     Raises:
-        SystemExit: always; 0 is success, 1 a failure or nothing found, 2 wrong usage, 3 no server.
+        SystemExit: Always. The exit code is 0 for success, 1 for a failure or a missing room, 2 for a usage error and
+            3 for an unavailable server.
     """
-    for needed in ("typer", "rich"):
-        if find_spec(needed) is None:
-            message = f"the command line needs {needed}: pip install 'wnc-store[cli]'"
+    for package in ("typer", "rich"):
+        if find_spec(package) is None:
+            message = f"the command line needs {package}: pip install 'wnc-store[cli]'"
             raise SystemExit(message)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # which may be of an encoding that lacks what a guest wrote
+        if isinstance(stream, io.TextIOWrapper):  # its encoding may lack characters that guests use
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout = named(sys.stdout, STANDARD_OUTPUT)  # None, if it was closed, stays None
+    sys.stdout = with_name(sys.stdout, STANDARD_OUTPUT)  # None if the stream is closed
     from wnc_store.cli.app import app  # noqa: PLC0415 - after the check above
-    from wnc_store.cli.runtime import print_error  # noqa: PLC0415 - likewise
+    from wnc_store.cli.runtime import print_error  # noqa: PLC0415 - after the check above
 
     try:
-        with _flushed():
+        with _flush_at_end():
             app()
     except OutputError as error:
         print_error(str(error))
@@ -35,12 +36,12 @@ def main() -> None:
 
 
 @contextmanager
-def _flushed() -> Generator[None]:
-    """Write what is buffered while somebody is there to tell of an error; a reader who has gone is told nothing."""
+def _flush_at_end() -> Generator[None]:
+    """Flush standard output while errors can still be reported. A closed pipe exits with code 1 and no message."""
     try:
         yield
     finally:
-        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
+        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison] - None if the stream is closed
             try:
                 sys.stdout.flush()
             except BrokenPipeError:

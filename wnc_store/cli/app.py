@@ -1,4 +1,4 @@
-"""The commands."""
+"""The built-in commands of the command line."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from wnc_store.cli.output import (
     out,
     pluralize,
     print_json,
+    print_notice,
     sanitize,
     table,
 )
@@ -34,18 +35,18 @@ from wnc_store.records.js_types import iso
 app = typer.Typer(
     name="wnc-store",
     cls=CommandGroup,
-    help="Look into a store of watch-party rooms, clean it up, and verify a backend against the contract. Exit codes: "
-    "0 success, 1 failed or not found, 2 wrong usage, 3 no answer from the server.",
+    help="Inspect and clean up a store of watch-party rooms, and verify backends against the contract. Exit codes: "
+    "0 success, 1 failure or not found, 2 usage error, 3 server unavailable.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="The id of a room.")]
+RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="Room id.")]
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(value: bool) -> None:
+    if value:
         out.print(f"wnc-store {__version__}")
         raise typer.Exit
 
@@ -54,17 +55,17 @@ def _print_version(wanted: bool) -> None:
 def main_options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Tell the version, and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that belong to no command."""
+    """Accept the options that precede a command."""
 
 
 @app.command()
 def demo(
-    url: Annotated[str | None, typer.Option("--url", help="A store to run it on, instead of memory.")] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Run on this store instead of in memory.")] = None,
 ) -> None:
-    """Run a room's whole life in memory, or on the store of --url, under a key prefix of its own."""
+    """Demonstrate the life cycle of a room, in memory or, with --url, on a store under a separate key prefix."""
     run(run_demo("memory://" if url is None else url))
 
 
@@ -73,7 +74,7 @@ def rooms(
     *,
     url: Url = None,
     as_json: AsJson = False,
-    limit: Annotated[int, typer.Option(min=0, help="How many rooms at most; 0 is all.")] = 100,
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number of rooms; 0 lists all.")] = 100,
 ) -> None:
     """List the active rooms."""
 
@@ -81,95 +82,96 @@ def rooms(
         async with open_cli_store(url) as store:
             listed, more = await _list_rooms(store, limit)
         if more:
-            err.print(f"there are more than {limit} rooms: --limit 0 lists all of them")
+            print_notice(f"The store has more than {pluralize(limit, 'room')}. Use --limit 0 to list all.")
         if as_json:
-            print_json([_room_json(room_id, found, ttl) for room_id, found, ttl in listed])
+            print_json([_room_json(room_id, room, ttl) for room_id, room, ttl in listed])
             return
-        shown = table(pluralize(len(listed), "active room"), *_ROOM_COLUMNS)
-        for room_id, found, ttl in listed:
-            add_row(shown, _room_cells(room_id, found, ttl))
-        out.print(shown)
+        room_table = table(pluralize(len(listed), "active room"), *_ROOM_COLUMNS)
+        for room_id, room, ttl in listed:
+            add_row(room_table, _room_cells(room_id, room, ttl))
+        out.print(room_table)
 
     run(work())
 
 
 @app.command()
-def show(room: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
-    """Show one room: its users, its video and how long it still lives."""
+def show(room_id: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
+    """Show the users, the video and the TTL of a room."""
 
     async def work() -> None:
         async with open_cli_store(url) as store:
-            found = await store.rooms.get_room(room)
-            ttl = await store.rooms.room_ttl(room)
-        if found is None:
-            raise RoomNotFoundError(room)
+            room = await store.rooms.get_room(room_id)
+            ttl = await store.rooms.room_ttl(room_id)
+        if room is None:
+            raise RoomNotFoundError(room_id)
         if as_json:
-            print_json({"id": room, "ttlSeconds": _seconds(ttl), "room": found.to_public_json()})
+            print_json({"id": room_id, "ttlSeconds": _seconds(ttl), "room": room.to_public_json()})
             return
-        state = found.video_state
-        facts = {
-            "host": f"{found.host_name} ({found.host_id})",
-            "host token": "set (not shown)" if found.host_token else "none",
-            "video": f"{found.video_url} ({found.video_type})" if found.video_url else "none",
+        state = room.video_state
+        fields = {
+            "host": f"{room.host_name} ({room.host_id})",
+            "host token": "set (not shown)" if room.host_token else "none",
+            "video": f"{room.video_url} ({room.video_type})" if room.video_url else "none",
             "state": f"{'playing' if state.is_playing else 'paused'} at {state.current_time} of {state.duration} s",
-            "created": iso(found.created_at),
-            "revision": found.rev,
-            "lives for": format_ttl(ttl),
+            "created": iso(room.created_at),
+            "revision": room.rev,
+            "TTL": format_ttl(ttl),
         }
-        about = table(f"room {room}", "what", "value")
-        for name, fact in facts.items():
-            add_row(about, [Text(name), fact])
-        out.print(about)
-        users = table(pluralize(len(found.users), "user"), "user", "name", "host", "joined")
-        for user in found.users:
-            add_row(users, [user.id, user.name, "yes" if user.is_host else "", iso(user.joined_at)])
-        out.print(users)
+        field_table = table(f"room {room_id}", "field", "value")
+        for name, value in fields.items():
+            add_row(field_table, [Text(name), value])
+        out.print(field_table)
+        user_table = table(pluralize(len(room.users), "user"), "user", "name", "host", "joined")
+        for user in room.users:
+            add_row(user_table, [user.id, user.name, "yes" if user.is_host else "", iso(user.joined_at)])
+        out.print(user_table)
 
     run(work())
 
 
 @app.command()
 def chat(
-    room: RoomId,
+    room_id: RoomId,
     *,
     url: Url = None,
     as_json: AsJson = False,
-    limit: Annotated[int | None, typer.Option(min=0, help="How many messages at most, the newest.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Show only this many of the newest messages.")] = None,
 ) -> None:
-    """Show the kept messages of a room, oldest first."""
+    """Show the stored chat messages of a room, oldest first."""
 
     async def work() -> None:
         async with open_cli_store(url) as store:
-            messages = await store.chat.get_messages(room, limit)
-            ttl = await store.chat.chat_ttl(room)
-            there = bool(ttl) or await store.rooms.room_exists(room)  # a chat may outlive its room
+            messages = await store.chat.get_messages(room_id, limit)
+            ttl = await store.chat.chat_ttl(room_id)
+            exists = bool(ttl) or await store.rooms.room_exists(room_id)  # a chat may outlive its room
         if as_json:
             print_json([message.to_json() for message in messages])
-        if not there:
-            raise RoomNotFoundError(room)
+        if not exists:
+            raise RoomNotFoundError(room_id)
         if as_json:
             return
-        shown = table(f"{pluralize(len(messages), 'message')} in {room}, living for: {format_ttl(ttl)}", *_CHAT_COLUMNS)
+        title = f"{pluralize(len(messages), 'message')} in {room_id}, TTL: {format_ttl(ttl)}"
+        chat_table = table(title, *_CHAT_COLUMNS)
         for message in messages:
-            add_row(shown, [format_timestamp(message.timestamp), message.user_name, message.message])
-        out.print(shown)
+            add_row(chat_table, [format_timestamp(message.timestamp), message.user_name, message.message])
+        out.print(chat_table)
 
     run(work())
 
 
 @app.command()
 def watch(
-    room: RoomId,
+    room_id: RoomId,
     *,
     url: Url = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each event.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="End after so many events; 0 never ends.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Exit after this many events; 0 means no limit.")] = 0,
 ) -> None:
-    """Print the events of a room as they happen: what apps publish, and stores whose publish_changes is on."""
+    """Print the events of a room as they arrive: changes by stores with publish_changes on, and events of the app."""
 
     async def work() -> None:
         async with open_cli_store(url) as store:
-            await watch_room(store, room, limit, as_json=as_json)
+            await watch_room(store, room_id, limit, as_json=as_json)
 
     with suppress(KeyboardInterrupt):
         run(work())
@@ -177,7 +179,7 @@ def watch(
 
 @app.command()
 def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
-    """Remove dead rooms from the index of active rooms."""
+    """Remove entries of expired rooms from the index of active rooms."""
 
     async def work() -> None:
         async with open_cli_store(url) as store:
@@ -185,20 +187,20 @@ def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
         if as_json:
             print_json({"removed": removed})
         else:
-            out.print(f"removed {pluralize(removed, 'dead room')} from the index")
+            out.print(f"removed {pluralize(removed, 'expired room')} from the index")
 
     run(work())
 
 
 @app.command()
 def limits(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Whose connections and hits, say an IP address.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Client key, for example an IP address.")],
     *,
     url: Url = None,
     as_json: AsJson = False,
-    reset: Annotated[bool, typer.Option("--reset", help="Forget the hits first.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Reset the hits first.")] = False,
 ) -> None:
-    """Show how many connections and hits of a client are counted."""
+    """Show the connections and the rate limit of a client."""
 
     async def work() -> None:
         async with open_cli_store(url) as store:
@@ -208,30 +210,30 @@ def limits(
             hits = await store.rate_limits.peek(key)
         if as_json:
             seconds = hits.reset_after.total_seconds()
-            counted_hits = {"allowed": hits.allowed, "remaining": hits.remaining, "limit": hits.limit}
-            print_json({"key": key, "connections": connections, **counted_hits, "resetAfterSeconds": seconds})
+            rate_limit = {"allowed": hits.allowed, "remaining": hits.remaining, "limit": hits.limit}
+            print_json({"key": key, "connections": connections, **rate_limit, "resetAfterSeconds": seconds})
             return
         out.print(sanitize(f"{key}: {pluralize(connections, 'connection')}"))
-        verdict = "the next hit is allowed" if hits.allowed else f"no hit is allowed for {format_ttl(hits.retry_after)}"
-        out.print(f"{hits.remaining} of {hits.limit} hits remain in this window; {verdict}")
+        status = "next hit allowed" if hits.allowed else f"blocked for {format_ttl(hits.retry_after)}"
+        out.print(f"{hits.remaining} of {hits.limit} hits remaining in this window, {status}")
 
     run(work())
 
 
 @app.command()
 def ping(*, url: Url = None, as_json: AsJson = False) -> None:
-    """Ask the store whether it can serve; exit 3 if not."""
+    """Check that the store can serve requests. Exit 3 if it cannot."""
 
     async def work() -> None:
         async with open_cli_store(url) as store:
-            await store.ping()  # the first one connects
+            await store.ping()  # opens the connection
             start = time.perf_counter()
             await store.ping()
             milliseconds = round((time.perf_counter() - start) * 1000, 3)
         if as_json:
             print_json({"ok": True, "milliseconds": milliseconds})
         else:
-            out.print(f"the store answers, in {milliseconds} ms")
+            out.print(f"the store replied in {milliseconds} ms")
 
     run(work())
 
@@ -242,7 +244,7 @@ def doctor(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Look at a server and its set-up, and say what to do; exit 1 if something is wrong, 3 if it does not answer."""
+    """Check a server and its configuration, and suggest fixes. Exit 1 if a check fails, 3 without a reply."""
 
     async def work() -> None:
         async with open_cli_store(url) as store:
@@ -250,13 +252,12 @@ def doctor(
         if as_json:
             print_json(health.to_json())
         else:
-            shown = table(f"{health.backend}{f', server {health.version}' if health.version else ''}", *_CHECK_COLUMNS)
+            version = f", server {health.version}" if health.version else ""
+            check_table = table(f"{health.backend}{version}", *_CHECK_COLUMNS)
             for check in health.checks:
-                add_row(
-                    shown,
-                    [check.name, Text(check.status, style=_STATUS_STYLES[check.status]), check.detail, check.hint],
-                )
-            out.print(shown)
+                status = Text(check.status, style=_STATUS_STYLES[check.status])
+                add_row(check_table, [check.name, status, check.detail, check.hint])
+            out.print(check_table)
         if health.round_trip_ms is None:
             raise typer.Exit(Exit.UNAVAILABLE)
         if not health.ok:
@@ -272,22 +273,30 @@ app.command("import")(import_rooms)
 _CHECK_COLUMNS = ("check", "status", "detail", "hint")
 _STATUS_STYLES = {"ok": "green", "warning": "yellow", "error": "bold red", "unknown": "yellow"}
 _CHAT_COLUMNS = ("sent", "user", "message")
-_ROOM_COLUMNS = ("room", "host", "users", "video", "state", "lives for")
+_ROOM_COLUMNS = ("room", "host", "users", "video", "state", "TTL")
 
 
-def _room_cells(room_id: str, found: Room | None, ttl: timedelta | None) -> list[object]:
-    if found is None:
-        return [room_id, Text("can't be read", style="red"), "", "", "", format_ttl(ttl)]
-    state = "playing" if found.video_state.is_playing else "paused"
-    return [room_id, found.host_name, len(found.users), found.video_url or "", state, format_ttl(ttl)]
+def _room_cells(room_id: str, room: Room | None, ttl: timedelta | None) -> list[object]:
+    if room is None:
+        return [room_id, Text("unreadable", style="red"), "", "", "", format_ttl(ttl)]
+    state = "playing" if room.video_state.is_playing else "paused"
+    return [room_id, room.host_name, len(room.users), room.video_url or "", state, format_ttl(ttl)]
 
 
-def _room_json(room_id: str, found: Room | None, ttl: timedelta | None) -> dict[str, Any]:
-    if found is None:
+def _room_json(room_id: str, room: Room | None, ttl: timedelta | None) -> dict[str, Any]:
+    if room is None:
         return {"id": room_id, "readable": False, "ttlSeconds": _seconds(ttl)}
-    facts = {"hostId": found.host_id, "hostName": found.host_name, "users": len(found.users), "rev": found.rev}
-    video = {"videoUrl": found.video_url, "isPlaying": found.video_state.is_playing}
-    return {"id": room_id, "readable": True, **facts, **video, "ttlSeconds": _seconds(ttl)}
+    return {
+        "id": room_id,
+        "readable": True,
+        "hostId": room.host_id,
+        "hostName": room.host_name,
+        "users": len(room.users),
+        "rev": room.rev,
+        "videoUrl": room.video_url,
+        "isPlaying": room.video_state.is_playing,
+        "ttlSeconds": _seconds(ttl),
+    }
 
 
 def _seconds(ttl: timedelta | None) -> float | None:
@@ -295,7 +304,7 @@ def _seconds(ttl: timedelta | None) -> float | None:
 
 
 async def _list_rooms(store: Store, limit: int) -> tuple[list[tuple[str, Room | None, timedelta | None]], bool]:
-    """Return up to `limit` rooms with what they hold (None if that can't be read), and whether there are more."""
+    """Return up to `limit` rooms (None if unreadable) with their ids and TTLs, and whether the store has more."""
     listed: list[tuple[str, Room | None, timedelta | None]] = []
     with err.status("listing the active rooms"):
         async for room_id in store.rooms.active_room_ids():
@@ -303,10 +312,10 @@ async def _list_rooms(store: Store, limit: int) -> tuple[list[tuple[str, Room | 
                 return listed, True
             ttl = await store.rooms.room_ttl(room_id)
             try:
-                found = await store.rooms.get_room(room_id)
+                room = await store.rooms.get_room(room_id)
             except CorruptRecordError:
                 listed.append((room_id, None, ttl))
                 continue
-            if found is not None:
-                listed.append((room_id, found, ttl))
+            if room is not None:
+                listed.append((room_id, room, ttl))
     return listed, False

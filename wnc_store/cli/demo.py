@@ -1,4 +1,4 @@
-"""`wnc-store demo`: a room's whole life, told step by step."""
+"""The command `wnc-store demo`, which shows the life cycle of a room."""
 
 from __future__ import annotations
 
@@ -28,77 +28,77 @@ _SHORT_TTL = timedelta(seconds=1)
 
 
 async def run_demo(url: str) -> None:
-    """Run the demo on a store: in memory time is moved, elsewhere a room with a TTL of a second is waited for."""
+    """Run the demo. In memory it advances a manual clock; on a server it waits for a room with a TTL of one second."""
     if url == "memory://":
         clock = ManualClock()
 
-        async def a_day_passes(_store: Store) -> None:
+        async def advance_clock(_store: Store) -> None:
             clock.advance(timedelta(hours=24))
 
         async with open_store(url, settings=StoreSettings(), clock=clock) as store:
-            await _print_room(store, "24 hours pass (the clock is moved)", a_day_passes)
+            await _print_room(store, "24 hours later (the clock is advanced)", advance_clock)
         return
     settings = StoreSettings.from_environment().model_copy(update={"key_prefix": f"wnc-demo-{uuid4().hex}:"})
     async with open_store(url, settings=settings) as store:
-        short_lived = settings.model_copy(update={"room_ttl": _SHORT_TTL, "chat_ttl": _SHORT_TTL})
+        short_settings = settings.model_copy(update={"room_ttl": _SHORT_TTL, "chat_ttl": _SHORT_TTL})
 
-        async def a_second_passes(_store: Store) -> None:
-            async with open_store(url, settings=short_lived) as brief:
-                await brief.rooms.update_video_state(_ROOM, VideoState())
+        async def wait_for_expiry(_store: Store) -> None:
+            async with open_store(url, settings=short_settings) as short_lived_store:
+                await short_lived_store.rooms.update_video_state(_ROOM, VideoState())
                 deadline = time.monotonic() + 10 * _SHORT_TTL.total_seconds()
-                # Polled: a server tells nobody when a key expires.
-                while await brief.rooms.room_exists(_ROOM) and time.monotonic() < deadline:  # noqa: ASYNC110
+                # Polled, because the server does not report that a key expired.
+                while await short_lived_store.rooms.room_exists(_ROOM) and time.monotonic() < deadline:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
 
         try:
-            await _print_room(store, "the room is given a TTL of one second, and that passes", a_second_passes)
+            await _print_room(store, "one second later (the room has a TTL of one second)", wait_for_expiry)
         finally:
             await store.rooms.delete_room(_ROOM)
 
 
-async def _print_room(store: Store, passing: str, time_passes: Callable[[Store], Awaitable[None]]) -> None:
+async def _print_room(store: Store, expiry_heading: str, expire: Callable[[Store], Awaitable[None]]) -> None:
     ada, grace, linus = (User(id=name.lower(), name=name) for name in ("Ada", "Grace", "Linus"))
 
-    _heading("a room is created, and guests join")
+    _heading("a host creates a room, and guests join")
     room = Room.hosted_by(ada, room_id=_ROOM)
     await store.rooms.create_room(room)
     await store.rooms.add_user_to_room(_ROOM, grace)
     room = await store.rooms.add_user_to_room(_ROOM, linus)
-    _fact("in the room", ", ".join(f"{user.name}{' (host)' if user.is_host else ''}" for user in room.users))
-    _fact("a guest who claims to be Ada is believed", room.verify_host_token("guess"))
-    _fact("it lives for", format_ttl(await store.rooms.room_ttl(_ROOM)))
+    _fact("users", ", ".join(f"{user.name}{' (host)' if user.is_host else ''}" for user in room.users))
+    _fact("a wrong host token is accepted", room.verify_host_token("guess"))
+    _fact("TTL of the room", format_ttl(await store.rooms.room_ttl(_ROOM)))
 
-    _heading("they watch")
+    _heading("they watch a video")
     room = await store.rooms.set_video_url(_ROOM, "https://www.youtube.com/watch?v=dQw4w9WgXcQ")
     _fact("video", room.video_url)
     room = await store.rooms.update_video_state(_ROOM, VideoState(is_playing=True, current_time=42.5, duration=212))
     _fact("playing", f"at {room.video_state.current_time} of {room.video_state.duration} seconds")
 
-    _heading("they chat: 25 messages, of which the last 20 stay")
+    _heading("they send 25 messages; the last 20 are kept")
     for number in range(1, 26):
         await store.chat.add_message(
             ChatMessage(id=f"m{number}", room_id=_ROOM, user_id="grace", user_name="Grace", message=f"message {number}")
         )
     messages = await store.chat.get_messages(_ROOM)
-    _fact("kept", f"{len(messages)}, from {messages[0].message!r} to {messages[-1].message!r}")
+    _fact("messages", f"{len(messages)}, from {messages[0].message!r} to {messages[-1].message!r}")
 
     _heading("the host leaves")
     room = await store.rooms.remove_user_from_room(_ROOM, "ada")
     _fact("host is now", room.host_name if room else None)
-    _fact("the host token is still good", room is not None and bool(room.host_token))
+    _fact("the room keeps its host token", room is not None and bool(room.host_token))
 
-    _heading(passing)
-    await time_passes(store)
-    _fact("the room exists", await store.rooms.room_exists(_ROOM))
+    _heading(expiry_heading)
+    await expire(store)
+    _fact("room exists", await store.rooms.room_exists(_ROOM))
     try:
         await store.rooms.add_user_to_room(_ROOM, ada)
     except RoomNotFoundError as error:
-        _fact("Ada comes back", error)
+        _fact("Ada tries to join again", error)
 
-    _heading("another evening: the last one out")
+    _heading("a new room, and its last user leaves")
     await store.rooms.create_room(Room.hosted_by(grace, room_id=_ROOM))
     _fact("messages in the new room", len(await store.chat.get_messages(_ROOM)))
-    _fact("the room after Grace left", await store.rooms.remove_user_from_room(_ROOM, "grace"))
+    _fact("room after the last user left", await store.rooms.remove_user_from_room(_ROOM, "grace"))
     _fact("active rooms", [room_id async for room_id in store.rooms.active_room_ids()])
 
 

@@ -1,4 +1,4 @@
-"""Files that commands read and write."""
+"""Input and output files of commands."""
 
 from __future__ import annotations
 
@@ -19,82 +19,83 @@ from wnc_store.cli.runtime import fail
 from wnc_store.cli.sinks import STANDARD_OUTPUT, OutputError, text_sink
 
 STANDARD = Path("-")
-"""Standard input, or standard output."""
+"""The file name that means standard input or standard output."""
 
-_OPEN_ALREADY = Path("/proc/self/fd")
+_OPEN_DESCRIPTORS = Path("/proc/self/fd")
 
 
 @contextmanager
 def open_input(file: Path) -> Generator[IO[bytes]]:
-    """Yield what can be read twice: a file, or what came through a pipe."""
+    """Yield a seekable binary stream of a file. Input from a pipe is copied to a temporary file first."""
     if file == STANDARD:
-        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
-            fail("standard input can't be read: it is closed", Exit.USAGE)
-        with _kept(sys.stdin.buffer) as kept:
-            yield kept
+        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - None if the stream is closed
+            fail("cannot read standard input: the stream is closed", Exit.USAGE)
+        with _copied(sys.stdin.buffer) as copy:
+            yield copy
         return
     try:
-        found = file.open("rb")
+        stream = file.open("rb")
     except OSError as error:
-        fail(f"{file} can't be read: {error.strerror}", Exit.USAGE)
-    with found:
-        if found.seekable():
-            yield found
+        fail(f"cannot read {file}: {error.strerror}", Exit.USAGE)
+    with stream:
+        if stream.seekable():
+            yield stream
             return
-        with _kept(found) as kept:
-            yield kept
+        with _copied(stream) as copy:
+            yield copy
 
 
 @contextmanager
 def open_output(output: Path | None) -> Generator[IO[str]]:
-    """Yield what to write to: standard output, what is no regular file as it is, or else a new file.
+    """Yield a text stream for the output.
 
-    That takes its place only when it is whole; until then, and if that fails, nothing is changed.
+    Standard output, pipes and devices are written directly. A regular file is replaced atomically when the context
+    ends without an error; until then the old file is unchanged.
 
     Raises:
-        OutputError: it takes no more.
+        OutputError: A write failed.
     """
     if output is None or output == STANDARD:
-        if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, if it was closed
-            raise OutputError(STANDARD_OUTPUT, "it is closed")
+        if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - None if the stream is closed
+            raise OutputError(STANDARD_OUTPUT, "the stream is closed")
         yield sys.stdout
         return
     try:
-        descriptor = _opened_as_it_is(output)
+        descriptor = _open_in_place(output)
     except OSError as error:
-        fail(f"{output} can't be written: {error.strerror}", Exit.USAGE)
+        fail(f"cannot write to {output}: {error.strerror}", Exit.USAGE)
     with _replaced(output) if descriptor is None else text_sink(descriptor, str(output)) as file:
         yield file
 
 
 def ensure_writable(file: Path) -> None:
-    """Refuse a command, before it begins, whose file could not be written at its end."""
-    place = file if file.exists() else file.parent
-    if not place.exists():
-        fail(f"{file} can't be written: {os.strerror(errno.ENOENT)}", Exit.USAGE)
-    if not os.access(place, os.W_OK):
-        fail(f"{file} can't be written: {os.strerror(errno.EACCES)}", Exit.USAGE)
+    """Exit with a usage error if the file cannot be written. For commands that write it after a long run."""
+    target = file if file.exists() else file.parent
+    if not target.exists():
+        fail(f"cannot write to {file}: {os.strerror(errno.ENOENT)}", Exit.USAGE)
+    if not os.access(target, os.W_OK):
+        fail(f"cannot write to {file}: {os.strerror(errno.EACCES)}", Exit.USAGE)
 
 
 @contextmanager
-def _kept(stream: IO[bytes]) -> Generator[IO[bytes]]:
-    with tempfile.TemporaryFile() as kept:
-        shutil.copyfileobj(stream, kept)
-        yield kept
+def _copied(stream: IO[bytes]) -> Generator[IO[bytes]]:
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(stream, copy)
+        yield copy
 
 
-def _opened_as_it_is(output: Path) -> int | None:
-    """Open what is there, unless it is a file, or nothing: a pipe or a device must not make room for a file."""
-    number = _open_already(output)
-    if number is not None:
-        return os.dup(number)
+def _open_in_place(output: Path) -> int | None:
+    """Return a descriptor of an existing pipe, device or open file; None if the output is a regular or a new file."""
+    descriptor = _open_descriptor(output)
+    if descriptor is not None:
+        return os.dup(descriptor)
     return os.open(output, os.O_WRONLY) if output.exists() and not output.is_file() else None
 
 
-def _open_already(path: Path) -> int | None:
-    """Return the number of what this process has open and the path leads to, as /dev/stdout and /dev/fd/63 do."""
+def _open_descriptor(path: Path) -> int | None:
+    """Return the open descriptor of this process that a path such as /dev/stdout or /dev/fd/63 refers to."""
     while path.is_symlink():
-        if path.parent.resolve() == _OPEN_ALREADY.resolve():
+        if path.parent.resolve() == _OPEN_DESCRIPTORS.resolve():
             return int(path.name)
         path = path.parent / path.readlink()
     return None
@@ -102,39 +103,36 @@ def _open_already(path: Path) -> int | None:
 
 @contextmanager
 def _replaced(output: Path) -> Generator[IO[str]]:
-    """Yield a file beside the one that it replaces when it is whole; a link stays, and leads to the new file."""
+    """Yield a temporary file that replaces the output, or the target of a symbolic link, at the end."""
     target = output.resolve()
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
     except OSError as error:
-        fail(f"{output} can't be written: {error.strerror}", Exit.USAGE)
-    with _removed_at_last(Path(name)):
+        fail(f"cannot write to {output}: {error.strerror}", Exit.USAGE)
+    temporary = Path(name)
+    with _removed_on_exit(temporary):
         with text_sink(descriptor, str(output)) as file:
             yield file
-        _take_place(Path(name), target)
+        try:
+            temporary.replace(target)
+        except OSError as error:
+            raise OutputError(str(target), error.strerror) from None
 
 
 @contextmanager
-def _removed_at_last(file: Path) -> Generator[None]:
-    """Remove a file if it is still there, even if SIGTERM comes: nothing else would, and it holds host tokens."""
+def _removed_on_exit(file: Path) -> Generator[None]:
+    """Remove the file if it still exists, also on SIGTERM, because it contains host tokens."""
 
-    def end(number: int, _frame: object) -> None:
+    def remove_and_exit(number: int, _frame: object) -> None:
         file.unlink(missing_ok=True)
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
-    can_be_handled = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, end) if can_be_handled else None
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, remove_and_exit) if in_main_thread else None
     try:
         yield
     finally:
         file.unlink(missing_ok=True)
-        if can_be_handled:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _take_place(whole: Path, target: Path) -> None:
-    try:
-        whole.replace(target)
-    except OSError as error:
-        raise OutputError(str(target), error.strerror) from None
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, previous)

@@ -1,4 +1,4 @@
-"""What the command line prints: tables for people, JSON for scripts, and never a secret."""
+"""Output of the command line: tables and JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ err = Console(stderr=True, highlight=False)
 
 
 class Exit(IntEnum):
-    """The exit codes."""
+    """Exit codes."""
 
     OK = 0
     FAILED = 1
@@ -29,35 +29,40 @@ class Exit(IntEnum):
 
 
 def print_json(value: JsonValue) -> None:
-    """Print JSON, in ASCII: what guests wrote may hold anything."""
+    """Print a value as JSON in ASCII, because texts of guests may contain any character."""
     print(json.dumps(value, indent=2))  # noqa: T201 - rich would wrap the lines
 
 
 def sanitize(value: object) -> Text:
-    """Return text of other people's for the terminal: without markup, and without its control characters."""
+    """Return untrusted text for the terminal, without markup and with control characters replaced."""
     return Text("".join(char if char.isprintable() else "�" for char in str(value)))
+
+
+def print_notice(message: str) -> None:
+    """Print a message to standard error, without wrapping it."""
+    err.print(sanitize(message), soft_wrap=True)
 
 
 def table(title: str, *columns: str) -> Table:
     """Return an empty table."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    empty = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
+        empty.add_column(column, overflow="fold")
+    return empty
 
 
 def add_row(to: Table, cells: Sequence[object]) -> None:
-    """Add a row of other people's text, or of `Text` of our own."""
+    """Add a row. Cells are sanitized unless they are a `Text`."""
     to.add_row(*(cell if isinstance(cell, Text) else sanitize(cell) for cell in cells))
 
 
-def pluralize(number: int, what: str) -> str:
-    """Say how many there are of something."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun, for example "1 room" or "2 rooms"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def format_timestamp(milliseconds: float) -> str:
-    """Return epoch milliseconds as a date, where they are one."""
+    """Return epoch milliseconds as an ISO date; as the number if it is out of range."""
     try:
         return iso(from_milliseconds(int(milliseconds)))
     except (ValueError, OverflowError):
@@ -65,9 +70,9 @@ def format_timestamp(milliseconds: float) -> str:
 
 
 def format_ttl(ttl: timedelta | None) -> str:
-    """Say how long something still lives, to the second."""
+    """Return a TTL as text, in whole seconds."""
     if ttl is None:
-        return "gone"
+        return "expired"
     if ttl == timedelta.max:
-        return "never expires"
+        return "no expiry"
     return str(ttl - timedelta(microseconds=ttl.microseconds))

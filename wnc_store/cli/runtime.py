@@ -1,4 +1,4 @@
-"""How commands run: on which store, and how they fail."""
+"""Stores, event loop and error exits of commands."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from wnc_store import (
     configured_url,
     open_store,
 )
-from wnc_store.cli.output import Exit, err, sanitize
+from wnc_store.cli.output import Exit, err, print_notice, sanitize
 from wnc_store.cli.sinks import OutputError
 
 Url = Annotated[
-    str | None, typer.Option("--url", help="The store. Default: WNC_STORE_URL, else REDIS_URL, else memory://.")
+    str | None, typer.Option("--url", help="Store URL. Default: WNC_STORE_URL, else REDIS_URL, else memory://.")
 ]
 UrlArgument = Annotated[
-    str | None, typer.Argument(metavar="URL", help="The store; as --url elsewhere if left out.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="URL", help="Store URL. Default: WNC_STORE_URL, else REDIS_URL, else memory://.", show_default=False
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (StoreUnavailableError, Exit.UNAVAILABLE),
@@ -40,15 +43,15 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
 
 @asynccontextmanager
 async def open_cli_store(url: str | None) -> AsyncGenerator[Store]:
-    """Open the store that a command looks at."""
+    """Open the store of a command, and warn if it is the empty in-memory store."""
     if (configured_url() if url is None else url) == "memory://":
-        err.print("looking into this command's own memory, which is empty: name a store by its URL or by WNC_STORE_URL")
+        print_notice("Using an empty in-memory store. Pass a store URL or set WNC_STORE_URL to use another store.")
     async with open_store(url) as store:
         yield store
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a command to its end; say what went wrong, and exit accordingly."""
+    """Run the coroutine of a command. On a known error, print it and exit with its code."""
     try:
         asyncio.run(work)
     except (StoreError, ImportError, OutputError) as error:
@@ -56,16 +59,16 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def fail_with(error: Exception) -> NoReturn:
-    """Say what went wrong, and exit with the code of that kind of error."""
+    """Print an error and exit with the code of its class."""
     fail(str(error), next((code for kind, code in _CODES if isinstance(error, kind)), Exit.FAILED))
 
 
 def fail(message: str, code: Exit) -> NoReturn:
-    """Say what went wrong, and exit."""
+    """Print an error message and exit."""
     print_error(message)
     raise typer.Exit(code)
 
 
 def print_error(message: str) -> None:
-    """Say what went wrong."""
+    """Print an error message to standard error."""
     err.print(Text.assemble(("error: ", "bold red"), sanitize(message)), soft_wrap=True)

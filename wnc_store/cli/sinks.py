@@ -1,4 +1,4 @@
-"""Where commands write: streams whose errors say what can't be written."""
+"""Output streams whose errors name the stream."""
 
 from __future__ import annotations
 
@@ -12,40 +12,45 @@ STANDARD_OUTPUT = "standard output"
 
 
 class OutputError(Exception):
-    """What a command writes to takes no more."""
+    """Raised when a command's output cannot be written."""
 
-    def __init__(self, name: str, why: str | None) -> None:
-        super().__init__(f"{name} can't be written: {why}")
+    def __init__(self, name: str, reason: str | None) -> None:
+        super().__init__(f"cannot write to {name}: {reason}")
 
 
 def text_sink(descriptor: int, name: str) -> io.TextIOWrapper:
-    """Return a text file on a descriptor, which it closes."""
+    """Return a text stream that owns the descriptor and closes it."""
     return io.TextIOWrapper(io.BufferedWriter(_Sink(descriptor, name, closefd=True)), encoding="utf-8", newline="\n")
 
 
-def named(plain: TextIO, name: str) -> TextIO:
-    """Return a stream whose errors name it, in the place of one; what is no plain file of Python's is left as it is."""
-    buffer: object = getattr(plain, "buffer", None)
+def with_name(stream: TextIO, name: str) -> TextIO:
+    """Return a stream on the same descriptor whose errors contain `name`. Streams without a file are returned as is."""
+    buffer: object = getattr(stream, "buffer", None)
     if not isinstance(getattr(buffer, "raw", buffer), io.FileIO):
-        return plain
+        return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(_Sink(plain.fileno(), name, closefd=False)),
-        encoding=plain.encoding,
-        errors=plain.errors,
-        line_buffering=bool(plain.line_buffering),
+        io.BufferedWriter(_Sink(stream.fileno(), name, closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=bool(stream.line_buffering),
     )
 
 
 class _Sink(io.FileIO):
-    """A file that fails once: what is buffered then is dropped without another word, not told at the very end again."""
+    """A file that raises its first write error and discards later writes, so that exit does not report it twice."""
 
     def __init__(self, descriptor: int, name: str, *, closefd: bool) -> None:
         super().__init__(descriptor, "w", closefd=closefd)
-        self._told_as = name
+        self._name = name
         self._failed = False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write, or say what can't be written; a reader who has gone is another matter, and no failure."""
+        """Write the data.
+
+        Raises:
+            BrokenPipeError: The reader closed the pipe.
+            OutputError: The write failed for another reason.
+        """
         if self._failed:
             return memoryview(data).nbytes
         try:
@@ -55,4 +60,4 @@ class _Sink(io.FileIO):
             raise
         except OSError as error:
             self._failed = True
-            raise OutputError(self._told_as, error.strerror) from None
+            raise OutputError(self._name, error.strerror) from None

@@ -1,4 +1,4 @@
-"""`wnc-store top`: what goes on in a store, now and again."""
+"""The command `wnc-store top`, which samples the activity of a store."""
 
 from __future__ import annotations
 
@@ -33,34 +33,36 @@ from wnc_store.cli.runtime import AsJson, UrlArgument, open_cli_store, run
 from wnc_store.records.js_types import iso
 
 _WINDOW_MS = 60_000
-"""Messages are counted over so long."""
+"""Time window of the message rate."""
 
-_AT_ONCE = 25
-"""So many rooms are read at the same time."""
+_CONCURRENCY = 25
+"""Maximum number of rooms that are read at the same time."""
 
-_ROOMS, _OPERATIONS, _SLOW = 15, 8, 5
-"""How many of them are shown."""
+_MAX_ROOMS, _MAX_OPERATIONS, _MAX_SLOW = 15, 8, 5
+"""Maximum numbers of table rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _RoomSample:
     room: Room
     messages_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
 class TopSample:
-    """What was seen at one time.
+    """One sample of a store.
 
     Attributes:
-        sampled: how many rooms were looked at.
-        rooms: how many there are; None if there are more than were looked at, and the server does not say.
-        users: in all rooms; a projection if not all were looked at.
-        messages_per_second: likewise.
-        unreadable: how many of the rooms that were looked at can't be read.
-        busiest: the rooms with the most messages, then those with the most users.
-        activity: what the server says; the operations since the last look, or since it began to count.
-        seconds: since the last look; None at the first.
+        sampled: Number of rooms that were read.
+        rooms: Number of all rooms; None if the store has more than were read and the server does not report the number.
+        users: Users in all rooms, projected from the sampled rooms.
+        messages_per_second: Message rate of all rooms, projected from the sampled rooms.
+        unreadable: Number of sampled rooms that cannot be read.
+        busiest: Rooms with the highest message rates, then with the most users.
+        activity: Activity of the server; its operations are those since the previous sample.
+        seconds: Seconds since the previous sample; None for the first sample, whose operations are all that the server
+            has counted.
+        at: Time of the sample.
     """
 
     sampled: int
@@ -68,176 +70,178 @@ class TopSample:
     users: int
     messages_per_second: float
     unreadable: int
-    busiest: Sequence[_Seen]
+    busiest: Sequence[_RoomSample]
     activity: ServerActivity | None
     seconds: float | None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
-    def whole(self) -> bool:
-        """Whether all rooms were looked at."""
+    def complete(self) -> bool:
+        """Whether all rooms were read."""
         return self.sampled == self.rooms
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the sample as JSON values."""
         value: dict[str, Any] = {
             "at": iso(self.at),
             "rooms": self.rooms,
             "sampled": self.sampled,
-            "projected": not self.whole,
+            "projected": not self.complete,
             "users": self.users,
             "messagesPerSecond": round(self.messages_per_second, 3),
             "unreadable": self.unreadable,
             "busiest": [
                 {
-                    "id": seen.room.id,
-                    "users": len(seen.room.users),
-                    "messagesPerSecond": round(seen.messages_per_second, 3),
+                    "id": sample.room.id,
+                    "users": len(sample.room.users),
+                    "messagesPerSecond": round(sample.messages_per_second, 3),
                 }
-                for seen in self.busiest
+                for sample in self.busiest
             ],
         }
         if self.activity is not None:
             value["operations"] = [
-                {"name": one.name, "calls": one.calls, "meanMs": round(_mean_ms(one), 3)}
-                for one in _slowest(self.activity.operations)
+                {"name": operation.name, "calls": operation.calls, "meanMs": round(_mean_ms(operation), 3)}
+                for operation in _slowest(self.activity.operations)
             ]
             value["seconds"] = self.seconds
             value["slow"] = [
-                {"name": one.name, "ms": round(one.seconds * 1000, 3), "at": iso(one.at)} for one in self.activity.slow
+                {"name": entry.name, "ms": round(entry.seconds * 1000, 3), "at": iso(entry.at)}
+                for entry in self.activity.slow
             ]
             value["unavailable"] = list(self.activity.unavailable)
         return value
 
 
 class Sampler:
-    """Looks at a store, again and again.
+    """Takes samples of a store.
 
     Args:
-        store: to look at.
-        sample: how many rooms are read at each look, at most.
+        store: The store to sample.
+        max_rooms: Maximum number of rooms to read per sample.
     """
 
-    def __init__(self, store: Store, sample: int) -> None:
+    def __init__(self, store: Store, max_rooms: int) -> None:
         self._store = store
-        self._sample = sample
-        self._kept = StoreSettings.from_environment().chat_history_limit
-        self._before: tuple[float, ServerActivity] | None = None
+        self._max_rooms = max_rooms
+        self._chat_history_limit = StoreSettings.from_environment().chat_history_limit
+        self._previous: tuple[float, ServerActivity] | None = None
 
     async def sample(self) -> TopSample:
-        """Look at up to `sample` rooms, and ask the server where it can be asked."""
-        room_ids, more = await self._some_room_ids()
-        seen: list[_Seen] = []
+        """Read up to `max_rooms` rooms, and query the activity of the server if the store supports that."""
+        room_ids, more = await self._list_room_ids()
+        samples: list[_RoomSample] = []
         unreadable = 0
-        left = iter(room_ids)
-        while chunk := tuple(islice(left, _AT_ONCE)):
-            for found in await asyncio.gather(*map(self._see, chunk)):
-                if isinstance(found, _Seen):
-                    seen.append(found)
-                elif found is not None:
+        remaining = iter(room_ids)
+        while chunk := tuple(islice(remaining, _CONCURRENCY)):
+            for result in await asyncio.gather(*map(self._sample_room, chunk)):
+                if isinstance(result, _RoomSample):
+                    samples.append(result)
+                elif result is not None:
                     unreadable += 1
-        activity, seconds = await self._ask()
+        activity, seconds = await self._query_activity()
         total = len(room_ids) if not more else activity.listed_rooms if activity is not None else None
-        share = (total or len(room_ids)) / max(1, len(room_ids))
-        busiest = sorted(seen, key=lambda one: (one.messages_per_second, len(one.room.users)), reverse=True)
+        factor = (total or len(room_ids)) / max(1, len(room_ids))
+        busiest = sorted(samples, key=lambda sample: (sample.messages_per_second, len(sample.room.users)), reverse=True)
         return TopSample(
             sampled=len(room_ids),
             rooms=total,
-            users=round(share * sum(len(one.room.users) for one in seen)),
-            messages_per_second=share * sum(one.messages_per_second for one in seen),
+            users=round(factor * sum(len(sample.room.users) for sample in samples)),
+            messages_per_second=factor * sum(sample.messages_per_second for sample in samples),
             unreadable=unreadable,
-            busiest=busiest[:_ROOMS],
+            busiest=busiest[:_MAX_ROOMS],
             activity=activity,
             seconds=seconds,
         )
 
-    async def _some_room_ids(self) -> tuple[list[str], bool]:
-        """Return as many ids as are looked at, and whether there are more."""
-        found: list[str] = []
+    async def _list_room_ids(self) -> tuple[list[str], bool]:
+        """Return up to `max_rooms` ids, and whether the store has more."""
+        room_ids: list[str] = []
         async for room_id in self._store.rooms.active_room_ids():
-            if len(found) == self._sample:
-                return found, True
-            found.append(room_id)
-        return found, False
+            if len(room_ids) == self._max_rooms:
+                return room_ids, True
+            room_ids.append(room_id)
+        return room_ids, False
 
-    async def _see(self, room_id: str) -> _Seen | CorruptRecordError | None:
+    async def _sample_room(self, room_id: str) -> _RoomSample | CorruptRecordError | None:
         try:
             room = await self._store.rooms.get_room(room_id)
             messages = await self._store.chat.get_messages(room_id)
         except CorruptRecordError as error:
             return error
-        return room and _Seen(room, _rate(messages, time.time() * 1000, self._kept))
+        return room and _RoomSample(room, _message_rate(messages, time.time() * 1000, self._chat_history_limit))
 
-    async def _ask(self) -> tuple[ServerActivity | None, float | None]:
-        """Return what the server says of the time since the last look, and how long that is."""
+    async def _query_activity(self) -> tuple[ServerActivity | None, float | None]:
+        """Return the activity of the server since the previous sample, and the seconds since then."""
         if not isinstance(self._store, SupportsServerActivity):
             return None, None
         now, activity = time.monotonic(), await self._store.activity()
-        before, self._before = self._before, (now, activity)
-        if before is None:
+        previous, self._previous = self._previous, (now, activity)
+        if previous is None:
             return activity, None
-        known = {one.name: one for one in before[1].operations}
-        since = (_since(known.get(one.name), one) for one in activity.operations)
-        operations = tuple(one for one in since if one.calls)
-        return ServerActivity(activity.listed_rooms, operations, activity.slow, activity.unavailable), now - before[0]
+        sampled_at, previous_activity = previous
+        counted = {operation.name: operation for operation in previous_activity.operations}
+        differences = (_subtract(operation, counted.get(operation.name)) for operation in activity.operations)
+        operations = tuple(operation for operation in differences if operation.calls)
+        return ServerActivity(activity.listed_rooms, operations, activity.slow, activity.unavailable), now - sampled_at
 
 
 def top(
     url: UrlArgument = None,
     *,
-    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
-    sample: Annotated[int, typer.Option(min=1, help="How many rooms are read at each look, at most.")] = 200,
+    once: Annotated[bool, typer.Option("--once", help="Print one sample and exit.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two samples.")] = 2.0,
+    sample: Annotated[int, typer.Option(min=1, help="Maximum number of rooms to read per sample.")] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Show rooms, users, messages a second and the slowest operations, until Ctrl-C.
+    """Show rooms, users, message rates and the slowest server operations until Ctrl-C.
 
-    With --json, one line for each look. Of more rooms than --sample, the totals are projected from those, and say so.
-    Messages a second are of the last minute, or of the time since the oldest message that is kept, by the messages' own
-    times. The operations are those of the whole server, whoever asked for them, where it tells.
+    With --json, print one line per sample. If the store has more rooms than --sample, the totals are projected from the
+    sampled rooms and marked with "about". Message rates cover the last minute, or the time since the oldest stored
+    message if that is shorter. The operations are those of all clients of the server.
     """
 
     async def work() -> None:
         async with open_cli_store(url) as store:
-            glances = _samples(Sampler(store, sample), None if once else interval)
+            samples = _samples(Sampler(store, sample), None if once else interval)
             if as_json:
-                async for glance in glances:
-                    value = glance.to_json() if isinstance(glance, TopSample) else {"error": str(glance)}
+                async for result in samples:
+                    value = result.to_json() if isinstance(result, TopSample) else {"error": str(result)}
                     print(json.dumps(value), flush=True)  # noqa: T201 - rich would wrap the lines
             elif once or not out.is_terminal:
-                async for glance in glances:
-                    out.print(_render(type(store).__name__, glance))
+                async for result in samples:
+                    out.print(_render(type(store).__name__, result))
             else:
                 with Live(console=out, auto_refresh=False, screen=True) as live:
-                    async for glance in glances:
-                        live.update(_render(type(store).__name__, glance), refresh=True)
+                    async for result in samples:
+                        live.update(_render(type(store).__name__, result), refresh=True)
 
     with suppress(KeyboardInterrupt):
         run(work())
 
 
-async def _samples(watcher: Sampler, interval: float | None) -> AsyncIterator[TopSample | StoreUnavailableError]:
-    """Yield what is seen, once or for ever; who has seen something is not put off by a server that goes away."""
-    yield await watcher.sample()
+async def _samples(sampler: Sampler, interval: float | None) -> AsyncIterator[TopSample | StoreUnavailableError]:
+    """Yield one sample, or one per interval indefinitely. After the first, yield the error of a failed sample."""
+    yield await sampler.sample()
     while interval is not None:
         await asyncio.sleep(interval)
         try:
-            yield await watcher.sample()
+            yield await sampler.sample()
         except StoreUnavailableError as error:
             yield error
 
 
-def _rate(messages: Sequence[ChatMessage], now_ms: float, kept: int) -> float:
-    """Return how many messages a second there were: over the last minute, or since the oldest one that is kept."""
+def _message_rate(messages: Sequence[ChatMessage], now_ms: float, chat_history_limit: int) -> float:
+    """Return the messages per second over the last minute, or since the oldest message if the history is full."""
     recent = [message.timestamp for message in messages if now_ms - _WINDOW_MS < message.timestamp <= now_ms]
-    window_ms = now_ms - min(recent) if len(recent) >= kept else _WINDOW_MS
+    window_ms = now_ms - min(recent) if len(recent) >= chat_history_limit else _WINDOW_MS
     return len(recent) / max(window_ms, 1) * 1000
 
 
-def _since(before: ServerOperation | None, now: ServerOperation) -> ServerOperation:
-    if before is None or before.calls > now.calls:  # the server has begun anew
-        return now
-    return ServerOperation(now.name, now.calls - before.calls, now.seconds - before.seconds)
+def _subtract(current: ServerOperation, previous: ServerOperation | None) -> ServerOperation:
+    if previous is None or previous.calls > current.calls:  # the server has restarted
+        return current
+    return ServerOperation(current.name, current.calls - previous.calls, current.seconds - previous.seconds)
 
 
 def _mean_ms(operation: ServerOperation) -> float:
@@ -245,51 +249,49 @@ def _mean_ms(operation: ServerOperation) -> float:
 
 
 def _slowest(operations: Sequence[ServerOperation]) -> list[ServerOperation]:
-    return sorted(operations, key=_mean_ms, reverse=True)[:_OPERATIONS]
+    return sorted(operations, key=_mean_ms, reverse=True)[:_MAX_OPERATIONS]
 
 
-def _render(backend: str, glance: TopSample | StoreUnavailableError) -> RenderableType:
-    if isinstance(glance, StoreUnavailableError):
-        return Text.assemble(("no answer, trying again: ", "bold red"), sanitize(glance))
-    return Group(*_lines(backend, glance), *_tables(glance))
+def _render(backend: str, result: TopSample | StoreUnavailableError) -> RenderableType:
+    if isinstance(result, StoreUnavailableError):
+        return Text.assemble(("no reply, retrying: ", "bold red"), sanitize(result))
+    return Group(*_lines(backend, result), *_tables(result))
 
 
-def _lines(backend: str, glance: TopSample) -> list[Text]:
-    about = "" if glance.whole else "about "
-    rooms = f"more than {glance.sampled} rooms" if glance.rooms is None else f"{about}{pluralize(glance.rooms, 'room')}"
-    whose = " in those looked at" if glance.rooms is None else ""
-    totals = (
-        f"{rooms}, {about}{pluralize(glance.users, 'user')}{whose}, {about}{glance.messages_per_second:.1f} messages/s"
-    )
-    lines = [Text.assemble((f"{backend} at {iso(glance.at)}: ", "bold"), totals)]
-    if not glance.whole:
-        lines.append(Text(f"a sample: {glance.sampled} rooms were looked at (--sample)", style="yellow"))
-    if glance.unreadable:
-        lines.append(Text(f"{pluralize(glance.unreadable, 'room')} can't be read", style="red"))
-    if glance.activity is None:
-        lines.append(Text("operations: n/a, this backend has no server to ask", style="dim"))
+def _lines(backend: str, sample: TopSample) -> list[Text]:
+    about = "" if sample.complete else "about "
+    rooms = f"more than {sample.sampled} rooms" if sample.rooms is None else f"{about}{pluralize(sample.rooms, 'room')}"
+    users = f"{about}{pluralize(sample.users, 'user')}{' in the sampled rooms' if sample.rooms is None else ''}"
+    totals = f"{rooms}, {users}, {about}{sample.messages_per_second:.1f} messages/s"
+    lines = [Text.assemble((f"{backend} at {iso(sample.at)}: ", "bold"), totals)]
+    if not sample.complete:
+        lines.append(Text(f"sampled {pluralize(sample.sampled, 'room')} (--sample)", style="yellow"))
+    if sample.unreadable:
+        lines.append(Text(pluralize(sample.unreadable, "unreadable room"), style="red"))
+    if sample.activity is None:
+        lines.append(Text("operations: not available, this backend does not report server activity", style="dim"))
     else:
-        lines += [Text(unavailable, style="yellow") for unavailable in glance.activity.unavailable]
+        lines += [Text(unavailable, style="yellow") for unavailable in sample.activity.unavailable]
     return lines
 
 
-def _tables(glance: TopSample) -> list[RenderableType]:
-    rooms = table("the busiest rooms", "room", "host", "users", "messages/s", "state")
-    for seen in glance.busiest:
-        state = "playing" if seen.room.video_state.is_playing else "paused"
-        rate = f"{seen.messages_per_second:.2f}"
-        add_row(rooms, [seen.room.id, seen.room.host_name, len(seen.room.users), rate, state])
+def _tables(sample: TopSample) -> list[RenderableType]:
+    rooms = table("busiest rooms", "room", "host", "users", "messages/s", "state")
+    for busy in sample.busiest:
+        state = "playing" if busy.room.video_state.is_playing else "paused"
+        rate = f"{busy.messages_per_second:.2f}"
+        add_row(rooms, [busy.room.id, busy.room.host_name, len(busy.room.users), rate, state])
     tables: list[RenderableType] = [rooms]
-    if glance.activity is None:
+    if sample.activity is None:
         return tables
-    since = "since it began to count" if glance.seconds is None else f"in the last {glance.seconds:.1f} s"
-    operations = table(f"the server's slowest operations {since}", "operation", "calls", "mean ms")
-    for one in _slowest(glance.activity.operations):
-        add_row(operations, [one.name, one.calls, f"{_mean_ms(one):.3f}"])
+    period = "since its statistics began" if sample.seconds is None else f"in the last {sample.seconds:.1f} s"
+    operations = table(f"slowest operations of the server {period}", "operation", "calls", "mean ms")
+    for operation in _slowest(sample.activity.operations):
+        add_row(operations, [operation.name, operation.calls, f"{_mean_ms(operation):.3f}"])
     tables.append(operations)
-    if glance.activity.slow:
-        slow = table("the latest in its slow log", "at", "operation", "ms")
-        for late in glance.activity.slow[:_SLOW]:
-            add_row(slow, [iso(late.at), late.name, f"{late.seconds * 1000:.1f}"])
+    if sample.activity.slow:
+        slow = table("latest entries of its slow log", "at", "operation", "ms")
+        for entry in sample.activity.slow[:_MAX_SLOW]:
+            add_row(slow, [iso(entry.at), entry.name, f"{entry.seconds * 1000:.1f}"])
         tables.append(slow)
     return tables

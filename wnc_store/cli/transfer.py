@@ -1,4 +1,4 @@
-"""`wnc-store export` and `wnc-store import`: rooms with their chats, as JSON lines."""
+"""The commands `wnc-store export` and `wnc-store import` for rooms with their chats, as JSON lines."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from wnc_store import (
     SupportsRestore,
 )
 from wnc_store.cli.files import STANDARD, open_input, open_output
-from wnc_store.cli.output import Exit, err, pluralize, sanitize
+from wnc_store.cli.output import Exit, err, pluralize, print_notice
 from wnc_store.cli.runtime import UrlArgument, fail, open_cli_store, run
 from wnc_store.records.js_types import iso
 
 _FORMAT = 1
-_AT_ONCE = 32
-"""So many rooms are read or written at the same time."""
+_CONCURRENCY = 32
+"""Maximum number of rooms that are read or written at the same time."""
 
 
 def export_rooms(
     url: UrlArgument = None,
     *,
     output: Annotated[
-        Path | None, typer.Option(help="A file to write, readable by its owner alone; else, or for -, standard output.")
+        Path | None, typer.Option(help="Output file, with permissions 0600. Default, and for -: standard output.")
     ] = None,
 ) -> None:
-    """Write all active rooms, with their chats, as JSON lines.
+    """Export all active rooms with their chats, as JSON lines.
 
-    Host tokens are among them: keep the file as safe as a password. Chats without a room are left out. Each room is as
-    it was when it was read. Exit 1 if one can't be read; the others are written.
+    The export contains host tokens: protect it like a password. Chats without a room are not exported. The rooms are
+    read at different moments while the export runs. Unreadable rooms are skipped, with exit code 1.
     """
 
     async def work() -> None:
@@ -60,39 +60,40 @@ def export_rooms(
 
 
 def import_rooms(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The store to write to.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Target store URL.")],
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", help="What `wnc-store export` has written; - for standard input.", dir_okay=False
-        ),
+        typer.Argument(metavar="FILE", help="File written by `wnc-store export`; - is standard input.", dir_okay=False),
     ],
     *,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace rooms that exist, and their chats.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave rooms that exist as they are.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing rooms and their chats.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Skip existing rooms without an error.")
+    ] = False,
 ) -> None:
-    """Write exported rooms, with their chats, into a store.
+    """Import exported rooms with their chats into a store.
 
-    Each room lives on for as long as it would have when it was exported. The whole file is read and checked before the
-    first room is written: what comes through a pipe is kept meanwhile, in a temporary file without a name. A room that
-    exists is left as it is and makes the exit code 1, unless an option says what to do.
+    Each room gets the TTL that it had when it was exported. The whole file is validated before the first room is
+    written; standard input is copied to an unnamed temporary file for this. Existing rooms are not changed, and the
+    exit code is 1, unless --overwrite or --skip-existing is given.
     """
     if overwrite and skip_existing:
-        fail("choose one of --overwrite and --skip-existing", Exit.USAGE)
-    _ensure_lasting(url, file)
+        fail("--overwrite and --skip-existing exclude each other: pass at most one", Exit.USAGE)
+    _check_target(url, file)
 
     async def work(lines: IO[bytes]) -> None:
         name = "standard input" if file == STANDARD else str(file)
         total = sum(1 for _ in _read(lines, name))
         async with open_cli_store(url) as store:
             with _progress("importing", total) as progress:
-                done = await _import(store, _read(lines, name), progress, replace=overwrite)
-        err.print(f"imported {pluralize(total - done.existing, 'room')}")
-        if done.begun_anew:
-            err.print("this backend can't restore: each has a full TTL again, and its rev is raised by one")
-        if done.existing:
-            left = f"left as it was: {pluralize(done.existing, 'room')} of an id that exists"
-            err.print(f"{left} (--overwrite replaces it)")
+                counts = await _import(store, _read(lines, name), progress, replace=overwrite)
+        print_notice(f"Imported {pluralize(total - counts.existing, 'room')}.")
+        if counts.recreated:
+            print_notice("This backend does not support restore: imported rooms have a full TTL and a new rev.")
+        if counts.existing:
+            print_notice(
+                f"Skipped {pluralize(counts.existing, 'existing room')}. Use --overwrite to replace existing rooms."
+            )
             if not skip_existing:
                 raise typer.Exit(Exit.FAILED)
 
@@ -100,18 +101,17 @@ def import_rooms(
         run(work(lines))
 
 
-def _ensure_lasting(url: str, file: Path) -> None:
-    """Refuse an import into a file, or into a memory that ends with the command."""
-    if (
-        "://" not in url and file.parts and file.parts[0].endswith(":")
-    ):  # neither is repeated: a URL may hold a password
-        fail("the store comes first: wnc-store import URL FILE", Exit.USAGE)
+def _check_target(url: str, file: Path) -> None:
+    """Exit with a usage error if the arguments are swapped or the store would end with this process."""
+    if "://" not in url and file.parts and file.parts[0].endswith(":"):
+        # The message repeats neither argument: a URL may contain a password.
+        fail("the arguments are in the wrong order, expected: wnc-store import URL FILE", Exit.USAGE)
     if url.partition("://")[0].lower() == "memory":
-        fail("memory:// is this command's own memory: what it imports would be gone when it ends", Exit.USAGE)
+        fail("cannot import into memory://, because the data would be lost when this command exits", Exit.USAGE)
 
 
 async def _export(store: Store, file: IO[str], progress: Progress) -> int:
-    """Write all rooms; return how many can't be read."""
+    """Write all rooms, and return the number of unreadable rooms."""
     rooms = messages = unreadable = 0
 
     async def read(room_id: str) -> Snapshot | CorruptRecordError | None:
@@ -122,53 +122,54 @@ async def _export(store: Store, file: IO[str], progress: Progress) -> int:
 
     _write_line(file, {"wncStoreExport": _FORMAT, "exportedAt": iso(datetime.now(UTC))})
     async for room_ids in _chunks(store.rooms.active_room_ids()):
-        for found in await asyncio.gather(*map(read, room_ids)):
-            if isinstance(found, Snapshot):
-                _write_line(file, found.to_json())
-                rooms, messages = rooms + 1, messages + len(found.messages)
+        for result in await asyncio.gather(*map(read, room_ids)):
+            if isinstance(result, Snapshot):
+                _write_line(file, result.to_json())
+                rooms, messages = rooms + 1, messages + len(result.messages)
                 progress.advance(progress.task_ids[0])
-            elif found is not None:
+            elif result is not None:
                 unreadable += 1
-                err.print(sanitize(f"left out: {found}"), soft_wrap=True)
+                print_notice(f"Skipped: {result}")
     _write_line(file, {"rooms": rooms, "messages": messages})
-    file.flush()  # before it is told as done
-    told = f"exported {pluralize(rooms, 'room')} with {pluralize(messages, 'message')}, host tokens included"
-    err.print(f"{told}; {pluralize(unreadable, 'room')} can't be read" if unreadable else told)
+    file.flush()  # so that a write error is raised before success is reported
+    skipped = f" Skipped {pluralize(unreadable, 'unreadable room')}." if unreadable else ""
+    exported = f"{pluralize(rooms, 'room')} with {pluralize(messages, 'message')}, including host tokens"
+    print_notice(f"Exported {exported}.{skipped}")
     return unreadable
 
 
 @dataclass
-class _Imported:
-    """How many rooms were put back as they were, were begun anew, and exist already."""
+class _ImportCounts:
+    """Numbers of rooms by outcome of an import."""
 
     restored: int = 0
-    begun_anew: int = 0
+    recreated: int = 0
     existing: int = 0
 
 
-async def _import(store: Store, snapshots: Iterable[Snapshot], progress: Progress, *, replace: bool) -> _Imported:
-    """Write all rooms, as far as they do not exist."""
-    done = _Imported()
-    left = iter(snapshots)
-    while chunk := tuple(islice(left, _AT_ONCE)):
-        writing = [_restore(store, snapshot, replace=replace) for snapshot in chunk]
-        outcomes = await asyncio.gather(*writing, return_exceptions=True)
-        done.restored += outcomes.count(True)
-        done.begun_anew += outcomes.count(False)
-        done.existing += sum(isinstance(one, RoomExistsError) for one in outcomes)
+async def _import(store: Store, snapshots: Iterable[Snapshot], progress: Progress, *, replace: bool) -> _ImportCounts:
+    """Write all rooms. Existing rooms are counted and, unless `replace` is true, not changed."""
+    counts = _ImportCounts()
+    remaining = iter(snapshots)
+    while chunk := tuple(islice(remaining, _CONCURRENCY)):
+        restores = [_restore(store, snapshot, replace=replace) for snapshot in chunk]
+        outcomes = await asyncio.gather(*restores, return_exceptions=True)
+        counts.restored += outcomes.count(True)
+        counts.recreated += outcomes.count(False)
+        counts.existing += sum(isinstance(outcome, RoomExistsError) for outcome in outcomes)
         progress.advance(progress.task_ids[0], len(chunk))
-        for snapshot, error in zip(chunk, outcomes, strict=True):
-            if isinstance(error, BaseException) and not isinstance(error, RoomExistsError):
-                written = pluralize(done.restored + done.begun_anew, "room")
-                goes_on = "the same command goes on" if replace else "--skip-existing goes on from there"
-                told = f"{written} had been imported when {snapshot.room.id!r} failed: {goes_on}"
-                err.print(sanitize(told), soft_wrap=True)
-                raise error
-    return done
+        for snapshot, outcome in zip(chunk, outcomes, strict=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, RoomExistsError):
+                imported = pluralize(counts.restored + counts.recreated, "room")
+                hint = "Run the same command again" if replace else "Run it again with --skip-existing"
+                message = f"Imported {imported}, then room {snapshot.room.id!r} failed. {hint} to continue."
+                print_notice(message)
+                raise outcome
+    return counts
 
 
 async def _snapshot(store: Store, room_id: str) -> Snapshot | None:
-    """Return a room and its chat; None if it is gone by now."""
+    """Return a room and its chat; None if the room has expired."""
     room, room_ttl = await store.rooms.get_room(room_id), await store.rooms.room_ttl(room_id)
     messages, chat_ttl = await store.chat.get_messages(room_id), await store.chat.chat_ttl(room_id)
     if room is None or not room_ttl:
@@ -177,9 +178,9 @@ async def _snapshot(store: Store, room_id: str) -> Snapshot | None:
 
 
 async def _restore(store: Store, snapshot: Snapshot, *, replace: bool) -> bool:
-    """Put a room back as it was; or begin it anew where the backend can't do that, and return false."""
+    """Restore a room; return False if the backend could only recreate it, with a full TTL and a new rev."""
     if isinstance(store, SupportsRestore):
-        with suppress(NotSupportedError):  # on a cluster
+        with suppress(NotSupportedError):  # raised on a Redis Cluster
             await store.restore(snapshot, replace=replace)
             return True
     await _recreate_room(store, snapshot, replace=replace)
@@ -187,7 +188,7 @@ async def _restore(store: Store, snapshot: Snapshot, *, replace: bool) -> bool:
 
 
 async def _recreate_room(store: Store, snapshot: Snapshot, *, replace: bool) -> None:
-    """Make a room and its chat by what every store offers."""
+    """Create a room and its chat by the operations that every store has."""
     room = snapshot.room
     if not (replace and await _replace(store, room)):
         await store.rooms.create_room(room)
@@ -195,13 +196,13 @@ async def _recreate_room(store: Store, snapshot: Snapshot, *, replace: bool) -> 
         for message in snapshot.messages:
             await store.chat.add_message(message.model_copy(update={"room_id": room.id}))
     except StoreError:
-        if not replace:  # --skip-existing would take half a chat for the whole
-            await _undo(store, room.id)
+        if not replace:  # otherwise --skip-existing would keep an incomplete chat
+            await _remove_incomplete(store, room.id)
         raise
 
 
 async def _replace(store: Store, room: Room) -> bool:
-    """Replace a room, if there is one, and empty its chat; if that is refused, all is as it was."""
+    """Replace a room and clear its chat; return False if the room does not exist. A failed update changes nothing."""
     try:
         await store.rooms.update_room(room.id, room)
     except RoomNotFoundError:
@@ -210,38 +211,42 @@ async def _replace(store: Store, room: Room) -> bool:
     return True
 
 
-async def _undo(store: Store, room_id: str) -> None:
+async def _remove_incomplete(store: Store, room_id: str) -> None:
     try:
         await store.rooms.delete_room(room_id)
     except StoreError:
-        err.print(sanitize(f"room {room_id!r} lacks messages, and can't be removed now: import it with --overwrite"))
+        message = f"Room {room_id!r} has an incomplete chat and could not be removed. Import it again with --overwrite."
+        print_notice(message)
 
 
 def _read(lines: IO[bytes], name: str) -> Generator[Snapshot]:
-    """Yield what an exported file holds, from its beginning.
+    """Yield the rooms of an export, from the beginning of the file.
 
     Raises:
-        CorruptRecordError: it is no such file, or not all of it. The error holds the line's number, and nothing of it.
+        CorruptRecordError: The file is not a complete export. The error has the line number but not the line, which may
+            contain secrets.
     """
     rooms = messages = 0
-    end: Mapping[str, Any] | None = None
+    footer: Mapping[str, Any] | None = None
     lines.seek(0)
     for number, line in enumerate(lines, 1):
         where = f"{name}, line {number}"
         value = _parse(line, where)
         if number == 1:
             if value.get("wncStoreExport") != _FORMAT:
-                raise CorruptRecordError(where, "it does not begin as `wnc-store export` writes it")
-        elif end is not None:
-            raise CorruptRecordError(where, "something follows its end")
+                reason = f"expected the header of an export of format {_FORMAT}"
+                raise CorruptRecordError(where, reason)
+        elif footer is not None:
+            raise CorruptRecordError(where, "expected no line after the footer")
         elif "room" in value:
             snapshot = Snapshot.from_json(value, where=where)
             rooms, messages = rooms + 1, messages + len(snapshot.messages)
             yield snapshot
         else:
-            end = value
-    if end != {"rooms": rooms, "messages": messages}:
-        raise CorruptRecordError(name, "it is not whole: its last line does not tell what it holds")
+            footer = value
+    if footer != {"rooms": rooms, "messages": messages}:
+        reason = f"the export is incomplete: expected a footer with {rooms} rooms and {messages} messages"
+        raise CorruptRecordError(name, reason)
 
 
 def _parse(line: bytes, where: str) -> Mapping[str, Any]:
@@ -250,7 +255,7 @@ def _parse(line: bytes, where: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise CorruptRecordError(where, "it is no JSON object")
+        raise CorruptRecordError(where, "expected a JSON object")
     return cast("dict[str, Any]", value)
 
 
@@ -258,7 +263,7 @@ async def _chunks(items: AsyncIterator[str]) -> AsyncIterator[list[str]]:
     chunk: list[str] = []
     async for item in items:
         chunk.append(item)
-        if len(chunk) == _AT_ONCE:
+        if len(chunk) == _CONCURRENCY:
             yield chunk
             chunk = []
     yield chunk
@@ -269,8 +274,8 @@ def _write_line(file: IO[str], value: object) -> None:
 
 
 @contextmanager
-def _progress(what: str, total: int | None = None) -> Generator[Progress]:
+def _progress(action: str, total: int | None = None) -> Generator[Progress]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        progress.add_task(f"{what} rooms", total=total)
+        progress.add_task(f"{action} rooms", total=total)
         yield progress
