@@ -1,7 +1,7 @@
-"""Guards for a Starlette or FastAPI app: hits per client over HTTP, connections per client over WebSockets.
+"""Per-client rate and connection limits for Starlette and FastAPI apps.
 
-A client is its address. `X-Forwarded-For` is not read, because anybody can send it: let the server read it, and from
-your proxy alone (uvicorn: `--proxy-headers --forwarded-allow-ips`, which is this machine by default), or pass a `key`.
+A client is identified by its IP address. `X-Forwarded-For` is ignored, because any client can send it. Behind a proxy,
+configure the server to trust only that proxy (uvicorn: `--proxy-headers --forwarded-allow-ips`), or pass a `key`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from wnc_store.protocols import Store
 from wnc_store.settings import StoreSettings
 
 if find_spec("starlette") is None:
-    raise ImportError("the guards need starlette: pip install 'wnc-store[starlette]'", name="starlette")
+    raise ImportError("the Starlette middleware needs starlette: pip install 'wnc-store[starlette]'", name="starlette")
 
-from anyio import CancelScope  # Starlette brings it
+from anyio import CancelScope  # a dependency of Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
@@ -38,24 +38,27 @@ _SECOND = timedelta(seconds=1)
 
 
 def client_ip(connection: HTTPConnection) -> str:
-    """Return the client's address, without an IPv6 zone; "unknown" if there is none, as on a Unix socket."""
+    """Return the IP address of the client without its IPv6 zone; "unknown" without an address, as on a Unix socket."""
     host = "" if connection.client is None else connection.client.host.partition("%")[0]
     return host if is_id(host) else "unknown"
 
 
 class RateLimitMiddleware:
-    """Counts each HTTP request as a hit, and answers 429 with `Retry-After` beyond the limit; WebSockets just pass.
+    """ASGI middleware that counts HTTP requests per client and responds 429 with `Retry-After` beyond the limit.
 
-    Every response to a counted request tells `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, the
-    epoch second when the window ends; not one that is made further out, such as Starlette's 500 for a crash.
+    Responses to counted requests have the headers `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`
+    (the epoch second at which the window ends). Responses of outer middleware, such as Starlette's 500 for an unhandled
+    exception, do not have them. WebSocket connections are passed through and not counted.
 
     Args:
-        store: the store, or what returns it for a scope: `lambda scope: scope["app"].state.store` where the lifespan
-            sets `app.state.store`, `lambda scope: scope["state"]["store"]` where it yields `{"store": store}`.
-        key: returns an id: whose hits are counted. It must not believe what any client can send.
-        when_unavailable: while the store is away, "refuse" answers 503 with `Retry-After`, and "allow" lets requests
-            pass uncounted. Each outage is logged once. (`limits_on_unavailable` "memory" keeps counting instead.)
-        clock: tells the time for `X-RateLimit-Reset`; the machine's if left out.
+        app: The wrapped ASGI app.
+        store: The store, or a function that returns it for a scope: `lambda scope: scope["app"].state.store` if the
+            lifespan sets `app.state.store`, `lambda scope: scope["state"]["store"]` if it yields `{"store": store}`.
+        key: Returns the id of the client whose requests are counted. It must not trust headers that any client can set.
+        when_unavailable: Behaviour while the store is unavailable. "refuse" responds 503 with `Retry-After`; "allow"
+            passes requests through without counting them. Each outage is logged once. To keep counting during an
+            outage, set `limits_on_unavailable="memory"` instead.
+        clock: Clock for `X-RateLimit-Reset`. Default: the system clock.
     """
 
     def __init__(
@@ -72,10 +75,10 @@ class RateLimitMiddleware:
         self._key = key
         self._when_unavailable = when_unavailable
         self._clock = clock or SystemClock()
-        self._away = False
+        self._unavailable = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what the scope describes."""
+        """Handle one ASGI scope."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -83,16 +86,20 @@ class RateLimitMiddleware:
         try:
             decision = await store.rate_limits.hit(self._key(HTTPConnection(scope)))
         except StoreUnavailableError as error:
-            if not self._away:
-                _logger.warning("no rate limits (%s all) until the store is back: %s", self._when_unavailable, error)
-            self._away = True
-            answer = self._app if self._when_unavailable == "allow" else _refusal(503, "Service unavailable")
-            await answer(scope, receive, send)
+            if not self._unavailable:
+                action = "allowing" if self._when_unavailable == "allow" else "refusing"
+                _logger.warning("store unavailable, %s all requests without rate limits: %s", action, error)
+            self._unavailable = True
+            response = self._app if self._when_unavailable == "allow" else _error_response(503, "Service unavailable")
+            await response(scope, receive, send)
             return
-        self._away = False
-        ends = timedelta(milliseconds=self._clock.now_ms()) + decision.reset_after
-        told = {"Limit": decision.limit, "Remaining": decision.remaining, "Reset": -(-ends // _SECOND)}  # rounded up
-        headers = {f"X-RateLimit-{name}": str(number) for name, number in told.items()}
+        self._unavailable = False
+        reset_at = timedelta(milliseconds=self._clock.now_ms()) + decision.reset_after
+        headers = {
+            "X-RateLimit-Limit": str(decision.limit),
+            "X-RateLimit-Remaining": str(decision.remaining),
+            "X-RateLimit-Reset": str(-(-reset_at // _SECOND)),  # rounded up
+        }
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -100,23 +107,28 @@ class RateLimitMiddleware:
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
-        answer = self._app if decision.allowed else _refusal(429, "Too many requests", decision.retry_after)
-        await answer(scope, receive, send_with_headers)
+        response = self._app if decision.allowed else _error_response(429, "Too many requests", decision.retry_after)
+        await response(scope, receive, send_with_headers)
 
 
 class ConnectionGuard:
-    """Counts a WebSocket for as long as an endpoint serves it: `async with ConnectionGuard(store, websocket):`.
+    """Counts a WebSocket while an endpoint serves it: `async with ConnectionGuard(store, websocket):`.
 
-    Entering raises `WebSocketException`: 1008 beyond the limit, 1013 while the store is away; before `accept()` both
-    are an HTTP 403. Who is in stays in: the lease is renewed in the background, and a renewal that fails is logged once
-    and tried again. Leaving ends the lease, for whatever reason.
+    The guard holds a lease on a connection of the client and renews it in the background. If a renewal fails, the
+    failure is logged once, the renewal is retried, and the WebSocket stays open. Leaving the context ends the lease.
 
     Args:
-        store: counts the connections, over all processes.
-        limit: how many a client may have; `connection_limit` of the environment's settings if left out.
-        key: returns an id: whose connections are counted. It must not believe what any client can send.
-        connection_ttl: the store's, from the environment if left out, as with `open_store`. If a store's settings come
-            from elsewhere, say it: the lease is renewed when a third of it has passed.
+        store: The store that counts the connections of all processes.
+        websocket: The WebSocket to count.
+        limit: Maximum number of connections per client. Default: `connection_limit` of `StoreSettings`.
+        key: Returns the id of the client whose connections are counted. It must not trust headers that any client can
+            set.
+        connection_ttl: Lease duration of the store, which is renewed after a third of this time. Default:
+            `connection_ttl` of `StoreSettings.from_environment()`. Pass the value if the store uses other settings.
+
+    Raises:
+        WebSocketException: On entering the context: code 1008 beyond the limit, code 1013 while the store is
+            unavailable. Before `accept()` both become HTTP 403.
     """
 
     def __init__(
@@ -134,16 +146,16 @@ class ConnectionGuard:
         self._key = key(websocket)
         self._id = uuid4().hex
         self._ttl = (connection_ttl or settings.connection_ttl).total_seconds()
-        self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
-        """Begin the lease."""
+        """Acquire the lease."""
         try:
             await run_shielded(self._connections.acquire(self._key, self._id, limit=self._limit))
         except LimitExceededError as error:
             raise WebSocketException(WS_1008_POLICY_VIOLATION, "too many connections") from error
         except StoreUnavailableError as error:
-            _logger.warning("refused a connection of %s: %s", self._key, error)
+            _logger.warning("refused a connection of %s because the store is unavailable: %s", self._key, error)
             if isinstance(error, OutcomeUnknownError):
                 await run_shielded(self._release())
             raise WebSocketException(WS_1013_TRY_AGAIN_LATER, "try again later") from error
@@ -155,20 +167,20 @@ class ConnectionGuard:
 
     async def __aexit__(self, *_: object) -> None:
         """End the lease."""
-        self._left.set_result(None)
+        self._exited.set_result(None)
         await run_shielded(self._lease)
 
     async def _renew_lease(self) -> None:
-        """Renew the lease until the guard is left, then end it: one task, so that no renewal comes after the end."""
+        """Renew the lease until the context exits, then release it. A single task does both, in this order."""
         failing = False
         try:
-            while not (await asyncio.wait([self._left], timeout=self._ttl / (12 if failing else 3)))[0]:
+            while not (await asyncio.wait([self._exited], timeout=self._ttl / (12 if failing else 3)))[0]:
                 try:
                     await self._connections.acquire(self._key, self._id)
                     failing = False
-                except Exception as error:  # noqa: BLE001 - whatever it is, the connection goes on
+                except Exception as error:  # noqa: BLE001 - no error of a renewal may close the WebSocket
                     if not failing:
-                        _logger.warning("could not renew a connection of %s, trying again: %s", self._key, error)
+                        _logger.warning("could not renew a connection lease of %s, retrying: %s", self._key, error)
                     failing = True
         finally:
             await self._release()
@@ -176,12 +188,12 @@ class ConnectionGuard:
     async def _release(self) -> None:
         try:
             await self._connections.release(self._key, self._id)
-        except Exception as error:  # noqa: BLE001 - the lease ends by itself; the endpoint's own error matters more
-            _logger.warning("could not end the lease of a connection of %s: %s", self._key, error)
+        except Exception as error:  # noqa: BLE001 - must not replace an error of the endpoint; the lease expires
+            _logger.warning("could not release a connection lease of %s: %s", self._key, error)
 
 
 async def run_shielded(operation: Awaitable[object]) -> None:
-    """Await an operation; who is cancelled meanwhile waits for its end, as a server may do what it was sent."""
+    """Await an operation to its end, even if the caller is cancelled, because the server may execute a sent command."""
     task = asyncio.ensure_future(operation)
     cancelled: asyncio.CancelledError | None = None
     with CancelScope(shield=True):
@@ -191,11 +203,11 @@ async def run_shielded(operation: Awaitable[object]) -> None:
             except asyncio.CancelledError as error:
                 cancelled = error
     if cancelled is not None:
-        task.exception()  # looked at, so that asyncio does not report it
+        task.exception()  # retrieved, so that asyncio does not log it as never retrieved
         raise cancelled
     await task
 
 
-def _refusal(status: int, error: str, retry_after: timedelta = timedelta(0)) -> JSONResponse:
+def _error_response(status: int, error: str, retry_after: timedelta = timedelta(0)) -> JSONResponse:
     wait = max(1, -(-retry_after // _SECOND))
     return JSONResponse({"error": error, "retryAfter": wait}, status, headers={"Retry-After": str(wait)})

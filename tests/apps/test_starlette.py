@@ -1,4 +1,4 @@
-"""The guards for Starlette, in memory."""
+"""The Starlette middleware and the connection guard, on a store in memory."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from wnc_store_memory import MemoryStore
 _GUEST = "203.0.113.7"
 
 
-# --- Over HTTP, in memory
+# --- RateLimitMiddleware
 
 
 async def _greet(scope: Scope, receive: Any, send: Callable[[Message], Awaitable[None]]) -> None:
-    """Answer as an ASGI app that sends no headers at all."""
+    """An ASGI app whose responses have no headers."""
     assert scope["type"] == "http", receive
     await send({"type": "http.response.start", "status": 200})
     await send({"type": "http.response.body", "body": b"hello"})
@@ -50,20 +50,20 @@ def _guest(app: RateLimitMiddleware, address: str = _GUEST) -> httpx.AsyncClient
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 4321)), base_url="http://party.test")
 
 
-def _limits(answer: httpx.Response) -> tuple[int, ...]:
-    return tuple(int(answer.headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset"))
+def _limits(response: httpx.Response) -> tuple[int, ...]:
+    return tuple(int(response.headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset"))
 
 
-class _Switched:
-    """A rate limiter whose server can be away."""
+class _SwitchableLimiter:
+    """A rate limiter that can be made unavailable."""
 
     def __init__(self, inner: RateLimiter) -> None:
         self._inner = inner
-        self.away = True
+        self.unavailable = True
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
-        if self.away:
-            raise StoreUnavailableError("nobody answers at secret-host:6379")
+        if self.unavailable:
+            raise StoreUnavailableError("no reply from secret-host:6379")
         return await self._inner.hit(key, cost)
 
     async def peek(self, key: str) -> RateLimitDecision:
@@ -73,8 +73,8 @@ class _Switched:
         await self._inner.reset(key)
 
 
-async def test_the_window_is_told() -> None:
-    """The 360th hit of a minute passes, the 361st is answered with 429, and the next minute begins anew."""
+async def test_the_rate_limit_of_a_window() -> None:
+    """The 360th request of a minute succeeds, the 361st gets 429, and the next minute starts a new window."""
     clock = ManualClock(datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC))
     start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
     async with (
@@ -97,18 +97,18 @@ async def test_the_window_is_told() -> None:
         assert (fresh.status_code, _limits(fresh)) == (200, (360, 359, start + 121))
 
 
-async def test_clients_are_told_apart() -> None:
-    """Each address has a window of its own, and `X-Forwarded-For` does not change whose it is."""
+async def test_clients_are_counted_separately() -> None:
+    """Each address has its own window, and `X-Forwarded-For` does not change the address."""
     async with MemoryStore(StoreSettings(rate_limit_max=1)) as store:
-        guarded = RateLimitMiddleware(_greet, store=lambda _scope: store)
-        async with _guest(guarded) as one, _guest(guarded, "2001:db8::1") as other:
-            assert (await one.get("/")).status_code == 200
-            assert (await one.get("/", headers={"X-Forwarded-For": "198.51.100.1"})).status_code == 429
+        app = RateLimitMiddleware(_greet, store=lambda _scope: store)
+        async with _guest(app) as guest, _guest(app, "2001:db8::1") as other:
+            assert (await guest.get("/")).status_code == 200
+            assert (await guest.get("/", headers={"X-Forwarded-For": "198.51.100.1"})).status_code == 429
             assert (await other.get("/")).status_code == 200
 
 
-async def test_a_key_of_its_own() -> None:
-    """An app may count by something else than the address."""
+async def test_a_custom_key() -> None:
+    """A `key` function replaces the address."""
 
     def account(connection: HTTPConnection) -> str:
         return connection.headers["X-Account"]
@@ -121,12 +121,12 @@ async def test_a_key_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-async def test_other_scopes_pass(kind: str) -> None:
-    """A WebSocket or a lifespan reaches the app as it is, and nothing asks for a store."""
-    seen: list[tuple[Any, ...]] = []
+async def test_other_scopes_are_passed_through(kind: str) -> None:
+    """WebSocket and lifespan scopes reach the app unchanged, without a use of the store."""
+    calls: list[tuple[Any, ...]] = []
 
-    async def app(*what: Any) -> None:
-        seen.append(what)
+    async def app(*arguments: Any) -> None:
+        calls.append(arguments)
 
     def no_store(_scope: Scope) -> Store:
         raise AssertionError
@@ -138,26 +138,26 @@ async def test_other_scopes_pass(kind: str) -> None:
 
     scope: Scope = {"type": kind}
     await RateLimitMiddleware(app, store=no_store)(scope, receive, send)
-    assert seen == [(scope, receive, send)]
+    assert calls == [(scope, receive, send)]
 
 
 @pytest.mark.parametrize("allow", [False, True])
-async def test_a_store_that_is_away(*, allow: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """While the store is away, requests get 503 and a time to wait, or pass if asked to; each outage is logged once."""
+async def test_an_unavailable_store(*, allow: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """While the store is unavailable, requests get 503 with `Retry-After` or pass; each outage is logged once."""
     async with MemoryStore() as store:
-        switch = store.rate_limits = _Switched(store.rate_limits)
-        guarded = RateLimitMiddleware(_greet, store=store, when_unavailable="allow" if allow else "refuse")
-        async with _guest(guarded) as guest:
+        switch = store.rate_limits = _SwitchableLimiter(store.rate_limits)
+        app = RateLimitMiddleware(_greet, store=store, when_unavailable="allow" if allow else "refuse")
+        async with _guest(app) as guest:
             for outage in (1, 2):
-                switch.away = True
-                for answer in [await guest.get("/") for _ in range(3)]:
-                    assert answer.status_code == (200 if allow else 503)
-                    assert answer.headers.get("Retry-After") == (None if allow else "1")
-                    assert "secret-host" not in answer.text
-                    assert "X-RateLimit-Limit" not in answer.headers
+                switch.unavailable = True
+                for response in [await guest.get("/") for _ in range(3)]:
+                    assert response.status_code == (200 if allow else 503)
+                    assert response.headers.get("Retry-After") == (None if allow else "1")
+                    assert "secret-host" not in response.text
+                    assert "X-RateLimit-Limit" not in response.headers
                 logged = [record.levelno for record in caplog.records if record.name == "wnc_store"]
                 assert logged == [logging.WARNING] * outage
-                switch.away = False
+                switch.unavailable = False
                 assert (await guest.get("/")).status_code == 200
 
 
@@ -175,12 +175,12 @@ async def test_a_store_that_is_away(*, allow: bool, caplog: pytest.LogCaptureFix
     ],
 )
 def test_an_address_becomes_a_key(client: tuple[str, int] | None, key: str) -> None:
-    """Whatever a server says of its client becomes a valid key; an IPv6 zone is left out."""
+    """Every client address of a server becomes a valid key, without its IPv6 zone."""
     assert client_ip(HTTPConnection({"type": "http", "client": client})) == key
 
 
-def test_it_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Starlette, importing the guards says which extra to install."""
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Starlette, the import error names the extra to install."""
     spec = importlib.util.find_spec("wnc_store.starlette")
     assert spec is not None
     assert spec.loader is not None
@@ -192,46 +192,46 @@ def test_it_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_public_face_is_sorted() -> None:
-    """`__all__` is sorted and names what is there."""
+    """`__all__` is sorted, and every name exists."""
     names = wnc_store.starlette.__all__
     assert names == sorted(names)
     assert all(hasattr(wnc_store.starlette, name) for name in names)
 
 
-# --- A connection's lease, in memory
+# --- ConnectionGuard
 
 
-class _Server:
-    """Connections on a server that does what it was sent even if nobody waits any more.
+class _SlowServer:
+    """A connection counter that executes every request, even if its caller was cancelled.
 
-    It holds one request back, if asked to, until it is let go.
+    It blocks the request number `blocked_request` until `resume` is set, and raises `errors` in order.
     """
 
     def __init__(self, inner: ConnectionCounter) -> None:
         self._inner = inner
         self.errors: list[Exception] = []
-        self.asked = 0
-        self.done = 0
-        self.holds = 0
-        self.goes_on = asyncio.Event()
+        self.requests = 0
+        self.completed = 0
+        self.blocked_request = 0
+        self.resume = asyncio.Event()
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
-        self.asked += 1
+        self.requests += 1
         if self.errors and not isinstance(self.errors[0], OutcomeUnknownError):
             raise self.errors.pop(0)
 
-        async def arrive(number: int) -> int:
-            if number == self.holds:
-                await self.goes_on.wait()
-                self.goes_on.clear()
-            held = await self._inner.acquire(key, connection_id, limit=limit)
-            self.done += 1
-            return held
+        async def execute(number: int) -> int:
+            if number == self.blocked_request:
+                await self.resume.wait()
+                self.resume.clear()
+            count = await self._inner.acquire(key, connection_id, limit=limit)
+            self.completed += 1
+            return count
 
-        held = await asyncio.shield(asyncio.ensure_future(arrive(self.asked)))
+        count = await asyncio.shield(asyncio.ensure_future(execute(self.requests)))
         if self.errors:
             raise self.errors.pop(0)
-        return held
+        return count
 
     async def release(self, key: str, connection_id: str) -> int:
         await asyncio.sleep(0)
@@ -242,58 +242,60 @@ class _Server:
     async def count(self, key: str) -> int:
         return await self._inner.count(key)
 
-    async def let_go_soon(self) -> None:
-        for _ in range(10):  # whoever was cancelled gets some turns first
+    async def resume_soon(self) -> None:
+        for _ in range(10):  # the cancelled task runs first
             await asyncio.sleep(0)
-        self.goes_on.set()
+        self.resume.set()
 
 
 _TTL = timedelta(seconds=0.06)
-"""Of real time for the guard, which renews three times in it; of a clock that is moved by hand for the store."""
+"""For the guard, of real time: it renews three times within. For the store, of the manual clock."""
 _SOCKET = HTTPConnection({"type": "websocket", "client": (_GUEST, 1)})
 
 
 @pytest.fixture(name="clock")
 def _clock() -> ManualClock:
-    """The clock of the store."""
+    """The manual clock of the store."""
     return ManualClock()
 
 
 @pytest.fixture
 async def slow(clock: ManualClock) -> AsyncGenerator[MemoryStore]:
-    """A store whose connections are on a slow server. In the end no lease is held, and no task is left."""
+    """A store with a slow connection counter. After the test no lease and no task is left."""
     async with MemoryStore(StoreSettings(connection_ttl=_TTL), clock=clock) as store:
-        store.connections = _Server(store.connections)
+        store.connections = _SlowServer(store.connections)
         yield store
         await wait_until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
         assert await store.connections.count(_GUEST) == 0
 
 
-def _server(store: MemoryStore) -> _Server:
-    assert isinstance(store.connections, _Server)
+def _server(store: MemoryStore) -> _SlowServer:
+    assert isinstance(store.connections, _SlowServer)
     return store.connections
 
 
 async def _stay(store: MemoryStore) -> None:
-    """Be an endpoint that goes on and on."""
+    """An endpoint that never returns."""
     async with ConnectionGuard(store, _SOCKET, connection_ttl=_TTL):
         await asyncio.Event().wait()
 
 
-async def test_a_lease_is_renewed_and_ended(slow: MemoryStore, clock: ManualClock) -> None:
-    """A connection counts for longer than a lease lasts, and no more once the endpoint is done."""
+async def test_a_lease_is_renewed_and_released(slow: MemoryStore, clock: ManualClock) -> None:
+    """A connection is counted for longer than its lease duration, until the endpoint returns."""
     async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
         for _ in range(4):
-            before = _server(slow).done
-            await wait_until(lambda before=before: _server(slow).done > before)
+            completed = _server(slow).completed
+            await wait_until(lambda completed=completed: _server(slow).completed > completed)
             clock.advance(_TTL * 0.9)
             assert await slow.connections.count(_GUEST) == 1
     assert await slow.connections.count(_GUEST) == 0
 
 
 @pytest.mark.parametrize("errors", [[], [StoreUnavailableError("away")]])
-async def test_the_endpoints_error_is_its_own(slow: MemoryStore, clock: ManualClock, errors: list[Exception]) -> None:
-    """What the endpoint raises comes out as it is, also when the lease can't be ended; that ends by itself then."""
+async def test_an_error_of_the_endpoint_is_raised(
+    slow: MemoryStore, clock: ManualClock, errors: list[Exception]
+) -> None:
+    """An error of the endpoint is raised unchanged, even if the lease cannot be released and has to expire."""
 
     async def fail() -> None:
         async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
@@ -306,29 +308,29 @@ async def test_the_endpoints_error_is_its_own(slow: MemoryStore, clock: ManualCl
     clock.advance(_TTL)
 
 
-@pytest.mark.parametrize("asked", [1, 2])
+@pytest.mark.parametrize("request_number", [1, 2])
 @pytest.mark.parametrize("times", [1, 3])
-async def test_cancelling_leaves_no_lease(slow: MemoryStore, asked: int, times: int) -> None:
-    """Cancelling an endpoint leaves no lease, not even while the server is about to give one or renew it."""
-    _server(slow).holds = asked
+async def test_cancelling_leaves_no_lease(slow: MemoryStore, request_number: int, times: int) -> None:
+    """Cancelling an endpoint leaves no lease, even while a request to acquire or renew the lease is in flight."""
+    _server(slow).blocked_request = request_number
     endpoint = asyncio.create_task(_stay(slow))
-    await wait_until(lambda: _server(slow).asked == asked)  # the request is under way
+    await wait_until(lambda: _server(slow).requests == request_number)  # the request is in flight
     for _ in range(times):
         endpoint.cancel()
         await asyncio.sleep(0)
-    await _server(slow).let_go_soon()
+    await _server(slow).resume_soon()
     with pytest.raises(asyncio.CancelledError):
         await endpoint
 
 
-async def test_an_answer_that_nobody_awaits(slow: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
-    """An error that comes after the endpoint was cancelled is not reported as forgotten."""
+async def test_an_error_after_cancellation(slow: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that arrives after the endpoint was cancelled is not logged as never retrieved."""
     _server(slow).errors = [OutcomeUnknownError("lost")]
-    _server(slow).holds = 1
+    _server(slow).blocked_request = 1
     endpoint = asyncio.create_task(_stay(slow))
-    await wait_until(lambda: _server(slow).asked == 1)
+    await wait_until(lambda: _server(slow).requests == 1)
     endpoint.cancel()
-    await _server(slow).let_go_soon()
+    await _server(slow).resume_soon()
     await asyncio.wait([endpoint])
     assert endpoint.cancelled()
     del endpoint
@@ -337,43 +339,47 @@ async def test_an_answer_that_nobody_awaits(slow: MemoryStore, caplog: pytest.Lo
 
 
 async def test_cancelling_a_scope_leaves_no_lease(slow: MemoryStore) -> None:
-    """The cancel scope of anyio, which cancels each wait inside it, does not keep a lease from its end."""
+    """A cancelled anyio scope, which cancels every await inside it, leaves no lease."""
     background: list[asyncio.Task[None]] = []
-    for asked in (1, 3):
-        _server(slow).holds = asked
+    for request_number in (1, 3):
+        _server(slow).blocked_request = request_number
         async with anyio.create_task_group() as group:
             group.start_soon(_stay, slow)
-            await wait_until(lambda asked=asked: _server(slow).asked == asked)
+            await wait_until(lambda request_number=request_number: _server(slow).requests == request_number)
             group.cancel_scope.cancel()
-            background.append(asyncio.create_task(_server(slow).let_go_soon()))
+            background.append(asyncio.create_task(_server(slow).resume_soon()))
         assert await slow.connections.count(_GUEST) == 0
 
 
 async def test_a_failing_renewal(
     slow: MemoryStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A renewal that fails does not end the endpoint; it is tried again soon, and logged once."""
+    """A failed renewal does not stop the endpoint; it is retried soon and logged once."""
     pauses: list[float] = []
     wait = asyncio.wait
 
-    async def remember(tasks: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as asyncio's own
+    async def record_timeout(tasks: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - same as asyncio.wait
         if timeout is not None:
             pauses.append(timeout)
         return await wait(tasks, timeout=timeout)
 
-    monkeypatch.setattr(asyncio, "wait", remember)
+    monkeypatch.setattr(asyncio, "wait", record_timeout)
     async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
-        _server(slow).errors = [StoreUnavailableError("away"), StoreUnavailableError("still"), RuntimeError("odd")]
-        await wait_until(lambda: _server(slow).done == 2)
+        _server(slow).errors = [
+            StoreUnavailableError("away"),
+            StoreUnavailableError("still unavailable"),
+            RuntimeError("odd"),
+        ]
+        await wait_until(lambda: _server(slow).completed == 2)
         assert await slow.connections.count(_GUEST) == 1
     assert pauses[:4] == pytest.approx([0.02, 0.005, 0.005, 0.005])
     assert [record.getMessage() for record in caplog.records] == [
-        f"could not renew a connection of {_GUEST}, trying again: away"
+        f"could not renew a connection lease of {_GUEST}, retrying: away"
     ]
 
 
-async def test_one_too_many(slow: MemoryStore) -> None:
-    """Beyond the limit, 10 by default, a connection is refused with 1008 and leaves nothing behind."""
+async def test_the_connection_limit(slow: MemoryStore) -> None:
+    """Beyond the limit, 10 by default, a connection is refused with code 1008 and leaves no lease."""
     async with AsyncExitStack() as others:
         for _ in range(10):
             await others.enter_async_context(ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL))
@@ -385,8 +391,8 @@ async def test_one_too_many(slow: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), OutcomeUnknownError("lost")])
-async def test_no_connection_without_a_store(slow: MemoryStore, error: Exception) -> None:
-    """While the store is away, a connection is refused with 1013, and a lease that it may hold is ended."""
+async def test_connections_need_the_store(slow: MemoryStore, error: Exception) -> None:
+    """While the store is unavailable, a connection is refused with code 1013, and a possible lease is released."""
     _server(slow).errors = [error]
     with pytest.raises(WebSocketException) as refused:
         await ConnectionGuard(slow, _SOCKET).__aenter__()
