@@ -1,4 +1,4 @@
-"""What an instrumented store tells OpenTelemetry."""
+"""Spans and metrics of instrumented stores."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ from wnc_store_memory import MemoryStore
 _SECRETS = ("SECRET-9f1c", "A-room", "A-user", "A-name", "A-text", "A-connection", "A-client")
 
 
-class _Collected:
-    """What was told."""
+class _Collector:
+    """Collects spans and metrics in memory."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()
@@ -61,18 +61,18 @@ class _Collected:
         self.meter_provider = MeterProvider([self._metrics])
 
     def instrument(self, store: Store, system: str | None = None) -> Store:
-        """Return a store that tells these."""
+        """Return an instrumented store that reports to this collector."""
         return instrument(
             store, system=system, tracer_provider=self.tracer_provider, meter_provider=self.meter_provider
         )
 
     @property
     def spans(self) -> list[ReadableSpan]:
-        """The spans that have ended, in that order."""
+        """The finished spans, in the order in which they ended."""
         return list(self._spans.get_finished_spans())
 
     def points(self, name: str) -> list[Any]:
-        """Return the points of a metric."""
+        """Return the data points of a metric."""
         data = self._metrics.get_metrics_data()
         return [
             point
@@ -84,52 +84,48 @@ class _Collected:
         ]
 
     def durations(self) -> dict[tuple[str, str | None], HistogramDataPoint]:
-        """Return the durations by operation and error."""
-        found: list[HistogramDataPoint] = self.points("db.client.operation.duration")
-        return {
-            (str((of.attributes or {})["db.operation.name"]), _text((of.attributes or {}).get("error.type"))): of
-            for of in found
-        }
+        """Return the duration histograms by operation and error type."""
+        histograms: dict[tuple[str, str | None], HistogramDataPoint] = {}
+        for point in self.points("db.client.operation.duration"):
+            error = point.attributes.get("error.type")
+            histograms[point.attributes["db.operation.name"], error] = point
+        return histograms
 
     def counts(self) -> dict[str, int | float]:
-        """Return what the store has counted inside."""
-        found: dict[str, int | float] = {}
+        """Return the values of the counters of the store's statistics."""
+        counts: dict[str, int | float] = {}
         for name in ("commits", "retries", "batches"):
             points: list[NumberDataPoint] = self.points(f"wnc_store.{name}")
             for point in points:
                 assert dict(point.attributes or {}) == {"db.system.name": "counting"}
-                found[name] = point.value
-        return found
+                counts[name] = point.value
+        return counts
 
     def all_text(self) -> str:
-        """Return all that was told, in one text."""
+        """Return all spans and metrics as one text."""
         spans = [span.to_json() for span in self.spans]
         data = self._metrics.get_metrics_data()
         return json.dumps(spans) + (data.to_json() if data else "")
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+@pytest.fixture
+def collector() -> Iterator[_Collector]:
+    """A collector, which is shut down after the test."""
+    collector = _Collector()
+    yield collector
+    collector.tracer_provider.shutdown()
+    collector.meter_provider.shutdown()
 
 
 @pytest.fixture
-def collected() -> Iterator[_Collected]:
-    """Spans and metrics, kept in memory."""
-    told = _Collected()
-    yield told
-    told.tracer_provider.shutdown()
-    told.meter_provider.shutdown()
-
-
-@pytest.fixture
-async def store(collected: _Collected) -> AsyncIterator[Store]:
+async def store(collector: _Collector) -> AsyncIterator[Store]:
     """An instrumented store in memory."""
-    async with collected.instrument(MemoryStore()) as store:
+    async with collector.instrument(MemoryStore()) as store:
         yield store
 
 
 async def _call_everything(store: Store) -> set[str]:
-    """Call each operation of a store once; return their names."""
+    """Call every operation of a store at least once, and return the expected span names."""
     rooms, chat, connections, limits = store.rooms, store.chat, store.connections, store.rate_limits
     await rooms.create_room(room("A-room", "A-user", host_token="SECRET-9f1c"))
     await rooms.update_room("A-room", room("A-room", "A-user"))
@@ -170,18 +166,18 @@ async def _call_everything(store: Store) -> set[str]:
         for name, _ in getmembers(protocol, isfunction)
         if not name.startswith("_")
     }
-    return methods | {"events.publish", "ping", "health"}  # to subscribe is no operation that ends
+    return methods | {"events.publish", "ping", "health"}  # events.subscribe returns a context manager and has no span
 
 
 @pytest.mark.parametrize("backend", ["memory", "redis"])
-async def test_each_operation_is_told_of(backend: str, collected: _Collected, redis_server: RedisServer) -> None:
-    """Each operation of each protocol has a span and a duration, under the name of its part and method."""
+async def test_each_operation_is_reported(backend: str, collector: _Collector, redis_server: RedisServer) -> None:
+    """Each operation of each protocol has a span and a duration, named by component and method."""
     url = "memory://" if backend == "memory" else redis_server.url
-    async with collected.instrument(open_store(url)) as store:
+    async with collector.instrument(open_store(url)) as store:
         expected = await _call_everything(store)
-    assert {span.name for span in collected.spans} == expected
-    assert {name for name, error in collected.durations() if error is None} == expected
-    for span in collected.spans:
+    assert {span.name for span in collector.spans} == expected
+    assert {name for name, error in collector.durations() if error is None} == expected
+    for span in collector.spans:
         assert span.kind is (SpanKind.INTERNAL if backend == "memory" else SpanKind.CLIENT)
         assert dict(span.attributes or {}) == {"db.system.name": backend, "db.operation.name": span.name}
         assert span.status.status_code is StatusCode.UNSET
@@ -192,8 +188,8 @@ async def test_each_operation_is_told_of(backend: str, collected: _Collected, re
         )
 
 
-async def test_nothing_private_is_told(collected: _Collected, store: Store) -> None:
-    """No span and no metric holds an id, a name, a text or a token, not even where an error's message does."""
+async def test_spans_and_metrics_contain_no_data(collector: _Collector, store: Store) -> None:
+    """Spans and metrics contain no id, name, text or token, even if the message of an error does."""
     await _call_everything(store)
     for failing in (
         lambda: store.rooms.transfer_host("A-room", "A-user"),
@@ -203,23 +199,23 @@ async def test_nothing_private_is_told(collected: _Collected, store: Store) -> N
     ):
         with pytest.raises((RoomNotFoundError, ValueError)):
             await failing()
-    told = collected.all_text()
-    assert "add_user_to_room" in told
-    assert [secret for secret in _SECRETS if secret in told] == []
+    text = collector.all_text()
+    assert "add_user_to_room" in text
+    assert [secret for secret in _SECRETS if secret in text] == []
 
 
-async def test_durations_are_seconds(collected: _Collected, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A duration is in seconds, one for each call, in buckets that tell milliseconds apart."""
+async def test_durations_are_seconds(collector: _Collector, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The histogram records seconds, once per call, in buckets with millisecond resolution."""
     monkeypatch.setattr(instrumented, "perf_counter", itertools.count(0, 0.25).__next__)
     for _ in range(3):
         await store.rooms.room_exists("A")
-    told = collected.durations()["rooms.room_exists", None]
-    assert (told.count, told.sum) == (3, 0.75)
-    assert told.explicit_bounds[:4] == (0.0001, 0.0005, 0.001, 0.005)
+    histogram = collector.durations()["rooms.room_exists", None]
+    assert (histogram.count, histogram.sum) == (3, 0.75)
+    assert histogram.explicit_bounds[:4] == (0.0001, 0.0005, 0.001, 0.005)
 
 
-class _Failing(MemoryStore):
-    """A store that fails to answer a ping."""
+class _FailingStore(MemoryStore):
+    """A store whose ping raises an error."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -236,107 +232,107 @@ class _Failing(MemoryStore):
         UserNotFoundError("A", "u"),
         RoomExistsError("A"),
         InvalidIdError("room id", "*"),
-        LimitExceededError("it", limit=1, found=2),
+        LimitExceededError("room", limit=1, found=2),
         asyncio.CancelledError(),
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_an_answer_is_no_failure(collected: _Collected, error: BaseException) -> None:
-    """What a guest or a caller brought about is told by its class, and the span is no error."""
+async def test_expected_errors_do_not_set_the_status(collector: _Collector, error: BaseException) -> None:
+    """Errors that the caller caused are reported by class and do not set the span status."""
     with pytest.raises(type(error)):
-        await collected.instrument(_Failing(error)).ping()
-    (span,) = collected.spans
+        await collector.instrument(_FailingStore(error)).ping()
+    (span,) = collector.spans
     assert span.status.status_code is StatusCode.UNSET
     assert (span.attributes or {})["error.type"] == type(error).__name__
-    assert set(collected.durations()) == {("ping", type(error).__name__)}
+    assert set(collector.durations()) == {("ping", type(error).__name__)}
 
 
 @pytest.mark.parametrize("error", [StoreClosedError(), ZeroDivisionError("A-text")])
-async def test_a_failure_is_an_error(collected: _Collected, error: Exception) -> None:
-    """Any other error makes the span one, with the class and without the message."""
+async def test_other_errors_set_the_status(collector: _Collector, error: Exception) -> None:
+    """Any other error sets the span status, with its class and without its message."""
     with pytest.raises(type(error)):
-        await collected.instrument(_Failing(error)).ping()
-    (span,) = collected.spans
+        await collector.instrument(_FailingStore(error)).ping()
+    (span,) = collector.spans
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, None)
     assert (span.attributes or {})["error.type"] == type(error).__name__
     assert span.events == ()
 
 
-async def test_the_span_is_current(collected: _Collected, store: Store) -> None:
-    """What a backend does during an operation belongs to its span, and what its caller does before belongs above it."""
-    inside: list[object] = []
+async def test_the_span_is_current(collector: _Collector, store: Store) -> None:
+    """The span of an operation is current during the operation, and the span of the caller is its parent."""
+    current: list[object] = []
 
     def change(found: Room) -> Room:
-        inside.append(get_current_span().get_span_context().span_id)
+        current.append(get_current_span().get_span_context().span_id)
         return found
 
     await store.rooms.create_room(room("A"))
-    with collected.tracer_provider.get_tracer("app").start_as_current_span("request") as above:
+    with collector.tracer_provider.get_tracer("app").start_as_current_span("request") as parent:
         await store.rooms.edit_room("A", change)
-        assert get_current_span() is above
-    edit = next(span for span in collected.spans if span.name == "rooms.edit_room")
+        assert get_current_span() is parent
+    edit = next(span for span in collector.spans if span.name == "rooms.edit_room")
     assert edit.context is not None
-    assert inside == [edit.context.span_id]
+    assert current == [edit.context.span_id]
     assert edit.parent is not None
-    assert edit.parent.span_id == above.get_span_context().span_id
+    assert edit.parent.span_id == parent.get_span_context().span_id
 
 
-async def test_an_iteration_is_one_operation(collected: _Collected, store: Store) -> None:
-    """Listing rooms is one span, which is not current while the caller looks at a room, and may end early."""
+async def test_an_iteration_is_one_operation(collector: _Collector, store: Store) -> None:
+    """An iteration is one span, which is not current while the caller handles an item, and which may end early."""
     for room_id in ("A", "B", "C"):
         await store.rooms.create_room(room(room_id))
     async for _ in store.rooms.active_room_ids():
         assert not get_current_span().is_recording()
     async with aclosing(cast("AsyncGenerator[str]", store.rooms.active_room_ids())) as listing:
         await anext(listing)
-    told = [span for span in collected.spans if span.name == "rooms.active_room_ids"]
-    assert [span.status.status_code for span in told] == [StatusCode.UNSET] * 2
-    assert collected.durations()["rooms.active_room_ids", None].count == 2
+    spans = [span for span in collector.spans if span.name == "rooms.active_room_ids"]
+    assert [span.status.status_code for span in spans] == [StatusCode.UNSET] * 2
+    assert collector.durations()["rooms.active_room_ids", None].count == 2
 
 
-async def test_an_iteration_that_is_left_ends_the_backends(collected: _Collected) -> None:
-    """Who stops iterating ends the backend's own iteration, too, at once."""
-    ended: list[bool] = []
+async def test_closing_an_iteration_closes_that_of_the_backend(collector: _Collector) -> None:
+    """Closing an iteration immediately closes the iterator of the backend."""
+    closed: list[bool] = []
 
     async def endless() -> AsyncIterator[str]:
         try:
             while True:
                 yield "A"
         finally:
-            ended.append(True)
+            closed.append(True)
 
     inner = MemoryStore()
     inner.rooms.active_room_ids = endless
-    async with collected.instrument(inner) as store:
+    async with collector.instrument(inner) as store:
         async with aclosing(cast("AsyncGenerator[str]", store.rooms.active_room_ids())) as listing:
             assert await anext(listing) == "A"
-        assert ended == [True]
+        assert closed == [True]
 
 
-async def test_an_iteration_that_fails(collected: _Collected, store: Store) -> None:
-    """Listing the rooms of a closed store is told as the error that it raises."""
+async def test_an_iteration_that_fails(collector: _Collector, store: Store) -> None:
+    """An error of an iteration sets the status of its span."""
     await store.aclose()
     with pytest.raises(StoreClosedError):
         await anext(store.rooms.active_room_ids())
-    (span,) = collected.spans
+    (span,) = collector.spans
     assert (span.name, span.status.status_code) == ("rooms.active_room_ids", StatusCode.ERROR)
 
 
-async def test_the_time_of_an_iteration_is_the_stores(
-    collected: _Collected, store: Store, monkeypatch: pytest.MonkeyPatch
+async def test_the_duration_of_an_iteration_excludes_the_caller(
+    collector: _Collector, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The duration of a listing leaves out what the caller does between two rooms."""
+    """The duration of an iteration excludes the time that the caller spends between items."""
     await store.rooms.create_room(room("A"))
     now = [0.0]
     monkeypatch.setattr(instrumented, "perf_counter", lambda: now[0])
     async for _ in store.rooms.active_room_ids():
         now[0] += 60
     assert now == [60]
-    assert collected.durations()["rooms.active_room_ids", None].sum == 0
+    assert collector.durations()["rooms.active_room_ids", None].sum == 0
 
 
 class _CountingStore(MemoryStore):
-    """A store that counts inside."""
+    """A store with statistics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -347,24 +343,24 @@ class _CountingStore(MemoryStore):
         return self.counts
 
 
-async def test_what_a_store_counts_inside(collected: _Collected) -> None:
-    """What a store counts inside is told after its next operation, also what began to count later."""
+async def test_statistics_become_counters(collector: _Collector) -> None:
+    """The statistics of a store are reported after each operation, including counts that appear later."""
     inner = _CountingStore()
     assert isinstance(inner, SupportsStatistics)
     assert not isinstance(MemoryStore(), SupportsStatistics)
-    store = collected.instrument(inner, "counting")
+    store = collector.instrument(inner, "counting")
     await store.ping()
-    assert collected.counts() == {"commits": 5, "retries": 0}
+    assert collector.counts() == {"commits": 5, "retries": 0}
     inner.counts = {"commits": 7, "retries": 1, "batches": 3}
     await store.ping()
-    assert collected.counts() == {"commits": 7, "retries": 1, "batches": 3}
+    assert collector.counts() == {"commits": 7, "retries": 1, "batches": 3}
 
 
-async def test_what_not_every_store_can_do(collected: _Collected, redis_server: RedisServer) -> None:
-    """An instrumented store can restore, count and ask its server if the other can, and what waits is told of."""
+async def test_optional_protocols(collector: _Collector, redis_server: RedisServer) -> None:
+    """An instrumented store supports the optional protocols of its store and reports their async operations."""
     snapshot = Snapshot(room("A"), timedelta(hours=1))
     settings = StoreSettings(key_prefix="optional:")
-    async with collected.instrument(open_store(redis_server.url, settings=settings)) as store:
+    async with collector.instrument(open_store(redis_server.url, settings=settings)) as store:
         assert isinstance(store, SupportsRestore)
         assert isinstance(store, SupportsServerActivity)
         assert isinstance(store, SupportsStatistics)
@@ -372,32 +368,32 @@ async def test_what_not_every_store_can_do(collected: _Collected, redis_server: 
         assert await store.rooms.get_room("A") == snapshot.room
         assert (await store.activity()).listed_rooms == 1
         assert store.statistics()["commands"] > 0
-    assert [span.name for span in collected.spans] == ["restore", "rooms.get_room", "activity"]
-    assert not isinstance(collected.instrument(MemoryStore()), SupportsStatistics | SupportsServerActivity)
+    assert [span.name for span in collector.spans] == ["restore", "rooms.get_room", "activity"]
+    assert not isinstance(collector.instrument(MemoryStore()), SupportsStatistics | SupportsServerActivity)
 
 
-async def test_two_stores_count_together(collected: _Collected) -> None:
-    """The counts of two stores on one backend add up, and what was counted while closing is told, too."""
-    one, other = _CountingStore(), _CountingStore()
-    first, second = collected.instrument(one, "counting"), collected.instrument(other, "counting")
+async def test_the_counts_of_two_stores_add_up(collector: _Collector) -> None:
+    """The counts of two stores with the same system add up, and closing a store reports its last counts."""
+    store, other = _CountingStore(), _CountingStore()
+    first, second = collector.instrument(store, "counting"), collector.instrument(other, "counting")
     await first.ping()
     await second.ping()
-    assert collected.counts()["commits"] == 10
-    one.counts = {"commits": 8}
+    assert collector.counts()["commits"] == 10
+    store.counts = {"commits": 8}
     await first.aclose()
-    assert collected.counts()["commits"] == 13
+    assert collector.counts()["commits"] == 13
 
 
-async def test_instrumenting_again_changes_nothing(collected: _Collected) -> None:
-    """A store that tells of its operations is not made to tell twice."""
-    store = collected.instrument(MemoryStore())
-    assert collected.instrument(store) is store
+async def test_instrumenting_again_changes_nothing(collector: _Collector) -> None:
+    """Instrumenting an instrumented store returns the same store."""
+    store = collector.instrument(MemoryStore())
+    assert collector.instrument(store) is store
 
 
-async def test_closing_closes_both(collected: _Collected) -> None:
-    """The instrumented store is a context manager of its own, and closes what it stands before."""
+async def test_closing_closes_both(collector: _Collector) -> None:
+    """The instrumented store is a context manager, and closing it closes the underlying store."""
     inner = MemoryStore()
-    async with collected.instrument(inner) as store:
+    async with collector.instrument(inner) as store:
         assert store is not inner
         assert not store.closed
     assert store.closed
@@ -408,7 +404,7 @@ async def test_closing_closes_both(collected: _Collected) -> None:
 
 @pytest.mark.parametrize("module", ["opentelemetry.metrics", "opentelemetry.trace"])
 def test_it_costs_nothing_without_the_extra(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without OpenTelemetry, the very store comes back."""
+    """Without OpenTelemetry, `instrument` returns the store itself."""
     monkeypatch.delitem(sys.modules, "wnc_store.otel.instrumented", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     store = MemoryStore(StoreSettings())
@@ -416,17 +412,17 @@ def test_it_costs_nothing_without_the_extra(module: str, monkeypatch: pytest.Mon
 
 
 def test_other_missing_modules_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import that fails for another reason is an error."""
+    """An import error for another module is raised."""
     monkeypatch.delitem(sys.modules, "wnc_store.otel.instrumented", raising=False)
     monkeypatch.setitem(sys.modules, "wnc_store.health", None)
     with pytest.raises(ImportError, match=r"wnc_store\.health"):
         instrument(MemoryStore())
 
 
-async def test_redis_counts_inside(collected: _Collected, redis_server: RedisServer) -> None:
-    """A store on Redis has counts to tell of."""
+async def test_statistics_of_redis(collector: _Collector, redis_server: RedisServer) -> None:
+    """The statistics of a Redis store are reported."""
     async with open_store(redis_server.url) as inner:
-        store = collected.instrument(inner, "counting")
+        store = collector.instrument(inner, "counting")
         await store.rooms.create_room(room("A"))
         await store.rooms.delete_room("A")
-        assert collected.counts() == {"commits": 1, "retries": 0, "batches": 2}
+        assert collector.counts() == {"commits": 1, "retries": 0, "batches": 2}

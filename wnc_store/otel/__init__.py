@@ -1,21 +1,21 @@
 """OpenTelemetry spans and metrics of a store: `store = instrument(open_store())`.
 
-Names and attributes are those of OpenTelemetry's conventions for database clients. No attribute holds an id, a name, a
-text or an error's message; a span's exceptions are not recorded, because their messages hold ids.
+Names and attributes follow the OpenTelemetry conventions for database clients. Attributes never contain ids, names,
+texts or error messages. Spans do not record exceptions, because exception messages contain ids.
 
 Metrics:
 
-- `db.client.operation.duration`: a histogram of each operation's time, in seconds.
-- `wnc_store.commits`, `wnc_store.retries`, ...: counters: see `wnc_store.SupportsStatistics`.
+- `db.client.operation.duration`: a histogram of operation durations in seconds.
+- `wnc_store.commits`, `wnc_store.retries`, ...: counters, see `wnc_store.SupportsStatistics`.
 
-What they carry:
+Attributes of spans and metrics:
 
-- `db.system.name`, all: the backend, say `redis` or `memory`.
-- `db.operation.name`, spans and durations: part and method, say `rooms.add_user_to_room`, `chat.add_message`, `ping`.
-- `error.type`, spans and durations: the class of the error that was raised; none is there when all went well.
+- `db.system.name`, on spans and metrics: the backend, for example `redis` or `memory`.
+- `db.operation.name`, on spans and durations: component and method, for example `rooms.add_user_to_room` or `ping`.
+- `error.type`, on spans and durations: the class of the raised error. Absent if the operation succeeded.
 
-A span's status is an error where the store failed, not where it answered that there is no such room or user, that there
-is one already, that an id is invalid or a limit reached, and not where its caller was cancelled.
+The span status is an error if the store failed. These outcomes do not set it: a missing or existing room, a missing
+user, an invalid id, a reached limit, an unsupported operation and a cancelled caller.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> Store:
-    """Return a store that does as `store` does, and tells OpenTelemetry of each operation.
+    """Return a store that delegates to `store` and reports each operation to OpenTelemetry.
 
-    Without the extra `otel` that is `store` itself, which costs nothing. Closing either closes both.
+    Without the extra `otel`, return `store` itself, which adds no overhead. Closing one of the two stores closes both.
 
     Args:
-        store: any store.
-        system: `db.system.name`; if left out, the store's class in lower case without "Store": "redis" of RedisStore.
-        tracer_provider: makes the spans; the global one if left out.
-        meter_provider: makes the metrics; the global one if left out.
+        store: The store to instrument.
+        system: Value of `db.system.name`. Default: the class name of the store in lower case without "Store", for
+            example "redis" for RedisStore.
+        tracer_provider: Provider of the spans. Default: the global one.
+        meter_provider: Provider of the metrics. Default: the global one.
     """
     try:
         from wnc_store.otel.instrumented import InstrumentedStore, Telemetry  # noqa: PLC0415 - needs the extra "otel"

@@ -1,4 +1,4 @@
-"""A store that stands before another, and tells OpenTelemetry of each operation. Needs the extra `otel`."""
+"""A store that delegates to another store and reports to OpenTelemetry. Needs the extra `otel`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter, RoomS
 from wnc_store.snapshots import SupportsRestore
 from wnc_store.statistics import SupportsServerActivity, SupportsStatistics
 
-PartT = TypeVar("PartT")
+ComponentT = TypeVar("ComponentT")
 
 _SCOPE = "wnc_store"
-_SECONDS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
-"""Where the buckets of durations end: those of OpenTelemetry's conventions, and two below a millisecond."""
+_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+"""Bucket boundaries of durations in seconds: those of the OpenTelemetry conventions, and two below a millisecond."""
 
 _EXPECTED_ERRORS = (
     RoomNotFoundError,
@@ -44,22 +44,22 @@ _EXPECTED_ERRORS = (
     NotSupportedError,
     asyncio.CancelledError,
 )
-"""Errors with which a store serves well, and what is none of its doing."""
+"""Errors that do not set the span status, because the store works."""
 
-_OPTIONAL: tuple[type, ...] = (SupportsStatistics, SupportsServerActivity, SupportsRestore)
-"""What not every store can do; an instrumented one can what the other can."""
+_OPTIONAL_PROTOCOLS: tuple[type, ...] = (SupportsStatistics, SupportsServerActivity, SupportsRestore)
+"""Protocols that the instrumented store supports if the underlying store does."""
 
-_DESCRIPTION = "What a store has counted inside."
+_COUNTER_DESCRIPTION = "Internal statistics of a store."
 _END = object()
 
 
 class Telemetry:
-    """What is told of one store."""
+    """The spans and metrics of one store."""
 
     def __init__(
         self, store: Store, system: str, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None
     ) -> None:
-        # Conventions: a client's span is one of a call that leaves the process.
+        # By the conventions, a span of kind CLIENT is a call that leaves the process.
         self._kind = SpanKind.INTERNAL if system == "memory" else SpanKind.CLIENT
         self._system = {"db.system.name": system}
         self._tracer = get_tracer(_SCOPE, version("wnc-store"), tracer_provider)
@@ -67,27 +67,27 @@ class Telemetry:
         self._duration = self._meter.create_histogram(
             "db.client.operation.duration",
             unit="s",
-            description="Duration of a store's operations.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            description="Duration of store operations.",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
         )
         self._statistics = store.statistics if isinstance(store, SupportsStatistics) else None
         self._reported: dict[str, int] = {}
         self._counters: dict[str, Counter] = {}
 
-    def part(self, name: str, protocol: type[PartT], part: PartT) -> PartT:
-        """Return a stand-in for a part of a store: what the protocol declares, each operation told of."""
-        stand_in = _Proxy()
-        self.make_proxy(stand_in, protocol, part, f"{name}.")
-        return cast("PartT", stand_in)
+    def make_proxy(self, name: str, protocol: type[ComponentT], component: ComponentT) -> ComponentT:
+        """Return a proxy of a store component that reports the operations of its protocol."""
+        proxy = _Proxy()
+        self.add_methods(proxy, protocol, component, f"{name}.")
+        return cast("ComponentT", proxy)
 
-    def make_proxy(self, stand_in: object, protocol: type, behind: object, prefix: str = "") -> None:
-        """Give an object what the protocol declares, done by what stands behind it, each operation told of."""
+    def add_methods(self, proxy: object, protocol: type, target: object, prefix: str = "") -> None:
+        """Add the methods of a protocol to the proxy. They call the target and report each operation."""
         for name, declared in inspect.getmembers(protocol, inspect.isfunction):
             if not name.startswith("_"):
-                setattr(stand_in, name, self.method(f"{prefix}{name}", declared, getattr(behind, name)))
+                setattr(proxy, name, self.wrap(f"{prefix}{name}", declared, getattr(target, name)))
 
-    def method(self, name: str, declared: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what does as `method` does and is told of, if it is declared as something to await or to iterate."""
+    def wrap(self, name: str, declared: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a method that is declared as a coroutine function or an async iterator. Return other methods as is."""
         if inspect.iscoroutinefunction(declared):
 
             @wraps(declared)
@@ -109,29 +109,29 @@ class Telemetry:
             return iterate
         return method
 
-    def begin(self, name: str) -> Span:
-        """Begin an operation's span."""
+    def start(self, name: str) -> Span:
+        """Start the span of an operation."""
         return self._tracer.start_span(name, kind=self._kind, attributes={**self._system, **_operation(name)})
 
-    def end(self, name: str, span: Span, seconds: float, outcome: Mapping[str, str]) -> None:
-        """End an operation's span, and count it."""
-        attributes = {**self._system, **_operation(name), **outcome}
+    def end(self, name: str, span: Span, seconds: float, error: Mapping[str, str]) -> None:
+        """End the span of an operation, and record its duration."""
+        attributes = {**self._system, **_operation(name), **error}
         self._duration.record(seconds, attributes, context=set_span_in_context(span))
         span.end()
-        self.count()
+        self.report_statistics()
 
-    def count(self) -> None:
-        """Tell what the store has counted inside since it was last asked."""
+    def report_statistics(self) -> None:
+        """Add the increase of the store's statistics since the last report to the counters."""
         if self._statistics is None:
             return
         for name, total in self._statistics().items():
             if name not in self._counters:
-                self._counters[name] = self._meter.create_counter(f"{_SCOPE}.{name}", description=_DESCRIPTION)
+                self._counters[name] = self._meter.create_counter(f"{_SCOPE}.{name}", description=_COUNTER_DESCRIPTION)
             self._counters[name].add(total - self._reported.get(name, 0), self._system)
             self._reported[name] = total
 
     async def _iterate(self, name: str, items: AsyncIterator[Any]) -> AsyncGenerator[Any]:
-        """Yield the items; the time that counts is the store's, not that of whoever takes them."""
+        """Yield the items. The duration excludes the time that the caller spends between items."""
         operation = _Operation(self, name)
         try:
             while True:
@@ -147,29 +147,29 @@ class Telemetry:
 
 
 class _Proxy:
-    """A stand-in for a part of a store."""
+    """An object whose attributes are wrapped methods of a store component."""
 
 
 class _Operation:
-    """One call: its span, the time that the store took, and how it ended."""
+    """The span, the duration and the error of one call."""
 
     def __init__(self, telemetry: Telemetry, name: str) -> None:
         self._telemetry = telemetry
         self._name = name
-        self._span = telemetry.begin(name)
+        self._span = telemetry.start(name)
         self._seconds = 0.0
-        self._outcome: dict[str, str] = {}
+        self._error: dict[str, str] = {}
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Be the current span, and the time that counts. May be entered again."""
+        """Make the span current and add the elapsed time to the duration. Can be entered several times."""
         start = perf_counter()
         try:
             with use_span(self._span, record_exception=False, set_status_on_exception=False):
                 yield
         except BaseException as error:
-            self._outcome = {"error.type": type(error).__qualname__}
-            self._span.set_attributes(self._outcome)
+            self._error = {"error.type": type(error).__qualname__}
+            self._span.set_attributes(self._error)
             if not isinstance(error, _EXPECTED_ERRORS):
                 self._span.set_status(StatusCode.ERROR)
             raise
@@ -177,26 +177,26 @@ class _Operation:
             self._seconds += perf_counter() - start
 
     def end(self) -> None:
-        """Tell of it."""
-        self._telemetry.end(self._name, self._span, self._seconds, self._outcome)
+        """End the span and record the duration."""
+        self._telemetry.end(self._name, self._span, self._seconds, self._error)
 
 
 class InstrumentedStore:
-    """A `Store` that does as another does, also what not every store can, and tells of each operation."""
+    """A `Store` that delegates to another store, including its optional protocols, and reports each operation."""
 
     def __init__(self, store: Store, telemetry: Telemetry) -> None:
         self._store = store
         self._telemetry = telemetry
-        self.rooms: RoomStore = telemetry.part("rooms", RoomStore, store.rooms)
-        self.chat: ChatStore = telemetry.part("chat", ChatStore, store.chat)
-        self.connections: ConnectionCounter = telemetry.part("connections", ConnectionCounter, store.connections)
-        self.rate_limits: RateLimiter = telemetry.part("rate_limits", RateLimiter, store.rate_limits)
-        self.events: RoomEvents = telemetry.part("events", RoomEvents, store.events)
-        self._ping: Callable[[], Awaitable[None]] = telemetry.method("ping", Store.ping, store.ping)
-        self._health: Callable[[], Awaitable[HealthReport]] = telemetry.method("health", Store.health, store.health)
-        for protocol in _OPTIONAL:
+        self.rooms: RoomStore = telemetry.make_proxy("rooms", RoomStore, store.rooms)
+        self.chat: ChatStore = telemetry.make_proxy("chat", ChatStore, store.chat)
+        self.connections: ConnectionCounter = telemetry.make_proxy("connections", ConnectionCounter, store.connections)
+        self.rate_limits: RateLimiter = telemetry.make_proxy("rate_limits", RateLimiter, store.rate_limits)
+        self.events: RoomEvents = telemetry.make_proxy("events", RoomEvents, store.events)
+        self._ping: Callable[[], Awaitable[None]] = telemetry.wrap("ping", Store.ping, store.ping)
+        self._health: Callable[[], Awaitable[HealthReport]] = telemetry.wrap("health", Store.health, store.health)
+        for protocol in _OPTIONAL_PROTOCOLS:
             if isinstance(store, protocol):
-                telemetry.make_proxy(self, protocol, store)
+                telemetry.add_methods(self, protocol, store)
 
     @property
     def closed(self) -> bool:
@@ -216,7 +216,7 @@ class InstrumentedStore:
         try:
             await self._store.aclose()
         finally:
-            self._telemetry.count()
+            self._telemetry.report_statistics()
 
     async def __aenter__(self) -> Self:
         """Return this store."""
@@ -226,7 +226,7 @@ class InstrumentedStore:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the store."""
+        """Close both stores."""
         await self.aclose()
 
 
