@@ -87,8 +87,8 @@ class RateLimitMiddleware:
             decision = await store.rate_limits.hit(self._key(HTTPConnection(scope)))
         except StoreUnavailableError as error:
             if not self._unavailable:
-                action = "allowing" if self._when_unavailable == "allow" else "refusing"
-                _logger.warning("store unavailable, %s all requests without rate limits: %s", action, error)
+                action = "allowing them uncounted" if self._when_unavailable == "allow" else "refusing them with 503"
+                _logger.warning("could not count requests, %s until the store is available: %s", action, error)
             self._unavailable = True
             response = self._app if self._when_unavailable == "allow" else _error_response(503, "Service unavailable")
             await response(scope, receive, send)

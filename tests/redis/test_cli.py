@@ -225,7 +225,7 @@ def test_demo_shows_the_life_cycle_of_a_room() -> None:
 
 
 def test_demo_leaves_nothing_behind(url: str) -> None:
-    """`demo` on Redis shows the same and leaves no key of its own."""
+    """`demo` on Redis shows the same and deletes its keys."""
     assert "room exists: False" in wnc_store("demo", "--url", url).stdout
     assert [listed["id"] for listed in as_json("rooms", "--url", url)] == ["A"]
 

@@ -17,7 +17,7 @@ from wnc_store.cli.watch import watch_room
 from wnc_store_contract.factories import message, room, user
 
 SECRET = "SECRET-5d2e"
-WATCHING = "Watching room A. Only stores with publish_changes=True publish events. Stop with Ctrl-C.\n"
+WATCHING = "Watching room A. Changes by stores without publish_changes=True are not shown. Stop with Ctrl-C.\n"
 NO_ROOM = "Room A not found. Waiting for it to be created.\n"
 PUBLISHING = StoreSettings(publish_changes=True)
 

@@ -166,7 +166,11 @@ async def _call_everything(store: Store) -> set[str]:
         for name, _ in getmembers(protocol, isfunction)
         if not name.startswith("_")
     }
-    return methods | {"events.publish", "ping", "health"}  # events.subscribe returns a context manager and has no span
+    return methods | {
+        "events.publish",
+        "ping",
+        "health",
+    }  # events.subscribe returns a context manager and is not wrapped
 
 
 @pytest.mark.parametrize("backend", ["memory", "redis"])

@@ -142,7 +142,7 @@ async def test_a_sample_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_backend_without_a_server() -> None:
-    """A backend without a server has no operations, and no total if there are more rooms than are sampled."""
+    """Without a server, operations are not available, and the total is unknown if there are more rooms than sampled."""
     async with MemoryStore() as store:
         assert not isinstance(store, SupportsServerActivity)
         for number in range(3):

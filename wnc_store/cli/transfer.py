@@ -162,8 +162,7 @@ async def _import(store: Store, snapshots: Iterable[Snapshot], progress: Progres
             if isinstance(outcome, BaseException) and not isinstance(outcome, RoomExistsError):
                 imported = pluralize(counts.restored + counts.recreated, "room")
                 hint = "Run the same command again" if replace else "Run it again with --skip-existing"
-                message = f"Imported {imported}, then room {snapshot.room.id!r} failed. {hint} to continue."
-                print_notice(message)
+                print_notice(f"Imported {imported}, then room {snapshot.room.id!r} failed. {hint} to continue.")
                 raise outcome
     return counts
 
@@ -215,8 +214,7 @@ async def _remove_incomplete(store: Store, room_id: str) -> None:
     try:
         await store.rooms.delete_room(room_id)
     except StoreError:
-        message = f"Room {room_id!r} has an incomplete chat and could not be removed. Import it again with --overwrite."
-        print_notice(message)
+        print_notice(f"Room {room_id!r} has an incomplete chat and cannot be removed. Import it with --overwrite.")
 
 
 def _read(lines: IO[bytes], name: str) -> Generator[Snapshot]:
@@ -245,7 +243,8 @@ def _read(lines: IO[bytes], name: str) -> Generator[Snapshot]:
         else:
             footer = value
     if footer != {"rooms": rooms, "messages": messages}:
-        reason = f"the export is incomplete: expected a footer with {rooms} rooms and {messages} messages"
+        counts = f"{pluralize(rooms, 'room')} and {pluralize(messages, 'message')}"
+        reason = f"the export is incomplete: expected a footer with {counts}"
         raise CorruptRecordError(name, reason)
 
 

@@ -33,7 +33,7 @@ async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -
     """
     async with store.events.subscribe(room_id) as events:
         print_notice(
-            f"Watching room {room_id}. Only stores with publish_changes=True publish events. Stop with Ctrl-C."
+            f"Watching room {room_id}. Changes by stores without publish_changes=True are not shown. Stop with Ctrl-C."
         )
         if not await store.rooms.room_exists(room_id):
             print_notice(f"Room {room_id} not found. Waiting for it to be created.")
