@@ -36,7 +36,7 @@ async def test_youtube(guests: Guests, memory: str) -> None:
         await guest.page.route(_YOUTUBE, _fake_youtube)
     await grace.join(memory, await ada.create(memory))
     await ada.page.get_by_label("Link to a video").fill("https://youtu.be/dQw4w9WgXcQ?t=3")
-    await ada.page.get_by_role("button", name="SentinelMonitor", exact=True).click()
+    await ada.page.get_by_role("button", name="Watch", exact=True).click()
     for guest in (ada, grace):
         await expect(guest.page.get_by_title("dQw4w9WgXcQ")).to_be_visible()
         await expect(guest.time).to_have_text("0:00 / 3:33")
@@ -59,7 +59,7 @@ async def test_no_youtube(guests: Guests, memory: str) -> None:
     await grace.page.route(_YOUTUBE, lambda route: route.abort())
     await ada.page.route(_YOUTUBE, lambda route: route.abort())
     await ada.page.get_by_label("Link to a video").fill("https://youtu.be/dQw4w9WgXcQ")
-    await ada.page.get_by_role("button", name="SentinelMonitor", exact=True).click()
+    await ada.page.get_by_role("button", name="Watch", exact=True).click()
     for guest in (ada, grace):
         await expect(guest.by_id("notice")).to_contain_text("A drawn film stands in")
     await ada.play.click()
@@ -168,7 +168,7 @@ async def test_a_link_that_browsers_do_not_know(guests: Guests, memory: str, lin
     ada = await guests.invite("Ada")
     await ada.create(memory)
     await ada.by_id("video-url").evaluate("(field, link) => { field.type = 'text'; field.value = link; }", link)
-    await ada.page.get_by_role("button", name="SentinelMonitor", exact=True).click()
+    await ada.page.get_by_role("button", name="Watch", exact=True).click()
     await expect(ada.page.locator("canvas")).to_be_visible()
     await expect(ada.play).to_be_enabled()
 
