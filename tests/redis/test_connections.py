@@ -205,7 +205,7 @@ async def test_a_refused_command_is_a_configuration_error(redis_server: RedisSer
 
 async def test_an_error_of_the_server_repeats_no_argument(store: RedisStore) -> None:
     """The error about a command that the server does not know holds nothing of its arguments."""
-    with pytest.raises(Exception, match="refused") as caught:
+    with pytest.raises(Exception, match="rejected") as caught:
         await store._commands.write(b"NOSUCHCOMMAND", b"room:A", SECRET.encode())
     shown: list[BaseException | None] = [caught.value, caught.value.__cause__, caught.value.__context__]
     assert SECRET not in "".join(f"{error!r}{error}" for error in shown)

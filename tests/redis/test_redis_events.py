@@ -92,7 +92,7 @@ async def test_without_the_setting_nothing_is_sent(url: str, client: Any, monkey
     assert client
     async with RedisStore.from_url(url) as store:
         commands: Any = store._commands
-        multiplexer = commands._router._server._writes
+        multiplexer = commands._router._node._writes
         submit, sent = multiplexer.submit, bytearray()
 
         def record(packed: bytes, deadline: float) -> Any:
@@ -134,7 +134,7 @@ async def test_a_restart_is_told(caplog: pytest.LogCaptureFixture) -> None:
             reading = store.events.subscribe("A")
             events = await reading.__aenter__()
         with caplog.at_level(logging.INFO, logger="wnc_store"):
-            await wait_until(lambda: "no events come in" in caplog.text)
+            await wait_until(lambda: "subscriptions are interrupted" in caplog.text)
             with pytest.raises(StoreUnavailableError, match=str(port)):
                 await store.events.subscribe("B").__aenter__()
             with redis_server(port=port):

@@ -47,4 +47,4 @@ async def test_a_missing_attribute_is_told_once(caplog: pytest.LogCaptureFixture
             link = await open_connection(pool, Mock(), Mock())
         assert isinstance(link, StreamConnection)
         await link.aclose()
-        assert sum("hides its transport" in record.getMessage() for record in caplog.records) == told
+        assert sum("does not expose the transport" in record.getMessage() for record in caplog.records) == told

@@ -39,7 +39,7 @@ def made(kind: type[Exception]) -> Exception:
 def test_every_driver_error_is_translated(kind: type[Exception], *, unanswered: bool) -> None:
     """Whatever redis-py raises becomes a StoreError that names server and key and keeps the cause."""
     error = made(kind)
-    found = to_store_error(error, where="host:1", key="room:A", unanswered=unanswered)
+    found = to_store_error(error, endpoint="host:1", key="room:A", unanswered=unanswered)
     assert isinstance(found, StoreError)
     assert found.__cause__ is error
     if not isinstance(found, CorruptRecordError):
@@ -74,7 +74,7 @@ def test_the_walk_sees_the_driver() -> None:
 )
 def test_what_the_server_answers_did_not_happen(text: str, kind: type[StoreError]) -> None:
     """An answer of the server is an error of the right kind, never an unknown outcome."""
-    found = to_store_error(driver.ResponseError(text), where="host:1", key="room:A", in_script=True)
+    found = to_store_error(driver.ResponseError(text), endpoint="host:1", key="room:A", in_script=True)
     assert type(found) is kind
 
 
@@ -85,8 +85,8 @@ def test_what_the_server_answers_did_not_happen(text: str, kind: type[StoreError
 )
 def test_a_lost_connection_after_a_write_is_unknown(error: Exception) -> None:
     """Whatever breaks after a write was sent leaves its outcome unknown; before, it did not happen."""
-    assert type(to_store_error(error, where="h", key="k", unanswered=True)) is OutcomeUnknownError
-    before = to_store_error(error, where="h", key="k")
+    assert type(to_store_error(error, endpoint="h", key="k", unanswered=True)) is OutcomeUnknownError
+    before = to_store_error(error, endpoint="h", key="k")
     assert isinstance(before, StoreUnavailableError)
     assert not isinstance(before, OutcomeUnknownError)
 
@@ -94,15 +94,15 @@ def test_a_lost_connection_after_a_write_is_unknown(error: Exception) -> None:
 @pytest.mark.parametrize("error", [driver.TimeoutError("x"), TimeoutError()])
 def test_a_timeout_says_so(error: Exception) -> None:
     """A time-out of a read is a StoreTimeoutError."""
-    assert type(to_store_error(error, where="h", key="k")) is StoreTimeoutError
+    assert type(to_store_error(error, endpoint="h", key="k")) is StoreTimeoutError
 
 
 def test_a_full_server_says_so() -> None:
     """A server that refuses a connection because it has too many is no server that is down."""
-    error = to_store_error(driver.ConnectionError("max number of clients reached"), where="h", key="k")
-    assert "raise its maxclients" in str(error)
+    error = to_store_error(driver.ConnectionError("max number of clients reached"), endpoint="h", key="k")
+    assert "reached its maxclients" in str(error)
 
 
 def test_no_key_is_no_key() -> None:
     """An error about no key names none."""
-    assert "key" not in str(to_store_error(driver.ConnectionError(), where="h", key=""))
+    assert "key" not in str(to_store_error(driver.ConnectionError(), endpoint="h", key=""))

@@ -49,10 +49,10 @@ class Wire:
         self.keys: list[bytes] = []
         self.deadlines: list[float] = []
         self.writes: list[bool] = []
-        self.instead: list[bytes | None] = []
+        self.on_ask: list[bytes | None] = []
 
     def submit(
-        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
+        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
     ) -> asyncio.Future[Any]:
         """See `Router.submit`."""
         reader = Reader()
@@ -63,7 +63,7 @@ class Wire:
         self.keys.append(key)
         self.deadlines.append(deadline)
         self.writes.append(writes)
-        self.instead.append(instead)
+        self.on_ask.append(on_ask)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if isinstance(answer, NoReplyError | StoreClosedError):
@@ -91,7 +91,7 @@ def on(wire: Wire) -> CommandExecutor:
 async def settle(commands: CommandExecutor, seconds: float = 10) -> tuple[Any, bool]:
     """Settle a commit."""
     sent = commands.start_script(COMMIT, [b"room:A", b"k2"], b"first", deadline=now() + seconds)
-    return await commands.finish_script(sent, again=[b"again"])
+    return await commands.finish_script(sent, retry_args=[b"again"])
 
 
 async def acquire(commands: CommandExecutor) -> Any:
@@ -360,7 +360,7 @@ async def test_a_sharded_publication_goes_by_a_script() -> None:
     words = [b"1", b"room:A", b"events:{room:A}", b"{}"]
     assert wire.sent == [[b"EVALSHA", PUBLISH.sha, *words], [b"EVAL", PUBLISH.source, *words]]
     assert wire.keys == [b"room:A"] * 2
-    assert wire.instead == [b"*3\r\n$8\r\nSPUBLISH\r\n$15\r\nevents:{room:A}\r\n$2\r\n{}\r\n"] * 2
+    assert wire.on_ask == [b"*3\r\n$8\r\nSPUBLISH\r\n$15\r\nevents:{room:A}\r\n$2\r\n{}\r\n"] * 2
     assert wire.writes == [True, True]
     wire = Wire(LOST)  # it may have been heard
     assert type(await failure(on(wire).publish(b"room:A", b"room:A", b"{}"))) is OutcomeUnknownError

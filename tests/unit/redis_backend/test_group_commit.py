@@ -334,7 +334,7 @@ async def test_a_change_without_a_next_one_harms_no_neighbour() -> None:
     assert path.names == ["last"]
     for error, kind in ((failed, StopIteration), (cancelled, asyncio.CancelledError)):
         assert isinstance(error, RuntimeError)
-        assert (str(error), type(error.__cause__)) == (f"the change raised {kind.__name__}", kind)
+        assert (str(error), type(error.__cause__)) == (f"the transition of the update raised {kind.__name__}", kind)
 
 
 @pytest.mark.parametrize(("room_id", "seconds"), [("A", 0), ("B", 0), ("B", 0.05)], ids=["known", "unknown", "read"])
@@ -382,13 +382,13 @@ class SentPath(Path):
         """See `RoomStorage.start_commit`."""
         commit = super().start_commit(before, after, encoded_events, deadline)
         self.replies.append(asyncio.get_running_loop().create_future())
-        commit.sent = InFlightScript(COMMIT, [], (), deadline, self.replies[-1])
+        commit.script = InFlightScript(COMMIT, [], (), deadline, self.replies[-1])
         return commit
 
     def try_complete(self, commit: PendingCommit) -> bool:
         """See `RoomStorage.try_complete`."""
-        assert commit.sent is not None
-        return commit.sent.reply.result() == 1
+        assert commit.script is not None
+        return commit.script.reply.result() == 1
 
     async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
         """See `RoomStorage.finish_commit`."""

@@ -90,9 +90,9 @@ class Answers:
         self.ends.add(deadline)
         return InFlightScript(COMMIT, [], (), deadline, asyncio.get_running_loop().create_future())
 
-    async def finish_script(self, _sent: InFlightScript, *, again: list[bytes]) -> tuple[Any, bool]:
+    async def finish_script(self, _sent: InFlightScript, *, retry_args: list[bytes]) -> tuple[Any, bool]:
         """See `CommandExecutor.finish_script`."""
-        self.again = again
+        self.again = retry_args
         return self.reply, self.repeated
 
     def to_store_error(self, error: BaseException, key: bytes, *, unanswered: bool) -> StoreError:
@@ -148,13 +148,13 @@ async def test_only_a_reply_that_says_so_is_a_commit(reply: Any, *, is_done: boo
     commands = Answers()
     path = on(commands)
     begun = path.start_commit(STORED, CHANGED, (), 1.0)
-    assert begun.sent is not None
+    assert begun.script is not None
     if reply is None:
         begun = PendingCommit(begun.room_id, begun.after, begun.arguments, begun.deadline)
     elif isinstance(reply, Exception):
-        begun.sent.reply.set_exception(reply)
+        begun.script.reply.set_exception(reply)
     else:
-        begun.sent.reply.set_result(reply)
+        begun.script.reply.set_result(reply)
     assert path.try_complete(begun) is is_done
     assert path.cached("A") == (begun.after if is_done else None)
     assert commands.statistics.commits == is_done
