@@ -209,7 +209,7 @@ async def test_a_callers_sentinel_client_is_used(service: Service) -> None:
 async def test_a_wrong_service_is_said(service: Service) -> None:
     """A service that the Sentinels do not know is a ConfigurationError."""
     async with open_store(service.url.replace(f"/{SERVICE}/", "/nothing/")) as store:
-        with pytest.raises(ConfigurationError, match="Redis at service nothing .* was not found"):
+        with pytest.raises(ConfigurationError, match=r"Redis at service nothing .* was not found"):
             await store.rooms.get_room("A")
 
 
