@@ -62,13 +62,13 @@ class RedisRoomEvents(BaseRoomEvents):
     async def _publish(self, encoded_event: EncodedEvent) -> None:
         await self._publish_data(self._keys.events(encoded_event.event.room_id), encoded_event.data)
 
-    async def _subscribe(self, queue: EventQueue) -> None:
+    async def _subscribe(self, queue: EventQueue, /) -> None:
         # Added only when the server has confirmed the subscription, because messages that were published before may
         # still arrive for earlier subscribers of the same channel.
         await self._subscriptions.acquire(self._channels_of(queue.room_id))
         self._subscribers.add(queue)
 
-    def _unsubscribe(self, queue: EventQueue) -> None:
+    def _unsubscribe(self, queue: EventQueue, /) -> None:
         self._subscribers.discard(queue)
         self._subscriptions.release(self._channels_of(queue.room_id))
 

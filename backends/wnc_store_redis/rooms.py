@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import CoroutineType
 from typing import Any
 
 from wnc_store import BaseRoomStore, Clock, Lifecycle, Room, StoreSettings, VersionedRoom, VersionMismatch, is_id
 from wnc_store_redis.codec import parse_pttl
-from wnc_store_redis.group_commit import GroupCommit
+from wnc_store_redis.group_commit import GroupCommit, Transition
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.room_storage import RoomStorage
 from wnc_store_redis.sharded import ShardedRoomStorage
@@ -32,7 +32,7 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         self._storage = storage_class(commands, keys, settings, self._change_events, self._decode_stored)
         self._group_commit = GroupCommit(self._storage, self._change_events)
 
-    def _update(self, room_id: str, transition: Callable[[Room], Room | None]) -> CoroutineType[Any, Any, Room | None]:
+    def _update(self, room_id: str, transition: Transition, /) -> CoroutineType[Any, Any, Room | None]:
         return self._group_commit.submit(room_id, transition)
 
     def _get(self, room_id: str) -> CoroutineType[Any, Any, VersionedRoom[bytes] | None]:
