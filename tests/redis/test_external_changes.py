@@ -169,7 +169,7 @@ async def test_other_messages_do_not_hide_an_external_change(store: RedisStore, 
 async def test_only_changes_of_subscribed_rooms_are_published(
     store: RedisStore, server: RedisServer, node: Any
 ) -> None:
-    """External changes are published only with the setting; new TTLs, other rooms and chats are not changes of a room."""
+    """External changes are published only with the setting; a new TTL, another room or a chat is not a change."""
     async with RedisStore.from_url(server.url) as unnotified, unnotified.events.subscribe("A") as events:
         await node.set("room:A", await node.get("room:A"))
         assert await drain(unnotified, events) == []
