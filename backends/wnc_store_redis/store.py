@@ -100,9 +100,8 @@ class RedisStore(BaseStore):
             self._commands.check_loop()
         await self._events.aclose()
         await self._commands.aclose()
-        if (
-            self._own_client is not None and os.getpid() == self._opened_in
-        ):  # a forked child must not close the parent's client
+        # A forked child must not close the client of its parent.
+        if self._own_client is not None and os.getpid() == self._opened_in:
             await close(self._own_client)
 
 

@@ -153,9 +153,7 @@ class ClusterRouter:
             reply = await self._node(address).submit(pack_command((b"EXISTS", key)), deadline, writes=False)
         except NoReplyError as error:
             raise error.reason from None
-        if (
-            isinstance(reply, ResponseError) and code_of(reply) != "ASK"
-        ):  # a master replies with ASK while the slot migrates
+        if isinstance(reply, ResponseError) and code_of(reply) != "ASK":  # a master sends ASK while the slot migrates
             raise reply
 
     def handle_error(self, error: Exception, key: bytes, address: Address) -> bool:
@@ -218,9 +216,7 @@ class ClusterRouter:
             self._refresh()  # a replica may have replaced the server, which then sends no MOVED
             return error
         except asyncio.CancelledError:
-            if (
-                loop.time() - started_at > _HUNG_AFTER
-            ):  # the server may have been replaced, and the caller waits for less than the time-out
+            if loop.time() - started_at > _HUNG_AFTER:  # as above, for a caller that waits for less than the time-out
                 self._refresh()
             raise
 

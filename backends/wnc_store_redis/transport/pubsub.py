@@ -227,9 +227,8 @@ class PubSubConnection:
             return
         error, self._error = self._error, None
         if isinstance(barrier, bytes):
-            if (
-                error is not None and code_of(error) == "NOPERM"
-            ):  # else the slot has migrated, which ended the subscription
+            # Other errors mean that the slot has migrated, which has ended the subscription.
+            if error is not None and code_of(error) == "NOPERM":
                 self._error = error
         elif not barrier.confirmed.done():  # else it was cancelled
             if error is None:
