@@ -30,7 +30,6 @@ _REDIS = (
     "room_storage",
     "group_commit",
     "cache",
-    "tails",
     "chat",
     "transport/executor",
     "transport/multiplexer",

@@ -1,102 +1,178 @@
-"""What was last seen of rooms and chats: the stored bytes, and what they were read as.
+"""LRU caches of decoded rooms and chats.
 
-It spares the parsing of bytes that are still the same, and lets a change start from a room without reading it first.
-Nothing is taken on trust: the server's bytes are compared with those remembered here before anything is made of them.
+A cached value is used only after the server's bytes were compared with the cached bytes, by a read or by a script. The
+caches save decoding, and they let a commit start without a read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from cachetools import LRUCache
 
 from wnc_store import ChatMessage, Room, VersionedRoom
 from wnc_store_redis.transport.statistics import Statistics
 
+_ID_BYTES = 32
+"""Approximate size of a message id in memory."""
+
 
 class RoomCache:
-    """The rooms that were seen last, up to so many stored bytes.
+    """The most recently used rooms.
 
     Args:
-        most_bytes: of all rooms together; 0 remembers nothing.
-        counts: of the store.
+        max_bytes: limit on the stored bytes of all rooms together; 0 disables the cache.
+        statistics: counts hits and misses.
     """
 
-    def __init__(self, most_bytes: int, counts: Statistics) -> None:
-        self._counts = counts
-        self._rooms: LRUCache[str, VersionedRoom[bytes]] = LRUCache(most_bytes, lambda stored: len(stored.version))
+    def __init__(self, max_bytes: int, statistics: Statistics) -> None:
+        self._statistics = statistics
+        self._rooms: LRUCache[str, VersionedRoom[bytes]] = LRUCache(max_bytes, lambda stored: len(stored.version))
 
     def get(self, room_id: str) -> VersionedRoom[bytes] | None:
-        """Return a room as it was seen last; it may be another by now, or gone."""
+        """Return the cached room, which may be out of date, or None."""
         return self._rooms.get(room_id)
 
     def put(self, stored: VersionedRoom[bytes]) -> None:
-        """Remember a room; one that is too large is forgotten instead."""
+        """Cache a room. A room that exceeds the limit is removed from the cache instead."""
         try:
             self._rooms[stored.room.id] = stored
-        except ValueError:  # larger than all that may be remembered
+        except ValueError:  # larger than the whole cache
             self._rooms.pop(stored.room.id, None)
 
-    def forget(self, room_id: str) -> None:
-        """Forget a room that is gone."""
+    def discard(self, room_id: str) -> None:
+        """Remove a room from the cache, if it is cached."""
         self._rooms.pop(room_id, None)
 
     def read(self, room_id: str, data: bytes, decode: Callable[[str, bytes], Room]) -> VersionedRoom[bytes]:
-        """Return the room that stored bytes hold, parsed only if they are not those seen last."""
-        seen = self._rooms.get(room_id)
-        if seen is not None and seen.version == data:
-            self._counts.cache_hits += 1
-            return seen
-        self._counts.cache_misses += 1
-        seen = VersionedRoom(decode(room_id, data), data)
-        self.put(seen)
-        return seen
+        """Return the room that `data` encodes. Call `decode` only if the cached bytes differ."""
+        cached = self._rooms.get(room_id)
+        if cached is not None and cached.version == data:
+            self._statistics.cache_hits += 1
+            return cached
+        self._statistics.cache_misses += 1
+        cached = VersionedRoom(decode(room_id, data), data)
+        self.put(cached)
+        return cached
 
 
-@dataclass(frozen=True, slots=True)
 class _CachedChat:
-    entries: Sequence[bytes]
-    messages: Sequence[ChatMessage]
-    by_entry: Mapping[bytes, ChatMessage]
+    """A chat as it was last read, and what was appended since.
+
+    Attributes:
+        entries: the stored entries at the last read, oldest first.
+        messages: the messages that could be decoded from `entries`.
+        by_entry: the message of each entry.
+        newest: the newest entry, including appends since the last read.
+        has_all_ids: whether `ids` contains the id of every stored message, and not only of the newest ones.
+        entries_size: size of `entries` in bytes, plus one for each entry.
+    """
+
+    __slots__ = ("_ids", "by_entry", "entries", "entries_size", "has_all_ids", "messages", "newest")
+
+    def __init__(
+        self, entries: Sequence[bytes], messages: Sequence[ChatMessage], by_entry: Mapping[bytes, ChatMessage]
+    ) -> None:
+        self.entries = entries
+        self.messages = messages
+        self.by_entry = by_entry
+        self.entries_size = sum(map(len, entries), len(entries))
+        self.restart_ids(entries[-1] if entries else b"", None)
+
+    def restart_ids(self, newest: bytes, ids: dict[str, None] | None) -> None:
+        """Set the newest entry and the known ids; None takes the ids from `messages`, when they are first needed."""
+        self.newest = newest
+        self.has_all_ids = ids is None
+        self._ids = ids
+
+    @property
+    def ids(self) -> dict[str, None]:
+        """The ids of messages, oldest first."""
+        if self._ids is None:
+            self._ids = dict.fromkeys(message.id for message in self.messages)
+        return self._ids
 
 
 class ChatCache:
-    """The chats that were seen last, up to so many stored bytes.
+    """The most recently used chats.
+
+    For each chat the cache also tracks the newest entry and the ids of the stored messages. As long as the newest
+    entry is unchanged, nothing was appended, so the server need not search the chat for the id of a new message. The
+    server compares the entry, and a nonce makes every entry that this library writes unique.
 
     Args:
-        most_bytes: of all chats together; 0 remembers nothing.
-        counts: of the store.
+        max_bytes: limit on the size of all chats together; 0 disables the cache.
+        limit: how many messages a chat keeps.
+        statistics: counts hits and misses.
     """
 
-    def __init__(self, most_bytes: int, counts: Statistics) -> None:
-        self._counts = counts
+    def __init__(self, max_bytes: int, limit: int, statistics: Statistics) -> None:
+        self._limit = limit
+        self._statistics = statistics
         self._chats: LRUCache[str, _CachedChat] = LRUCache(
-            most_bytes, lambda chat: sum(map(len, chat.entries), len(chat.entries))
+            max_bytes, lambda chat: chat.entries_size + len(chat.newest) + _ID_BYTES * limit
         )
 
     def read(
         self, room_id: str, entries: Sequence[bytes], decode: Callable[[Sequence[bytes]], Sequence[ChatMessage]]
     ) -> Sequence[ChatMessage]:
-        """Return the messages that stored entries hold; `decode` parses what was not seen, without the unreadable."""
-        if not entries:  # which would weigh nothing, so there would be no end of them
+        """Return the messages that `entries` encode.
+
+        Args:
+            room_id: the room of the chat.
+            entries: every entry of the chat, oldest first.
+            decode: called for each entry that is not cached; leaves out an entry that cannot be decoded.
+        """
+        if not entries:
             self._chats.pop(room_id, None)
             return ()
-        seen = self._chats.get(room_id)
-        if seen is not None and seen.entries == entries:
-            self._counts.cache_hits += 1
-            return seen.messages
-        self._counts.cache_misses += 1
-        known: Mapping[bytes, ChatMessage] = {} if seen is None else seen.by_entry
+        chat = self._chats.get(room_id)
+        if chat is not None and chat.entries == entries:
+            self._statistics.cache_hits += 1
+            if chat.newest != entries[-1] or not chat.has_all_ids:
+                chat.restart_ids(entries[-1], None)
+            return chat.messages
+        self._statistics.cache_misses += 1
+        cached: Mapping[bytes, ChatMessage] = {} if chat is None else chat.by_entry
         by_entry: dict[bytes, ChatMessage] = {}
         messages: list[ChatMessage] = []
         for entry in entries:
-            message = known.get(entry) or next(iter(decode([entry])), None)
+            message = cached.get(entry) or next(iter(decode([entry])), None)
             if message is not None:
                 by_entry[entry] = message
                 messages.append(message)
-        try:
-            self._chats[room_id] = _CachedChat(entries, messages, by_entry)
-        except ValueError:  # larger than all that may be remembered
-            self._chats.pop(room_id, None)
+        self._put(room_id, _CachedChat(entries, messages, by_entry))
         return messages
+
+    def append_hint(self, room_id: str, message_id: str) -> tuple[bytes, bytes]:
+        """Return what is known of a chat to which a message is about to be appended.
+
+        Returns:
+            The newest entry if no message of the chat has the id while that entry is the newest, else b""; and the
+            newest entry in any case, or b"" if none is known.
+        """
+        chat = self._chats.get(room_id)
+        if chat is None:
+            return b"", b""
+        is_new = chat.has_all_ids and message_id not in chat.ids
+        return chat.newest if is_new else b"", chat.newest
+
+    def record_append(self, room_id: str, message_id: str, entry: bytes, previous: bytes, count: int) -> None:
+        """Record that `entry` was appended after `previous`, and that the chat has `count` entries since."""
+        chat = self._chats.get(room_id) or _CachedChat((), (), {})
+        if not chat.newest or chat.newest != previous:
+            chat.restart_ids(entry, {})
+        ids = chat.ids
+        ids.pop(message_id, None)  # the id of a message that was trimmed: it moves to the end
+        ids[message_id] = None
+        if len(ids) > self._limit:
+            del ids[next(iter(ids))]
+        chat.newest = entry
+        chat.has_all_ids = chat.has_all_ids or len(ids) >= count
+        self._put(room_id, chat)
+
+    def _put(self, room_id: str, chat: _CachedChat) -> None:
+        try:
+            self._chats[room_id] = chat
+        except ValueError:  # larger than the whole cache
+            self._chats.pop(room_id, None)

@@ -1,4 +1,4 @@
-"""Chats on Redis."""
+"""The chat store on Redis."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from datetime import timedelta
 
 from wnc_store import BaseChatStore, ChatMessage, EncodedEvent, Lifecycle, StoreSettings
 from wnc_store_redis.cache import ChatCache
-from wnc_store_redis.codec import encode_with_nonce, is_marked
-from wnc_store_redis.durations import parse_pttl, to_millis
+from wnc_store_redis.codec import encode_with_nonce, has_nonce, parse_pttl, to_millis
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.scripts import APPEND, CLEAR, publish_args
-from wnc_store_redis.tails import Tails
 from wnc_store_redis.transport.executor import CommandExecutor
 
-_NO_WITNESS = b"?"
-"""What APPEND takes for "a repetition, and no earlier entry is known"; no entry."""
+_NO_ANCHOR = b"?"
+"""ARGV[6] of APPEND in a retry if no earlier entry is known. No stored entry equals it."""
 
 
 class RedisChatStore(BaseChatStore):
@@ -27,41 +25,38 @@ class RedisChatStore(BaseChatStore):
         self._keys = keys
         self._ttl_ms = to_millis(settings.chat_ttl)
         self._limit = str(settings.chat_history_limit).encode()
-        self._chats = ChatCache(settings.cache_bytes * 5 // 8, commands.statistics)
-        self._tails = Tails(settings.cache_bytes // 8, settings.chat_history_limit)
+        self._cache = ChatCache(settings.cache_bytes * 3 // 4, settings.chat_history_limit, commands.statistics)
 
     async def _add(self, message: ChatMessage) -> None:
         chat, room_id, entry = self._keys.chat(message.room_id), message.room_id, encode_with_nonce(message)
-        told = self._publish_args(room_id, self._change_events.for_message(message))
+        events = self._publish_args(room_id, self._change_events.for_message(message))
         arguments = (entry, message.id.encode(), self._limit, self._ttl_ms)
         deadline = self._commands.deadline()
-        newest, witness = self._tails.append_hint(room_id, message.id)
+        newest, anchor = self._cache.append_hint(room_id, message.id)
         while True:
-            sent = self._commands.start_script(APPEND, [chat], *arguments, newest, b"", *told, deadline=deadline)
-            again = (*arguments, b"", witness if is_marked(witness) else _NO_WITNESS, *told)
-            reply, repeated = await self._commands.finish_script(sent, again=again)
-            kept, previous, *similar = (reply, newest) if isinstance(reply, int) else reply
-            if kept > 0:
-                self._tails.record_append(room_id, message.id, entry, previous, kept)
+            script = self._commands.start_script(APPEND, [chat], *arguments, newest, b"", *events, deadline=deadline)
+            retry_args = (*arguments, b"", anchor if has_nonce(anchor) else _NO_ANCHOR, *events)
+            reply, is_retry = await self._commands.finish_script(script, retry_args=retry_args)
+            count, previous, *similar = (reply, newest) if isinstance(reply, int) else reply
+            if count > 0:
+                self._cache.record_append(room_id, message.id, entry, previous, count)
                 return
-            if kept == 0 and (not similar or any(one.id == message.id for one in self._decode(chat.decode(), similar))):
+            if count == 0 and (not similar or any(m.id == message.id for m in self._decode(chat.decode(), similar))):
                 return
-            if repeated:  # an earlier attempt may have appended the message, so it is not sent afresh
+            if is_retry:  # an earlier attempt may have appended the message, so another append could duplicate it
                 lost = ConnectionResetError("the connection was lost, and the message may have been removed since")
                 raise self._commands.to_store_error(lost, chat, unanswered=True)
-            # No kept message has the id, unless another one was appended since.
-            newest = witness = previous
+            # The similar entries belong to other messages. Append after the newest entry, unless another one follows.
+            newest = anchor = previous
 
     async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
         chat = self._keys.chat(room_id)
         entries = await self._commands.read(b"LRANGE", chat, b"-" + self._limit, b"-1")
-        messages = self._chats.read(room_id, entries, lambda unseen: self._decode(chat.decode(), unseen))
-        self._tails.read(room_id, entries, messages)
-        return messages
+        return self._cache.read(room_id, entries, lambda unseen: self._decode(chat.decode(), unseen))
 
     async def _delete_messages(self, room_id: str) -> None:
-        told = self._publish_args(room_id, self._change_events.for_reset(room_id))
-        await self._commands.run_script(CLEAR, [self._keys.chat(room_id)], *told)
+        events = self._publish_args(room_id, self._change_events.for_reset(room_id))
+        await self._commands.run_script(CLEAR, [self._keys.chat(room_id)], *events)
 
     async def _get_ttl(self, room_id: str) -> timedelta | None:
         return parse_pttl(await self._commands.read(b"PTTL", self._keys.chat(room_id)))

@@ -1,25 +1,41 @@
-"""Random marks that tell equal records apart: in blanks behind the JSON, which every reader ignores."""
+"""Encoding of records and durations for Redis."""
 
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 from wnc_store import Record, to_wire
 
-_TO_BLANKS = bytes(b" \t\n\r"[byte & 3] for byte in range(256))
-_BLANKS = 16
+_TO_WHITESPACE = bytes(b" \t\n\r"[byte & 3] for byte in range(256))
+_NONCE_BYTES = 16
+
+_MILLISECOND = timedelta(milliseconds=1)
+_MAX_PTTL = timedelta.max // _MILLISECOND
 
 
 def encode_with_nonce(record: Record) -> bytes:
-    """Return a record as it is stored, with a mark of its own.
+    """Return a record as JSON, followed by a random nonce in whitespace, which JSON parsers ignore.
 
-    Two processes that make the same change to the same room would else store the same bytes, and one whose answer was
-    lost would take the other's commit for its own. A message that is added again after its chat was cleared would be
-    taken for the one before, and with it what was known of the entries before that.
+    The nonce makes every stored value unique. Without it, two processes that make the same change to the same room
+    would store equal bytes, and a process whose reply was lost would take the other's commit for its own. A message
+    that is added again after its chat was cleared would match the cached newest entry of the old chat.
     """
-    return to_wire(record) + os.urandom(_BLANKS).translate(_TO_BLANKS)
+    return to_wire(record) + os.urandom(_NONCE_BYTES).translate(_TO_WHITESPACE)
 
 
-def is_marked(entry: bytes) -> bool:
-    """Tell whether an entry has a mark, so that it is unlike any other; what the Node app writes has none."""
-    return entry[-_BLANKS:].isspace()
+def has_nonce(entry: bytes) -> bool:
+    """Return whether a stored value ends in a nonce. Values written by the Node app do not."""
+    return entry[-_NONCE_BYTES:].isspace()
+
+
+def to_millis(duration: timedelta) -> bytes:
+    """Return a duration in whole milliseconds, as an argument of PX and PEXPIRE."""
+    return str(duration // _MILLISECOND).encode()
+
+
+def parse_pttl(pttl: int) -> timedelta | None:
+    """Return a reply to PTTL as a duration: None if the key does not exist, `timedelta.max` if it never expires."""
+    if pttl < 0:
+        return timedelta.max if pttl == -1 else None
+    return pttl * _MILLISECOND if pttl < _MAX_PTTL else timedelta.max

@@ -1,102 +1,155 @@
-"""What there is to say of a Redis server's set-up."""
+"""Health checks of a Redis server, and its activity.
+
+The activity contains only names of commands and scripts, because arguments contain private data.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import cast
 
-from wnc_store import ConfigurationError, HealthCheck, StoreError, StoreSettings
+from wnc_store import (
+    ConfigurationError,
+    HealthCheck,
+    ServerActivity,
+    ServerOperation,
+    SlowLogEntry,
+    StoreError,
+    StoreSettings,
+)
+from wnc_store_redis import scripts
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.scripts import COUNT
+from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.executor import CommandExecutor
 
-_SWITCH_ON = "CONFIG SET notify-keyspace-events Kg$xe (and what is on already), and in redis.conf"
+_ENABLE_NOTIFICATIONS = "run CONFIG SET notify-keyspace-events with Kg$xe added to its flags, also in redis.conf"
 
-_NOBODY = "wnc-store-health"
-"""Whose leases are asked for: that tries a script and changes nothing."""
+_PROBE_CLIENT = "wnc-store-health"
+"""Client whose leases are counted: a script that changes nothing."""
+
+_SLOW_LOG_ENTRIES = b"32"
+"""How many of the latest slow log entries are read."""
+
+_COMMAND_STATISTICS = re.compile(r"^cmdstat_([^:]+):calls=(\d+),usec=(\d+)", re.MULTILINE)
+_COMMAND_NAME = re.compile(r"[a-z_|-]{1,40}")
+_SCRIPTS = {script.sha: name.lower() for name, script in vars(scripts).items() if isinstance(script, scripts.Script)}
 
 
 async def run_checks(
     commands: CommandExecutor, keys: Keys, settings: StoreSettings
 ) -> tuple[str | None, Sequence[HealthCheck]]:
-    """Return the server's version, and what was found."""
-    scripts = await _scripts(commands, keys)
-    notifications = await _notifications(commands, needed=settings.notify_external_changes)
+    """Return the server's version, or None if it is unknown, and the results of the checks."""
+    checks = [
+        await _check_scripts(commands, keys),
+        await _check_notifications(commands, needed=settings.notify_external_changes),
+    ]
     try:
         text = await commands.read(b"INFO")
     except ConfigurationError:
-        unknown = HealthCheck("set-up", "unknown", "the user may not run INFO", "grant it: ACL SETUSER <user> +info")
-        return None, [scripts, notifications, unknown]
-    except StoreError as error:  # some hosted and fake servers have no INFO
-        return None, [scripts, notifications, HealthCheck("set-up", "unknown", str(error))]
+        hint = "run ACL SETUSER <user> +info"
+        return None, [*checks, HealthCheck("set-up", "unknown", "the user is not permitted to run INFO", hint)]
+    except StoreError as error:  # some hosted and fake servers do not implement INFO
+        return None, [*checks, HealthCheck("set-up", "unknown", str(error))]
     info = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
-    found = [scripts, notifications, _eviction(info), _persistence(info), _replication(info)]
-    return info.get("redis_version"), found
+    checks += [_check_eviction(info), _check_persistence(info), _check_replication(info)]
+    return info.get("redis_version"), checks
 
 
-async def _scripts(commands: CommandExecutor, keys: Keys) -> HealthCheck:
+async def read_activity(commands: CommandExecutor, keys: Keys) -> ServerActivity:
+    """Implement `SupportsServerActivity.activity`."""
+    unavailable: list[str] = []
+
+    async def read(permission: str, *command: bytes) -> Reply | None:
+        try:
+            return await commands.read(*command)
+        except ConfigurationError:
+            name = command[0].decode()
+            unavailable.append(f"the user is not permitted to run {name}: grant it {permission}")
+            return None
+
+    room_count = await read("+scard", b"SCARD", keys.active_rooms)
+    command_statistics = await read("+info", b"INFO", b"commandstats")
+    slow_log = await read("+slowlog|get", b"SLOWLOG", b"GET", _SLOW_LOG_ENTRIES)
+    operations = (
+        ServerOperation(name, int(calls), int(microseconds) / 1e6)
+        for name, calls, microseconds in _COMMAND_STATISTICS.findall((command_statistics or b"").decode())
+    )
+    return ServerActivity(
+        room_count, tuple(operations), tuple(map(_slow_log_entry, slow_log or ())), tuple(unavailable)
+    )
+
+
+def _slow_log_entry(entry: Reply) -> SlowLogEntry:
+    _, at, microseconds, command, *_ = entry
+    return SlowLogEntry(_operation_name(command), microseconds / 1e6, datetime.fromtimestamp(at, UTC))
+
+
+def _operation_name(command: list[bytes]) -> str:
+    name = command[0].decode("utf-8", "replace").lower()
+    if name == "evalsha" and len(command) > 1 and command[1] in _SCRIPTS:
+        return f"script {_SCRIPTS[command[1]]}"
+    return name if _COMMAND_NAME.fullmatch(name) else "unknown"
+
+
+async def _check_scripts(commands: CommandExecutor, keys: Keys) -> HealthCheck:
     try:
-        await commands.run_script(COUNT, [keys.connections(_NOBODY)])
+        await commands.run_script(scripts.COUNT, [keys.connections(_PROBE_CLIENT)])
     except StoreError as error:
-        return HealthCheck(
-            "scripts", "error", str(error), "every write is a script: allow EVAL and EVALSHA, on all our keys"
-        )
-    return HealthCheck("scripts", "ok", "they run")
+        hint = "permit EVAL and EVALSHA on all keys of the store: every write is a script"
+        return HealthCheck("scripts", "error", str(error), hint)
+    return HealthCheck("scripts", "ok", "the server runs scripts")
 
 
-async def _notifications(commands: CommandExecutor, *, needed: bool) -> HealthCheck:
-    """Say whether the server tells of changes by other writers."""
+async def _check_notifications(commands: CommandExecutor, *, needed: bool) -> HealthCheck:
+    """Check whether the server publishes the keyspace notifications that `notify_external_changes` needs."""
     name = "notifications"
     try:
         reply = await commands.read(b"CONFIG", b"GET", b"notify-keyspace-events")
         over_resp3 = isinstance(reply, dict)
-        (answer,) = cast("dict[bytes, bytes]", reply).values() if over_resp3 else cast("list[bytes]", reply)[1:]
-    except (StoreError, ValueError):  # a hosted server may answer nothing
-        found = "the server does not say whether notify-keyspace-events is on"
-        remedy = f"grant +config|get to see it; to switch it on: {_SWITCH_ON}"
-        return HealthCheck(name, "unknown" if needed else "ok", found, remedy if needed else "")
-    flags = answer.decode()
+        (value,) = cast("dict[bytes, bytes]", reply).values() if over_resp3 else cast("list[bytes]", reply)[1:]
+    except (StoreError, ValueError):  # a hosted server may return an empty reply
+        detail = "notify-keyspace-events cannot be read"
+        hint = f"grant +config|get to read it; to enable notifications, {_ENABLE_NOTIFICATIONS}"
+        return HealthCheck(name, "unknown" if needed else "ok", detail, hint if needed else "")
+    flags = value.decode()
     missing = "".join(flag for flag in "Kg$xe" if flag not in flags.replace("A", "g$lshzxetd"))
     if not missing:
-        return HealthCheck(name, "ok", f"changes by other writers can be told: notify-keyspace-events is {flags}")
-    found = f"changes by other writers can't be told: notify-keyspace-events lacks {missing}"
+        return HealthCheck(name, "ok", f"external changes can be detected: notify-keyspace-events is {flags}")
+    detail = f"external changes cannot be detected: notify-keyspace-events lacks {missing}"
     if needed:
-        return HealthCheck(name, "error", found, _SWITCH_ON)
-    return HealthCheck(
-        name,
-        "ok",
-        f"{found}, and notify_external_changes is off",
-        f"only if you want to be told of them: {_SWITCH_ON}",
-    )
+        return HealthCheck(name, "error", detail, _ENABLE_NOTIFICATIONS)
+    hint = f"only to use notify_external_changes: {_ENABLE_NOTIFICATIONS}"
+    return HealthCheck(name, "ok", f"{detail}, and notify_external_changes is off", hint)
 
 
-def _eviction(info: dict[str, str]) -> HealthCheck:
+def _check_eviction(info: dict[str, str]) -> HealthCheck:
     policy = info.get("maxmemory_policy", "")
     if not policy:
-        return HealthCheck("eviction", "unknown", "the server does not tell its policy")
+        return HealthCheck("eviction", "unknown", "INFO does not contain maxmemory_policy")
     if policy == "noeviction":
         return HealthCheck("eviction", "ok", policy)
-    remedy = "CONFIG SET maxmemory-policy noeviction, and in redis.conf"
-    return HealthCheck("eviction", "error", f"{policy}: rooms that live are dropped when memory is short", remedy)
+    detail = f"maxmemory-policy is {policy}: the server may delete live rooms when its memory is full"
+    return HealthCheck("eviction", "error", detail, "run CONFIG SET maxmemory-policy noeviction, also in redis.conf")
 
 
-def _persistence(info: dict[str, str]) -> HealthCheck:
+def _check_persistence(info: dict[str, str]) -> HealthCheck:
     if info.get("loading") == "1":
-        return HealthCheck("persistence", "error", "the server is loading its data", "wait until it has")
-    for field, what in (("rdb_last_bgsave_status", "snapshot"), ("aof_last_write_status", "write to the log")):
+        return HealthCheck("persistence", "error", "the server is loading its data", "wait until it has finished")
+    for field, operation in (("rdb_last_bgsave_status", "snapshot"), ("aof_last_write_status", "append-only write")):
         if info.get(field, "ok") != "ok":
-            return HealthCheck(
-                "persistence", "error", f"the last {what} failed: writes may be refused", "look into its log"
-            )
+            detail = f"the last {operation} failed: the server may reject writes"
+            return HealthCheck("persistence", "error", detail, "read the server's log")
     if info.get("aof_enabled") == "1":
         return HealthCheck("persistence", "ok", "append-only file")
-    found = "no append-only file: a crash loses what came after the last snapshot, if there are any"
-    return HealthCheck("persistence", "warning", found, "CONFIG SET appendonly yes, and in redis.conf")
+    detail = "no append-only file: a crash loses every write since the last snapshot, if there is one"
+    return HealthCheck("persistence", "warning", detail, "run CONFIG SET appendonly yes, also in redis.conf")
 
 
-def _replication(info: dict[str, str]) -> HealthCheck:
+def _check_replication(info: dict[str, str]) -> HealthCheck:
     if info.get("role") == "slave":
         return HealthCheck(
-            "replication", "error", "this is a replica: it takes no writes", "name the master in the URL"
+            "replication", "error", "the server is a replica and rejects writes", "name the master in the URL"
         )
     return HealthCheck("replication", "ok", f"master with {info.get('connected_slaves', '0')} replicas")

@@ -1,4 +1,7 @@
-"""Events on Redis: one channel for each room; on a cluster one for the room and one for its chat."""
+"""Room events over Redis pub/sub.
+
+Each room has one channel. On a cluster, its chat has a second one.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,11 @@ _logger = logging.getLogger("wnc_store")
 
 
 class RedisRoomEvents(BaseRoomEvents):
-    """`RoomEvents` on Redis: pub/sub, received over connections of its own."""
+    """`RoomEvents` on Redis. Subscriptions use separate connections."""
 
     def __init__(
         self,
-        route: SingleNodeRouter | ClusterRouter,
+        router: SingleNodeRouter | ClusterRouter,
         commands: CommandExecutor,
         keys: Keys,
         settings: StoreSettings,
@@ -47,31 +50,32 @@ class RedisRoomEvents(BaseRoomEvents):
         self._subscribers = SubscriberRegistry()
         self._timeout = settings.operation_timeout.total_seconds()
         self._subscriptions = SubscriptionManager(
-            commands, self._timeout, partial(self._make_pubsub, route), self._mark_gap
+            commands, self._timeout, partial(self._make_pubsub, router), self._mark_gap
         )
         self._external_changes = ExternalChangeDetector(
             lambda event: self._subscribers.dispatch((event,)), self._subscriptions.ping
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        if isinstance(route, ClusterRouter) and settings.publish_changes:
-            route.on_ask_redirect(self._on_ask_redirect)
+        if isinstance(router, ClusterRouter) and settings.publish_changes:
+            router.on_ask_redirect(self._on_ask_redirect)
 
     async def _publish(self, encoded_event: EncodedEvent) -> None:
         await self._publish_data(self._keys.events(encoded_event.event.room_id), encoded_event.data)
 
-    async def _subscribe(self, reader: EventQueue) -> None:
-        # Not added before it stands: what was published for a reader before this one may still be on its way.
-        await self._subscriptions.acquire(self._channels_of(reader.room_id))
-        self._subscribers.add(reader)
+    async def _subscribe(self, queue: EventQueue, /) -> None:
+        # Added only when the server has confirmed the subscription, because messages that were published before may
+        # still arrive for earlier subscribers of the same channel.
+        await self._subscriptions.acquire(self._channels_of(queue.room_id))
+        self._subscribers.add(queue)
 
-    def _unsubscribe(self, reader: EventQueue) -> None:
-        self._subscribers.discard(reader)
-        self._subscriptions.release(self._channels_of(reader.room_id))
+    def _unsubscribe(self, queue: EventQueue, /) -> None:
+        self._subscribers.discard(queue)
+        self._subscriptions.release(self._channels_of(queue.room_id))
 
     def on_message(self, channel: bytes, data: bytes) -> None:
         """See `MessageHandler.on_message`."""
-        room_id, is_notified = self._keys.room_of_channel(channel)
-        if is_notified:
+        room_id, is_notification = self._keys.room_of_channel(channel)
+        if is_notification:
             self._external_changes.on_notification(room_id, data)
             return
         event = self._decode(text(channel), room_id, data)
@@ -91,18 +95,18 @@ class RedisRoomEvents(BaseRoomEvents):
         if self._tasks and not self._commands.forked:
             await asyncio.wait(self._tasks)
 
-    def _make_pubsub(self, route: SingleNodeRouter | ClusterRouter, on_lost: OnLost) -> PubSub:
-        if isinstance(route, ClusterRouter):
-            return ClusterPubSub(route, self._timeout, self, on_lost, self._keys.key_for_channel)
-        subscriber = PubSubConnection(route.pool, self._timeout, self, on_lost)
-        route.on_failover(subscriber.drop)
-        return subscriber
+    def _make_pubsub(self, router: SingleNodeRouter | ClusterRouter, on_lost: OnLost) -> PubSub:
+        if isinstance(router, ClusterRouter):
+            return ClusterPubSub(router, self._timeout, self, on_lost, self._keys.key_for_channel)
+        pubsub = PubSubConnection(router.pool, self._timeout, self, on_lost)
+        router.on_failover(pubsub.drop)
+        return pubsub
 
     def _mark_gap(self, channels: Sequence[bytes]) -> None:
         self._subscribers.mark_gap({self._keys.room_of_channel(channel)[0] for channel in channels})
 
     def _on_ask_redirect(self, key: bytes) -> None:
-        """Tell readers that they may have missed what a script published where its key's slot is going."""
+        """Publish a `Resync`: a script ran on the server that its slot migrates to, so its events reached nobody."""
         channel = self._keys.channel_for_key(key)
         if channel is not None:
             task = asyncio.get_running_loop().create_task(self._publish_gap(channel))
@@ -114,7 +118,9 @@ class RedisRoomEvents(BaseRoomEvents):
         try:
             await self._publish_data(channel, to_wire(Resync(room_id=room_id)))
         except StoreError as error:
-            _logger.warning("readers are not told that they miss events until the slot has moved: %s", error)
+            _logger.warning(
+                "could not publish a Resync: subscribers may miss events until the slot has migrated: %s", error
+            )
 
     async def _publish_data(self, channel: bytes, data: bytes) -> None:
         if self._commands.is_sharded:
@@ -124,6 +130,6 @@ class RedisRoomEvents(BaseRoomEvents):
 
     def _channels_of(self, room_id: str) -> Sequence[bytes]:
         events, chat_events = self._keys.events(room_id), self._keys.chat_events(room_id)
-        if chat_events != events:  # keyspace notifications are each server's own, and not listened to on a cluster
+        if chat_events != events:  # a cluster: each server publishes only its own keyspace notifications
             return (events, chat_events)
         return (events, self._keys.notifications(room_id)) if self._settings.notify_external_changes else (events,)

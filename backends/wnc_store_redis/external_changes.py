@@ -1,4 +1,4 @@
-"""Changes of rooms by other writers, from the server's keyspace notifications."""
+"""Detection of changes by other writers, from the server's keyspace notifications."""
 
 from __future__ import annotations
 
@@ -6,49 +6,51 @@ from collections.abc import Callable
 
 from wnc_store import AppEvent, MessageAdded, RoomChanged, RoomClosed, RoomEvent
 
-_GONE = {b"del", b"rename_from", b"move_from"}
-_GONE_BY_ITSELF = {b"expired", b"evicted"}
-_STILL_THE_SAME = {b"expire", b"persist", b"new"}
+_REMOVED_BY_COMMAND = {b"del", b"rename_from", b"move_from"}
+_REMOVED_BY_SERVER = {b"expired", b"evicted"}
+_NO_CHANGE = {b"expire", b"persist", b"new"}
 
 
 class ExternalChangeDetector:
-    """Tells changes by others from those that a store with `publish_changes` publishes itself.
+    """Separates external changes from changes that a store with `publish_changes` publishes itself.
 
-    What a script of ours does, the server sends in one piece: the notification of the room's key, then its events. A
-    notification that anything else follows is of somebody else's change.
+    A script of this library sends the keyspace notification of the room's key and the events of its change without
+    interruption. A notification that is not followed by an event of the same room belongs to an external change.
 
     Args:
-        tell: is given the events of others' changes.
-        ask: makes sure that something follows.
+        dispatch: called with the event of each external change.
+        ping: sends a PING, so that a pong follows the notification if nothing else does.
     """
 
-    def __init__(self, tell: Callable[[RoomEvent], None], ask: Callable[[], None]) -> None:
-        self._tell = tell
-        self._ask = ask
+    def __init__(self, dispatch: Callable[[RoomEvent], None], ping: Callable[[], None]) -> None:
+        self._dispatch = dispatch
+        self._ping = ping
         self._pending: RoomEvent | None = None
 
-    def on_notification(self, room_id: str, what: bytes) -> None:
-        """Take a notification: what happened to a room's key."""
-        if what in _STILL_THE_SAME:
+    def on_notification(self, room_id: str, operation: bytes) -> None:
+        """Handle a keyspace notification for a room's key."""
+        if operation in _NO_CHANGE:
             return
         self.flush()
-        if what in _GONE_BY_ITSELF:
-            self._tell(RoomClosed(room_id=room_id))
+        if operation in _REMOVED_BY_SERVER:
+            self._dispatch(RoomClosed(room_id=room_id))
             return
-        self._pending = RoomClosed(room_id=room_id) if what in _GONE else RoomChanged(room_id=room_id)
-        self._ask()
+        self._pending = (
+            RoomClosed(room_id=room_id) if operation in _REMOVED_BY_COMMAND else RoomChanged(room_id=room_id)
+        )
+        self._ping()
 
     def on_event(self, event: RoomEvent) -> None:
-        """Take an event before it is delivered."""
-        suspect = self._pending
-        is_own = suspect is not None and event.room_id == suspect.room_id
+        """Handle a published event before it is dispatched."""
+        pending = self._pending
+        is_own = pending is not None and event.room_id == pending.room_id
         if is_own and not isinstance(event, AppEvent | MessageAdded):
             self._pending = None
         else:
             self.flush()
 
     def flush(self) -> None:
-        """Take note that something else came, so that the last notification is of somebody else's change."""
-        suspect, self._pending = self._pending, None
-        if suspect is not None:
-            self._tell(suspect)
+        """Dispatch the pending notification as an external change: no event of the same change followed it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._dispatch(pending)

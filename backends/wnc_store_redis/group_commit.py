@@ -1,4 +1,4 @@
-"""Group commit: the changes of one room that wait at the same time are applied in order and committed once."""
+"""Group commit: concurrent updates of one room are applied in order and committed together."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wnc_store_redis.transport.connection import Reply
 Transition = Callable[[Room], Room | None]
 
 _MAX_APPLY_SECONDS = 0.02
-"""How long changes of one room are applied before the event loop has its turn; the others go into the next commit."""
+"""Seconds for which updates of a room are applied before the event loop continues. The rest form the next batch."""
 
 _DEADLINE_GRACE = 0.02
-"""Seconds after its deadline when a change is ended, if the commit itself has not ended it: it knows better why."""
+"""Seconds that a commit may exceed an update's deadline: the error of the commit is more specific than a time-out."""
 
 
 class _PendingUpdate:
-    """A change that a caller waits for."""
+    """An update whose caller waits for the outcome."""
 
     __slots__ = ("deadline", "future", "is_sent", "outcome", "room_id", "transition")
 
@@ -38,25 +38,25 @@ class _PendingUpdate:
         self.is_sent = False
 
     def apply(self, room: Room | None) -> Room | None:
-        """Return the room after this change; an error of the rule is kept for its caller and changes nothing."""
+        """Return the room after the transition. If that raises, record the error and return the room unchanged."""
         self.outcome = None
         if room is None:
             return None
         try:
             after = self.outcome = self.transition(room)
-        except (StopIteration, asyncio.CancelledError) as error:  # no future takes them as what they are
-            self.outcome = RuntimeError(f"the change raised {type(error).__name__}")
+        except (StopIteration, asyncio.CancelledError) as error:  # a future does not accept or preserve them
+            self.outcome = RuntimeError(f"the transition of the update raised {type(error).__name__}")
             self.outcome.__cause__ = error
             return room
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - it is the caller's own
+        except BaseException as error:  # noqa: BLE001 - `resolve` raises it in the caller
             self.outcome = error
             return room
         return after
 
     def resolve(self) -> None:
-        """Give the caller what came of the change."""
+        """Return the outcome to the caller."""
         if self.future.done():
             return
         if isinstance(self.outcome, BaseException):
@@ -65,15 +65,15 @@ class _PendingUpdate:
             self.future.set_result(self.outcome)
 
     def fail(self, error: Exception) -> None:
-        """Give the caller an error of the own: it will hold the caller's traceback."""
+        """Raise a copy of the error in the caller, because tracebacks of several callers would accumulate on it."""
         if not self.future.done():
-            own = copy.copy(error)
-            own.__cause__ = error.__cause__
-            self.future.set_exception(own)
+            duplicate = copy.copy(error)
+            duplicate.__cause__ = error.__cause__
+            self.future.set_exception(duplicate)
 
 
 class _Batch:
-    """Changes that are committed together."""
+    """Updates that are committed together."""
 
     __slots__ = ("commit", "room_id", "start", "updates")
 
@@ -85,51 +85,49 @@ class _Batch:
 
 
 class GroupCommit:
-    """Changes of rooms.
+    """Commits updates of rooms, at most one batch of a room at a time.
 
-    While a commit of a room is under way, further changes of it wait; then they are committed together. A caller who is
-    cancelled takes away only the own change, and only if it was not sent yet.
+    Updates that arrive during a commit of their room wait, and form the next batch. Cancelling a caller removes only
+    that caller's update, and only before the batch is sent.
 
-    Changes of a room that was seen before are committed on top of that, without a task: one takes over only where the
-    room has to be read, or the reply is anything else than that it was committed.
+    Updates of a cached room are committed on top of the cached version, without a task. A task takes over only if the
+    room must be read, or if the reply reports anything but a commit.
 
     Args:
-        path: how rooms are read and committed.
-        own_changes: says what is told of a change.
-        now: a clock, in seconds, by which applying changes is timed.
+        storage: reads and commits rooms.
+        change_events: encodes the events of updates.
+        now: returns the time in seconds; limits how long updates are applied.
     """
 
     def __init__(
-        self, path: RoomStorage, own_changes: ChangeEvents, now: Callable[[], float] = time.perf_counter
+        self, storage: RoomStorage, change_events: ChangeEvents, now: Callable[[], float] = time.perf_counter
     ) -> None:
-        self._storage = path
-        self._change_events = own_changes
+        self._storage = storage
+        self._change_events = change_events
         self._now = now
         self._queues: dict[str, list[_PendingUpdate]] = {}
-        """The changes that wait, of each room of which there are any or a commit is under way."""
+        """Room id -> waiting updates. A room has an entry while updates of it wait or a commit of it is in progress."""
         self._ready_rooms: deque[str] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: dict[_PendingUpdate, None] = {}
-        """The changes that callers wait for, in the order of their deadlines, because all have the same time."""
+        """Updates that callers wait for, ordered by deadline: every operation has the same time-out."""
         self._deadline_timer: asyncio.TimerHandle | None = None
 
     async def submit(self, room_id: str, transition: Transition) -> Room | None:
-        """Apply a rule to a live room; None if there is no room, before or after it."""
-        self._storage.check_loop()  # before it waits for those of another loop, or of the process before a fork
+        """Apply a transition to a room and commit the result. Return None if the room did not exist or was deleted."""
+        self._storage.check_loop()  # before the update can join a queue of another loop, or of a parent process
         loop = asyncio.get_running_loop()
         update = _PendingUpdate(room_id, transition, loop.create_future(), self._storage.deadline())
-        waiting = self._queues.get(room_id)
-        if waiting is not None:
-            waiting.append(update)
+        queue = self._queues.get(room_id)
+        if queue is not None:
+            queue.append(update)
         else:
             self._queues[room_id] = [update]
             if not self._ready_rooms:
                 loop.call_soon(self._start_ready)
             self._ready_rooms.append(room_id)
         self._pending[update] = None
-        if (
-            self._deadline_timer is None
-        ):  # one for all: a timer of its own would cost each change more than the rest of this
+        if self._deadline_timer is None:  # one timer for all updates: a timer for each would cost more than the rest
             self._deadline_timer = loop.call_at(update.deadline + _DEADLINE_GRACE, self._on_deadline)
         try:
             return await update.future
@@ -137,7 +135,7 @@ class GroupCommit:
             del self._pending[update]
 
     def _on_deadline(self) -> None:
-        """End the changes that are out of time."""
+        """Fail the updates that missed their deadlines."""
         loop = asyncio.get_running_loop()
         self._deadline_timer, now = None, loop.time()
         for update in self._pending:
@@ -147,16 +145,16 @@ class GroupCommit:
             update.fail(self._storage.timeout_error(update.room_id, unanswered=update.is_sent))
 
     def _start_ready(self) -> None:
-        """Begin with the rooms of which changes came in this tick."""
+        """Start a batch for each room whose first updates arrived in this tick."""
         try:
             while self._ready_rooms:
                 self._start_batch(self._ready_rooms.popleft())
         finally:
-            if self._ready_rooms:  # a change raised what ends a program; the other rooms go on
+            if self._ready_rooms:  # a transition raised KeyboardInterrupt or SystemExit; the other rooms continue
                 asyncio.get_running_loop().call_soon(self._start_ready)
 
     def _start_batch(self, room_id: str) -> None:
-        """Commit the changes of a room that wait, as far as it goes without a task."""
+        """Start to commit the waiting updates of a room, without a task if possible."""
         while self._queues[room_id]:
             batch = _Batch(room_id)
             if not self._drain_queue(batch):
@@ -164,21 +162,21 @@ class GroupCommit:
             stored = self._storage.cached(room_id)
             try:
                 batch.commit = None if stored is None else self._attempt(batch, stored)
-            except Exception as error:  # noqa: BLE001 - each caller has to know
+            except Exception as error:  # noqa: BLE001 - raised in every caller of the batch
                 self._fail(batch, error)
                 continue
             except BaseException:
                 self._cancel_all(batch)
                 raise
-            if batch.commit is not None and batch.commit.sent is not None:
-                batch.commit.sent.reply.add_done_callback(partial(self._on_reply, batch))
+            if batch.commit is not None and batch.commit.script is not None:
+                batch.commit.script.reply.add_done_callback(partial(self._on_reply, batch))
             else:
                 self._spawn_slow_path(batch)
             return
         del self._queues[room_id]
 
     def _on_reply(self, batch: _Batch, reply: asyncio.Future[Reply]) -> None:
-        if reply.cancelled():  # the event loop ends
+        if reply.cancelled():  # the event loop is shutting down
             self._cancel_all(batch)
         elif batch.commit is not None and self._storage.try_complete(batch.commit):
             self._resolve_all(batch)
@@ -192,12 +190,12 @@ class GroupCommit:
         task.add_done_callback(self._tasks.discard)
 
     async def _run_batch(self, batch: _Batch) -> None:
-        """Commit a group, tell its callers, and go on with the changes that wait by then."""
+        """Commit a batch, resolve its updates, and start the next batch."""
         try:
             await self._commit(batch)
-        except Exception as error:  # noqa: BLE001 - each caller has to know
+        except Exception as error:  # noqa: BLE001 - raised in every caller of the batch
             self._fail(batch, error)
-        except BaseException:  # the event loop ends
+        except BaseException:  # the event loop is shutting down
             self._cancel_all(batch)
             raise
         else:
@@ -217,7 +215,7 @@ class GroupCommit:
             update.future.cancel()
 
     async def _commit(self, batch: _Batch) -> None:
-        """Commit changes to the room as it was seen last; the commit, or else a read, proves that it still is so."""
+        """Commit a batch on top of the cached room. A read or the commit itself detects an outdated cache."""
         room_id, updates = batch.room_id, batch.updates
         attempts = 0
         stored, is_fresh = None, False
@@ -232,27 +230,27 @@ class GroupCommit:
                     _drop_cancelled(updates)
                 batch.commit = self._attempt(batch, stored)
             if batch.commit is not None:
-                conflict = await self._storage.finish_commit(batch.commit)
-                if conflict is None:
+                mismatch = await self._storage.finish_commit(batch.commit)
+                if mismatch is None:
                     if batch.commit.deletion_ambiguous:
                         self._fail_ambiguous(batch)
                     return
                 attempts += 1
-                stored, is_fresh, batch.commit = conflict.current, True, None
+                stored, is_fresh, batch.commit = mismatch.current, True, None
                 self._fail_expired(batch, attempts)
             elif is_fresh:
                 return
-            else:  # who changes nothing, or fails, must do so with the room as it is now
+            else:  # an update without effect needs the current room: the cached one may be out of date
                 stored = None
 
     def _attempt(self, batch: _Batch, stored: VersionedRoom[bytes] | None) -> PendingCommit | None:
-        """Apply the changes to a room, and begin to commit what comes of it; None if it stays as it is."""
+        """Apply a batch to a room and start to commit the result. Return None if the room is unchanged."""
         before = after = None if stored is None else stored.room
         encoded_events: list[EncodedEvent] = []
         end = self._now() + _MAX_APPLY_SECONDS
         for number, update in enumerate(batch.updates, start=1):
-            was, after = after, update.apply(after)
-            encoded_events += self._change_events.for_commit(was, after)
+            previous, after = after, update.apply(after)
+            encoded_events += self._change_events.for_commit(previous, after)
             if self._now() > end:
                 self._requeue(batch, number)
         if stored is None or after is before:
@@ -264,27 +262,30 @@ class GroupCommit:
         )
 
     def _drain_queue(self, batch: _Batch) -> bool:
-        """Drop the changes that nobody waits for any more, and add those that wait by now; tell whether there were."""
-        waiting, updates = self._queues[batch.room_id], batch.updates
+        """Drop cancelled updates from a batch, and add the waiting ones. Return whether any were added."""
+        queue, updates = self._queues[batch.room_id], batch.updates
         _drop_cancelled(updates)
-        added = [update for update in waiting if not update.future.done()]
+        added = [update for update in queue if not update.future.done()]
         updates += added
-        waiting.clear()
+        queue.clear()
         return bool(added)
 
     def _fail_ambiguous(self, batch: _Batch) -> None:
-        """Fail the changes that were to be in the room before the last user left: it may have ended without them."""
+        """After an ambiguous deletion, fail the updates whose outcome is a room.
+
+        Another client may have deleted the room before these updates were committed.
+        """
         for update in batch.updates:
             if isinstance(update.outcome, Room):
                 update.fail(self._storage.outcome_unknown_error(batch.room_id))
 
     def _requeue(self, batch: _Batch, applied: int) -> None:
-        """Let all but the first changes wait for the next commit."""
+        """Move all updates except the first `applied` ones back to the queue."""
         self._queues[batch.room_id][:0] = batch.updates[applied:]
         del batch.updates[applied:]
 
     def _fail_expired(self, batch: _Batch, attempts: int) -> None:
-        """Fail the changes for which there is no time for another attempt."""
+        """Fail the updates that would miss their deadlines in another attempt of average length."""
         now = asyncio.get_running_loop().time()
         for update in batch.updates:
             update.is_sent = False
@@ -293,5 +294,5 @@ class GroupCommit:
 
 
 def _drop_cancelled(updates: list[_PendingUpdate]) -> None:
-    """Drop the changes that nobody waits for any more."""
+    """Drop the updates whose callers were cancelled or got an error."""
     updates[:] = [update for update in updates if not update.future.done()]

@@ -1,21 +1,21 @@
-"""The names of the keys: those of the Node app, behind a prefix."""
+"""Names of keys and channels: those of the Node app, with a prefix."""
 
 from __future__ import annotations
 
 
 class Keys:
-    """The keys of one namespace, and its channels.
+    """The keys and channels of one prefix and database.
 
     Args:
-        prefix: goes before every key and channel.
-        database: whose keys they are. Channels are the same in all databases of a server, so those of another database
-            than 0 have its number in their names.
-        is_sharded: whether channels are in the slots of keys, as on a cluster. Neither prefixes nor ids hold braces, so
-            a key in braces is what a channel's slot goes by.
+        prefix: the start of every key and channel name.
+        database: the number of the database. The databases of a server share their channels, so the channel names of
+            every database except 0 contain its number.
+        is_sharded: whether the name of a channel contains its key in braces, as a hash tag, so that both have the same
+            cluster slot. Neither prefixes nor ids contain braces.
 
     Attributes:
-        active_rooms: the key of the index of active rooms: a set.
-        publish: the command that publishes in these channels.
+        active_rooms: the key of the index of active rooms: a set of room ids.
+        publish: the command that publishes to these channels.
     """
 
     def __init__(self, prefix: str, database: int, *, is_sharded: bool = False) -> None:
@@ -34,7 +34,7 @@ class Keys:
         return self._room + _bytes(room_id)
 
     def connections(self, key: str) -> bytes:
-        """Return the key of a client's leases: a sorted set, scored by the end of each in epoch milliseconds."""
+        """Return the key of a client's leases: a sorted set, scored by expiry time in epoch milliseconds."""
         return self._connections + key.encode()
 
     def rate_limit(self, key: str) -> bytes:
@@ -50,28 +50,28 @@ class Keys:
         return self._channel(self.room(room_id)) if self._is_sharded else self._events + room_id.encode()
 
     def chat_events(self, room_id: str) -> bytes:
-        """Return the channel of the events of a room's chat: that of the room, or another where channels have slots."""
+        """Return the channel of a chat's events: that of the room, or on a cluster a separate one."""
         return self._channel(self.chat(room_id)) if self._is_sharded else self.events(room_id)
 
     def notifications(self, room_id: str) -> bytes:
-        """Return the channel on which the server tells what happens to a room's key."""
+        """Return the channel of the server's keyspace notifications for a room's key."""
         return self._notifications + room_id.encode()
 
     def room_of_channel(self, channel: bytes) -> tuple[str, bool]:
-        """Return the room that a channel is about, and whether it is the one of the server's notifications."""
-        is_notified = channel.startswith(self._notifications)
-        name = channel.removeprefix(self._notifications if is_notified else self._events)
+        """Return the room id of a channel, and whether the channel is that of keyspace notifications."""
+        is_notification = channel.startswith(self._notifications)
+        name = channel.removeprefix(self._notifications if is_notification else self._events)
         if self._is_sharded:
             key = self.key_for_channel(channel)
             name = key.removeprefix(self._chat if key.startswith(self._chat) else self._room)
-        return name.decode(), is_notified
+        return name.decode(), is_notification
 
     def channel_for_key(self, key: bytes) -> bytes | None:
-        """Return the channel in the slot of a room's key, or its chat's; None for another key."""
+        """Return the channel in the same slot as the key of a room or a chat; None for another key."""
         return self._channel(key) if key.startswith((self._room, self._chat)) else None
 
     def key_for_channel(self, channel: bytes) -> bytes:
-        """Return the key whose slot a sharded channel is in."""
+        """Return the key in the same slot as a sharded channel."""
         return channel.removeprefix(self._events)[1:-1]
 
     def _channel(self, key: bytes) -> bytes:
@@ -79,7 +79,7 @@ class Keys:
 
 
 def text(key: bytes) -> str:
-    """Return a key as errors show it."""
+    """Return a key as text, for error messages."""
     return key.decode("utf-8", "replace")
 
 

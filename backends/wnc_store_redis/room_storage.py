@@ -1,4 +1,4 @@
-"""How rooms are read and committed: by comparing the stored bytes with those that a change started from."""
+"""Storage of rooms: reads, and commits by compare-and-set on the stored bytes."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from dataclasses import dataclass
 
 from wnc_store import ChangeEvents, EncodedEvent, Room, StoreError, StoreSettings, VersionedRoom, VersionMismatch
 from wnc_store_redis.cache import RoomCache
-from wnc_store_redis.codec import encode_with_nonce
-from wnc_store_redis.durations import to_millis
+from wnc_store_redis.codec import encode_with_nonce, to_millis
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.scripts import COMMIT, REMOVE, SWEEP, publish_args
 from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
 
 _ABSENT = b""
-"""What COMMIT takes for "no room"."""
+"""Argument of COMMIT that stands for a room that does not exist."""
 
 _COMMITTED = 1
-"""What COMMIT returns when it has committed."""
+"""Result of COMMIT when it has committed."""
 
 _MAX_EXISTS_KEYS = 1000
-"""Rooms that one EXISTS is asked about; more would hold up the server."""
+"""Keys in one EXISTS; more would block the server for too long."""
 
-_PARTS = 16
+_SPLIT = 16
+"""How many smaller EXISTS replace one whose keys exist only in part."""
 
 
 @dataclass(slots=True)
 class PendingCommit:
-    """A commit on its way.
+    """A commit whose outcome is not known yet.
 
     Attributes:
-        room_id: the room.
-        after: what is to be stored; None deletes the room.
-        arguments: the script's.
-        deadline: when to give up, by the event loop's clock.
-        sent: the script; None if there is something to do before it may be sent.
-        ended_somehow: whether the room that was to be deleted was gone when the script was repeated: by this commit, or
-            by what others did.
+        room_id: the id of the room.
+        after: the room to store; None deletes the room.
+        arguments: the arguments of COMMIT.
+        deadline: when to give up, in the event loop's time.
+        script: the script in flight; None if other steps must come first.
+        deletion_ambiguous: whether a retry found the room to be deleted already gone. This commit may have deleted it,
+            or another one.
     """
 
     room_id: str
     after: VersionedRoom[bytes] | None
     arguments: Sequence[bytes]
     deadline: float
-    sent: InFlightScript | None = None
+    script: InFlightScript | None = None
     deletion_ambiguous: bool = False
 
 
 class RoomStorage:
-    """The primitives of rooms on Redis; the version of a room is its stored bytes.
+    """The primitives of the room store. The version of a room is its stored bytes.
 
     Args:
-        commands: to the server.
+        commands: runs commands and scripts.
         keys: the names of the keys.
-        settings: the store's.
-        own_changes: says what is told of a creation and a deletion; what of a commit, its caller says.
-        decode: reads a room from the bytes of an id.
+        settings: the settings of the store.
+        change_events: encodes the events of creations and deletions. The caller of `start_commit` encodes its own.
+        decode: decodes a room from its id and its stored bytes.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class RoomStorage:
         commands: CommandExecutor,
         keys: Keys,
         settings: StoreSettings,
-        own_changes: ChangeEvents,
+        change_events: ChangeEvents,
         decode: Callable[[str, bytes], Room],
     ) -> None:
         self._commands = commands
         self._keys = keys
         self._ttl_ms = to_millis(settings.room_ttl)
-        self._change_events = own_changes
+        self._change_events = change_events
         self._decode = decode
         self._statistics = commands.statistics
         self._cache = RoomCache(settings.cache_bytes // 4, self._statistics)
@@ -79,11 +79,11 @@ class RoomStorage:
         self._commands.check_loop()
 
     def deadline(self) -> float:
-        """Return when an operation that begins now has to end, by the event loop's clock."""
+        """Return the deadline of an operation that begins now, in the event loop's time."""
         return self._commands.deadline()
 
     def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
-        """Return a room as it was seen last; it may be another by now, or gone."""
+        """Return the cached room, which may be out of date, or None."""
         return self._cache.get(room_id)
 
     async def get(self, room_id: str, deadline: float | None = None) -> VersionedRoom[bytes] | None:
@@ -91,82 +91,81 @@ class RoomStorage:
         return self._stored(room_id, await self._commands.read(b"GET", self._keys.room(room_id), deadline=deadline))
 
     async def create(self, room: Room, deadline: float | None = None) -> bool:
-        """Store a room unless there is one of that id; tell whether it was stored."""
+        """Store a room unless its id is in use. Return whether it was stored."""
         new = VersionedRoom(room, encode_with_nonce(room))
-        first = self._arguments(room.id, _ABSENT, new, self._change_events.for_commit(None, room))
-        # A repetition replaces the room by itself, and tells nothing: if there is none any more, it is not for us to
-        # create it again.
-        again = self._arguments(room.id, new.version, new, ())
-        conflict, repeated = await self._await_commit(
-            PendingCommit(room.id, new, first, deadline or self.deadline()), again
-        )
-        if conflict is None or not repeated:
-            return conflict is None
+        arguments = self._arguments(room.id, _ABSENT, new, self._change_events.for_commit(None, room))
+        # A retry replaces the room by equal bytes and publishes nothing. It must not create the room: an earlier
+        # attempt may have created it, and another client may have deleted it since.
+        retry_args = self._arguments(room.id, new.version, new, ())
+        commit = PendingCommit(room.id, new, arguments, deadline or self.deadline())
+        mismatch, is_retry = await self._await_commit(commit, retry_args)
+        if mismatch is None or not is_retry:
+            return mismatch is None
         raise self.outcome_unknown_error(room.id)
 
     def start_commit(
         self, before: VersionedRoom[bytes], after: Room | None, encoded_events: Sequence[EncodedEvent], deadline: float
     ) -> PendingCommit:
-        """Begin to replace a room if it still is as it was `before`, and to publish events; `settle` is to follow.
+        """Start to replace a room if it still equals `before`, and to publish events.
 
-        The script is sent at the end of this tick, if nothing has to be done before.
+        The script is sent at the end of this tick of the event loop. Call `finish_commit` or `try_complete` afterwards.
         """
         commit = self._prepare(before, after, encoded_events, deadline)
-        commit.sent = self._send(commit)
+        commit.script = self._send(commit)
         return commit
 
     def try_complete(self, commit: PendingCommit) -> bool:
-        """Tell whether the script was sent, and its reply, which is there, says that it has committed the room.
+        """Return whether the script was sent and its reply, which has arrived, reports that it has committed.
 
-        If so, there is nothing to settle.
+        If so, `finish_commit` need not be called.
         """
-        reply = commit.sent and commit.sent.reply
+        reply = commit.script and commit.script.reply
         if reply is None or reply.exception() is not None or reply.result() != _COMMITTED:
             return False
         self._cache_commit(commit)
         return True
 
     async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
-        """Wait for the outcome of a commit, and set `PendingCommit.deletion_ambiguous`."""
-        conflict, repeated = await self._await_commit(commit, commit.arguments)
-        if conflict is not None and repeated:
-            # An attempt before may have been committed, and others may have built upon it.
+        """Wait for the outcome of a commit. Set `PendingCommit.deletion_ambiguous`."""
+        mismatch, is_retry = await self._await_commit(commit, commit.arguments)
+        if mismatch is not None and is_retry:
+            # An earlier attempt may have committed, and others may have changed the room since.
             raise self.outcome_unknown_error(commit.room_id)
-        return conflict
+        return mismatch
 
     async def delete(self, room_id: str, deadline: float | None = None) -> bool:
-        """Delete a room, whatever it holds, with its chat and its entry in the index; tell whether there was one."""
-        self._cache.forget(room_id)
-        told = self._publish_args(room_id, self._change_events.for_delete(room_id))
+        """Delete a room, its chat and its index entry, without reading them. Return whether there was a room."""
+        self._cache.discard(room_id)
+        events = self._publish_args(room_id, self._change_events.for_delete(room_id))
         keys = self._all_keys(room_id)
-        return bool(await self._commands.run_script(REMOVE, keys, room_id.encode(), *told, deadline=deadline))
+        return bool(await self._commands.run_script(REMOVE, keys, room_id.encode(), *events, deadline=deadline))
 
     async def filter_existing(self, entries: Sequence[bytes]) -> Sequence[bytes]:
-        """Return those entries of the index whose room lives, in any order.
+        """Return the index entries whose rooms exist, in any order.
 
-        EXISTS counts many at once; smaller parts are asked about only where some live and some do not.
+        EXISTS returns a count for many keys. A part is split only if some of its rooms exist and others do not.
         """
-        living: list[bytes] = []
+        existing: list[bytes] = []
         parts = _chunks(entries, _MAX_EXISTS_KEYS)
         while parts:
             counts = await self._commands.read_many([(b"EXISTS", *map(self._keys.room, part)) for part in parts])
             counted = [*zip(parts, counts, strict=True)]
-            living += [entry for part, count in counted if count == len(part) for entry in part]
+            existing += [entry for part, count in counted if count == len(part) for entry in part]
             mixed = [part for part, count in counted if 0 < count < len(part)]
-            parts = [smaller for part in mixed for smaller in _chunks(part, -(-len(part) // _PARTS))]
-        return living
+            parts = [smaller for part in mixed for smaller in _chunks(part, -(-len(part) // _SPLIT))]
+        return existing
 
     async def prune_index(self, entries: Sequence[bytes]) -> int:
-        """Remove those entries of the index whose room is dead; return how many that were."""
+        """Remove the index entries of rooms that no longer exist. Return how many were removed."""
         rooms = [self._keys.room(entry) for entry in entries]
         return await self._commands.run_script(SWEEP, [self._keys.active_rooms, *rooms], *entries)
 
     def timeout_error(self, room_id: str, *, unanswered: bool) -> StoreError:
-        """Return the error for a change that is out of time."""
+        """Return the error for an update that missed its deadline."""
         return self._commands.to_store_error(TimeoutError(), self._keys.room(room_id), unanswered=unanswered)
 
     def outcome_unknown_error(self, room_id: str) -> StoreError:
-        """Return the error for a write that may have been done before others changed the room."""
+        """Return the error for a write that may have been applied before others changed the room."""
         lost = ConnectionResetError("the connection was lost, and others have changed the room since")
         return self._commands.to_store_error(lost, self._keys.room(room_id), unanswered=True)
 
@@ -182,27 +181,31 @@ class RoomStorage:
         return self._commands.start_script(COMMIT, keys, *commit.arguments, deadline=commit.deadline)
 
     async def _await_commit(
-        self, commit: PendingCommit, again: Sequence[bytes]
+        self, commit: PendingCommit, retry_args: Sequence[bytes]
     ) -> tuple[VersionMismatch[bytes] | None, bool]:
-        """Return the state that a commit found instead, and whether an attempt before may have been committed.
+        """Wait for the outcome of a commit.
 
-        A repetition, with the arguments `again`, that finds what was to be stored is no conflict: its mark is that of
-        this commit.
+        A retry that finds the bytes that it was to store succeeds: their nonce proves that an earlier attempt of this
+        commit stored them.
+
+        Returns:
+            The mismatch, or None if the room was committed; and whether the script was retried, so that an earlier
+            attempt may have committed.
         """
-        sent = commit.sent or self._send(commit)
-        reply, repeated = await self._commands.finish_script(sent, again=again)
-        found = None if reply == _COMMITTED else reply[1]
-        if reply == _COMMITTED or (repeated and found == (commit.after and commit.after.version)):
+        script = commit.script or self._send(commit)
+        reply, is_retry = await self._commands.finish_script(script, retry_args=retry_args)
+        current = None if reply == _COMMITTED else reply[1]
+        if reply == _COMMITTED or (is_retry and current == (commit.after and commit.after.version)):
             commit.deletion_ambiguous = reply != _COMMITTED and commit.after is None
             self._cache_commit(commit)
-            return None, repeated
+            return None, is_retry
         self._statistics.retries += 1
-        return VersionMismatch(self._stored(commit.room_id, found)), repeated
+        return VersionMismatch(self._stored(commit.room_id, current)), is_retry
 
     def _cache_commit(self, commit: PendingCommit) -> None:
-        """Remember what was committed."""
+        """Update the cache after a commit."""
         if commit.after is None:
-            self._cache.forget(commit.room_id)
+            self._cache.discard(commit.room_id)
         else:
             self._cache.put(commit.after)
         self._statistics.commits += 1
@@ -218,7 +221,7 @@ class RoomStorage:
 
     def _stored(self, room_id: str, data: bytes | None) -> VersionedRoom[bytes] | None:
         if data is None:
-            self._cache.forget(room_id)
+            self._cache.discard(room_id)
             return None
         return self._cache.read(room_id, data, self._decode)
 

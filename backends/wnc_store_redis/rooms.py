@@ -1,26 +1,26 @@
-"""Rooms on Redis. The version of a room is the bytes that were read."""
+"""The room store on Redis."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import CoroutineType
 from typing import Any
 
 from wnc_store import BaseRoomStore, Clock, Lifecycle, Room, StoreSettings, VersionedRoom, VersionMismatch, is_id
-from wnc_store_redis.durations import parse_pttl
-from wnc_store_redis.group_commit import GroupCommit
+from wnc_store_redis.codec import parse_pttl
+from wnc_store_redis.group_commit import GroupCommit, Transition
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.room_storage import RoomStorage
 from wnc_store_redis.sharded import ShardedRoomStorage
 from wnc_store_redis.transport.executor import CommandExecutor
 
-_PAGE = b"500"
-"""About how many index entries one SSCAN returns."""
+_SCAN_COUNT = b"500"
+"""COUNT of SSCAN: the approximate number of index entries that one call returns."""
 
 
 class RedisRoomStore(BaseRoomStore[bytes]):
-    """`RoomStore` on Redis."""
+    """`RoomStore` on Redis. The version of a room is its stored bytes."""
 
     def __init__(
         self, commands: CommandExecutor, keys: Keys, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle
@@ -28,12 +28,12 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         super().__init__(settings, clock, lifecycle)
         self._commands = commands
         self._keys = keys
-        path = ShardedRoomStorage if commands.is_sharded else RoomStorage
-        self._storage = path(commands, keys, settings, self._change_events, self._decode_stored)
+        storage_class = ShardedRoomStorage if commands.is_sharded else RoomStorage
+        self._storage = storage_class(commands, keys, settings, self._change_events, self._decode_stored)
         self._group_commit = GroupCommit(self._storage, self._change_events)
 
-    def _update(self, room_id: str, rule: Callable[[Room], Room | None]) -> CoroutineType[Any, Any, Room | None]:
-        return self._group_commit.submit(room_id, rule)
+    def _update(self, room_id: str, transition: Transition, /) -> CoroutineType[Any, Any, Room | None]:
+        return self._group_commit.submit(room_id, transition)
 
     def _get(self, room_id: str) -> CoroutineType[Any, Any, VersionedRoom[bytes] | None]:
         return self._storage.get(room_id)
@@ -70,14 +70,14 @@ class RedisRoomStore(BaseRoomStore[bytes]):
 
     async def _index_pages(self) -> AsyncIterator[list[bytes]]:
         index = self._keys.active_rooms
-        cursor, place = b"0", None
+        cursor, epoch = b"0", None
         while True:
-            cursor, entries = await self._commands.read(b"SSCAN", index, cursor, b"COUNT", _PAGE)
-            before, place = place, self._commands.server_epoch(index)
+            cursor, entries = await self._commands.read(b"SSCAN", index, cursor, b"COUNT", _SCAN_COUNT)
+            previous_epoch, epoch = epoch, self._commands.server_epoch(index)
             if entries:
                 yield entries
-            if before not in {None, place}:
-                cursor, place = b"0", None  # a cursor means nothing to another server: begin anew
+            if previous_epoch not in {None, epoch}:  # a cursor is valid on its own server only, so start again
+                cursor, epoch = b"0", None
             elif cursor == b"0":
                 return
 

@@ -1,4 +1,4 @@
-"""The Lua scripts, each from its file, whose header says what it takes and returns."""
+"""Lua scripts. The header of each file in `lua/` documents its keys, arguments and results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wnc_store import EncodedEvent
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script.
+    """A Lua script.
 
     Attributes:
-        source: its text.
-        sha: the SHA-1 that the server knows it by.
-        writes: whether it changes anything.
-        repeatable: whether it may run twice for one call: the second time changes nothing and answers the same.
+        source: the text of the script.
+        writes: whether the script may change data.
+        idempotent: whether a second run for the same call changes nothing and returns the same result.
+        sha: the SHA-1 digest of the source, for EVALSHA.
     """
 
     source: bytes
@@ -31,12 +31,12 @@ class Script:
 
 
 def publish_args(command: bytes, channel: bytes, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
-    """Return the arguments that let a script publish events: command, channel and each event, or nothing."""
+    """Return the arguments that make a script publish events: command, channel and events; none without events."""
     return (command, channel, *(encoded_event.data for encoded_event in encoded_events)) if encoded_events else ()
 
 
-def _read(name: str, *, writes: bool = True, repeatable: bool = False) -> Script:
-    return Script((files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes(), writes, repeatable)
+def _read(name: str, *, writes: bool = True, idempotent: bool = False) -> Script:
+    return Script((files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes(), writes, idempotent)
 
 
 COMMIT = _read("commit")
@@ -45,9 +45,9 @@ APPEND = _read("append")
 CLEAR = _read("clear")
 SWEEP = _read("sweep")
 RESTORE = _read("restore")
-ACQUIRE = _read("acquire", repeatable=True)
-RELEASE = _read("release", repeatable=True)
-COUNT = _read("count", writes=False, repeatable=True)
+ACQUIRE = _read("acquire", idempotent=True)
+RELEASE = _read("release", idempotent=True)
+COUNT = _read("count", writes=False, idempotent=True)
 HIT = _read("hit")
-PEEK = _read("peek", writes=False, repeatable=True)
+PEEK = _read("peek", writes=False, idempotent=True)
 PUBLISH = _read("publish")

@@ -1,4 +1,4 @@
-"""A store on Redis, with a client of its own or the caller's."""
+"""The store on Redis."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from wnc_store import (
     StoreSettings,
     SystemClock,
 )
-from wnc_store_redis.activity import activity
 from wnc_store_redis.chat import RedisChatStore
-from wnc_store_redis.diagnostics import run_checks
+from wnc_store_redis.diagnostics import read_activity, run_checks
 from wnc_store_redis.events import RedisRoomEvents
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.limiters import RedisConnectionCounter, RedisRateLimiter
@@ -34,39 +33,39 @@ class RedisStore(BaseStore):
     """A store on Redis.
 
     Args:
-        client: redis-py's asyncio client, of either `decode_responses`: a `Redis`, also one that `Sentinel.master_for`
-            made, or a `RedisCluster`. It is used and never closed. Its time-outs count; its retries do not, because
-            they could run a write twice.
-        settings: as everywhere; the defaults if left out.
-        clock: writes the times into records; the machine's if left out. TTLs go by the server's clock.
+        client: an asyncio client of redis-py, with any `decode_responses`: a `Redis`, which may come from
+            `Sentinel.master_for`, or a `RedisCluster`. The store does not close it. The store uses the client's
+            time-outs, and ignores its retries, because they could run a write twice.
+        settings: the settings; the defaults if omitted.
+        clock: the clock for the times in records; the system's clock if omitted. TTLs use the server's clock.
 
     Raises:
-        ConfigurationError: the client is of another kind: synchronous, or of Sentinel's replicas.
+        ConfigurationError: the client is synchronous, or was made by `Sentinel.slave_for`.
     """
 
     def __init__(self, client: Client, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
         super().__init__()
         settings = settings or StoreSettings()
         self._settings = settings
-        self._counts = Statistics()
-        route = router_for(client, settings, self._counts)
-        self._keys = keys = Keys(settings.key_prefix, database(client), is_sharded=route.is_sharded)
+        self._statistics = Statistics()
+        router = router_for(client, settings, self._statistics)
+        self._keys = keys = Keys(settings.key_prefix, database(client), is_sharded=router.is_sharded)
         self._own_client: Client | None = None
-        self._process = os.getpid()
-        self._commands = CommandExecutor(route, settings.operation_timeout, self._counts)
+        self._opened_in = os.getpid()
+        self._commands = CommandExecutor(router, settings.operation_timeout, self._statistics)
         self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
         self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
-        self.events = self._events = RedisRoomEvents(route, self._commands, keys, settings, self._lifecycle)
+        self.events = self._events = RedisRoomEvents(router, self._commands, keys, settings, self._lifecycle)
         connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
         rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
         self._set_limiters(connections, rate_limits, settings, clock or SystemClock())
 
     @classmethod
     def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:
-        """Return a store with a client of its own, which it closes.
+        """Return a store that opens its own client, and closes it.
 
         Raises:
-            ConfigurationError: the URL is wrong.
+            ConfigurationError: the URL is invalid.
         """
         client = connect(url, settings or StoreSettings())
         store = cls(client, settings, clock=clock)
@@ -77,18 +76,18 @@ class RedisStore(BaseStore):
         """See `SupportsRestore.restore`."""
         self._lifecycle.ensure_open()
         if self._commands.is_sharded:
-            message = "on a cluster a room and its chat can't be put back in one step"
+            message = "a cluster cannot restore a room and its chat atomically; restore into a single server"
             raise NotSupportedError(message)
         await restore(self._commands, self._keys, self._settings, snapshot, replace=replace)
 
     def statistics(self) -> Mapping[str, int]:
-        """See `SupportsStatistics.statistics`; `cache_hits` and `cache_misses` count rooms and chats."""
-        return asdict(self._counts)
+        """See `SupportsStatistics.statistics`; `cache_hits` and `cache_misses` count reads of rooms and chats."""
+        return asdict(self._statistics)
 
     async def activity(self) -> ServerActivity:
         """See `SupportsServerActivity.activity`."""
         self._lifecycle.ensure_open()
-        return await activity(self._commands, self._keys)
+        return await read_activity(self._commands, self._keys)
 
     async def _ping(self) -> None:
         await self._commands.read(b"PING")
@@ -101,10 +100,11 @@ class RedisStore(BaseStore):
             self._commands.check_loop()
         await self._events.aclose()
         await self._commands.aclose()
-        if self._own_client is not None and os.getpid() == self._process:  # in a forked child they are the parent's
+        # A forked child must not close the client of its parent.
+        if self._own_client is not None and os.getpid() == self._opened_in:
             await close(self._own_client)
 
 
 def open_redis(url: str, settings: StoreSettings, clock: Clock) -> RedisStore:
-    """Return a store for a URL of any of our schemes (see `wnc_store.Backend`)."""
+    """Return a store for a URL of any supported scheme (see `wnc_store.Backend`)."""
     return RedisStore.from_url(url, settings, clock=clock)

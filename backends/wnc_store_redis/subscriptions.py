@@ -1,4 +1,4 @@
-"""Which channels are listened to, and how what was lost of them is found again."""
+"""Reference-counted channel subscriptions that survive lost connections."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ _logger = logging.getLogger("wnc_store")
 
 _FIRST_DELAY = 0.01
 _MAX_DELAY = 2.0
-"""Seconds between attempts to subscribe again, each twice as long as the one before, and up to as long as that."""
+"""Seconds between attempts to resubscribe. The delay doubles from the first to the maximum."""
 
 
 class SubscriptionManager:
-    """The channels that somebody listens to, as long as somebody does, whatever happens to connections.
+    """Keeps channels subscribed while they are in use, and resubscribes after a connection is lost.
 
     Args:
-        commands: whose errors these are.
+        commands: translates errors.
         timeout: how many seconds a subscription may take.
-        subscribed: makes the subscriptions, which tell what they lose.
-        on_missed: is told in which channels messages may be missing here, because they were not listened to.
+        make_pubsub: makes the subscriptions; its argument is called with the channels that a lost connection had.
+        on_missed: called with channels after they were resubscribed, because messages may be missing.
     """
 
     def __init__(
         self,
         commands: CommandExecutor,
         timeout: float,
-        subscribed: Callable[[OnLost], PubSub],
+        make_pubsub: Callable[[OnLost], PubSub],
         on_missed: Callable[[Sequence[bytes]], None],
     ) -> None:
         self._commands = commands
         self._timeout = timeout
-        self._pubsub = subscribed(self._on_lost)
+        self._pubsub = make_pubsub(self._on_lost)
         self._on_missed = on_missed
         self._refcounts: Counter[bytes] = Counter()
         self._resubscribing: dict[bytes, bool] = {}
-        """What is being found again -> whether it was lost once more since that was begun."""
+        """Channel that is being resubscribed -> whether it was lost again during the current attempt."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def acquire(self, channels: Sequence[bytes]) -> None:
-        """Subscribe to channels; return when the server will send what is published in them from now on.
+        """Subscribe to channels. Return when the server has confirmed the subscription.
 
-        Also after an error or a cancellation, `leave` has to be called.
+        `release` must be called afterwards, also after an error or a cancellation.
 
         Raises:
-            StoreError: it can't be done now; `CommandExecutor.to_store_error` says why.
+            StoreError: the subscription failed; see `CommandExecutor.to_store_error`.
         """
         self._refcounts.update(channels)
         self._commands.check_loop()
@@ -71,24 +71,24 @@ class SubscriptionManager:
             raise
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             failure = error
-        # Raised outside the handler: the driver's exception would stay within reach as the context.
+        # Raised outside the handler, so that the driver's exception does not become its `__context__`.
         raise self._commands.to_store_error(failure, channels[0])
 
     def release(self, channels: Sequence[bytes]) -> None:
-        """Undo one `enter`; what nobody wants any more is unsubscribed from."""
+        """Undo one `acquire`. Unsubscribe from channels that are no longer in use."""
         self._refcounts.subtract(channels)
-        gone = [channel for channel in channels if self._refcounts[channel] <= 0]
-        for channel in gone:
+        unused = [channel for channel in channels if self._refcounts[channel] <= 0]
+        for channel in unused:
             del self._refcounts[channel]
-        if gone and not self._commands.forked:  # else the connection is the parent's
-            self._pubsub.unsubscribe(gone)
+        if unused and not self._commands.forked:  # a forked child must not use the parent's connection
+            self._pubsub.unsubscribe(unused)
 
     def ping(self) -> None:
         """See `PubSub.ping`."""
         self._pubsub.ping()
 
     async def aclose(self) -> None:
-        """Close the connections; in a forked child, they are the parent's."""
+        """Close the connections. In a forked child, do nothing: the connections belong to the parent."""
         self._closed = True
         if self._commands.forked:
             return
@@ -107,30 +107,30 @@ class SubscriptionManager:
             task.add_done_callback(self._tasks.discard)
 
     async def _recover(self, channels: Sequence[bytes]) -> None:
-        """Subscribe again, until that is done or nobody wants it; then tell where messages may be missing."""
-        pause, is_logged = 0.0, False
+        """Resubscribe until that succeeds or no channel is in use. Then report where messages may be missing."""
+        delay, is_logged = 0.0, False
         try:
-            while wanted := [channel for channel in channels if channel in self._refcounts]:
+            while in_use := [channel for channel in channels if channel in self._refcounts]:
                 self._resubscribing.update(dict.fromkeys(channels, False))
                 try:
                     async with asyncio.timeout(self._timeout):
-                        await self._pubsub.subscribe(wanted)
+                        await self._pubsub.subscribe(in_use)
                 except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
                     if not is_logged:
-                        failure = self._commands.to_store_error(error, wanted[0])
-                        _logger.warning("no events come in, until the connection is back: %s", failure)
+                        failure = self._commands.to_store_error(error, in_use[0])
+                        _logger.warning("subscriptions are interrupted, resubscribing: %s", failure)
                         is_logged = True
                 else:
-                    left = [channel for channel in wanted if channel not in self._refcounts]
-                    if left:
-                        self._pubsub.unsubscribe(left)
+                    unused = [channel for channel in in_use if channel not in self._refcounts]
+                    if unused:
+                        self._pubsub.unsubscribe(unused)
                     if not any(self._resubscribing[channel] for channel in channels):
                         if is_logged:
-                            _logger.info("events come in again")
-                        self._on_missed(wanted)
+                            _logger.info("subscriptions are restored")
+                        self._on_missed(in_use)
                         return
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                pause = min(max(2 * pause, _FIRST_DELAY), _MAX_DELAY)
+                await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter needs no cryptographic randomness
+                delay = min(max(2 * delay, _FIRST_DELAY), _MAX_DELAY)
         finally:
             for channel in channels:
                 del self._resubscribing[channel]

@@ -16,9 +16,9 @@ from typing import Any
 from redis.asyncio import ConnectionPool
 
 from wnc_store import Room, Store, StoreSettings, open_store
+from wnc_store_redis.cache import ChatCache
 from wnc_store_redis.room_storage import RoomStorage
 from wnc_store_redis.rooms import RedisRoomStore
-from wnc_store_redis.tails import Tails
 from wnc_store_redis.transport import multiplexer
 from wnc_store_redis.transport.connection import Reply, StreamConnection
 from wnc_store_redis.transport.multiplexer import MultiplexedConnection
@@ -51,14 +51,14 @@ def room_seen_last(url: str, settings: StoreSettings) -> Store:
     return open_store(url, settings=settings)
 
 
-def tails(url: str, settings: StoreSettings) -> Store:
+def append_hints(url: str, settings: StoreSettings) -> Store:
     """Let the server look through the kept messages for the id of each new one."""
 
-    def nothing(self: Tails, room_id: str, message_id: str) -> tuple[bytes, bytes]:
+    def nothing(self: ChatCache, room_id: str, message_id: str) -> tuple[bytes, bytes]:
         del self, room_id, message_id
         return b"", b""
 
-    Tails.append_hint = nothing
+    ChatCache.append_hint = nothing
     return open_store(url, settings=settings)
 
 
@@ -92,5 +92,5 @@ def transport(url: str, settings: StoreSettings) -> Store:
         return StreamConnection(connection, give_back, on_replies, on_lost)
 
     module: Any = multiplexer
-    module.open_link = by_redis_py
+    module.open_connection = by_redis_py
     return open_store(url, settings=settings)

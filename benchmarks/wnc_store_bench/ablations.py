@@ -73,10 +73,10 @@ VARIANTS = (
         {"cache_bytes": 0},
     ),
     Variant(
-        "without tails",
+        "without append hints",
         "the server looks through the kept messages for the id of each new one",
         operations=("add_message",),
-        open=ablation_patches.tails,
+        open=ablation_patches.append_hints,
     ),
     Variant("without shared writes", "each command goes in a write of its own", open=ablation_patches.shared_writes),
     Variant("without the transport", "redis-py reads each reply from its stream", open=ablation_patches.transport),

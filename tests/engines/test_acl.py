@@ -84,7 +84,7 @@ async def test_a_script_that_is_cut_short_says_so(server: RedisServer, administr
 )
 def test_each_server_is_understood(error: driver.ResponseError) -> None:
     """What servers before and after 7.2 say of a command inside a script is the same error."""
-    found = to_store_error(error, where="h:1", key="room:A", in_script=True)
+    found = to_store_error(error, endpoint="h:1", key="room:A", in_script=True)
     assert type(found) is OutcomeUnknownError
     assert "inside a script" in str(found)
 

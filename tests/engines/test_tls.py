@@ -108,7 +108,7 @@ async def test_a_key_of_another_certificate_is_named(tls: Tls, other_authority: 
     """A key that does not belong to the client certificate is an error that names ssl_keyfile."""
     mixed = replace(tls.client, key=other_authority.sign("client.example").key)
     error = await refused(tls.url(client=mixed))
-    assert "key values mismatch: let ssl_keyfile" in str(error)
+    assert "key values mismatch: set ssl_keyfile" in str(error)
 
 
 async def test_a_wrong_authority_is_named(tls: Tls, other_authority: Authority) -> None:
@@ -130,7 +130,7 @@ async def test_a_private_authority_is_not_trusted_unasked(tls: Tls) -> None:
 async def test_the_host_name_is_checked(elsewhere: Tls, host: str) -> None:
     """A certificate for another host is refused unasked, by name and by address, and the error says so."""
     error = await refused(elsewhere.url(host=host, user=f"user:{SECRET}@"))
-    assert f"mismatch, certificate is not valid for '{host}': connect by a name" in str(error)
+    assert f"mismatch, certificate is not valid for '{host}': connect to a host name" in str(error)
 
 
 async def test_the_host_name_is_checked_for_a_callers_client(elsewhere: Tls) -> None:
@@ -157,7 +157,7 @@ async def test_an_expired_certificate_is_named(tls: Tls) -> None:
 async def test_a_missing_file_is_named(tls: Tls, tmp_path: Path) -> None:
     """A CA file that is not there is an error that says that a file is missing."""
     error = await refused(tls.url(authority=None, ssl_ca_certs=str(tmp_path / "none.pem")))
-    assert "a file is missing" in str(error)
+    assert "a file does not exist" in str(error)
 
 
 async def test_plain_redis_on_a_tls_port_is_refused(tls: Tls) -> None:
@@ -171,7 +171,7 @@ async def test_tls_on_a_plain_port_is_refused(tls: Tls, redis_server: RedisServe
     await refused(replace(tls, server=redis_server).url(), operation_timeout=timedelta(milliseconds=500))
 
 
-CLOSED = "it closed the connection: does it want TLS"
+CLOSED = "the server closed the connection; it may require TLS"
 ALERT = "tlsv13 alert certificate required: name a certificate that the server trusts"
 
 
@@ -183,12 +183,12 @@ ALERT = "tlsv13 alert certificate required: name a certificate that the server t
             ssl.SSLError(1, "[SSL: X] tlsv1 alert protocol version (_ssl.c:1006)"),
             "protocol version: check that the port",
         ),
-        (ssl.SSLError("anything"), "TLS failed: check that the port speaks TLS"),
+        (ssl.SSLError("anything"), "TLS failed: check that the port accepts TLS"),
         (driver.ConnectionError("Error 1. [SSL: X] certificate is not yet valid (_ssl.c:1)."), "set the clock"),
         (driver.ConnectionError("x : (1, '[SSL: X] tlsv13 alert certificate required (_ssl.c:2580)')"), ALERT),
         (driver.ConnectionError("Connection closed by server."), CLOSED),
         (ConnectionResetError(104, "Connection reset by peer"), CLOSED),
-        (OSError("Connect call failed"), "is it running, and is the URL right?"),
+        (OSError("Connect call failed"), "check that the server is running, and check the URL"),
     ],
 )
 def test_the_text_of_openssl_is_enough(error: Exception, text: str) -> None:
@@ -196,7 +196,7 @@ def test_the_text_of_openssl_is_enough(error: Exception, text: str) -> None:
     outer = driver.ConnectionError("x")
     outer.__context__ = error
     for shown in (error, outer):
-        assert text in str(to_store_error(shown, where="h:1", key=""))
+        assert text in str(to_store_error(shown, endpoint="h:1", key=""))
 
 
 async def test_the_callers_own_trouble_is_not_taken_for_ours() -> None:
@@ -207,7 +207,7 @@ async def test_the_callers_own_trouble_is_not_taken_for_ours() -> None:
         try:
             raise ssl.SSLError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1)")  # noqa: TRY301
         except ssl.SSLError:
-            with pytest.raises(StoreUnavailableError, match="is it running, and is the URL right"):
+            with pytest.raises(StoreUnavailableError, match="check that the server is running"):
                 await store.ping()
 
 
@@ -215,4 +215,4 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     """An error that came from one that came from it is told like any other."""
     one, two = driver.ConnectionError("x"), driver.ConnectionError("y")
     one.__cause__, two.__cause__ = two, one
-    assert isinstance(to_store_error(one, where="h:1", key=""), StoreUnavailableError)
+    assert isinstance(to_store_error(one, endpoint="h:1", key=""), StoreUnavailableError)

@@ -1,4 +1,4 @@
-"""A database for the tests of the Redis backend alone."""
+"""Fixtures of the Redis tests: an empty database, clients of it, and a proxy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wnc_store_redis import RedisStore
 
 @pytest.fixture
 async def url(redis_server: RedisServer) -> AsyncIterator[str]:
-    """Its URL; it is empty at first and at last."""
+    """URL of a database that is emptied before and after the test."""
     url = redis_server.url.replace("/0", "/2")
     await _empty(url)
     yield url
@@ -25,43 +25,43 @@ async def url(redis_server: RedisServer) -> AsyncIterator[str]:
 
 
 async def _empty(url: str) -> None:
-    plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as client:
+    untyped: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+    async with untyped as client:
         await client.flushdb()
 
 
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[Any]:
-    """A plain client of it."""
-    plain: Any = Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as made:
-        yield made
+    """A redis-py client of the database."""
+    untyped: Any = Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
+    async with untyped as client:
+        yield client
 
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[RedisStore]:
-    """A store on it."""
-    async with RedisStore.from_url(url) as made:
-        yield made
+    """A store on the database."""
+    async with RedisStore.from_url(url) as store:
+        yield store
 
 
 @pytest.fixture
 async def room_a(store: RedisStore) -> None:
-    """A room A with a message, so that the store is connected and the server knows its scripts."""
+    """A room A with a message. Afterwards the store is connected and its scripts are in the script cache."""
     await store.rooms.create_room(room("A"))
     await store.chat.add_message(message(0, "A"))
 
 
 @pytest.fixture
 async def counter(client: Any) -> Counter:
-    """A counter that has started, after the fixtures that a module uses."""
-    made = Counter(client)
-    await made.start()
-    return made
+    """A started counter of commands."""
+    counter = Counter(client)
+    await counter.start()
+    return counter
 
 
 @pytest.fixture
 async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
-    """A proxy to the server's database 0."""
-    async with proxy_to(redis_server.port) as made:
-        yield made
+    """A proxy to database 0 of the server."""
+    async with proxy_to(redis_server.port) as proxy:
+        yield proxy

@@ -1,4 +1,4 @@
-"""What the contract does not ask of every backend, on a real server."""
+"""Tests of the Redis backend beyond the contract."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from wnc_store_redis import RedisStore
 SECRET = "SECRET-9f1c"
 
 
-async def test_the_prefix_goes_before_every_key(url: str, client: Any) -> None:
-    """A store's prefix is that of its room's key, its chat's key and its index's key."""
+async def test_every_key_has_the_prefix(url: str, client: Any) -> None:
+    """The keys of rooms, chats and the index begin with the prefix."""
     async with RedisStore.from_url(url, StoreSettings(key_prefix="app:")) as store:
         await store.rooms.create_room(room("A"))
         await store.chat.add_message(message(1, "A"))
@@ -26,7 +26,7 @@ async def test_the_prefix_goes_before_every_key(url: str, client: Any) -> None:
 
 
 async def test_the_index_outlives_a_shorter_room(url: str, store: RedisStore, client: Any) -> None:
-    """A room of a short TTL does not shorten the life of the index that longer rooms are in."""
+    """A room with a short TTL does not shorten the TTL of the index."""
     await store.rooms.create_room(room("long"))
     settings = StoreSettings(room_ttl=timedelta(minutes=1))
     async with RedisStore.from_url(url, settings) as brief:
@@ -34,8 +34,8 @@ async def test_the_index_outlives_a_shorter_room(url: str, store: RedisStore, cl
     assert await client.pttl("active-rooms") > 43_200_000
 
 
-async def test_forgotten_scripts_are_loaded_again(store: RedisStore, client: Any) -> None:
-    """After SCRIPT FLUSH every operation works as before."""
+async def test_flushed_scripts_are_loaded_again(store: RedisStore, client: Any) -> None:
+    """Operations work after SCRIPT FLUSH."""
     await store.rooms.create_room(room("A"))
     await client.script_flush()
     await store.rooms.add_user_to_room("A", user("guest"))
@@ -51,7 +51,7 @@ async def test_forgotten_scripts_are_loaded_again(store: RedisStore, client: Any
 async def test_a_corrupt_message_is_logged_once(
     store: RedisStore, client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A chat entry that can't be read is logged once, with its key and without its text."""
+    """A corrupt chat entry is logged once, with its key and without its text."""
     await client.rpush("chat:A", f'{{"message":"{SECRET}"')
     with caplog.at_level(logging.WARNING, logger="wnc_store"):
         for _ in range(3):
@@ -61,18 +61,18 @@ async def test_a_corrupt_message_is_logged_once(
     assert SECRET not in caplog.text
 
 
-async def test_foreign_index_entries_are_not_listed(store: RedisStore, client: Any) -> None:
-    """Index entries that are no ids, even no UTF-8, are never listed, and swept if no such room lives."""
+async def test_invalid_index_entries_are_not_listed(store: RedisStore, client: Any) -> None:
+    """Index entries that are not valid ids are not listed, and are swept if their rooms do not exist."""
     await client.sadd("active-rooms", b"\xff", "a b", "")
     await client.set("room:a b", "x")
     await store.rooms.create_room(room("A"))
-    assert [one async for one in store.rooms.active_room_ids()] == ["A"]
+    assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A"]
     assert await store.rooms.sweep_active_rooms() == 2
     assert await client.smismember("active-rooms", ["a b", "A"]) == [1, 1]
 
 
-async def test_a_hit_and_a_peek_are_one_step(store: RedisStore, client: Any, counter: Counter) -> None:
-    """A hit, and a peek, is one script, which reads the count together with its end: never those of two windows."""
+async def test_a_hit_and_a_peek_are_atomic(store: RedisStore, client: Any, counter: Counter) -> None:
+    """A hit is one script, and so is a peek, so the count and its TTL belong to the same window."""
     await store.rate_limits.hit("ip")
     await store.rate_limits.peek("ip")
     await counter.start()
@@ -85,8 +85,8 @@ async def test_a_hit_and_a_peek_are_one_step(store: RedisStore, client: Any, cou
     assert 0 < await client.pttl("rl:ip") <= 60_000
 
 
-async def test_a_key_of_another_type_is_no_guard(store: RedisStore, client: Any) -> None:
-    """Where a guard's key holds another type, reading it is a CorruptRecordError, and the key is left alone."""
+async def test_a_limiter_key_of_another_type_is_corrupt(store: RedisStore, client: Any) -> None:
+    """Reading a limiter key of another Redis type raises a CorruptRecordError, and the key is not changed."""
     await client.rpush("rl:ip", "x")
     await client.rpush("connections:ip", "x")
     for call in (store.rate_limits.peek, store.connections.count):
@@ -95,8 +95,8 @@ async def test_a_key_of_another_type_is_no_guard(store: RedisStore, client: Any)
     assert await client.lrange("rl:ip", 0, -1) == await client.lrange("connections:ip", 0, -1) == [b"x"]
 
 
-async def test_a_far_end_is_no_error(store: RedisStore, client: Any) -> None:
-    """A key that another writer lets live for millions of years has a TTL, of as much as Python can say."""
+async def test_a_huge_ttl_is_capped(store: RedisStore, client: Any) -> None:
+    """A TTL that exceeds timedelta.max is returned as timedelta.max."""
     await store.rooms.create_room(room("A"))
     await client.pexpireat("room:A", 9_000_000_000_000_000_000)
     assert await store.rooms.room_ttl("A") == timedelta.max
@@ -104,12 +104,12 @@ async def test_a_far_end_is_no_error(store: RedisStore, client: Any) -> None:
 
 
 async def test_the_harness_touches_only_its_own_keys(url: str, client: Any) -> None:
-    """The contract's harness leaves other people's keys and their TTLs alone."""
-    await client.set("room:foreign", "x", ex=86_400)
+    """The contract's harness does not change keys without its prefix, or their TTLs."""
+    await client.set("room:other", "x", ex=86_400)
     harness = RedisHarness(url)
-    async with harness.open_store() as mine:
-        await mine.rooms.create_room(room("A"))
+    async with harness.open_store() as store:
+        await store.rooms.create_room(room("A"))
         await harness.advance(80_000)
     await harness.aclose()
-    assert await client.keys("*") == [b"room:foreign"]
-    assert await client.ttl("room:foreign") > 43_200
+    assert await client.keys("*") == [b"room:other"]
+    assert await client.ttl("room:other") > 43_200

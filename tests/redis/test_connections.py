@@ -1,4 +1,4 @@
-"""A store's way to its server: whose client it is, what goes wrong on it, and how that is told."""
+"""Tests of connections: clients, failures, and their errors."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ HOUR = timedelta(hours=1)
 
 
 async def test_a_callers_client_is_not_closed(client: Any) -> None:
-    """A client that was passed in still works after the store is closed."""
+    """A client that the caller passed still works after the store is closed."""
     async with RedisStore(client) as store:
         await store.rooms.create_room(room("A"))
     assert await client.exists("room:A") == 1
 
 
-async def test_callers_share_connections_that_a_close_closes(url: str, client: Any) -> None:
-    """A thousand callers share few connections; a close fails the callers that wait, and leaves no connection open."""
+async def test_callers_share_connections_that_aclose_closes(url: str, client: Any) -> None:
+    """A thousand callers share few connections; aclose() fails waiting callers and closes every connection."""
 
     async def connections() -> int:
-        return [one["name"] for one in await client.client_list()].count("shared")
+        return [connection["name"] for connection in await client.client_list()].count("shared")
 
     store = RedisStore.from_url(f"{url}?client_name=shared")
     await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(1000)))
@@ -53,7 +53,7 @@ async def test_callers_share_connections_that_a_close_closes(url: str, client: A
     await asyncio.sleep(0)
     await store.aclose()
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(one) for one in results} == {StoreClosedError}
+    assert {type(result) for result in results} == {StoreClosedError}
 
     async def are_closed() -> bool:
         return not await connections()
@@ -61,15 +61,15 @@ async def test_callers_share_connections_that_a_close_closes(url: str, client: A
     await wait_until(are_closed)
 
 
-@pytest.mark.parametrize("kind", [SyncRedis, SyncCluster, object])
-async def test_another_kind_of_client_is_refused(kind: Any) -> None:
-    """A synchronous client or anything else is a ConfigurationError that says what is needed."""
+@pytest.mark.parametrize("client_class", [SyncRedis, SyncCluster, object])
+async def test_another_type_of_client_is_rejected(client_class: Any) -> None:
+    """A synchronous client or another object is a ConfigurationError that names the expected type."""
     with pytest.raises(ConfigurationError, match=r"redis\.asyncio\.Redis"):
-        RedisStore(kind.__new__(kind))
+        RedisStore(client_class.__new__(client_class))
 
 
 async def test_closing_ends_a_listing(store: RedisStore) -> None:
-    """A listing that is under way when the store is closed raises StoreClosedError."""
+    """A listing that is in progress when the store is closed raises StoreClosedError."""
     for room_id in ("A", "B"):
         await store.rooms.create_room(room(room_id))
     listing = store.rooms.active_room_ids()
@@ -79,17 +79,17 @@ async def test_closing_ends_a_listing(store: RedisStore) -> None:
         await anext(listing)
 
 
-async def test_a_database_that_is_not_there_is_a_configuration_error(redis_server: RedisServer) -> None:
-    """A database number beyond the server's is a ConfigurationError that says where to look."""
+async def test_a_missing_database_is_a_configuration_error(redis_server: RedisServer) -> None:
+    """A database number that the server does not have is a ConfigurationError that points to the URL."""
     async with RedisStore.from_url(redis_server.url.replace("/0", "/99")) as store:
         with pytest.raises(ConfigurationError, match="end of the URL"):
             await store.ping()
 
 
 async def test_no_server_is_unavailable() -> None:
-    """Where no server listens, each operation is a StoreUnavailableError that names host and port, not the password."""
+    """Without a server each operation raises a StoreUnavailableError that names host and port, not the password."""
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # and does not listen, so that connections are refused
+        bound.bind(("127.0.0.1", 0))  # the socket does not listen, so connections are refused
         port = bound.getsockname()[1]
         async with open_store(f"redis://user:{SECRET}@127.0.0.1:{port}/0", settings=StoreSettings()) as store:
             for call in (store.ping(), store.rooms.get_room("A"), store.rooms.create_room(room("A"))):
@@ -100,41 +100,45 @@ async def test_no_server_is_unavailable() -> None:
 
 
 async def test_a_missing_socket_is_unavailable() -> None:
-    """Where there is no Unix socket, the error names its path."""
+    """The error for a missing Unix socket names its path."""
     async with open_store("unix:///nowhere/redis.sock", settings=StoreSettings()) as store:
         with pytest.raises(StoreUnavailableError, match=r"/nowhere/redis\.sock"):
             await store.ping()
 
 
-async def test_calls_without_an_answer_end_in_time(redis_server: RedisServer, proxy: Proxy) -> None:
-    """A call ends with operation_timeout: a read timed out, a write is of unknown outcome; the next calls work."""
+async def test_calls_without_a_reply_time_out(redis_server: RedisServer, proxy: Proxy) -> None:
+    """After operation_timeout a read times out, a write has an unknown outcome, and later calls work."""
     async with (
         RedisStore.from_url(redis_server.url) as direct,
         RedisStore.from_url(proxy.url, StoreSettings(operation_timeout=HOUR)) as store,
     ):
         calls: Sequence[tuple[type[StoreError], str, Callable[[], Awaitable[object]]]] = (
-            (StoreTimeoutError, f"127.0.0.1:{proxy.port}", lambda: store.rooms.get_room("A")),  # while it connects
+            (
+                StoreTimeoutError,
+                f"127.0.0.1:{proxy.port}",
+                lambda: store.rooms.get_room("A"),
+            ),  # while the store connects
             (StoreTimeoutError, "room:A", lambda: store.rooms.get_room("A")),
-            (StoreTimeoutError, "connections:A", lambda: store.connections.count("A")),  # by a script that only reads
+            (StoreTimeoutError, "connections:A", lambda: store.connections.count("A")),  # a read-only script
             (OutcomeUnknownError, "chat:A", lambda: store.chat.add_message(message(1, "A"))),
         )
-        for error, shown, call in calls:
+        for error, text, call in calls:
             proxy.close_hole()
             proxy.held.clear()
             calling = asyncio.ensure_future(call())
             await wait_until(lambda: proxy.held["request"])
             advance_loop(HOUR.total_seconds())
-            with pytest.raises(error, match=shown):
+            with pytest.raises(error, match=text):
                 await calling
             proxy.open_hole()
             await store.ping()
         await store.chat.add_message(message(1, "A"))
-        assert [one.id for one in await direct.chat.get_messages("A")] == ["m1"]
+        assert [m.id for m in await direct.chat.get_messages("A")] == ["m1"]
         await direct.chat.clear_messages("A")
 
 
-async def test_a_reply_that_nobody_asked_for_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
-    """A connection over which more comes than was asked is given up: the next call has a new one."""
+async def test_a_reply_without_a_request_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that delivers more replies than requests is closed, and the next call uses a new one."""
     gets: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -156,26 +160,26 @@ async def test_a_reply_that_nobody_asked_for_ends_the_connection(caplog: pytest.
 
 
 async def test_killed_connections_are_replaced(store: RedisStore, client: Any) -> None:
-    """When the server has closed idle connections, the next operations work."""
+    """After the server has closed idle connections, the next operations work."""
     await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(10)))
     await client.client_kill_filter(_type="normal", skipme=True)
     await store.rooms.create_room(room("A"))
     assert all(await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(10))))
 
 
-async def test_cancelled_callers_leave_no_replies_behind(store: RedisStore) -> None:
-    """However callers are cancelled, nobody ever reads the reply to another's question."""
+async def test_cancelled_callers_do_not_shift_replies(store: RedisStore) -> None:
+    """At whichever step callers are cancelled, each other caller gets the reply to its own command."""
     for number in range(20):
         await store.rooms.create_room(room(f"r{number}"))
 
-    async def ask(number: int) -> None:
+    async def read(number: int) -> None:
         found = await store.rooms.get_room(f"r{number % 20}")
         assert found is not None
         assert found.id == f"r{number % 20}"
 
-    for turns in range(0, 40, 3):
-        tasks = [asyncio.ensure_future(ask(number)) for number in range(40)]
-        for _ in range(turns):
+    for steps in range(0, 40, 3):
+        tasks = [asyncio.ensure_future(read(number)) for number in range(40)]
+        for _ in range(steps):
             await asyncio.sleep(0)
         for task in tasks[::3]:
             task.cancel()
@@ -184,7 +188,7 @@ async def test_cancelled_callers_leave_no_replies_behind(store: RedisStore) -> N
 
 
 async def test_wrong_credentials_are_a_configuration_error(redis_server: RedisServer) -> None:
-    """A wrong password is a ConfigurationError that does not repeat it."""
+    """A wrong password is a ConfigurationError that does not contain the password."""
     url = redis_server.url.replace("redis://", f"redis://nobody:{SECRET}@")
     async with RedisStore.from_url(url) as store:
         with pytest.raises(ConfigurationError, match="credentials") as caught:
@@ -192,8 +196,8 @@ async def test_wrong_credentials_are_a_configuration_error(redis_server: RedisSe
     assert SECRET not in f"{caught.value}{caught.value.__cause__!r}"
 
 
-async def test_a_refused_command_is_a_configuration_error(redis_server: RedisServer, client: Any) -> None:
-    """A user who may not run scripts gets a ConfigurationError, and nothing is written."""
+async def test_a_denied_command_is_a_configuration_error(redis_server: RedisServer, client: Any) -> None:
+    """A user without permission to run scripts gets a ConfigurationError, and nothing is written."""
     await client.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "+get", "+ping", "+pttl")
     url = redis_server.url.replace("redis://", "redis://reader:pw@").replace("/0", "")
     async with RedisStore.from_url(url) as store:
@@ -203,9 +207,9 @@ async def test_a_refused_command_is_a_configuration_error(redis_server: RedisSer
     await client.execute_command("ACL", "DELUSER", "reader")
 
 
-async def test_an_error_of_the_server_repeats_no_argument(store: RedisStore) -> None:
-    """The error about a command that the server does not know holds nothing of its arguments."""
-    with pytest.raises(Exception, match="refused") as caught:
+async def test_an_error_of_the_server_contains_no_argument(store: RedisStore) -> None:
+    """The error for an unknown command does not contain the arguments of the command."""
+    with pytest.raises(Exception, match="rejected") as caught:
         await store._commands.write(b"NOSUCHCOMMAND", b"room:A", SECRET.encode())
     shown: list[BaseException | None] = [caught.value, caught.value.__cause__, caught.value.__context__]
     assert SECRET not in "".join(f"{error!r}{error}" for error in shown)

@@ -1,4 +1,4 @@
-"""Changes of rooms by writers that publish nothing, such as the Node app, told by keyspace notifications."""
+"""Tests of notifications about external changes: those of writers that do not publish, such as the Node app."""
 
 from __future__ import annotations
 
@@ -30,87 +30,87 @@ from wnc_store_redis import RedisStore
 
 CHANGED, CLOSED = RoomChanged(room_id="A"), RoomClosed(room_id="A")
 LAST = AppEvent(room_id="A", name="last")
-FOREIGN = StoreSettings(publish_changes=True, notify_external_changes=True)
+EXTERNAL = StoreSettings(publish_changes=True, notify_external_changes=True)
 
 
 @pytest.fixture(scope="module", name="server")
 def _server() -> Iterator[RedisServer]:
-    """A server that notifies of what happens to keys."""
+    """A server with keyspace notifications."""
     with redis_server("--notify-keyspace-events", "Kg$xe") as server:
         yield server
 
 
 @pytest.fixture
 async def node(server: RedisServer) -> AsyncIterator[Any]:
-    """A plain client in the place of the Node app; the database is emptied."""
-    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as made:
-        await made.flushall()
-        yield made
+    """A redis-py client that acts as the Node app, on an empty database."""
+    untyped: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
+    async with untyped as client:
+        await client.flushall()
+        yield client
 
 
 @pytest.fixture
 async def store(server: RedisServer, node: object) -> AsyncIterator[RedisStore]:
-    """A store that tells its own changes and those of others, with a room A."""
+    """A store that publishes its changes and detects external changes, with a room A."""
     assert node
-    async with RedisStore.from_url(server.url, FOREIGN) as made:
-        await made.rooms.create_room(room("A", "host", "guest"))
-        yield made
+    async with RedisStore.from_url(server.url, EXTERNAL) as store:
+        await store.rooms.create_room(room("A", "host", "guest"))
+        yield store
 
 
-async def on_message(store: RedisStore, events: AsyncIterator[RoomEvent]) -> Sequence[RoomEvent]:
-    """Publish a last event, and return all that come before it."""
+async def drain(store: RedisStore, events: AsyncIterator[RoomEvent]) -> Sequence[RoomEvent]:
+    """Publish a last event, and return all events that arrive before it."""
     await store.events.publish("A", LAST)
-    found: list[RoomEvent] = []
+    received: list[RoomEvent] = []
     while (event := await one(events)) != LAST:
-        found.append(event)
-    return found
+        received.append(event)
+    return received
 
 
 async def write_as_node(node: Any, data: bytes) -> None:
-    """Write a room in the way of the original."""
+    """Write a room as the Node app does."""
     await node.execute_command("SETEX", "room:A", 86400, data)
     await node.sadd("active-rooms", "A")
 
 
-async def test_a_change_by_somebody_else_is_told(store: RedisStore, node: Any) -> None:
-    """What the Node app writes is one RoomChanged without a revision."""
+async def test_an_external_change_is_published(store: RedisStore, node: Any) -> None:
+    """Each write of the Node app leads to one RoomChanged without a revision."""
     async with store.events.subscribe("A") as events:
         data = await node.get("room:A")
         await write_as_node(node, data)
-        assert await on_message(store, events) == [CHANGED]
+        assert await drain(store, events) == [CHANGED]
         await node.set("room:A", data)
         await write_as_node(node, data)
-        assert await on_message(store, events) == [CHANGED, CHANGED]
+        assert await drain(store, events) == [CHANGED, CHANGED]
 
 
-async def test_a_change_alone_is_told(server: RedisServer, node: Any) -> None:
-    """A change that nothing follows, for hours, is told at once."""
-    patient = StoreSettings(notify_external_changes=True, operation_timeout=timedelta(hours=9))
-    async with RedisStore.from_url(server.url, patient) as store, store.events.subscribe("A") as events:
+async def test_a_single_external_change_is_published_at_once(server: RedisServer, node: Any) -> None:
+    """An external change is published at once, also if no other message follows."""
+    settings = StoreSettings(notify_external_changes=True, operation_timeout=timedelta(hours=9))
+    async with RedisStore.from_url(server.url, settings) as store, store.events.subscribe("A") as events:
         await write_as_node(node, to_wire(room("A")))
         assert await one(events) == CHANGED
 
 
-async def test_the_end_of_a_room_is_told(store: RedisStore, node: Any) -> None:
-    """A deletion by the Node app, and the end of a room's TTL, is a RoomClosed; a new room a RoomChanged."""
+async def test_an_external_deletion_is_published(store: RedisStore, node: Any) -> None:
+    """An external deletion and the expiry of a room lead to a RoomClosed, and an external creation to a RoomChanged."""
     async with store.events.subscribe("A") as events:
         data = await node.get("room:A")
         await node.delete("room:A")
         await write_as_node(node, data)
-        assert await on_message(store, events) == [CLOSED, CHANGED]
+        assert await drain(store, events) == [CLOSED, CHANGED]
         await node.pexpire("room:A", 1)
 
         async def is_gone() -> bool:
             return await store.rooms.get_room("A") is None
 
         await wait_until(is_gone)
-        assert await on_message(store, events) == [CLOSED]
+        assert await drain(store, events) == [CLOSED]
 
 
-async def test_own_changes_are_not_told_twice(store: RedisStore, server: RedisServer) -> None:
-    """No change of a store that publishes is told as somebody else's, whichever operation and client makes it."""
-    async with RedisStore.from_url(server.url, FOREIGN) as other, store.events.subscribe("A") as events:
+async def test_own_changes_are_not_published_twice(store: RedisStore, server: RedisServer) -> None:
+    """A change by a store with publish_changes is not published as an external change."""
+    async with RedisStore.from_url(server.url, EXTERNAL) as other, store.events.subscribe("A") as events:
         rooms = other.rooms
         await asyncio.gather(*(rooms.add_user_to_room("A", user(f"u{number}")) for number in range(20)))
         await asyncio.gather(*(store.rooms.add_user_to_room("A", user(f"v{number}")) for number in range(20)))
@@ -123,33 +123,33 @@ async def test_own_changes_are_not_told_twice(store: RedisStore, server: RedisSe
         await rooms.delete_room("A")
         await rooms.create_room(room("A"))
         await rooms.remove_user_from_room("A", "host")
-        found = await on_message(other, events)
-    assert [event.rev for event in found if event.rev is not None] == [*range(2, 42), 42, 43, 44, 45, 45, 46, 2]
-    assert [event for event in found if event.rev is None and "message" not in event.to_json()] == [CLOSED, CHANGED]
+        received = await drain(other, events)
+    assert [event.rev for event in received if event.rev is not None] == [*range(2, 42), 42, 43, 44, 45, 45, 46, 2]
+    assert [event for event in received if event.rev is None and "message" not in event.to_json()] == [CLOSED, CHANGED]
 
 
-async def test_both_are_told_side_by_side(store: RedisStore, node: Any) -> None:
-    """While both write the same room all the time, each foreign write is told, and each own change once."""
+async def test_concurrent_own_and_external_changes_are_published(store: RedisStore, node: Any) -> None:
+    """During concurrent writes of one room, each external write and each own change is published once."""
     async with store.events.subscribe("A") as events:
         data = await node.get("room:A")
 
-        async def foreign() -> None:
+        async def write_externally() -> None:
             for _ in range(50):
-                await node.set("room:other", data)  # nobody reads that one
+                await node.set("room:other", data)  # a room without subscribers
                 await node.execute_command("SETEX", "room:A", 86400, data)
 
-        async def own() -> None:
+        async def write() -> None:
             for number in range(50):
                 await store.rooms.update_video_state("A", VideoState(current_time=number, last_update_time=number))
 
-        await asyncio.gather(foreign(), own())
-        found = await on_message(store, events)
-    assert found.count(CHANGED) == 50
-    assert len(found) == 100
+        await asyncio.gather(write_externally(), write())
+        received = await drain(store, events)
+    assert received.count(CHANGED) == 50
+    assert len(received) == 100
 
 
-async def test_an_apps_event_is_no_sign_of_an_own_change(store: RedisStore, node: Any) -> None:
-    """An app's event, what is no event, and another room's, that follow a foreign change do not hide it."""
+async def test_other_messages_do_not_hide_an_external_change(store: RedisStore, node: Any) -> None:
+    """An AppEvent, an invalid message or an event of another room after an external change does not hide it."""
     typing, own = AppEvent(room_id="A", name="typing"), RoomChanged(room_id="A", rev=9)
     async with store.events.subscribe("A") as events, store.events.subscribe("B"):
         for followers in (
@@ -157,46 +157,48 @@ async def test_an_apps_event_is_no_sign_of_an_own_change(store: RedisStore, node
             [("A", b"no event"), ("A", to_wire(own))],
             [("B", to_wire(RoomChanged(room_id="B", rev=9)))],
         ):
-            async with node.pipeline(transaction=True) as together:
-                together.set("room:A", await node.get("room:A"))
+            async with node.pipeline(transaction=True) as transaction:
+                transaction.set("room:A", await node.get("room:A"))
                 for room_id, follower in followers:
-                    together.publish(f"events:{room_id}", follower)
-                await together.execute()
-        found = await on_message(store, events)
-    assert found == [CHANGED, typing, CHANGED, own, CHANGED]
+                    transaction.publish(f"events:{room_id}", follower)
+                await transaction.execute()
+        received = await drain(store, events)
+    assert received == [CHANGED, typing, CHANGED, own, CHANGED]
 
 
-async def test_only_what_is_asked_for_is_told(store: RedisStore, server: RedisServer, node: Any) -> None:
-    """Without notify_external_changes nothing is told of others; nor is a new TTL, or another room, a change."""
-    async with RedisStore.from_url(server.url) as quiet, quiet.events.subscribe("A") as events:
+async def test_only_changes_of_subscribed_rooms_are_published(
+    store: RedisStore, server: RedisServer, node: Any
+) -> None:
+    """External changes are published only with the setting; a new TTL, another room or a chat is not a change."""
+    async with RedisStore.from_url(server.url) as unnotified, unnotified.events.subscribe("A") as events:
         await node.set("room:A", await node.get("room:A"))
-        assert await on_message(quiet, events) == []
+        assert await drain(unnotified, events) == []
     async with store.events.subscribe("A") as events:
         await node.expire("room:A", 1000)
         await node.persist("room:A")
         await node.set("room:AB", "x")
         await node.rpush("chat:A", "x")
-        assert await on_message(store, events) == []
+        assert await drain(store, events) == []
 
 
-async def test_who_does_not_publish_is_somebody_else(store: RedisStore, server: RedisServer) -> None:
-    """A change by a store of this library that does not publish is told as somebody else's."""
+async def test_a_store_that_does_not_publish_is_external(store: RedisStore, server: RedisServer) -> None:
+    """A change by a store without publish_changes is an external change."""
     async with RedisStore.from_url(server.url) as silent, store.events.subscribe("A") as events:
         await silent.rooms.add_user_to_room("A", user("new"))
-        assert await on_message(silent, events) == [CHANGED]
+        assert await drain(silent, events) == [CHANGED]
 
 
-async def test_foreign_changes_are_told_after_a_cut(store: RedisStore, node: Any) -> None:
-    """When the connection was lost, a Resync comes, and then foreign changes are told again."""
+async def test_external_changes_are_published_after_a_lost_connection(store: RedisStore, node: Any) -> None:
+    """After a lost connection a Resync arrives, and later external changes are published."""
     async with store.events.subscribe("A") as events:
         await node.client_kill_filter(_type="pubsub")
         assert await one(events) == Resync(room_id="A")
         await node.set("room:A", await node.get("room:A"))
-        assert await on_message(store, events) == [CHANGED]
+        assert await drain(store, events) == [CHANGED]
 
 
-async def test_the_documented_pattern_is_enough(server: RedisServer, node: Any) -> None:
-    """A user with the documented line is told of foreign changes with one pattern more, and refused without it."""
+async def test_the_documented_acl_pattern_is_sufficient(server: RedisServer, node: Any) -> None:
+    """With the documented ACL pattern external changes are published; without it, subscribing is denied."""
     await node.set("room:A", to_wire(room("A")))
     settings = StoreSettings(notify_external_changes=True)
     async with RedisStore.from_url(permit(server), settings) as store:
@@ -205,52 +207,51 @@ async def test_the_documented_pattern_is_enough(server: RedisServer, node: Any) 
     async with RedisStore.from_url(permit(server, "", "&__keyspace@0__:room:*"), settings) as store:
         async with store.events.subscribe("A") as events:
             await node.set("room:A", to_wire(room("A")))
-            assert await on_message(store, events) == [CHANGED]
+            assert await drain(store, events) == [CHANGED]
 
 
-async def look(server: RedisServer, flags: str, *, wanted: bool, url: str = "") -> tuple[HealthReport, str, str, str]:
-    """Return the health of a store on a server with those flags, and what it says of notifications."""
-    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as client:
+async def check(server: RedisServer, flags: str, *, needed: bool, url: str = "") -> tuple[HealthReport, str, str, str]:
+    """Return the health of a store on a server with the given flags, and the fields of its notification check."""
+    untyped: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
+    async with untyped as client:
         await client.config_set("notify-keyspace-events", flags)
-        async with RedisStore.from_url(url or server.url, StoreSettings(notify_external_changes=wanted)) as store:
+        async with RedisStore.from_url(url or server.url, StoreSettings(notify_external_changes=needed)) as store:
             health = await store.health()
         await client.config_set("notify-keyspace-events", "Kg$xe")
-    (check,) = [one for one in health.checks if one.name == "notifications"]
-    return health, check.status, check.detail, check.hint
+    (found,) = [result for result in health.checks if result.name == "notifications"]
+    return health, found.status, found.detail, found.hint
 
 
-async def test_health_says_what_is_missing(server: RedisServer) -> None:
-    """Where foreign changes are asked for and can't be told, health says what is missing, and its remedy works."""
+async def test_health_reports_missing_flags(server: RedisServer) -> None:
+    """If external changes are needed and flags are missing, the check is an error whose hint works."""
     for flags, missing in (("", "Kg$xe"), ("Kg$x", "e"), ("Eg$xe", "K"), ("Kgxe", "$")):
-        health, status, found, remedy = await look(server, flags, wanted=True)
+        health, status, detail, hint = await check(server, flags, needed=True)
         assert (health.ok, status) == (False, "error")
-        assert f"lacks {missing}" in found
-        command, setting, name, recommended = remedy.split()[:4]
-        assert (command, setting, name) == ("CONFIG", "SET", "notify-keyspace-events")
-        assert (await look(server, recommended, wanted=True))[1] == "ok"
+        assert f"lacks {missing}" in detail
+        assert hint.startswith("run CONFIG SET notify-keyspace-events with Kg$xe ")
+        assert (await check(server, "Kg$xe", needed=True))[1] == "ok"
 
 
 @pytest.mark.parametrize(("flags", "protocol"), [("Kg$xe", 2), ("KEA", 3), ("KA", 2)])
-async def test_health_says_that_it_is_on(server: RedisServer, flags: str, protocol: int) -> None:
-    """Where the server notifies, health says so, whether it is asked for or not."""
-    for wanted in (True, False):
-        health, status, found, _ = await look(server, flags, wanted=wanted, url=f"{server.url}?protocol={protocol}")
+async def test_health_reports_enabled_notifications(server: RedisServer, flags: str, protocol: int) -> None:
+    """If the server has the flags, the check is ok, whether external changes are needed or not."""
+    for needed in (True, False):
+        health, status, detail, _ = await check(server, flags, needed=needed, url=f"{server.url}?protocol={protocol}")
         assert (health.ok, status) == (True, "ok")
-        assert "can be told" in found
+        assert "can be detected" in detail
 
 
-async def test_health_does_not_mind_what_nobody_asks_for(server: RedisServer) -> None:
-    """Where foreign changes are not asked for, it is good that they are not told, and health says what would help."""
-    health, status, found, remedy = await look(server, "", wanted=False)
+async def test_missing_flags_are_ok_if_not_needed(server: RedisServer) -> None:
+    """If external changes are not needed, missing flags are ok, and the hint names the command that adds them."""
+    health, status, detail, hint = await check(server, "", needed=False)
     assert (health.ok, status) == (True, "ok")
-    assert "can't be told" in found
-    assert "CONFIG SET notify-keyspace-events" in remedy
+    assert "cannot be detected" in detail
+    assert "CONFIG SET notify-keyspace-events" in hint
 
 
-async def test_health_says_what_it_may_not_see(server: RedisServer) -> None:
-    """A user who may not ask for the server's configuration is told what to grant."""
-    for wanted, expected in ((True, "unknown"), (False, "ok")):
-        _, status, _, remedy = await look(server, "", wanted=wanted, url=permit(server))
+async def test_health_reports_a_missing_permission(server: RedisServer) -> None:
+    """Without permission to read the configuration, the hint names the permission if external changes are needed."""
+    for needed, expected in ((True, "unknown"), (False, "ok")):
+        _, status, _, hint = await check(server, "", needed=needed, url=permit(server))
         assert status == expected
-        assert ("+config|get" in remedy) is wanted
+        assert ("+config|get" in hint) is needed

@@ -1,4 +1,4 @@
-"""Health of a store on Redis, and its guards while the server is away."""
+"""Tests of the health of a store on Redis, and of its limiters while the server is down."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
 
 
-async def look(url: str, *configuration: str, **settings: Any) -> HealthReport:
-    """Return the health of a store on a server with some configuration, which is undone."""
+async def read_health(url: str, *configuration: str, **settings: Any) -> HealthReport:
+    """Return the health of a store on a server whose configuration is changed during the call."""
     client: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
     async with client, RedisStore.from_url(url, StoreSettings(**settings)) as store:
         if not configuration:
@@ -34,57 +34,57 @@ async def look(url: str, *configuration: str, **settings: Any) -> HealthReport:
 
 def status(health: HealthReport, name: str) -> str:
     """Return the status of a check."""
-    (found,) = [check for check in health.checks if check.name == name]
-    return found.status
+    (matching,) = [check for check in health.checks if check.name == name]
+    return matching.status
 
 
-async def test_a_server_tells_of_itself(redis_server: RedisServer) -> None:
-    """A server's health names its version and round trip, and finds scripts, eviction and replication good."""
-    health = await look(redis_server.url)
+async def test_a_healthy_server_is_reported(redis_server: RedisServer) -> None:
+    """The report contains the version and the round trip; scripts, eviction and replication are ok."""
+    health = await read_health(redis_server.url)
     assert health.ok
     assert health.version is not None
     assert health.round_trip_ms is not None
     assert [status(health, name) for name in ("answer", "scripts", "eviction", "replication")] == ["ok"] * 4
 
 
-async def test_eviction_is_wrong(redis_server: RedisServer) -> None:
-    """Any eviction policy but noeviction is wrong, also one for keys with a TTL: each room has one."""
-    health = await look(redis_server.url, "maxmemory-policy", "volatile-ttl")
+async def test_eviction_is_an_error(redis_server: RedisServer) -> None:
+    """An eviction policy other than noeviction is an error, also volatile-ttl, because each room has a TTL."""
+    health = await read_health(redis_server.url, "maxmemory-policy", "volatile-ttl")
     assert not health.ok
     assert status(health, "eviction") == "error"
 
 
-async def test_a_log_is_good(redis_server: RedisServer) -> None:
-    """An append-only file is good; without one a crash loses rooms, which is a notice."""
-    assert status(await look(redis_server.url), "persistence") == "warning"
-    assert status(await look(redis_server.url, "appendonly", "yes"), "persistence") == "ok"
+async def test_an_append_only_file_is_ok(redis_server: RedisServer) -> None:
+    """An append-only file is ok; its absence is a warning."""
+    assert status(await read_health(redis_server.url), "persistence") == "warning"
+    assert status(await read_health(redis_server.url, "appendonly", "yes"), "persistence") == "ok"
 
 
-async def test_a_replica_is_wrong(redis_server: RedisServer) -> None:
-    """A replica takes no writes, so a store on it is not well."""
+async def test_a_replica_is_an_error(redis_server: RedisServer) -> None:
+    """A replica is an error, because it rejects writes."""
     with start_server("--replicaof", "127.0.0.1", str(redis_server.port)) as replica:
-        health = await look(replica.url)
+        health = await read_health(replica.url)
     assert not health.ok
     assert status(health, "replication") == "error"
 
 
-async def test_a_user_without_rights_is_told(redis_server: RedisServer) -> None:
-    """Where the user may not run scripts or INFO, health says so instead of raising."""
-    plain: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as client:
+async def test_missing_permissions_are_reported(redis_server: RedisServer) -> None:
+    """Health reports missing permissions for scripts and INFO instead of raising."""
+    untyped: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
+    async with untyped as client:
         await client.execute_command("ACL", "SETUSER", "pinger", "on", ">pw", "~*", "+ping")
-        health = await look(redis_server.url.replace("redis://", "redis://pinger:pw@").replace("/0", ""))
+        health = await read_health(redis_server.url.replace("redis://", "redis://pinger:pw@").replace("/0", ""))
         await client.execute_command("ACL", "DELUSER", "pinger")
     assert not health.ok
     assert status(health, "scripts") == "error"
     assert status(health, "set-up") == "unknown"
 
 
-async def test_a_look_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a backend's own look at its server fails, health says that nothing is known of the set-up."""
+async def test_a_failed_inspection_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a backend's inspection of its server fails, the set-up is reported as unknown."""
 
     async def fail(_store: MemoryStore) -> None:
-        raise StoreUnavailableError("it went away")
+        raise StoreUnavailableError("the connection was lost")
 
     monkeypatch.setattr(MemoryStore, "_inspect", fail)
     health = await MemoryStore().health()
@@ -92,17 +92,17 @@ async def test_a_look_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert status(health, "set-up") == "unknown"
 
 
-async def test_a_server_that_is_away_is_told() -> None:
-    """Where no server answers, health says so instead of raising, and names host and port."""
+async def test_an_unreachable_server_is_reported() -> None:
+    """Health reports an unreachable server with host and port instead of raising."""
     port = free_port()
-    health = await look(f"redis://127.0.0.1:{port}")
+    health = await read_health(f"redis://127.0.0.1:{port}")
     assert not health.ok
     assert health.round_trip_ms is None
     assert str(port) in health.checks[0].detail
 
 
-async def test_guards_raise_by_default() -> None:
-    """Without a fallback, guards raise while the server is away."""
+async def test_limiters_raise_by_default() -> None:
+    """Without a fallback, limiters raise while the server is down."""
     async with RedisStore.from_url(f"redis://127.0.0.1:{free_port()}") as store:
         with pytest.raises(StoreUnavailableError):
             await store.rate_limits.hit("ip")
@@ -110,8 +110,8 @@ async def test_guards_raise_by_default() -> None:
             await store.connections.acquire("ip", "c1")
 
 
-async def test_guards_fall_back_to_memory(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    """With the fallback, guards count in memory while the server is away, warn once, and go back by themselves."""
+async def test_limiters_fall_back_to_memory(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """With the fallback, limiters count in memory while the server is down, log once, and return to the server."""
     settings = StoreSettings(limits_on_unavailable="memory", rate_limit_max=3, key_prefix="fallback:")
     async with (
         proxy_to(redis_server.port) as proxy,
@@ -147,7 +147,7 @@ async def test_guards_fall_back_to_memory(redis_server: RedisServer, caplog: pyt
 
 
 async def test_a_closed_store_does_not_fall_back() -> None:
-    """The guards of a closed store raise StoreClosedError, also when they had fallen back to memory."""
+    """Limiters of a closed store raise StoreClosedError, also if they had fallen back to memory."""
     settings = StoreSettings(limits_on_unavailable="memory")
     store = RedisStore.from_url(f"redis://127.0.0.1:{free_port()}", settings)
     await store.rate_limits.hit("ip")

@@ -1,4 +1,4 @@
-"""Node and Python on one Redis, in turn: the original app's steps on ioredis beside our store."""
+"""Tests of the Node app and the Python store on one Redis."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _NOW_MS = 1767225600000
 
 @dataclass(frozen=True)
 class Shared:
-    """One database with both apps on it, and a plain client beside them."""
+    """One database with the Node app, a store, and a redis-py client."""
 
     node: OriginalApp
     store: RedisStore
     redis: Any
 
     async def assert_empty(self) -> None:
-        """Fail if there is any key."""
+        """Check that the database is empty."""
         assert await self.redis.dbsize() == 0, await self.redis.keys()
 
     async def assert_all_expire(self, *keys: str) -> None:
-        """Fail if there are other keys than these, or one that does not expire within 24 hours."""
+        """Check that the database contains exactly these keys, and that each expires within 24 hours."""
         assert sorted(key.decode() for key in await self.redis.keys()) == sorted(keys)
         for key in keys:
             assert 0 < await self.redis.ttl(key) <= _DAY.total_seconds(), key
@@ -61,14 +61,14 @@ def _url(server: RedisServer) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="node")
 async def _node(redis_server: RedisServer) -> AsyncIterator[OriginalApp]:
-    """The original app: one process for all tests here, so that they take no time to start it."""
+    """The Node app: one process for all tests of the module, because its start is slow."""
     async with original_app(_url(redis_server)) as node:
         yield node
 
 
 @pytest_asyncio.fixture(loop_scope="module", name="shared")
 async def _shared(redis_server: RedisServer, node: OriginalApp) -> AsyncIterator[Shared]:
-    """A database of its own, empty at first and at last."""
+    """A separate database, emptied after the test."""
     url = _url(redis_server)
     redis = cast("Any", Redis.from_url(url, protocol=2))  # pyright: ignore[reportUnknownMemberType]
     async with redis, RedisStore.from_url(url, clock=ManualClock(_NOW)) as store:
@@ -96,7 +96,7 @@ def _node_message(number: int) -> dict[str, Any]:
 
 
 async def test_node_creates_and_python_joins(shared: Shared) -> None:
-    """A room that Node created is listed and joined by Python, and Node reads all of it."""
+    """Python lists and joins a room that Node created, and Node reads the result."""
     created = _node_room("ada")
     await shared.node("createRoom", created)
     assert [room_id async for room_id in shared.store.rooms.active_room_ids()] == [_ID]
@@ -109,7 +109,7 @@ async def test_node_creates_and_python_joins(shared: Shared) -> None:
 
 
 async def test_python_creates_and_node_joins(shared: Shared) -> None:
-    """A room that Python created is joined by Node, and Python reads all of it."""
+    """Node joins a room that Python created, and Python reads the result."""
     created = room(_ID, "ada")
     await shared.store.rooms.create_room(created)
     await shared.node("addUser", _ID, _node_user("guest"))
@@ -121,8 +121,8 @@ async def test_python_creates_and_node_joins(shared: Shared) -> None:
     await shared.assert_all_expire(f"room:{_ID}", "active-rooms")
 
 
-async def test_both_change_a_room_in_turn(shared: Shared) -> None:
-    """Users and video of one room are changed by both in turn, and each sees the other's change."""
+async def test_both_update_a_room(shared: Shared) -> None:
+    """Node and Python update the video of one room alternately, and each reads the other's update."""
     await shared.node("createRoom", _node_room("ada"))
     await shared.store.rooms.set_video_url(_ID, "https://video.example/1", "m3u8")
     assert (await shared.node("getRoom", _ID))["videoUrl"] == "https://video.example/1"
@@ -137,8 +137,8 @@ async def test_both_change_a_room_in_turn(shared: Shared) -> None:
     assert (found.video_state.is_playing, found.video_state.current_time) == (False, 0)
 
 
-async def test_a_rejoin_on_either_side_moves_to_the_end(shared: Shared) -> None:
-    """A user who joins again, on the other side, is in the room once and at its end."""
+async def test_a_rejoin_moves_the_user_to_the_end(shared: Shared) -> None:
+    """A user who rejoins through the other app is in the room once, at the end."""
     await shared.node("createRoom", _node_room("ada", "bob"))
     await shared.store.rooms.add_user_to_room(_ID, user("ada"))
     assert [one["id"] for one in (await shared.node("getRoom", _ID))["users"]] == ["bob", "ada"]
@@ -146,8 +146,8 @@ async def test_a_rejoin_on_either_side_moves_to_the_end(shared: Shared) -> None:
     assert [one.id for one in (await shared.python_room()).users] == ["ada", "bob"]
 
 
-async def test_node_carries_the_revision(shared: Shared) -> None:
-    """Python's `rev` survives each write of Node, and Python counts on from it."""
+async def test_node_keeps_the_revision(shared: Shared) -> None:
+    """Writes of Node keep `rev`, and the next commit of Python increments it."""
     await shared.store.rooms.create_room(room(_ID, "ada", "bob"))
     await shared.node("addUser", _ID, _node_user("guest"))
     await shared.node("removeUser", _ID, "ada")
@@ -158,22 +158,22 @@ async def test_node_carries_the_revision(shared: Shared) -> None:
 
 
 async def test_the_chat_alternates(shared: Shared) -> None:
-    """Of a chat that both write in turn, both see the same last 20 messages in the same order."""
+    """Both apps read the same last 20 messages of a chat that they write alternately."""
     for number in range(1, 26):
         if number % 2:
             await shared.node("addMessage", _node_message(number))
         else:
             await shared.store.chat.add_message(message(number))
-        expected = [f"m{kept}" for kept in range(max(1, number - 19), number + 1)]
-        seen_by_node = await shared.node("getMessages", _ID)
-        seen_by_python = await shared.store.chat.get_messages(_ID)
-        assert [one["id"] for one in seen_by_node] == expected
-        assert [one.to_json() for one in seen_by_python] == seen_by_node
+        expected = [f"m{index}" for index in range(max(1, number - 19), number + 1)]
+        read_by_node = await shared.node("getMessages", _ID)
+        read_by_python = await shared.store.chat.get_messages(_ID)
+        assert [one["id"] for one in read_by_node] == expected
+        assert [one.to_json() for one in read_by_python] == read_by_node
     await shared.assert_all_expire(f"chat:{_ID}")
 
 
-async def test_unknown_fields_survive_python(shared: Shared) -> None:
-    """What Node keeps in a room beyond the models is deep-equal in Node after each operation of Python."""
+async def test_extra_fields_survive_python(shared: Shared) -> None:
+    """Extra fields of a room are deep-equal in Node after each operation of Python."""
     meta: dict[str, Any] = {"headers": {}, "tracks": [], "confidence": 0.9, "big": 9007199254740992}
     ada = _node_user("ada", isHost=True, avatar=None, tags=[])
     bob = _node_user("bob", mood={"👍": [1, 2.5]})
@@ -200,7 +200,7 @@ async def test_unknown_fields_survive_python(shared: Shared) -> None:
     await check(
         videoUrl="https://video.example/1", videoType="youtube", videoState={**state, "lastUpdateTime": _NOW_MS}
     )
-    await rooms.edit_room(_ID, lambda one: one.model_copy(update={"host_name": "Ada L."}))
+    await rooms.edit_room(_ID, lambda current: current.model_copy(update={"host_name": "Ada L."}))
     await check(hostName="Ada L.")
     await rooms.update_room(_ID, (await shared.python_room()).model_copy(update={"video_type": "m3u8"}))
     await check(videoType="m3u8")
@@ -213,8 +213,8 @@ async def test_unknown_fields_survive_python(shared: Shared) -> None:
     await check(users=[rejoined])
 
 
-async def test_python_hands_the_room_over(shared: Shared) -> None:
-    """When Python takes the host out, Node reads the next user as host, with the host token as it was."""
+async def test_python_transfers_the_host(shared: Shared) -> None:
+    """When Python removes the host, Node reads the next user as host, and the same host token."""
     created = _node_room("ada", "bob", "eve")
     await shared.node("createRoom", created)
     await shared.store.rooms.remove_user_from_room(_ID, "ada")
@@ -224,8 +224,8 @@ async def test_python_hands_the_room_over(shared: Shared) -> None:
     assert found["hostToken"] == created["hostToken"]
 
 
-async def test_node_hands_the_room_over(shared: Shared) -> None:
-    """When Node takes the host out, Python reads the next user as host, with the host token as it was."""
+async def test_node_transfers_the_host(shared: Shared) -> None:
+    """When Node removes the host, Python reads the next user as host, and the same host token."""
     await shared.store.rooms.create_room(room(_ID, "ada", "bob", "eve"))
     await shared.node("removeUser", _ID, "ada")
     found = await shared.python_room()
@@ -239,7 +239,7 @@ def _epoch_ms(*dates: datetime) -> list[int]:
 
 
 async def test_dates_of_python_are_dates_in_node(shared: Shared) -> None:
-    """The dates that Python wrote are revived as valid Dates of the same millisecond."""
+    """Node revives the dates that Python wrote as Dates of the same millisecond."""
     joined = datetime(2026, 2, 3, 4, 5, 6, 789999, tzinfo=UTC)
     await shared.store.rooms.create_room(room(_ID, "ada", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
     await shared.store.rooms.add_user_to_room(_ID, user("bob", joined_at=joined))
@@ -250,7 +250,7 @@ async def test_dates_of_python_are_dates_in_node(shared: Shared) -> None:
 
 
 async def test_dates_of_node_are_dates_in_python(shared: Shared) -> None:
-    """The dates that Node wrote are aware datetimes of the same millisecond, before and after Python's write."""
+    """Python reads the dates that Node wrote as aware datetimes of the same millisecond, and does not change them."""
     created = _node_room("ada", createdAt="2026-01-01T00:00:00.001Z")
     await shared.node("createRoom", created)
     written = await shared.node("dates", _ID)
@@ -262,7 +262,7 @@ async def test_dates_of_node_are_dates_in_python(shared: Shared) -> None:
 
 
 async def test_half_an_emoji_survives(shared: Shared) -> None:
-    """A name and a text that JavaScript's slice() cut inside an emoji survive both sides' writes."""
+    """Lone surrogates, which JavaScript's slice() leaves of an emoji, survive the writes of both apps."""
     half, other = await shared.node("slice", "hi 😀", 0, 4), await shared.node("slice", "😀!", 1, 3)
     assert (half, other) == ("hi \ud83d", "\ude00!")
     created = _node_room("ada", hostName=half, settings={other: half})
@@ -277,8 +277,8 @@ async def test_half_an_emoji_survives(shared: Shared) -> None:
     assert [one.message for one in await shared.store.chat.get_messages(_ID)] == [half, other]
 
 
-async def test_python_sees_the_last_one_out(shared: Shared) -> None:
-    """When Python takes the last user out of Node's room, no key is left."""
+async def test_python_removes_the_last_user(shared: Shared) -> None:
+    """When Python removes the last user of Node's room, the database is empty."""
     await shared.node("createRoom", _node_room("ada"))
     await shared.node("addMessage", _node_message(1))
     await shared.assert_all_expire(f"room:{_ID}", f"chat:{_ID}", "active-rooms")
@@ -287,8 +287,8 @@ async def test_python_sees_the_last_one_out(shared: Shared) -> None:
     await shared.assert_empty()
 
 
-async def test_node_sees_the_last_one_out(shared: Shared) -> None:
-    """When Node takes the last user out of Python's room, no key is left."""
+async def test_node_removes_the_last_user(shared: Shared) -> None:
+    """When Node removes the last user of Python's room, the database is empty."""
     await shared.store.rooms.create_room(room(_ID, "ada"))
     await shared.store.chat.add_message(message(1))
     await shared.assert_all_expire(f"room:{_ID}", f"chat:{_ID}", "active-rooms")
@@ -297,8 +297,8 @@ async def test_node_sees_the_last_one_out(shared: Shared) -> None:
     await shared.assert_empty()
 
 
-async def test_a_room_without_a_ttl_is_mended(shared: Shared) -> None:
-    """A room that Node stored with a plain SET never expires until Python's next write gives it 24 hours."""
+async def test_a_room_without_a_ttl_gets_one(shared: Shared) -> None:
+    """A room that Node stored by SET without a TTL gets a TTL of 24 hours with the next write of Python."""
     await shared.node("plainSet", f"room:{_ID}", json.dumps(_node_room("ada")))
     assert await shared.store.rooms.room_ttl(_ID) == timedelta.max
     await shared.store.rooms.add_user_to_room(_ID, user("bob"))
@@ -307,7 +307,7 @@ async def test_a_room_without_a_ttl_is_mended(shared: Shared) -> None:
 
 @pytest.mark.parametrize("name", node_records("room"))
 async def test_a_record_of_node_is_kept(shared: Shared, name: str) -> None:
-    """A room as Node wrote it is deep-equal in Node, but for users and rev, after Python created it or joined it."""
+    """A record of Node is deep-equal in Node after Python stores it or joins the room, except for users and rev."""
     record = node_record(name)
     created = from_wire(Room, record, key=name)
     key = f"room:{created.id}"
@@ -320,8 +320,8 @@ async def test_a_record_of_node_is_kept(shared: Shared, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", node_records("message"))
-async def test_a_message_of_node_is_written_again(shared: Shared, name: str) -> None:
-    """A message as Node wrote it, added by Python, is deep-equal in Node."""
+async def test_a_message_of_node_is_kept(shared: Shared, name: str) -> None:
+    """A message record of Node that Python adds is deep-equal in Node."""
     record = node_record(name)
     await shared.store.chat.add_message(from_wire(ChatMessage, record, key=name))
     assert await shared.node("endsWith", f"chat:{_ID}", record.decode())
@@ -329,7 +329,7 @@ async def test_a_message_of_node_is_written_again(shared: Shared, name: str) -> 
 
 @pytest.mark.parametrize("node_first", [True, False], ids=["Node first", "Python first"])
 async def test_hits_are_counted_together(shared: Shared, *, node_first: bool) -> None:
-    """Hits of Node's script and of Python's on one key are one count with one window, whoever begins it."""
+    """Hits by Node's script and by Python's on one key share one count and one window."""
 
     async def node() -> int:
         return await shared.node("hit", "1.2.3.4", 60_000)
@@ -338,7 +338,7 @@ async def test_hits_are_counted_together(shared: Shared, *, node_first: bool) ->
         decision = await shared.store.rate_limits.hit("1.2.3.4")
         return decision.limit - decision.remaining
 
-    turns = [node, python] if node_first else [python, node]
-    assert [await turn() for turn in turns * 3] == [1, 2, 3, 4, 5, 6]
+    calls = [node, python] if node_first else [python, node]
+    assert [await call() for call in calls * 3] == [1, 2, 3, 4, 5, 6]
     assert 0 < await shared.redis.pttl("rl:1.2.3.4") <= 60_000
     assert (await shared.store.rate_limits.peek("1.2.3.4")).remaining == 354

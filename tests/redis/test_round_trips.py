@@ -1,4 +1,4 @@
-"""What makes the backend fast, proved by counting on a real server: commands, round trips, parsing."""
+"""Tests of the number of commands and round trips, and of the caches."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ pytestmark = pytest.mark.usefixtures("room_a")
 
 
 async def test_a_join_is_one_round_trip(store: RedisStore, counter: Counter) -> None:
-    """A change of a room that was seen before is one script, and no read before it."""
+    """An update of a cached room is one script without a read."""
     await store.rooms.add_user_to_room("A", user("guest"))
     counted = await counter.since()
-    assert (counted["reads"], counted["evalsha"], counted["get"]) == (1, 1, 1)  # the script's own GET
+    assert (counted["reads"], counted["evalsha"], counted["get"]) == (1, 1, 1)  # the GET in the script
 
 
 async def test_a_message_is_one_round_trip(store: RedisStore, counter: Counter) -> None:
-    """A message is one script."""
+    """Adding a message is one script."""
     await store.chat.add_message(message(1, "A"))
     counted = await counter.since()
     assert (counted["reads"], counted["evalsha"]) == (1, 1)
 
 
-async def test_a_room_never_seen_is_read_first(url: str, store: RedisStore, counter: Counter) -> None:
-    """A change of a room that this process has not seen takes two round trips."""
+async def test_an_uncached_room_is_read_first(url: str, store: RedisStore, counter: Counter) -> None:
+    """An update of a room that is not cached takes two round trips."""
     assert store
     async with RedisStore.from_url(url) as other:
         await other.ping()
@@ -41,7 +41,7 @@ async def test_a_room_never_seen_is_read_first(url: str, store: RedisStore, coun
 
 
 async def test_a_conflict_needs_no_second_read(url: str, store: RedisStore, counter: Counter) -> None:
-    """Where another client was faster, the script hands over what it found: two scripts, no read of our own."""
+    """After a conflict the script returns the current room, so the update takes two scripts and no read."""
     async with RedisStore.from_url(url) as other:
         await other.rooms.add_user_to_room("A", user("first"))
         await counter.start()
@@ -51,8 +51,8 @@ async def test_a_conflict_needs_no_second_read(url: str, store: RedisStore, coun
     assert (counted["reads"], counted["evalsha"], counted["get"]) == (2, 2, 2)
 
 
-async def test_a_refusal_goes_by_the_room_as_it_is(url: str, store: RedisStore) -> None:
-    """What was seen last refuses nobody: the new user whom another client let in becomes host."""
+async def test_an_error_of_a_transition_uses_the_current_room(url: str, store: RedisStore) -> None:
+    """An outdated cached room does not make an update fail: a user that another client added can become host."""
     async with RedisStore.from_url(url) as other:
         await other.rooms.add_user_to_room("A", user("guest"))
         assert (await store.rooms.transfer_host("A", "guest")).host_id == "guest"
@@ -60,8 +60,8 @@ async def test_a_refusal_goes_by_the_room_as_it_is(url: str, store: RedisStore) 
             await store.rooms.transfer_host("A", "nobody")
 
 
-async def test_what_changes_nothing_goes_by_the_room_as_it_is(url: str, store: RedisStore) -> None:
-    """A leave that changes nothing returns the room as others have made it since it was seen last."""
+async def test_an_update_without_effect_returns_the_current_room(url: str, store: RedisStore) -> None:
+    """An update without effect returns the room as other clients have changed it."""
     async with RedisStore.from_url(url) as other:
         await other.rooms.add_user_to_room("A", user("guest"))
         found = await store.rooms.remove_user_from_room("A", "nobody")
@@ -71,8 +71,8 @@ async def test_what_changes_nothing_goes_by_the_room_as_it_is(url: str, store: R
         assert await store.rooms.remove_user_from_room("A", "nobody") is None
 
 
-async def test_the_kept_messages_are_not_looked_through_again(store: RedisStore, counter: Counter) -> None:
-    """While nobody else appends, the kept messages are not read, and repetitions are known all the same."""
+async def test_the_chat_is_not_searched_after_own_appends(store: RedisStore, counter: Counter) -> None:
+    """While no other client appends, a new message does not read the chat, and duplicates are still detected."""
     await store.chat.get_messages("A")
     await counter.start()
     for number in range(1, 31):
@@ -82,20 +82,20 @@ async def test_the_kept_messages_are_not_looked_through_again(store: RedisStore,
     assert [one.id for one in await store.chat.get_messages("A")] == [f"m{number}" for number in range(11, 31)]
 
 
-async def test_a_message_of_another_client_is_looked_for(url: str, store: RedisStore) -> None:
-    """A message that another client added since is not added again, however much was known of the chat before."""
+async def test_a_message_of_another_client_is_detected(url: str, store: RedisStore) -> None:
+    """A message that another client has added is not added again, although the chat was cached before."""
     async with RedisStore.from_url(url) as other:
         await store.chat.get_messages("A")
         await other.chat.add_message(message(1, "A"))
         await store.chat.add_message(message(1, "A"))
         await store.chat.add_message(message(2, "A"))
         await other.chat.add_message(message(2, "A"))
-        await asyncio.gather(*(one.chat.add_message(message(3, "A")) for one in (store, other) for _ in range(3)))
+        await asyncio.gather(*(each.chat.add_message(message(3, "A")) for each in (store, other) for _ in range(3)))
     assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m1", "m2", "m3"]
 
 
-async def test_what_a_store_does_inside_is_counted(store: RedisStore, counter: Counter) -> None:
-    """A store's own counts are those of the server: commits, commands and the batches in which they arrive."""
+async def test_statistics_match_the_server(store: RedisStore, counter: Counter) -> None:
+    """The statistics of a store match the server's counts of commits, commands and batches."""
     await store.chat.get_messages("A")
     before = store.statistics()
     await counter.start()
@@ -103,8 +103,8 @@ async def test_what_a_store_does_inside_is_counted(store: RedisStore, counter: C
     await asyncio.gather(*(read("A") for read in (store.rooms.get_room, store.chat.get_messages) for _ in range(50)))
     counted = await counter.since()
     after = store.statistics()
-    spent = {name: after[name] - before[name] for name in after}
-    assert spent == {
+    difference = {name: after[name] - before[name] for name in after}
+    assert difference == {
         "commits": counted["set"],
         "retries": 0,
         "batches": counted["reads"],
@@ -114,20 +114,20 @@ async def test_what_a_store_does_inside_is_counted(store: RedisStore, counter: C
     }
 
 
-async def test_without_a_cache_nothing_is_remembered(url: str, store: RedisStore) -> None:
-    """With cache_bytes=0 everything works, and whatever is read is parsed."""
-    async with RedisStore.from_url(url, StoreSettings(cache_bytes=0)) as forgetful:
+async def test_cache_bytes_0_disables_the_caches(url: str, store: RedisStore) -> None:
+    """With cache_bytes=0 operations work, and each read decodes what it reads."""
+    async with RedisStore.from_url(url, StoreSettings(cache_bytes=0)) as uncached:
         for number in range(1, 4):
-            await forgetful.chat.add_message(message(number, "A"))
-            await forgetful.chat.add_message(message(number, "A"))
-            joined = await forgetful.rooms.add_user_to_room("A", user(f"u{number}"))
-            assert await forgetful.rooms.get_room("A") == joined == await store.rooms.get_room("A")
-            assert [one.id for one in await forgetful.chat.get_messages("A")] == [f"m{n}" for n in range(number + 1)]
-        assert forgetful.statistics()["cache_hits"] == 0
+            await uncached.chat.add_message(message(number, "A"))
+            await uncached.chat.add_message(message(number, "A"))
+            joined = await uncached.rooms.add_user_to_room("A", user(f"u{number}"))
+            assert await uncached.rooms.get_room("A") == joined == await store.rooms.get_room("A")
+            assert [one.id for one in await uncached.chat.get_messages("A")] == [f"m{n}" for n in range(number + 1)]
+        assert uncached.statistics()["cache_hits"] == 0
 
 
-async def test_a_lost_race_is_counted(store: RedisStore, url: str) -> None:
-    """A commit that finds another's work is a retry, and what it read anew was not known."""
+async def test_a_conflict_is_counted(store: RedisStore, url: str) -> None:
+    """A commit that conflicts counts as a retry, and the room that it returns as a cache miss."""
     async with RedisStore.from_url(url) as other:
         await other.rooms.add_user_to_room("A", user("first"))
     before = store.statistics()
@@ -141,8 +141,8 @@ async def test_a_lost_race_is_counted(store: RedisStore, url: str) -> None:
     }
 
 
-async def test_a_message_that_was_cleared_and_added_again_is_not_the_one_before(url: str, store: RedisStore) -> None:
-    """What was known of a chat before it was cleared by another is not taken for true when its last message is back."""
+async def test_a_message_that_is_added_again_after_a_clear_is_a_new_entry(url: str, store: RedisStore) -> None:
+    """Append hints from before a clear by another client are not used after the newest message is added again."""
     async with RedisStore.from_url(url) as other:
         await store.chat.get_messages("A")
         await store.chat.add_message(message(1, "A"))
@@ -153,11 +153,11 @@ async def test_a_message_that_was_cleared_and_added_again_is_not_the_one_before(
         assert [one.id for one in await other.chat.get_messages("A")] == ["m2", "m1"]
 
 
-async def test_a_message_behind_a_damaged_one_of_its_id_is_added(url: str, store: RedisStore, client: Any) -> None:
-    """A kept entry of the message's id that only looks like a message does not keep it out, known or not."""
-    for damage in ('"timestamp":"yesterday"', '"timestamp":1,"replyTo":NaN'):
+async def test_a_corrupt_entry_with_the_id_is_not_a_duplicate(url: str, store: RedisStore, client: Any) -> None:
+    """A corrupt entry with the id of a message does not prevent adding the message, cached or not."""
+    for invalid in ('"timestamp":"yesterday"', '"timestamp":1,"replyTo":NaN'):
         await client.delete("chat:A")
-        entry = f'{{"id":"m1","roomId":"A","userId":"u","userName":"U","message":"x",{damage}}}'
+        entry = f'{{"id":"m1","roomId":"A","userId":"u","userName":"U","message":"x",{invalid}}}'
         await client.rpush("chat:A", entry)
         async with RedisStore.from_url(url) as fresh:
             await fresh.chat.add_message(message(1, "A"))
@@ -166,8 +166,8 @@ async def test_a_message_behind_a_damaged_one_of_its_id_is_added(url: str, store
             assert await client.llen("chat:A") == 2
 
 
-async def test_a_message_that_comes_again_is_the_newest_that_is_known(url: str, client: Any) -> None:
-    """An id that is pushed out and added again counts as new as its message is, also beside an unreadable entry."""
+async def test_a_trimmed_id_that_is_added_again_is_the_newest(url: str, client: Any) -> None:
+    """The id of a trimmed message that is added again is the newest id, also beside a corrupt entry."""
     async with RedisStore.from_url(url, StoreSettings(chat_history_limit=3)) as store:
         await store.chat.add_message(message(1, "A"))
         await client.rpush("chat:A", "not JSON")

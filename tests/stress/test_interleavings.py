@@ -237,7 +237,7 @@ async def _forced(path: RoomStorage, commit: PendingCommit) -> Any:
 
 async def _believed(commands: CommandExecutor, sent: InFlightScript, *, again: Sequence[bytes]) -> Any:
     """Take the reply to a repetition for the one to the attempt before."""
-    reply, repeated = await _SETTLED(commands, sent, again=again)
+    reply, repeated = await _SETTLED(commands, sent, retry_args=again)
     return (1 if repeated else reply), repeated
 
 

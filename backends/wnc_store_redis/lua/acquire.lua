@@ -1,11 +1,12 @@
--- Begin or renew the lease of a connection.
+-- Acquire or renew the lease of a connection.
 --
--- KEYS[1]  the leases of one client: a sorted set of connections, scored by the server's time when each ends
--- ARGV[1]  the connection
--- ARGV[2]  how long a lease lasts, in milliseconds
--- ARGV[3]  how many may be held, or "" for any number
+-- KEYS[1]  the leases of one client: a sorted set of connection ids, scored by expiry in epoch milliseconds
+-- ARGV[1]  the connection id
+-- ARGV[2]  TTL of a lease in milliseconds
+-- ARGV[3]  the maximum number of leases, or "" for no limit
 --
--- Returns {1, the number of leases held} when this one is; {0, that number} when it was refused and nothing changed.
+-- Returns {1, the number of leases} if the lease was acquired or renewed. Returns {0, the number of leases} if the limit
+-- is reached; nothing was changed then.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -20,7 +21,7 @@ end
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%d', now))
 redis.call('ZADD', KEYS[1], string.format('%d', now + ARGV[2]), ARGV[1])
--- The key lives as long as its longest lease, which may be that of a process with other settings.
+-- The key must not expire before its longest lease, which may belong to a process with other settings.
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end

@@ -1,23 +1,23 @@
--- Append a chat message, unless it is kept already.
+-- Append a chat message, unless the chat contains it already.
 --
 -- KEYS[1]  the chat: a list of JSON, oldest first
--- ARGV[1]  the message's bytes; no two calls write the same
--- ARGV[2]  the message's id: of A-Z a-z 0-9 _ - . : only, so JSON spells it in one way
--- ARGV[3]  how many messages are kept
+-- ARGV[1]  the entry to append; a nonce makes it unique
+-- ARGV[2]  the id of the message; it contains only A-Z a-z 0-9 _ - . : so its JSON encoding is unambiguous
+-- ARGV[3]  the maximum number of entries in the chat
 -- ARGV[4]  TTL of the chat in milliseconds
--- ARGV[5]  the chat's newest entry, if the caller knows that no kept message has the id while that is the newest; else ""
--- ARGV[6]  in a repetition, when an earlier attempt may have appended the message: an entry, unlike any other, that was
---          kept before the first attempt, or "?" if none is known; else ""
--- ARGV[7..9]  only if an event is published: PUBLISH, or on a cluster SPUBLISH; the channel; the event
+-- ARGV[5]  the newest entry, if the caller knows that no message of the chat has the id while that entry is the newest;
+--          else ""
+-- ARGV[6]  in a retry, the anchor: a unique entry that was in the chat before the first attempt, or "?" if no such entry
+--          is known; in a first attempt ""
+-- ARGV[7..9]  only if an event is published: PUBLISH or SPUBLISH; the channel; the event
 --
 -- Returns one of
---   n                       the message was appended after ARGV[5], and n > 0 entries are kept now
---   {n, newest}             the message was appended after this entry ("" if the chat was empty)
---   0                       these very bytes are kept: an earlier attempt appended them
---   {0, newest, entry, ..}  nothing was appended: these kept entries seem to have the id, and the caller must decode them
---                           to find out whether one is a message of that id
---   -1                      nothing was appended: an earlier attempt may have appended the message, and it may have been
---                           trimmed or cleared since. While an entry older than the message is kept, neither has happened.
+--   n                       the message was appended after ARGV[5], and the chat has n > 0 entries
+--   {n, newest}             the message was appended after the entry `newest` ("" if the chat was empty)
+--   0                       nothing was appended: the chat contains the entry, from an earlier attempt
+--   {0, newest, entry, ..}  nothing was appended: these entries may have the id; the caller must decode them to check
+--   -1                      nothing was appended: the chat contains neither the entry nor the anchor. An earlier attempt
+--                           may have appended the message, which may have been trimmed or deleted since.
 
 local newest = redis.call('LINDEX', KEYS[1], -1) or ''
 local is_known = newest ~= '' and newest == ARGV[5]
@@ -25,31 +25,31 @@ local is_known = newest ~= '' and newest == ARGV[5]
 if not is_known then
   local id = '"' .. ARGV[2] .. '"'
   local member = '"id"%s*:%s*' .. id:gsub('%p', '%%%0')
-  local is_kept, has_witness, similar = false, ARGV[6] == '', {0, newest}
+  local is_present, has_anchor, similar = false, ARGV[6] == '', {0, newest}
   for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)) do
-    is_kept = is_kept or entry == ARGV[1]
-    has_witness = has_witness or entry == ARGV[6]
+    is_present = is_present or entry == ARGV[1]
+    has_anchor = has_anchor or entry == ARGV[6]
     if entry:find(id, 1, true) and entry:find(member) then
       table.insert(similar, entry)
     end
   end
-  if is_kept or #similar > 2 then
-    -- A write that changes nothing: on Redis 8, WAIT follows only what its own connection has written, and would not tell
-    -- which replicas have the earlier attempt, which was sent over a connection that was lost.
-    local left = redis.call('PTTL', KEYS[1])
-    if left > 0 then
-      redis.call('PEXPIRE', KEYS[1], left)
+  if is_present or #similar > 2 then
+    -- Write without an effect: on Redis 8, WAIT covers only writes of the same connection. The earlier attempt was sent
+    -- over another connection.
+    local ttl = redis.call('PTTL', KEYS[1])
+    if ttl > 0 then
+      redis.call('PEXPIRE', KEYS[1], ttl)
     end
-    return is_kept and 0 or similar
+    return is_present and 0 or similar
   end
-  if not has_witness then
+  if not has_anchor then
     return -1
   end
 end
 
--- Before anything is written: Redis has SPUBLISH from 7.0 on, and acl_check_cmd, too.
+-- Check before the first write. Redis has SPUBLISH and acl_check_cmd since version 7.0.
 if ARGV[7] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[7], ARGV[8], '') then
-  return redis.error_reply('NOPERM this user may not publish by SPUBLISH')
+  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
 end
 
 local count = math.min(redis.call('RPUSH', KEYS[1], ARGV[1]), tonumber(ARGV[3]))

@@ -1,14 +1,13 @@
 -- Delete a chat.
 --
 -- KEYS[1]  the chat
--- ARGV[1..3]  only where that is to be told: PUBLISH, or on a cluster SPUBLISH; the channel of the chat's events; the
---          event to publish
+-- ARGV[1..3]  only if an event is published: PUBLISH or SPUBLISH; the channel; the event
 --
 -- Returns 1 if there was a chat, else 0.
 
--- Before anything is written: Redis has SPUBLISH from 7.0 on, and acl_check_cmd, too.
+-- Check before the first write. Redis has SPUBLISH and acl_check_cmd since version 7.0.
 if ARGV[1] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[1], ARGV[2], '') then
-  return redis.error_reply('NOPERM this user may not publish by SPUBLISH')
+  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
 end
 
 local removed = redis.call('DEL', KEYS[1])

@@ -1,18 +1,17 @@
--- Compare-and-commit: one room, its entry in the index, and its chat when the room begins or ends.
+-- Compare-and-set of a room and its index entry. Creating or deleting the room also deletes its chat.
 --
--- KEYS[1]  the room: a string, JSON
--- KEYS[2]  the index of active rooms: a set; left out, with the chat, where keys lie on several servers
--- KEYS[3]  the room's chat
--- ARGV[1]  the bytes that the room must hold, or "" if there must be no room
--- ARGV[2]  the bytes to store, or "" to delete room, entry and chat
+-- KEYS[1]  the room: a string of JSON
+-- KEYS[2]  the index of active rooms: a set; omitted, like KEYS[3], if the keys are on different servers
+-- KEYS[3]  the chat of the room
+-- ARGV[1]  the expected bytes of the room, or "" if the room must not exist
+-- ARGV[2]  the bytes to store, or "" to delete the room
 -- ARGV[3]  TTL of the room in milliseconds
--- ARGV[4]  the room's id
--- ARGV[5]  only where the commit is to be told: PUBLISH, or on a cluster SPUBLISH
--- ARGV[6]  the channel of the room's events
--- ARGV[7..]  the events to publish, in order
+-- ARGV[4]  the id of the room
+-- ARGV[5..]  only if events are published: PUBLISH or SPUBLISH; the channel; the events in order
 --
--- Returns 1 when committed; else {0, the stored bytes or false} and nothing was changed.
--- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
+-- Returns 1 if the room was committed. Otherwise returns {0, the stored bytes or false}; nothing was changed then.
+-- An error in a script does not undo its earlier writes, so the first write is the one that fails if the index is not a
+-- set.
 
 local function publish()
   for i = 7, #ARGV do
@@ -22,8 +21,8 @@ end
 
 local stored = redis.call('GET', KEYS[1])
 if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
-  -- An attempt before may have been this commit, over a connection that was lost. Something is written all the same: on
-  -- Redis 8, WAIT follows only what its own connection has written, and would not tell who has that attempt.
+  -- An earlier attempt of this commit may have succeeded over a connection that was lost since. Write without an effect:
+  -- on Redis 8, WAIT covers only writes of the same connection.
   if stored and stored == ARGV[2] then
     redis.call('SET', KEYS[1], stored, 'PX', ARGV[3])
   elseif not stored and ARGV[2] == '' then
@@ -35,9 +34,9 @@ if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
 end
 
 if not KEYS[2] then
-  -- Before anything is written: Redis has SPUBLISH from 7.0 on, and acl_check_cmd, too.
+  -- Check before the first write. Redis has SPUBLISH and acl_check_cmd since version 7.0.
   if ARGV[5] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[5], ARGV[6], '') then
-    return redis.error_reply('NOPERM this user may not publish by SPUBLISH')
+    return redis.error_reply('NOPERM this user cannot run SPUBLISH')
   end
   if ARGV[2] == '' then
     redis.call('DEL', KEYS[1])
@@ -55,11 +54,11 @@ if ARGV[2] == '' then
   return 1
 end
 
--- The index lives as long as the room that lives longest, which may be another writer's, and for ever if it has no end.
-local left = redis.call('PTTL', KEYS[2])
+-- The index must not expire before any of its rooms. An index without a TTL stays without one.
+local ttl = redis.call('PTTL', KEYS[2])
 redis.call('SADD', KEYS[2], ARGV[4])
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-if left == -2 or (left >= 0 and left < tonumber(ARGV[3])) then
+if ttl == -2 or (ttl >= 0 and ttl < tonumber(ARGV[3])) then
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
 end
 if ARGV[1] == '' then

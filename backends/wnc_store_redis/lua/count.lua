@@ -1,8 +1,8 @@
--- Count the leases that are held. Changes nothing.
+-- Count the leases of a client. Read-only.
 --
--- KEYS[1]  the leases of one client: a sorted set of connections, scored by the server's time when each ends
+-- KEYS[1]  the leases of one client: a sorted set of connection ids, scored by expiry in epoch milliseconds
 --
--- Returns how many there are.
+-- Returns the number of leases that have not expired.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,7 +1,7 @@
--- Read a count and what is left of its window, so that both are of the same one. Changes nothing.
+-- Read a count and its TTL atomically. Read-only.
 --
--- KEYS[1]  the count: a string, a plain integer, whose TTL is what is left of the window
+-- KEYS[1]  the count: a string, a decimal integer; its TTL is the remaining time of the window
 --
--- Returns {what PTTL says, what is stored or nil}.
+-- Returns {the result of PTTL, the stored bytes or nil}.
 
 return {redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1])}

@@ -1,9 +1,9 @@
--- End the lease of a connection, if it is held.
+-- Release the lease of a connection, if it exists.
 --
--- KEYS[1]  the leases of one client: a sorted set of connections, scored by the server's time when each ends
--- ARGV[1]  the connection
+-- KEYS[1]  the leases of one client: a sorted set of connection ids, scored by expiry in epoch milliseconds
+-- ARGV[1]  the connection id
 --
--- Returns how many leases are held by now.
+-- Returns the number of leases that remain.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

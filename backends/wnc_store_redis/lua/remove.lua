@@ -1,18 +1,18 @@
--- Delete a room, whatever it holds, with its entry in the index and its chat.
+-- Delete a room, its index entry and its chat. The value of the room is not read.
 --
 -- KEYS[1]  the room
--- KEYS[2]  the index of active rooms: a set; left out, with the chat, where keys lie on several servers
--- KEYS[3]  the room's chat
--- ARGV[1]  the room's id
--- ARGV[2..4]  only where the deletion is to be told: PUBLISH, or on a cluster SPUBLISH; the channel of the room's
---          events; the event to publish
+-- KEYS[2]  the index of active rooms: a set; omitted, like KEYS[3], if the keys are on different servers
+-- KEYS[3]  the chat of the room
+-- ARGV[1]  the id of the room
+-- ARGV[2..4]  only if an event is published: PUBLISH or SPUBLISH; the channel; the event
 --
 -- Returns 1 if there was a room, else 0.
--- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
+-- An error in a script does not undo its earlier writes, so the first write is the one that fails if the index is not a
+-- set.
 
--- Before anything is written: Redis has SPUBLISH from 7.0 on, and acl_check_cmd, too.
+-- Check before the first write. Redis has SPUBLISH and acl_check_cmd since version 7.0.
 if ARGV[2] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[2], ARGV[3], '') then
-  return redis.error_reply('NOPERM this user may not publish by SPUBLISH')
+  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
 end
 
 if KEYS[2] then

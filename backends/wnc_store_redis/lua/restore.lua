@@ -1,28 +1,29 @@
--- Put a room and its chat back as they were.
+-- Restore a room and its chat.
 --
--- KEYS[1]   the room: a string, JSON
+-- KEYS[1]   the room: a string of JSON
 -- KEYS[2]   the index of active rooms: a set
--- KEYS[3]   the room's chat: a list of JSON, oldest first
--- ARGV[1]   the room's bytes
+-- KEYS[3]   the chat of the room: a list of JSON, oldest first
+-- ARGV[1]   the bytes of the room
 -- ARGV[2]   TTL of the room in milliseconds
--- ARGV[3]   the room's id
--- ARGV[4]   "1" if a room that is there is replaced, else ""
+-- ARGV[3]   the id of the room
+-- ARGV[4]   "1" to replace an existing room, else ""
 -- ARGV[5]   TTL of the chat in milliseconds
--- ARGV[6..8]  PUBLISH, the channel of the room's events, and the event to publish, or "" if it is not to be told
+-- ARGV[6..8]  PUBLISH, the channel and the event, or "" for each if no event is published
 -- ARGV[9..] the entries of the chat
 --
--- Returns 1 when stored; 0 when there is a room, and nothing was written.
--- An error does not undo what a script has written: so the first write is the one that fails where the index is no set.
+-- Returns 1 if the room was stored. Returns 0 if the room exists; nothing was written then.
+-- An error in a script does not undo its earlier writes, so the first write is the one that fails if the index is not a
+-- set.
 
 if ARGV[4] == '' and redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
 
--- The index lives as long as the room that lives longest, and for ever if it has no end.
-local left = redis.call('PTTL', KEYS[2])
+-- The index must not expire before any of its rooms. An index without a TTL stays without one.
+local ttl = redis.call('PTTL', KEYS[2])
 redis.call('SADD', KEYS[2], ARGV[3])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-if left == -2 or (left >= 0 and left < tonumber(ARGV[2])) then
+if ttl == -2 or (ttl >= 0 and ttl < tonumber(ARGV[2])) then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
 redis.call('DEL', KEYS[3])

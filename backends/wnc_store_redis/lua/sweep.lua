@@ -1,10 +1,10 @@
--- Remove the index entries of dead rooms; a room that lives by now keeps its entry.
+-- Remove the index entries of rooms that do not exist.
 --
 -- KEYS[1]    the index of active rooms: a set
 -- KEYS[2..]  the rooms
--- ARGV[1..]  their entries in the index, in the same order
+-- ARGV[1..]  the index entries of these rooms, in the same order
 --
--- Returns how many entries were removed.
+-- Returns the number of removed entries.
 
 local removed = 0
 for i = 1, #ARGV do

@@ -1,1 +1,1 @@
-"""Connections to Redis: keys, commands and replies, and nothing of rooms."""
+"""Connections to Redis: keys, commands and replies. Nothing in this package depends on rooms or chats."""

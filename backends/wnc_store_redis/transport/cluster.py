@@ -1,4 +1,4 @@
-"""The route to the servers of a cluster."""
+"""The router for a cluster."""
 
 from __future__ import annotations
 
@@ -21,57 +21,58 @@ from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.tasks import cancel_all
 
 Address = tuple[str, int]
-Refusal = ResponseError | NoReplyError
+Failure = ResponseError | NoReplyError
 
 _SLOTS = pack_command((b"CLUSTER", b"SLOTS"))
-_NO_SERVER = ResponseError("CLUSTERDOWN no server is known for the slot")
-_NO_AGREEMENT = ResponseError("CLUSTERDOWN the servers send the command to one another")
+_NO_SERVER = ResponseError("CLUSTERDOWN no server is known to serve the slot")
+_REDIRECTION_LOOP = ResponseError("CLUSTERDOWN the servers redirect the command to one another")
 _RETRYABLE = {"CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "LOADING", "READONLY", "NOREPLICAS"}
-"""Definite refusals that a failover or the migration of a slot brings along, and ends."""
+"""Temporary errors during a failover or a slot migration. The command was not executed."""
 
 _HUNG_AFTER = 0.25
-"""Seconds after which a call whose caller gives it up says something about the server."""
+"""If a caller cancels a call after this many seconds, the server may be down."""
 
-_FREE_REDIRECTIONS = 3
-"""How often a command follows the servers' directions without a pause."""
+_IMMEDIATE_REDIRECTIONS = 3
+"""How many redirections a command follows without a delay."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Redirection:
-    """Where a command belongs, and whether that is so for this command only, because a slot is on its way."""
+    """A MOVED or ASK reply: the server to use. ASK applies to one command only, because the slot is migrating."""
 
     target: Address
     is_ask: bool
 
 
 class ClusterRouter:
-    """A connection to each master, so that one which does not answer keeps nobody from the others.
+    """Sends each command to the master that serves the slot of its key.
 
-    The servers tell which of them has which slots. That is asked for again whenever a command was sent elsewhere or
-    got no answer, in the background: other commands go on by what is known.
+    There is one connection to each master, so a master that hangs does not delay commands to the others. The slot map
+    is refreshed in the background after a redirection or a missing reply. Other commands continue with the old map.
 
     Args:
-        client: redis-py's; its addresses, credentials and connection options are used, and its own connections are not.
+        client: a cluster client of redis-py. Its addresses, credentials and connection options are used, but not its
+            connections.
         timeout: how long an operation may take, in seconds.
-        counts: of the store.
-        is_replicated: whether a write has to be on all replicas of its master before it counts as done.
+        statistics: the counters of the store.
+        is_replicated: whether a write must be on all replicas of its master before it returns.
     """
 
     is_sharded = True
 
-    def __init__(self, client: RedisCluster, timeout: float, counts: Statistics, *, is_replicated: bool) -> None:
+    def __init__(self, client: RedisCluster, timeout: float, statistics: Statistics, *, is_replicated: bool) -> None:
         nodes: Sequence[Any] = list(client.nodes_manager.startup_nodes.values())
         self._connection_class = nodes[0].connection_class
         self._options = {
             name: value
             for name, value in nodes[0].connection_kwargs.items()
-            if name not in {"host", "port", "redis_connect_func"}  # which is for reading from replicas
+            if name not in {"host", "port", "redis_connect_func"}  # the function enables reads from replicas
         }
         self._seeds: list[Address] = [(str(node.host), int(node.port)) for node in nodes]
         self.endpoint = ",".join(f"{host}:{port}" for host, port in self._seeds) + " (a cluster)"
         self._ask_callbacks: list[Callable[[bytes], None]] = []
         self._timeout = timeout
-        self._counts = counts
+        self._statistics = statistics
         self._is_replicated = is_replicated
         self._nodes: dict[Address, NodeClient] = {}
         self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
@@ -79,85 +80,85 @@ class ClusterRouter:
         self._migrating: dict[int, Address] = {}
         self._round_robin = 0
         self._refreshing: asyncio.Task[None] | None = None
-        self._refusal: Refusal = _NO_SERVER
+        self._slot_error: Failure = _NO_SERVER
         self._closed = False
 
     async def submit(
-        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
+        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
     ) -> Reply:
-        """See `Router.submit`; a command without a key goes to any master."""
+        """See `Router.submit`. A command without a key goes to any master."""
         self.check_loop()
         slot = key_slot(key) if key else None
-        pauses, redirections = Backoff(deadline), 0
-        asked: Address | None = None
+        backoff, redirections = Backoff(deadline), 0
+        ask_target: Address | None = None
         while True:
-            address = asked or await self._address(slot, deadline)
-            outcome = await self._try(address, packed, deadline, writes=writes, asking=asked is not None)
+            address = ask_target or await self._address(slot, deadline)
+            outcome = await self._try(address, packed, deadline, writes=writes, asking=ask_target is not None)
             redirection = None if address is None else _redirection(outcome, address)
             if redirection is None and not _is_retryable(outcome):
                 break
-            asked = redirection.target if redirection is not None and redirection.is_ask else None
-            if asked is not None and instead is not None:
-                asked, packed, instead = None, instead, None
+            ask_target = redirection.target if redirection is not None and redirection.is_ask else None
+            if ask_target is not None and on_ask is not None:
+                ask_target, packed, on_ask = None, on_ask, None
             self._update_slot(slot, redirection)
             redirections += redirection is not None
-            is_free = redirection is not None and redirections <= _FREE_REDIRECTIONS
-            if not is_free and not await pauses.sleep():
+            is_immediate = redirection is not None and redirections <= _IMMEDIATE_REDIRECTIONS
+            if not is_immediate and not await backoff.sleep():
                 break
-            self._counts.retries += 1
+            self._statistics.retries += 1
         if isinstance(outcome, NoReplyError):
             raise outcome
         if redirection is not None:
-            return _NO_AGREEMENT
-        self._track_migration(slot, asked)
-        if writes and asked is not None and not isinstance(outcome, ResponseError):
-            for call in self._ask_callbacks:
-                call(key)
+            return _REDIRECTION_LOOP
+        self._track_migration(slot, ask_target)
+        if writes and ask_target is not None and not isinstance(outcome, ResponseError):
+            for callback in self._ask_callbacks:
+                callback(key)
         return outcome
 
     def check_loop(self) -> None:
         """See `Router.check_loop`."""
         self._node(self._seeds[0]).check_loop()
 
-    def on_ask_redirect(self, call: Callable[[bytes], None]) -> None:
-        """Have something called with the key whenever a write was run where the key's slot is going.
+    def on_ask_redirect(self, callback: Callable[[bytes], None]) -> None:
+        """Register a callback for writes that ran on the server that their slot migrates to. Its argument is the key.
 
-        Until the slot is there, its channels are where it comes from, so nobody hears what such a script publishes.
+        Until the migration ends, subscribers are on the other server, so events that such a script publishes are lost.
         """
-        self._ask_callbacks.append(call)
+        self._ask_callbacks.append(callback)
 
     async def master_of(self, key: bytes, deadline: float) -> Address:
-        """Return the server that has the slot of a key or a channel, as far as that is known; wait until one has it.
+        """Return the master that serves the slot of a key or a channel, waiting until one is known.
 
         Raises:
-            StoreClosedError: the route was closed.
-            Exception: there is none in time.
+            StoreClosedError: the router was closed.
+            Exception: no master is known before the deadline.
         """
-        pauses = Backoff(deadline)
+        backoff = Backoff(deadline)
         while True:
             if self._closed:
                 raise StoreClosedError
             try:
                 address = await self._address(key_slot(key), deadline)
-            except NoReplyError as unanswered:
-                raise unanswered.reason from None
+            except NoReplyError as error:
+                raise error.reason from None
             if address is not None:
                 return address
-            if not await pauses.sleep():
+            if not await backoff.sleep():
                 raise ResponseError(*_NO_SERVER.args)
 
     async def check_master(self, key: bytes, address: Address, deadline: float) -> None:
-        """Raise what a server refuses to read a key with: a replica does, unless a connection asks for such reads."""
+        """Raise the reply of a server that does not serve the key as a master. Replicas reply to reads with MOVED."""
         try:
             reply = await self._node(address).submit(pack_command((b"EXISTS", key)), deadline, writes=False)
-        except NoReplyError as unanswered:
-            raise unanswered.reason from None
-        if isinstance(reply, ResponseError) and code_of(reply) != "ASK":  # which a master says whose slot moves
+        except NoReplyError as error:
+            raise error.reason from None
+        if isinstance(reply, ResponseError) and code_of(reply) != "ASK":  # a master sends ASK while the slot migrates
             raise reply
 
-    def handle_error(self, failure: Exception, key: bytes, address: Address) -> bool:
-        """Take note of how a server failed that was asked about a key; tell whether another attempt makes sense."""
-        outcome = failure if isinstance(failure, ResponseError) else NoReplyError(failure, sent=False)
+    def handle_error(self, error: Exception, key: bytes, address: Address) -> bool:
+        """Update the slot map after a server failed for a key. Return whether another attempt may succeed."""
+        outcome = error if isinstance(error, ResponseError) else NoReplyError(error, sent=False)
         redirection = _redirection(outcome, address)
         if redirection is None and not _is_retryable(outcome):
             return False
@@ -165,12 +166,12 @@ class ClusterRouter:
         return True
 
     def refresh_slots(self) -> None:
-        """Ask again which server has which slots: one that is dead may say nothing."""
+        """Refresh the slot map in the background: a server that is down sends no redirections."""
         if not self._closed:
             self._refresh()
 
     def connections(self, address: Address) -> Pool:
-        """Return what connections to a server come from."""
+        """Return a source of connections to a server."""
         return ConnectionFactory(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
 
     def server_epoch(self, key: bytes) -> Hashable:
@@ -183,12 +184,13 @@ class ClusterRouter:
         """See `Router.aclose`."""
         self._closed = True
         refreshing = self._refreshing
-        if refreshing is not None and refreshing.get_loop() is asyncio.get_running_loop():  # else a fork's parent's
+        # The task may belong to the event loop of a parent process.
+        if refreshing is not None and refreshing.get_loop() is asyncio.get_running_loop():
             await cancel_all([refreshing])
-        await asyncio.gather(*(server.aclose() for server in self._nodes.values()))
+        await asyncio.gather(*(node.aclose() for node in self._nodes.values()))
 
     async def _address(self, slot: int | None, deadline: float) -> Address | None:
-        """Return the server that has a slot, or any master if it is None; None if there is none that is known."""
+        """Return the master of a slot, or any master if `slot` is None. Return None if a refresh finds none."""
         address = self._cached_address(slot)
         if address is None:
             await self._refreshed(deadline)
@@ -205,21 +207,21 @@ class ClusterRouter:
         self, address: Address | None, packed: bytes, deadline: float, *, writes: bool, asking: bool
     ) -> Reply | NoReplyError:
         if address is None:
-            return self._refusal
+            return self._slot_error
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        started_at = loop.time()
         try:
             return await self._node(address).submit(packed, deadline, writes=writes, asking=asking)
-        except NoReplyError as unanswered:
-            self._refresh()  # it may hang while a replica has taken its place: then nobody says MOVED
-            return unanswered
+        except NoReplyError as error:
+            self._refresh()  # a replica may have replaced the server, which then sends no MOVED
+            return error
         except asyncio.CancelledError:
-            if loop.time() - began > _HUNG_AFTER:  # likewise, and the caller has less patience
+            if loop.time() - started_at > _HUNG_AFTER:  # as above, for a caller that waits for less than the time-out
                 self._refresh()
             raise
 
     def _update_slot(self, slot: int | None, redirection: _Redirection | None) -> None:
-        """Go by a lasting redirection from now on, and ask which others there are."""
+        """Store a MOVED redirection in the slot map, and refresh the map. Ignore ASK redirections."""
         if redirection is not None and redirection.is_ask:
             return
         if redirection is not None and slot is not None:
@@ -227,40 +229,40 @@ class ClusterRouter:
         self._refresh()
 
     def _node(self, address: Address) -> NodeClient:
-        server = self._nodes.get(address)
-        if server is None:
+        node = self._nodes.get(address)
+        if node is None:
             if self._closed:
                 raise StoreClosedError
             pool = self.connections(address)
-            server = self._nodes[address] = NodeClient(
-                pool, self._timeout, self._counts, is_replicated=self._is_replicated
+            node = self._nodes[address] = NodeClient(
+                pool, self._timeout, self._statistics, is_replicated=self._is_replicated
             )
-        return server
+        return node
 
     def _candidates(self) -> Sequence[Address]:
         return list(dict.fromkeys([*self._masters, *self._seeds]))
 
-    def _track_migration(self, slot: int | None, asked: Address | None) -> None:
-        """Remember who answered for a slot."""
+    def _track_migration(self, slot: int | None, ask_target: Address | None) -> None:
+        """Record whether the server that a slot migrates to has answered for it, for `server_epoch`."""
         if slot is None:
             return
-        if asked is not None:
-            self._migrating[slot] = asked
+        if ask_target is not None:
+            self._migrating[slot] = ask_target
         elif self._migrating:
             self._migrating.pop(slot, None)
 
     def _refresh(self) -> asyncio.Task[None]:
-        """Begin to ask which server has which slots, unless that is under way."""
+        """Start to refresh the slot map, unless a refresh is in progress."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh_slot_map())
         return self._refreshing
 
     async def _refreshed(self, deadline: float) -> None:
-        """Wait for an answer, with whoever else waits for one.
+        """Wait for a refresh of the slot map, which concurrent callers share.
 
         Raises:
-            Unanswered: nobody answered in time.
-            StoreClosedError: the route was closed meanwhile.
+            NoReplyError: no server replied before the deadline.
+            StoreClosedError: the router was closed during the refresh.
         """
         refreshing = self._refresh()
         await asyncio.wait([refreshing], timeout=deadline - asyncio.get_running_loop().time())
@@ -271,69 +273,68 @@ class ClusterRouter:
         refreshing.result()
 
     async def _refresh_slot_map(self) -> None:
-        """Ask all servers that are known, and believe the first that answers."""
+        """Query all known servers, and use the first slot map that arrives."""
         deadline = asyncio.get_running_loop().time() + self._timeout
-        asked = {asyncio.ensure_future(self._query_slots(address, deadline)) for address in self._candidates()}
-        refusals: list[Refusal] = []
+        queries = {asyncio.ensure_future(self._query_slots(address, deadline)) for address in self._candidates()}
+        failures: list[Failure] = []
         try:
-            for answer in asyncio.as_completed(asked):
-                found = await answer
-                if not isinstance(found, list):
-                    refusals.append(found)
-                elif found:
-                    self._refusal = _NO_SERVER
+            for query in asyncio.as_completed(queries):
+                ranges = await query
+                if not isinstance(ranges, list):
+                    failures.append(ranges)
+                elif ranges:
+                    self._slot_error = _NO_SERVER
                     self._slots = [None] * REDIS_CLUSTER_HASH_SLOTS
-                    for first, last, address in found:
+                    for first, last, address in ranges:
                         self._slots[first : last + 1] = [address] * (last + 1 - first)
-                    self._masters = list(dict.fromkeys(address for _, _, address in found))
+                    self._masters = list(dict.fromkeys(address for _, _, address in ranges))
                     return
-            lasting = (refusal for refusal in refusals if not _is_retryable(refusal))
-            self._refusal = next(lasting, refusals[-1] if refusals else _NO_SERVER)
+            permanent = (failure for failure in failures if not _is_retryable(failure))
+            self._slot_error = next(permanent, failures[-1] if failures else _NO_SERVER)
         finally:
-            for one in asked:
-                one.cancel()
+            for query in queries:
+                query.cancel()
 
-    async def _query_slots(self, address: Address, deadline: float) -> list[tuple[int, int, Address]] | Refusal:
-        """Return ranges of slots and who has them, or why the server can't tell."""
+    async def _query_slots(self, address: Address, deadline: float) -> list[tuple[int, int, Address]] | Failure:
+        """Return the slot ranges and their masters, an empty list if the server hangs, or the error of the query."""
         try:
             reply = await self._node(address).submit(_SLOTS, deadline, writes=False)
-        except NoReplyError as unanswered:
-            is_silent = isinstance(unanswered.reason, TimeoutError)
-            return [] if is_silent else NoReplyError(unanswered.reason, sent=False)  # the caller's command was not
+        except NoReplyError as error:
+            timed_out = isinstance(error.reason, TimeoutError)
+            return [] if timed_out else NoReplyError(error.reason, sent=False)  # the caller's command was not sent
         except StoreClosedError:
             return []
         if isinstance(reply, ResponseError):
             return reply
-        ranges = cast("list[Any]", reply)
         return [
             (first, last, (_host(master[0], address), int(master[1])))
-            for first, last, master, *_ in ranges
+            for first, last, master, *_ in cast("list[Any]", reply)
             if _host(master[0], address)
         ]
 
 
-def _host(told: bytes | str | None, asked: Address) -> str:
-    """Return a server's host; a server that does not know its own name means the one that it was reached by."""
-    host = told.decode() if isinstance(told, bytes) else told or ""
-    return "" if host == "?" else host or asked[0]
+def _host(reported: bytes | str | None, queried: Address) -> str:
+    """Return the host of a server, or "" if it is unknown. An empty host stands for the host that was queried."""
+    host = reported.decode() if isinstance(reported, bytes) else reported or ""
+    return "" if host == "?" else host or queried[0]
 
 
-def _redirection(outcome: Reply | NoReplyError, asked: Address) -> _Redirection | None:
-    """Read `MOVED slot host:port` or `ASK slot host:port`."""
+def _redirection(outcome: Reply | NoReplyError, sender: Address) -> _Redirection | None:
+    """Parse `MOVED slot host:port` or `ASK slot host:port`. An empty host stands for the host of the sender."""
     if not isinstance(outcome, ResponseError) or code_of(outcome) not in {"MOVED", "ASK"}:
         return None
     code, _, target = str(outcome).split()[:3]
     host, _, port = target.rpartition(":")
-    return _Redirection((host or asked[0], int(port)), code == "ASK")
+    return _Redirection((host or sender[0], int(port)), code == "ASK")
 
 
 def is_moved(error: BaseException) -> bool:
-    """Tell whether a server has said that it has not the slot."""
+    """Return whether a server replied with MOVED: it does not serve the slot."""
     return isinstance(error, ResponseError) and code_of(error) == "MOVED"
 
 
 def _is_retryable(outcome: Reply | NoReplyError) -> bool:
-    """Tell whether the command surely was not run, and may be a moment later."""
+    """Return whether a command was not executed for a reason that may pass."""
     if isinstance(outcome, NoReplyError):
         return is_retryable(outcome)
     return isinstance(outcome, ResponseError) and code_of(outcome) in _RETRYABLE

@@ -1,7 +1,7 @@
-"""One connection of the driver's, with replies that need not be waited for one by one.
+"""Pipelined connections on top of redis-py's connections.
 
-redis-py opens the connection: address, TLS, authentication, database, protocol version. Then a link takes it over, so
-that many commands are under way at once. Only this module looks inside the driver's connections.
+redis-py opens a connection: address, TLS, authentication, database, protocol version. Then a `PipelinedConnection`
+takes it over, so that many commands can be in flight. Only this module uses private attributes of redis-py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import InvalidResponse, ResponseError
 
 Reply = Any
-"""What a server may answer: bytes, int, None, a list of these, or a ResponseError."""
+"""A reply of the server: bytes, int, None, a list of these, or a ResponseError."""
 
 _INCOMPLETE = object()
 
@@ -26,43 +26,48 @@ _logger = logging.getLogger("wnc_store")
 
 
 class Pool(Protocol):
-    """What connections come from: redis-py's pools, and our own ways to the right server."""
+    """A source of connections: a pool of redis-py, or a class of this package with the same methods."""
 
     async def get_connection(self) -> AbstractConnection:
-        """Return an open connection that nobody else uses."""
+        """Return an open connection for exclusive use."""
         ...
 
     async def release(self, connection: AbstractConnection) -> None:
-        """Take back a connection that is closed by now."""
+        """Take back a connection that was closed."""
         ...
 
 
 class PipelinedConnection(Protocol):
-    """A connection that sends commands at once, and hands over replies in the order of the commands."""
+    """A connection that sends commands immediately, and delivers replies in the order of the commands."""
 
     def write(self, packed: Sequence[bytes]) -> None:
-        """Send commands that are packed already; a connection that is lost by then says so by `on_lost`."""
+        """Send encoded commands. If the connection is lost, `on_disconnect` is called."""
         ...
 
     def detach(self) -> None:
-        """Hand over nothing any more."""
+        """Stop calling the callbacks."""
         ...
 
     async def aclose(self) -> None:
-        """Close the connection and give its place back to the pool."""
+        """Close the connection and release it to the pool."""
         ...
 
 
 class ConnectionFactory:
-    """Connections to one server, made as the client makes its own."""
+    """A source of connections to one server, with the class and the options of a client's connections.
 
-    def __init__(self, kind: Any, options: dict[str, Any]) -> None:
-        self._kind = kind
+    Args:
+        connection_class: the class of the connections.
+        options: the keyword arguments of the class.
+    """
+
+    def __init__(self, connection_class: Any, options: dict[str, Any]) -> None:
+        self._connection_class = connection_class
         self._options = options
 
     async def get_connection(self) -> AbstractConnection:
         """See `Pool.get_connection`."""
-        connection: Any = self._kind(**self._options)
+        connection: Any = self._connection_class(**self._options)
         try:
             await connection.connect()
         except BaseException:
@@ -77,44 +82,45 @@ class ConnectionFactory:
 async def open_connection(
     pool: Pool,
     on_replies: Callable[[Sequence[Reply]], None],
-    on_lost: Callable[[BaseException], None],
+    on_disconnect: Callable[[BaseException], None],
     *,
     pushes: bool = False,
 ) -> PipelinedConnection:
     """Take a connection from the pool.
 
     Args:
-        pool: of a client with any settings; the connection stays out of it until the link is closed.
-        on_replies: called with the next replies.
-        on_lost: called once when no more replies will come, unless the link was closed.
-        pushes: whether what the server says unasked over RESP3 is handed over among the replies, or dropped.
+        pool: the source of the connection, which stays out of the pool until it is closed.
+        on_replies: called with the replies that have arrived.
+        on_disconnect: called once if the connection is lost before it is closed or detached.
+        pushes: whether push messages of RESP3 are delivered among the replies, or discarded.
     """
     connection = await pool.get_connection()
-    give_back = partial(_disconnect_and_release, pool, connection)
-    # redis-py has no public way to its transport. A connection without one, such as a fake server's, is used as it is.
+    release = partial(_disconnect_and_release, pool, connection)
+    # redis-py does not give public access to its transport, and connections of fakeredis have none. `StreamConnection`
+    # supports fakeredis in the tests of apps, and a future redis-py that renames the attribute.
     if not hasattr(connection, "_writer"):
         _warn_slow_path()
     writer = getattr(connection, "_writer", None)
     if not isinstance(writer, asyncio.StreamWriter):
-        return StreamConnection(connection, give_back, on_replies, on_lost)
+        return StreamConnection(connection, release, on_replies, on_disconnect)
     if writer.transport.is_closing():
-        await give_back()
+        await release()
         raise ConnectionResetError("Connection closed by server.")
-    return TransportConnection(writer.transport, give_back, on_replies, on_lost, pushes=pushes)
+    return TransportConnection(writer.transport, release, on_replies, on_disconnect, pushes=pushes)
 
 
 class _BaseConnection:
-    """Hands over what a connection says, until it is abandoned."""
+    """The callbacks of a connection, and their end."""
 
     def __init__(
         self,
-        give_back: Callable[[], Awaitable[None]],
+        release: Callable[[], Awaitable[None]],
         on_replies: Callable[[Sequence[Reply]], None],
-        on_lost: Callable[[BaseException], None],
+        on_disconnect: Callable[[BaseException], None],
     ) -> None:
-        self._release = give_back
+        self._release = release
         self._on_replies = on_replies
-        self._disconnect_callback: Callable[[BaseException], None] | None = on_lost
+        self._disconnect_callback: Callable[[BaseException], None] | None = on_disconnect
 
     def detach(self) -> None:
         """See `PipelinedConnection.detach`."""
@@ -122,24 +128,24 @@ class _BaseConnection:
         self._disconnect_callback = None
 
     def _on_disconnect(self, error: BaseException) -> None:
-        on_lost, self._disconnect_callback = self._disconnect_callback, None
-        if on_lost is not None:
-            on_lost(error)
+        callback, self._disconnect_callback = self._disconnect_callback, None
+        if callback is not None:
+            callback(error)
 
 
 class TransportConnection(_BaseConnection, asyncio.Protocol):
-    """A link that reads from the transport itself: without a task, a stream and a time-out for each reply."""
+    """A connection that reads from the transport, without a task, a stream read and a time-out for each reply."""
 
     def __init__(
         self,
         transport: asyncio.WriteTransport,
-        give_back: Callable[[], Awaitable[None]],
+        release: Callable[[], Awaitable[None]],
         on_replies: Callable[[Sequence[Reply]], None],
-        on_lost: Callable[[BaseException], None],
+        on_disconnect: Callable[[BaseException], None],
         *,
         pushes: bool,
     ) -> None:
-        super().__init__(give_back, on_replies, on_lost)
+        super().__init__(release, on_replies, on_disconnect)
         self._transport = transport
         self._pushes = pushes
         self._reader = Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=_INCOMPLETE)
@@ -151,16 +157,16 @@ class TransportConnection(_BaseConnection, asyncio.Protocol):
         self._transport.write(b"".join(packed))
 
     def data_received(self, data: bytes) -> None:
-        """Hand over the replies that are complete."""
+        """Deliver the complete replies."""
         reader = self._reader
         replies: list[Reply] = []
         failure: Exception | None = None
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _INCOMPLETE:
-                if self._pushes or type(reply) is not PushNotification:  # such as news of the server's maintenance
+                if self._pushes or type(reply) is not PushNotification:  # e.g. maintenance notifications
                     replies.append(reply)
-        except Exception as error:  # noqa: BLE001 - what is no reply ends the connection, whatever the parser calls it
+        except Exception as error:  # noqa: BLE001 - any parser error means that the stream is unusable
             failure = error
         if replies:
             self._on_replies(replies)
@@ -172,14 +178,14 @@ class TransportConnection(_BaseConnection, asyncio.Protocol):
         """Let the transport close itself."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell that no more replies will come."""
-        self._driver.connection_lost(exc)  # redis-py waits for it when it closes the connection
+        """Report that the connection is lost."""
+        self._driver.connection_lost(exc)  # redis-py waits for this call when it closes the connection
         self._on_disconnect(exc or ConnectionResetError("Connection closed by server."))
 
     def detach(self) -> None:
         """See `PipelinedConnection.detach`."""
         super().detach()
-        self._transport.abort()  # what is left to send would wait for a peer that no longer reads
+        self._transport.abort()  # buffered data would wait for a peer that no longer reads
 
     async def aclose(self) -> None:
         """See `PipelinedConnection.aclose`."""
@@ -188,36 +194,36 @@ class TransportConnection(_BaseConnection, asyncio.Protocol):
 
 
 class StreamConnection(_BaseConnection):
-    """A link that asks redis-py for each reply: slower, and all that a fake server's connection can do."""
+    """A connection that reads each reply through redis-py: slower, but it needs no transport."""
 
     def __init__(
         self,
         connection: AbstractConnection,
-        give_back: Callable[[], Awaitable[None]],
+        release: Callable[[], Awaitable[None]],
         on_replies: Callable[[Sequence[Reply]], None],
-        on_lost: Callable[[BaseException], None],
+        on_disconnect: Callable[[BaseException], None],
     ) -> None:
-        super().__init__(give_back, on_replies, on_lost)
+        super().__init__(release, on_replies, on_disconnect)
         self._connection = connection
-        self._written: asyncio.Queue[bytes] = asyncio.Queue()
+        self._send_queue: asyncio.Queue[bytes] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self._sending, self._receiving = loop.create_task(self._send()), loop.create_task(self._receive())
 
     def write(self, packed: Sequence[bytes]) -> None:
         """See `PipelinedConnection.write`."""
-        self._written.put_nowait(b"".join(packed))
+        self._send_queue.put_nowait(b"".join(packed))
 
     async def aclose(self) -> None:
         """See `PipelinedConnection.aclose`."""
         self.detach()
-        self._written.put_nowait(b"")  # on Python 3.11, redis-py may swallow a cancellation while it sends
+        self._send_queue.put_nowait(b"")  # on Python 3.11, redis-py may swallow a cancellation while it sends
         self._receiving.cancel()
         await asyncio.wait([self._sending, self._receiving])
         await self._release()
 
     async def _send(self) -> None:
         try:
-            while commands := await self._written.get():
+            while commands := await self._send_queue.get():
                 await self._connection.send_packed_command([commands])
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             self._on_disconnect(error)
@@ -232,25 +238,26 @@ class StreamConnection(_BaseConnection):
     async def _reply(self) -> Reply:
         try:
             return await self._connection.read_response(disable_decoding=True)  # pyright: ignore[reportUnknownVariableType]
-        except ResponseError as refusal:
-            return refusal
+        except ResponseError as error:
+            return error
 
 
 @cache
 def _warn_slow_path() -> None:
-    """Say once that every connection is a slow one."""
+    """Log once that connections without access to the transport are slower."""
     _logger.warning(
-        "redis-py hides its transport, so each reply is read by itself, which is slower: is it a new version?"
+        "this version of redis-py does not expose the transport of its connections, so replies are read one by one, "
+        "which is slower"
     )
 
 
-def _discard(_nobodys: object) -> None:
-    """Take what comes over a connection that was given up."""
+def _discard(_replies: object) -> None:
+    """Ignore the replies of a detached connection."""
 
 
 async def _disconnect_and_release(pool: Pool, connection: AbstractConnection) -> None:
     try:
-        with suppress(Exception):  # it is dead, or on its way there
+        with suppress(Exception):  # the connection may already be lost
             await connection.disconnect()
     finally:
         await pool.release(connection)

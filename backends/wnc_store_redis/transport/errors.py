@@ -1,4 +1,4 @@
-"""What the driver and the server say, in the library's errors."""
+"""Translation of errors of redis-py and the server into errors of the library."""
 
 from __future__ import annotations
 
@@ -18,173 +18,179 @@ from wnc_store import (
     StoreUnavailableError,
 )
 
-# The first word of the server's error -> what to do. It refused the command as a whole, so nothing happened.
+# Error code of the server -> explanation and hint. The server rejected the whole command, so nothing happened.
 _CANNOT_SERVE_NOW = {
-    "LOADING": "it is loading its data: try again soon",
-    "BUSY": "a script of someone else's is running too long: end it with SCRIPT KILL",
-    "OOM": "it is out of memory: raise maxmemory, or let rooms expire",
-    "MISCONF": "it can't save to disk: look into its log",
-    "READONLY": "it is a replica: connect to the master",
+    "LOADING": "the server is loading its data; try again soon",
+    "BUSY": "another script is running for too long; end it with SCRIPT KILL",
+    "OOM": "the server is out of memory; raise maxmemory, or let rooms expire",
+    "MISCONF": "the server cannot save to disk; read its log",
+    "READONLY": "the server is a replica; connect to the master",
     "NOREPLICAS": "too few replicas are connected",
-    "MASTERDOWN": "it is a replica without a master",
+    "MASTERDOWN": "the server is a replica that is not connected to its master",
     "CLUSTERDOWN": "the cluster is down",
-    "TRYAGAIN": "its slots are moving: try again",
+    "TRYAGAIN": "a slot is migrating; try again",
 }
 _CHECK_USER = "check the user and its permissions"
-_USE_CLUSTER = "it is a member of a cluster, and the key is another's: use redis+cluster://"
+_USE_CLUSTER = "the server is a node of a cluster, and the key belongs to another node; use redis+cluster://"
 _MISCONFIGURED = {
     **dict.fromkeys(("WRONGPASS", "NOAUTH", "NOPERM", "DENIED"), _CHECK_USER),
     **dict.fromkeys(("MOVED", "ASK"), _USE_CLUSTER),
 }
-_REFUSED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
-"""Up to Redis 7.0, where the code is ERR, and from 7.2 on."""
+_DENIED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
+"""Texts of a denied command inside a script: up to Redis 7.0, where the code is ERR, and since 7.2."""
 
-_TOO_OLD = "has no sharded channels: events on a cluster need Redis 7.0 or newer"
-# What the server says, with its backquotes made straight -> what that means.
-_UNFIT = {
-    "DB index is out of range": "has no database of that number: look at the end of the URL",
-    "cluster support disabled": "is no cluster: use redis://",
+_TOO_OLD = "does not support sharded channels; events on a cluster need Redis 7.0 or newer"
+# Part of the server's message, with backquotes replaced by apostrophes -> explanation.
+_UNSUPPORTED = {
+    "DB index is out of range": "does not have the database at the end of the URL",
+    "cluster support disabled": "is not a cluster; use redis://",
     "acl_check_cmd": _TOO_OLD,
     "unknown command 'SPUBLISH'": _TOO_OLD,
     "unknown command 'SSUBSCRIBE'": _TOO_OLD,
 }
 
-_OUR_CERTIFICATE = "name a certificate that the server trusts in the URL, ?ssl_certfile=...&ssl_keyfile=..."
-# What OpenSSL says -> what to do; the first that fits.
-_TLS_FAILED = {
-    "mismatch, certificate is not valid": "connect by a name that the certificate holds",
+_CLIENT_CERTIFICATE = "name a certificate that the server trusts in the URL, ?ssl_certfile=...&ssl_keyfile=..."
+# Part of OpenSSL's message -> hint. The first match applies.
+_TLS_HINTS = {
+    "mismatch, certificate is not valid": "connect to a host name that the certificate contains",
     "certificate has expired": "renew it, or set the clock of this machine",
     "certificate is not yet valid": "set the clock of this machine",
     "certificate verify failed": "name the CA that signed it in the URL, ?ssl_ca_certs=/path/ca.pem",
-    "key values mismatch": "let ssl_keyfile in the URL be the key of ssl_certfile",
-    "alert certificate": _OUR_CERTIFICATE,
-    "alert bad certificate": _OUR_CERTIFICATE,
-    "alert unknown ca": _OUR_CERTIFICATE,
-    "alert handshake failure": _OUR_CERTIFICATE,
+    "key values mismatch": "set ssl_keyfile in the URL to the key of ssl_certfile",
+    "alert certificate": _CLIENT_CERTIFICATE,
+    "alert bad certificate": _CLIENT_CERTIFICATE,
+    "alert unknown ca": _CLIENT_CERTIFICATE,
+    "alert handshake failure": _CLIENT_CERTIFICATE,
 }
-_TLS_OTHERWISE = "check that the port speaks TLS, and the files that the URL names"
+_TLS_DEFAULT_HINT = "check that the port accepts TLS, and check the files that the URL names"
 _OPENSSL = re.compile(r"\[(?:SSL|X509)\b[^]]*\] ([^(]+)")
-_NONE_LEFT = {"Too many connections", "No connection available."}
-_FULL = "max number of clients"
-_CLOSED = ("closed by server", "reset by peer")
+_POOL_EXHAUSTED = {"Too many connections", "No connection available."}
+_MAX_CLIENTS = "max number of clients"
+_CONNECTION_CLOSED = ("closed by server", "reset by peer")
 
 
 class UnknownServiceError(Exception):
-    """Raised when the Sentinels know no service of the name."""
+    """Raised when the Sentinels do not monitor a service of this name."""
 
 
 class NotReplicatedError(Exception):
-    """Raised when a write is on the master, and not known to be on all of its replicas."""
+    """Raised when a write is applied on the master, but not confirmed by all of its replicas."""
 
 
 def to_store_error(
-    error: BaseException, *, where: str, key: str, unanswered: bool = False, in_script: bool = False
+    error: BaseException, *, endpoint: str, key: str, unanswered: bool = False, in_script: bool = False
 ) -> StoreError:
-    """Return the error to raise for a driver's, with a cause that holds no argument of a command.
+    """Return the library's error for an error of the driver. Its cause contains no arguments of a command.
 
     Args:
-        error: what the driver raised or the server answered.
-        where: host and port, or the path of the socket.
-        key: the key that the command was about; "" if it was about none.
-        unanswered: whether a write, or an earlier attempt at it, may have reached the server and got no answer.
-        in_script: whether the answer is a writing script's.
+        error: the exception of the driver, or the error that the server replied.
+        endpoint: host and port, or the path of the socket.
+        key: the key of the command; "" if it has none.
+        unanswered: whether a write, or an earlier attempt of it, may have reached the server without a reply.
+        in_script: whether the error is the reply to a script that writes.
     """
-    server = f"Redis at {where}"
+    server = f"Redis at {endpoint}"
     about = f" (key {key!r})" if key else ""
     if unanswered and isinstance(error, NotReplicatedError):
-        found = OutcomeUnknownError(
-            f"the write is on {server}{about}, but {error}: a failover may lose it; read before you try again"
+        translated = OutcomeUnknownError(
+            f"{server} has applied the write{about}, but {error}: a failover may lose it; read before you try again"
         )
     elif unanswered:
-        found = OutcomeUnknownError(
-            f"the connection to {server} failed{about} after a write was sent: it may or may not have happened; read "
-            "before you try again"
+        translated = OutcomeUnknownError(
+            f"the connection to {server} failed{about} after a write was sent: the write may or may not have happened; "
+            "read before you try again"
         )
     elif isinstance(error, driver.ResponseError):
-        found = _from_reply(error, server, about, key, in_script=in_script)
+        translated = _from_reply(error, server, about, key, in_script=in_script)
     else:
-        found = _from_exception(error, server, about)
-    found.__cause__ = _without_arguments(error)
-    return found
+        translated = _from_exception(error, server, about)
+    translated.__cause__ = _without_arguments(error)
+    return translated
 
 
 def is_retryable(error: driver.ResponseError) -> bool:
-    """Tell whether the server refused a command only for now."""
+    """Return whether the server may accept the command later."""
     return code_of(error) in _CANNOT_SERVE_NOW
 
 
 def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, *, in_script: bool) -> StoreError:
     code = code_of(error)
-    unfit = next((why for sign, why in _UNFIT.items() if sign in str(error).replace("`", "'")), None)
-    if unfit is not None:
-        return ConfigurationError(f"{server} {unfit}")
+    message = str(error).replace("`", "'")
+    unsupported = next((reason for part, reason in _UNSUPPORTED.items() if part in message), None)
+    if unsupported is not None:
+        return ConfigurationError(f"{server} {unsupported}")
     if code == "WRONGTYPE":
-        return CorruptRecordError(key, "the key, or the index of active rooms, holds a value of another kind")
-    if in_script and any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
+        return CorruptRecordError(key, "the key, or the index of active rooms, has a value of another Redis type")
+    is_denied_in_script = any(part in message for part in _DENIED_IN_SCRIPT)
+    if in_script and is_denied_in_script:
         return OutcomeUnknownError(
-            f"{server} refused a command inside a script{about} with NOPERM, and what the script did before stays: "
-            "give the user every permission that the store needs"
+            f"{server} denied a command inside a script{about} with NOPERM, and earlier writes of the script remain; "
+            "grant the user every permission that the store needs"
         )
-    if any(sign in str(error) for sign in _REFUSED_IN_SCRIPT):
+    if is_denied_in_script:
         code = "NOPERM"
     if code in _MISCONFIGURED:
-        return ConfigurationError(f"{server} refused the command{about} with {code}: {_MISCONFIGURED[code]}")
+        return ConfigurationError(f"{server} rejected the command{about} with {code}: {_MISCONFIGURED[code]}")
     if code in _CANNOT_SERVE_NOW:
-        return StoreUnavailableError(f"{server} can't serve now{about}, {code}: {_CANNOT_SERVE_NOW[code]}")
-    return StoreError(f"{server} refused the command{about} with {code}; nothing happened")
+        return StoreUnavailableError(f"{server} cannot serve requests now{about}, {code}: {_CANNOT_SERVE_NOW[code]}")
+    return StoreError(f"{server} rejected the command{about} with {code}; nothing happened")
 
 
 def _from_exception(error: BaseException, server: str, about: str) -> StoreError:
     if isinstance(error, driver.AuthenticationError | driver.AuthorizationError):
-        return ConfigurationError(f"{server} refused the credentials: check user and password in the URL")
+        return ConfigurationError(f"{server} rejected the credentials; check the user and the password in the URL")
     if isinstance(error, UnknownServiceError):
-        return ConfigurationError(f"there is no {server}: check the name of the service in the URL")
+        return ConfigurationError(f"{server} was not found; check the name of the service in the URL")
     if isinstance(error, driver.BusyLoadingError):
-        return StoreUnavailableError(f"{server} can't serve now{about}, LOADING: {_CANNOT_SERVE_NOW['LOADING']}")
+        return StoreUnavailableError(
+            f"{server} cannot serve requests now{about}, LOADING: {_CANNOT_SERVE_NOW['LOADING']}"
+        )
     if isinstance(error, driver.DataError):
-        return StoreError(f"the driver refused the command to {server}{about}; nothing was sent")
+        return StoreError(f"redis-py rejected the command to {server}{about}; nothing was sent")
     if isinstance(error, driver.TimeoutError | asyncio.TimeoutError):
-        return StoreTimeoutError(f"{server} did not answer in time{about}: check the server and the network")
-    # Whatever else comes out of the driver is a dead connection: on some Python versions even an AttributeError.
-    return StoreUnavailableError(f"{server} can't be reached{about}: {_explain(error)}")
+        return StoreTimeoutError(f"{server} did not reply in time{about}; check the server and the network")
+    # Every other exception of the driver means a lost connection. On some Python versions it is an AttributeError.
+    return StoreUnavailableError(f"{server} cannot be reached{about}: {_explain(error)}")
 
 
 def _explain(error: BaseException) -> str:
-    """Return what kept us from the server, and what to do."""
-    for link in _chain(error):
-        text = str(link)
-        said = _OPENSSL.search(text)
-        if said is not None or isinstance(link, ssl.SSLError):
-            reason = said[1].strip(" .") if said is not None else "TLS failed"
-            advice = (todo for sign, todo in _TLS_FAILED.items() if sign in reason)
-            return f"{reason}: {next(advice, _TLS_OTHERWISE)}"
-        if isinstance(link, driver.MaxConnectionsError) or text in _NONE_LEFT:
-            return "the client's pool has no connection left, and events need one of their own: raise max_connections"
-        if _FULL in text:
-            return "it has as many clients as it takes: raise its maxclients, or close some"
-        if isinstance(link, FileNotFoundError):
-            return "a file is missing, the server's socket or a certificate that the URL names"
-        if isinstance(link, ConnectionResetError | BrokenPipeError) or any(sign in text for sign in _CLOSED):
+    """Return why a connection failed, and a hint."""
+    for cause in _chain(error):
+        text = str(cause)
+        openssl = _OPENSSL.search(text)
+        if openssl is not None or isinstance(cause, ssl.SSLError):
+            reason = openssl[1].strip(" .") if openssl is not None else "TLS failed"
+            hints = (hint for part, hint in _TLS_HINTS.items() if part in reason)
+            return f"{reason}: {next(hints, _TLS_DEFAULT_HINT)}"
+        if isinstance(cause, driver.MaxConnectionsError) or text in _POOL_EXHAUSTED:
+            return "the client's pool is exhausted, and events need a separate connection; raise max_connections"
+        if _MAX_CLIENTS in text:
+            return "the server has reached its maxclients; raise the limit, or close connections"
+        if isinstance(cause, FileNotFoundError):
+            return "a file does not exist: the server's socket, or a certificate that the URL names"
+        if isinstance(cause, ConnectionResetError | BrokenPipeError) or any(
+            part in text for part in _CONNECTION_CLOSED
+        ):
             return (
-                "it closed the connection: does it want TLS (rediss://), or a client certificate (?ssl_certfile=...)? "
-                "Or has it as many clients as its maxclients allows?"
+                "the server closed the connection; it may require TLS (rediss://) or a client certificate "
+                "(?ssl_certfile=...), or it has reached its maxclients"
             )
-    return "is it running, and is the URL right?"
+    return "check that the server is running, and check the URL"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came from, down to the system's or OpenSSL's; behind that is the caller's."""
+    """Yield an error and its causes, up to the error of the system or OpenSSL. Later ones belong to the caller."""
     seen: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in seen:
-        seen.append(link)
-        yield link
-        link = None if isinstance(link, OSError) else link.__cause__ or link.__context__
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        yield cause
+        cause = None if isinstance(cause, OSError) else cause.__cause__ or cause.__context__
 
 
 def code_of(error: driver.ResponseError) -> str:
-    """Return the first word of the server's error; redis-py cuts it off where it has an exception of its own."""
-    for kind, code in (
+    """Return the error code of the server. redis-py removes it from the text of its exception subclasses."""
+    for error_class, code in (
         (driver.NoPermissionError, "NOPERM"),
         (driver.ReadOnlyError, "READONLY"),
         (driver.OutOfMemoryError, "OOM"),
@@ -194,13 +200,13 @@ def code_of(error: driver.ResponseError) -> str:
         (driver.NoScriptError, "NOSCRIPT"),
         (driver.AuthenticationWrongNumberOfArgsError, "NOAUTH"),
     ):
-        if isinstance(error, kind):
+        if isinstance(error, error_class):
             return code
     first, _, _ = str(error).partition(" ")
     return first if first.isupper() and first.isalpha() else "ERR"
 
 
 def _without_arguments(error: BaseException) -> BaseException:
-    """Return the cause to keep: an "unknown command" answer repeats the arguments, and they may hold a host token."""
-    text, found, _ = str(error).partition(", with args")
-    return type(error)(text) if found else error
+    """Remove the arguments from an "unknown command" error, because they may contain a host token."""
+    text, separator, _ = str(error).partition(", with args")
+    return type(error)(text) if separator else error

@@ -1,4 +1,4 @@
-"""Commands to the server, and what comes of them: replies, or the library's errors."""
+"""Execution of commands and scripts, with retries and translation of errors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from wnc_store_redis.transport.statistics import Statistics
 Command = tuple[bytes, ...]
 
 _SCRIPT_RESULTS = (int, list)
-"""What scripts that write return."""
+"""Types of the results of scripts that write."""
 
 _ATTEMPTS = 5
-"""How often a command is sent when connections are lost: it may be the command that makes the server close them."""
+"""How often a command is sent if connections are lost: the command itself may make the server close them."""
 
 
 class InFlightScript(NamedTuple):
@@ -35,10 +35,10 @@ class InFlightScript(NamedTuple):
 
     Attributes:
         script: the script.
-        keys: its keys; the first is named in errors.
+        keys: its keys; errors name the first.
         arguments: its arguments.
-        deadline: when to give up, as `CommandExecutor.deadline` returns it.
-        reply: what will come, as `Router.submit` says.
+        deadline: when to give up, in the event loop's time.
+        reply: the future of the reply; see `Router.submit`.
     """
 
     script: Script
@@ -49,56 +49,56 @@ class InFlightScript(NamedTuple):
 
 
 class CommandExecutor:
-    """Commands on the servers that a route leads to.
+    """Runs commands and scripts on the servers of a router.
 
-    Its retries, and those of the route, are the only ones: connections are used directly, so those that a client may
-    hide (some run a write twice) never happen, and replies are bytes whatever `decode_responses` says.
+    The executor and its router use redis-py's connections directly. So the retries of a redis-py client, some of which
+    run a write twice, never happen, and replies are bytes whatever `decode_responses` is.
 
     Args:
-        route: the way to the servers.
+        router: finds the server for each command.
         timeout: how long an operation may take.
-        counts: of the store.
+        statistics: the counters of the store.
     """
 
-    def __init__(self, route: Router, timeout: timedelta, counts: Statistics) -> None:
-        self._router = route
-        self.statistics = counts
-        self._process = os.getpid()
+    def __init__(self, router: Router, timeout: timedelta, statistics: Statistics) -> None:
+        self._router = router
+        self.statistics = statistics
+        self._opened_in = os.getpid()
         self._timeout = timeout.total_seconds()
-        self.is_sharded = route.is_sharded
+        self.is_sharded = router.is_sharded
 
     def deadline(self) -> float:
-        """Return when an operation that begins now has to end, by the event loop's clock."""
+        """Return the deadline of an operation that begins now, in the event loop's time."""
         return asyncio.get_running_loop().time() + self._timeout
 
     def read(self, *command: bytes, deadline: float | None = None) -> Awaitable[Reply]:
-        """Send a command that changes nothing; its second word is the key, for errors."""
+        """Run a read-only command. Its second word is the key."""
         key = command[1] if len(command) > 1 else b""
         send = partial(self._router.submit, key, pack_command(command), deadline or self.deadline(), writes=False)
         return self._with_retries(send, key, _ATTEMPTS)
 
     async def read_many(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands that change nothing in one round trip."""
+        """Run read-only commands in one round trip."""
         deadline = self.deadline()
         return await asyncio.gather(*(self.read(*command, deadline=deadline) for command in commands))
 
     def write(self, *command: bytes) -> Awaitable[Reply]:
-        """Send a command that changes something, once; its second word is the key, for errors."""
+        """Run a command that writes, without retries. Its second word is the key."""
         key = command[1]
         send = partial(self._router.submit, key, pack_command(command), self.deadline(), writes=True)
         return self._with_retries(send, key, 1, writes=True)
 
-    async def publish(self, beside: bytes, channel: bytes, data: bytes) -> None:
-        """Publish something in a sharded channel, once.
+    async def publish(self, routing_key: bytes, channel: bytes, data: bytes) -> None:
+        """Publish a message to a sharded channel, without retries.
 
         Args:
-            beside: the key in whose slot the channel is.
-            channel: where.
-            data: what.
+            routing_key: a key in the slot of the channel.
+            channel: the channel.
+            data: the message.
         """
-        # While the slot is on its way, the channel stays where the slot comes from.
-        plain = pack_command((b"SPUBLISH", channel, data))
-        arguments = (PUBLISH, [beside], (channel, data), self.deadline(), plain)
+        # While the slot migrates, its channels stay on the server that it migrates from.
+        on_ask = pack_command((b"SPUBLISH", channel, data))
+        arguments = (PUBLISH, [routing_key], (channel, data), self.deadline(), on_ask)
 
         async def send() -> Reply:
             reply = await self._evaluate(b"EVALSHA", PUBLISH.sha, *arguments)
@@ -110,11 +110,11 @@ class CommandExecutor:
 
     @property
     def forked(self) -> bool:
-        """Whether this is a process that was forked off after the store was opened."""
-        return os.getpid() != self._process
+        """Whether this process was forked after the store was opened."""
+        return os.getpid() != self._opened_in
 
     def check_loop(self) -> None:
-        """Return if the store may be used here.
+        """Check that the store may be used in this event loop and process.
 
         Raises:
             StoreError: the store belongs to another event loop, or was opened before a fork.
@@ -122,7 +122,7 @@ class CommandExecutor:
         self._router.check_loop()
 
     async def write_idempotent(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
-        """Send commands that write what no caller waits to be told of, and that may run twice or not at all."""
+        """Run writes that may be applied twice, and whose unknown outcome is not reported."""
 
         def send(command: Command) -> Awaitable[Reply]:
             key = command[1]
@@ -134,12 +134,11 @@ class CommandExecutor:
     async def run_script(
         self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float | None = None
     ) -> Reply:
-        """Run a script, again if the connection is lost and it may be repeated; the first key is named in errors."""
+        """Run a script. Retry it if the connection is lost and the script is idempotent."""
         end = deadline or self.deadline()
         if script.idempotent and script.writes:
-            reply, _ = await self.finish_script(
-                self.start_script(script, keys, *arguments, deadline=end), again=arguments
-            )
+            in_flight = self.start_script(script, keys, *arguments, deadline=end)
+            reply, _ = await self.finish_script(in_flight, retry_args=arguments)
             return reply
 
         async def attempt() -> Reply:
@@ -149,67 +148,68 @@ class CommandExecutor:
         return await self._with_retries(attempt, keys[0], attempts, writes=script.writes, in_script=script.writes)
 
     def start_script(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> InFlightScript:
-        """Send a script, by its SHA-1, at the end of this tick; what comes of it is for `settle` to say."""
+        """Send a script by its SHA-1 at the end of this tick. Call `finish_script` for the outcome."""
         reply = self._evaluate(b"EVALSHA", script.sha, script, keys, arguments, deadline)
         return InFlightScript(script, keys, arguments, deadline, asyncio.ensure_future(reply))
 
-    async def finish_script(self, sent: InFlightScript, *, again: Sequence[bytes]) -> tuple[Reply, bool]:
-        """Wait for the reply to a script that writes; while its outcome is unknown, run it again to find out.
+    async def finish_script(self, in_flight: InFlightScript, *, retry_args: Sequence[bytes]) -> tuple[Reply, bool]:
+        """Wait for the reply to a script that writes. If no reply arrives, run the script again to learn the outcome.
 
         Args:
-            sent: a script whose reply to a repetition tells what became of the attempts before.
-            again: the arguments of a repetition.
+            in_flight: a script whose reply to a retry shows whether an earlier attempt was applied.
+            retry_args: the arguments of a retry.
 
         Returns:
-            The reply, and whether it is the reply to a repetition.
+            The reply, and whether it is the reply to a retry.
 
         Raises:
-            OutcomeUnknownError: the server could not be asked in time.
+            OutcomeUnknownError: no reply arrived before the deadline.
         """
         try:
-            reply = await sent.reply
+            reply = await in_flight.reply
         except (NoReplyError, StoreClosedError):
-            pass  # it is raised again below
+            pass  # handled below, where the future raises it again
         else:
-            if type(reply) in _SCRIPT_RESULTS:  # the usual end
+            if type(reply) in _SCRIPT_RESULTS:  # the common case
                 return reply, False
-        return await self._resolve_outcome(sent, again)
+        return await self._resolve_outcome(in_flight, retry_args)
 
-    async def _resolve_outcome(self, sent: InFlightScript, again: Sequence[bytes]) -> tuple[Reply, bool]:
-        """Do what `settle` says, where the reply is anything but an answer."""
-        key, pauses, received = sent.keys[0], Backoff(sent.deadline), 0
+    async def _resolve_outcome(self, in_flight: InFlightScript, retry_args: Sequence[bytes]) -> tuple[Reply, bool]:
+        """Continue `finish_script` if the reply is an error, or if there is none."""
+        key, backoff = in_flight.keys[0], Backoff(in_flight.deadline)
+        unanswered = 0  # attempts that may have reached the server, without a reply
         while True:
             try:
-                reply = await self._reply(sent)
-            except NoReplyError as unanswered:
-                failure = unanswered.reason
-                received += unanswered.sent
-                if received == _ATTEMPTS or not (received or isinstance(failure, ConnectHungError)):
+                reply = await self._reply(in_flight)
+            except NoReplyError as error:
+                failure = error.reason
+                unanswered += error.sent
+                if unanswered == _ATTEMPTS or not (unanswered or isinstance(failure, ConnectHungError)):
                     break
-            except StoreClosedError as closed:
-                if not received:
+            except StoreClosedError as error:
+                if not unanswered:
                     raise
-                failure = closed
+                failure = error
                 break
             else:
-                if not (received and isinstance(reply, ResponseError)):
-                    return self._raise_for_error(reply, key, in_script=True), bool(received)
+                if not (unanswered and isinstance(reply, ResponseError)):
+                    return self._raise_for_error(reply, key, in_script=True), bool(unanswered)
                 failure = reply
                 if not is_retryable(reply):
                     break
-            if not await pauses.sleep():
+            if not await backoff.sleep():
                 break
             self.statistics.retries += 1
-            arguments = again if received else sent.arguments
-            sent = self.start_script(sent.script, sent.keys, *arguments, deadline=sent.deadline)
-        raise self.to_store_error(failure, key, unanswered=bool(received))
+            script, keys, arguments, deadline, _ = in_flight
+            in_flight = self.start_script(script, keys, *(retry_args if unanswered else arguments), deadline=deadline)
+        raise self.to_store_error(failure, key, unanswered=bool(unanswered))
 
     def server_epoch(self, key: bytes) -> Hashable:
-        """Return what is another value when another server, or one started anew, has answered for the key since."""
+        """Return a value that changes when another server, or the same server after a restart, answers for the key."""
         return self._router.server_epoch(key)
 
     async def aclose(self) -> None:
-        """Refuse what was not sent, wait for what was, and close the connections."""
+        """Fail unsent commands, wait for sent ones, and close the connections."""
         await self._router.aclose()
 
     async def _with_retries(
@@ -221,31 +221,31 @@ class CommandExecutor:
         writes: bool = False,
         in_script: bool = False,
     ) -> Reply:
-        """Return the reply; send again when the connection is lost."""
-        sent = False
+        """Return the reply to a command, sent up to `attempts` times while connections are lost."""
+        was_sent = False
         while True:
             try:
                 return self._raise_for_error(await send(), key, in_script=in_script)
-            except NoReplyError as unanswered:
-                failure = unanswered.reason
-                sent = sent or unanswered.sent
-                attempts -= unanswered.sent
-                is_over = not (attempts and unanswered.sent) or isinstance(failure, TimeoutError)
-                if is_over and not isinstance(failure, ConnectHungError):
+            except NoReplyError as error:
+                failure = error.reason
+                was_sent = was_sent or error.sent
+                attempts -= error.sent
+                is_final = not (attempts and error.sent) or isinstance(failure, TimeoutError)
+                if is_final and not isinstance(failure, ConnectHungError):
                     break
                 self.statistics.retries += 1
-        # Raised outside the handler: the driver's exception would stay within reach as the context.
-        raise self.to_store_error(failure, key, unanswered=sent and writes)
+        # Raised outside the handler, so that the driver's exception does not become its `__context__`.
+        raise self.to_store_error(failure, key, unanswered=was_sent and writes)
 
-    async def _reply(self, sent: InFlightScript) -> Reply:
-        """Return the reply to a script, which is sent as a whole where the server has forgotten it."""
-        reply = await sent.reply
+    async def _reply(self, in_flight: InFlightScript) -> Reply:
+        """Return the reply to a script. Send the source if the server does not have the script in its cache."""
+        reply = await in_flight.reply
         if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
-            script, keys, arguments, deadline, _ = sent
+            script, keys, arguments, deadline, _ = in_flight
             reply = await self._evaluate(b"EVAL", script.source, script, keys, arguments, deadline)
         return reply
 
-    def _evaluate(  # noqa: PLR0913, PLR0917 - what EVAL takes
+    def _evaluate(  # noqa: PLR0913, PLR0917 - the arguments of EVAL
         self,
         command: bytes,
         body: bytes,
@@ -253,10 +253,10 @@ class CommandExecutor:
         keys: Sequence[bytes],
         arguments: Sequence[bytes],
         deadline: float,
-        instead: bytes | None = None,
+        on_ask: bytes | None = None,
     ) -> Awaitable[Reply]:
         packed = pack_command((command, body, str(len(keys)).encode(), *keys, *arguments))
-        return self._router.submit(keys[0], packed, deadline, writes=script.writes, instead=instead)
+        return self._router.submit(keys[0], packed, deadline, writes=script.writes, on_ask=on_ask)
 
     def _raise_for_error(self, reply: Reply, key: bytes, *, in_script: bool) -> Reply:
         if isinstance(reply, ResponseError):
@@ -266,7 +266,7 @@ class CommandExecutor:
     def to_store_error(
         self, error: BaseException, key: bytes, *, unanswered: bool = False, in_script: bool = False
     ) -> StoreError:
-        """Return the library's error for one of the driver's or the server's, as `to_store_error` says."""
+        """Translate an error of the driver or the server; see `errors.to_store_error`."""
         return to_store_error(
-            error, where=self._router.endpoint, key=text(key), unanswered=unanswered, in_script=in_script
+            error, endpoint=self._router.endpoint, key=text(key), unanswered=unanswered, in_script=in_script
         )

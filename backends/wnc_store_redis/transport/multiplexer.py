@@ -1,4 +1,4 @@
-"""Many callers on one connection: commands that are issued in one tick of the event loop share a write."""
+"""A connection that many callers share. Commands of one tick of the event loop share a write."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.tasks import cancel_all
 
 MAX_IN_FLIGHT = 1024
-"""Commands that may be under way; more of them wait in this process, where a time-out is no unknown outcome."""
+"""Limit on commands in flight. The rest wait in this process, where a time-out is not an unknown outcome."""
 
 MAX_IN_FLIGHT_BYTES = 4 * 1024 * 1024
-"""Likewise, bytes of commands; a larger command goes alone."""
+"""Limit on the bytes of commands in flight. A larger command is sent alone."""
 
 _LATENCY_MARGIN = 1.25
-"""How many times as long as the last reply took a command must have left: with less, most are late all the same."""
+"""A command is sent only if its remaining time is at least this many times the latency of the last reply."""
 
 _MIN_TIMER_INTERVAL = 0.01
-"""Seconds between two looks at who is out of time: with many who wait, each look takes a while."""
+"""Minimum seconds between two scans for missed deadlines: with many waiting commands a scan is slow."""
 
 
 class NoReplyError(Exception):
-    """Raised when no reply to a command will come.
+    """Raised when no reply to a command will arrive.
 
     Attributes:
-        reason: what the connection or the attempt to open one failed with; a TimeoutError when time was over.
-        sent: whether the server may have got the command; else there is no connection to be had.
+        reason: the error of the connection or of the attempt to connect; a TimeoutError after the deadline.
+        sent: whether the server may have received the command.
     """
 
     def __init__(self, reason: BaseException, *, sent: bool) -> None:
@@ -41,11 +41,11 @@ class NoReplyError(Exception):
 
 
 class ConnectHungError(ConnectionError):
-    """Raised for a command that came while an attempt to connect hung, and has time left for another."""
+    """Raised when an attempt to connect hung, and the command has time left for another attempt."""
 
 
 class InFlightRequest:
-    """A command, and the future of its reply."""
+    """A command and the future of its reply."""
 
     __slots__ = ("deadline", "future", "packed", "sent_at", "size")
 
@@ -58,24 +58,25 @@ class InFlightRequest:
 
 
 class MultiplexedConnection:
-    """One connection, opened when it is first needed and again after it was lost.
+    """A connection that is opened when it is first needed, and again after it was lost.
 
-    A caller who is cancelled or out of time leaves a place in the row behind, whose reply is dropped when it comes: so
-    everybody gets the reply to the own command.
+    A request that is cancelled or misses its deadline stays in the in-flight queue, and its reply is discarded. So
+    replies stay aligned with requests.
 
     Args:
-        pool: gives the connections.
-        timeout: how many seconds a connection may be silent, with commands under way, before it is given up.
-        counts: of the store.
+        pool: the source of connections.
+        timeout: how many seconds a connection with commands in flight may be silent before it is closed.
+        statistics: the counters of the store.
 
     Attributes:
-        losses: how many connections were lost so far.
+        disconnects: how many connections were lost so far.
+        forked: whether this process was forked after the connection was made.
     """
 
-    def __init__(self, pool: Pool, timeout: float, counts: Statistics) -> None:
+    def __init__(self, pool: Pool, timeout: float, statistics: Statistics) -> None:
         self._pool = pool
         self._timeout = timeout
-        self._statistics = counts
+        self._statistics = statistics
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: PipelinedConnection | None = None
         self._send_queue: deque[InFlightRequest] = deque()
@@ -83,7 +84,7 @@ class MultiplexedConnection:
         self._in_flight_bytes = 0
         self._last_reply_at = 0.0
         self._latency = 0.0
-        """Seconds between the last reply and its command."""
+        """Seconds between the last reply and the send time of its command."""
         self._flush_scheduled = False
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -98,12 +99,13 @@ class MultiplexedConnection:
         """Send a command at the end of this tick.
 
         Args:
-            packed: the command.
-            deadline: when to give up, by the event loop's clock.
+            packed: the command, encoded.
+            deadline: when to give up, in the event loop's time.
 
         Returns:
-            A future of the reply, an error of the server's included. It may be cancelled. It raises `NoReplyError` when
-            no reply came, and `StoreClosedError` when the store was closed before the command was sent.
+            A future of the reply, which is a `ResponseError` if the server rejects the command. The future may be
+            cancelled. It raises `NoReplyError` if no reply arrives, and `StoreClosedError` if the store is closed
+            before the command is sent.
 
         Raises:
             StoreError: the store belongs to another event loop, or was opened before a fork.
@@ -124,7 +126,7 @@ class MultiplexedConnection:
         return future
 
     def check_loop(self) -> None:
-        """Return if the running event loop is the store's, or may be from now on.
+        """Check that the store may be used in this event loop and process. The first call binds the event loop.
 
         Raises:
             StoreError: the store belongs to another event loop, or was opened before a fork.
@@ -134,12 +136,12 @@ class MultiplexedConnection:
             self._bind(loop)
 
     def drop(self) -> None:
-        """Give the connection up; the next command opens another."""
+        """Close the connection. The next command opens another."""
         if self._connection is not None:
-            self._on_disconnect(ConnectionError("the connection was given up"))
+            self._on_disconnect(ConnectionError("the connection was dropped"))
 
     async def aclose(self) -> None:
-        """Refuse what was not sent, wait for what was, and close the connection."""
+        """Fail unsent commands, wait for sent ones, and close the connection."""
         self._closed = True
         for request in self._send_queue:
             if not request.future.done():
@@ -151,7 +153,7 @@ class MultiplexedConnection:
             await cancel_all([self._connecting])
         if self._loop is not None and any(not request.future.done() for request in self._in_flight):
             self._drained = self._drained or self._loop.create_future()
-            await asyncio.shield(self._drained)  # who closes twice waits twice
+            await asyncio.shield(self._drained)  # a second call of aclose() waits, too
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
         connection, self._connection = self._connection, None
@@ -162,15 +164,15 @@ class MultiplexedConnection:
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.forked:
-            message = "this store was opened before this process was forked off: open one store in each process"
+            message = "the store was opened before this process was forked; open a store in each process"
             raise StoreError(message)
         if self._loop is not None:
-            message = "this store was used on another event loop: open one store for each"
+            message = "the store was used in another event loop; open a store in each event loop"
             raise StoreError(message)
         self._loop = loop
 
     def _flush(self) -> None:
-        """Send what waits, as much as may be under way."""
+        """Send the waiting commands, up to the limits on commands in flight."""
         self._flush_scheduled = False
         if self._connection is None:
             if self._send_queue and self._connecting is None:
@@ -186,8 +188,8 @@ class MultiplexedConnection:
             if request.future.done():
                 continue
             if in_flight and request.deadline - now < _LATENCY_MARGIN * self._latency:
-                # Where more comes than the server can do, the head of the row would get its reply just too late, and so
-                # would everybody behind it: the server would work, and nobody have anything of it.
+                # Under overload, this command would get its reply just after its deadline, and so would every command
+                # behind it: the server would work, and no caller would get a reply in time.
                 _fail(request, TimeoutError(), sent=False)
             else:
                 request.sent_at = now
@@ -196,29 +198,29 @@ class MultiplexedConnection:
                 batch.append(request.packed)
         if batch:
             if len(batch) == len(in_flight):
-                self._last_reply_at = now  # from now on it has something to say
+                self._last_reply_at = now  # the server owes replies from now on
             self._statistics.batches += 1
             self._statistics.commands += len(batch)
             self._connection.write(batch)
 
     async def _connect(self) -> None:
-        hung = asyncio.timeout(self._timeout)
+        timeout = asyncio.timeout(self._timeout)
         try:
-            async with hung:
+            async with timeout:
                 connection = await open_connection(self._pool, self._on_replies, self._on_disconnect)
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._fail_queued(error, has_hung=hung.expired())
+            self._fail_queued(error, has_hung=timeout.expired())
             return
         finally:
             self._connecting = None
-        if self._closed:  # meanwhile; the driver may swallow a cancellation
+        if self._closed:  # the driver may have swallowed the cancellation by aclose()
             await connection.aclose()
             return
         self._connection = connection
         self._flush()
 
     def _fail_queued(self, error: Exception, *, has_hung: bool) -> None:
-        """Fail whoever waited for a connection; where it hung, who came later has time left for another attempt."""
+        """Fail the waiting commands. After a hung attempt, those with time left may wait for another one."""
         waiting, self._send_queue = self._send_queue, deque()
         now = asyncio.get_running_loop().time()
         for request in waiting:
@@ -229,8 +231,8 @@ class MultiplexedConnection:
         in_flight = self._in_flight
         self._last_reply_at = asyncio.get_running_loop().time()
         for reply in replies:
-            if not in_flight:  # who may have been given another's reply by then can't be told
-                self._on_disconnect(ConnectionError("the server sent a reply that nobody asked for"))
+            if not in_flight:  # earlier replies may have gone to the wrong requests
+                self._on_disconnect(ConnectionError("the server sent a reply without a request"))
                 return
             request = in_flight.popleft()
             self._in_flight_bytes -= request.size
@@ -243,11 +245,11 @@ class MultiplexedConnection:
             self._drained.set_result(None)
 
     def _on_disconnect(self, error: BaseException) -> None:
-        """Fail what is under way; what was not sent goes over the next connection."""
+        """Fail the commands in flight. Unsent commands use the next connection."""
         self.disconnects += 1
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.detach()  # at once: a reply that still comes is nobody's by now
+            connection.detach()  # at once: a late reply must not be matched with a later request
             self._spawn(connection.aclose())
         in_flight, self._in_flight, self._in_flight_bytes = self._in_flight, deque(), 0
         for request in in_flight:
@@ -262,27 +264,27 @@ class MultiplexedConnection:
         self._deadline_timer = loop.call_at(deadline, self._on_deadline)
 
     def _on_deadline(self) -> None:
-        """Fail whoever is out of time, and give up a connection that has been silent for as long as that."""
+        """Fail the requests that missed their deadlines. Close a connection that has been silent for too long."""
         self._deadline_timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
-        ends: list[float] = []
+        deadlines: list[float] = []
         for requests, sent in ((self._in_flight, True), (self._send_queue, False)):
             for request in requests:
                 if not request.future.done():
                     if request.deadline <= now:
                         _fail(request, TimeoutError(), sent=sent)
                     else:
-                        ends.append(request.deadline)
+                        deadlines.append(request.deadline)
         if self._in_flight and now - self._last_reply_at >= self._timeout:
-            self._on_disconnect(ConnectionError("the server said nothing for too long"))
+            self._on_disconnect(ConnectionError(f"the server sent nothing for {self._timeout:g} s"))
         elif self._in_flight:
-            ends.append(self._last_reply_at + self._timeout)
-        if ends:
-            self._set_deadline_timer(loop, max(min(ends), now + _MIN_TIMER_INTERVAL))
+            deadlines.append(self._last_reply_at + self._timeout)
+        if deadlines:
+            self._set_deadline_timer(loop, max(min(deadlines), now + _MIN_TIMER_INTERVAL))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -298,7 +300,7 @@ _ALL: weakref.WeakSet[MultiplexedConnection] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for multiplexer in _ALL:
-        multiplexer.forked = True  # the connection is the parent's: two who read from it would mix up the replies
+        multiplexer.forked = True  # the parent process reads from the same socket
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""One server, and how sure a write has to be before it counts as done."""
+"""Connections to one server, with optional replication of writes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from wnc_store_redis.transport.errors import NotReplicatedError, code_of
 from wnc_store_redis.transport.multiplexer import MultiplexedConnection, NoReplyError
 from wnc_store_redis.transport.statistics import Statistics
 
-# Its stub takes tuples of one word only.
+# The type stub of hiredis accepts tuples of one element only.
 pack_command = cast("Callable[[Sequence[bytes]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 _ASKING = pack_command((b"ASKING",))
 _REPLICATION = pack_command((b"INFO", b"replication"))
-_NO_REPLICA = ResponseError("NOREPLICAS no replica is connected, and writes are to be replicated")
+_NO_REPLICA = ResponseError("NOREPLICAS no replica is connected, and durability is replicated")
 
-_LONGEST_WAIT = 1.0
-"""Seconds that one WAIT may take: as long, the connection answers no other write."""
+_MAX_WAIT = 1.0
+"""Maximum seconds of one WAIT, during which the connection does not reply to other writes."""
 
-_COUNT_FOR = 1.0
-"""Seconds for which a server's own number of replicas is taken as it is."""
+_REPLICA_COUNT_TTL = 1.0
+"""Seconds for which the number of replicas that a server reported is reused."""
 
 _ATTEMPTS = 3
 
@@ -34,16 +34,15 @@ _ATTEMPTS = 3
 class NodeClient:
     """The connections to one server.
 
-    A write that has to be replicated returns when all replicas have it. WAIT tells that of the writes of its own
-    connection, and holds up what comes after it: so one WAIT follows all writes of a tick, and reads have a connection
-    of their own.
+    A replicated write returns when all replicas have it. WAIT covers the writes of the same connection, and blocks the
+    commands behind it. So one WAIT follows all writes of a tick, and reads use a separate connection.
 
     Args:
-        pool: gives the connections.
-        timeout: as of a `MultiplexedConnection`.
-        counts: likewise.
-        is_replicated: whether writes have to be replicated.
-        replicas: how many replicas there are; asked of the server itself if left out.
+        pool: the source of connections.
+        timeout: see `MultiplexedConnection`.
+        statistics: the counters of the store.
+        is_replicated: whether writes must be replicated.
+        replicas: returns the number of replicas; if omitted, the server is queried.
     """
 
     def __init__(
@@ -65,17 +64,17 @@ class NodeClient:
 
     @property
     def disconnects(self) -> int:
-        """How many connections for reads were lost so far."""
+        """How many read connections were lost so far."""
         return self._reads.disconnects
 
     def submit(self, packed: bytes, deadline: float, *, writes: bool, asking: bool = False) -> Awaitable[Reply]:
-        """Send a command, as `MultiplexedConnection.submit` says.
+        """Send a command; see `MultiplexedConnection.submit`.
 
         Args:
-            packed: the command.
-            deadline: when to give up, by the event loop's clock.
-            writes: whether it may change something.
-            asking: whether it goes where a slot of a cluster is moving to.
+            packed: the command, encoded.
+            deadline: when to give up, in the event loop's time.
+            writes: whether the command may change data.
+            asking: whether the command follows an ASK redirection of a cluster.
         """
         if writes and self._is_replicated:
             return self._replicated(packed, deadline, asking=asking)
@@ -86,12 +85,12 @@ class NodeClient:
         self._writes.check_loop()
 
     def drop(self) -> None:
-        """Give the connections up; the next command opens another."""
+        """Close the connections. The next command opens another."""
         self._writes.drop()
         self._reads.drop()
 
     async def aclose(self) -> None:
-        """Refuse what was not sent, wait for what was, and close the connections."""
+        """Fail unsent commands, wait for sent ones, and close the connections."""
         await self._writes.aclose()
         await self._reads.aclose()
 
@@ -99,31 +98,32 @@ class NodeClient:
         expected = await self._replica_count(deadline)
         if isinstance(expected, ResponseError):
             return expected
-        losses = self._writes.disconnects
-        answer = _submit(self._writes, packed, deadline, asking=asking)
+        disconnects = self._writes.disconnects
+        future = _submit(self._writes, packed, deadline, asking=asking)
         if self._wait_task is None:
             self._wait_task = asyncio.ensure_future(self._wait(expected, deadline))
-        waited = self._wait_task
-        reply = await answer
+        wait_task = self._wait_task
+        reply = await future
         if isinstance(reply, ResponseError):
             return reply
-        found = await asyncio.shield(waited)
-        if self._writes.disconnects != losses:  # that may have been another server's word
+        confirmed = await asyncio.shield(wait_task)
+        if self._writes.disconnects != disconnects:  # WAIT may have run on another server
             raise NoReplyError(ConnectionError("the connection was lost before the replicas had the write"), sent=True)
-        if isinstance(found, ResponseError):
-            code = code_of(found)
-            reason = f"WAIT was refused with {code}{' (it needs +wait)' if code == 'NOPERM' else ''}"
+        if isinstance(confirmed, ResponseError):
+            code = code_of(confirmed)
+            reason = f"WAIT failed with {code}{' (grant +wait to the user)' if code == 'NOPERM' else ''}"
             raise NoReplyError(NotReplicatedError(reason), sent=True)
-        if found < expected:
-            reason = f"only {max(found, 0)} of {expected} replicas have the write"
+        if confirmed < expected:
+            reason = f"only {max(confirmed, 0)} of {expected} replicas have confirmed the write"
             raise NoReplyError(NotReplicatedError(reason), sent=True)
         return reply
 
     async def _wait(self, expected: int, deadline: float) -> int | ResponseError:
-        """Return how many replicas have what was sent in this tick, -1 if that can't be told; or a refusal."""
-        self._wait_task = None  # from here on, what is sent comes after the WAIT
-        left = min(_LONGEST_WAIT, (deadline - asyncio.get_running_loop().time()) / 2)  # to hear how many have it, too
-        timeout = str(max(1, int(left * 1000))).encode()
+        """Return how many replicas have the writes of this tick, -1 if that is unknown, or the error of WAIT."""
+        self._wait_task = None  # later writes need another WAIT
+        # Half of the remaining time, so that the reply of WAIT arrives before the deadline.
+        seconds = min(_MAX_WAIT, (deadline - asyncio.get_running_loop().time()) / 2)
+        timeout = str(max(1, int(seconds * 1000))).encode()
         try:
             reply = await self._writes.submit(pack_command((b"WAIT", str(expected).encode(), timeout)), deadline)
         except (NoReplyError, StoreClosedError):  # the writes may have been sent
@@ -131,11 +131,11 @@ class NodeClient:
         return reply if isinstance(reply, int | ResponseError) else -1
 
     async def _replica_count(self, deadline: float) -> int | ResponseError:
-        """Return how many replicas there are, at least one; or what a write is refused with."""
+        """Return the number of replicas, at least one, or the error for a write."""
         if self._replicas is not None:
             return self._replicas() or _NO_REPLICA
         now = asyncio.get_running_loop().time()
-        if now - self._counted_at > _COUNT_FOR:
+        if now - self._counted_at > _REPLICA_COUNT_TTL:
             self._counted = await self._query_replicas(deadline)
             self._counted_at = now
         return self._counted
@@ -144,9 +144,9 @@ class NodeClient:
         for attempt in range(_ATTEMPTS):
             try:
                 reply = await self._reads.submit(_REPLICATION, deadline)
-            except NoReplyError as unanswered:
-                if not unanswered.sent or attempt == _ATTEMPTS - 1:
-                    raise NoReplyError(unanswered.reason, sent=False) from None  # the write was not
+            except NoReplyError as error:
+                if not error.sent or attempt == _ATTEMPTS - 1:
+                    raise NoReplyError(error.reason, sent=False) from None  # the write itself was not sent
                 continue
             if isinstance(reply, bytes):
                 lines = (line.partition(b":") for line in reply.splitlines())
@@ -160,7 +160,7 @@ class NodeClient:
 def _submit(
     multiplexer: MultiplexedConnection, packed: bytes, deadline: float, *, asking: bool
 ) -> asyncio.Future[Reply]:
-    if asking:  # both in one tick: the one stands right before the other
+    if asking:  # ASKING applies to the next command; nothing is sent between two submits of one tick
         multiplexer.submit(_ASKING, deadline).add_done_callback(_ignore)
     return multiplexer.submit(packed, deadline)
 

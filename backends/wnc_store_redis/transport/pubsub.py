@@ -1,4 +1,4 @@
-"""A connection over which messages of a server's channels come in."""
+"""Pub/sub over one connection."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from wnc_store_redis.transport.node import pack_command
 from wnc_store_redis.transport.tasks import cancel_all
 
 _MIN_HEARTBEAT = 1.0
-"""Seconds between signs of life, at least: an event loop that is busy for a while must not look like a dead server."""
+"""Minimum seconds between heartbeats: a busy event loop must not look like a dead server."""
 
 _PING = pack_command((b"PING",))
 
 OnLost = Callable[[Sequence[bytes]], None]
-"""Is told which channels are subscribed to no longer, although nobody asked for that."""
+"""Called with channels whose subscription ended without a call of `unsubscribe`."""
 
 
 class SubscriptionLostError(ConnectionError):
-    """Raised when the connection is lost before a subscription stands."""
+    """Raised when the connection is lost before a subscription is confirmed."""
 
 
 class MessageHandler(Protocol):
-    """Who is told what comes in."""
+    """Receives the messages of subscribed channels."""
 
     def on_message(self, channel: bytes, data: bytes) -> None:
-        """Take a message."""
+        """Handle a message."""
         ...
 
     def on_pong(self) -> None:
-        """Take note that all has come that the server sent before it got a certain PING."""
+        """Handle a pong: all messages that the server sent before it received the PING have arrived."""
         ...
 
 
@@ -44,21 +44,21 @@ class PubSub(Protocol):
     """Subscriptions to channels, on one connection or several."""
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
-        """Return when the servers will send what is published in channels from now on.
+        """Subscribe to channels. Return when the servers have confirmed the subscription.
 
         Raises:
-            SubscriptionLostError: the connection was lost meanwhile; another attempt opens another.
+            SubscriptionLostError: the connection was lost during the call; another attempt opens a new one.
             StoreClosedError: `aclose()` was called.
-            Exception: a server can't be reached, or refuses something since the subscription before.
+            Exception: a server cannot be reached, or it rejected a command since the previous subscription.
         """
         ...
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        """Have the servers send no more of channels."""
+        """Unsubscribe from channels."""
         ...
 
     def ping(self) -> None:
-        """Have `MessageHandler.on_pong` called when all has come that the servers have sent by now."""
+        """Send a PING, so that `MessageHandler.on_pong` is called after all messages that are now in transit."""
         ...
 
     async def aclose(self) -> None:
@@ -67,7 +67,13 @@ class PubSub(Protocol):
 
 
 class _Barrier(NamedTuple):
-    """Who waits for the answer to the PING behind a subscription, to what that is, and what of it is new."""
+    """A subscription to confirm. The pong of a PING that was sent behind the SUBSCRIBE confirms it.
+
+    Attributes:
+        confirmed: the future of the confirmation.
+        channels: the channels of the subscription.
+        new: the channels that were not subscribed before.
+    """
 
     confirmed: asyncio.Future[None]
     channels: Sequence[bytes]
@@ -75,19 +81,20 @@ class _Barrier(NamedTuple):
 
 
 class PubSubConnection:
-    """Subscriptions on one connection, which is opened with the first, and again when it is lost and one is wanted.
+    """Subscriptions on one connection, which is opened by the first call of `subscribe` after a start or a loss.
 
-    A connection that says nothing is asked for a sign of life, so that one that is dead does not look like silence.
+    A heartbeat detects a dead connection, which would otherwise look like one without messages.
 
     Args:
-        pool: gives the connection.
-        timeout: how many seconds a connection, or a sign of life, may take.
-        ear: is told what comes in.
-        on_lost: is told what is subscribed to no longer, because the connection was lost or a slot has moved.
-        is_sharded: whether the channels are those of a cluster's slots, each subscribed to by itself.
+        pool: the source of the connection.
+        timeout: how many seconds an attempt to connect, or a heartbeat, may take.
+        handler: receives the messages.
+        on_lost: called with the channels that are no longer subscribed, because the connection was lost or a slot has
+            migrated.
+        is_sharded: whether the channels are sharded channels of a cluster.
 
     Attributes:
-        channels: those that are subscribed to, or about to be.
+        channels: the channels that are subscribed, or will be when the server has confirmed them.
     """
 
     def __init__(
@@ -99,14 +106,14 @@ class PubSubConnection:
         self._handler = handler
         self._on_lost = on_lost
         self._is_sharded = is_sharded
-        kind = b"S" if is_sharded else b""
-        self._subscribe, self._unsubscribe = kind + b"SUBSCRIBE", kind + b"UNSUBSCRIBE"
-        self._message = kind.lower() + b"message"
+        prefix = b"S" if is_sharded else b""
+        self._subscribe, self._unsubscribe = prefix + b"SUBSCRIBE", prefix + b"UNSUBSCRIBE"
+        self._message = prefix.lower() + b"message"
         self.channels: set[bytes] = set()
         self._connection: PipelinedConnection | None = None
         self._opening: asyncio.Future[None] | None = None
         self._barriers: deque[_Barrier | bytes | None] = deque()
-        self._refusal: ResponseError | None = None
+        self._error: ResponseError | None = None
         self._heartbeat_timer: asyncio.TimerHandle | None = None
         self._is_silent = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,13 +134,13 @@ class PubSubConnection:
 
     def ping(self) -> None:
         """See `PubSub.ping`."""
-        if not self._barriers:  # a pong that is on its way comes behind what came before it
+        if not self._barriers:  # else the pong of an earlier PING follows
             self._send_ping(None)
 
     def drop(self) -> None:
-        """Give the connection up: another server is master now, or nothing is left to hear over it."""
+        """Close the connection, because another server is master or no channel is left."""
         if self._connection is not None:
-            self._on_disconnect(ConnectionError("it is not the right server any more"))
+            self._on_disconnect(ConnectionError("the subscription connection was dropped"))
 
     async def aclose(self) -> None:
         """See `PubSub.aclose`."""
@@ -144,12 +151,12 @@ class PubSubConnection:
         if connection is not None:
             await connection.aclose()
         await cancel_all(self._tasks)
-        if opening is not None and not opening.done():  # by a task that was cancelled before its first step
+        if opening is not None and not opening.done():  # its task was cancelled before its first step
             opening.set_exception(StoreClosedError())
-            opening.exception()  # nobody may wait for it any more
+            opening.exception()  # mark the exception as retrieved: there may be no waiter
 
     async def _open(self) -> None:
-        """Return when there is a connection; whoever waits for one waits for the same."""
+        """Wait until the connection is open. Concurrent callers share one attempt."""
         if self._closed:
             raise StoreClosedError
         if self._connection is None:
@@ -159,17 +166,17 @@ class PubSubConnection:
             await asyncio.shield(self._opening)
 
     async def _connect(self, opening: asyncio.Future[None]) -> None:
-        hung = asyncio.timeout(self._timeout)
+        timeout = asyncio.timeout(self._timeout)
         try:
-            async with hung:
+            async with timeout:
                 connection = await open_connection(self._pool, self._on_replies, self._on_disconnect, pushes=True)
-            if self._closed:  # meanwhile; the driver may swallow a cancellation
+            if self._closed:  # the driver may have swallowed the cancellation by aclose()
                 await connection.aclose()
-                raise StoreClosedError  # noqa: TRY301 - it is told as every other end of the attempt
+                raise StoreClosedError  # noqa: TRY301 - handled below like every other error of the attempt
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            # Whoever came after the attempt had begun has time left for another.
-            opening.set_exception(SubscriptionLostError() if hung.expired() else error)
-            opening.exception()  # nobody may wait for it any more
+            # A caller that joined this attempt late has time left for another one.
+            opening.set_exception(SubscriptionLostError() if timeout.expired() else error)
+            opening.exception()  # mark the exception as retrieved: there may be no waiter
             return
         except asyncio.CancelledError:
             opening.set_exception(StoreClosedError())
@@ -192,25 +199,25 @@ class PubSubConnection:
         await confirmed
 
     def _send_ping(self, barrier: _Barrier | bytes | None) -> None:
-        """Ask for a sign of life, by which a subscription stands, or a sharded channel has been left."""
+        """Send a PING. Its pong passes the barrier: a subscription, a sharded channel to leave, or None."""
         if self._connection is not None:
             self._barriers.append(barrier)
             self._connection.write([_PING])
 
     def _on_replies(self, replies: Sequence[Reply]) -> None:
-        if self._connection is None:  # that one was given up
+        if self._connection is None:  # the connection was dropped
             return
         self._is_silent = False
         for reply in replies:
             if isinstance(reply, ResponseError):
-                self._refusal = reply
+                self._error = reply
                 continue
-            what, *message = cast("list[bytes]", reply) if isinstance(reply, list) else (b"pong",)
-            if what == b"pong":
+            kind, *message = cast("list[bytes]", reply) if isinstance(reply, list) else (b"pong",)
+            if kind == b"pong":
                 self._pass_barrier()
-            elif what == self._message:
+            elif kind == self._message:
                 self._handler.on_message(*message)
-            elif what == b"sunsubscribe":
+            elif kind == b"sunsubscribe":
                 self._unsubscribed(message[0])
 
     def _pass_barrier(self) -> None:
@@ -218,20 +225,21 @@ class PubSubConnection:
         barrier = self._barriers.popleft()
         if barrier is None:
             return
-        refusal, self._refusal = self._refusal, None
+        error, self._error = self._error, None
         if isinstance(barrier, bytes):
-            if refusal is not None and code_of(refusal) == "NOPERM":  # else the slot has moved, and nothing is left
-                self._refusal = refusal
+            # Other errors mean that the slot has migrated, which has ended the subscription.
+            if error is not None and code_of(error) == "NOPERM":
+                self._error = error
         elif not barrier.confirmed.done():  # else it was cancelled
-            if refusal is None:
-                self.channels.update(barrier.channels)  # an attempt before this one may have been refused
+            if error is None:
+                self.channels.update(barrier.channels)  # the error of an earlier attempt may have removed channels
                 barrier.confirmed.set_result(None)
             else:
                 self.channels -= barrier.new
-                barrier.confirmed.set_exception(refusal)
+                barrier.confirmed.set_exception(error)
 
     def _unsubscribed(self, channel: bytes) -> None:
-        """Tell a channel that the server gave up by itself, because its slot has moved, from one that was left."""
+        """Report a channel as lost if the server ended its subscription, because its slot has migrated."""
         if channel in self.channels and channel not in self._barriers:
             self.channels.discard(channel)
             self._on_lost((channel,))
@@ -247,7 +255,7 @@ class PubSubConnection:
 
     def _detach_connection(self, error: Exception) -> PipelinedConnection | None:
         connection, self._connection = self._connection, None
-        self._refusal = None
+        self._error = None
         if self._heartbeat_timer is not None:
             self._heartbeat_timer.cancel()
         barriers, self._barriers = self._barriers, deque()
@@ -258,14 +266,14 @@ class PubSubConnection:
 
     def _heartbeat(self) -> None:
         if self._is_silent:
-            self._on_disconnect(ConnectionError("the server said nothing for too long"))
+            self._on_disconnect(ConnectionError(f"the server sent nothing for {self._heartbeat_interval:g} s"))
             return
         self._is_silent = True
         self._send_ping(None)
         self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat_interval, self._heartbeat)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -1,4 +1,4 @@
-"""The way of a command to the server that keeps its key: one server, a service of Sentinel's, or a cluster."""
+"""Routers: they send each command to the server of its key."""
 
 from __future__ import annotations
 
@@ -13,26 +13,21 @@ from wnc_store_redis.transport.errors import UnknownServiceError
 from wnc_store_redis.transport.multiplexer import NoReplyError
 from wnc_store_redis.transport.node import NodeClient
 
-_FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.25
+_FIRST_DELAY = 0.005
+_MAX_DELAY = 0.25
 
 
 class Router(Protocol):
-    """The way to the servers.
-
-    Attributes:
-        where: the servers' addresses, for errors.
-        is_sharded: whether keys may lie on different servers, so that a script may touch one key only.
-    """
+    """Sends commands to the servers."""
 
     @property
     def endpoint(self) -> str:
-        """The servers' addresses, for errors."""
+        """The addresses of the servers, for error messages."""
         ...
 
     @property
     def is_sharded(self) -> bool:
-        """Whether keys may be on different servers."""
+        """Whether keys may be on different servers, so that a script may use only one key."""
         ...
 
     def check_loop(self) -> None:
@@ -40,21 +35,21 @@ class Router(Protocol):
         ...
 
     def submit(
-        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, instead: bytes | None = None
+        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
     ) -> Awaitable[Reply]:
-        """Send a command, as `MultiplexedConnection.submit` says.
+        """Send a command; see `MultiplexedConnection.submit`.
 
         Args:
-            key: the key that it is about; b"" if it is about none.
-            packed: the command.
-            deadline: when to give up, by the event loop's clock.
-            writes: whether it may change something.
-            instead: a command to send to the key's server if the key itself is on its way from there to another.
+            key: the key of the command; b"" if it has none.
+            packed: the command, encoded.
+            deadline: when to give up, in the event loop's time.
+            writes: whether the command may change data.
+            on_ask: the command to send to the same server instead, if it replies with ASK.
         """
         ...
 
     def server_epoch(self, key: bytes) -> Hashable:
-        """Return what is another value when another server, or one started anew, has answered for the key since."""
+        """Return a value that changes when another server, or the same server after a restart, answers for the key."""
         ...
 
     async def aclose(self) -> None:
@@ -63,77 +58,73 @@ class Router(Protocol):
 
 
 class SingleNodeRouter(Router, Protocol):
-    """The way to one server at a time.
-
-    Attributes:
-        pool: gives connections to it.
-    """
+    """Sends all commands to one server at a time."""
 
     @property
     def pool(self) -> Pool:
-        """Where connections come from."""
+        """The source of connections to the current server."""
         ...
 
-    def on_failover(self, call: Callable[[], None]) -> None:
-        """Have something called whenever connections of `pool` are no longer to the right server."""
+    def on_failover(self, callback: Callable[[], None]) -> None:
+        """Register a callback for when another server takes over from the one that connections of `pool` use."""
         ...
 
 
 class StandaloneRouter:
-    """The route to a single server."""
+    """Sends all commands to one server, which never changes."""
 
     is_sharded = False
 
-    def __init__(self, pool: Pool, server: NodeClient, where: str) -> None:
+    def __init__(self, pool: Pool, node: NodeClient, endpoint: str) -> None:
         self.pool = pool
-        self._server = server
-        self.endpoint = where
+        self._node = node
+        self.endpoint = endpoint
 
     def check_loop(self) -> None:
         """See `Router.check_loop`."""
-        self._server.check_loop()
+        self._node.check_loop()
 
-    def on_failover(self, call: Callable[[], None]) -> None:
-        """See `SingleNodeRouter.on_failover`: there is none."""
+    def on_failover(self, callback: Callable[[], None]) -> None:
+        """See `SingleNodeRouter.on_failover`. The callback is never called."""
 
     def submit(
         self,
-        key: bytes,  # noqa: ARG002 - all are here
+        key: bytes,  # noqa: ARG002 - one server has all keys
         packed: bytes,
         deadline: float,
         *,
         writes: bool,
-        instead: bytes | None = None,  # noqa: ARG002
+        on_ask: bytes | None = None,  # noqa: ARG002
     ) -> Awaitable[Reply]:
         """See `Router.submit`."""
-        return self._server.submit(packed, deadline, writes=writes)
+        return self._node.submit(packed, deadline, writes=writes)
 
-    def server_epoch(self, key: bytes) -> Hashable:  # noqa: ARG002 - there is one place
+    def server_epoch(self, key: bytes) -> Hashable:  # noqa: ARG002 - one server has all keys
         """See `Router.server_epoch`."""
-        return self._server.disconnects
+        return self._node.disconnects
 
     async def aclose(self) -> None:
         """See `Router.aclose`."""
-        await self._server.aclose()
+        await self._node.aclose()
 
 
 class Backoff:
-    """Pauses between attempts, each twice as long as the one before, until a deadline."""
+    """Exponential delays between attempts, until a deadline."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        self._next = _FIRST_PAUSE
+        self._delay = _FIRST_DELAY
 
     async def sleep(self) -> bool:
-        """Wait; tell whether there is time for another attempt. If there is none, do not wait."""
-        if asyncio.get_running_loop().time() + self._next >= self._deadline:
+        """Wait before the next attempt and return True, or return False at once if the deadline is too close."""
+        if asyncio.get_running_loop().time() + self._delay >= self._deadline:
             return False
-        await asyncio.sleep(self._next)
-        self._next = min(2 * self._next, _LONGEST_PAUSE)
+        await asyncio.sleep(self._delay)
+        self._delay = min(2 * self._delay, _MAX_DELAY)
         return True
 
 
-def is_retryable(unanswered: NoReplyError) -> bool:
-    """Tell whether a command that surely was not run may find a server a moment later."""
-    hopeless = TimeoutError | AuthenticationError | AuthorizationError | DataError | UnknownServiceError
-    return not unanswered.sent and not isinstance(unanswered.reason, hopeless)
+def is_retryable(error: NoReplyError) -> bool:
+    """Return whether a command was not sent for a reason that may pass."""
+    permanent = TimeoutError | AuthenticationError | AuthorizationError | DataError | UnknownServiceError
+    return not error.sent and not isinstance(error.reason, permanent)

@@ -1,4 +1,4 @@
-"""The route to the master of a service that Sentinels watch over."""
+"""The router for the master of a service that Sentinels monitor."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from wnc_store_redis.transport.statistics import Statistics
 
 _NOT_THE_MASTER = {"READONLY", "MASTERDOWN"}
 _RETRYABLE = {*_NOT_THE_MASTER, "NOREPLICAS", "LOADING"}
-"""Definite refusals that a failover brings along, and ends."""
+"""Temporary errors during a failover. The command was not executed."""
 
 
 class SentinelRouter:
-    """One server at a time: whichever the Sentinels call the master.
+    """Sends all commands to the server that the Sentinels report as the master.
 
-    When they begin to promote a replica, writes wait until they have done so, because the old master would confirm
-    writes that it loses a moment later. When the master has changed, its connection is dropped at once.
+    While the Sentinels promote a replica, writes wait, because the old master would acknowledge writes that the
+    failover loses. When the master changes, connections to the old one are dropped at once.
 
     Args:
-        pool: of a client that redis-py's `Sentinel.master_for` made.
+        pool: the pool of a client that `Sentinel.master_for` of redis-py returned.
         timeout: how long an operation may take, in seconds.
-        counts: of the store.
-        is_replicated: whether a write has to be on all replicas before it counts as done.
+        statistics: the counters of the store.
+        is_replicated: whether a write must be on all replicas before it returns.
     """
 
     is_sharded = False
 
     def __init__(
-        self, pool: SentinelConnectionPool, timeout: float, counts: Statistics, *, is_replicated: bool
+        self, pool: SentinelConnectionPool, timeout: float, statistics: Statistics, *, is_replicated: bool
     ) -> None:
-        self._counts = counts
+        self._statistics = statistics
         untyped: Any = pool
         sentinels: Sequence[Redis] = untyped.sentinel_manager.sentinels
         service = str(untyped.service_name)
@@ -51,71 +51,71 @@ class SentinelRouter:
         self.pool = self._masters = _MasterPool(pool, self._monitor)
         self._failover_callbacks: list[Callable[[], None]] = []
         replicas = self._monitor.replicas if is_replicated else None
-        self._server = NodeClient(self._masters, timeout, counts, is_replicated=is_replicated, replicas=replicas)
+        self._node = NodeClient(self._masters, timeout, statistics, is_replicated=is_replicated, replicas=replicas)
 
     async def submit(
         self,
-        key: bytes,  # noqa: ARG002 - all are there
+        key: bytes,  # noqa: ARG002 - one server has all keys
         packed: bytes,
         deadline: float,
         *,
         writes: bool,
-        instead: bytes | None = None,  # noqa: ARG002
+        on_ask: bytes | None = None,  # noqa: ARG002
     ) -> Reply:
         """See `Router.submit`."""
         self._monitor.start()
-        pauses = Backoff(deadline)
+        backoff = Backoff(deadline)
         while True:
             if writes and not await self._monitor.wait_stable(deadline):
                 raise NoReplyError(TimeoutError(), sent=False)
             try:
-                reply = await self._server.submit(packed, deadline, writes=writes)
-            except NoReplyError as unanswered:
-                if not (is_retryable(unanswered) and await pauses.sleep()):
+                reply = await self._node.submit(packed, deadline, writes=writes)
+            except NoReplyError as error:
+                if not (is_retryable(error) and await backoff.sleep()):
                     raise
-                self._counts.retries += 1
+                self._statistics.retries += 1
                 continue
             if not (isinstance(reply, ResponseError) and code_of(reply) in _RETRYABLE):
                 return reply
             if code_of(reply) in _NOT_THE_MASTER:
-                self._server.drop()
-            if not await pauses.sleep():
+                self._node.drop()
+            if not await backoff.sleep():
                 return reply
-            self._counts.retries += 1
+            self._statistics.retries += 1
 
     def check_loop(self) -> None:
         """See `Router.check_loop`."""
-        self._server.check_loop()
+        self._node.check_loop()
         self._monitor.start()
 
-    def on_failover(self, call: Callable[[], None]) -> None:
+    def on_failover(self, callback: Callable[[], None]) -> None:
         """See `SingleNodeRouter.on_failover`."""
-        self._failover_callbacks.append(call)
+        self._failover_callbacks.append(callback)
 
-    def server_epoch(self, key: bytes) -> Hashable:  # noqa: ARG002 - there is one place
+    def server_epoch(self, key: bytes) -> Hashable:  # noqa: ARG002 - one server has all keys
         """See `Router.server_epoch`."""
-        return self._server.disconnects
+        return self._node.disconnects
 
     async def aclose(self) -> None:
         """See `Router.aclose`."""
-        await self._server.aclose()
+        await self._node.aclose()
         await self._monitor.aclose()
 
     def _check_master(self) -> None:
-        """Leave a server that is no longer the master."""
+        """Drop the connections if they are not to the current master."""
         if self._monitor.master is not None and self._masters.connected not in {None, self._monitor.master}:
             self._masters.connected = None
-            self._server.drop()
-            for call in self._failover_callbacks:
-                call()
+            self._node.drop()
+            for callback in self._failover_callbacks:
+                callback()
 
 
 class _MasterPool:
-    """Connections to the master of the moment, made by the client's pool but never kept in it."""
+    """A source of connections to the current master. They use the pool's options, but are not kept in the pool."""
 
-    def __init__(self, pool: SentinelConnectionPool, watch: SentinelMonitor) -> None:
+    def __init__(self, pool: SentinelConnectionPool, monitor: SentinelMonitor) -> None:
         self._pool = pool
-        self._monitor = watch
+        self._monitor = monitor
         self.connected: Address | None = None
 
     async def get_connection(self) -> AbstractConnection:
@@ -126,8 +126,8 @@ class _MasterPool:
             await connection.connect_to(address)
             await _verify_role(connection)
             if self._monitor.master != address:
-                message = "the master has changed while it was connected to"
-                raise ConnectionError(message)  # noqa: TRY301 - the connection has to be closed all the same
+                message = "the master changed during the attempt to connect"
+                raise ConnectionError(message)  # noqa: TRY301 - the handler below closes the connection
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -143,9 +143,9 @@ async def _verify_role(connection: Any) -> None:
     try:
         role, *_ = await connection.read_response(disable_decoding=True)
     except NoPermissionError:
-        return  # the Sentinels' word has to do
+        return  # the user may not run ROLE, so trust the Sentinels
     if role != b"master":
-        message = "the Sentinels name a server that is not the master yet"
+        message = "the server that the Sentinels report is not the master yet"
         raise ConnectionError(message)
 
 

@@ -1,4 +1,4 @@
-"""What the Sentinels say of a service: who is master, and whether that is about to change."""
+"""Monitoring of Sentinels: the master of a service, and failovers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from wnc_store_redis.transport.tasks import cancel_all
 Address = tuple[str, int]
 
 _POLL_INTERVAL = 1.0
-"""Seconds between looks at a Sentinel that tells nothing by itself."""
+"""Seconds between polls of a Sentinel that publishes nothing."""
 
 _DISCOVERY_GRACE = 0.5
-"""Seconds that a search for the master waits for those Sentinels that do not answer, when others have."""
+"""Seconds that a discovery of the master waits for more Sentinels after the first reply."""
 
 _RECONNECT_DELAY = 0.25
 
@@ -30,7 +30,7 @@ _UNKNOWN_HOST = {"", "?"}
 
 @dataclass(frozen=True, slots=True)
 class _SentinelState:
-    """What one Sentinel says."""
+    """The state of the service, as one Sentinel reports it."""
 
     epoch: int
     master: Address
@@ -39,15 +39,16 @@ class _SentinelState:
 
 
 class SentinelMonitor:
-    """A watch over the Sentinels of a service.
+    """Polls the Sentinels of a service.
 
-    Each is looked at whenever it publishes anything, and once a second. The one with the newest configuration is right.
-    The leader of a failover has it as soon as it sees the replica promoted, before it publishes `+switch-master`.
+    Each Sentinel is polled whenever it publishes a message, and once a second. The state with the highest configuration
+    epoch is authoritative. The leader of a failover raises the epoch when the replica is promoted, before it publishes
+    `+switch-master`.
 
     Args:
-        sentinels: clients of them.
-        service: the name that they know the service by.
-        on_change: called when any of them says something new.
+        sentinels: a client for each Sentinel.
+        service: the name of the service.
+        on_change: called when any Sentinel reports a new state.
         with_replicas: whether to count replicas.
     """
 
@@ -66,23 +67,23 @@ class SentinelMonitor:
 
     @property
     def master(self) -> Address | None:
-        """The master's address, if any Sentinel has told it."""
-        newest = max(self._states.values(), key=lambda view: view.epoch, default=None)
+        """The address of the master, or None if no Sentinel has reported it."""
+        newest = max(self._states.values(), key=lambda state: state.epoch, default=None)
         return newest and newest.master
 
     def replicas(self) -> int:
-        """Return how many replicas of the master may be promoted, by the Sentinel that knows of most."""
+        """Return how many replicas of the master can be promoted: the maximum that a Sentinel reports."""
         master = self.master
-        return max((view.replicas for view in self._states.values() if view.master == master), default=0)
+        return max((state.replicas for state in self._states.values() if state.master == master), default=0)
 
     def start(self) -> None:
-        """Begin to listen, if not yet done."""
+        """Start to poll the Sentinels, unless that is already done."""
         if not self._tasks:
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._listen(sentinel)) for sentinel in self._sentinels]
 
     async def wait_stable(self, deadline: float) -> bool:
-        """Return when no replica is being promoted; tell whether that was in time."""
+        """Wait until no failover is in progress. Return False if the deadline passes first."""
         while self._is_failing_over():
             try:
                 async with asyncio.timeout_at(deadline):
@@ -92,34 +93,34 @@ class SentinelMonitor:
         return True
 
     async def discover_master(self) -> Address:
-        """Ask for the master's address.
+        """Query the Sentinels for the address of the master.
 
         Raises:
-            Exception: no Sentinel could be asked.
+            Exception: no Sentinel reported a master.
         """
-        looks = [asyncio.ensure_future(self._poll(sentinel)) for sentinel in self._sentinels]
+        polls = [asyncio.ensure_future(self._poll(sentinel)) for sentinel in self._sentinels]
         try:
-            await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait(looks, timeout=_DISCOVERY_GRACE if self._states else None)
+            await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(polls, timeout=_DISCOVERY_GRACE if self._states else None)
         finally:
-            for look in looks:
-                look.cancel()
+            for poll in polls:
+                poll.cancel()
         if self.master is None:
-            raise self._failure or ConnectionError("no Sentinel answers")
+            raise self._failure or ConnectionError("no Sentinel replied")
         return self.master
 
     async def aclose(self) -> None:
-        """Stop to listen."""
+        """Stop polling the Sentinels."""
         self._closed = True
         await cancel_all(self._tasks)
 
     def _is_failing_over(self) -> bool:
         master = self.master
-        return any(view.is_failing_over and view.master == master for view in self._states.values())
+        return any(state.is_failing_over and state.master == master for state in self._states.values())
 
     async def _listen(self, sentinel: Redis) -> None:
         while not self._closed:
-            with suppress(Exception):  # it is dead, or on its way there
+            with suppress(Exception):  # the connection was lost: open another one below
                 async with cast("Any", sentinel).pubsub() as channel:
                     await channel.psubscribe("*")
                     while not self._closed:
@@ -128,51 +129,50 @@ class SentinelMonitor:
             await asyncio.sleep(_RECONNECT_DELAY)
 
     async def _poll(self, sentinel: Redis) -> None:
-        """Ask one Sentinel; one that can't be asked has no say."""
+        """Query one Sentinel and store its state. Discard the state of a Sentinel that does not reply."""
         try:
-            view = await self._query(sentinel)
+            state = await self._query(sentinel)
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
             self._failure = error
-            view = None
-        if view == self._states.get(sentinel):
+            state = None
+        if state == self._states.get(sentinel):
             return
-        if view is None:
+        if state is None:
             del self._states[sentinel]
         else:
-            self._states[sentinel] = view
-        news, self._changed = self._changed, asyncio.Event()
-        news.set()
+            self._states[sentinel] = state
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
         self._on_change()
 
     async def _query(self, sentinel: Redis) -> _SentinelState:
-        async with sentinel.pipeline(transaction=False) as asked:
-            plain: Any = asked
-            plain.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
-            plain.execute_command("SENTINEL", "MASTER", self._service)
+        async with sentinel.pipeline(transaction=False) as typed_pipeline:
+            pipeline: Any = typed_pipeline
+            pipeline.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+            pipeline.execute_command("SENTINEL", "MASTER", self._service)
             if self._with_replicas:
-                plain.execute_command("SENTINEL", "REPLICAS", self._service)
-            address, about, *others = await plain.execute(raise_on_error=False)
-        for answer in (about, address, *others):
-            if isinstance(answer, ResponseError):
-                raise UnknownServiceError if "No such master" in str(answer) else answer
+                pipeline.execute_command("SENTINEL", "REPLICAS", self._service)
+            address, master_reply, *replica_replies = await pipeline.execute(raise_on_error=False)
+        for reply in (master_reply, address, *replica_replies):
+            if isinstance(reply, ResponseError):
+                raise UnknownServiceError if "No such master" in str(reply) else reply
         if address is None:
             raise UnknownServiceError
         host, port = (_text(part) for part in address)
         master = (host, int(port))
-        fields = _fields(about)
-        replicas = sum(_is_promotable(_fields(one), master) for one in (others[0] if others else ()))
-        is_promoted = master != (
-            fields["ip"],
-            int(fields["port"]),
-        )  # of the replica: what comes next concerns it no more
+        fields = _fields(master_reply)
+        listed = replica_replies[0] if replica_replies else ()
+        replicas = sum(_is_promotable(_fields(replica), master) for replica in listed)
+        # GET-MASTER-ADDR-BY-NAME returns the promoted replica as soon as the promotion is complete.
+        is_promoted = master != (fields["ip"], int(fields["port"]))
         is_failing_over = "failover_in_progress" in fields["flags"] and not is_promoted
         return _SentinelState(int(fields["config-epoch"]), master, is_failing_over, replicas)
 
 
 def _is_promotable(replica: Mapping[str, str], master: Address) -> bool:
-    """Tell whether a replica may be promoted, by what a Sentinel says of it.
+    """Return whether a Sentinel can promote a replica.
 
-    A Sentinel does not yet know the master of one that was master itself until just now, and can't promote it.
+    It cannot promote a former master until it knows the new master of that server.
     """
     if (replica["ip"], int(replica["port"])) == master or replica.get("master-host", "") in _UNKNOWN_HOST:
         return False
@@ -180,7 +180,7 @@ def _is_promotable(replica: Mapping[str, str], master: Address) -> bool:
 
 
 def _fields(reply: Any) -> dict[str, str]:
-    """Return the fields of an answer, which RESP2 gives as a flat list and RESP3 as a map."""
+    """Return the fields of a reply, which is a flat list over RESP2 and a map over RESP3."""
     if isinstance(reply, dict):
         return {_text(name): _text(value) for name, value in cast("dict[Any, Any]", reply).items()}
     texts = [_text(part) for part in reply]

@@ -1,4 +1,4 @@
-"""What a store counts of its work inside."""
+"""Internal counters of a store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Statistics:
-    """The counts of one store; their names are those of `SupportsStatistics`."""
+    """The counters of one store, named as in `SupportsStatistics`."""
 
     commits: int = 0
     retries: int = 0

@@ -1,4 +1,4 @@
-"""Clients of our own from URLs, and the routes of any client, the caller's too."""
+"""Clients from URLs, and routers for clients."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Client = Redis | RedisCluster
 _DATABASE = re.compile(r"(/\d*)?")
 _SERVICE = re.compile(r"/([^/]+)(/\d*)?")
 _SENTINEL_PREFIX = "sentinel_"
-"""Options in a URL that begin so are for the Sentinels; the others are for the servers."""
+"""Prefix of the URL options for the Sentinels. Options without it are for the servers."""
 
 _SENTINEL_TIMEOUT = 1.0
-"""Seconds in which a Sentinel has to answer, unless the URL says otherwise."""
+"""Default time-out of the Sentinels in seconds."""
 
 _EXAMPLES = {
     "redis+sentinel": "redis+sentinel://user:password@sentinel1:26379,sentinel2:26379/SERVICE/0?sentinel_password=...",
@@ -39,51 +39,52 @@ _EXAMPLE = "redis://user:password@host:6379/0 or unix:///path?db=0"
 
 
 def connect(url: str, settings: StoreSettings) -> Client:
-    """Return a client for any of our schemes; it connects when it is first used.
+    """Return a client for a URL of any supported scheme. It connects when it is first used.
 
-    Options in the URL's query go to redis-py (`?ssl_ca_certs=/path&client_name=parties`), and win over ours.
+    Options in the URL's query are passed to redis-py (`?ssl_ca_certs=/path&client_name=parties`), and override the
+    defaults of this library.
 
     Raises:
-        ConfigurationError: the URL is wrong. The message holds no part of it but the scheme.
+        ConfigurationError: the URL is invalid. The message contains only its scheme, because it may contain a password.
     """
     scheme = url.partition("://")[0]
-    make = {"redis+sentinel": _sentinel, "redis+cluster": _cluster}.get(scheme, _standalone)
+    make_client = {"redis+sentinel": _sentinel, "redis+cluster": _cluster}.get(scheme, _standalone)
     try:
-        client = make(url, settings.operation_timeout.total_seconds())
+        client = make_client(url, settings.operation_timeout.total_seconds())
     except (ValueError, TypeError):
         client = None
     if client is None:
-        message = f"this {scheme}:// URL is wrong; it looks like {_EXAMPLES.get(scheme, _EXAMPLE)}"
+        message = f"invalid {scheme}:// URL; expected a URL like {_EXAMPLES.get(scheme, _EXAMPLE)}"
         raise ConfigurationError(message)
     return client
 
 
-def router_for(client: Client, settings: StoreSettings, counts: Statistics) -> SingleNodeRouter | ClusterRouter:
-    """Return the route that a client stands for.
+def router_for(client: Client, settings: StoreSettings, statistics: Statistics) -> SingleNodeRouter | ClusterRouter:
+    """Return a router to the servers of a client.
 
     Raises:
-        ConfigurationError: it is no asynchronous client, or one of Sentinel's replicas.
+        ConfigurationError: the client is not asynchronous, or was made by `Sentinel.slave_for`.
     """
     timeout = settings.operation_timeout.total_seconds()
     is_replicated = settings.durability == "replicated"
     if isinstance(client, RedisCluster):
-        return ClusterRouter(client, timeout, counts, is_replicated=is_replicated)
+        return ClusterRouter(client, timeout, statistics, is_replicated=is_replicated)
     if not isinstance(client, Redis):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         kinds = "redis.asyncio.Redis or redis.asyncio.RedisCluster"
-        message = f"a RedisStore needs a client of type {kinds}, not {type(client).__name__}"
+        message = f"RedisStore expects a client of type {kinds}, got {type(client).__name__}"
         raise ConfigurationError(message)
     pool = client.connection_pool
     if not isinstance(pool, SentinelConnectionPool):
-        server = NodeClient(pool, timeout, counts, is_replicated=is_replicated)
-        return StandaloneRouter(pool, server, _address(pool.connection_kwargs))
+        node = NodeClient(pool, timeout, statistics, is_replicated=is_replicated)
+        return StandaloneRouter(pool, node, _address(pool.connection_kwargs))
     if not cast("Any", pool).is_master:
-        message = "a RedisStore needs the client of a master: Sentinel.master_for(...), not slave_for(...)"
+        message = "RedisStore expects a client of the master, got one of a replica; use Sentinel.master_for(...)"
         raise ConfigurationError(message)
-    return SentinelRouter(pool, timeout, counts, is_replicated=is_replicated)
+    return SentinelRouter(pool, timeout, statistics, is_replicated=is_replicated)
 
 
 async def close(client: Client) -> None:
-    """Close a client of our own."""
+    """Close a client that `connect` returned."""
     if isinstance(client, RedisCluster):
         await client.aclose()
         return
@@ -94,16 +95,16 @@ async def close(client: Client) -> None:
 
 
 def _standalone(url: str, timeout: float) -> Redis:
-    # redis-py takes what is no number for database 0.
+    # redis-py would use database 0 if the path is not a number.
     if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
         raise ValueError
     pool = ConnectionPool.from_url(url, **_default_options(timeout))  # pyright: ignore[reportUnknownMemberType]
-    pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and refuses unknown options
+    pool.connection_class(**pool.connection_kwargs)  # does not connect, but rejects unknown options
     return Redis(connection_pool=pool)
 
 
 def database(client: Client) -> int:
-    """Return the number of the database; a cluster has one only."""
+    """Return the number of the client's database; 0 for a cluster, which has only one."""
     if isinstance(client, RedisCluster):
         return 0
     return int(client.connection_pool.connection_kwargs.get("db") or 0)
@@ -111,29 +112,29 @@ def database(client: Client) -> int:
 
 def _sentinel(url: str, timeout: float) -> Redis:
     parts = urlsplit(url)
-    found = _SERVICE.fullmatch(parts.path)
-    if found is None:
+    service = _SERVICE.fullmatch(parts.path)
+    if service is None:
         raise ValueError
-    options = _options(url, found[2] or "", timeout)
-    of_sentinels = {name for name in options if name.startswith(_SENTINEL_PREFIX)}
-    asked = _default_options(_SENTINEL_TIMEOUT) | {
-        name.removeprefix(_SENTINEL_PREFIX): options.pop(name) for name in of_sentinels
+    options = _options(url, service[2] or "", timeout)
+    sentinel_names = {name for name in options if name.startswith(_SENTINEL_PREFIX)}
+    sentinel_options = _default_options(_SENTINEL_TIMEOUT) | {
+        name.removeprefix(_SENTINEL_PREFIX): options.pop(name) for name in sentinel_names
     }
-    manager: Any = Sentinel(_addresses(url, 26379), sentinel_kwargs=asked, **options)
-    client: Redis = manager.master_for(found[1])
-    for pool in (client.connection_pool, *(one.connection_pool for one in manager.sentinels)):
-        pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and refuses unknown options
+    manager: Any = Sentinel(_addresses(url, 26379), sentinel_kwargs=sentinel_options, **options)
+    client: Redis = manager.master_for(service[1])
+    for pool in (client.connection_pool, *(sentinel.connection_pool for sentinel in manager.sentinels)):
+        pool.connection_class(**pool.connection_kwargs)  # does not connect, but rejects unknown options
     return client
 
 
 def _cluster(url: str, timeout: float) -> RedisCluster:
     parts = urlsplit(url)
-    if parts.path not in {"", "/", "/0"}:  # a cluster has one database
+    if parts.path not in {"", "/", "/0"}:  # a cluster has only database 0
         raise ValueError
     options = _options(url, "", timeout)
     options.pop("db", None)
     nodes = [ClusterNode(host, port, **options) for host, port in _addresses(url, 6379)]
-    nodes[0].connection_class(**nodes[0].connection_kwargs)  # connects to nothing, and refuses unknown options
+    nodes[0].connection_class(**nodes[0].connection_kwargs)  # does not connect, but rejects unknown options
     return RedisCluster(startup_nodes=nodes, **options)
 
 
@@ -147,22 +148,22 @@ def _default_options(timeout: float) -> dict[str, Any]:
 
 
 def _options(url: str, path: str, timeout: float) -> dict[str, Any]:
-    """Return what credentials, database and query of a URL say, as redis-py reads them."""
+    """Return the connection options from the credentials, database and query of a URL, as redis-py parses them."""
     parts = urlsplit(url)
     credentials, at, _ = parts.netloc.rpartition("@")
-    plain = urlunsplit(("redis", f"{credentials}{at}host", path, parts.query, ""))
-    read: Callable[[str], Mapping[str, Any]] = parse_url
-    options = _default_options(timeout) | dict(read(plain))
+    redis_url = urlunsplit(("redis", f"{credentials}{at}host", path, parts.query, ""))
+    parse: Callable[[str], Mapping[str, Any]] = parse_url
+    options = _default_options(timeout) | dict(parse(redis_url))
     del options["host"]
     return options
 
 
-def _addresses(url: str, port: int) -> list[tuple[str, int]]:
+def _addresses(url: str, default_port: int) -> list[tuple[str, int]]:
     hosts = urlsplit(url).netloc.rpartition("@")[2]
-    found = [urlsplit(f"//{one}") for one in hosts.split(",")]
-    if not all(one.hostname for one in found):
+    addresses = [urlsplit(f"//{host}") for host in hosts.split(",")]
+    if not all(address.hostname for address in addresses):
         raise ValueError
-    return [(str(one.hostname), one.port or port) for one in found]
+    return [(str(address.hostname), address.port or default_port) for address in addresses]
 
 
 def _address(options: Mapping[str, Any]) -> str:

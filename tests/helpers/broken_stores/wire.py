@@ -14,7 +14,7 @@ from wnc_store_redis import limiters as redis_guards
 from wnc_store_redis import room_storage as redis_commit_path
 from wnc_store_redis import rooms as redis_rooms
 from wnc_store_redis.chat import RedisChatStore
-from wnc_store_redis.durations import parse_pttl
+from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.rooms import RedisRoomStore
 from wnc_store_redis.scripts import APPEND, COMMIT, HIT, Script
 

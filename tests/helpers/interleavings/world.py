@@ -129,7 +129,7 @@ class Process:
         self.was_refused = False
         self.store = RedisStore(_CLIENTS[number], _SETTINGS, clock=_CLOCK)
         route: Any = self.store._commands._router
-        self.multiplexer: Any = route._server._writes
+        self.multiplexer: Any = route._node._writes
 
     @property
     def link(self) -> FakeLink | None:

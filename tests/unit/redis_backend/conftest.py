@@ -1,4 +1,4 @@
-"""The parts of the Redis backend by themselves, without a server: so their time is virtual."""
+"""Event loops with virtual time for the unit tests of the Redis backend."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from virtual_time import VirtualTimeLoop
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run each test on a loop whose clock jumps."""
+    """Run each test on an event loop whose clock advances without waiting."""
     return {"virtual time": VirtualTimeLoop}

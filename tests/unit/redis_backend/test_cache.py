@@ -1,4 +1,4 @@
-"""What a Redis store remembers of rooms and chats: no more than it may, and nothing that was not just compared."""
+"""Tests of the LRU caches of rooms and chats."""
 
 from __future__ import annotations
 
@@ -7,135 +7,145 @@ from collections.abc import Sequence
 from wnc_store import ChatMessage, Room, VersionedRoom, from_wire, to_wire
 from wnc_store_contract.factories import message, room
 from wnc_store_redis.cache import ChatCache, RoomCache
-from wnc_store_redis.tails import Tails
 from wnc_store_redis.transport.statistics import Statistics
 
 
 def stored(room_id: str, video_url: str = "") -> VersionedRoom[bytes]:
-    """Return a room as it is stored."""
-    made = room(room_id, video_url=video_url)
-    return VersionedRoom(made, to_wire(made))
+    """Return a room with its stored bytes."""
+    versioned = room(room_id, video_url=video_url)
+    return VersionedRoom(versioned, to_wire(versioned))
 
 
 class Decoder:
-    """Reads rooms and messages, and counts what it read."""
+    """Decodes rooms and messages.
+
+    Attributes:
+        decoded: the bytes of each call.
+    """
 
     def __init__(self) -> None:
-        self.read: list[bytes] = []
+        self.decoded: list[bytes] = []
 
     def room(self, _room_id: str, data: bytes) -> Room:
-        """Read a room."""
-        self.read.append(data)
+        """Decode a room."""
+        self.decoded.append(data)
         return from_wire(Room, data, key="k")
 
     def messages(self, entries: Sequence[bytes]) -> list[ChatMessage]:
-        """Read messages; what begins with a question mark can't be read."""
-        self.read += entries
+        """Decode messages, except entries that begin with a question mark."""
+        self.decoded += entries
         return [from_wire(ChatMessage, entry, key="k") for entry in entries if not entry.startswith(b"?")]
 
 
 SIZE = len(stored("A").version)
 ENTRIES = [to_wire(message(number, "A")) for number in range(4)]
+ID_BYTES = 32
 
 
-def test_the_rooms_seen_last_are_remembered() -> None:
-    """Of three rooms where two have room, the one that was seen first is forgotten; one that has gone is, too."""
+def cached_chats(max_bytes: int = 10_000, limit: int = 20, statistics: Statistics | None = None) -> ChatCache:
+    """Return a cache of chats."""
+    return ChatCache(max_bytes, limit, statistics or Statistics())
+
+
+def test_the_least_recently_used_room_is_evicted() -> None:
+    """A cache with space for two rooms evicts the first of three; a discarded room is not cached."""
     rooms = RoomCache(2 * SIZE, Statistics())
     for room_id in "ABC":
         rooms.put(stored(room_id))
     assert [rooms.get(room_id) for room_id in "ABC"] == [None, stored("B"), stored("C")]
-    rooms.forget("B")
-    rooms.forget("nobody")
+    rooms.discard("B")
+    rooms.discard("unknown")
     assert rooms.get("B") is None
 
 
-def test_a_room_that_grew_too_large_is_forgotten() -> None:
-    """A room larger than all that may be remembered is not; nor is what it was before. Others are."""
+def test_a_room_that_exceeds_the_cache_is_removed() -> None:
+    """A room larger than the whole cache is not cached, and replaces its earlier version."""
     rooms = RoomCache(2 * SIZE, Statistics())
     rooms.put(stored("A"))
     rooms.put(stored("B"))
     rooms.put(stored("B", "https://video.example/" + "x" * 2 * SIZE))
     assert rooms.get("B") is None
     assert rooms.get("A") == stored("A")
-    nothing = RoomCache(0, Statistics())
-    nothing.put(stored("A"))
-    assert nothing.get("A") is None
+    disabled = RoomCache(0, Statistics())
+    disabled.put(stored("A"))
+    assert disabled.get("A") is None
 
 
-def test_a_room_is_parsed_once_for_the_same_bytes() -> None:
-    """A room's bytes are parsed when they are new, and the parsed room is remembered."""
+def test_equal_room_bytes_are_decoded_once() -> None:
+    """A room is decoded only if its bytes differ from the cached bytes."""
     rooms, decoder = RoomCache(10 * SIZE, Statistics()), Decoder()
     first, changed = stored("A"), stored("A", "https://video.example/1")
     assert rooms.read("A", first.version, decoder.room) == first
     assert rooms.read("A", first.version, decoder.room) is rooms.get("A")
     assert rooms.read("A", changed.version, decoder.room) == changed
     assert rooms.get("A") == changed
-    assert decoder.read == [first.version, changed.version]
+    assert decoder.decoded == [first.version, changed.version]
 
 
-def test_what_was_known_of_rooms_is_counted() -> None:
-    """A room whose bytes are those seen last is a hit, and any other a miss."""
-    counts, decoder = Statistics(), Decoder()
-    rooms = RoomCache(10 * SIZE, counts)
+def test_room_hits_and_misses_are_counted() -> None:
+    """Reading a room whose bytes are cached is a hit, and any other read is a miss."""
+    statistics, decoder = Statistics(), Decoder()
+    rooms = RoomCache(10 * SIZE, statistics)
     for room_id in "ABCABCAB":
         rooms.read(room_id, stored(room_id).version, decoder.room)
-    assert (counts.cache_hits, counts.cache_misses) == (5, 3)
+    assert (statistics.cache_hits, statistics.cache_misses) == (5, 3)
 
 
-def test_what_was_known_of_chats_is_counted() -> None:
-    """A chat whose entries are those seen last is a hit, and any other a miss."""
-    counts, decoder = Statistics(), Decoder()
-    chats = ChatCache(10_000, counts)
-    for most in (1, 2, 3, 3, 3):
-        chats.read("A", ENTRIES[:most], decoder.messages)
-    assert (counts.cache_hits, counts.cache_misses) == (2, 3)
+def test_chat_hits_and_misses_are_counted() -> None:
+    """Reading a chat whose entries are cached is a hit, and any other read is a miss."""
+    statistics, decoder = Statistics(), Decoder()
+    chats = cached_chats(statistics=statistics)
+    for size in (1, 2, 3, 3, 3):
+        chats.read("A", ENTRIES[:size], decoder.messages)
+    assert (statistics.cache_hits, statistics.cache_misses) == (2, 3)
 
 
-def test_only_new_entries_are_parsed() -> None:
-    """Of a chat's entries those are parsed that were not among the last ones, and messages keep their order."""
-    chats, decoder = ChatCache(10_000, Statistics()), Decoder()
-    assert [one.id for one in chats.read("A", ENTRIES[:2], decoder.messages)] == ["m0", "m1"]
-    assert [one.id for one in chats.read("A", ENTRIES[1:], decoder.messages)] == ["m1", "m2", "m3"]
-    again = chats.read("A", ENTRIES[1:], decoder.messages)
-    assert chats.read("A", ENTRIES[1:], decoder.messages) is again
-    assert decoder.read == ENTRIES
-    assert [one.id for one in chats.read("A", ENTRIES[:1], decoder.messages)] == ["m0"]
-    assert decoder.read == [*ENTRIES, ENTRIES[0]]
+def test_only_new_entries_are_decoded() -> None:
+    """Only entries that the last read did not return are decoded, and messages keep their order."""
+    chats, decoder = cached_chats(), Decoder()
+    assert [m.id for m in chats.read("A", ENTRIES[:2], decoder.messages)] == ["m0", "m1"]
+    assert [m.id for m in chats.read("A", ENTRIES[1:], decoder.messages)] == ["m1", "m2", "m3"]
+    cached = chats.read("A", ENTRIES[1:], decoder.messages)
+    assert chats.read("A", ENTRIES[1:], decoder.messages) is cached
+    assert decoder.decoded == ENTRIES
+    assert [m.id for m in chats.read("A", ENTRIES[:1], decoder.messages)] == ["m0"]
+    assert decoder.decoded == [*ENTRIES, ENTRIES[0]]
     assert chats.read("B", ENTRIES[:1], decoder.messages) == [from_wire(ChatMessage, ENTRIES[0], key="k")]
-    assert len(decoder.read) == 6
+    assert len(decoder.decoded) == 6
 
 
-def test_an_entry_that_can_not_be_read_is_left_out() -> None:
-    """What can't be read is left out, each time, and hides none of the others."""
-    chats, decoder = ChatCache(10_000, Statistics()), Decoder()
+def test_an_entry_that_cannot_be_decoded_is_left_out() -> None:
+    """A corrupt entry is left out of every read, and the other messages are returned."""
+    chats, decoder = cached_chats(), Decoder()
     for _ in range(2):
-        assert [one.id for one in chats.read("A", [ENTRIES[0], b"?", ENTRIES[1]], decoder.messages)] == ["m0", "m1"]
-    assert decoder.read == [ENTRIES[0], b"?", ENTRIES[1]]
+        assert [m.id for m in chats.read("A", [ENTRIES[0], b"?", ENTRIES[1]], decoder.messages)] == ["m0", "m1"]
+    assert decoder.decoded == [ENTRIES[0], b"?", ENTRIES[1]]
     assert len(chats.read("A", [ENTRIES[0], b"?", ENTRIES[1], ENTRIES[2]], decoder.messages)) == 3
-    assert decoder.read == [ENTRIES[0], b"?", ENTRIES[1], b"?", ENTRIES[2]]
+    assert decoder.decoded == [ENTRIES[0], b"?", ENTRIES[1], b"?", ENTRIES[2]]
 
 
-def test_chats_are_remembered_up_to_their_bytes() -> None:
-    """Chats count with their bytes, and one for each entry: what is too large is forgotten, and what it was before."""
-    most = sum(map(len, ENTRIES[:2])) + 2
-    chats, decoder = ChatCache(most, Statistics()), Decoder()
-    for room_id, entries in (("A", ENTRIES[:1]), ("B", ENTRIES[:1]), ("A", ENTRIES[:1]), ("B", ENTRIES[:1])):
-        chats.read(room_id, entries, decoder.messages)
-    assert len(decoder.read) == 2
+def test_chats_are_evicted_by_size() -> None:
+    """The size of a chat is that of its entries, its newest entry and its ids; a chat that is too large is removed."""
+    max_bytes = sum(map(len, ENTRIES[:2])) + 2 + len(ENTRIES[1]) + ID_BYTES
+    chats, decoder = cached_chats(max_bytes, limit=1), Decoder()
+    chats.read("A", ENTRIES[:2], decoder.messages)
+    chats.read("A", ENTRIES[:2], decoder.messages)
+    assert len(decoder.decoded) == 2
     chats.read("A", ENTRIES[:3], decoder.messages)
     chats.read("A", ENTRIES[:1], decoder.messages)
-    assert len(decoder.read) == 5
-    chats.read("C", ENTRIES[:2], decoder.messages)
-    chats.read("C", ENTRIES[:2], decoder.messages)
-    assert len(decoder.read) == 7
+    assert len(decoder.decoded) == 4
+    chats.read("B", ENTRIES[:1], decoder.messages)
     chats.read("A", ENTRIES[:1], decoder.messages)
-    assert len(decoder.read) == 8
+    assert len(decoder.decoded) == 6
+    smaller = cached_chats(max_bytes - 1, limit=1)
+    smaller.read("A", ENTRIES[:2], decoder.messages)
+    assert len(smaller._chats) == 0
 
 
-def test_chats_without_messages_are_not_remembered() -> None:
-    """However many chats are empty, nothing is remembered of them, nor of what one held before it was cleared."""
+def test_empty_chats_are_not_cached() -> None:
+    """Reading an empty chat removes it from the cache."""
     decoder = Decoder()
-    chats = ChatCache(1000, Statistics())
+    chats = cached_chats()
     assert [chats.read(f"chat-{number}", [], decoder.messages) for number in range(100)] == [()] * 100
     assert len(chats._chats) == 0
     chats.read("A", ENTRIES[:1], decoder.messages)
@@ -143,17 +153,32 @@ def test_chats_without_messages_are_not_remembered() -> None:
     assert len(chats._chats) == 0
 
 
-def test_the_ends_of_chats_are_remembered_up_to_their_bytes() -> None:
-    """Of three ends where two have room, the one used first is forgotten; so is one that grows, or is empty."""
-    size = len(ENTRIES[0]) + 32 * 2
-    tails = Tails(2 * size, limit=2)
+def test_append_hints_are_evicted_by_size() -> None:
+    """A cache with space for two hints evicts the first of three, a hint that grows, and the hint of an empty chat."""
+    size = len(ENTRIES[0]) + ID_BYTES * 2
+    chats = cached_chats(2 * size, limit=2)
     for room_id in "ABC":
-        tails.record_append(room_id, "m0", ENTRIES[0], b"", kept=1)
-    assert [tails.append_hint(room_id, "m1") for room_id in "ABC"] == [(b"", b""), *[(ENTRIES[0], ENTRIES[0])] * 2]
-    tails.record_append("B", "m1", b"x" * 2 * size, ENTRIES[0], kept=2)
-    assert tails.append_hint("B", "m2") == (b"", b"")
-    tails.read("C", [], [])
-    assert tails.append_hint("C", "m1") == (b"", b"")
-    nothing = Tails(0, limit=2)
-    nothing.read("A", ENTRIES[:1], Decoder().messages(ENTRIES[:1]))
-    assert nothing.append_hint("A", "m1") == (b"", b"")
+        chats.record_append(room_id, "m0", ENTRIES[0], b"", count=1)
+    assert [chats.append_hint(room_id, "m1") for room_id in "ABC"] == [(b"", b""), *[(ENTRIES[0], ENTRIES[0])] * 2]
+    chats.record_append("B", "m1", b"x" * 2 * size, ENTRIES[0], count=2)
+    assert chats.append_hint("B", "m2") == (b"", b"")
+    chats.read("C", [], Decoder().messages)
+    assert chats.append_hint("C", "m1") == (b"", b"")
+    disabled = cached_chats(0)
+    disabled.read("A", ENTRIES[:1], Decoder().messages)
+    assert disabled.append_hint("A", "m1") == (b"", b"")
+
+
+def test_a_read_renews_the_append_hint() -> None:
+    """After a read, the hint is the newest entry that was read, for ids that the chat does not contain."""
+    chats, decoder = cached_chats(), Decoder()
+    chats.read("A", ENTRIES[:2], decoder.messages)
+    chats.record_append("A", "m2", ENTRIES[2], ENTRIES[1], count=3)
+    assert chats.append_hint("A", "m3") == (ENTRIES[2], ENTRIES[2])
+    assert chats.append_hint("A", "m0") == (b"", ENTRIES[2])
+    chats.read("A", ENTRIES[:2], decoder.messages)
+    assert chats.append_hint("A", "m2") == (ENTRIES[1], ENTRIES[1])
+    chats.read("A", ENTRIES[1:], decoder.messages)
+    assert chats.append_hint("A", "m0") == (ENTRIES[3], ENTRIES[3])
+    chats.record_append("A", "m9", b"another entry", b"an entry that was not read", count=5)
+    assert chats.append_hint("A", "m1") == (b"", b"another entry")

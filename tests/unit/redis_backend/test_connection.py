@@ -1,4 +1,4 @@
-"""The slow link, for a connection whose transport redis-py does not show."""
+"""Tests of connections whose transport redis-py does not expose."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from wnc_store_redis.transport import connection as module
 from wnc_store_redis.transport.connection import StreamConnection, open_connection
 
 
-async def forever(**_: object) -> None:
-    """Wait for a reply that never comes."""
+async def never_reply(**_: object) -> None:
+    """Wait for a reply that never arrives."""
     await asyncio.Event().wait()
 
 
 def connection(**attributes: Any) -> Any:
-    """Return a connection that takes what is sent, shows no transport, and says nothing."""
+    """Return a connection of the driver that accepts commands, exposes no transport, and sends no replies."""
     methods = ("send_packed_command", "read_response", "disconnect")
-    made = Mock(spec_set=[*methods, *attributes], **attributes)
-    made.send_packed_command, made.disconnect = AsyncMock(), AsyncMock()
-    made.read_response = forever
-    return made
+    driver_connection = Mock(spec_set=[*methods, *attributes], **attributes)
+    driver_connection.send_packed_command, driver_connection.disconnect = AsyncMock(), AsyncMock()
+    driver_connection.read_response = never_reply
+    return driver_connection
 
 
-async def test_what_is_written_at_once_is_sent_at_once() -> None:
-    """The commands of a tick go in one write."""
-    one = connection()
-    link = StreamConnection(one, AsyncMock(), Mock(), Mock())
-    link.write([b"a", b"b"])
+async def test_commands_of_one_write_are_sent_together() -> None:
+    """The commands of one call of write() are sent in one call of the driver."""
+    driver_connection = connection()
+    pipelined = StreamConnection(driver_connection, AsyncMock(), Mock(), Mock())
+    pipelined.write([b"a", b"b"])
     await idle()
-    await link.aclose()
-    one.send_packed_command.assert_awaited_once_with([b"ab"])
+    await pipelined.aclose()
+    driver_connection.send_packed_command.assert_awaited_once_with([b"ab"])
 
 
-async def test_a_missing_attribute_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Where redis-py has no `_writer` any more, one line says so; of one that has it, but no stream, none."""
+async def test_a_missing_transport_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning is logged if connections have no `_writer`, and none if the `_writer` is not a stream."""
     module._warn_slow_path.cache_clear()
-    for made, told in ((connection(_writer=None), 0), (connection(), 1), (connection(), 1)):
-        pool = Mock(get_connection=AsyncMock(return_value=made), release=AsyncMock())
+    for driver_connection, warnings in ((connection(_writer=None), 0), (connection(), 1), (connection(), 1)):
+        pool = Mock(get_connection=AsyncMock(return_value=driver_connection), release=AsyncMock())
         with caplog.at_level(logging.WARNING, "wnc_store"):
-            link = await open_connection(pool, Mock(), Mock())
-        assert isinstance(link, StreamConnection)
-        await link.aclose()
-        assert sum("hides its transport" in record.getMessage() for record in caplog.records) == told
+            pipelined = await open_connection(pool, Mock(), Mock())
+        assert isinstance(pipelined, StreamConnection)
+        await pipelined.aclose()
+        assert sum("does not expose the transport" in record.getMessage() for record in caplog.records) == warnings

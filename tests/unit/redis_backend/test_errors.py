@@ -1,4 +1,4 @@
-"""Every error of the driver is translated."""
+"""Tests of the translation of driver errors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ALL = [
 ]
 
 
-def made(kind: type[Exception]) -> Exception:
-    """Return an exception of a kind, however it is made."""
+def instantiate(kind: type[Exception]) -> Exception:
+    """Return an exception of a type. Exceptions of redis-py take different arguments."""
     for arguments in (("some text",), ("1 127.0.0.1:1",), ("some text", "more"), ()):
         try:
             return kind(*arguments)
@@ -37,17 +37,17 @@ def made(kind: type[Exception]) -> Exception:
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("unanswered", [False, True])
 def test_every_driver_error_is_translated(kind: type[Exception], *, unanswered: bool) -> None:
-    """Whatever redis-py raises becomes a StoreError that names server and key and keeps the cause."""
-    error = made(kind)
-    found = to_store_error(error, where="host:1", key="room:A", unanswered=unanswered)
-    assert isinstance(found, StoreError)
-    assert found.__cause__ is error
-    if not isinstance(found, CorruptRecordError):
-        assert "host:1" in str(found)
+    """Each exception of redis-py becomes a StoreError that names the server and keeps the cause."""
+    error = instantiate(kind)
+    translated = to_store_error(error, endpoint="host:1", key="room:A", unanswered=unanswered)
+    assert isinstance(translated, StoreError)
+    assert translated.__cause__ is error
+    if not isinstance(translated, CorruptRecordError):
+        assert "host:1" in str(translated)
 
 
-def test_the_walk_sees_the_driver() -> None:
-    """The walk over the driver's exceptions finds the well-known ones."""
+def test_the_list_contains_the_drivers_exceptions() -> None:
+    """The list of driver exceptions contains the well-known ones."""
     assert {driver.ConnectionError, driver.ResponseError, driver.BusyLoadingError, driver.DataError} <= set(ALL)
 
 
@@ -64,7 +64,7 @@ def test_the_walk_sees_the_driver() -> None:
         ("CLUSTERDOWN The cluster is down", StoreUnavailableError),
         ("TRYAGAIN Multiple keys request during rehashing of slot", StoreUnavailableError),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", CorruptRecordError),
-        ("NOPERM this user has no permissions", ConfigurationError),
+        ("NOPERM this user is denied", ConfigurationError),
         ("NOAUTH Authentication required.", ConfigurationError),
         ("MOVED 3999 127.0.0.1:6381", ConfigurationError),
         ("ASK 3999 127.0.0.1:6381", ConfigurationError),
@@ -72,10 +72,10 @@ def test_the_walk_sees_the_driver() -> None:
         ("no code at all", StoreError),
     ],
 )
-def test_what_the_server_answers_did_not_happen(text: str, kind: type[StoreError]) -> None:
-    """An answer of the server is an error of the right kind, never an unknown outcome."""
-    found = to_store_error(driver.ResponseError(text), where="host:1", key="room:A", in_script=True)
-    assert type(found) is kind
+def test_an_error_reply_is_a_definite_failure(text: str, kind: type[StoreError]) -> None:
+    """An error reply becomes an error of the matching type, never an unknown outcome."""
+    translated = to_store_error(driver.ResponseError(text), endpoint="host:1", key="room:A", in_script=True)
+    assert type(translated) is kind
 
 
 @pytest.mark.parametrize(
@@ -83,26 +83,26 @@ def test_what_the_server_answers_did_not_happen(text: str, kind: type[StoreError
     [driver.ConnectionError("x"), driver.TimeoutError("x"), OSError("x"), AttributeError("x"), TimeoutError()],
     ids=lambda error: type(error).__name__,
 )
-def test_a_lost_connection_after_a_write_is_unknown(error: Exception) -> None:
-    """Whatever breaks after a write was sent leaves its outcome unknown; before, it did not happen."""
-    assert type(to_store_error(error, where="h", key="k", unanswered=True)) is OutcomeUnknownError
-    before = to_store_error(error, where="h", key="k")
-    assert isinstance(before, StoreUnavailableError)
-    assert not isinstance(before, OutcomeUnknownError)
+def test_a_lost_connection_after_a_write_is_an_unknown_outcome(error: Exception) -> None:
+    """The outcome is unknown if the connection fails after a write was sent; an unsent write did not happen."""
+    assert type(to_store_error(error, endpoint="h", key="k", unanswered=True)) is OutcomeUnknownError
+    unsent = to_store_error(error, endpoint="h", key="k")
+    assert isinstance(unsent, StoreUnavailableError)
+    assert not isinstance(unsent, OutcomeUnknownError)
 
 
 @pytest.mark.parametrize("error", [driver.TimeoutError("x"), TimeoutError()])
-def test_a_timeout_says_so(error: Exception) -> None:
-    """A time-out of a read is a StoreTimeoutError."""
-    assert type(to_store_error(error, where="h", key="k")) is StoreTimeoutError
+def test_a_time_out_of_a_read_is_a_store_timeout_error(error: Exception) -> None:
+    """A time-out of a read becomes a StoreTimeoutError."""
+    assert type(to_store_error(error, endpoint="h", key="k")) is StoreTimeoutError
 
 
-def test_a_full_server_says_so() -> None:
-    """A server that refuses a connection because it has too many is no server that is down."""
-    error = to_store_error(driver.ConnectionError("max number of clients reached"), where="h", key="k")
-    assert "raise its maxclients" in str(error)
+def test_a_full_server_is_named_as_the_cause() -> None:
+    """The error for a rejected connection names maxclients if the server has too many clients."""
+    error = to_store_error(driver.ConnectionError("max number of clients reached"), endpoint="h", key="k")
+    assert "reached its maxclients" in str(error)
 
 
-def test_no_key_is_no_key() -> None:
-    """An error about no key names none."""
-    assert "key" not in str(to_store_error(driver.ConnectionError(), where="h", key=""))
+def test_an_error_without_a_key_names_none() -> None:
+    """The error for a command without a key does not mention a key."""
+    assert "key" not in str(to_store_error(driver.ConnectionError(), endpoint="h", key=""))

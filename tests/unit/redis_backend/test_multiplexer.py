@@ -1,4 +1,4 @@
-"""Many callers on one connection, by itself: how many are under way, who is out of time, and whose reply is whose."""
+"""Tests of the multiplexed connection: limits, deadlines, and the order of replies."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from wnc_store_redis.transport.multiplexer import (
 )
 from wnc_store_redis.transport.statistics import Statistics
 
-MOST_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 class Client:
-    """Callers of a multiplexer, each of which has sent a command, or waits, when the next one comes."""
+    """Submits commands to a multiplexed connection. Each batch is sent or queued before the next one."""
 
     def __init__(self, connect: Callable[[], Awaitable[object]] | None = None) -> None:
         self.pool = FakePool(connect)
-        self.multiplexer = MultiplexedConnection(self.pool, MOST_SECONDS, Statistics())
+        self.multiplexer = MultiplexedConnection(self.pool, TIMEOUT_SECONDS, Statistics())
 
     @property
     def connection(self) -> FakeConnection:
@@ -38,140 +38,140 @@ class Client:
         return self.pool.connections[-1]
 
     async def submit(self, *commands: bytes, seconds: float = 9) -> list[asyncio.Future[Any]]:
-        """Send commands in one tick, with so much time for each."""
+        """Submit commands in one tick, each with a deadline after so many seconds."""
         calls = [self.multiplexer.submit(command, now() + seconds) for command in commands]
         await idle()
         return calls
 
 
-async def lost(call: asyncio.Future[Any]) -> tuple[type[BaseException], bool]:
-    """Return why a call gets no reply, and whether the server may have got it."""
+async def failure(call: asyncio.Future[Any]) -> tuple[type[BaseException], bool]:
+    """Return why a call got no reply, and whether its command was sent."""
     with pytest.raises(NoReplyError) as caught:
         await call
     return type(caught.value.reason), caught.value.sent
 
 
 async def hang() -> None:
-    """Take for ever."""
+    """Wait indefinitely."""
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(
-    ("size", "most"), [(1, MAX_IN_FLIGHT), (1 + MAX_IN_FLIGHT_BYTES // 4, 3), (MAX_IN_FLIGHT_BYTES + 1, 1)]
+    ("size", "max_in_flight"), [(1, MAX_IN_FLIGHT), (1 + MAX_IN_FLIGHT_BYTES // 4, 3), (MAX_IN_FLIGHT_BYTES + 1, 1)]
 )
-async def test_a_slow_server_gets_no_endless_queue(size: int, most: int) -> None:
-    """A bounded number of commands, and of bytes, is under way; of the others it is sure that they were not sent."""
+async def test_commands_in_flight_are_limited(size: int, max_in_flight: int) -> None:
+    """The number and the bytes of commands in flight are limited; the others fail as not sent."""
     client = Client()
-    calls = await client.submit(*[b"x" * size] * (most + 3))
-    assert len(client.connection.written) == most * size
+    calls = await client.submit(*[b"x" * size] * (max_in_flight + 3))
+    assert len(client.connection.written) == max_in_flight * size
     client.connection.answer(b"first")
     await idle()
-    assert len(client.connection.written) == (most + 1) * size
+    assert len(client.connection.written) == (max_in_flight + 1) * size
     assert calls[0].result() == b"first"
-    ended = [await lost(call) for call in calls[1:]]
-    assert ended == [(TimeoutError, True)] * most + [(TimeoutError, False)] * 2
-    assert len(client.connection.written) == (most + 1) * size
+    failures = [await failure(call) for call in calls[1:]]
+    assert failures == [(TimeoutError, True)] * max_in_flight + [(TimeoutError, False)] * 2
+    assert len(client.connection.written) == (max_in_flight + 1) * size
 
 
-async def test_each_is_out_of_time_at_its_own_time() -> None:
-    """A caller without a reply is told when its own time is over, and the others wait on."""
+async def test_each_command_fails_at_its_own_deadline() -> None:
+    """A command without a reply fails at its own deadline, and the others keep waiting."""
     client = Client()
     (long,), (short,) = await client.submit(b"long", seconds=5), await client.submit(b"short", seconds=2)
-    began = now()
-    assert await lost(short) == (TimeoutError, True)
-    assert now() - began == pytest.approx(2)
-    client.connection.answer(b"long", b"nobody's")
+    started_at = now()
+    assert await failure(short) == (TimeoutError, True)
+    assert now() - started_at == pytest.approx(2)
+    client.connection.answer(b"long", b"late")
     assert await long == b"long"
 
 
-async def test_a_silent_connection_is_given_up() -> None:
-    """A connection that was silent for a whole time-out, with commands under way, is replaced by the next command."""
+async def test_a_silent_connection_is_replaced() -> None:
+    """A connection with commands in flight that is silent for the whole time-out is replaced."""
     client = Client()
     await client.submit(b"idle")
     client.connection.answer(b"idle")
-    await pass_time(2 * MOST_SECONDS)  # with nothing under way it may be silent
-    (call,) = await client.submit(b"one", seconds=2 * MOST_SECONDS)
-    await client.submit(b"two", seconds=MOST_SECONDS)
-    assert await lost(call) == (ConnectionError, True)
+    await pass_time(2 * TIMEOUT_SECONDS)  # a connection without commands in flight may be silent
+    (call,) = await client.submit(b"one", seconds=2 * TIMEOUT_SECONDS)
+    await client.submit(b"two", seconds=TIMEOUT_SECONDS)
+    assert await failure(call) == (ConnectionError, True)
     await idle()
     assert client.connection.closed
     await client.submit(b"three")
-    assert [one.written for one in client.pool.connections] == [b"idleonetwo", b"three"]
+    assert [connection.written for connection in client.pool.connections] == [b"idleonetwo", b"three"]
 
 
-async def test_who_comes_late_to_a_connection_that_hangs_has_time_left() -> None:
-    """When an attempt to connect hangs, whoever is out of time is told so, and the others that there may be another."""
+async def test_a_hung_attempt_to_connect_leaves_time_for_another() -> None:
+    """When an attempt to connect hangs, commands with time left fail with ConnectHungError, and the others time out."""
     client = Client(hang)
-    (first,) = await client.submit(b"first", seconds=MOST_SECONDS)
-    (later,) = await client.submit(b"later", seconds=2 * MOST_SECONDS)
-    assert await lost(first) == (TimeoutError, False)
-    assert await lost(later) == (ConnectHungError, False)
+    (first,) = await client.submit(b"first", seconds=TIMEOUT_SECONDS)
+    (later,) = await client.submit(b"later", seconds=2 * TIMEOUT_SECONDS)
+    assert await failure(first) == (TimeoutError, False)
+    assert await failure(later) == (ConnectHungError, False)
 
 
-@pytest.mark.parametrize("refusal", [ConnectionRefusedError, TimeoutError])
-async def test_where_nobody_listens_all_are_told_at_once(refusal: type[Exception]) -> None:
-    """An attempt to connect that fails at once ends for all who wait for it, however much time they have."""
+@pytest.mark.parametrize("error", [ConnectionRefusedError, TimeoutError])
+async def test_a_failed_attempt_to_connect_fails_all_waiting_commands(error: type[Exception]) -> None:
+    """A failed attempt to connect fails every waiting command at once, before its deadline."""
 
     async def refuse() -> None:
-        raise refusal
+        raise error
 
-    began = now()
-    assert [await lost(call) for call in await Client(refuse).submit(b"one", b"other")] == [(refusal, False)] * 2
-    assert now() == began
+    started_at = now()
+    assert [await failure(call) for call in await Client(refuse).submit(b"one", b"other")] == [(error, False)] * 2
+    assert now() == started_at
 
 
-async def test_who_would_be_answered_too_late_is_not_sent() -> None:
-    """While replies take longer than a command has time, it is told so, unsent; else an overload would never end."""
+async def test_a_command_that_would_miss_its_deadline_is_not_sent() -> None:
+    """A command whose remaining time is below the current latency times out without being sent."""
     client = Client()
     await client.submit(b"slow,", b"behind,")
     await pass_time(2)
     client.connection.answer(b"slow")
     (late,) = await client.submit(b"late,", seconds=2.4)
-    assert await lost(late) == (TimeoutError, False)
+    assert await failure(late) == (TimeoutError, False)
     await client.submit(b"patient,", seconds=2.6)
     client.connection.answer(b"behind", b"patient")
-    await client.submit(b"next,", seconds=1)  # with nobody before it, it may be in time
+    await client.submit(b"next,", seconds=1)  # nothing is in flight, so the latency may be lower
     await pass_time(0.5)
     client.connection.answer(b"next")
     await client.submit(b"first,", b"quick,", seconds=1)
     assert client.connection.written == b"slow,behind,patient,next,first,quick,"
 
 
-async def test_replies_before_nonsense_are_handed_over() -> None:
-    """What a server answered before it sent what is no reply reaches the callers; then the connection is lost."""
+async def test_replies_before_a_protocol_error_are_delivered() -> None:
+    """Replies that precede a protocol error are delivered; then the connection is lost."""
     client = Client()
     one, two, three = await client.submit(b"1", b"2", b"3")
     client.connection.send(b"+one\r\n+two\r\nnonsense\r\n")
-    assert [await one, await two, await lost(three)] == [b"one", b"two", (InvalidResponse, True)]
+    assert [await one, await two, await failure(three)] == [b"one", b"two", (InvalidResponse, True)]
 
 
-async def test_a_lost_connection_is_nobodys_but_theirs_who_were_sent() -> None:
-    """Where a connection is lost, who was sent is told so, and who waited is sent over the next one."""
+async def test_a_lost_connection_fails_only_commands_in_flight() -> None:
+    """A lost connection fails the commands in flight; waiting commands use the next connection."""
     client = Client()
     *sent, waiting = await client.submit(*[b"x"] * MAX_IN_FLIGHT, b"y")
     client.connection.lose()
-    assert {await lost(call) for call in sent} == {(ConnectionResetError, True)}
+    assert {await failure(call) for call in sent} == {(ConnectionResetError, True)}
     await idle()
     assert client.connection.written == b"y"
     client.connection.answer(b"y")
     assert await waiting == b"y"
 
 
-async def test_a_reply_over_a_connection_given_up_is_nobodys() -> None:
-    """A reply that arrives just when its connection is given up goes to no command that is sent later."""
+async def test_a_reply_over_a_dropped_connection_is_discarded() -> None:
+    """A reply that arrives after its connection was dropped is not matched with a later command."""
     client = Client()
     (call,) = await client.submit(b"strays")
     old = client.connection
     client.multiplexer.drop()
     (later,) = await client.submit(b"mine")
     old.answer(b"stray")
-    assert await lost(call) == (ConnectionError, True)
+    assert await failure(call) == (ConnectionError, True)
     client.connection.answer(b"mine")
     assert await later == b"mine"
 
 
-async def test_what_nobody_waits_for_is_not_sent() -> None:
-    """A command whose caller gives up before it is sent is not sent; the reply to one that was is dropped."""
+async def test_a_cancelled_command_is_not_sent() -> None:
+    """A command that is cancelled before it is sent is not sent; the reply to a cancelled command is discarded."""
     client = Client()
     calls = [client.multiplexer.submit(name, now() + 9) for name in (b"1", b"2", b"3")]
     calls[0].cancel()
@@ -182,8 +182,8 @@ async def test_what_nobody_waits_for_is_not_sent() -> None:
     assert await calls[2] == b"three"
 
 
-async def test_closing_waits_for_what_was_sent() -> None:
-    """Whoever closes, once or twice at once, waits for the replies to what was sent; what was not sent is refused."""
+async def test_closing_waits_for_commands_in_flight() -> None:
+    """Each concurrent call of aclose() waits for the replies of sent commands; unsent commands fail."""
     client = Client()
     sent, gone, *_, waiting = await client.submit(*[b"x"] * (MAX_IN_FLIGHT + 1))
     gone.cancel()
@@ -191,7 +191,7 @@ async def test_closing_waits_for_what_was_sent() -> None:
     await idle()
     with pytest.raises(StoreClosedError):
         await waiting
-    assert not any(one.done() for one in closing)
+    assert not any(task.done() for task in closing)
     client.connection.answer(*[b"x"] * MAX_IN_FLIGHT)
     await asyncio.gather(*closing)
     assert await sent == b"x"
@@ -200,14 +200,14 @@ async def test_closing_waits_for_what_was_sent() -> None:
         await client.multiplexer.submit(b"x", now() + 9)
 
 
-async def test_a_connection_that_comes_after_the_close_is_closed() -> None:
-    """A connection that is there although its attempt was cancelled by a close is closed at once."""
+async def test_a_connection_that_opens_after_aclose_is_closed() -> None:
+    """A connection that opens although aclose() cancelled the attempt is closed at once."""
 
-    async def be_deaf() -> None:
+    async def ignore_cancellation() -> None:
         with suppress(asyncio.CancelledError):
             await hang()
 
-    client = Client(be_deaf)
+    client = Client(ignore_cancellation)
     (call,) = await client.submit(b"first")
     await client.multiplexer.aclose()
     with pytest.raises(StoreClosedError):

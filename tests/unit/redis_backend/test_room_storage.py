@@ -1,4 +1,4 @@
-"""The way to a commit by itself: what is taken for done, what is remembered, and what errors say."""
+"""Tests of the room storage: commits, the cache, and errors."""
 
 from __future__ import annotations
 
@@ -34,66 +34,65 @@ from wnc_store_redis.transport.statistics import Statistics
 
 STORED = VersionedRoom(room("A"), to_wire(room("A")))
 CHANGED = room("A", "host", "guest", rev=2)
-MARK = 16
-"""Bytes by which what is stored differs from the JSON."""
+NONCE_BYTES = 16
 
 
-class Answers:
-    """Commands that answer each script as they were told to, and that do all else.
+class FakeExecutor:
+    """An executor with a prepared reply for scripts.
 
     Attributes:
-        reply: of the script.
-        repeated: whether it is said to be that of a repetition.
-        again: what a repetition would be sent with.
-        ends: until when things were to be done, of all.
-        lives: the keys of rooms that live.
-        asked: how many keys each EXISTS was about.
+        reply: the reply to each script.
+        is_retry: whether the reply is marked as the reply to a retry.
+        retry_args: the arguments that a retry would use.
+        deadlines: the deadlines of all operations.
+        existing: the keys of rooms that exist.
+        key_counts: the number of keys of each EXISTS.
     """
 
-    def __init__(self, reply: Any = 1, *, repeated: bool = False) -> None:
-        self.reply, self.repeated = reply, repeated
+    def __init__(self, reply: Any = 1, *, is_retry: bool = False) -> None:
+        self.reply, self.is_retry = reply, is_retry
         self.statistics = Statistics()
-        self.again: list[bytes] = []
-        self.ends: set[float | None] = set()
-        self.lives: Collection[bytes] = ()
-        self.asked: list[int] = []
+        self.retry_args: list[bytes] = []
+        self.deadlines: set[float | None] = set()
+        self.existing: Collection[bytes] = ()
+        self.key_counts: list[int] = []
         self._now = 0.0
 
     def deadline(self) -> float:
-        """See `CommandExecutor.deadline`; time goes on."""
+        """See `CommandExecutor.deadline`. Each call returns a later deadline."""
         self._now += 1
         return self._now
 
-    async def read(self, name: bytes, *_words: bytes, deadline: float | None = None) -> Any:
-        """See `CommandExecutor.read`: there is the room, and nothing else."""
-        self.ends.add(deadline)
+    async def read(self, name: bytes, *_arguments: bytes, deadline: float | None = None) -> Any:
+        """See `CommandExecutor.read`. GET returns the room."""
+        self.deadlines.add(deadline)
         return STORED.version if name == b"GET" else ()
 
     async def read_many(self, commands: Sequence[Sequence[bytes]]) -> list[int]:
-        """See `CommandExecutor.read_many`: EXISTS."""
+        """See `CommandExecutor.read_many`. The commands are EXISTS."""
         assert {name for name, *_ in commands} == {b"EXISTS"}
-        self.asked += [len(keys) for _, *keys in commands]
-        return [sum(key in self.lives for key in keys) for _, *keys in commands]
+        self.key_counts += [len(keys) for _, *keys in commands]
+        return [sum(key in self.existing for key in keys) for _, *keys in commands]
 
     async def write_idempotent(self, commands: Sequence[Any], deadline: float) -> Any:
         """See `CommandExecutor.write_idempotent`."""
-        self.ends.add(deadline)
+        self.deadlines.add(deadline)
         return [1] * len(commands)
 
     async def run_script(self, *_arguments: Any, deadline: float | None = None) -> int:
         """See `CommandExecutor.run_script`."""
-        self.ends.add(deadline)
+        self.deadlines.add(deadline)
         return 1
 
     def start_script(self, *_arguments: Any, deadline: float) -> InFlightScript:
-        """See `CommandExecutor.start_script`: nothing is."""
-        self.ends.add(deadline)
+        """See `CommandExecutor.start_script`. No reply arrives."""
+        self.deadlines.add(deadline)
         return InFlightScript(COMMIT, [], (), deadline, asyncio.get_running_loop().create_future())
 
-    async def finish_script(self, _sent: InFlightScript, *, again: list[bytes]) -> tuple[Any, bool]:
+    async def finish_script(self, _in_flight: InFlightScript, *, retry_args: list[bytes]) -> tuple[Any, bool]:
         """See `CommandExecutor.finish_script`."""
-        self.again = again
-        return self.reply, self.repeated
+        self.retry_args = retry_args
+        return self.reply, self.is_retry
 
     def to_store_error(self, error: BaseException, key: bytes, *, unanswered: bool) -> StoreError:
         """See `CommandExecutor.to_store_error`."""
@@ -101,9 +100,9 @@ class Answers:
 
 
 def on(
-    commands: Answers, kind: type[RoomStorage] = RoomStorage, cache_bytes: int = StoreSettings().cache_bytes
+    commands: FakeExecutor, kind: type[RoomStorage] = RoomStorage, cache_bytes: int = StoreSettings().cache_bytes
 ) -> RoomStorage:
-    """Return a path on such commands."""
+    """Return a storage on an executor."""
     settings = StoreSettings(cache_bytes=cache_bytes)
 
     def decode(room_id: str, data: bytes) -> Room:
@@ -112,13 +111,15 @@ def on(
     return kind(cast("CommandExecutor", commands), Keys("", 0), settings, ChangeEvents(settings), decode)
 
 
-async def commit(path: RoomStorage, before: VersionedRoom[bytes], after: Room | None) -> VersionMismatch[bytes] | None:
-    """Commit, and wait for what becomes of it."""
-    return await path.finish_commit(path.start_commit(before, after, (), 1.0))
+async def commit(
+    storage: RoomStorage, before: VersionedRoom[bytes], after: Room | None
+) -> VersionMismatch[bytes] | None:
+    """Commit, and wait for the outcome."""
+    return await storage.finish_commit(storage.start_commit(before, after, (), 1.0))
 
 
 @pytest.mark.parametrize(
-    ("reply", "repeated", "inserted"),
+    ("reply", "is_retry", "is_created"),
     [
         (1, False, True),
         (1, True, True),
@@ -127,97 +128,97 @@ async def commit(path: RoomStorage, before: VersionedRoom[bytes], after: Room | 
         ([0, None], True, None),
     ],
 )
-async def test_a_creation_that_may_have_been_repeated(reply: Any, *, repeated: bool, inserted: bool | None) -> None:
-    """Of a room found instead by a repetition nothing is known: an app may create one room twice, with one token."""
-    commands = Answers(reply, repeated=repeated)
-    path = on(commands)
-    if inserted is None:
+async def test_a_retried_creation(reply: Any, *, is_retry: bool, is_created: bool | None) -> None:
+    """If a retry of a creation finds another room, the outcome is unknown: the app may have created the room twice."""
+    commands = FakeExecutor(reply, is_retry=is_retry)
+    storage = on(commands)
+    if is_created is None:
         with pytest.raises(OutcomeUnknownError, match=r"others have changed the room since room:A"):
-            await path.create(room("A"))
+            await storage.create(room("A"))
     else:
-        assert await path.create(room("A")) is inserted
-    before, after, *_ = commands.again
+        assert await storage.create(room("A")) is is_created
+    before, after, *_ = commands.retry_args
     assert before == after != b""
 
 
 @pytest.mark.parametrize(
-    ("reply", "is_done"), [(1, True), ([0, None], False), (ConnectionResetError(), False), (None, False)]
+    ("reply", "is_committed"), [(1, True), ([0, None], False), (ConnectionResetError(), False), (None, False)]
 )
-async def test_only_a_reply_that_says_so_is_a_commit(reply: Any, *, is_done: bool) -> None:
-    """A commit needs no settling if its reply is "committed"; nor is it counted or remembered before."""
-    commands = Answers()
-    path = on(commands)
-    begun = path.start_commit(STORED, CHANGED, (), 1.0)
-    assert begun.sent is not None
+async def test_only_a_reply_that_reports_a_commit_completes_it(reply: Any, *, is_committed: bool) -> None:
+    """A commit is complete, counted and cached only if its reply reports it."""
+    commands = FakeExecutor()
+    storage = on(commands)
+    pending = storage.start_commit(STORED, CHANGED, (), 1.0)
+    assert pending.script is not None
     if reply is None:
-        begun = PendingCommit(begun.room_id, begun.after, begun.arguments, begun.deadline)
+        pending = PendingCommit(pending.room_id, pending.after, pending.arguments, pending.deadline)
     elif isinstance(reply, Exception):
-        begun.sent.reply.set_exception(reply)
+        pending.script.reply.set_exception(reply)
     else:
-        begun.sent.reply.set_result(reply)
-    assert path.try_complete(begun) is is_done
-    assert path.cached("A") == (begun.after if is_done else None)
-    assert commands.statistics.commits == is_done
+        pending.script.reply.set_result(reply)
+    assert storage.try_complete(pending) is is_committed
+    assert storage.cached("A") == (pending.after if is_committed else None)
+    assert commands.statistics.commits == is_committed
 
 
-async def test_what_was_written_or_found_is_remembered() -> None:
-    """A room is remembered as it was stored, read or found, and after its end not at all."""
-    commands = Answers()
-    path = on(commands)
-    assert await path.get("A", 2.0) == path.cached("A") == STORED
-    assert await commit(path, STORED, CHANGED) is None
-    seen = path.cached("A")
-    assert seen is not None
-    assert seen.room is CHANGED
-    assert seen.version.rstrip() == to_wire(CHANGED)
-    assert await commit(path, STORED, None) is None
-    assert path.cached("A") is None
+async def test_rooms_that_are_written_or_read_are_cached() -> None:
+    """The cache contains a room as it was last committed, read or found, and no deleted room."""
+    commands = FakeExecutor()
+    storage = on(commands)
+    assert await storage.get("A", 2.0) == storage.cached("A") == STORED
+    assert await commit(storage, STORED, CHANGED) is None
+    cached = storage.cached("A")
+    assert cached is not None
+    assert cached.room is CHANGED
+    assert cached.version.rstrip() == to_wire(CHANGED)
+    assert await commit(storage, STORED, None) is None
+    assert storage.cached("A") is None
     commands.reply = [0, STORED.version]
-    assert await commit(path, seen, CHANGED) == VersionMismatch(STORED)
-    assert path.cached("A") == STORED
+    assert await commit(storage, cached, CHANGED) == VersionMismatch(STORED)
+    assert storage.cached("A") == STORED
     commands.reply = [0, None]
-    assert await commit(path, seen, CHANGED) == VersionMismatch(None)
-    assert path.cached("A") is None
-    await path.get("A")
-    assert await path.delete("A") is True
-    assert path.cached("A") is None
+    assert await commit(storage, cached, CHANGED) == VersionMismatch(None)
+    assert storage.cached("A") is None
+    await storage.get("A")
+    assert await storage.delete("A") is True
+    assert storage.cached("A") is None
 
 
-@pytest.mark.parametrize(("too_little", "is_remembered"), [(0, True), (1, False)])
-async def test_rooms_have_a_quarter_of_the_cache(*, too_little: int, is_remembered: bool) -> None:
-    """A room is remembered if its stored bytes are no more than a quarter of `cache_bytes`."""
-    path = on(Answers(), cache_bytes=4 * (len(to_wire(CHANGED)) + MARK - too_little))
-    await commit(path, STORED, CHANGED)
-    assert (path.cached("A") is not None) is is_remembered
+@pytest.mark.parametrize(("missing_bytes", "is_cached"), [(0, True), (1, False)])
+async def test_rooms_use_a_quarter_of_the_cache(*, missing_bytes: int, is_cached: bool) -> None:
+    """A room is cached if its stored bytes are at most a quarter of `cache_bytes`."""
+    storage = on(FakeExecutor(), cache_bytes=4 * (len(to_wire(CHANGED)) + NONCE_BYTES - missing_bytes))
+    await commit(storage, STORED, CHANGED)
+    assert (storage.cached("A") is not None) is is_cached
 
 
-async def test_a_commit_that_may_have_been_repeated() -> None:
-    """A repetition that finds no room has deleted it; one that finds anything else than it wrote knows nothing."""
-    assert await commit(on(Answers([0, None], repeated=True)), STORED, None) is None
-    for found in (None, STORED.version):
+async def test_a_retried_commit() -> None:
+    """A retried deletion succeeds if the room is gone; other mismatches of a retry are unknown outcomes."""
+    assert await commit(on(FakeExecutor([0, None], is_retry=True)), STORED, None) is None
+    for current in (None, STORED.version):
         with pytest.raises(OutcomeUnknownError):
-            await commit(on(Answers([0, found], repeated=True)), STORED, CHANGED)
+            await commit(on(FakeExecutor([0, current], is_retry=True)), STORED, CHANGED)
 
 
-async def test_two_commits_of_the_same_are_told_apart() -> None:
-    """The stored bytes of two commits, or creations, differ, even if they store the same room."""
-    commands = Answers()
-    path = on(commands)
+async def test_commits_of_equal_rooms_store_different_bytes() -> None:
+    """The stored bytes of two commits or creations differ, even if they store equal rooms."""
+    commands = FakeExecutor()
+    storage = on(commands)
     stored: list[bytes] = []
     for _ in range(10):
-        await commit(path, STORED, CHANGED)
-        stored.append(commands.again[1])
-        await path.create(CHANGED)
-        stored.append(commands.again[1])
+        await commit(storage, STORED, CHANGED)
+        stored.append(commands.retry_args[1])
+        await storage.create(CHANGED)
+        stored.append(commands.retry_args[1])
     assert len(set(stored)) == 20
-    assert {one.rstrip() for one in stored} == {to_wire(CHANGED)}
-    assert {len(one) for one in stored} == {len(to_wire(CHANGED)) + MARK}
+    assert {data.rstrip() for data in stored} == {to_wire(CHANGED)}
+    assert {len(data) for data in stored} == {len(to_wire(CHANGED)) + NONCE_BYTES}
 
 
 @pytest.mark.parametrize(("unanswered", "kind"), [(True, OutcomeUnknownError), (False, StoreTimeoutError)])
-def test_what_is_late_names_its_room(*, unanswered: bool, kind: type[StoreError]) -> None:
-    """A change that is out of time names the room's key, and whether it may have happened."""
-    error = on(Answers()).timeout_error("A", unanswered=unanswered)
+def test_a_time_out_names_the_room(*, unanswered: bool, kind: type[StoreError]) -> None:
+    """The error for a missed deadline names the room's key, and its type shows whether the update may have happened."""
+    error = on(FakeExecutor()).timeout_error("A", unanswered=unanswered)
     assert type(error) is kind
     assert "room:A" in str(error)
 
@@ -228,8 +229,8 @@ CALLS: dict[str, tuple[Callable[[Store], Awaitable[Any]], str]] = {
     "ttl": (lambda store: store.rooms.room_ttl("A"), "room:A"),
     "join": (lambda store: store.rooms.add_user_to_room("A", user("guest")), "room:A"),
     "delete": (lambda store: store.rooms.delete_room("A"), "room:A"),
-    "say": (lambda store: store.chat.add_message(message(1, "A")), "chat:A"),
-    "read": (lambda store: store.chat.get_messages("A"), "chat:A"),
+    "add a message": (lambda store: store.chat.add_message(message(1, "A")), "chat:A"),
+    "get messages": (lambda store: store.chat.get_messages("A"), "chat:A"),
     "clear": (lambda store: store.chat.clear_messages("A"), "chat:A"),
     "chat ttl": (lambda store: store.chat.chat_ttl("A"), "chat:A"),
     "sweep": (lambda store: store.rooms.sweep_active_rooms(), "active-rooms"),
@@ -238,7 +239,7 @@ CALLS: dict[str, tuple[Callable[[Store], Awaitable[Any]], str]] = {
 
 @pytest.mark.parametrize(("call", "key"), CALLS.values(), ids=CALLS)
 async def test_an_error_names_the_key(tmp_path: Path, call: Callable[[Store], Awaitable[Any]], key: str) -> None:
-    """Where nothing listens, each call says what it was about, and that it did not happen."""
+    """Without a server each call raises a StoreUnavailableError that names its key."""
     async with RedisStore.from_url(f"unix://{tmp_path}/nobody.sock") as store:
         with pytest.raises(StoreUnavailableError) as caught:
             await call(store)
@@ -247,7 +248,7 @@ async def test_an_error_names_the_key(tmp_path: Path, call: Callable[[Store], Aw
 
 
 @pytest.mark.parametrize(
-    ("rooms", "commands"),
+    ("rooms", "count"),
     [
         (range(500), 1),
         (range(0), 1),
@@ -256,27 +257,27 @@ async def test_an_error_names_the_key(tmp_path: Path, call: Callable[[Store], Aw
         (range(499), 1 + 16 + 10 + 2),
     ],
 )
-async def test_the_living_are_found_by_counting(rooms: Collection[int], commands: int) -> None:
-    """Which rooms of a page live is asked of all at once, and of ever smaller parts only where some live."""
-    answers = Answers()
-    answers.lives = {b"room:%d" % number for number in rooms}
-    living = await on(answers).filter_existing([b"%d" % number for number in range(500)])
-    assert sorted(int(entry) for entry in living) == list(rooms)
-    assert len(answers.asked) == commands
+async def test_existing_rooms_are_found_by_counting(rooms: Collection[int], count: int) -> None:
+    """EXISTS counts all rooms of a page at once, and parts of it only if some of their rooms exist."""
+    commands = FakeExecutor()
+    commands.existing = {b"room:%d" % number for number in rooms}
+    existing = await on(commands).filter_existing([b"%d" % number for number in range(500)])
+    assert sorted(int(entry) for entry in existing) == list(rooms)
+    assert len(commands.key_counts) == count
 
 
-async def test_no_command_counts_very_many() -> None:
-    """A page of many thousand rooms, which SSCAN may return, is asked about in parts that do not hold up the server."""
-    answers = Answers()
-    answers.lives = {b"room:%d" % number for number in range(3000)}
-    assert len(await on(answers).filter_existing([b"%d" % number for number in range(3000)])) == 3000
-    assert answers.asked == [1000] * 3
+async def test_one_exists_has_a_limited_number_of_keys() -> None:
+    """A page of thousands of rooms, which SSCAN may return, is split, so that no command blocks the server for long."""
+    commands = FakeExecutor()
+    commands.existing = {b"room:%d" % number for number in range(3000)}
+    assert len(await on(commands).filter_existing([b"%d" % number for number in range(3000)])) == 3000
+    assert commands.key_counts == [1000] * 3
 
 
-@pytest.mark.parametrize("operation", ["insert", "remove"])
-async def test_the_steps_on_a_cluster_share_one_time(operation: str) -> None:
-    """Creating or deleting a room on a cluster takes no longer than one operation may, in all of its steps."""
-    commands = Answers()
-    path = on(commands, ShardedRoomStorage)
-    assert await (path.create(room("A")) if operation == "insert" else path.delete("A")) is True
-    assert commands.ends == {1.0}
+@pytest.mark.parametrize("operation", ["create", "delete"])
+async def test_the_steps_on_a_cluster_share_one_deadline(operation: str) -> None:
+    """All steps of creating or deleting a room on a cluster use the same deadline."""
+    commands = FakeExecutor()
+    storage = on(commands, ShardedRoomStorage)
+    assert await (storage.create(room("A")) if operation == "create" else storage.delete("A")) is True
+    assert commands.deadlines == {1.0}

@@ -1,4 +1,4 @@
-"""Which channels are listened to, by itself: what is lost is found again, whatever else happens meanwhile."""
+"""Tests of the subscription manager."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from wnc_store_redis.subscriptions import SubscriptionManager
 from wnc_store_redis.transport.pubsub import OnLost, PubSub
 
 
-class Commands:
-    """Commands that name no error."""
+class FakeExecutor:
+    """An executor that translates errors into RuntimeErrors."""
 
     forked = False
 
@@ -24,57 +24,63 @@ class Commands:
         return RuntimeError(repr(error))
 
 
-class Servers:
-    """Subscriptions, of which those to `hangs` never stand."""
+class FakePubSub:
+    """Subscriptions without a server.
+
+    Attributes:
+        hanging: channels whose subscription is never confirmed.
+        requested: the channels of each call of `subscribe`.
+        confirmed: the subscribed channels.
+    """
 
     def __init__(self) -> None:
-        self.hangs: set[bytes] = set()
-        self.asked: list[Sequence[bytes]] = []
-        self.standing: set[bytes] = set()
+        self.hanging: set[bytes] = set()
+        self.requested: list[Sequence[bytes]] = []
+        self.confirmed: set[bytes] = set()
         self.on_lost: OnLost = lambda _: None
 
-    def opened(self, on_lost: OnLost) -> PubSub:
-        """Return these subscriptions."""
+    def open(self, on_lost: OnLost) -> PubSub:
+        """Register the callback and return this object."""
         self.on_lost = on_lost
         return cast("PubSub", self)
 
     def lose(self, *channels: bytes) -> None:
-        """End subscriptions that nobody asked to end."""
-        self.standing.difference_update(channels)
+        """End subscriptions as a lost connection does."""
+        self.confirmed.difference_update(channels)
         self.on_lost(channels)
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
         """See `PubSub.subscribe`."""
-        self.asked.append(channels)
-        if self.hangs.intersection(channels):
+        self.requested.append(channels)
+        if self.hanging.intersection(channels):
             await asyncio.Event().wait()
-        self.standing.update(channels)
+        self.confirmed.update(channels)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
         """See `PubSub.unsubscribe`."""
-        self.standing.difference_update(channels)
+        self.confirmed.difference_update(channels)
 
     async def aclose(self) -> None:
         """Do nothing."""
 
 
-async def test_what_is_lost_while_another_is_looked_for_is_found() -> None:
-    """A channel that somebody enters, and that is lost, while another is being found again, is subscribed to again."""
-    servers, missed = Servers(), list[bytes]()
-    channels = SubscriptionManager(cast("Any", Commands()), 1, servers.opened, missed.extend)
+async def test_a_channel_lost_while_another_is_resubscribed_is_resubscribed() -> None:
+    """A channel that is acquired and lost while another one is being resubscribed is resubscribed, too."""
+    pubsub, missed = FakePubSub(), list[bytes]()
+    manager = SubscriptionManager(cast("Any", FakeExecutor()), 1, pubsub.open, missed.extend)
     for name in (b"c", b"d"):
-        await channels.acquire([name])
-    servers.hangs = {b"d"}
-    servers.lose(b"c", b"d")
+        await manager.acquire([name])
+    pubsub.hanging = {b"d"}
+    pubsub.lose(b"c", b"d")
     await idle()
-    assert servers.asked[2:] == [[b"c", b"d"]]
-    channels.release([b"c"])
-    await pass_time(1.1)  # that attempt has had its time
-    assert servers.asked[3:] == [[b"d"]]
-    await channels.acquire([b"c"])
-    servers.lose(b"c")
-    servers.hangs = set()
+    assert pubsub.requested[2:] == [[b"c", b"d"]]
+    manager.release([b"c"])
+    await pass_time(1.1)  # the attempt times out
+    assert pubsub.requested[3:] == [[b"d"]]
+    await manager.acquire([b"c"])
+    pubsub.lose(b"c")
+    pubsub.hanging = set()
     await pass_time(3)
-    assert servers.standing == {b"c", b"d"}
+    assert pubsub.confirmed == {b"c", b"d"}
     assert {b"c", b"d"} <= set(missed)
-    await channels.aclose()
+    await manager.aclose()
