@@ -6,21 +6,6 @@ Start with `open_store`; `RoomStore` and `ChatStore` say what every backend guar
 from importlib.metadata import PackageNotFoundError, version
 
 from wnc_store import rules
-from wnc_store.base import (
-    BaseChatStore,
-    BaseConnectionCounter,
-    BaseRateLimiter,
-    BaseRoomEvents,
-    BaseRoomStore,
-    BaseStore,
-    ChangeEvents,
-    EncodedEvent,
-    EventQueue,
-    Lifecycle,
-    SubscriberRegistry,
-    VersionedRoom,
-    VersionMismatch,
-)
 from wnc_store.base.ids import is_id
 from wnc_store.clock import Clock, ManualClock, SystemClock
 from wnc_store.errors import (
@@ -81,13 +66,6 @@ from wnc_store.statistics import (
 __all__ = [
     "AppEvent",
     "Backend",
-    "BaseChatStore",
-    "BaseConnectionCounter",
-    "BaseRateLimiter",
-    "BaseRoomEvents",
-    "BaseRoomStore",
-    "BaseStore",
-    "ChangeEvents",
     "ChatMessage",
     "ChatReader",
     "ChatStore",
@@ -96,13 +74,10 @@ __all__ = [
     "ConflictError",
     "ConnectionCounter",
     "CorruptRecordError",
-    "EncodedEvent",
-    "EventQueue",
     "HealthCheck",
     "HealthReport",
     "HostChanged",
     "InvalidIdError",
-    "Lifecycle",
     "LimitExceededError",
     "ManualClock",
     "MessageAdded",
@@ -131,7 +106,6 @@ __all__ = [
     "StoreSettings",
     "StoreTimeoutError",
     "StoreUnavailableError",
-    "SubscriberRegistry",
     "SupportsRestore",
     "SupportsServerActivity",
     "SupportsStatistics",
@@ -140,8 +114,6 @@ __all__ = [
     "UserJoined",
     "UserLeft",
     "UserNotFoundError",
-    "VersionMismatch",
-    "VersionedRoom",
     "VideoSet",
     "VideoState",
     "VideoStateChanged",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wnc_store import Clock, EncodedEvent, Room, SubscriberRegistry, SystemClock
+from wnc_store import Clock, Room, SystemClock
+from wnc_store.base import EncodedEvent, SubscriberRegistry
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.ttl_map import TTLMap
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wnc_store import BaseRoomEvents, EncodedEvent, EventQueue, Lifecycle, StoreSettings
+from wnc_store import StoreSettings
+from wnc_store.base import BaseRoomEvents, EncodedEvent, EventQueue, Lifecycle
 from wnc_store_memory.database import Namespace
 
 

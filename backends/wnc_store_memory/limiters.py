@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import BaseConnectionCounter, BaseRateLimiter, Clock, Lifecycle, StoreSettings
+from wnc_store import Clock, StoreSettings
+from wnc_store.base import BaseConnectionCounter, BaseRateLimiter, Lifecycle
 from wnc_store_memory.database import Namespace
 
 _MILLISECOND = timedelta(milliseconds=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import ChangeEvents, RoomExistsError, Snapshot, StoreSettings
+from wnc_store import RoomExistsError, Snapshot, StoreSettings
+from wnc_store.base import ChangeEvents
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 

@@ -6,17 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
-from wnc_store import (
-    BaseChatStore,
-    BaseRoomStore,
-    ChatMessage,
-    Clock,
-    Lifecycle,
-    Room,
-    StoreSettings,
-    VersionedRoom,
-    VersionMismatch,
-)
+from wnc_store import ChatMessage, Clock, Room, StoreSettings
+from wnc_store.base import BaseChatStore, BaseRoomStore, Lifecycle, VersionedRoom, VersionMismatch
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.ttl_map import Entry

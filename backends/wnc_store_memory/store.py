@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wnc_store import BaseStore, Clock, ConfigurationError, Snapshot, StoreSettings
+from wnc_store import Clock, ConfigurationError, Snapshot, StoreSettings
+from wnc_store.base import BaseStore
 from wnc_store_memory.database import MemoryDatabase
 from wnc_store_memory.events import MemoryRoomEvents
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter

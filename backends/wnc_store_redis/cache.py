@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from wnc_store import ChatMessage, Room, VersionedRoom
+from wnc_store import ChatMessage, Room
+from wnc_store.base import VersionedRoom
 from wnc_store_redis.transport.statistics import Statistics
 
 

@@ -7,16 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Self
 
-from wnc_store import (
-    BaseStore,
-    Clock,
-    HealthCheck,
-    NotSupportedError,
-    ServerActivity,
-    Snapshot,
-    StoreSettings,
-    SystemClock,
-)
+from wnc_store import Clock, HealthCheck, NotSupportedError, ServerActivity, Snapshot, StoreSettings, SystemClock
+from wnc_store.base import BaseStore
 from wnc_store_redis.activity import activity
 from wnc_store_redis.chat import RedisChatStore
 from wnc_store_redis.diagnostics import run_checks

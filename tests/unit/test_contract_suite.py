@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from wnc_store import BaseStore, NotSupportedError, Room, Store, rules
+from wnc_store import NotSupportedError, Room, Store, rules
+from wnc_store.base import BaseStore
 from wnc_store_contract import Capability, Harness, StoreContract, clauses_of, statemachine
 from wnc_store_contract.calls import all_raise, chat_calls, connection_calls, event_calls, rate_limit_calls
 from wnc_store_contract.memory import MemoryHarness

@@ -26,10 +26,10 @@ from wnc_store import (
     StoreClosedError,
     StoreSettings,
     UserJoined,
-    VersionMismatch,
     open_store,
     rules,
 )
+from wnc_store.base import VersionMismatch
 from wnc_store_contract.factories import message, room, user
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory.chat_history import ChatHistory

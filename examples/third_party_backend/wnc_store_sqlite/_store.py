@@ -6,7 +6,8 @@ import os
 import re
 from urllib.parse import unquote
 
-from wnc_store import BaseStore, Clock, ConfigurationError, StoreSettings, SystemClock
+from wnc_store import Clock, ConfigurationError, StoreSettings, SystemClock
+from wnc_store.base import BaseStore
 from wnc_store_sqlite._chat import SqliteChatStore
 from wnc_store_sqlite._database import Database, run
 from wnc_store_sqlite._rooms import SqliteRoomStore

@@ -7,22 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from broken_stores.mutant import Mistakes
-from wnc_store import (
-    BaseRoomEvents,
-    ChangeEvents,
-    ChatMessage,
-    Clock,
-    EncodedEvent,
-    EventQueue,
-    Resync,
-    Room,
-    RoomChanged,
-    RoomEvent,
-    StoreSettings,
-    SubscriberRegistry,
-    to_wire,
-)
-from wnc_store.base import events
+from wnc_store import ChatMessage, Clock, Resync, Room, RoomChanged, RoomEvent, StoreSettings, to_wire
+from wnc_store.base import BaseRoomEvents, ChangeEvents, EncodedEvent, EventQueue, SubscriberRegistry, events
 from wnc_store.base.diff import diff_rooms
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.memory import MemoryHarness
