@@ -20,6 +20,8 @@ class MemoryStore(BaseStore):
         database: shared with other stores; one of its own if left out.
     """
 
+    _supports_events = True
+
     def __init__(
         self,
         settings: StoreSettings | None = None,
@@ -27,10 +29,9 @@ class MemoryStore(BaseStore):
         clock: Clock | None = None,
         database: MemoryDatabase | None = None,
     ) -> None:
-        super().__init__()
         settings = settings or StoreSettings()
+        super().__init__(settings)
         database = database or MemoryDatabase(clock)
-        self._settings = settings
         self._namespace = namespace = database.namespace(settings.key_prefix)
         self.rooms = MemoryRoomStore(namespace, settings, clock or database.clock, self._lifecycle)
         self.chat = MemoryChatStore(namespace, settings, self._lifecycle)

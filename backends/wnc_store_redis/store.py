@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Self
 
-from wnc_store import Clock, HealthCheck, NotSupportedError, ServerActivity, Snapshot, StoreSettings, SystemClock
+from wnc_store import (
+    Clock,
+    HealthCheck,
+    NotSupportedError,
+    ServerActivity,
+    Snapshot,
+    StoreSettings,
+    SystemClock,
+    open_store,
+)
 from wnc_store.base import BaseStore
 from wnc_store_redis.activity import activity
 from wnc_store_redis.chat import RedisChatStore
@@ -36,10 +45,11 @@ class RedisStore(BaseStore):
         ConfigurationError: the client is of another kind: synchronous, or of Sentinel's replicas.
     """
 
+    _supports_events = True
+
     def __init__(self, client: Client, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
-        super().__init__()
         settings = settings or StoreSettings()
-        self._settings = settings
+        super().__init__(settings)
         self._counts = Statistics()
         route = router_for(client, settings, self._counts)
         self._keys = keys = Keys(settings.key_prefix, database(client), is_sharded=route.is_sharded)
@@ -51,7 +61,9 @@ class RedisStore(BaseStore):
         self.events = self._events = RedisRoomEvents(route, self._commands, keys, settings, self._lifecycle)
         connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
         rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
-        self._set_limiters(connections, rate_limits, settings, clock or SystemClock())
+        self._set_limiters(
+            connections, rate_limits, open_fallback=lambda: open_store("memory://", settings=settings, clock=clock)
+        )
 
     @classmethod
     def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import wnc_store
+import wnc_store.base
 import wnc_store_bench
 import wnc_store_contract
 import wnc_store_memory

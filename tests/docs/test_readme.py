@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import wnc_store
+import wnc_store.base
 from processes import run_pytest
 from redis_server import RedisServer
 from wnc_store import (

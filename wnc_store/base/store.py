@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from wnc_store.base.chat import UnsupportedChat
 from wnc_store.base.circuit_breaker import FallbackConnectionCounter, FallbackRateLimiter, LimiterCircuitBreaker
 from wnc_store.base.events import UnsupportedEvents
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.limiters import UnsupportedConnections, UnsupportedRateLimits
-from wnc_store.clock import Clock
 from wnc_store.errors import ConfigurationError, StoreError
 from wnc_store.events import RoomEvents
-from wnc_store.factory import open_store
 from wnc_store.health import HealthCheck, HealthReport
-from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter
+from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter, Store
 from wnc_store.settings import StoreSettings
 
 
 class BaseStore(ABC):
-    """`Store` without its rooms; its other parts raise `NotSupportedError` unless a subclass sets its own."""
+    """`Store` without its rooms.
 
-    def __init__(self) -> None:
+    A subclass calls `super().__init__(settings)` first, passes `self._lifecycle` to its components and assigns `rooms`.
+    `chat`, `connections`, `rate_limits` and `events` raise `NotSupportedError` unless the subclass assigns its own.
+
+    Args:
+        settings: Settings of the store.
+
+    Raises:
+        ConfigurationError: `publish_changes` is on and the backend does not support events.
+    """
+
+    _supports_events: ClassVar[bool] = False
+    """Whether the backend assigns `events`. While False, the setting `publish_changes` is rejected."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = settings
+        self._check_events()
         self.chat: ChatStore = UnsupportedChat()
         self.connections: ConnectionCounter = UnsupportedConnections()
         self.rate_limits: RateLimiter = UnsupportedRateLimits()
@@ -35,27 +48,26 @@ class BaseStore(ABC):
         self._circuit_breaker: LimiterCircuitBreaker | None = None
 
     def _set_limiters(
-        self, connections: ConnectionCounter, rate_limits: RateLimiter, settings: StoreSettings, clock: Clock
+        self, connections: ConnectionCounter, rate_limits: RateLimiter, *, open_fallback: Callable[[], Store]
     ) -> None:
-        """Offer a server's guards, with a fallback to memory if the settings ask for it."""
+        """Assign the limiters of a server, with an in-memory fallback if `limits_on_unavailable` is "memory".
+
+        Args:
+            connections: Connection counter on the server.
+            rate_limits: Rate limiter on the server.
+            open_fallback: Open an empty in-memory store. Called once here and once after each outage.
+        """
         self.connections, self.rate_limits = connections, rate_limits
-        if settings.limits_on_unavailable == "memory":
+        if self._settings.limits_on_unavailable == "memory":
             self._circuit_breaker = LimiterCircuitBreaker(
-                connections.release,
-                lambda: open_store("memory://", settings=settings, clock=clock),
-                settings.operation_timeout,
+                connections.release, open_fallback, self._settings.operation_timeout
             )
             self.connections = FallbackConnectionCounter(connections, self._circuit_breaker)
             self.rate_limits = FallbackRateLimiter(rate_limits, self._circuit_breaker)
 
-    def _check_events(self, settings: StoreSettings) -> None:
-        """Refuse to publish changes without events; called last by the constructor of a backend that may have none.
-
-        Raises:
-            ConfigurationError: `publish_changes` is on, and nobody would ever be told.
-        """
-        if settings.publish_changes and isinstance(self.events, UnsupportedEvents):
-            message = f"publish_changes is on, and {type(self).__name__} tells no events: turn it off"
+    def _check_events(self) -> None:
+        if self._settings.publish_changes and not self._supports_events:
+            message = f"publish_changes requires a backend with events, and {type(self).__name__} has none: turn it off"
             raise ConfigurationError(message)
 
     @abstractmethod

@@ -25,12 +25,11 @@ class SqliteStore(BaseStore):
     def __init__(
         self, path: str | os.PathLike[str], settings: StoreSettings | None = None, *, clock: Clock | None = None
     ) -> None:
-        super().__init__()
         settings, clock = settings or StoreSettings(), clock or SystemClock()
+        super().__init__(settings)
         self._database = Database(os.fspath(path), settings, clock, self._lifecycle)
         self.rooms = SqliteRoomStore(self._database, settings, clock, self._lifecycle)
         self.chat = SqliteChatStore(self._database, settings, self._lifecycle)
-        self._check_events(settings)
 
     async def _ping(self) -> None:
         async with self._database.connection() as db:
