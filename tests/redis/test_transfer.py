@@ -210,7 +210,7 @@ END = '{"rooms":2,"messages":0}'
         ([HEAD, GOOD, "[" * 100_000, END], "line 3"),
         (
             [HEAD, GOOD, BAD.replace('"bad"', '"bad*"'), END],
-            "line 3' can't be read and was left as it is: invalid room id",
+            "line 3' can't be read and was left unchanged: invalid room id",
         ),
         ([HEAD, GOOD, BAD.replace("hostId", "host"), END], "not a Room: hostId"),
         ([HEAD, GOOD, BAD.replace("roomTtlMs", "ttl"), END], "it has no 'roomTtlMs'"),

@@ -1,4 +1,4 @@
-"""A store as a whole: opened, closed, asked whether it can serve."""
+"""Base class of stores: lifecycle, health and the fallback of the limiters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BaseStore(ABC):
         self.rate_limits: RateLimiter = UnsupportedRateLimits()
         self.events: RoomEvents = UnsupportedEvents()
         self._lifecycle = Lifecycle()
-        self._released = False
+        self._resources_released = False
         self._circuit_breaker: LimiterCircuitBreaker | None = None
 
     def _set_limiters(
@@ -72,15 +72,19 @@ class BaseStore(ABC):
 
     @abstractmethod
     async def _ping(self) -> None:
-        """Return if the store can serve."""
+        """Send a request to the server that shows whether it can execute operations.
+
+        Raises:
+            StoreUnavailableError: The server can't be reached or can't execute operations.
+        """
 
     async def _inspect(self) -> tuple[str | None, Sequence[HealthCheck]]:
-        """Return the server's version and what is to be said of its set-up; called when it has answered a ping."""
+        """Return the version of the server and the checks of its configuration. Called after a successful ping."""
         return None, ()
 
     @abstractmethod
     async def _close(self) -> None:
-        """Release what this store opened; called again by the next `aclose` if it did not end."""
+        """Release what this store opened. If the call fails or is cancelled, the next `aclose` calls it again."""
 
     @property
     def closed(self) -> bool:
@@ -95,37 +99,34 @@ class BaseStore(ABC):
     async def health(self) -> HealthReport:
         """See `Store.health`."""
         self._lifecycle.ensure_open()
-        guards: list[HealthCheck] = []
+        limits: list[HealthCheck] = []
         if self._circuit_breaker is not None and self._circuit_breaker.active:
-            found = "connections and rate limits are counted in this process's memory"
-            guards.append(
-                HealthCheck("limits", "error", found, "bring the server back; they ask it again by themselves")
-            )
+            detail = "connections and rate limits are counted in the memory of this process"
+            hint = "restore the server; the store switches back automatically"
+            limits.append(HealthCheck("limits", "error", detail, hint))
         try:
-            await self._ping()  # the first one connects
+            await self._ping()  # connects, so that the second ping measures only the round trip
             start = time.perf_counter()
             await self._ping()
             round_trip_ms = round((time.perf_counter() - start) * 1000, 3)
         except StoreError as error:
-            answer = HealthCheck(
-                "answer", "error", str(error), "mend that first; the rest can't be looked at without it"
-            )
-            return HealthReport(type(self).__name__, None, None, (answer, *guards))
-        answer = HealthCheck("answer", "ok", f"in {round_trip_ms} ms")
+            ping = HealthCheck("ping", "error", str(error), "fix this first: the other checks need the server")
+            return HealthReport(type(self).__name__, None, None, (ping, *limits))
+        ping = HealthCheck("ping", "ok", f"replied in {round_trip_ms} ms")
         try:
             version, checks = await self._inspect()
         except StoreError as error:
             version, checks = None, (HealthCheck("set-up", "unknown", str(error)),)
-        return HealthReport(type(self).__name__, version, round_trip_ms, (answer, *checks, *guards))
+        return HealthReport(type(self).__name__, version, round_trip_ms, (ping, *checks, *limits))
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         self._lifecycle.close()
-        if not self._released:
+        if not self._resources_released:
             await self._close()
             if self._circuit_breaker is not None:
                 await self._circuit_breaker.memory.aclose()
-            self._released = True
+            self._resources_released = True
 
     async def __aenter__(self) -> Self:
         """Return the store."""
