@@ -261,13 +261,13 @@ def a_change_tells_the_room(before: Room | None, after: Room | None) -> Sequence
 async def a_deletion_is_always_told(self: MemoryRoomStore, room_id: str) -> bool:
     """The deletion of a room that is not there is told."""
     self._dispatch(self._change_events.for_delete(room_id))
-    return self._forget(room_id)
+    return self._remove(room_id)
 
 
 @MUTANTS.breaks((MemoryRoomStore, "_delete"), "the_end_of_a_room_is_told")
 async def a_deletion_is_not_told(self: MemoryRoomStore, room_id: str) -> bool:
     """A room ends in silence."""
-    return self._forget(room_id)
+    return self._remove(room_id)
 
 
 @MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "an_end_of_time_is_not_told")
