@@ -163,7 +163,7 @@ def seen(value: Any) -> Any:
     if isinstance(value, float):
         return float, str(value)
     if isinstance(value, datetime):
-        return type(value), value.isoformat(), value.tzinfo, value.fold, getattr(value, "spelling", None)
+        return type(value), value.isoformat(), value.tzinfo, value.fold, getattr(value, "raw", None)
     return type(value), value
 
 

@@ -41,7 +41,7 @@ def test_a_large_room_is_like_a_small_one(steps: list[tuple[int, User | str]]) -
     """Joins and leaves in any order, also in several rooms that came of one, do what they do without remembering."""
     limits = SizeLimits(SHORT.model_copy(update={"max_room_bytes": 5000}))
     small = play(steps, limits)
-    with mock.patch.object(user_index, "_FEW", 0):
+    with mock.patch.object(user_index, "_MAX_UNINDEXED", 0):
         assert play(steps, limits) == small
 
 
