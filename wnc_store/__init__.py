@@ -1,6 +1,7 @@
-"""The storage layer of a watch-party app: rooms, users, video state and chat, with exchangeable backends.
+"""Storage layer of a watch-party app: rooms, users, video state and chat, with exchangeable backends.
 
-Start with `open_store`; `RoomStore` and `ChatStore` say what every backend guarantees.
+Start with `open_store`. The guarantees of every backend are documented in `wnc_store.protocols`. Base classes for
+backends are in `wnc_store.base`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -45,8 +45,8 @@ def test_an_entry_point_that_cannot_be_loaded(
     """If an entry point cannot be loaded, the error names the scheme and the entry point."""
     install(monkeypatch, value)
     stderr = wnc_store(*command, f"mine://:{SECRET}@host", code=2).stderr
-    assert stderr.startswith("error: the ")
-    assert f" for mine:// can't be loaded (its entry point is {value!r}): " in stderr
+    assert stderr.startswith("error: can't load the ")
+    assert f" for mine:// from its entry point {value!r}: " in stderr
     assert missing in stderr
     assert SECRET not in stderr
 

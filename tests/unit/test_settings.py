@@ -155,7 +155,7 @@ def test_a_wrong_redis_url_keeps_its_password(url: str) -> None:
 
 def test_memory_takes_no_more_than_its_scheme() -> None:
     """Something behind memory:// is a ConfigurationError, not silence."""
-    with pytest.raises(ConfigurationError, match=r"^the memory backend's URL is memory:// and nothing more$"):
+    with pytest.raises(ConfigurationError, match=r"^the URL of the memory backend must be exactly memory://$"):
         open_store("memory://somewhere")
 
 
@@ -188,7 +188,7 @@ def test_a_manual_clock_moves_only_forward() -> None:
     clock.advance(timedelta(milliseconds=2, microseconds=999))
     assert clock.monotonic_ms() == 1502
     assert clock.now_ms() == start + 1502
-    with pytest.raises(ValueError, match="back"):
+    with pytest.raises(ValueError, match="negative"):
         clock.advance(-1)
 
 
