@@ -61,8 +61,8 @@ Duration = Annotated[timedelta, BeforeValidator(_parse_seconds), AfterValidator(
 class StoreSettings(BaseModel):
     """Settings of a store, the same for every backend.
 
-    Durations are `timedelta`s from 1 ms to 36500 days, truncated to whole milliseconds. A number, also as a string, is
-    read as seconds. Lengths are counted in characters, sizes in bytes of UTF-8 encoded JSON.
+    Durations are of type `timedelta`, from 1 ms to 36500 days, truncated to whole milliseconds. A number, also as a
+    string, is read as seconds. Lengths are counted in characters, sizes in bytes of UTF-8 encoded JSON.
 
     Attributes:
         room_ttl: Time from the last write of a room until it expires.
