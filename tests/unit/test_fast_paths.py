@@ -199,14 +199,14 @@ def check(record: Record) -> Record:
 
 
 @given(record=RECORDS)
-def test_checked_lets_through_what_validation_returns(record: Record) -> None:
+def test_the_fast_validation_equals_pydantic(record: Record) -> None:
     """The fast validation returns the result of the pydantic validation."""
     short, long = ways(lambda: check(record))
     assert short == long
 
 
 @given(record=RECORDS)
-def test_what_is_written_at_once_is_what_json_says(record: Record) -> None:
+def test_the_fast_encoder_equals_the_json_module(record: Record) -> None:
     """The fast encoder writes the same bytes as the json module."""
     short, long = ways(lambda: to_wire(record))
     assert short == long
@@ -242,7 +242,7 @@ PIECES = st.sampled_from(
 
 
 @given(written=st.sampled_from(WRITTEN), edits=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 30), PIECES)))
-def test_what_is_read_in_one_go_is_what_the_standard_library_reads(
+def test_damaged_records_are_decoded_as_by_the_json_module(
     written: tuple[type[Record], bytes], edits: list[tuple[int, int, bytes]]
 ) -> None:
     """A damaged record is decoded, or rejected as corrupt, as with the json module."""
@@ -262,7 +262,7 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, ascii_only=st.booleans())
-def test_any_json_is_read_in_one_go_as_the_standard_library_reads_it(value: Any, *, ascii_only: bool) -> None:
+def test_any_json_is_decoded_as_by_the_json_module(value: Any, *, ascii_only: bool) -> None:
     """Any JSON in an extra field is read as the json module reads it."""
     record = {**parsed(to_wire(user("u"))), "unknown": value}
     data = json.dumps(record, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
@@ -271,7 +271,7 @@ def test_any_json_is_read_in_one_go_as_the_standard_library_reads_it(value: Any,
 
 
 @pytest.mark.parametrize(("kind", "data"), WRITTEN)
-def test_what_node_wrote_is_read_in_one_go(kind: type[Record], data: bytes) -> None:
+def test_records_of_node_are_decoded_as_by_the_json_module(kind: type[Record], data: bytes) -> None:
     """Records written by Node are read as the json module reads them."""
     short, long = ways(lambda: read(kind, data))
     assert short == long
@@ -279,7 +279,7 @@ def test_what_node_wrote_is_read_in_one_go(kind: type[Record], data: bytes) -> N
 
 @pytest.mark.parametrize("call", [check, to_wire])
 @pytest.mark.parametrize("record", PLAIN)
-def test_any_odd_value_goes_the_long_way(record: Record, call: Callable[[Record], Any]) -> None:
+def test_any_invalid_value_takes_the_slow_path(record: Record, call: Callable[[Record], Any]) -> None:
     """For any invalid value in any field, the outcome is that of the slow path."""
     for name in type(record).model_fields:
         for value in ODD:
@@ -289,7 +289,7 @@ def test_any_odd_value_goes_the_long_way(record: Record, call: Callable[[Record]
 
 
 @pytest.mark.parametrize("record", PLAIN)
-def test_a_plain_record_takes_the_short_ways(record: Record) -> None:
+def test_a_valid_record_takes_the_fast_paths(record: Record) -> None:
     """A valid record is validated and encoded without `Record.to_json`."""
     with mock.patch.object(Record, "to_json", side_effect=AssertionError):
         data = to_wire(record)
@@ -298,20 +298,20 @@ def test_a_plain_record_takes_the_short_ways(record: Record) -> None:
 
 
 @pytest.mark.parametrize("name", ["room_new", "room_playing_three_users", "room_with_unknown_fields"])
-def test_a_room_of_node_is_written_at_once(name: str) -> None:
+def test_a_room_of_node_takes_the_fast_encoder(name: str) -> None:
     """A record written by Node, with extra fields, is encoded without `Record.to_json`."""
     record = read(Room, node_record(name))
     with mock.patch.object(Record, "to_json", side_effect=AssertionError):
         assert parsed(to_wire(record)) == parsed(node_records("room")[name])
 
 
-def test_what_was_read_is_checked_without_a_copy() -> None:
+def test_a_decoded_user_is_not_copied() -> None:
     """Validating a user that was read from a store returns the same object."""
     record = read(User, to_wire(user("u")))
     assert validated(record, User) is record
 
 
-def test_a_subclass_is_written_in_its_own_way() -> None:
+def test_a_subclass_keeps_its_serialization() -> None:
     """A subclass with its own serialization is written with it, also inside a room."""
     guest = Guest(id="g", name="G")
     assert parsed(to_wire(guest))["more"] == 1
@@ -320,7 +320,7 @@ def test_a_subclass_is_written_in_its_own_way() -> None:
 
 @pytest.mark.parametrize("record", [*PLAIN, user("u", tag={"a": 1}), room(notes=[1]), Guest(id="g", name="G")])
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_copy_is_what_pydantic_makes_of_it(record: Record, *, deep: bool) -> None:
+def test_a_copy_equals_the_copy_of_pydantic(record: Record, *, deep: bool) -> None:
     """A copy has the fields, extra fields and `model_fields_set` of a copy made by pydantic."""
     for update in (None, {"id": "other"}, {"id": "other", "unknown": FrozenList([1])}):
         own = record.model_copy(update=update, deep=deep)
@@ -328,7 +328,7 @@ def test_a_copy_is_what_pydantic_makes_of_it(record: Record, *, deep: bool) -> N
         assert own.__dict__ is not record.__dict__
 
 
-def test_a_copy_keeps_what_is_private() -> None:
+def test_a_copy_keeps_private_attributes() -> None:
     """Copying a subclass copies its private attributes."""
     guest = Guest(id="g", name="G")
     guest._note = "kept"

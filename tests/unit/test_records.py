@@ -60,13 +60,13 @@ def test_dates_are_written_as_javascript_writes_them() -> None:
     assert early.to_json()["joinedAt"] == "0033-04-03T00:00:00.000Z"
 
 
-def test_a_naive_date_is_refused() -> None:
+def test_a_naive_date_is_rejected() -> None:
     """A datetime without a time zone is rejected, and the message shows a valid one."""
     with pytest.raises(ValidationError, match=r"datetime\.now"):
         user("u", joined_at=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake that is refused
 
 
-def test_a_date_beyond_python_is_kept() -> None:
+def test_a_date_outside_the_range_of_python_is_preserved() -> None:
     """A null date or a year outside 1 to 9999 is read as the nearest datetime and written back unchanged."""
     edges = read("room", "room_javascript_edges")
     assert isinstance(edges, Room)
@@ -120,7 +120,7 @@ def test_numbers_keep_their_type() -> None:
 
 
 @pytest.mark.parametrize("value", ['"5"', "true", "[]", "{}"])
-def test_what_is_no_number_is_refused(value: str) -> None:
+def test_an_invalid_number_is_rejected(value: str) -> None:
     """A string of digits and a boolean are not valid numbers."""
     with pytest.raises(CorruptRecordError, match="currentTime"):
         from_wire(VideoState, f'{{"isPlaying":true,"currentTime":{value}}}'.encode(), key="k")
@@ -134,7 +134,7 @@ def test_an_iso_timestamp_is_read_in_milliseconds() -> None:
     assert iso.model_copy(update={"timestamp": 5}).to_json()["timestamp"] == 5
 
 
-def test_half_an_emoji_is_carried() -> None:
+def test_a_lone_surrogate_is_preserved() -> None:
     """A lone surrogate is read, and written as an escape sequence that JSON.parse reads."""
     data = (
         b'{"id":"u","name":"hi \\ud83d","isHost":false,"joinedAt":"2026-01-01T00:00:00Z","x":{"\\ud83d":["\\ude00"]}}'
@@ -142,14 +142,14 @@ def test_half_an_emoji_is_carried() -> None:
     assert to_wire(from_wire(User, data, key="k")) == data
 
 
-def test_half_an_emoji_is_read_raw() -> None:
+def test_an_encoded_lone_surrogate_is_read() -> None:
     """A lone surrogate encoded as bytes is read, and written as an escape sequence."""
     data = b'{"id":"u","name":"hi \xed\xa0\xbd","isHost":false,"joinedAt":"2026-01-01T00:00:00.000Z"}'
     assert to_wire(from_wire(User, data, key="k")) == data.replace(b"\xed\xa0\xbd", b"\\ud83d")
 
 
 @pytest.mark.parametrize("low", [b"\xed\xb8\x80", b"\\ude00"])
-def test_two_raw_halves_are_one_emoji(low: bytes) -> None:
+def test_adjacent_surrogates_are_one_character(low: bytes) -> None:
     """Two adjacent surrogates, at least one of them encoded as bytes, are read as one character."""
     data = b'{"id":"u","name":"hi \xed\xa0\xbd' + low + b'","joinedAt":"2026-01-01T00:00:00.000Z"}'
     assert from_wire(User, data, key="k").name == "hi 😀"
@@ -171,7 +171,7 @@ def test_two_raw_halves_are_one_emoji(low: bytes) -> None:
         b"1" * 5000,
     ],
 )
-def test_what_is_no_record_is_corrupt(data: bytes) -> None:
+def test_an_invalid_record_is_corrupt(data: bytes) -> None:
     """Data that is not a valid record raises CorruptRecordError with the key."""
     with pytest.raises(CorruptRecordError, match="room:A"):
         from_wire(Room, data, key="room:A")
@@ -185,14 +185,14 @@ JSON = st.recursive(
 
 
 @given(extra=st.dictionaries(st.text(min_size=1), JSON, max_size=4))
-def test_any_unknown_field_survives(extra: dict[str, Any]) -> None:
+def test_any_extra_field_survives(extra: dict[str, Any]) -> None:
     """Any JSON in an extra field of a user is written back equal."""
     known = {"id": "u", "name": "U", "isHost": False, "joinedAt": "2026-01-01T00:00:00.000Z"}
     record = {**extra, **known}
     assert parsed(to_wire(from_wire(User, json.dumps(record).encode(), key="k"))) == record
 
 
-def test_unknown_fields_can_not_be_changed_in_place() -> None:
+def test_extra_fields_are_frozen() -> None:
     """The extra fields of a record are frozen at all levels and equal to plain JSON values."""
     extra = room(settings={"words": ["a"], "deep": {"x": 1}}).model_extra
     assert extra == {"settings": {"words": ["a"], "deep": {"x": 1}}}
@@ -210,13 +210,13 @@ def test_unknown_fields_can_not_be_changed_in_place() -> None:
 
 
 @pytest.mark.parametrize("value", [object(), {1: 2}, {"a"}, datetime.now(UTC)])
-def test_an_unknown_field_must_be_json(value: object) -> None:
+def test_an_extra_field_must_be_json(value: object) -> None:
     """An extra field that JSON can't represent is rejected."""
     with pytest.raises(ValidationError):
         room(odd=value)
 
 
-def test_a_known_field_of_another_spelling_is_unknown() -> None:
+def test_a_snake_case_name_is_an_extra_field() -> None:
     """A snake_case name in JSON is an extra field and survives."""
     data = node_record("room_new").replace(b'"hostName"', b'"host_name":"x","hostName"')
     found = from_wire(Room, data, key="k")
@@ -277,7 +277,7 @@ def test_a_user_is_found_by_id() -> None:
     assert room().user("nobody") is None
 
 
-def test_a_computed_date_has_no_spelling() -> None:
+def test_a_computed_date_has_the_standard_format() -> None:
     """A date computed from a PreservedDate is written in the standard format."""
     read = from_wire(User, b'{"id":"u","name":"U","joinedAt":"2026-01-01T00:00:00Z"}', key="k")
     later = validated(read.model_copy(update={"joined_at": read.joined_at + timedelta(hours=1)}), User)
@@ -286,7 +286,7 @@ def test_a_computed_date_has_no_spelling() -> None:
     assert pickle.loads(pickle.dumps(later)) == later
 
 
-def test_a_field_of_a_subclass_is_kept_by_its_name_on_the_wire() -> None:
+def test_a_field_of_a_subclass_is_an_extra_field() -> None:
     """A field declared by a subclass of an app is stored as an extra field."""
 
     class MyUser(User):
@@ -299,14 +299,14 @@ def test_a_field_of_a_subclass_is_kept_by_its_name_on_the_wire() -> None:
     assert stored.model_extra == {"themeColor": "red"}
 
 
-def test_an_unknown_field_can_not_be_named_like_a_known_one() -> None:
+def test_an_extra_field_must_not_have_a_declared_name() -> None:
     """An update that uses the JSON name of a declared field is rejected."""
     with pytest.raises(ValueError, match="hostToken") as caught:
         validated(room().model_copy(update={"hostToken": SECRET}), Room)
     assert SECRET not in str(caught.value)
 
 
-def test_what_is_nested_too_deeply_is_refused() -> None:
+def test_deep_nesting_is_rejected() -> None:
     """Extra fields that are nested too deeply raise ValueError, not RecursionError."""
     nested: list[Any] = []
     for _ in range(100_000):
@@ -315,7 +315,7 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
         validated(user("u").with_extra({"deep": nested}), User)
 
 
-def test_an_integer_of_thousands_of_digits_is_refused() -> None:
+def test_a_huge_integer_is_rejected() -> None:
     """An integer with more than 4000 digits is rejected."""
     with pytest.raises(ValidationError, match="digits"):
         user("u", huge=10**5000)

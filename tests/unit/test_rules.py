@@ -14,7 +14,7 @@ def ids(found: Room | None) -> list[str]:
     return [one.id for one in found.users]
 
 
-def test_a_rule_leaves_the_room_it_was_given() -> None:
+def test_a_transition_does_not_modify_the_room() -> None:
     """A transition returns a new room and does not modify the old one."""
     before = room("A", "host", "guest")
     copy = before.model_copy()
@@ -43,13 +43,13 @@ def test_rejoin_moves_to_the_end() -> None:
     assert after.host_id == "host"
 
 
-def test_rejoin_mends_duplicates() -> None:
+def test_rejoin_removes_duplicates() -> None:
     """If a user is in the room twice, a rejoin leaves the user once."""
     twice = room(users=(user("host"), user("guest"), user("guest")))
     assert ids(rules.join(twice, user("guest"))) == ["host", "guest"]
 
 
-def test_rejoin_keeps_only_unknown_fields() -> None:
+def test_rejoin_keeps_only_extra_fields() -> None:
     """A rejoin carries over only the extra fields that the new record does not set."""
     old = user("guest", is_host=True, avatar="a.png", mood="old")
     after = rules.join(room(users=(old,)), user("guest", mood="new"))
@@ -73,7 +73,7 @@ def test_leave_of_the_host_hands_over() -> None:
     assert [one.is_host for one in after.users] == [True, False]
 
 
-def test_leave_of_a_host_who_is_no_user() -> None:
+def test_leave_keeps_a_host_who_is_not_a_user() -> None:
     """A host_id without a user in the room does not change when another user leaves."""
     ghost = room("A", "first", "second", host_id="ghost")
     after = rules.leave(ghost, "first")
@@ -81,18 +81,18 @@ def test_leave_of_a_host_who_is_no_user() -> None:
     assert after.host_id == "ghost"
 
 
-def test_leave_of_the_last_is_the_end() -> None:
+def test_leave_of_the_last_user_ends_the_room() -> None:
     """If the last user leaves, the transition returns None."""
     assert rules.leave(room(), "host") is None
 
 
-def test_leave_of_a_stranger_is_nothing() -> None:
+def test_leave_of_a_stranger_changes_nothing() -> None:
     """If a user who is not in the room leaves, the same object is returned, also for an empty room."""
     for before in (room(), room(users=())):
         assert rules.leave(before, "stranger") is before
 
 
-def test_transfer_moves_the_rank() -> None:
+def test_transfer_changes_the_host() -> None:
     """A transfer makes one user host and clears is_host of the previous host only."""
     users = (user("host", is_host=True), user("cohost", is_host=True), user("guest"))
     after = rules.transfer_host(room(users=users), "guest")
@@ -100,18 +100,18 @@ def test_transfer_moves_the_rank() -> None:
     assert [one.is_host for one in after.users] == [False, True, True]
 
 
-def test_transfer_to_oneself_keeps_the_rank() -> None:
+def test_transfer_to_the_host_keeps_the_host() -> None:
     """A transfer to the current host keeps the host."""
     assert rules.transfer_host(room(), "host").users[0].is_host is True
 
 
-def test_transfer_to_a_stranger_is_refused() -> None:
+def test_transfer_to_a_stranger_is_rejected() -> None:
     """A transfer to a user who is not in the room raises an error that names the user and the room."""
     with pytest.raises(UserNotFoundError, match=r"'stranger'.*'A3X9K2'"):
         rules.transfer_host(room(), "stranger")
 
 
-def test_a_video_state_is_replaced_but_for_unknown_fields() -> None:
+def test_a_video_state_keeps_only_extra_fields() -> None:
     """A new video state carries over only the extra fields of the old one."""
     before = room(video_state=VideoState(current_time=5, duration=9, last_update_time=1, playbackRate=2))  # pyright: ignore[reportCallIssue]
     after = rules.update_video_state(before, VideoState(is_playing=True, last_update_time=2))
@@ -145,18 +145,18 @@ def test_a_new_video_is_paused_at_the_start() -> None:
         rules.create(room(rev=7)),
     ],
 )
-def test_a_change_raises_the_revision_by_one(after: Room) -> None:
+def test_a_change_increments_the_revision(after: Room) -> None:
     """Every transition that changes a room increments its revision by one."""
     assert after.rev == 8
 
 
-def test_edit_refuses_what_is_no_room() -> None:
+def test_edit_rejects_other_types() -> None:
     """A change that does not return a room raises TypeError with the returned type."""
     with pytest.raises(TypeError, match="NoneType"):
         rules.edit(room(), lambda _one: None)  # type: ignore[arg-type, return-value]
 
 
-def test_edit_refuses_another_id() -> None:
+def test_edit_rejects_another_id() -> None:
     """A change that returns another id raises ValueError with both ids."""
     with pytest.raises(ValueError, match=r"'A3X9K2'.*'B'"):
         rules.edit(room(), lambda one: one.model_copy(update={"id": "B"}))
@@ -177,7 +177,7 @@ def test_append_keeps_the_last() -> None:
     assert [one.id for one in kept] == ["m2", "m3", "m4"]
 
 
-def test_append_knows_the_kept_ones() -> None:
+def test_append_is_idempotent_among_kept_messages() -> None:
     """Appending a kept id returns None; appending a dropped id adds a message."""
     kept = [message(number) for number in range(4)]
     assert rules.append(kept, message(3), 3) is None
@@ -187,7 +187,7 @@ def test_append_knows_the_kept_ones() -> None:
     assert [one.id for one in again] == ["m2", "m3", "m0"]
 
 
-def test_a_first_host_is_made() -> None:
+def test_hosted_by_creates_the_host() -> None:
     """Room.hosted_by returns a room with the user as only user and host, and a random token."""
     first, second = (Room.hosted_by(User(id="u1", name="Ada"), room_id="A") for _ in range(2))
     assert (first.host_id, first.host_name, ids(first)) == ("u1", "Ada", ["u1"])

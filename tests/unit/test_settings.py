@@ -94,7 +94,7 @@ def test_durations_are_whole_milliseconds() -> None:
         StoreSettings(room_ttl=timedelta(microseconds=999))
 
 
-def test_an_unknown_setting_is_refused() -> None:
+def test_an_unknown_setting_is_rejected() -> None:
     """An unknown setting is rejected."""
     with pytest.raises(ValidationError):
         StoreSettings(romm_ttl=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -128,7 +128,7 @@ async def test_the_settings_come_from_the_environment(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("url", [f"postgres://u:{SECRET}@host/db", f"{SECRET}", "", "redis:/host", "://"])
-def test_an_unknown_scheme_is_refused(url: str) -> None:
+def test_an_unknown_scheme_is_rejected(url: str) -> None:
     """An unknown scheme raises ConfigurationError with the installed schemes and their extras."""
     with pytest.raises(ConfigurationError, match=r"memory://.*redis://.*wnc-store\[redis\]") as caught:
         open_store(url)
@@ -146,14 +146,14 @@ def test_an_unknown_scheme_is_refused(url: str) -> None:
         f"redis://:{SECRET}℀@host",
     ],
 )
-def test_a_wrong_redis_url_keeps_its_password(url: str) -> None:
+def test_an_error_does_not_contain_the_url(url: str) -> None:
     """An invalid Redis URL raises ConfigurationError with an example and without any part of the URL."""
     with pytest.raises(ConfigurationError, match="redis://user:password@host:6379/0") as caught:
         open_store(url)
     assert SECRET not in f"{caught.value}{caught.value.__cause__!r}{caught.value.__context__!r}"
 
 
-def test_memory_takes_no_more_than_its_scheme() -> None:
+def test_a_memory_url_is_only_the_scheme() -> None:
     """A URL with more than memory:// raises ConfigurationError."""
     with pytest.raises(ConfigurationError, match=r"^the URL of the memory backend must be exactly memory://$"):
         open_store("memory://somewhere")
@@ -192,7 +192,7 @@ def test_a_manual_clock_moves_only_forward() -> None:
         clock.advance(-1)
 
 
-def test_shared_stores_of_ended_loops_are_forgotten() -> None:
+def test_stores_of_closed_loops_are_removed() -> None:
     """get_store does not keep closed event loops alive."""
 
     async def use() -> None:

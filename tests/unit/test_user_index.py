@@ -76,7 +76,7 @@ def test_joins_derive_the_index() -> None:
     assert sum(len(call.args[0]) for call in look.call_args_list) == len(crowd.users) == 140
 
 
-def test_a_crowd_that_comes_again_is_weighed_once() -> None:
+def test_rejoins_derive_the_size() -> None:
     """Rejoins derive the size of the users without computing it again."""
     crowd = room("A", *(f"u{number}" for number in range(40)))
     limits = SizeLimits(StoreSettings())
@@ -88,7 +88,7 @@ def test_a_crowd_that_comes_again_is_weighed_once() -> None:
 
 
 @pytest.mark.parametrize("names", [["x"], [""] * 1000, ["\ud83d", *["😀" * 99] * 99], ["\x00" * 99] * 99])
-def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
+def test_the_size_bound_is_never_exceeded(names: list[str]) -> None:
     """The upper bound of the encoded size is never below the encoded size."""
     made = room(users=tuple(user(str(number), name=name) for number, name in enumerate(names)))
     assert len(to_wire(made)) <= SizeLimits(SHORT)._max_encoded_size(made)
@@ -102,12 +102,12 @@ def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
         room(video_state=VideoState().model_copy(update={"notes": "x" * 5000})),
     ],
 )
-def test_unknown_fields_may_be_of_any_size(made: Room) -> None:
+def test_extra_fields_have_no_size_bound(made: Room) -> None:
     """The upper bound of the encoded size is infinite for a room with extra fields."""
     assert len(to_wire(made)) <= SizeLimits(SHORT)._max_encoded_size(made)
 
 
-def test_what_is_remembered_is_no_part_of_the_room() -> None:
+def test_the_index_is_not_part_of_the_room() -> None:
     """Rooms with and without a cached index are equal and have the same JSON."""
     after = large()
     read = Room.model_validate(after.to_json())
