@@ -1,6 +1,8 @@
 """How Sphinx makes the site: `make docs`."""
 
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any, cast
 
 import typer
@@ -8,6 +10,9 @@ from pydantic import BaseModel
 from typing_extensions import is_protocol
 
 from wnc_store.cli.app import app
+
+sys.path.insert(0, str(Path(__file__).parent))
+from error_messages import table
 
 project = "wnc-store"
 version = release = version_of("wnc-store")
@@ -52,6 +57,12 @@ def _commands(_app: Any, page: str, text: list[str]) -> None:
         text[0] = text[0].replace("<!-- commands -->", "\n".join(map(_command, commands)))
 
 
+def _error_messages(_app: Any, page: str, text: list[str]) -> None:
+    """Insert the table of error messages into its page."""
+    if page == "reference/errors":
+        text[0] = text[0].replace("<!-- errors -->", table())
+
+
 def _command(command: Any) -> str:
     names = " ".join(one.metavar or one.name.upper() for one in command.params if one.param_type_name == "argument")
     rows = [
@@ -74,3 +85,4 @@ def setup(sphinx: Any) -> None:
     sphinx.connect("autodoc-skip-member", _skip)
     sphinx.connect("autodoc-process-signature", _sign)
     sphinx.connect("source-read", _commands)
+    sphinx.connect("source-read", _error_messages)

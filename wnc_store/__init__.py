@@ -1,26 +1,12 @@
-"""The storage layer of a watch-party app: rooms, users, video state and chat, with exchangeable backends.
+"""Storage layer of a watch-party app: rooms, users, video state and chat, with exchangeable backends.
 
-Start with `open_store`; `RoomStore` and `ChatStore` say what every backend guarantees.
+Start with `open_store`. The guarantees of every backend are documented in `wnc_store.protocols`. Base classes for
+backends are in `wnc_store.base`.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 
 from wnc_store import rules
-from wnc_store.base import (
-    BaseChatStore,
-    BaseConnectionCounter,
-    BaseRateLimiter,
-    BaseRoomEvents,
-    BaseRoomStore,
-    BaseStore,
-    ChangeEvents,
-    EncodedEvent,
-    EventQueue,
-    Lifecycle,
-    SubscriberRegistry,
-    VersionedRoom,
-    VersionMismatch,
-)
 from wnc_store.base.ids import is_id
 from wnc_store.clock import Clock, ManualClock, SystemClock
 from wnc_store.errors import (
@@ -81,13 +67,6 @@ from wnc_store.statistics import (
 __all__ = [
     "AppEvent",
     "Backend",
-    "BaseChatStore",
-    "BaseConnectionCounter",
-    "BaseRateLimiter",
-    "BaseRoomEvents",
-    "BaseRoomStore",
-    "BaseStore",
-    "ChangeEvents",
     "ChatMessage",
     "ChatReader",
     "ChatStore",
@@ -96,13 +75,10 @@ __all__ = [
     "ConflictError",
     "ConnectionCounter",
     "CorruptRecordError",
-    "EncodedEvent",
-    "EventQueue",
     "HealthCheck",
     "HealthReport",
     "HostChanged",
     "InvalidIdError",
-    "Lifecycle",
     "LimitExceededError",
     "ManualClock",
     "MessageAdded",
@@ -131,7 +107,6 @@ __all__ = [
     "StoreSettings",
     "StoreTimeoutError",
     "StoreUnavailableError",
-    "SubscriberRegistry",
     "SupportsRestore",
     "SupportsServerActivity",
     "SupportsStatistics",
@@ -140,8 +115,6 @@ __all__ = [
     "UserJoined",
     "UserLeft",
     "UserNotFoundError",
-    "VersionMismatch",
-    "VersionedRoom",
     "VideoSet",
     "VideoState",
     "VideoStateChanged",

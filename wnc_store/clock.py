@@ -1,4 +1,4 @@
-"""The time that a store goes by."""
+"""Clocks of a store."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ from wnc_store.records.js_types import to_milliseconds
 
 
 class Clock(Protocol):
-    """Two readings, both in whole milliseconds."""
+    """A wall clock and a monotonic clock, both in whole milliseconds."""
 
     def now_ms(self) -> int:
-        """Return the wall clock's time in epoch milliseconds: what is written into records, and files."""
+        """Return the wall-clock time in milliseconds since the epoch. Records and files use it for timestamps."""
         ...
 
     def monotonic_ms(self) -> int:
-        """Return a time in milliseconds that never goes back: what TTLs in this process are counted with."""
+        """Return a time in milliseconds that never decreases. It is used for TTLs in the memory backend."""
         ...
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The clocks of the operating system."""
 
     def now_ms(self) -> int:
-        """Return the epoch milliseconds."""
+        """Return the milliseconds since the epoch."""
         return time.time_ns() // 1_000_000
 
     def monotonic_ms(self) -> int:
-        """Return the milliseconds of the monotonic clock."""
+        """Return the reading of the monotonic clock in milliseconds."""
         return time.monotonic_ns() // 1_000_000
 
 
 class ManualClock:
-    """A clock that stands still until it is moved, so that a test can let 24 hours pass at once.
+    """A clock for tests that changes only when `advance` is called.
 
     Args:
-        start: an aware datetime; the machine's time if left out.
+        start: Initial wall-clock time, as an aware datetime. By default the current time.
     """
 
     def __init__(self, start: datetime | None = None) -> None:
         self._start_ms = to_milliseconds(start or datetime.now(UTC))
-        self._passed_ms = 0
+        self._elapsed_ms = 0
 
     def advance(self, delta: timedelta | float) -> None:
-        """Let time pass.
+        """Move both clocks forward.
 
         Args:
-            delta: a timedelta, or seconds; whole milliseconds of it count.
+            delta: A timedelta, or a number of seconds. It is truncated to whole milliseconds.
 
         Raises:
-            ValueError: it is negative.
+            ValueError: `delta` is negative.
         """
-        passed = delta if isinstance(delta, timedelta) else timedelta(seconds=delta)
-        if passed < timedelta(0):
-            message = f"time does not go back: {delta!r}"
+        step = delta if isinstance(delta, timedelta) else timedelta(seconds=delta)
+        if step < timedelta(0):
+            message = f"delta must not be negative, got {delta!r}"
             raise ValueError(message)
-        self._passed_ms += passed // timedelta(milliseconds=1)
+        self._elapsed_ms += step // timedelta(milliseconds=1)
 
     def now_ms(self) -> int:
-        """Return the epoch milliseconds."""
-        return self._start_ms + self._passed_ms
+        """Return the milliseconds since the epoch."""
+        return self._start_ms + self._elapsed_ms
 
     def monotonic_ms(self) -> int:
-        """Return the milliseconds that have passed."""
-        return self._passed_ms
+        """Return the milliseconds by which the clock was advanced."""
+        return self._elapsed_ms

@@ -1,4 +1,4 @@
-"""Every error that a store raises.
+"""Errors raised by stores.
 
 StoreError
 ├── RoomNotFoundError
@@ -15,30 +15,31 @@ StoreError
 ├── NotSupportedError
 └── ConfigurationError
 
-An error from a write means that the write did not happen, with one exception that says so: `OutcomeUnknownError`.
-No message here ever holds a host token, a password or the text of a chat message.
+An error raised by a write means that nothing was written. The only exception is `OutcomeUnknownError`.
+Messages never contain host tokens, passwords or texts of chat messages. Errors of database drivers are translated to
+these classes.
 """
 
 from __future__ import annotations
 
 
 class StoreError(Exception):
-    """The base of every error of a store."""
+    """Base class of all errors raised by a store."""
 
 
 class RoomNotFoundError(StoreError):
-    """Raised when an operation needs a live room and there is none of that id: deleted, expired or never created."""
+    """Raised when an operation requires a live room and no live room has that id."""
 
     def __init__(self, room_id: str) -> None:
         super().__init__(room_id)
         self.room_id = room_id
 
     def __str__(self) -> str:
-        return f"there is no live room {self.room_id!r}: it was deleted, has expired or was never created"
+        return f"room {self.room_id!r} not found: it was deleted, has expired or was never created"
 
 
 class UserNotFoundError(StoreError):
-    """Raised when the room lives and the user is not in it."""
+    """Raised when an operation requires a user who is not in the room."""
 
     def __init__(self, room_id: str, user_id: str) -> None:
         super().__init__(room_id, user_id)
@@ -46,26 +47,26 @@ class UserNotFoundError(StoreError):
         self.user_id = user_id
 
     def __str__(self) -> str:
-        return f"there is no user {self.user_id!r} in room {self.room_id!r}: add the user first"
+        return f"user {self.user_id!r} is not in room {self.room_id!r}: add the user first"
 
 
 class RoomExistsError(StoreError):
-    """Raised when a room is created under the id of a room that lives."""
+    """Raised when a room is created or restored with the id of a live room."""
 
     def __init__(self, room_id: str) -> None:
         super().__init__(room_id)
         self.room_id = room_id
 
     def __str__(self) -> str:
-        return f"room {self.room_id!r} exists already: choose another id, or change the room with update_room"
+        return f"room {self.room_id!r} already exists: choose another id, or replace the room with update_room"
 
 
 class InvalidIdError(StoreError, ValueError):
-    """Raised when an id is not 1-128 characters of `A-Z a-z 0-9 _ - . :`; nothing was sent."""
+    """Raised when an id is not 1-128 characters of `A-Z a-z 0-9 _ - . :`. Nothing was sent to the server."""
 
     def __init__(self, kind: str, value: object) -> None:
         shown = repr(value)
-        if len(shown) > 40:  # noqa: PLR2004 - long enough to recognise the id, short enough for a log line
+        if len(shown) > 40:  # noqa: PLR2004 - enough to recognise the id in a log line
             shown = f"{shown[:40]}…"
         super().__init__(kind, shown)
         self.kind = kind
@@ -75,11 +76,11 @@ class InvalidIdError(StoreError, ValueError):
 
     def __str__(self) -> str:
         _, shown = self.args
-        return f"invalid {self.kind} {shown}: it is 1-128 characters of A-Z a-z 0-9 _ - . :"
+        return f"invalid {self.kind} {shown}: expected 1-128 characters of A-Z a-z 0-9 _ - . :"
 
 
 class ConflictError(StoreError):
-    """Raised when others kept changing a room for as long as the operation may take; nothing was written."""
+    """Raised when concurrent changes made every attempt to write a room fail. Nothing was written."""
 
     def __init__(self, room_id: str, attempts: int) -> None:
         super().__init__(room_id, attempts)
@@ -88,35 +89,35 @@ class ConflictError(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"room {self.room_id!r} was changed by others during each of {self.attempts} attempts; nothing was "
-            "written: try again, or raise operation_timeout"
+            f"room {self.room_id!r} was changed concurrently during each of {self.attempts} attempts and nothing was "
+            "written: retry, or increase operation_timeout"
         )
 
 
 class LimitExceededError(StoreError):
-    """Raised when there would be more of something than is allowed; nothing was written.
+    """Raised when a write would exceed a limit. Nothing was written.
 
     Attributes:
-        what: what there is too much of, in words.
-        limit: how much is allowed.
-        found: how much it would have been.
+        what: Name of the limited quantity, with the setting that limits it in parentheses.
+        limit: Largest allowed value.
+        actual: Value that the write would have led to.
     """
 
-    def __init__(self, what: str, *, limit: int, found: int) -> None:
-        super().__init__(what, limit, found)
+    def __init__(self, what: str, *, limit: int, actual: int) -> None:
+        super().__init__(what, limit, actual)
         self.what = what
         self.limit = limit
-        self.found = found
+        self.actual = actual
 
     def __str__(self) -> str:
-        return f"too much: {self.what} would be {self.found}, and at most {self.limit} is allowed"
+        return f"{self.what} must be at most {self.limit}, got {self.actual}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _limit_exceeded, (self.what, self.limit, self.found)
+        return _limit_exceeded, (self.what, self.limit, self.actual)
 
 
 class CorruptRecordError(StoreError):
-    """Raised when what is stored under a key can't be read as the record that belongs there; it is left as it is."""
+    """Raised when a stored value is not a valid record of the expected kind. The value is left unchanged."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(key, reason)
@@ -124,41 +125,42 @@ class CorruptRecordError(StoreError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"the record at {self.key!r} can't be read and was left as it is: {self.reason}"
+        return f"the record at {self.key!r} can't be read and was left unchanged: {self.reason}"
 
 
 class StoreUnavailableError(StoreError):
-    """Raised when the server can't be reached or can't serve now.
+    """Raised when the server can't be reached or can't execute the operation now.
 
-    The operation did not happen, unless it is an `OutcomeUnknownError`: catch that first where a repetition would hurt.
+    The operation was not executed, unless the error is an `OutcomeUnknownError`. Catch `OutcomeUnknownError` first if
+    executing the operation twice would do harm.
     """
 
 
 class StoreTimeoutError(StoreUnavailableError):
-    """Raised when no answer came within `operation_timeout`; the operation did not happen."""
+    """Raised when an operation exceeded `operation_timeout`. The operation was not executed."""
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """Raised when a write was sent and no answer came back: it may or may not have happened."""
+    """Raised when a write was sent and its outcome can't be determined: it may or may not have been executed."""
 
 
 class StoreClosedError(StoreError):
-    """Raised when a store is used after `aclose()`."""
+    """Raised when a store is used after `aclose()`, and by iterators of events when their store is closed."""
 
     def __str__(self) -> str:
-        return "this store is closed: open a new one with open_store()"
+        return "the store is closed: open a new one with open_store()"
 
 
 class NotSupportedError(StoreError):
-    """Raised when a backend does not offer an operation."""
+    """Raised when the backend does not support the operation."""
 
 
 class ConfigurationError(StoreError):
-    """Raised when a URL, a setting or the server's set-up is wrong; the message says which and what to do."""
+    """Raised when a URL, a setting or the configuration of the server is wrong. The message names it and the remedy."""
 
 
-def _limit_exceeded(what: str, limit: int, found: int) -> LimitExceededError:
-    return LimitExceededError(what, limit=limit, found=found)
+def _limit_exceeded(what: str, limit: int, actual: int) -> LimitExceededError:
+    return LimitExceededError(what, limit=limit, actual=actual)
 
 
 def _invalid_id(kind: str, shown: str) -> InvalidIdError:

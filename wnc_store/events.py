@@ -1,6 +1,6 @@
-"""What happened in a room, and the law of telling it.
+"""Events of rooms, and the contract of publishing and subscribing.
 
-Events are frozen records: snake_case attributes, camelCase JSON with a `type`. None has a place for a host token.
+Events are frozen records: snake_case attributes, camelCase JSON with a `type`. No event contains a host token.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def _is_none(value: object) -> bool:
 
 
 class RoomEvent(Record):
-    """What all events share.
+    """Base class of all events.
 
     Attributes:
-        room_id: the room.
-        rev: the room's revision by this event: a room that was read with this `rev` or a higher one holds it already.
-            None where no revision tells that.
+        room_id: Id of the room.
+        rev: Revision of the room after this event. Skip the event if the room you read has an equal or higher `rev`.
+            None if the event is not ordered by a revision.
     """
 
     room_id: str
@@ -33,34 +33,34 @@ class RoomEvent(Record):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _of_its_type(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Read a `RoomEvent` as the event that its `type` names."""
+    def _dispatch_on_type(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Validate a `RoomEvent` as the subclass that `type` names."""
         if cls is not RoomEvent:
             return handler(value)
         name = cast("dict[str, object]", value).get("type") if isinstance(value, dict) else None
         kind = _KINDS.get(name) if isinstance(name, str) else None
         if kind is None:
-            message = "the type of this event is not known"
+            message = f"type must be one of {', '.join(_KINDS)}"
             raise ValueError(message)
         return cast("Self", kind.model_validate(value, by_alias=True, by_name=False))
 
 
 class UserJoined(RoomEvent):
-    """A user came to the end of the room's users; one of the same id went first (a rejoin)."""
+    """A user was appended to the users. A user with the same id was removed first (a rejoin)."""
 
     type: Literal["userJoined"] = "userJoined"
     user: User
 
 
 class UserLeft(RoomEvent):
-    """A user left, and was this. If it was the host, `HostChanged` follows."""
+    """A user left. If the user was the host, `HostChanged` follows."""
 
     type: Literal["userLeft"] = "userLeft"
     user: User
 
 
 class HostChanged(RoomEvent):
-    """A user is host; the host until now is none any more."""
+    """Another user became host. The previous host is no longer host."""
 
     type: Literal["hostChanged"] = "hostChanged"
     host_id: str
@@ -68,14 +68,14 @@ class HostChanged(RoomEvent):
 
 
 class VideoStateChanged(RoomEvent):
-    """The video plays, pauses or is elsewhere."""
+    """The playback state or the position of the video changed."""
 
     type: Literal["videoStateChanged"] = "videoStateChanged"
     video_state: VideoState
 
 
 class VideoSet(RoomEvent):
-    """Another video was chosen."""
+    """The video changed."""
 
     type: Literal["videoSet"] = "videoSet"
     video_url: str | None
@@ -84,30 +84,30 @@ class VideoSet(RoomEvent):
 
 
 class RoomChanged(RoomEvent):
-    """The room is new, or changed in a way that no other event tells: read it."""
+    """The room was created, or changed in a way that no other event describes. Read the room."""
 
     type: Literal["roomChanged"] = "roomChanged"
 
 
 class RoomClosed(RoomEvent):
-    """The room was deleted, with its chat. The id may be in use again by now: read the room."""
+    """The room and its chat were deleted. A new room may already have this id: read the room."""
 
     type: Literal["roomClosed"] = "roomClosed"
 
 
 class MessageAdded(RoomEvent):
-    """A chat message was added; its id tells it from the ones that were read."""
+    """A chat message was added. Skip the event if a message with this id was already read."""
 
     type: Literal["messageAdded"] = "messageAdded"
     message: ChatMessage
 
 
 class AppEvent(RoomEvent):
-    """An event of the app's own.
+    """An event defined by the app.
 
     Attributes:
-        name: what happened.
-        value: any JSON, frozen. In no repr.
+        name: Name of the event.
+        value: Any JSON value, frozen. Excluded from the repr.
     """
 
     type: Literal["appEvent"] = "appEvent"
@@ -116,7 +116,7 @@ class AppEvent(RoomEvent):
 
 
 class Resync(RoomEvent):
-    """Events are missing here, or can't be told: read the room and its chat."""
+    """Events were lost at this position or could not be sent. Read the room and its chat."""
 
     type: Literal["resync"] = "resync"
 
@@ -139,40 +139,45 @@ _KINDS: dict[str, type[RoomEvent]] = {
 
 
 class RoomEvents(Protocol):
-    """Events of rooms, for whoever listens at the time: nothing is kept.
+    """Events of rooms, delivered to the current subscribers. Events are not stored.
 
-    - A subscription gets every event of its room that is published after its `async with` was entered, by any client
-      (this one included), at most once each, and none from before. The room need not live.
-    - Events of one publisher come in the order of its calls; changes of a room, in the order of their `rev`.
-    - Where events are lost, one `Resync` stands in their place: a reader that is slow (`events_queue_size` events wait
-      for it), a connection that was away. Never is anything lost without it.
-    - With the setting `publish_changes`, the store publishes its own changes in the step that commits them: each commit
-      of a room at least one event with its `rev`, each new message `MessageAdded`; a new room `RoomChanged` without a
-      `rev`; a deletion, or the last one's leaving, `RoomClosed`; cleared messages, a room that is restored, and
-      whatever is larger than `max_event_bytes`, `Resync`. What changes nothing publishes nothing; nor do sweeps, or the
-      end of a TTL.
-    - With `notify_external_changes`, and a server that tells of them, a change by a writer that publishes nothing is a
-      `RoomChanged` without a `rev`, and a deletion, or the end of a TTL, a `RoomClosed`.
+    - **Delivery**: a subscriber receives each event of its room that any client, including this one, publishes after
+      the subscriber entered its `async with` block, at most once. New subscribers do not receive events published
+      before they subscribed. The room does not have to exist.
+    - **Order**: events of one publisher arrive in the order of its calls. Changes of a room arrive in the order of
+      `rev`.
+    - **Gaps**: every gap produces one `Resync` at its position. A gap occurs if `events_queue_size` events are waiting
+      for a slow subscriber, or if the connection to the server was lost.
+    - **Changes of this store**: if `publish_changes` is on, the store publishes its own changes in the step that
+      commits them. A new room produces `RoomChanged` without a `rev`. A change of a room produces at least one event
+      with its `rev`. A deletion, also by the removal of the last user, produces `RoomClosed`. A new message produces
+      `MessageAdded`. Clearing messages and restoring a room produce `Resync`; so does an event larger than
+      `max_event_bytes`. Calls that change nothing, sweeps and expired TTLs publish nothing.
+    - **Changes of other clients**: if `notify_external_changes` is on and the server sends notifications, a change by a
+      client that publishes no events produces `RoomChanged` without a `rev`. A deletion or an expired TTL produces
+      `RoomClosed`.
     """
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:
-        """Tell an event to all who listen to the room now.
+        """Publish an event to the room's current subscribers.
 
         Raises:
-            TypeError: it is no event.
-            ValueError: it is another room's, or holds what JSON can't.
-            LimitExceededError: it has more than `max_event_bytes`.
+            TypeError: `event` is not a `RoomEvent`.
+            ValueError: `event.room_id` differs from `room_id`, or the event contains a value that JSON can't represent.
+            LimitExceededError: The event is larger than `max_event_bytes`.
         """
         ...
 
     def subscribe(self, room_id: str) -> AbstractAsyncContextManager[AsyncIterator[RoomEvent]]:
-        """Listen to a room: `async with store.events.subscribe(room_id) as events: async for event in events: ...`.
+        """Subscribe to a room: `async with store.events.subscribe(room_id) as events: async for event in events: ...`.
 
-        To miss nothing, subscribe first, then read the room and its chat. What can't be read of what others publish is
-        left out and logged once. The iterator ends when the `async with` does; it may be asked again after a call to it
-        was cancelled. Errors come on entering, and from the iterator:
+        To miss nothing, subscribe first, then read the room and its chat.
+
+        The iterator ends when the `async with` block does. A cancelled `__anext__` loses no event; it can be called
+        again. An invalid event from another publisher is skipped and logged once. Errors are raised on entering the
+        `async with` block and by the iterator.
 
         Raises:
-            StoreClosedError: the store was closed; also while a reader waits.
+            StoreClosedError: The store is closed, or was closed while the iterator waited.
         """
         ...

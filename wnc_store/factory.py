@@ -1,4 +1,4 @@
-"""From a URL to a store: the backends that are installed, found by the URL's scheme."""
+"""Opening a store by its URL. Installed backends are found by the URL scheme."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ _shared: dict[asyncio.AbstractEventLoop, tuple[int, Store]] = {}
 
 
 def configured_url() -> str:
-    """Return what `WNC_STORE_URL`, else `REDIS_URL`, names, else `memory://`."""
+    """Return the value of `WNC_STORE_URL`, or of `REDIS_URL` if that is not set, or `memory://`."""
     return os.environ.get("WNC_STORE_URL") or os.environ.get("REDIS_URL") or "memory://"
 
 
 def open_store(url: str | None = None, *, settings: StoreSettings | None = None, clock: Clock | None = None) -> Store:
-    """Return the store that a URL names. It connects when it is first used; `async with` closes it.
+    """Open the store that a URL names. The store connects on first use. Close it with `async with` or `aclose()`.
 
     Args:
-        url: `memory://`, `redis://host:6379/0`, `rediss://...`, `unix:///path?db=0`, or the scheme of another backend
-            that is installed. If left out: `WNC_STORE_URL`, else `REDIS_URL`, else `memory://`.
-        settings: if left out, from the environment (`StoreSettings.from_environment`).
-        clock: if left out, the machine's. The memory backend counts TTLs with it; a server counts with its own.
+        url: `memory://`, `redis://host:6379/0`, `rediss://...`, `unix:///path?db=0`, or a URL of another installed
+            backend. By default the result of `configured_url()`.
+        settings: Settings of the store. By default `StoreSettings.from_environment()`.
+        clock: Clock for timestamps and, in the memory backend, for TTLs. By default `SystemClock()`. A server measures
+            TTLs by its own clock.
 
     Raises:
-        ConfigurationError: no backend of that scheme is installed, its entry point names what is not there, or the URL
-            or the environment is wrong.
-        ImportError: the backend's own packages are missing; the message names the extra to install.
+        ConfigurationError: No installed backend has this scheme, the entry point of the backend is broken, or the URL
+            or an environment variable is invalid.
+        ImportError: A package that the backend requires is missing. The message names the extra to install.
     """
     url = configured_url() if url is None else url
     scheme, separator, rest = url.partition("://")
@@ -44,13 +45,13 @@ def open_store(url: str | None = None, *, settings: StoreSettings | None = None,
 
 
 def get_store() -> Store:
-    """Return the one store that this process and event loop share, opened from the environment when first asked for.
+    """Return the store shared by this process and event loop. The first call opens it with `open_store()`.
 
-    Whoever shuts the process or loop down closes it; the next call then opens a new one. Prefer to inject a store.
+    The app closes the store on shutdown. A call after that opens a new store. Prefer to inject a store.
 
     Raises:
-        RuntimeError: no event loop is running.
-        ConfigurationError: as `open_store`.
+        RuntimeError: No event loop is running.
+        ConfigurationError: See `open_store`.
     """
     loop = asyncio.get_running_loop()
     for other, (process, store) in list(_shared.items()):
@@ -62,13 +63,17 @@ def get_store() -> Store:
 
 
 def load_entry(entry: EntryPoint, what: str) -> object:
-    """Return what an entry point names.
+    """Load the object that an entry point names.
+
+    Args:
+        entry: The entry point.
+        what: Kind of the object for the error message, for example "backend".
 
     Raises:
-        ConfigurationError: its module is there, and lacks it.
-        ImportError: its module, or one that it needs, is not there.
+        ConfigurationError: The module exists but does not define the object.
+        ImportError: The module, or a module that it imports, is not installed.
     """
-    message = f"the {what} for {entry.name}:// can't be loaded (its entry point is {entry.value!r})"
+    message = f"can't load the {what} for {entry.name}:// from its entry point {entry.value!r}"
     try:
         return entry.load()
     except ModuleNotFoundError as error:
@@ -81,10 +86,10 @@ def _find_backend(scheme: str) -> EntryPoint:
     installed = {entry.name: entry for entry in entry_points(group=_GROUP)}
     if scheme in installed:
         return installed[scheme]
-    # The URL itself is not shown: it may hold a password.
-    problem = f"no backend for {scheme}:// is installed" if scheme else "a store URL begins with its scheme and ://"
+    # The message does not contain the URL, because the URL may contain a password.
+    problem = f"no backend for {scheme}:// is installed" if scheme else "a store URL must start with a scheme and ://"
     choices = ", ".join(_describe(entry) for _, entry in sorted(installed.items())) or "none"
-    message = f"{problem}. Choose one of: {choices}; or install the package that brings the backend you need"
+    message = f"{problem}: use one of {choices}, or install the package that provides the backend"
     raise ConfigurationError(message)
 
 

@@ -1,4 +1,4 @@
-"""What `Store.health` finds."""
+"""Result of `Store.health`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Status = Literal["ok", "warning", "error", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        name: what.
-        status: "error" loses rooms or refuses writes, "warning" may be meant so, "unknown" is what the server does not
-            tell.
-        found: what was found.
-        remedy: what to do, where it is not good.
+        name: Name of the check.
+        status: "error" if rooms can be lost or writes fail, "warning" if the configuration is unusual but may be
+            intended, "unknown" if the server did not provide the information, otherwise "ok".
+        detail: The observed state.
+        hint: What to do, if the status is not "ok".
     """
 
     name: str
@@ -30,13 +30,13 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """How a store is.
+    """Health of a store.
 
     Attributes:
-        backend: its class.
-        version: of the server, where there is one that tells.
-        round_trip_ms: of one ping, in milliseconds; None if there was no answer.
-        checks: what was looked at.
+        backend: Class name of the store.
+        version: Version of the server. None if there is no server or the version is unknown.
+        round_trip_ms: Round-trip time of a ping in milliseconds. None if the ping failed.
+        checks: Results of the checks.
     """
 
     backend: str
@@ -46,17 +46,18 @@ class HealthReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no check has the status "error"."""
         return all(check.status != "error" for check in self.checks)
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Return it as JSON values."""
+        """Return the report as JSON values with camelCase names."""
         return {
             "ok": self.ok,
             "backend": self.backend,
             "version": self.version,
             "roundTripMs": self.round_trip_ms,
             "checks": [
-                {"name": one.name, "status": one.status, "detail": one.detail, "hint": one.hint} for one in self.checks
+                {"name": check.name, "status": check.status, "detail": check.detail, "hint": check.hint}
+                for check in self.checks
             ],
         }

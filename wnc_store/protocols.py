@@ -1,20 +1,25 @@
-"""The law: what every backend guarantees. The contract suite (`wnc_store_contract`) checks it.
+"""The contract: the guarantees of every backend. The contract suite (`wnc_store_contract`) checks them.
 
-All of it holds for every method:
+Unless a method states otherwise:
 
-- Ids are 1-128 characters of `A-Z a-z 0-9 _ - . :`; anything else raises `InvalidIdError` before anything is sent.
-- Every method is atomic: it happens as a whole or not at all, also among concurrent callers and clients.
-- What a method that returned has written, every call that begins later finds, through whatever client of the same data.
-- What is written is read back as it was: text character by character, integers digit by digit.
-- A caller who is cancelled gets the `CancelledError`; what was to be written then is written as a whole or not at all.
-- Every write gives what it wrote its full TTL again. Reading never extends life. A record is gone when its TTL ends.
-- An error from a write means that it did not happen, except `OutcomeUnknownError`.
-- Every method may raise `StoreUnavailableError` (and its kinds), `ConfigurationError` where the server refuses user or
-  set-up, `StoreClosedError` after `aclose()`, `CorruptRecordError` where a record can't be read, and any other
-  `StoreError` that a server makes necessary. A method that a backend lacks raises `NotSupportedError`.
-- What a caller writes larger than the settings allow raises `LimitExceededError`, and nothing is written. What is only
-  read, or only carried along, is never refused for its size.
-- Fields that the models do not declare survive every operation.
+- **Ids** are 1-128 characters of `A-Z a-z 0-9 _ - . :`. Any other id raises `InvalidIdError` before anything is sent.
+- **Atomicity**: a method has its full effect or none, also with concurrent callers and other clients.
+- **Consistency**: once a write has returned, every later call from any client of the same data sees it.
+- **Fidelity**: values are read back exactly as they were written: text by character, integers by digit. Fields that the
+  models do not declare survive every operation.
+- **Cancellation**: a cancelled call raises `CancelledError`. Its write takes effect completely or not at all.
+- **Expiry**: every write renews the full TTL of the records it wrote. Reads never extend a TTL. A record whose TTL has
+  ended does not exist.
+- **Errors**: an error from a write means that nothing was written, except `OutcomeUnknownError`. Every method may raise
+  `StoreUnavailableError` and its subclasses, `ConfigurationError` if the server rejects the credentials or lacks a
+  required configuration, `StoreClosedError` after `aclose()`, `CorruptRecordError` if a stored record is invalid, and
+  other subclasses of `StoreError` that are specific to the server. A method that the backend does not support raises
+  `NotSupportedError`.
+- **Limits**: a write of a value beyond a limit of the settings raises `LimitExceededError`. Stored values that exceed a
+  limit can still be read and carried over.
+
+TTLs, leases and windows are measured in whole milliseconds, by the server's clock if the backend has a server. The
+memory backend measures them by `Clock.monotonic_ms`.
 """
 
 from __future__ import annotations
@@ -33,151 +38,171 @@ from wnc_store.settings import StoreSettings
 
 
 class RoomReader(Protocol):
-    """What a caller needs that only looks at rooms."""
+    """The methods of `RoomStore` that only read."""
 
     async def get_room(self, room_id: str) -> Room | None:
-        """Return the live room of that id, or None.
+        """Return the live room with this id, or None.
 
         Raises:
-            CorruptRecordError: what is stored can't be read as this room; it is never taken for absent.
+            CorruptRecordError: The stored value is not a valid room with this id.
         """
         ...
 
     async def room_exists(self, room_id: str) -> bool:
-        """Tell whether a live room has that id."""
+        """Return whether a live room has this id."""
         ...
 
     async def room_ttl(self, room_id: str) -> timedelta | None:
-        """Return how long the room still lives without another write, in milliseconds' precision.
+        """Return the remaining TTL of a room.
 
-        None if there is no such live room. `timedelta.max` if it never expires, as a foreign writer may have left it;
-        the next write mends that.
+        Returns:
+            The remaining time, in milliseconds precision. None if the room does not exist. `timedelta.max` if the room
+            has no TTL because another client wrote it without one; the next write sets the TTL.
         """
         ...
 
     def active_room_ids(self) -> AsyncIterator[str]:
-        """Yield the id of each live room once, in no particular order.
+        """Iterate over the ids of all live rooms, each once, in no particular order.
 
-        Only live rooms, whatever the index holds. Rooms that come or go meanwhile may or may not be among them.
+        Index entries of expired rooms are skipped. A room that is created or deleted during the iteration may or may
+        not be included.
         """
         ...
 
 
 class RoomStore(RoomReader, Protocol):
-    """Rooms, their users and their video state."""
+    """Rooms, their users and their video state.
+
+    Each write of a room increments its `rev` by one.
+    """
 
     async def create_room(self, room: Room) -> None:
-        """Store a new room, its `rev` raised by one, and list it among the active ones.
+        """Store a new room with `rev` incremented by one, and add its id to the index of active rooms.
 
-        Chat left behind by an earlier room of that id is gone.
+        Messages left by an earlier room with this id are deleted.
 
         Raises:
-            RoomExistsError: a live room has that id; it stays as it is (the original overwrites it).
-            ValueError: the room holds what can't be stored.
+            RoomExistsError: A live room has this id. It is left unchanged. (The Node app overwrites it.)
+            ValueError: The room contains a value that can't be stored.
         """
         ...
 
     async def update_room(self, room_id: str, room: Room) -> None:
-        """Replace all of a room, whatever it holds by now; only `rev` counts on.
+        """Replace a room, whatever its current content. `rev` continues from the stored room.
 
         Raises:
-            RoomNotFoundError: there is no such live room; none is made (the original resurrects a ghost).
-            ValueError: `room.id` is not `room_id`, or the room holds what can't be stored.
+            RoomNotFoundError: The room does not exist. No room is created. (The Node app creates one.)
+            ValueError: `room.id` differs from `room_id`, or the room contains a value that can't be stored.
         """
         ...
 
     async def edit_room(self, room_id: str, change: Callable[[Room], Room]) -> Room:
-        """Read a room, change it and write it, atomically; return what was written.
+        """Replace a room by the result of a function of its current content, atomically.
 
         Args:
-            room_id: the room.
-            change: a pure function; called again with the newer room when somebody else was faster. What it raises is
-                raised here, and nothing is written.
+            room_id: Id of the room.
+            change: A pure function. It is called again with the newer room after each concurrent change. An exception
+                that it raises propagates to the caller, and nothing is written.
+
+        Returns:
+            The room as written.
 
         Raises:
-            RoomNotFoundError: there is no such live room.
-            ConflictError: others were faster for as long as `operation_timeout`.
-            TypeError: `change` returned no Room.
-            ValueError: `change` returned a room of another id, or one that can't be stored.
+            RoomNotFoundError: The room does not exist.
+            ConflictError: Concurrent changes made every attempt fail within `operation_timeout`.
+            TypeError: `change` did not return a `Room`.
+            ValueError: `change` returned a room with another id, or a room that can't be stored.
         """
         ...
 
     async def delete_room(self, room_id: str) -> bool:
-        """Delete a room, its chat and its place among the active rooms together; a chat without a room, too.
+        """Delete a room, its chat and its entry in the index of active rooms. A chat without a room is deleted, too.
 
         Returns:
-            True for the one caller that removed the room, False if there was none.
+            True for the one caller that deleted the room. False if the room did not exist.
         """
         ...
 
     async def add_user_to_room(self, room_id: str, user: User) -> Room:
-        """Put a user at the end of the room's users; one of the same id is removed first (a rejoin).
+        """Append a user to the users of a room. A user with the same id is removed first (a rejoin).
+
+        Returns:
+            The room as written.
 
         Raises:
-            RoomNotFoundError: there is no such live room.
-            ValueError: the user holds what can't be stored.
+            RoomNotFoundError: The room does not exist.
+            ValueError: The user contains a value that can't be stored.
         """
         ...
 
     async def remove_user_from_room(self, room_id: str, user_id: str) -> Room | None:
-        """Take a user out of a room.
+        """Remove a user from a room. Nothing changes if the user is not in the room.
 
-        The last one out deletes the room, as `delete_room` does. If the host left, the first of the others becomes
-        host: `host_id`, `host_name` and the user's `is_host`; the host token stays. A user who is not in the room
-        changes nothing.
+        - If no user remains, the room is deleted as by `delete_room`.
+        - If the host leaves, the first remaining user becomes host: `host_id`, `host_name` and the user's `is_host`
+          change, `host_token` does not.
 
         Returns:
-            The room, or None if there is none (any more).
+            The room after the removal. None if the room was deleted or did not exist.
         """
         ...
 
     async def transfer_host(self, room_id: str, user_id: str) -> Room:
-        """Make a user of the room its host. The host until now is none any more; other hosts stay hosts.
+        """Make a user of the room its host and clear `is_host` of the previous host. Other users keep their `is_host`.
+
+        Returns:
+            The room as written.
 
         Raises:
-            RoomNotFoundError: there is no such live room.
-            UserNotFoundError: the user is not in the room.
+            RoomNotFoundError: The room does not exist.
+            UserNotFoundError: The user is not in the room.
         """
         ...
 
     async def update_video_state(self, room_id: str, state: VideoState) -> Room:
-        """Replace the video state.
+        """Replace the video state of a room.
+
+        Returns:
+            The room as written.
 
         Raises:
-            RoomNotFoundError: there is no such live room.
-            ValueError: the state holds what can't be stored.
+            RoomNotFoundError: The room does not exist.
+            ValueError: The state contains a value that can't be stored.
         """
         ...
 
     async def set_video_url(self, room_id: str, video_url: str, video_type: str = "youtube") -> Room:
-        """Choose a video and reset the video state: paused, at 0 of 0 seconds, as of now.
+        """Set the video of a room and reset the video state: paused, position 0 s, duration 0 s, updated now.
+
+        Returns:
+            The room as written.
 
         Raises:
-            RoomNotFoundError: there is no such live room.
-            ValueError: URL or type is no string.
+            RoomNotFoundError: The room does not exist.
+            ValueError: `video_url` or `video_type` is not a string.
         """
         ...
 
     async def sweep_active_rooms(self) -> int:
-        """Remove what the index still holds of rooms that are dead; a room created meanwhile stays listed.
+        """Remove the entries of expired rooms from the index. A room created during the sweep stays listed.
 
         Returns:
-            How many entries this call removed.
+            Number of entries removed by this call.
         """
         ...
 
 
 class ChatReader(Protocol):
-    """What a caller needs that only looks at chats."""
+    """The methods of `ChatStore` that only read."""
 
     async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
-        """Return the kept messages of a room, oldest first.
+        """Return the stored messages of a room, oldest first.
 
-        An entry that can't be read is left out and logged once.
+        An invalid entry is skipped and logged once.
 
         Args:
-            room_id: the room; it need not live.
-            limit: only the newest so many.
+            room_id: Id of the room. The room does not have to exist.
+            limit: Return only this number of newest messages. None returns all.
 
         Raises:
             ValueError: `limit` is negative.
@@ -185,92 +210,102 @@ class ChatReader(Protocol):
         ...
 
     async def chat_ttl(self, room_id: str) -> timedelta | None:
-        """Return how long the chat still lives without another message; None and `timedelta.max` as in `room_ttl`."""
+        """Return the remaining TTL of a chat, with the same special values as `RoomReader.room_ttl`."""
         ...
 
 
 class ChatStore(ChatReader, Protocol):
-    """The last messages of each room. As in the original, a chat needs no live room; a room's deletion deletes it."""
+    """The last messages of each room.
+
+    As in the Node app, a chat exists independently of its room, and deleting the room deletes the chat.
+    """
 
     async def add_message(self, message: ChatMessage) -> None:
-        """Append a message to its room's chat and keep the last `chat_history_limit`.
+        """Append a message to the chat of its room and keep the last `chat_history_limit` messages.
 
-        A message whose id is already among the kept ones changes nothing, so that a retry is safe.
+        The method is idempotent: if a stored message has the same id, nothing changes.
 
         Raises:
-            ValueError: the message holds what can't be stored.
+            ValueError: The message contains a value that can't be stored.
         """
         ...
 
     async def clear_messages(self, room_id: str) -> None:
-        """Forget a room's messages."""
+        """Delete the messages of a room."""
         ...
 
 
 class ConnectionCounter(Protocol):
-    """How many connections a client has, say an IP address, over all processes.
+    """The number of open connections per client, for example per IP address, across all processes.
 
-    A connection is a lease: it ends after `connection_ttl` unless it is acquired again, so a process that crashes leaks
-    nothing. On a server the leases go by the server's clock.
+    A connection is a lease: it ends `connection_ttl` after it was last acquired, so a crashed process leaks nothing.
     """
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
-        """Begin or renew a lease; acquiring what one has renews it and is never refused.
+        """Start or renew a lease. Renewing an existing lease never fails because of `limit`.
 
         Args:
-            key: whose connections are counted; an id.
-            connection_id: unique among the connections of that key; an id.
-            limit: with it, the lease is refused where so many others are held, in one step with the count.
+            key: Id of the client whose connections are counted.
+            connection_id: Id of the connection, unique for this key.
+            limit: Largest number of leases of this key. It is checked atomically with the count. None means no limit.
 
         Returns:
-            How many leases of that key are held by now.
+            Number of active leases of the key, including this one.
 
         Raises:
-            LimitExceededError: `limit` others are held; nothing changed.
-            ValueError: `limit` is no int (a bool is none), or less than 1.
+            LimitExceededError: The lease is new and the key already has `limit` leases. Nothing changed.
+            ValueError: `limit` is not an integer (booleans are rejected) or is below 1.
         """
         ...
 
     async def release(self, key: str, connection_id: str) -> int:
-        """End a lease; ending one that is not held changes nothing. Return how many are held by now."""
+        """End a lease. Nothing changes if the lease does not exist.
+
+        Returns:
+            Number of remaining leases of the key.
+        """
         ...
 
     async def count(self, key: str) -> int:
-        """Return how many leases of a key are held. Counting renews nothing."""
+        """Return the number of active leases of a key, without renewing them."""
         ...
 
 
 class RateLimiter(Protocol):
-    """Fixed windows: the first hit of a key begins one, and when it ends, the count ends with it.
+    """Fixed-window rate limits. The first hit of a key starts a window of `rate_limit_window`.
 
-    Every hit counts, also one that is not allowed. There is never a count without an end: one that another writer left
-    without is given a whole window by the next hit.
+    Rejected hits count, too. When the window ends, its count is deleted. If another client stored a count without a
+    TTL, the next hit gives it a full window.
     """
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
-        """Count a hit, in one step, and tell whether it is within `rate_limit_max`.
+        """Add a hit to the count of a key and return whether the count is within `rate_limit_max`, atomically.
 
         Args:
-            key: who hits; an id.
-            cost: how many hits this one counts for.
+            key: Id of the client whose hits are counted.
+            cost: Number of hits to add.
 
         Raises:
-            ValueError: `cost` is no int (a bool is none), less than 1, or more than 10^9; nothing was counted.
-            CorruptRecordError: the key holds something that is no count.
+            ValueError: `cost` is not an integer (booleans are rejected), is below 1 or is above 10^9. Nothing was
+                counted.
+            CorruptRecordError: The stored value is not a count.
         """
         ...
 
     async def peek(self, key: str) -> RateLimitDecision:
-        """Tell whether one more hit would be allowed, without counting it."""
+        """Return whether one more hit would be allowed, without counting it."""
         ...
 
     async def reset(self, key: str) -> None:
-        """Forget the count of a key."""
+        """Delete the count of a key."""
         ...
 
 
 class Store(Protocol):
-    """One store: what an app injects. An async context manager that closes itself."""
+    """The object that an app injects: rooms, chats, limiters and events of one backend.
+
+    A store is an async context manager; leaving it closes the store.
+    """
 
     @property
     def rooms(self) -> RoomStore:
@@ -284,12 +319,12 @@ class Store(Protocol):
 
     @property
     def connections(self) -> ConnectionCounter:
-        """The connections."""
+        """The connection counter."""
         ...
 
     @property
     def rate_limits(self) -> RateLimiter:
-        """The rate limits."""
+        """The rate limiter."""
         ...
 
     @property
@@ -303,25 +338,28 @@ class Store(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Return if the store can serve.
+        """Check that the store can execute operations.
 
         Raises:
-            StoreUnavailableError: it can't.
+            StoreUnavailableError: The server can't be reached or can't execute operations.
         """
         ...
 
     async def health(self) -> HealthReport:
-        """Look at the server, at its set-up, and whether guards count in memory. What is wrong is told, not raised.
+        """Check the server, its configuration and the in-memory fallback of the limiters.
+
+        Problems are reported in the result, not raised.
 
         Raises:
-            StoreClosedError: the store is closed.
+            StoreClosedError: The store is closed.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what this store opened; closing again does nothing. A client that was passed in stays open.
+        """Close everything that this store opened. A client that was passed in stays open.
 
-        Calls that are under way end, with what they do or with a `StoreError`; none of them waits for ever.
+        Calls in progress complete or raise a `StoreError`; none of them waits indefinitely. Closing a closed store does
+        nothing.
         """
         ...
 
@@ -337,13 +375,17 @@ class Store(Protocol):
 
 
 class Backend(Protocol):
-    """What an entry point of the group `wnc_store.backends` names: a callable; the entry's name is the URL scheme."""
+    """A callable that opens a store for a URL.
+
+    A package registers its backend as an entry point of the group `wnc_store.backends`. The name of the entry point is
+    the URL scheme.
+    """
 
     def __call__(self, url: str, settings: StoreSettings, clock: Clock) -> Store:
-        """Return a store for `url`, without waiting for a server.
+        """Return a store for `url`, without connecting to a server.
 
         Raises:
-            ConfigurationError: the URL is wrong, or `publish_changes` is on and the backend tells no events. The
-                message never holds a password.
+            ConfigurationError: The URL is invalid, or `publish_changes` is on and the backend does not support events.
+                The message never contains a password.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a rate limiter says of a hit."""
+"""Result of a rate limiter."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class RateLimitDecision:
-    """Whether a hit is within the limit.
+    """Whether a hit is within the limit, and the state of its window.
 
     Attributes:
-        allowed: whether it is.
-        limit: how many hits a window allows.
-        remaining: how many more it allows by now.
-        retry_after: until the next window begins; zero if allowed.
-        reset_after: until this window ends, and the count with it; zero if none has begun.
+        allowed: Whether the hit is within the limit.
+        limit: Largest number of hits per window.
+        remaining: Number of further hits that this window allows.
+        retry_after: Time until the next window can start. Zero if the hit is allowed.
+        reset_after: Time until this window ends and its count is deleted. Zero if there is no window.
     """
 
     allowed: bool
@@ -25,6 +25,6 @@ class RateLimitDecision:
     reset_after: timedelta
 
     @classmethod
-    def of(cls, count: int, limit: int, left: timedelta, *, allowed: bool) -> RateLimitDecision:
-        """Return the decision on a window that has counted `count` and ends when `format_ttl` has passed."""
-        return cls(allowed, limit, max(0, limit - count), timedelta(0) if allowed else left, left)
+    def of(cls, count: int, limit: int, reset_after: timedelta, *, allowed: bool) -> RateLimitDecision:
+        """Return the decision for a window with `count` hits that ends after `reset_after`."""
+        return cls(allowed, limit, max(0, limit - count), timedelta(0) if allowed else reset_after, reset_after)

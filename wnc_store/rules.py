@@ -1,9 +1,9 @@
-"""The rules of a watch party, each in one place: pure functions on frozen models.
+"""State transitions of rooms and chats: pure functions on frozen models.
 
-A rule takes the state before and returns the state after; no clock, no I/O. Every rule that changes a room raises its
-`rev` by one. A rule that returns the very room it was given has changed nothing, and nothing is written.
+A transition takes the current state and returns the next one. It uses no clock and no I/O. A transition that changes a
+room increments its `rev` by one. A transition that changes nothing returns the same object, and nothing is written.
 
-Source: the Node app's room and chat services. Where a rule differs from them, its docstring says so.
+The transitions follow the room and chat services of the Node app. Differences are documented in the docstrings.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from wnc_store.records.user_index import extend_index, find, propagate_size
 
 
 def create(room: Room) -> Room:
-    """Return the first state of a room that is stored."""
+    """Return the first stored state of a new room."""
     return _revised(room)
 
 
 def join(room: Room, user: User) -> Room:
-    """Put a user at the end; one of the same id goes first (a rejoin), and leaves only its unknown fields."""
+    """Append a user. A user with the same id is removed first (a rejoin); only its extra fields are carried over."""
     former = find(room, user.id)
     if former is None:
         after = _revised(room, users=(*room.users, user))
@@ -30,15 +30,15 @@ def join(room: Room, user: User) -> Room:
         return after
     user = _inherit_extra_fields(former, user)
     after = _revised(room, users=(*_without(room.users, user.id), user))
-    if len(after.users) == len(room.users):  # else an id stood there twice
+    if len(after.users) == len(room.users):  # otherwise the id was in the room twice
         propagate_size(room, after, former, user)
     return after
 
 
 def leave(room: Room, user_id: str) -> Room | None:
-    """Take a user out: None when that was the last one, and if the host left, the first of the others becomes host.
+    """Remove a user. Return None if no user remains. If the host leaves, the first remaining user becomes host.
 
-    A user who is not in the room leaves it as it is (the original deletes a room that has nobody in it yet).
+    If the user is not in the room, nothing changes. (The Node app deletes a room that has no users yet.)
     """
     users = _without(room.users, user_id)
     if len(users) == len(room.users):
@@ -52,10 +52,10 @@ def leave(room: Room, user_id: str) -> Room | None:
 
 
 def transfer_host(room: Room, user_id: str) -> Room:
-    """Make a user of the room its host; the host until now is none any more, other hosts stay what they are.
+    """Make a user of the room its host and clear `is_host` of the previous host. Other users keep their `is_host`.
 
     Raises:
-        UserNotFoundError: the user is not in the room.
+        UserNotFoundError: The user is not in the room.
     """
     new_host = room.user(user_id)
     if new_host is None:
@@ -66,42 +66,42 @@ def transfer_host(room: Room, user_id: str) -> Room:
 
 
 def update_video_state(room: Room, state: VideoState) -> Room:
-    """Replace the video state; only the unknown fields of the old one stay."""
+    """Replace the video state. Only the extra fields of the old state are carried over."""
     return _revised(room, video_state=_inherit_extra_fields(room.video_state, state))
 
 
 def set_video(room: Room, video_url: str, video_type: str, *, now_ms: int) -> Room:
-    """Choose a video and start it anew: paused, at 0 of 0 seconds, as of `now_ms`."""
+    """Set the video and reset the video state: paused, position 0 s, duration 0 s, updated at `now_ms`."""
     state = VideoState(is_playing=False, current_time=0, duration=0, last_update_time=now_ms)
     state = _inherit_extra_fields(room.video_state, state)
     return _revised(room, video_state=state, video_url=video_url, video_type=video_type)
 
 
 def replace(room: Room, new: Room) -> Room:
-    """Replace all of a room but its `rev`, which counts on."""
+    """Replace a room. `rev` continues from the stored room."""
     return new.model_copy(update={"rev": room.rev + 1})
 
 
 def edit(room: Room, change: Callable[[Room], Room]) -> Room:
-    """Replace a room by what `change` makes of it.
+    """Replace a room by the result of `change`.
 
     Raises:
-        TypeError: `change` returned no Room.
-        ValueError: `change` returned another room's id, or what can't be stored.
+        TypeError: `change` did not return a `Room`.
+        ValueError: `change` returned a room with another id, or a room that can't be stored.
     """
     changed = validated(change(room), Room)
     if changed.id != room.id:
-        message = f"the change for room {room.id!r} returned a room of id {changed.id!r}: an id can't be changed"
+        message = f"change must return room {room.id!r}, got room {changed.id!r}: the id of a room can't be changed"
         raise ValueError(message)
     return replace(room, changed)
 
 
-def append(kept: Sequence[ChatMessage], message: ChatMessage, limit: int) -> tuple[ChatMessage, ...] | None:
-    """Add a message at the end and keep the last `limit`; None if one of that id is among the kept ones already."""
-    kept = kept[-limit:]
-    if message.id in [one.id for one in kept]:
+def append(messages: Sequence[ChatMessage], message: ChatMessage, limit: int) -> tuple[ChatMessage, ...] | None:
+    """Append a message and keep the last `limit`. Return None if a kept message has the same id."""
+    messages = messages[-limit:]
+    if message.id in [existing.id for existing in messages]:
         return None
-    return (*kept, message)[-limit:]
+    return (*messages, message)[-limit:]
 
 
 def _revised(room: Room, **changes: object) -> Room:
@@ -114,7 +114,7 @@ def _without(users: tuple[User, ...], user_id: str) -> tuple[User, ...]:
 
 
 def _inherit_extra_fields(old: RecordT, new: RecordT) -> RecordT:
-    """Carry over what the other writers of a record keep in it and this library does not know."""
+    """Copy the extra fields of the old record, which other clients wrote, unless the new record has them."""
     if not old.__pydantic_extra__:
         return new
     missing = {name: value for name, value in old.model_extra.items() if name not in new.model_extra}

@@ -1,4 +1,4 @@
-"""What can be set, and how the environment sets it."""
+"""Settings of a store, and their environment variables."""
 
 from __future__ import annotations
 
@@ -14,79 +14,85 @@ from wnc_store.errors import ConfigurationError
 from wnc_store.records.codec import format_validation_errors
 
 _MILLISECOND = timedelta(milliseconds=1)
-_LONGEST = timedelta(days=36500)
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+_MAX_DURATION = timedelta(days=36500)
+_SECONDS = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _ENVIRONMENT_PREFIX = "WNC_STORE_"
 
-_OF_THE_NODE_APP = {
+_NODE_APP_VARIABLES = {
     "connection_limit": "RATE_LIMIT_SOCKET_MAX_PER_IP",
     "rate_limit_max": "RATE_LIMIT_MAX_REQUESTS",
     "rate_limit_window": "RATE_LIMIT_WINDOW_MS",
 }
 
 
-def _seconds(value: object) -> object:
-    """Read "86400" as seconds: pydantic reads only clock times and ISO 8601 durations from strings."""
-    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+def _parse_seconds(value: object) -> object:
+    """Convert a string such as "86400" to seconds. pydantic accepts only clock times and ISO 8601 durations."""
+    if not isinstance(value, str) or not _SECONDS.fullmatch(value):
         return value
     try:
         return timedelta(seconds=float(value))
     except OverflowError:
-        message = "that is longer than a duration can be"
+        message = "the duration must be at most 36500 days"
         raise ValueError(message) from None
 
 
-def _whole_milliseconds(value: timedelta) -> timedelta:
+def _to_whole_milliseconds(value: timedelta) -> timedelta:
     if value < _MILLISECOND:
-        message = "a duration is at least one millisecond"
+        message = f"the duration must be at least 1 millisecond, got {value.total_seconds()} seconds"
         raise ValueError(message)
-    if value > _LONGEST:
-        message = "a duration is at most 36500 days"
+    if value > _MAX_DURATION:
+        message = f"the duration must be at most 36500 days, got {value.days} days"
         raise ValueError(message)
     return value - value % _MILLISECOND
 
 
-def _own_namespace(prefix: str) -> str:
-    if prefix.endswith(("room:", "chat:", "rl:", "connections:")):
-        message = "a prefix that ends like a key's name would mix its keys with those of a shorter prefix"
-        raise ValueError(message)
+def _check_prefix(prefix: str) -> str:
+    for name in ("room:", "chat:", "rl:", "connections:"):
+        if prefix.endswith(name):
+            message = f"the prefix must not end with {name!r}: its keys would collide with those of a shorter prefix"
+            raise ValueError(message)
     return prefix
 
 
-Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_whole_milliseconds)]
-"""A timedelta from a millisecond to a century, in whole milliseconds. A number, also as a string, is seconds."""
+Duration = Annotated[timedelta, BeforeValidator(_parse_seconds), AfterValidator(_to_whole_milliseconds)]
+"""A timedelta from 1 ms to 36500 days, truncated to whole milliseconds. A number, also as a string, is in seconds."""
 
 
 class StoreSettings(BaseModel):
-    """The settings of a store, the same for every backend.
+    """Settings of a store, the same for every backend.
+
+    Durations are of type `timedelta`, from 1 ms to 36500 days, truncated to whole milliseconds. A number, also as a
+    string, is read as seconds. Lengths are counted in characters, sizes in bytes of UTF-8 encoded JSON.
 
     Attributes:
-        room_ttl: how long a room lives after its last write.
-        chat_ttl: how long a room's chat lives after its last message.
-        chat_history_limit: how many messages of a room are kept.
-        connection_ttl: how long a connection's lease lasts unless it is renewed.
-        connection_limit: how many connections of one client `wnc_store.starlette.ConnectionGuard` lets in.
-        rate_limit_max: how many hits a window allows.
-        rate_limit_window: how long a window is.
-        limits_on_unavailable: what connections and rate limits do while the server is away: "raise", or count in this
-            process's "memory" until it is back. Rooms and chat always raise.
-        max_message_length: of a chat message's text, in characters.
-        max_name_length: of the name of a user or a host, in characters.
-        max_url_length: of a video's URL, in characters.
-        max_users_per_room: how many may be in a room at the same time.
-        max_room_bytes: of a room as it is stored.
-        cache_bytes: how many bytes of stored records a backend on a server may remember with what it read them as, to
-            parse only what has changed; 0 for none. In memory they take several times as much.
-        key_prefix: goes before every key, so that several apps can share one database.
-        publish_changes: whether the store publishes its own changes as events (`wnc_store.RoomEvents`).
-        notify_external_changes: whether subscriptions are told of changes by other writers, the Node app for one, where
-            the server has that switched on.
-        events_queue_size: how many events wait for a slow reader.
-        max_event_bytes: of an event as it is sent.
-        operation_timeout: how long one operation may take before it raises `StoreTimeoutError`; when rooms are listed
-            or swept, one page of them.
-        durability: when a write counts as done, on a server that has replicas: when the master has "acknowledged" it,
-            or when it is "replicated" to all of them, so that a failover can't lose it.
+        room_ttl: Time from the last write of a room until it expires.
+        chat_ttl: Time from the last message of a chat until it expires.
+        chat_history_limit: Number of messages kept per room.
+        connection_ttl: Duration of a connection's lease. Acquiring the connection again renews the lease.
+        connection_limit: Largest number of connections per client in `wnc_store.starlette.ConnectionGuard`.
+        rate_limit_max: Largest number of hits per window.
+        rate_limit_window: Duration of a rate limit window.
+        limits_on_unavailable: Behaviour of connections and rate limits while the server is unavailable. "raise" raises
+            `StoreUnavailableError`. "memory" counts in the memory of this process until the server is available again.
+            Rooms and chats always raise.
+        max_message_length: Largest length of the text of a chat message.
+        max_name_length: Largest length of the name of a user or host.
+        max_url_length: Largest length of a video URL.
+        max_users_per_room: Largest number of users in a room.
+        max_room_bytes: Largest size of a stored room.
+        cache_bytes: Size of the cache of decoded records in a backend with a server, counted in bytes of their JSON.
+            The decoded records take several times as much memory. 0 disables the cache.
+        key_prefix: Prefix of every key, so that several apps can share a database. 0-64 characters of
+            `A-Z a-z 0-9 _ - . :`.
+        publish_changes: Whether the store publishes an event for each change that it makes (`wnc_store.RoomEvents`).
+        notify_external_changes: Whether subscribers receive events for changes by other clients that publish no events,
+            such as the Node app. The server must have keyspace notifications enabled.
+        events_queue_size: Largest number of events that wait for a slow subscriber.
+        max_event_bytes: Largest size of a published event.
+        operation_timeout: Time after which an operation raises `StoreTimeoutError`. When rooms are listed or swept, the
+            timeout applies to each page.
+        durability: When a write counts as done on a server with replicas. "acknowledged": the master has executed it.
+            "replicated": all replicas have confirmed it, so that a failover can't lose it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -105,7 +111,7 @@ class StoreSettings(BaseModel):
     max_users_per_room: int = Field(default=10_000, ge=1)
     max_room_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
     cache_bytes: int = Field(default=16 * 1024 * 1024, ge=0)
-    key_prefix: Annotated[str, AfterValidator(_own_namespace)] = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
+    key_prefix: Annotated[str, AfterValidator(_check_prefix)] = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,64}$")
     publish_changes: bool = False
     notify_external_changes: bool = False
     events_queue_size: int = Field(default=1000, ge=1)
@@ -115,33 +121,36 @@ class StoreSettings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> StoreSettings:
-        """Return the settings that `WNC_STORE_ROOM_TTL`, `WNC_STORE_CHAT_HISTORY_LIMIT`, ... ask for.
+        """Return settings from the environment variables `WNC_STORE_ROOM_TTL`, `WNC_STORE_CHAT_HISTORY_LIMIT`, ...
 
-        Three have a name that the Node app reads, too: `RATE_LIMIT_SOCKET_MAX_PER_IP`, `RATE_LIMIT_MAX_REQUESTS` and
-        `RATE_LIMIT_WINDOW_MS`, in milliseconds. Ours win over these.
+        The name of a variable is `WNC_STORE_` and the setting in upper case. Three variables of the Node app are read
+        if ours are not set: `RATE_LIMIT_SOCKET_MAX_PER_IP` for `connection_limit`, `RATE_LIMIT_MAX_REQUESTS` for
+        `rate_limit_max`, and `RATE_LIMIT_WINDOW_MS`, in milliseconds, for `rate_limit_window`.
 
         Args:
-            environment: `os.environ` if left out. Variables that are not there or empty leave the default.
+            environment: Environment variables, by default `os.environ`. Missing and empty variables leave the default.
 
         Raises:
-            ConfigurationError: a variable holds what its setting can't be.
+            ConfigurationError: The value of a variable is invalid. The message names the variable.
         """
-        given = os.environ if environment is None else environment
-        variables = {name: _variable(name, given) for name in cls.model_fields}
-        values = {name: _value(variable, given) for name, variable in variables.items() if given.get(variable)}
+        environment = os.environ if environment is None else environment
+        variables = {name: _variable(name, environment) for name in cls.model_fields}
+        values = {
+            name: _value(variable, environment) for name, variable in variables.items() if environment.get(variable)
+        }
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            wrong = ", ".join(variables[str(detail["loc"][0])] for detail in error.errors())
-            hint = "a duration is seconds, say 86400"
-            message = f"the environment variable {wrong} is wrong: {format_validation_errors(error)} ({hint})"
-        raise ConfigurationError(message)
+            names = ", ".join(variables[str(detail["loc"][0])] for detail in error.errors())
+            hint = "durations are in seconds, for example 86400"
+            message = f"invalid environment variable {names}: {format_validation_errors(error)} ({hint})"
+        raise ConfigurationError(message)  # outside the handler, because the ValidationError contains the values
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> str:
-    """Return the variable that sets a setting: ours, else the Node app's."""
+    """Return the variable that is read for a setting: ours, or the Node app's if ours is not set."""
     ours = f"{_ENVIRONMENT_PREFIX}{name.upper()}"
-    return ours if environment.get(ours) else _OF_THE_NODE_APP.get(name, ours)
+    return ours if environment.get(ours) else _NODE_APP_VARIABLES.get(name, ours)
 
 
 def _value(variable: str, environment: Mapping[str, str]) -> str | timedelta:

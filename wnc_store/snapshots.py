@@ -1,4 +1,4 @@
-"""A room as it is kept, with its chat and what is left of their lives: what is exported and imported."""
+"""Snapshots of rooms with their chats and remaining TTLs, for export and import."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A room and its chat.
+    """A room, its chat and their remaining TTLs.
 
     Attributes:
-        room: the room, host token included.
-        room_ttl: what was left of its life; `timedelta.max` if it had no end.
-        messages: the kept messages, oldest first.
-        chat_ttl: what was left of the chat's life, as `room_ttl`; None if there was no chat.
+        room: The room, including the host token.
+        room_ttl: Remaining TTL of the room. `timedelta.max` if the room has no TTL.
+        messages: The stored messages, oldest first.
+        chat_ttl: Remaining TTL of the chat. `timedelta.max` if the chat has no TTL, None if there is no chat.
 
     Raises:
-        InvalidIdError: the room's id is none.
-        ValueError: a TTL is less than a millisecond.
+        InvalidIdError: The id of the room is invalid.
+        ValueError: A TTL is below one millisecond.
     """
 
     room: Room
@@ -42,13 +42,13 @@ class Snapshot:
         check_id("room id", self.room.id)
         chat_ttl = timedelta.max if self.chat_ttl is None else self.chat_ttl
         if min(self.room_ttl, chat_ttl) < _MILLISECOND:
-            message = f"a TTL of room {self.room.id!r} is less than a millisecond"
+            message = f"the TTLs of room {self.room.id!r} and its chat must be at least 1 millisecond"
             raise ValueError(message)
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Return it as JSON values, with every field of room and messages as it is stored, the host token included.
+        """Return the snapshot as JSON values. Room and messages are as stored, including the host token.
 
-        TTLs are milliseconds, null for no end; `messages` and `chatTtlMs` are there if there is a chat.
+        TTLs are in milliseconds, null for no TTL. `messages` and `chatTtlMs` are present if there is a chat.
         """
         value: dict[str, JsonValue] = {"room": self.room.to_json(), "roomTtlMs": _milliseconds(self.room_ttl)}
         if self.chat_ttl is not None:
@@ -58,14 +58,14 @@ class Snapshot:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, where: str) -> Snapshot:
-        """Return the snapshot that JSON values hold.
+        """Create a snapshot from JSON values.
 
         Args:
-            value: as `to_json` returns it.
-            where: it comes from, for the error.
+            value: A result of `to_json`.
+            where: Origin of the value, for the error message.
 
         Raises:
-            CorruptRecordError: they are no snapshot. The error holds nothing of them but ids.
+            CorruptRecordError: The value is not a snapshot. The message contains nothing of the value except ids.
         """
         try:
             room, room_ttl = from_wire(Room, _bytes(value["room"]), key=where), _duration(value["roomTtlMs"])
@@ -75,9 +75,9 @@ class Snapshot:
             messages = tuple(from_wire(ChatMessage, _bytes(entry), key=where) for entry in entries)
             return cls(room, room_ttl, messages, _duration(value["chatTtlMs"]))
         except KeyError as error:
-            reason = f"it has no {error}"
+            reason = f"the field {error} is missing"
         except (TypeError, OverflowError, RecursionError):
-            reason = "a field holds what it can't be"
+            reason = "a field has a value of the wrong type"
         except ValueError as error:
             reason = str(error)
         raise CorruptRecordError(where, reason)
@@ -85,20 +85,20 @@ class Snapshot:
 
 @runtime_checkable
 class SupportsRestore(Protocol):
-    """A store that can put a room back as it was. No store has to; `wnc-store import` uses it where it is there."""
+    """Optional interface of a store that can restore snapshots. `wnc-store import` uses it."""
 
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
-        """Atomically store a room and its chat as they were, listed, with what is left of their TTLs.
+        """Atomically store a room and its chat with their remaining TTLs, and add the room to the index.
 
-        `rev` stays what it was, and no limit but the number of kept messages applies: all of it was stored before. What
-        had no end is given a full TTL.
+        `rev` is stored unchanged. No limit applies except `chat_history_limit`, because the data was stored before. A
+        record without a TTL gets the full TTL.
 
         Args:
-            snapshot: the room and its chat.
-            replace: whether a live room of that id, and its chat, are replaced.
+            snapshot: The room and its chat.
+            replace: Whether to replace a live room with this id, and its chat.
 
         Raises:
-            RoomExistsError: a live room has that id, and `replace` is false; nothing is changed.
+            RoomExistsError: A live room has this id and `replace` is False. Nothing changed.
         """
         ...
 

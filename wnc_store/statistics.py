@@ -1,4 +1,4 @@
-"""What a store may tell of its work inside, and of its server's, beyond what its callers see."""
+"""Optional statistics of a store and of its server."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class SupportsStatistics(Protocol):
-    """A store that counts what it does inside. No store has to; `wnc_store.otel.instrument` reads it where it is there.
+    """Optional interface of a store that counts internal operations. `wnc_store.otel.instrument` exports the counts.
 
-    - `commits`: changes of rooms that were committed; one commit may carry the changes of several callers.
-    - `retries`: commits that found another state than they had read, and commands that were sent again.
-    - `batches`: writes to the server.
-    - `commands`: commands in them; `commands / batches` is the mean size of a batch.
-    - `cache_hits`: records that were not parsed, or not fetched, because they were still known.
-    - `cache_misses`: those that were.
+    - `commits`: committed changes of rooms. One commit may contain the changes of several callers.
+    - `retries`: commits that failed because of a concurrent change, and commands that were sent again.
+    - `batches`: batches of commands sent to the server.
+    - `commands`: commands in these batches. `commands / batches` is the mean batch size.
+    - `cache_hits`: records that were taken from the cache instead of being decoded or fetched.
+    - `cache_misses`: records that were not in the cache.
 
-    A backend leaves out what it has nothing of, and may count more. No name holds an id.
+    A backend omits counts that do not apply to it and may add others. Names never contain ids.
     """
 
     def statistics(self) -> Mapping[str, int]:
-        """Return the counts since the store was made; none ever falls. It is cheap and waits for nothing."""
+        """Return the counts since the store was created. Counts never decrease. The method does not block."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOperation:
-    """What a server says of one kind of operation, whoever asked for it.
+    """Statistics of one kind of operation of the server, for all clients.
 
     Attributes:
-        name: of the operation; never a key or a value.
-        calls: how often it ran since the server began to count.
-        seconds: how long all of them took together.
+        name: Name of the operation. It never contains a key or a value.
+        calls: Number of calls since the server started to count.
+        seconds: Total duration of these calls in seconds.
     """
 
     name: str
@@ -44,12 +44,12 @@ class ServerOperation:
 
 @dataclass(frozen=True, slots=True)
 class SlowLogEntry:
-    """One operation that a server remembers because it was slow.
+    """One entry of the server's log of slow operations.
 
     Attributes:
-        name: of the operation; never a key or a value.
-        seconds: how long it took.
-        at: when it ran, by the server's clock.
+        name: Name of the operation. It never contains a key or a value.
+        seconds: Duration in seconds.
+        at: Start time, by the server's clock.
     """
 
     name: str
@@ -59,13 +59,13 @@ class SlowLogEntry:
 
 @dataclass(frozen=True, slots=True)
 class ServerActivity:
-    """What a server says of its work, for all its clients.
+    """Activity of a server, for all clients.
 
     Attributes:
-        listed_rooms: how many rooms the index lists, dead ones included; None if it does not say.
-        operations: the kinds of operations that ran.
-        slow: the slow ones that it remembers, the latest first.
-        unavailable: what it did not say, and what to do.
+        listed_rooms: Number of rooms in the index, including expired ones. None if the server did not report it.
+        operations: Statistics per kind of operation.
+        slow: Entries of the slow log, newest first.
+        unavailable: Descriptions of information that the server did not report, and what to do.
     """
 
     listed_rooms: int | None
@@ -76,12 +76,12 @@ class ServerActivity:
 
 @runtime_checkable
 class SupportsServerActivity(Protocol):
-    """A store that can ask its server what it does. No store has to; `wnc-store top` uses it where it is there."""
+    """Optional interface of a store that can query the activity of its server. `wnc-store top` uses it."""
 
     async def activity(self) -> ServerActivity:
-        """Ask the server; what it refuses to say is among `unavailable`.
+        """Query the server. Information that the server denies is listed in `unavailable`.
 
         Raises:
-            StoreUnavailableError: it does not answer.
+            StoreUnavailableError: The server can't be reached.
         """
         ...

@@ -1,7 +1,7 @@
-"""The in-memory TTL backend of wnc-store, for tests, offline work and a single process.
+"""In-memory backend of wnc-store, for tests, offline development and apps with a single process.
 
-It keeps the law of `wnc_store.RoomStore` and `wnc_store.ChatStore`. What differs from a server: the data lives and dies
-with the process, and a store belongs to one event loop (it is not thread-safe).
+The backend fulfils the whole contract. Unlike on a server, the data is lost when the process ends, and a store belongs
+to one event loop and is not thread-safe.
 """
 
 from wnc_store_memory.database import MemoryDatabase

@@ -1,4 +1,4 @@
-"""The messages that a chat keeps."""
+"""The messages of a chat."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from wnc_store import ChatMessage
 class ChatHistory:
     """The messages of a chat, oldest first.
 
-    An append does what `rules.append` says, in place: however many are kept, it touches only the new message and what
-    has to go.
+    `append` is the in-place form of `rules.append`. Its cost does not depend on the number of messages.
     """
 
     __slots__ = ("_ids", "_messages")
@@ -22,19 +21,19 @@ class ChatHistory:
         self._ids: dict[str, int] = dict(Counter(message.id for message in self._messages))
 
     def append(self, message: ChatMessage, limit: int) -> bool:
-        """Add a message and keep the last `limit`; False, with nothing changed, if one of its id is among these."""
+        """Append a message and keep the last `limit`. Return False and change nothing if a kept one has the same id."""
         messages, ids = self._messages, self._ids
-        if message.id in ids and any(one.id == message.id for one in messages[-limit:]):
+        if message.id in ids and any(existing.id == message.id for existing in messages[-limit:]):
             return False
         messages.append(message)
         ids[message.id] = ids.get(message.id, 0) + 1
-        for gone in messages[:-limit]:
-            ids[gone.id] -= 1
-            if not ids[gone.id]:
-                del ids[gone.id]
+        for dropped in messages[:-limit]:
+            ids[dropped.id] -= 1
+            if not ids[dropped.id]:
+                del ids[dropped.id]
         del messages[:-limit]
         return True
 
     def newest(self, limit: int) -> Sequence[ChatMessage]:
-        """Return the last `limit` messages, as they are until the next append."""
+        """Return the last `limit` messages. The result is valid until the next append."""
         return self._messages if len(self._messages) <= limit else self._messages[-limit:]

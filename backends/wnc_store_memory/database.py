@@ -1,16 +1,17 @@
-"""What memory stores keep."""
+"""The data of memory stores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wnc_store import Clock, EncodedEvent, Room, SubscriberRegistry, SystemClock
+from wnc_store import Clock, Room, SystemClock
+from wnc_store.base import EncodedEvent, SubscriberRegistry
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.ttl_map import TTLMap
 
 
 class Namespace:
-    """What is kept under one key prefix."""
+    """The data and the subscribers of one key prefix."""
 
     def __init__(self, clock: Clock) -> None:
         self.rooms: TTLMap[Room] = TTLMap(clock.monotonic_ms)
@@ -20,16 +21,16 @@ class Namespace:
         self.subscribers = SubscriberRegistry()
 
     def dispatch(self, encoded_events: Sequence[EncodedEvent]) -> None:
-        """Tell events to all who listen."""
-        if encoded_events:  # there are none unless the store publishes its changes
+        """Dispatch events to the subscribers of their rooms."""
+        if encoded_events:  # empty unless publish_changes is on
             self.subscribers.dispatch(encoded_event.event for encoded_event in encoded_events)
 
 
 class MemoryDatabase:
-    """What memory stores keep. Several stores may share one, as several clients share a server.
+    """The data of memory stores. Several stores can share a database, as clients share a server.
 
     Args:
-        clock: counts the TTLs; the machine's if left out.
+        clock: Clock for TTLs. By default `SystemClock()`.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -37,5 +38,5 @@ class MemoryDatabase:
         self._namespaces: dict[str, Namespace] = {}
 
     def namespace(self, key_prefix: str) -> Namespace:
-        """Return what is kept under a key prefix."""
+        """Return the data of a key prefix."""
         return self._namespaces.setdefault(key_prefix, Namespace(self.clock))

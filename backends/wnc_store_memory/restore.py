@@ -1,10 +1,11 @@
-"""Putting a room back into memory as it was."""
+"""Restoring snapshots into memory."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import ChangeEvents, RoomExistsError, Snapshot, StoreSettings
+from wnc_store import RoomExistsError, Snapshot, StoreSettings
+from wnc_store.base import ChangeEvents
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 
@@ -12,7 +13,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def restore(namespace: Namespace, settings: StoreSettings, snapshot: Snapshot, *, replace: bool) -> None:
-    """Do what `SupportsRestore.restore` says. It awaits nothing, so it is atomic on its event loop."""
+    """Implement `SupportsRestore.restore`. The function contains no `await`, so it is atomic on its event loop."""
     room = snapshot.room
     if not replace and namespace.rooms.get(room.id) is not None:
         raise RoomExistsError(room.id)
@@ -20,10 +21,9 @@ def restore(namespace: Namespace, settings: StoreSettings, snapshot: Snapshot, *
     namespace.rooms.set(room.id, room, _milliseconds(snapshot.room_ttl, settings.room_ttl))
     messages = snapshot.messages[-settings.chat_history_limit :]
     if messages and snapshot.chat_ttl is not None:
-        kept = ChatHistory(messages)
-        namespace.chats.set(room.id, kept, _milliseconds(snapshot.chat_ttl, settings.chat_ttl))
+        namespace.chats.set(room.id, ChatHistory(messages), _milliseconds(snapshot.chat_ttl, settings.chat_ttl))
     namespace.dispatch(ChangeEvents(settings).for_reset(room.id))
 
 
-def _milliseconds(ttl: timedelta, full: timedelta) -> int:
-    return (full if ttl == timedelta.max else ttl) // _MILLISECOND
+def _milliseconds(ttl: timedelta, full_ttl: timedelta) -> int:
+    return (full_ttl if ttl == timedelta.max else ttl) // _MILLISECOND

@@ -1,4 +1,7 @@
-"""Rooms and chats in memory. No primitive that writes awaits anything, so each is atomic on its event loop."""
+"""Room store and chat store in memory.
+
+Primitives that write contain no `await` before the write has completed, so they are atomic on their event loop.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
-from wnc_store import (
-    BaseChatStore,
-    BaseRoomStore,
-    ChatMessage,
-    Clock,
-    Lifecycle,
-    Room,
-    StoreSettings,
-    VersionedRoom,
-    VersionMismatch,
-)
+from wnc_store import ChatMessage, Clock, Room, StoreSettings
+from wnc_store.base import BaseChatStore, BaseRoomStore, Lifecycle, VersionedRoom, VersionMismatch
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.ttl_map import Entry
@@ -25,7 +19,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class MemoryRoomStore(BaseRoomStore[Entry[Room]]):
-    """Rooms in memory. The version of a room is its very entry."""
+    """Rooms in memory. The version of a room is its entry in the map, compared by identity."""
 
     def __init__(self, namespace: Namespace, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
         super().__init__(settings, clock, lifecycle)
@@ -53,18 +47,19 @@ class MemoryRoomStore(BaseRoomStore[Entry[Room]]):
             return None
         return VersionMismatch(await self._get(before.room.id))
 
-    async def _update(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
+    async def _update(self, room_id: str, transition: Callable[[Room], Room | None], /) -> Room | None:
         entry = self._rooms.get(room_id)
-        after = None if entry is None else rule(entry.value)
+        after = None if entry is None else transition(entry.value)
         if entry is None or after is entry.value or self._replace(room_id, entry, after):
             return after
-        return await super()._update(room_id, rule)  # meanwhile the room has ended, or the rule itself has changed it
+        # The room expired during the transition, or the transition itself wrote the room.
+        return await super()._update(room_id, transition)
 
     async def _delete(self, room_id: str) -> bool:
-        lived = self._forget(room_id)
-        if lived:
+        existed = self._remove(room_id)
+        if existed:
             self._dispatch(self._change_events.for_delete(room_id))
-        return lived
+        return existed
 
     async def _get_ttl(self, room_id: str) -> timedelta | None:
         return _duration(self._rooms.remaining_ms(room_id))
@@ -75,22 +70,22 @@ class MemoryRoomStore(BaseRoomStore[Entry[Room]]):
 
     async def _prune_index(self) -> int:
         removed = 0
-        for freed in self._rooms.purge_expired():
-            removed += freed
-            await asyncio.sleep(0)  # many rooms that expire together must not stall the event loop
+        for count in self._rooms.purge_expired():
+            removed += count
+            await asyncio.sleep(0)  # many rooms that expire at the same time must not block the event loop
         return removed
 
     def _replace(self, room_id: str, before: Entry[Room], after: Room | None) -> bool:
-        """Replace a room, or delete it, if it still is this very one; tell whether that was done."""
+        """Replace or delete a room if its entry is still `before`. Return whether that is so."""
         if after is None:
-            is_done = self._rooms.get(room_id) is before and self._forget(room_id)
+            committed = self._rooms.get(room_id) is before and self._remove(room_id)
         else:
-            is_done = self._rooms.replace(room_id, before, after, self._room_ttl_ms)
-        if is_done:
+            committed = self._rooms.replace(room_id, before, after, self._room_ttl_ms)
+        if committed:
             self._dispatch(self._change_events.for_commit(before.value, after))
-        return is_done
+        return committed
 
-    def _forget(self, room_id: str) -> bool:
+    def _remove(self, room_id: str) -> bool:
         self._chats.pop(room_id)
         return self._rooms.pop(room_id) is not None
 
@@ -106,9 +101,9 @@ class MemoryChatStore(BaseChatStore):
 
     async def _add(self, message: ChatMessage) -> None:
         entry = self._chats.get(message.room_id)
-        kept = ChatHistory() if entry is None else entry.value
-        if kept.append(message, self._settings.chat_history_limit):
-            self._chats.set(message.room_id, kept, self._chat_ttl_ms)
+        history = ChatHistory() if entry is None else entry.value
+        if history.append(message, self._settings.chat_history_limit):
+            self._chats.set(message.room_id, history, self._chat_ttl_ms)
             self._dispatch(self._change_events.for_message(message))
 
     async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:

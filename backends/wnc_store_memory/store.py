@@ -1,8 +1,9 @@
-"""A store in memory."""
+"""Store in memory."""
 
 from __future__ import annotations
 
-from wnc_store import BaseStore, Clock, ConfigurationError, Snapshot, StoreSettings
+from wnc_store import Clock, ConfigurationError, Snapshot, StoreSettings
+from wnc_store.base import BaseStore
 from wnc_store_memory.database import MemoryDatabase
 from wnc_store_memory.events import MemoryRoomEvents
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
@@ -11,13 +12,16 @@ from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 
 
 class MemoryStore(BaseStore):
-    """A store in this process's memory.
+    """Store in the memory of this process.
 
     Args:
-        settings: as everywhere; the defaults if left out.
-        clock: writes the times and, without a `database`, counts the TTLs; the machine's if left out.
-        database: shared with other stores; one of its own if left out.
+        settings: Settings of the store. By default `StoreSettings()`.
+        clock: Clock for timestamps and, without `database`, for TTLs. By default the clock of `database` or
+            `SystemClock()`.
+        database: Database to share with other stores. By default a new one.
     """
+
+    _supports_events = True
 
     def __init__(
         self,
@@ -26,10 +30,9 @@ class MemoryStore(BaseStore):
         clock: Clock | None = None,
         database: MemoryDatabase | None = None,
     ) -> None:
-        super().__init__()
         settings = settings or StoreSettings()
+        super().__init__(settings)
         database = database or MemoryDatabase(clock)
-        self._settings = settings
         self._namespace = namespace = database.namespace(settings.key_prefix)
         self.rooms = MemoryRoomStore(namespace, settings, clock or database.clock, self._lifecycle)
         self.chat = MemoryChatStore(namespace, settings, self._lifecycle)
@@ -43,19 +46,19 @@ class MemoryStore(BaseStore):
         restore(self._namespace, self._settings, snapshot, replace=replace)
 
     async def _ping(self) -> None:
-        """Memory always serves."""
+        """Memory is always available."""
 
     async def _close(self) -> None:
-        """There is nothing to release: the database goes with its last store."""
+        """Nothing to release. The database is freed with the last reference to it."""
 
 
 def open_memory(url: str, settings: StoreSettings, clock: Clock) -> MemoryStore:
-    """Return an empty store for `memory://` (see `wnc_store.Backend`).
+    """Open an empty store for `memory://` (see `wnc_store.Backend`).
 
     Raises:
-        ConfigurationError: something follows the `memory://`.
+        ConfigurationError: The URL contains more than `memory://`.
     """
     if url != "memory://":
-        message = "the memory backend's URL is memory:// and nothing more"
+        message = "the URL of the memory backend must be exactly memory://"
         raise ConfigurationError(message)
     return MemoryStore(settings, clock=clock)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cachetools import LRUCache
 
-from wnc_store import ChatMessage, Room, VersionedRoom
+from wnc_store import ChatMessage, Room
+from wnc_store.base import VersionedRoom
 from wnc_store_redis.transport.statistics import Statistics
 
 _ID_BYTES = 32

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from wnc_store import BaseChatStore, ChatMessage, EncodedEvent, Lifecycle, StoreSettings
+from wnc_store import ChatMessage, StoreSettings
+from wnc_store.base import BaseChatStore, EncodedEvent, Lifecycle
 from wnc_store_redis.cache import ChatCache
 from wnc_store_redis.codec import encode_with_nonce, has_nonce, parse_pttl, to_millis
 from wnc_store_redis.keys import Keys

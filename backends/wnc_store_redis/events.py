@@ -10,17 +10,8 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from wnc_store import (
-    BaseRoomEvents,
-    EncodedEvent,
-    EventQueue,
-    Lifecycle,
-    Resync,
-    StoreError,
-    StoreSettings,
-    SubscriberRegistry,
-    to_wire,
-)
+from wnc_store import Resync, StoreError, StoreSettings, to_wire
+from wnc_store.base import BaseRoomEvents, EncodedEvent, EventQueue, Lifecycle, SubscriberRegistry
 from wnc_store_redis.external_changes import ExternalChangeDetector
 from wnc_store_redis.keys import Keys, text
 from wnc_store_redis.subscriptions import SubscriptionManager

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from wnc_store import ChangeEvents, ConflictError, EncodedEvent, Room, VersionedRoom
+from wnc_store import ConflictError, Room
+from wnc_store.base import ChangeEvents, EncodedEvent, VersionedRoom
 from wnc_store_redis.room_storage import PendingCommit, RoomStorage
 from wnc_store_redis.transport.connection import Reply
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from wnc_store import BaseConnectionCounter, BaseRateLimiter, CorruptRecordError, Lifecycle, StoreSettings
+from wnc_store import CorruptRecordError, StoreSettings
+from wnc_store.base import BaseConnectionCounter, BaseRateLimiter, Lifecycle
 from wnc_store_redis.codec import parse_pttl, to_millis
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.scripts import ACQUIRE, COUNT, HIT, PEEK, RELEASE

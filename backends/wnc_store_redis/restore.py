@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import ChangeEvents, RoomExistsError, Snapshot, StoreSettings, to_wire
+from wnc_store import RoomExistsError, Snapshot, StoreSettings, to_wire
+from wnc_store.base import ChangeEvents
 from wnc_store_redis.codec import encode_with_nonce, to_millis
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.scripts import RESTORE, publish_args

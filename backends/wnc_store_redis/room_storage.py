@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wnc_store import ChangeEvents, EncodedEvent, Room, StoreError, StoreSettings, VersionedRoom, VersionMismatch
+from wnc_store import Room, StoreError, StoreSettings
+from wnc_store.base import ChangeEvents, EncodedEvent, VersionedRoom, VersionMismatch
 from wnc_store_redis.cache import RoomCache
 from wnc_store_redis.codec import encode_with_nonce, to_millis
 from wnc_store_redis.keys import Keys

@@ -7,7 +7,8 @@ from datetime import timedelta
 from types import CoroutineType
 from typing import Any
 
-from wnc_store import BaseRoomStore, Clock, Lifecycle, Room, StoreSettings, VersionedRoom, VersionMismatch, is_id
+from wnc_store import Clock, Room, StoreSettings, is_id
+from wnc_store.base import BaseRoomStore, Lifecycle, VersionedRoom, VersionMismatch
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.group_commit import GroupCommit, Transition
 from wnc_store_redis.keys import Keys

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from wnc_store import EncodedEvent
+from wnc_store.base import EncodedEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from wnc_store import ChangeEvents, EncodedEvent, Room, StoreError, StoreSettings, VersionedRoom, VersionMismatch
+from wnc_store import Room, StoreError, StoreSettings
+from wnc_store.base import ChangeEvents, EncodedEvent, VersionedRoom, VersionMismatch
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.room_storage import PendingCommit, RoomStorage
 from wnc_store_redis.transport.executor import CommandExecutor

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Self
 
 from wnc_store import (
-    BaseStore,
     Clock,
     HealthCheck,
     NotSupportedError,
@@ -16,7 +15,9 @@ from wnc_store import (
     Snapshot,
     StoreSettings,
     SystemClock,
+    open_store,
 )
+from wnc_store.base import BaseStore
 from wnc_store_redis.chat import RedisChatStore
 from wnc_store_redis.diagnostics import read_activity, run_checks
 from wnc_store_redis.events import RedisRoomEvents
@@ -43,10 +44,11 @@ class RedisStore(BaseStore):
         ConfigurationError: the client is synchronous, or was made by `Sentinel.slave_for`.
     """
 
+    _supports_events = True
+
     def __init__(self, client: Client, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
-        super().__init__()
         settings = settings or StoreSettings()
-        self._settings = settings
+        super().__init__(settings)
         self._statistics = Statistics()
         router = router_for(client, settings, self._statistics)
         self._keys = keys = Keys(settings.key_prefix, database(client), is_sharded=router.is_sharded)
@@ -58,7 +60,9 @@ class RedisStore(BaseStore):
         self.events = self._events = RedisRoomEvents(router, self._commands, keys, settings, self._lifecycle)
         connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
         rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
-        self._set_limiters(connections, rate_limits, settings, clock or SystemClock())
+        self._set_limiters(
+            connections, rate_limits, open_fallback=lambda: open_store("memory://", settings=settings, clock=clock)
+        )
 
     @classmethod
     def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:

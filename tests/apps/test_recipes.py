@@ -87,7 +87,7 @@ async def test_no_such_room_over_http(name: str, monkeypatch: pytest.MonkeyPatch
     async with serving(load(name).app) as server, http_client() as guest:
         answer = await guest.post(f"http://{server}/rooms/B/users", params={"name": "Grace"})
         assert answer.status_code == 404
-        assert answer.json()["detail"].startswith("there is no live room 'B'")
+        assert answer.json()["detail"].startswith("room 'B' not found")
 
 
 @pytest.mark.parametrize("name", [*_HTTP, "socketio_app"])
@@ -173,7 +173,7 @@ async def test_errors_over_socketio(monkeypatch: pytest.MonkeyPatch, load: Load)
     guest = _Guest()
     async with serving(load("socketio_app").app) as server:
         await guest.enter(server)
-        assert (await guest.ask("join", "B", "Grace"))["error"].startswith("there is no live room 'B'")
+        assert (await guest.ask("join", "B", "Grace"))["error"].startswith("room 'B' not found")
         assert await guest.ask("say", "B", "hello") == {"error": "you are not in this room"}
         await guest.leave()
 

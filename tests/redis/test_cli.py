@@ -111,7 +111,7 @@ def test_show_hides_the_token(url: str) -> None:
 
 def test_show_fails_for_an_unknown_room(url: str) -> None:
     """`show` exits 1 for a room that does not exist and 2 for an invalid id."""
-    assert "there is no live room 'B'" in wnc_store("show", "B", "--url", url, code=1).stderr
+    assert "room 'B' not found" in wnc_store("show", "B", "--url", url, code=1).stderr
     assert "invalid room id" in wnc_store("show", "B*", "--url", url, code=2).stderr
 
 

@@ -44,7 +44,7 @@ async def test_a_healthy_server_is_reported(redis_server: RedisServer) -> None:
     assert health.ok
     assert health.version is not None
     assert health.round_trip_ms is not None
-    assert [status(health, name) for name in ("answer", "scripts", "eviction", "replication")] == ["ok"] * 4
+    assert [status(health, name) for name in ("ping", "scripts", "eviction", "replication")] == ["ok"] * 4
 
 
 async def test_eviction_is_an_error(redis_server: RedisServer) -> None:

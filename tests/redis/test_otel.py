@@ -236,7 +236,7 @@ class _FailingStore(MemoryStore):
         UserNotFoundError("A", "u"),
         RoomExistsError("A"),
         InvalidIdError("room id", "*"),
-        LimitExceededError("room", limit=1, found=2),
+        LimitExceededError("room", limit=1, actual=2),
         asyncio.CancelledError(),
     ],
     ids=lambda error: type(error).__name__,

@@ -144,9 +144,9 @@ def test_a_snapshot_is_checked() -> None:
     """A snapshot needs a valid id and positive TTLs, and its JSON is parsed to an equal snapshot."""
     with pytest.raises(InvalidIdError):
         Snapshot(room("A*"), HOUR)
-    for ttls in ((timedelta(0), None), (HOUR, timedelta(0))):
-        with pytest.raises(ValueError, match="less than a millisecond"):
-            Snapshot(room("A"), ttls[0], (), ttls[1])
+    for lives in ((timedelta(0), None), (HOUR, timedelta(0))):
+        with pytest.raises(ValueError, match="at least 1 millisecond"):
+            Snapshot(room("A"), lives[0], (), lives[1])
     for snapshot in (
         Snapshot(room("A"), timedelta.max),
         Snapshot(room("A", settings={"a": [1]}), HOUR, (message(1, "A"),), timedelta.max),

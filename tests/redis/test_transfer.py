@@ -210,14 +210,14 @@ END = '{"rooms":2,"messages":0}'
         ([HEAD, GOOD, "[" * 100_000, END], "line 3"),
         (
             [HEAD, GOOD, BAD.replace('"bad"', '"bad*"'), END],
-            "line 3' can't be read and was left as it is: invalid room id",
+            "line 3' can't be read and was left unchanged: invalid room id",
         ),
         ([HEAD, GOOD, BAD.replace("hostId", "host"), END], "not a Room: hostId"),
-        ([HEAD, GOOD, BAD.replace("roomTtlMs", "ttl"), END], "it has no 'roomTtlMs'"),
-        ([HEAD, GOOD, BAD.replace("3600000", '"soon"'), END], "a field holds what it can't be"),
-        ([HEAD, GOOD, BAD.replace("3600000", "0"), END], "less than a millisecond"),
-        ([HEAD, GOOD, BAD.replace("3600000", "1e300"), END], "a field holds what it can't be"),
-        ([HEAD, GOOD, BAD.replace("3600000", '3600000, "chatTtlMs": 1'), END], "it has no 'messages'"),
+        ([HEAD, GOOD, BAD.replace("roomTtlMs", "ttl"), END], "the field 'roomTtlMs' is missing"),
+        ([HEAD, GOOD, BAD.replace("3600000", '"soon"'), END], "a field has a value of the wrong type"),
+        ([HEAD, GOOD, BAD.replace("3600000", "0"), END], "at least 1 millisecond"),
+        ([HEAD, GOOD, BAD.replace("3600000", "1e300"), END], "a field has a value of the wrong type"),
+        ([HEAD, GOOD, BAD.replace("3600000", '3600000, "chatTtlMs": 1'), END], "the field 'messages' is missing"),
     ],
 )
 def test_an_incomplete_or_changed_file(lines: list[str], problem: str, urls: tuple[str, str], tmp_path: Path) -> None:

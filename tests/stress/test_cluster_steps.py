@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from schedules import Interleaving, Operation, Step, interleave
-from wnc_store import ChangeEvents, Room, StoreSettings, VersionedRoom, from_wire, to_wire
+from wnc_store import Room, StoreSettings, from_wire, to_wire
+from wnc_store.base import ChangeEvents, VersionedRoom
 from wnc_store_contract.factories import room
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.scripts import COMMIT, REMOVE, Script

@@ -21,7 +21,7 @@ SECRET = "SECRET-9f1c"
 def test_an_empty_url_is_refused(arguments: tuple[str, ...]) -> None:
     """An empty URL, for example from an unset variable, exits 2 and does not select the default store."""
     stderr = wnc_store(*arguments, code=2).stderr
-    assert stderr.startswith("error: a store URL begins with its scheme and ://")
+    assert stderr.startswith("error: a store URL must start with a scheme and ://")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
@@ -45,8 +45,8 @@ def test_an_entry_point_that_cannot_be_loaded(
     """If an entry point cannot be loaded, the error names the scheme and the entry point."""
     install(monkeypatch, value)
     stderr = wnc_store(*command, f"mine://:{SECRET}@host", code=2).stderr
-    assert stderr.startswith("error: the ")
-    assert f" for mine:// can't be loaded (its entry point is {value!r}): " in stderr
+    assert stderr.startswith("error: can't load the ")
+    assert f" for mine:// from its entry point {value!r}: " in stderr
     assert missing in stderr
     assert SECRET not in stderr
 
@@ -126,7 +126,7 @@ def url(tmp_path: Path) -> str:
 
 def test_a_missing_chat(url: str) -> None:
     """`chat` exits 1 if neither the room nor its chat exists, and 0 for a room without messages."""
-    assert "there is no live room 'nope'" in wnc_store("chat", "nope", "--url", url, code=1).stderr
+    assert "room 'nope' not found" in wnc_store("chat", "nope", "--url", url, code=1).stderr
     assert wnc_store("chat", "nope", "--url", url, "--json", code=1).stdout == "[]\n"
     assert "0 messages in EMPTY" in wnc_store("chat", "EMPTY", "--url", url).stdout
     assert "1 message in CHAT" in wnc_store("chat", "CHAT", "--url", url).stdout

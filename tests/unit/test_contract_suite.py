@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from wnc_store import BaseStore, NotSupportedError, Room, Store, rules
+from wnc_store import NotSupportedError, Room, Store, StoreSettings, rules
+from wnc_store.base import BaseStore
 from wnc_store_contract import Capability, Harness, StoreContract, clauses_of, statemachine
 from wnc_store_contract.calls import all_raise, chat_calls, connection_calls, event_calls, rate_limit_calls
 from wnc_store_contract.memory import MemoryHarness
@@ -225,7 +226,7 @@ async def test_a_store_of_rooms_alone_says_what_it_lacks() -> None:
         async def _close(self) -> None:
             pass
 
-    store = RoomsAlone()
+    store = RoomsAlone(StoreSettings())
     await all_raise(NotSupportedError, chat_calls(store.chat, "A"))
     await all_raise(NotSupportedError, connection_calls(store.connections, "ip", "c1"))
     await all_raise(NotSupportedError, rate_limit_calls(store.rate_limits, "ip"))

@@ -1,4 +1,4 @@
-"""Errors: what they say, and that they survive a process boundary."""
+"""Messages and pickling of errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ERRORS = [
     InvalidIdError("room id", lambda: None),
     ConflictError("A", 3),
     CorruptRecordError("room:A", "it is not JSON"),
-    LimitExceededError("the number of users", limit=2, found=3),
+    LimitExceededError("number of users", limit=2, actual=3),
     StoreClosedError(),
     StoreUnavailableError("Redis at h:1 can't be reached"),
 ]
@@ -35,11 +35,11 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_survives_pickling(error: StoreError) -> None:
-    """An error that was pickled is of the same kind and says the same."""
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is type(error)
-    assert str(again) == str(error)
-    assert vars(again) == vars(error)
+    """A pickled error keeps its class, message and attributes."""
+    unpickled = pickle.loads(pickle.dumps(error))
+    assert type(unpickled) is type(error)
+    assert str(unpickled) == str(error)
+    assert vars(unpickled) == vars(error)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_an_error_survives_pickling(error: StoreError) -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, StoreError) else "",
 )
-def test_an_error_says_what_and_which(error: StoreError, words: tuple[str, ...]) -> None:
-    """An error names what it is about, and what to do where there is something."""
+def test_an_error_names_its_subject(error: StoreError, words: tuple[str, ...]) -> None:
+    """A message names the ids and keys that it is about, and the remedy."""
     assert [word for word in words if word not in str(error)] == []
 
 
-def test_a_long_id_is_cut() -> None:
-    """The error about an id of ten thousand characters is short."""
+def test_a_long_id_is_truncated() -> None:
+    """The message about an invalid id of ten thousand characters is shorter than 150 characters."""
     assert len(str(InvalidIdError("room id", "x" * 10_000))) < 150

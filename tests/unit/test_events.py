@@ -1,4 +1,4 @@
-"""Events as records, and the events that a commit makes."""
+"""Events as records, and the events of a commit."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ EVENTS: dict[str, RoomEvent] = {
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_an_event_survives_the_wire(name: str) -> None:
-    """Each kind of event is read back from its JSON as it was, by the name in `type`."""
+    """Each kind of event is read back unchanged from its JSON, whose `type` names the kind."""
     event = EVENTS[name]
     data = to_wire(event)
     assert json.loads(data)["type"] == name
-    found = from_wire(RoomEvent, data, key="channel")
-    assert found == event
-    assert type(found) is type(event)
+    decoded = from_wire(RoomEvent, data, key="channel")
+    assert decoded == event
+    assert type(decoded) is type(event)
 
 
 def test_every_kind_has_a_sample() -> None:
-    """The samples of these tests are of every kind that there is."""
+    """The samples of these tests include every kind of event."""
     assert {type(event) for event in EVENTS.values()} == set(RoomEvent.__subclasses__())
 
 
 def test_an_event_is_camel_case_json() -> None:
-    """On the wire an event is camelCase JSON; a revision that there is not is absent."""
+    """The JSON of an event is camelCase and omits a missing revision."""
     assert json.loads(to_wire(EVENTS["hostChanged"])) == {
         "roomId": "A",
         "rev": 4,
@@ -73,8 +73,8 @@ def test_an_event_is_camel_case_json() -> None:
     assert json.loads(to_wire(EVENTS["roomClosed"])) == {"roomId": "A", "type": "roomClosed"}
 
 
-def test_unknown_fields_of_an_event_survive() -> None:
-    """What an event does not declare is kept."""
+def test_extra_fields_of_an_event_survive() -> None:
+    """Extra fields of an event are kept."""
     data = b'{"roomId":"A","type":"roomChanged","reason":{"by":"node"}}'
     assert json.loads(to_wire(from_wire(RoomEvent, data, key="channel"))) == json.loads(data)
 
@@ -97,8 +97,8 @@ def test_unknown_fields_of_an_event_survive() -> None:
         b'{"roomId":"A","type":"messageAdded","message":{"message":"SECRET"}}',
     ],
 )
-def test_what_is_no_event_is_corrupt(data: bytes) -> None:
-    """What is no event is a CorruptRecordError that holds nothing of it."""
+def test_an_invalid_event_is_corrupt(data: bytes) -> None:
+    """An invalid event raises CorruptRecordError without any part of the data."""
     with pytest.raises(CorruptRecordError, match="channel") as caught:
         from_wire(RoomEvent, data, key="channel")
     assert "SECRET" not in repr(caught.value) + str(caught.value)
@@ -106,7 +106,7 @@ def test_what_is_no_event_is_corrupt(data: bytes) -> None:
 
 
 def test_an_event_is_frozen() -> None:
-    """Neither an event nor the value in an app's own can be changed in place."""
+    """Neither an event nor the value of an AppEvent can be modified."""
     event = AppEvent(room_id="A", name="typing", value={"by": ["guest"]})
     with pytest.raises(TypeError, match="frozen"):
         event.value["by"].append("host")
@@ -114,8 +114,8 @@ def test_an_event_is_frozen() -> None:
         event.name = "other"  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_no_repr_tells_a_text() -> None:
-    """The repr of an event shows neither a message's text nor the value of an app's event."""
+def test_reprs_exclude_texts() -> None:
+    """The repr of an event contains neither the text of a message nor the value of an AppEvent."""
     shown = repr(
         [
             MessageAdded(room_id="A", message=message(1, message="SECRET")),
@@ -125,62 +125,64 @@ def test_no_repr_tells_a_text() -> None:
     assert "SECRET" not in shown
 
 
-def told(events: Sequence[RoomEvent]) -> list[str]:
+def types_of(events: Sequence[RoomEvent]) -> list[str]:
     """Return the types of events."""
     return [str(event.to_json()["type"]) for event in events]
 
 
 PARTY = rules.create(room("A", "host", "ann", "bob"))
 STEPS: dict[str, tuple[Callable[[Room], Room | None], list[str]]] = {
-    "a join": (lambda one: rules.join(one, user("new")), ["userJoined"]),
-    "a rejoin": (lambda one: rules.join(one, user("ann")), ["userJoined"]),
-    "the last one's rejoin": (lambda one: rules.join(one, user("bob", name="Bobby")), ["userJoined"]),
-    "a rejoin that changes nothing": (lambda one: rules.join(one, user("bob")), ["roomChanged"]),
-    "a leave": (lambda one: rules.leave(one, "ann"), ["userLeft"]),
-    "the last one's leave": (lambda one: rules.leave(one, "bob"), ["userLeft"]),
-    "the host's leave": (lambda one: rules.leave(one, "host"), ["userLeft", "hostChanged"]),
-    "a handover": (lambda one: rules.transfer_host(one, "bob"), ["hostChanged"]),
-    "a handover to the host": (lambda one: rules.transfer_host(one, "host"), ["roomChanged"]),
-    "a state": (lambda one: rules.update_video_state(one, VideoState(is_playing=True)), ["videoStateChanged"]),
-    "a state again": (lambda one: rules.update_video_state(one, one.video_state), ["roomChanged"]),
-    "a video": (lambda one: rules.set_video(one, "https://video.example/1", "youtube", now_ms=1), ["videoSet"]),
-    "a new token": (lambda one: edited(one, host_token="SECRET-2"), ["roomChanged"]),
-    "an unknown field": (lambda one: edited(one, settings={"theme": "dark"}), ["roomChanged"]),
-    "another order": (lambda one: edited(one, users=one.users[::-1]), ["roomChanged"]),
-    "a co-host": (lambda one: edited(one, users=(*one.users[:2], cohost(one.users[2]))), ["roomChanged"]),
-    "a name": (lambda one: edited(one, host_name="Other"), ["hostChanged"]),
-    "a host without the mark": (lambda one: edited(one, host_id="ann"), ["hostChanged", "roomChanged"]),
-    "many things": (
-        lambda one: edited(one, users=(one.users[0], user("new")), video_url="https://video.example/2", host_token="t"),
+    "a join": (lambda party: rules.join(party, user("new")), ["userJoined"]),
+    "a rejoin": (lambda party: rules.join(party, user("ann")), ["userJoined"]),
+    "the last one's rejoin": (lambda party: rules.join(party, user("bob", name="Bobby")), ["userJoined"]),
+    "a rejoin that changes nothing": (lambda party: rules.join(party, user("bob")), ["roomChanged"]),
+    "a leave": (lambda party: rules.leave(party, "ann"), ["userLeft"]),
+    "the last one's leave": (lambda party: rules.leave(party, "bob"), ["userLeft"]),
+    "the host's leave": (lambda party: rules.leave(party, "host"), ["userLeft", "hostChanged"]),
+    "a handover": (lambda party: rules.transfer_host(party, "bob"), ["hostChanged"]),
+    "a handover to the host": (lambda party: rules.transfer_host(party, "host"), ["roomChanged"]),
+    "a state": (lambda party: rules.update_video_state(party, VideoState(is_playing=True)), ["videoStateChanged"]),
+    "a state again": (lambda party: rules.update_video_state(party, party.video_state), ["roomChanged"]),
+    "a video": (lambda party: rules.set_video(party, "https://video.example/1", "youtube", now_ms=1), ["videoSet"]),
+    "a new token": (lambda party: edited(party, host_token="SECRET-2"), ["roomChanged"]),
+    "an extra field": (lambda party: edited(party, settings={"theme": "dark"}), ["roomChanged"]),
+    "another order": (lambda party: edited(party, users=party.users[::-1]), ["roomChanged"]),
+    "a co-host": (lambda party: edited(party, users=(*party.users[:2], cohost(party.users[2]))), ["roomChanged"]),
+    "a name": (lambda party: edited(party, host_name="Other"), ["hostChanged"]),
+    "a host without is_host": (lambda party: edited(party, host_id="ann"), ["hostChanged", "roomChanged"]),
+    "several changes": (
+        lambda party: edited(
+            party, users=(party.users[0], user("new")), video_url="https://video.example/2", host_token="t"
+        ),
         ["userLeft", "userLeft", "userJoined", "videoSet", "roomChanged"],
     ),
-    "nobody any more": (lambda one: edited(one, users=()), ["userLeft", "userLeft", "userLeft"]),
-    "the end": (lambda _one: None, ["roomClosed"]),
-    "nothing": (lambda one: one, []),
+    "no users": (lambda party: edited(party, users=()), ["userLeft", "userLeft", "userLeft"]),
+    "a deletion": (lambda _party: None, ["roomClosed"]),
+    "no change": (lambda party: party, []),
 }
 
 
-def edited(one: Room, **fields: Any) -> Room:
+def edited(party: Room, **fields: Any) -> Room:
     """Return the room after an edit."""
-    return rules.edit(one, lambda before: before.model_copy(update=fields))
+    return rules.edit(party, lambda before: before.model_copy(update=fields))
 
 
-def cohost(one: User) -> User:
-    """Return a user who is host, too."""
-    return one.model_copy(update={"is_host": True})
+def cohost(guest: User) -> User:
+    """Return the user as an additional host."""
+    return guest.model_copy(update={"is_host": True})
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_commit_is_told(step: str) -> None:
-    """Each kind of commit makes its events, with the revision that it leads to."""
+def test_a_commit_produces_events(step: str) -> None:
+    """Each kind of commit produces its events with the new revision."""
     rule, expected = STEPS[step]
     events = diff_rooms(PARTY, rule(PARTY))
-    assert told(events) == expected
+    assert types_of(events) == expected
     assert {(event.room_id, event.rev) for event in events} <= {("A", 2)}
 
 
-def test_events_tell_whom_and_what() -> None:
-    """The events of a commit hold the user, the host and the video that it leads to."""
+def test_events_contain_the_new_values() -> None:
+    """The events of a commit contain the user, the host and the video after it."""
     after = rules.leave(PARTY, "host")
     assert after is not None
     assert diff_rooms(PARTY, after) == [
@@ -196,15 +198,15 @@ def test_events_tell_whom_and_what() -> None:
     assert diff_rooms(PARTY, rules.join(PARTY, newcomer)) == [UserJoined(room_id="A", rev=2, user=newcomer)]
 
 
-def test_a_new_room_has_no_revision_to_compare() -> None:
-    """A new room is a RoomChanged without a revision: who knew an older room of that id must read it all the same."""
+def test_a_new_room_is_announced_without_revision() -> None:
+    """A new room produces a RoomChanged without a revision, because an earlier room may have had a higher one."""
     assert list(diff_rooms(None, PARTY)) == [RoomChanged(room_id="A")]
     assert list(diff_rooms(None, None)) == []
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_no_event_holds_the_host_token(step: str) -> None:
-    """No commit's events hold the host token, old or new."""
+def test_events_exclude_the_host_token(step: str) -> None:
+    """The events of a commit contain neither the old nor the new host token."""
     rule, _ = STEPS[step]
     written = b"".join(map(to_wire, diff_rooms(PARTY, rule(PARTY))))
     assert b"token-of-the-host" not in written

@@ -1,4 +1,4 @@
-"""The memory backend: what the contract does not ask of every backend."""
+"""Behaviour of the memory backend beyond the contract."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from wnc_store import (
     StoreClosedError,
     StoreSettings,
     UserJoined,
-    VersionMismatch,
     open_store,
     rules,
 )
+from wnc_store.base import VersionMismatch
 from wnc_store_contract.factories import message, room, user
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.ttl_map import TTLMap
 
 
-async def test_stores_are_apart_by_default() -> None:
-    """Two stores without a common database share nothing."""
+async def test_stores_are_isolated_by_default() -> None:
+    """Two stores without a shared database share no data."""
     first, second = MemoryStore(), MemoryStore()
     await first.rooms.create_room(room())
     assert await second.rooms.get_room("A3X9K2") is None
 
 
 async def test_prefixes_are_namespaces() -> None:
-    """Stores of different prefixes on one database see nothing of one another, also in listing and sweeping."""
+    """Stores with different prefixes on one database are isolated, also when listing and sweeping."""
     clock = ManualClock()
     database = MemoryDatabase(clock)
     app, app2, none = (MemoryStore(StoreSettings(key_prefix=name), database=database) for name in ("app:", "app2:", ""))
@@ -59,21 +59,21 @@ async def test_prefixes_are_namespaces() -> None:
 
 
 async def test_reading_returns_the_room_without_copying() -> None:
-    """Frozen models need no copies: two reads return the same object."""
+    """Two reads return the same object, because models are frozen."""
     store = MemoryStore()
     await store.rooms.create_room(room())
     assert await store.rooms.get_room("A3X9K2") is await store.rooms.get_room("A3X9K2")
 
 
-async def test_it_needs_no_event_loop_of_its_own() -> None:
-    """A store may be used from one event loop after another."""
+async def test_a_store_can_be_used_on_several_loops() -> None:
+    """A store can be used from several event loops, one after another."""
     store = MemoryStore()
     await store.rooms.create_room(room())
     assert await asyncio.to_thread(lambda: asyncio.run(store.rooms.room_exists("A3X9K2")))
 
 
 async def woken(events: AsyncIterator[RoomEvent], call: Callable[[], Coroutine[Any, Any, object]]) -> RoomEvent:
-    """Return what a reader hears of a call on another event loop, before anything else wakes its own."""
+    """Return the event or error that a call on another event loop delivers to a waiting subscriber."""
     reading = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0)
     others: list[str] = []
@@ -87,8 +87,8 @@ async def woken(events: AsyncIterator[RoomEvent], call: Callable[[], Coroutine[A
     return await reading
 
 
-async def test_a_reader_is_woken_from_another_event_loop() -> None:
-    """What is written, or closed, on another event loop in another thread wakes a reader at once."""
+async def test_a_subscriber_is_woken_from_another_loop() -> None:
+    """A write or close on the event loop of another thread wakes a subscriber immediately."""
     database = MemoryDatabase()
     writer = MemoryStore(StoreSettings(publish_changes=True), database=database)
     await writer.rooms.create_room(room("A"))
@@ -100,8 +100,8 @@ async def test_a_reader_is_woken_from_another_event_loop() -> None:
             await woken(events, store.aclose)
 
 
-def test_a_reader_of_a_closed_event_loop_stops_no_writer() -> None:
-    """A subscription that nobody left, whose event loop is closed, is no concern of those who write."""
+def test_a_subscriber_on_a_closed_loop_does_not_disturb_writes() -> None:
+    """A subscription on a closed event loop does not disturb writes."""
     store = MemoryStore(StoreSettings(publish_changes=True))
     subscription = store.events.subscribe("A")
 
@@ -122,8 +122,8 @@ def test_a_reader_of_a_closed_event_loop_stops_no_writer() -> None:
     st.lists(st.integers(0, 5), max_size=6),
     st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4)), max_size=12),
 )
-def test_an_append_in_place_does_what_the_rule_says(kept_before: list[int], appended: list[tuple[int, int]]) -> None:
-    """Messages are kept as `rules.append` says, by stores that keep more or less, also where another put one twice."""
+def test_chat_history_matches_the_transition(kept_before: list[int], appended: list[tuple[int, int]]) -> None:
+    """`ChatHistory.append` keeps the same messages as `rules.append`, also with duplicates and other limits."""
     expected = tuple(message(number) for number in kept_before)
     kept = ChatHistory(expected)
     for number, limit in appended:
@@ -134,8 +134,8 @@ def test_an_append_in_place_does_what_the_rule_says(kept_before: list[int], appe
         assert kept._ids == Counter(one.id for one in expected)
 
 
-async def test_a_room_that_ends_while_it_is_changed_stays_ended() -> None:
-    """Where the TTL runs out while a change looks at the room, there is none to be changed."""
+async def test_a_room_that_expires_during_a_change_stays_expired() -> None:
+    """If a room expires during a change, the change finds no room."""
     clock = ManualClock()
     store = MemoryStore(clock=clock)
     await store.rooms.create_room(room())
@@ -149,8 +149,8 @@ async def test_a_room_that_ends_while_it_is_changed_stays_ended() -> None:
     assert await store.rooms.get_room("A3X9K2") is None
 
 
-async def test_a_change_that_changes_its_room_itself_loses_nothing() -> None:
-    """Where a change makes another one of the same room on the way, it is made once more, on top of that."""
+async def test_a_change_that_writes_its_room_is_applied_again() -> None:
+    """If a change itself writes its room, it is applied again to the newer room."""
     store = MemoryStore()
     await store.rooms.create_room(room("A"))
 
@@ -167,8 +167,8 @@ async def test_a_change_that_changes_its_room_itself_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("after", [room("A", "host", "guest"), None])
-async def test_a_commit_on_top_of_what_is_stored_is_done(after: Room | None) -> None:
-    """A commit from a room that still is what it was stores the new state, or deletes the room."""
+async def test_a_compare_and_set_with_the_current_version_succeeds(after: Room | None) -> None:
+    """A compare-and-set with the current version stores the new room or deletes it."""
     store = MemoryStore()
     await store.rooms.create_room(room("A"))
     before = await store.rooms._get("A")
@@ -178,11 +178,11 @@ async def test_a_commit_on_top_of_what_is_stored_is_done(after: Room | None) -> 
 
 
 class Value:
-    """Something whose end can be seen."""
+    """An object that can be weakly referenced."""
 
 
 class Watched:
-    """An `TTLMap` of values, how many of them are still held, and the time."""
+    """A `TTLMap` with the number of its values that are still referenced, and a clock."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -190,13 +190,13 @@ class Watched:
         self.held: WeakSet[Value] = WeakSet()
 
     def set(self, key: str, ttl_ms: int) -> None:
-        """Set a key to a new value."""
+        """Set a key to a new tracked value."""
         value = Value()
         self.held.add(value)
         self.entries.set(key, value, ttl_ms)
 
     def write_others(self, count: int = 1100) -> list[int]:
-        """Write as many other entries, whose values are not watched; return how many were held after each write."""
+        """Write untracked entries. Return the number of referenced tracked values after each write."""
         held = [len(self.held)]
         for number in range(count):
             self.entries.set(f"other-{self.now}-{number}", Value(), ttl_ms=1000)
@@ -204,8 +204,8 @@ class Watched:
         return held
 
 
-def test_expired_entries_are_freed_by_writes_to_others() -> None:
-    """Entries that nobody asks for again are freed, a few with each write."""
+def test_writes_purge_expired_entries() -> None:
+    """Expired entries are purged by writes of other keys, a few per write."""
     watched = Watched()
     for number in range(5000):
         watched.set(f"old-{number}", ttl_ms=10)
@@ -215,8 +215,8 @@ def test_expired_entries_are_freed_by_writes_to_others() -> None:
     assert max(before - after for before, after in pairwise(held)) < 100
 
 
-def test_a_renewed_entry_is_freed_when_it_ends() -> None:
-    """An entry that was renewed is kept beyond its first end, and freed after its last."""
+def test_a_renewed_entry_is_purged_after_its_last_expiry() -> None:
+    """A renewed entry is kept beyond its first expiry and purged after its last."""
     watched = Watched()
     for now in (0, 5, 9):
         watched.now = now
@@ -227,8 +227,8 @@ def test_a_renewed_entry_is_freed_when_it_ends() -> None:
         assert (watched.entries.get("a") is not None) == bool(held)
 
 
-def test_an_entry_that_ends_sooner_is_freed_sooner() -> None:
-    """An entry that was set again with a shorter TTL is freed when that ends."""
+def test_a_shortened_entry_is_purged_earlier() -> None:
+    """An entry that was set again with a shorter TTL is purged when that TTL ends."""
     watched = Watched()
     watched.set("a", ttl_ms=100)
     watched.set("a", ttl_ms=10)
@@ -237,8 +237,8 @@ def test_an_entry_that_ends_sooner_is_freed_sooner() -> None:
 
 
 @pytest.mark.parametrize("ttl_ms", [0, -5])
-def test_an_entry_that_ended_before_it_was_set_is_freed(ttl_ms: int) -> None:
-    """An entry whose TTL is over when it is set is not there, and is freed."""
+def test_an_already_expired_entry_is_purged(ttl_ms: int) -> None:
+    """An entry with a TTL that has already ended is not readable and is purged."""
     watched = Watched()
     watched.set("a", ttl_ms)
     assert watched.entries.get("a") is None
@@ -246,8 +246,8 @@ def test_an_entry_that_ended_before_it_was_set_is_freed(ttl_ms: int) -> None:
     assert watched.write_others()[-1] == 0
 
 
-def test_a_removed_entry_leaves_nothing_behind() -> None:
-    """An entry that was removed, also after its end, can be set again and has its full TTL then."""
+def test_a_removed_entry_can_be_set_again() -> None:
+    """A removed entry, also an expired one, can be set again with its full TTL."""
     watched = Watched()
     for removed_at, set_at in ((0, 0), (20, 20), (40, 45)):
         watched.set("a", ttl_ms=10)
@@ -264,8 +264,8 @@ def test_a_removed_entry_leaves_nothing_behind() -> None:
         assert sum(len(due) for due in watched.entries._expiry_buckets.values()) == len(watched.entries._entries)
 
 
-def test_an_entry_may_be_removed_before_it_is_freed() -> None:
-    """Entries that have ended, and are removed before a write frees them, do not keep others from being freed."""
+def test_an_expired_entry_can_be_removed() -> None:
+    """Removing expired entries before they are purged does not prevent the purge of others."""
     watched = Watched()
     for number in range(5000):
         watched.set(f"old-{number}", ttl_ms=10)
@@ -276,8 +276,8 @@ def test_an_entry_may_be_removed_before_it_is_freed() -> None:
     assert watched.write_others()[-1] == 0
 
 
-def test_a_renewal_does_not_order_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry that is set again and ends no sooner stays where it is in the order of what is due."""
+def test_a_renewal_does_not_update_the_purge_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal that does not shorten the TTL does not update the purge order."""
     watched = Watched()
     watched.set("a", ttl_ms=10)
     monkeypatch.delattr(TTLMap, "_put")
@@ -289,8 +289,8 @@ def test_a_renewal_does_not_order_anew(monkeypatch: pytest.MonkeyPatch) -> None:
         assert watched.entries.remaining_ms("a") == ttl_ms
 
 
-def test_one_write_in_four_frees(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only every fourth write looks for what can be freed: the look costs as much as a part of the write."""
+def test_every_fourth_write_purges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only every fourth write purges a bucket, because that costs a part of the write."""
     watched = Watched()
     watched.set("renewed", ttl_ms=1000)
     looks: list[int] = []
@@ -300,8 +300,8 @@ def test_one_write_in_four_frees(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looks == [looks[0], looks[0] + 1, looks[0] + 2, looks[0] + 3]
 
 
-def test_what_is_freed_is_counted() -> None:
-    """Freeing piece by piece tells how many entries it freed: those that ended, and none that were renewed."""
+def test_purged_entries_are_counted() -> None:
+    """`purge_expired` counts the expired entries and not the renewed ones."""
     watched = Watched()
     for number in range(3000):
         watched.set(f"old-{number}", ttl_ms=10)
@@ -316,7 +316,7 @@ def test_what_is_freed_is_counted() -> None:
 
 
 def test_only_a_live_entry_is_replaced() -> None:
-    """An entry is replaced until just before its end, and only if it still is the very one."""
+    """`replace` succeeds only for the current entry and until just before its expiry."""
     now = [0]
     entries: TTLMap[int] = TTLMap(lambda: now[0])
     entries.set("a", 1, ttl_ms=10)
@@ -333,8 +333,8 @@ def test_only_a_live_entry_is_replaced() -> None:
     assert entries.get("a") is None
 
 
-def test_an_entry_ends_with_its_last_millisecond() -> None:
-    """An entry lives until just before its TTL has passed."""
+def test_an_entry_is_live_until_its_ttl_ends() -> None:
+    """An entry is live until just before its TTL ends."""
     now = [0]
     entries: TTLMap[int] = TTLMap(lambda: now[0])
     entries.set("a", 1, ttl_ms=10)
@@ -347,7 +347,7 @@ def test_an_entry_ends_with_its_last_millisecond() -> None:
 
 
 def test_a_longer_ttl_replaces_a_shorter_one() -> None:
-    """Setting a key again gives it the new TTL, also when the old one ends meanwhile."""
+    """Setting a key again gives it the new TTL, also if the old one has ended."""
     now = [0]
     entries: TTLMap[str] = TTLMap(lambda: now[0])
     entries.set("a", "old", ttl_ms=10)
@@ -361,7 +361,7 @@ def test_a_longer_ttl_replaces_a_shorter_one() -> None:
 
 
 async def test_a_user_may_join_many_rooms() -> None:
-    """The same user may be in several rooms."""
+    """The same user can be in several rooms."""
     store = MemoryStore()
     for room_id in ("A", "B"):
         await store.rooms.create_room(room(room_id))
@@ -372,8 +372,8 @@ async def test_a_user_may_join_many_rooms() -> None:
     assert found.user("guest") is not None
 
 
-async def test_a_commit_goes_by_the_very_room_it_started_from() -> None:
-    """A commit from a room that is another by now, or gone, changes nothing and returns what is there."""
+async def test_a_stale_compare_and_set_changes_nothing() -> None:
+    """A compare-and-set with an old version changes nothing and returns the current state."""
     store = MemoryStore()
     await store.rooms.create_room(room("A"))
     stale = await store.rooms._get("A")
@@ -390,8 +390,8 @@ async def test_a_commit_goes_by_the_very_room_it_started_from() -> None:
     assert await store.rooms.get_room("A") is None
 
 
-async def test_a_change_that_meets_no_other_is_made_once() -> None:
-    """Where nobody else changes the room, the first attempt of a change is committed."""
+async def test_a_change_without_conflict_is_applied_once() -> None:
+    """Without concurrent changes, the first attempt of a change is committed."""
     store = MemoryStore()
     await store.rooms.create_room(room("A"))
     met: list[int] = []
@@ -405,7 +405,7 @@ async def test_a_change_that_meets_no_other_is_made_once() -> None:
 
 
 async def test_a_url_opens_a_store_with_settings_and_clock() -> None:
-    """A store from memory:// keeps to the settings and the clock that it is given."""
+    """A store opened with memory:// uses the given settings and clock."""
     clock = ManualClock()
     async with open_store("memory://", settings=StoreSettings(chat_history_limit=1), clock=clock) as store:
         await store.rooms.create_room(room("A"))
@@ -416,8 +416,8 @@ async def test_a_url_opens_a_store_with_settings_and_clock() -> None:
         assert await store.rooms.get_room("A") is None
 
 
-async def test_an_own_clock_writes_the_times() -> None:
-    """On a shared database, a store's own clock writes the times into records, and the database's counts the TTLs."""
+async def test_timestamps_come_from_the_clock_of_the_store() -> None:
+    """On a shared database, timestamps come from the clock of the store and TTLs from that of the database."""
     shared, own = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), ManualClock(datetime(2030, 1, 1, tzinfo=UTC))
     store = MemoryStore(clock=own, database=MemoryDatabase(shared))
     await store.rooms.create_room(room("A"))
@@ -429,8 +429,8 @@ async def test_an_own_clock_writes_the_times() -> None:
     assert not await store.rooms.room_exists("A")
 
 
-async def test_leases_that_are_over_leave_nothing_behind() -> None:
-    """A client's leases are kept until the last of them ends or is released, and no longer."""
+async def test_ended_leases_are_removed() -> None:
+    """The leases of a key are removed when the last one ends or is released."""
     clock = ManualClock()
     database = MemoryDatabase(clock)
     store = MemoryStore(StoreSettings(connection_ttl=timedelta(seconds=60)), database=database)
@@ -444,21 +444,21 @@ async def test_leases_that_are_over_leave_nothing_behind() -> None:
     assert leases.get("ip") is None
 
 
-async def test_a_restoration_names_the_room_that_is_there() -> None:
-    """A snapshot of a room that lives is refused, and the error names it."""
+async def test_restoring_a_live_room_names_it() -> None:
+    """Restoring a live room raises RoomExistsError with its id."""
     store = MemoryStore()
     await store.rooms.create_room(room("A"))
     with pytest.raises(RoomExistsError, match="'A'"):
         await store.restore(Snapshot(room("A"), timedelta(hours=1)))
 
 
-class RestlessClock(ManualClock):
-    """A clock that goes on by a millisecond each time it is read, while it is told to."""
+class TickingClock(ManualClock):
+    """A clock that advances by one millisecond on each reading while `ticking` is set."""
 
     ticking = False
 
     def monotonic_ms(self) -> int:
-        """Return the time before the tick."""
+        """Return the time before the advance."""
         now = super().monotonic_ms()
         if self.ticking:
             self.advance(timedelta(milliseconds=1))
@@ -466,11 +466,11 @@ class RestlessClock(ManualClock):
 
 
 @pytest.mark.parametrize("left_ms", range(4))
-async def test_a_window_that_ends_while_it_is_asked_about_is_old_or_new(left_ms: int) -> None:
-    """However near its end, a window is the old one with its count and its end, or a new one with neither."""
+async def test_a_window_that_ends_during_a_call_is_consistent(left_ms: int) -> None:
+    """A window that ends during a call is reported either completely or not at all."""
     window, left = timedelta(seconds=60), timedelta(milliseconds=left_ms)
     for is_hit in (True, False):
-        clock = RestlessClock()
+        clock = TickingClock()
         limits = MemoryStore(StoreSettings(rate_limit_max=3, rate_limit_window=window), clock=clock).rate_limits
         await limits.hit("ip", 4)
         clock.advance(window - left)
@@ -481,8 +481,8 @@ async def test_a_window_that_ends_while_it_is_asked_about_is_old_or_new(left_ms:
 
 
 async def test_no_hit_moves_the_end_of_a_window() -> None:
-    """A window that is hit while time passes ends when it would have ended with one hit."""
-    clock = RestlessClock()
+    """Hits do not change the end of a window."""
+    clock = TickingClock()
     store = MemoryStore(StoreSettings(rate_limit_window=timedelta(seconds=60)), clock=clock)
     begun_ms = clock.monotonic_ms()
     clock.ticking = True
@@ -493,9 +493,9 @@ async def test_no_hit_moves_the_end_of_a_window() -> None:
     assert clock.monotonic_ms() - begun_ms + left // timedelta(milliseconds=1) == 60_000
 
 
-def test_what_is_left_of_an_entry_is_never_negative() -> None:
-    """An entry that ends while it is looked at has something left, or is not there."""
-    clock = RestlessClock()
+def test_the_remaining_time_is_never_negative() -> None:
+    """An entry that expires during a read has a positive remaining time or is not returned."""
+    clock = TickingClock()
     clock.ticking = True
     entries: TTLMap[int] = TTLMap(clock.monotonic_ms)
     entries.set("a", 1, ttl_ms=10)

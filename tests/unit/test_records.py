@@ -1,4 +1,4 @@
-"""Models and wire: what is read, what is written, and what is never shown."""
+"""Models, their JSON, and the secrets that no repr or error contains."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ NINE_IN_TOKYO = datetime(2026, 1, 1, 9, 0, 0, 123999, tzinfo=timezone(timedelta(
 
 
 def read(kind: str, name: str) -> Record:
-    """Return a record that Node wrote."""
+    """Return a record written by Node."""
     return from_wire(KINDS[kind], node_record(name), key=name)
 
 
 @pytest.mark.parametrize(("kind", "name"), RECORDS)
 def test_a_record_of_node_is_written_back_equal(kind: str, name: str) -> None:
-    """What Node wrote is read and written back JSON-equal."""
+    """A record written by Node is read and written back with equal JSON."""
     assert parsed(to_wire(read(kind, name))) == parsed(node_record(name))
 
 
 @pytest.mark.parametrize(("kind", "name"), [one for one in RECORDS if "edges" not in one[1]])
 def test_a_plain_record_of_node_is_written_back_in_the_same_bytes(kind: str, name: str) -> None:
-    """Where no unknown field stands between known ones, even the bytes are those of JSON.stringify."""
+    """If extra fields come last, the bytes equal those of JSON.stringify."""
     if "unknown" not in name:
         assert to_wire(read(kind, name)) == node_record(name)
 
 
 @pytest.mark.parametrize(("kind", "name"), RECORDS)
-def test_copies_keep_their_spelling(kind: str, name: str) -> None:
-    """A pickled, deep-copied or validated record is written as the record it came from."""
+def test_copies_keep_the_preserved_json(kind: str, name: str) -> None:
+    """A pickled, deep-copied or validated record has the JSON of the original."""
     record = read(kind, name)
     for other in (pickle.loads(pickle.dumps(record)), copy.deepcopy(record), type(record).model_validate(record)):
         assert to_wire(other) == to_wire(record)
 
 
 def test_dates_are_written_as_javascript_writes_them() -> None:
-    """A date is UTC with three digits of milliseconds and a Z, whatever zone and microseconds it was given with."""
+    """A date is written in UTC with three digits of milliseconds and a Z, for any time zone and microseconds."""
     joined = user("u", joined_at=NINE_IN_TOKYO)
     assert joined.joined_at == datetime(2026, 1, 1, 0, 0, 0, 123000, tzinfo=UTC)
     assert joined.to_json()["joinedAt"] == "2026-01-01T00:00:00.123Z"
@@ -60,14 +60,14 @@ def test_dates_are_written_as_javascript_writes_them() -> None:
     assert early.to_json()["joinedAt"] == "0033-04-03T00:00:00.000Z"
 
 
-def test_a_naive_date_is_refused() -> None:
-    """A datetime without a time zone is refused, and the error says what to do."""
+def test_a_naive_date_is_rejected() -> None:
+    """A datetime without a time zone is rejected, and the message shows a valid one."""
     with pytest.raises(ValidationError, match=r"datetime\.now"):
         user("u", joined_at=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake that is refused
 
 
-def test_a_date_beyond_python_is_kept() -> None:
-    """Years that Python has not, and an invalid Date, read as the nearest moment and are written back as they were."""
+def test_a_date_outside_the_range_of_python_is_preserved() -> None:
+    """A null date or a year outside 1 to 9999 is read as the nearest datetime and written back unchanged."""
     edges = read("room", "room_javascript_edges")
     assert isinstance(edges, Room)
     assert edges.users[0].joined_at.year == 1
@@ -88,8 +88,8 @@ def test_a_date_beyond_python_is_kept() -> None:
         "2026-01-01T21:00:00.125+09:00",
     ],
 )
-def test_a_date_of_another_spelling_is_written_as_it_was(text: str) -> None:
-    """A date that Date.toJSON() spells otherwise is read in whole milliseconds of UTC, and keeps that spelling."""
+def test_a_date_in_another_format_is_preserved(text: str) -> None:
+    """A date in another format is read in whole milliseconds of UTC and written back in that format."""
     data = b'{"id":"u","name":"U","isHost":false,"joinedAt":"%s"}' % text.encode()
     read = from_wire(User, data, key="k")
     assert to_wire(read) == data
@@ -98,59 +98,59 @@ def test_a_date_of_another_spelling_is_written_as_it_was(text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [1767225600000, "1767225600000", "yesterday", True, {}])
-def test_what_is_no_date_is_refused(value: object) -> None:
-    """A number is not guessed to be seconds or milliseconds, and text that is no date is refused."""
+def test_an_invalid_date_is_rejected(value: object) -> None:
+    """A date must be an ISO 8601 string: numbers and other text are rejected."""
     record = {"id": "u", "name": "U", "isHost": False, "joinedAt": value}
     with pytest.raises(CorruptRecordError, match="joinedAt"):
         from_wire(User, json.dumps(record).encode(), key="k")
 
 
 def test_nan_is_null_on_the_wire() -> None:
-    """NaN and the infinities are written as null, as JSON.stringify does, and null is read as NaN."""
+    """NaN and the infinities are written as null, and null is read as NaN."""
     state = VideoState(current_time=math.nan, duration=math.inf, last_update_time=1)
     assert to_wire(state) == b'{"isPlaying":false,"currentTime":null,"duration":null,"lastUpdateTime":1}'
     assert math.isnan(from_wire(VideoState, to_wire(state), key="k").current_time)
     assert VideoState(duration=math.nan, last_update_time=1) == VideoState(duration=math.inf, last_update_time=1)
 
 
-def test_numbers_keep_their_spelling() -> None:
-    """An integer stays one, however big, and a float stays one."""
+def test_numbers_keep_their_type() -> None:
+    """Integers of any size stay integers, and floats stay floats."""
     data = b'{"isPlaying":true,"currentTime":0,"duration":100000000000000000000,"lastUpdateTime":1.5}'
     assert to_wire(from_wire(VideoState, data, key="k")) == data
 
 
 @pytest.mark.parametrize("value", ['"5"', "true", "[]", "{}"])
-def test_what_is_no_number_is_refused(value: str) -> None:
-    """A string of digits and a boolean are no numbers."""
+def test_an_invalid_number_is_rejected(value: str) -> None:
+    """A string of digits and a boolean are not valid numbers."""
     with pytest.raises(CorruptRecordError, match="currentTime"):
         from_wire(VideoState, f'{{"isPlaying":true,"currentTime":{value}}}'.encode(), key="k")
 
 
 def test_an_iso_timestamp_is_read_in_milliseconds() -> None:
-    """A message whose timestamp is an ISO string has it in epoch milliseconds, and a new one replaces it."""
+    """An ISO 8601 timestamp is read as milliseconds since the epoch and can be replaced by a number."""
     iso = read("message", "message_iso_timestamp")
     assert isinstance(iso, ChatMessage)
     assert iso.timestamp == 1767225600125
     assert iso.model_copy(update={"timestamp": 5}).to_json()["timestamp"] == 5
 
 
-def test_half_an_emoji_is_carried() -> None:
-    """A lone surrogate is read, and written as an escape that JSON.parse reads."""
+def test_a_lone_surrogate_is_preserved() -> None:
+    """A lone surrogate is read, and written as an escape sequence that JSON.parse reads."""
     data = (
         b'{"id":"u","name":"hi \\ud83d","isHost":false,"joinedAt":"2026-01-01T00:00:00Z","x":{"\\ud83d":["\\ude00"]}}'
     )
     assert to_wire(from_wire(User, data, key="k")) == data
 
 
-def test_half_an_emoji_is_read_raw() -> None:
-    """Half an emoji that another writer left as bytes, not as an escape, is read, and written as an escape."""
+def test_an_encoded_lone_surrogate_is_read() -> None:
+    """A lone surrogate encoded as bytes is read, and written as an escape sequence."""
     data = b'{"id":"u","name":"hi \xed\xa0\xbd","isHost":false,"joinedAt":"2026-01-01T00:00:00.000Z"}'
     assert to_wire(from_wire(User, data, key="k")) == data.replace(b"\xed\xa0\xbd", b"\\ud83d")
 
 
 @pytest.mark.parametrize("low", [b"\xed\xb8\x80", b"\\ude00"])
-def test_two_raw_halves_are_one_emoji(low: bytes) -> None:
-    """Two halves that stand side by side, one of them at least as bytes, are read as the character that they are."""
+def test_adjacent_surrogates_are_one_character(low: bytes) -> None:
+    """Two adjacent surrogates, at least one of them encoded as bytes, are read as one character."""
     data = b'{"id":"u","name":"hi \xed\xa0\xbd' + low + b'","joinedAt":"2026-01-01T00:00:00.000Z"}'
     assert from_wire(User, data, key="k").name == "hi 😀"
 
@@ -171,8 +171,8 @@ def test_two_raw_halves_are_one_emoji(low: bytes) -> None:
         b"1" * 5000,
     ],
 )
-def test_what_is_no_record_is_corrupt(data: bytes) -> None:
-    """Whatever is no UTF-8 JSON object of the right fields is a CorruptRecordError that names the key."""
+def test_an_invalid_record_is_corrupt(data: bytes) -> None:
+    """Data that is not a valid record raises CorruptRecordError with the key."""
     with pytest.raises(CorruptRecordError, match="room:A"):
         from_wire(Room, data, key="room:A")
 
@@ -185,15 +185,15 @@ JSON = st.recursive(
 
 
 @given(extra=st.dictionaries(st.text(min_size=1), JSON, max_size=4))
-def test_any_unknown_field_survives(extra: dict[str, Any]) -> None:
-    """Whatever JSON another writer keeps in a user is written back equal."""
+def test_any_extra_field_survives(extra: dict[str, Any]) -> None:
+    """Any JSON in an extra field of a user is written back equal."""
     known = {"id": "u", "name": "U", "isHost": False, "joinedAt": "2026-01-01T00:00:00.000Z"}
     record = {**extra, **known}
     assert parsed(to_wire(from_wire(User, json.dumps(record).encode(), key="k"))) == record
 
 
-def test_unknown_fields_can_not_be_changed_in_place() -> None:
-    """The unknown fields of a record are frozen all the way down, and compare equal to plain JSON."""
+def test_extra_fields_are_frozen() -> None:
+    """The extra fields of a record are frozen at all levels and equal to plain JSON values."""
     extra = room(settings={"words": ["a"], "deep": {"x": 1}}).model_extra
     assert extra == {"settings": {"words": ["a"], "deep": {"x": 1}}}
     settings = extra["settings"]
@@ -210,14 +210,14 @@ def test_unknown_fields_can_not_be_changed_in_place() -> None:
 
 
 @pytest.mark.parametrize("value", [object(), {1: 2}, {"a"}, datetime.now(UTC)])
-def test_an_unknown_field_must_be_json(value: object) -> None:
-    """An unknown field that JSON can't hold is refused."""
+def test_an_extra_field_must_be_json(value: object) -> None:
+    """An extra field that JSON can't represent is rejected."""
     with pytest.raises(ValidationError):
         room(odd=value)
 
 
-def test_a_known_field_of_another_spelling_is_unknown() -> None:
-    """On the wire only camelCase is known: a snake_case name is another writer's field and survives."""
+def test_a_snake_case_name_is_an_extra_field() -> None:
+    """A snake_case name in JSON is an extra field and survives."""
     data = node_record("room_new").replace(b'"hostName"', b'"host_name":"x","hostName"')
     found = from_wire(Room, data, key="k")
     assert found.host_name == "Ada"
@@ -225,27 +225,27 @@ def test_a_known_field_of_another_spelling_is_unknown() -> None:
 
 
 def test_models_are_frozen() -> None:
-    """An attribute can't be set."""
+    """Attributes can't be assigned."""
     with pytest.raises(ValidationError):
         room().host_id = "other"  # type: ignore[misc]
 
 
 def test_no_repr_shows_a_secret() -> None:
-    """The repr and str of records show no host token, no text of a message, and nothing of unknown fields."""
+    """The repr and str of records contain no host token, message text or extra field."""
     secrets = room(host_token=SECRET, users=(user("u", apiKey=SECRET),), inner={"token": SECRET})
     said = message(1, message=SECRET, replyTo={"text": SECRET})
     assert SECRET not in f"{secrets!r}{secrets!s}{said!r}{said!s}{[secrets, said]}"
 
 
 def test_no_error_shows_a_secret() -> None:
-    """The errors of models show no value."""
+    """Validation errors contain no values."""
     with pytest.raises(ValidationError) as caught:
         Room.model_validate({"hostToken": SECRET, "hostName": 5})
     assert SECRET not in str(caught.value)
 
 
 def test_the_public_room_has_no_token() -> None:
-    """Room.to_public_json() is the stored JSON without the host token, unknown fields included."""
+    """Room.to_public_json() returns the stored JSON with extra fields and without the host token."""
     made = room(settings={"locked": True})
     public = made.to_public_json()
     assert "token-of-the-host" not in json.dumps(public)
@@ -267,18 +267,18 @@ def test_the_public_room_has_no_token() -> None:
     ],
 )
 def test_the_host_token_is_verified(token: str | None, candidate: str | None, *, verified: bool) -> None:
-    """Only the very token is verified; no token equals no other, also when it is no ASCII."""
+    """Only an equal host token is verified, also with non-ASCII characters; a missing token never is."""
     assert room(host_token=token).verify_host_token(candidate) is verified
 
 
 def test_a_user_is_found_by_id() -> None:
-    """Room.user returns the user of an id, or None."""
+    """Room.user returns the user with an id, or None."""
     assert room().user("host") == room().users[0]
     assert room().user("nobody") is None
 
 
-def test_a_computed_date_has_no_spelling() -> None:
-    """A date that was computed from one with a spelling of its own is written as any other."""
+def test_a_computed_date_has_the_standard_format() -> None:
+    """A date computed from a PreservedDate is written in the standard format."""
     read = from_wire(User, b'{"id":"u","name":"U","joinedAt":"2026-01-01T00:00:00Z"}', key="k")
     later = validated(read.model_copy(update={"joined_at": read.joined_at + timedelta(hours=1)}), User)
     assert later.to_json()["joinedAt"] == "2026-01-01T01:00:00.000Z"
@@ -286,11 +286,11 @@ def test_a_computed_date_has_no_spelling() -> None:
     assert pickle.loads(pickle.dumps(later)) == later
 
 
-def test_a_field_of_a_subclass_is_kept_by_its_name_on_the_wire() -> None:
-    """What an app's own subclass adds is stored as its JSON says, as an unknown field."""
+def test_a_field_of_a_subclass_is_an_extra_field() -> None:
+    """A field declared by a subclass of an app is stored as an extra field."""
 
     class MyUser(User):
-        """A user with a colour."""
+        """A user with a color."""
 
         theme_color: str = "red"
 
@@ -299,15 +299,15 @@ def test_a_field_of_a_subclass_is_kept_by_its_name_on_the_wire() -> None:
     assert stored.model_extra == {"themeColor": "red"}
 
 
-def test_an_unknown_field_can_not_be_named_like_a_known_one() -> None:
-    """A field that is set by its name on the wire is refused: it would not be the field that is meant."""
+def test_an_extra_field_must_not_have_a_declared_name() -> None:
+    """An update that uses the JSON name of a declared field is rejected."""
     with pytest.raises(ValueError, match="hostToken") as caught:
         validated(room().model_copy(update={"hostToken": SECRET}), Room)
     assert SECRET not in str(caught.value)
 
 
-def test_what_is_nested_too_deeply_is_refused() -> None:
-    """Unknown fields that are nested too deeply to be written are a ValueError, not a RecursionError."""
+def test_deep_nesting_is_rejected() -> None:
+    """Extra fields that are nested too deeply raise ValueError, not RecursionError."""
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
@@ -315,8 +315,8 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
         validated(user("u").with_extra({"deep": nested}), User)
 
 
-def test_an_integer_of_thousands_of_digits_is_refused() -> None:
-    """A number that no reader would take again is refused."""
+def test_a_huge_integer_is_rejected() -> None:
+    """An integer with more than 4000 digits is rejected."""
     with pytest.raises(ValidationError, match="digits"):
         user("u", huge=10**5000)
     with pytest.raises(ValidationError, match="digits"):
@@ -324,7 +324,7 @@ def test_an_integer_of_thousands_of_digits_is_refused() -> None:
 
 
 def test_a_value_never_reaches_an_error() -> None:
-    """The error about a date or a timestamp that can't be read holds nothing of it."""
+    """The error about an invalid date or timestamp does not contain its text."""
     for kind, field in ((ChatMessage, "timestamp"), (Room, "createdAt")):
         record = {**parsed(node_record("message_plain")), **parsed(node_record("room_new")), field: SECRET}
         with pytest.raises(CorruptRecordError, match=field) as caught:

@@ -1,4 +1,4 @@
-"""What is remembered of the users of a large room is never more or less than what a look at them finds."""
+"""The index of a large room's users is always consistent with the users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 9), JOINS | IDS), max_size=12)
 
 
 def play(steps: list[tuple[int, User | str]], limits: SizeLimits) -> list[bytes]:
-    """Let users join and others leave, each in any of the rooms that came out so far; return all of these."""
+    """Apply joins and leaves, each to any of the rooms produced so far. Return all rooms."""
     twice = (user("host", colour="blue"), user("a"), user("host"))
     rooms = [room(users=twice)]
     for number, who in steps:
@@ -38,36 +38,36 @@ def play(steps: list[tuple[int, User | str]], limits: SizeLimits) -> list[bytes]
 
 @given(steps=STEPS)
 def test_a_large_room_is_like_a_small_one(steps: list[tuple[int, User | str]]) -> None:
-    """Joins and leaves in any order, also in several rooms that came of one, do what they do without remembering."""
+    """Joins and leaves in any order, also on several successors of one room, give the same rooms without an index."""
     limits = SizeLimits(SHORT.model_copy(update={"max_room_bytes": 5000}))
     small = play(steps, limits)
-    with mock.patch.object(user_index, "_FEW", 0):
+    with mock.patch.object(user_index, "_MAX_UNINDEXED", 0):
         assert play(steps, limits) == small
 
 
 def large(size: int = 40) -> Room:
-    """Return a room of so many users, of which something is remembered."""
+    """Return a room with `size` users and two more, and a cached index."""
     return rules.join(rules.join(room("A", *(f"u{number}" for number in range(size))), user("x")), user("y"))
 
 
 @pytest.mark.parametrize("size", [30, 31, 32, 33, 100])
-def test_a_copied_room_is_looked_at_anew(size: int) -> None:
-    """Where users were put into a room by a copy, one of them who joins again is not there twice."""
+def test_a_copied_room_has_no_index(size: int) -> None:
+    """A user added to a room by `model_copy` is not duplicated by a rejoin."""
     before = large(size)
     copied = before.model_copy(update={"users": (*before.users[1:], user("z"))})
     again = rules.join(rules.join(copied, user("z")), user("u0"))
     assert [one.id for one in again.users] == [*(one.id for one in before.users[1:]), "z", "u0"]
 
 
-def test_rooms_that_came_of_one_are_apart() -> None:
-    """Who joined one of two rooms that came of the same is a newcomer to the other."""
+def test_successors_of_a_room_are_independent() -> None:
+    """A user who joined one of two successors of a room is not in the other."""
     before = large()
     rules.join(before, user("new", colour="red"))
     assert rules.join(before, user("new")).users[-1].model_extra == {}
 
 
-def test_a_crowd_is_not_looked_at_for_each_newcomer() -> None:
-    """What a join finds is carried on: each user of a large room is looked at once, however many join after them."""
+def test_joins_derive_the_index() -> None:
+    """Joins derive the index, so each user of a large room is indexed once."""
     crowd = room("A", *(f"u{number}" for number in range(40)))
     limits = SizeLimits(StoreSettings())
     with mock.patch.object(user_index, "_max_encoded_bytes", wraps=user_index._max_encoded_bytes) as look:
@@ -76,8 +76,8 @@ def test_a_crowd_is_not_looked_at_for_each_newcomer() -> None:
     assert sum(len(call.args[0]) for call in look.call_args_list) == len(crowd.users) == 140
 
 
-def test_a_crowd_that_comes_again_is_weighed_once() -> None:
-    """What the users of a large room take is not added up again for each of those who join again."""
+def test_rejoins_derive_the_size() -> None:
+    """Rejoins derive the size of the users without computing it again."""
     crowd = room("A", *(f"u{number}" for number in range(40)))
     limits = SizeLimits(StoreSettings())
     with mock.patch.object(user_index, "_max_encoded_bytes", wraps=user_index._max_encoded_bytes) as look:
@@ -88,8 +88,8 @@ def test_a_crowd_that_comes_again_is_weighed_once() -> None:
 
 
 @pytest.mark.parametrize("names", [["x"], [""] * 1000, ["\ud83d", *["😀" * 99] * 99], ["\x00" * 99] * 99])
-def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
-    """A room is never larger than the bytes that decide whether it is written out to be measured."""
+def test_the_size_bound_is_never_exceeded(names: list[str]) -> None:
+    """The upper bound of the encoded size is never below the encoded size."""
     made = room(users=tuple(user(str(number), name=name) for number, name in enumerate(names)))
     assert len(to_wire(made)) <= SizeLimits(SHORT)._max_encoded_size(made)
 
@@ -102,13 +102,13 @@ def test_no_room_takes_more_than_it_is_taken_for(names: list[str]) -> None:
         room(video_state=VideoState().model_copy(update={"notes": "x" * 5000})),
     ],
 )
-def test_unknown_fields_may_be_of_any_size(made: Room) -> None:
-    """A room with unknown fields anywhere is written out to be measured."""
+def test_extra_fields_have_no_size_bound(made: Room) -> None:
+    """The upper bound of the encoded size is infinite for a room with extra fields."""
     assert len(to_wire(made)) <= SizeLimits(SHORT)._max_encoded_size(made)
 
 
-def test_what_is_remembered_is_no_part_of_the_room() -> None:
-    """A room of which something is remembered is equal to one of which nothing is, and is written the same."""
+def test_the_index_is_not_part_of_the_room() -> None:
+    """Rooms with and without a cached index are equal and have the same JSON."""
     after = large()
     read = Room.model_validate(after.to_json())
     assert after == read

@@ -1,7 +1,8 @@
-"""The methods of the protocols, written once over a few storage primitives.
+"""Base classes for backends.
 
-A backend subclasses these and writes the primitives (the methods that begin with an underscore). The atomic ones have
-no default, because a default could only be racy.
+The base classes implement the methods of the protocols with a few storage primitives, which are abstract methods whose
+names start with an underscore. A backend subclasses the base classes and implements the primitives. Atomic primitives
+have no default implementation, because a default would have a race condition.
 """
 
 from wnc_store.base.chat import BaseChatStore

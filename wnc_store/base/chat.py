@@ -1,4 +1,4 @@
-"""Chats, over four primitives."""
+"""Chat store with four primitives."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from wnc_store.records.models import ChatMessage
 from wnc_store.settings import StoreSettings
 
 _logger = logging.getLogger("wnc_store")
+_UNSUPPORTED = "this backend does not support chat"
 
 
 class UnsupportedChat:
-    """The `ChatStore` of a backend that has none."""
+    """`ChatStore` of a backend without chat."""
 
     async def add_message(self, message: ChatMessage) -> None:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend keeps no chat")
+        raise NotSupportedError(_UNSUPPORTED)
 
     async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend keeps no chat")
+        raise NotSupportedError(_UNSUPPORTED)
 
     async def clear_messages(self, room_id: str) -> None:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend keeps no chat")
+        raise NotSupportedError(_UNSUPPORTED)
 
     async def chat_ttl(self, room_id: str) -> timedelta | None:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend keeps no chat")
+        raise NotSupportedError(_UNSUPPORTED)
 
 
 class BaseChatStore(ABC):
-    """`ChatStore` over four primitives. The law is in `ChatStore`."""
+    """`ChatStore` with four primitives. The contract of the public methods is in `ChatStore`."""
 
     def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         self._settings = settings
@@ -54,19 +55,22 @@ class BaseChatStore(ABC):
 
     @abstractmethod
     async def _add(self, message: ChatMessage) -> None:
-        """Atomically do what `rules.append` says to the chat of the message's room, with its full TTL."""
+        """Atomically apply `rules.append` to the chat of the message's room and renew its TTL.
+
+        If `rules.append` returns None, change nothing.
+        """
 
     @abstractmethod
     async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
-        """Return the kept messages that can be read, oldest first; see `_decode` for stored bytes."""
+        """Return the valid messages of a live chat, oldest first. `_decode` skips and logs invalid entries."""
 
     @abstractmethod
     async def _delete_messages(self, room_id: str) -> None:
-        """Delete the chat."""
+        """Delete the chat of a room."""
 
     @abstractmethod
     async def _get_ttl(self, room_id: str) -> timedelta | None:
-        """Return what is left of the TTL, as `RoomReader.room_ttl` says."""
+        """Return the remaining TTL of a chat, with the special values of `RoomReader.room_ttl`."""
 
     async def add_message(self, message: ChatMessage) -> None:
         """See `ChatStore.add_message`."""
@@ -81,10 +85,10 @@ class BaseChatStore(ABC):
         """See `ChatReader.get_messages`."""
         self._check(room_id)
         if limit is not None and limit < 0:
-            message = f"limit is the number of newest messages wanted, 0 or more, not {limit}"
+            message = f"limit must be None or an integer of at least 0, got {limit}"
             raise ValueError(message)
-        kept = await self._get_messages(room_id)
-        return list(kept if limit is None else kept[max(0, len(kept) - limit) :])
+        messages = await self._get_messages(room_id)
+        return list(messages if limit is None else messages[max(0, len(messages) - limit) :])
 
     async def clear_messages(self, room_id: str) -> None:
         """See `ChatStore.clear_messages`."""
@@ -97,7 +101,7 @@ class BaseChatStore(ABC):
         return await self._get_ttl(room_id)
 
     def _decode(self, key: str, entries: Iterable[bytes]) -> list[ChatMessage]:
-        """Return the messages that stored entries hold; one that can't be read is left out and logged once."""
+        """Decode stored entries. An invalid entry is skipped and logged once."""
         messages: list[ChatMessage] = []
         for entry in entries:
             try:
@@ -106,7 +110,7 @@ class BaseChatStore(ABC):
                 digest = hashlib.blake2b(entry, key=key.encode()[:64], digest_size=16).digest()
                 if digest not in self._logged:
                     self._logged[digest] = None
-                    _logger.warning("left out a chat entry: %s", error)
+                    _logger.warning("skipped an invalid chat entry: %s", error)
         return messages
 
     def _check(self, room_id: str) -> None:

@@ -1,9 +1,9 @@
-"""Guards that count in this process's memory while the server is away.
+"""In-memory fallback of the limiters while the server is unavailable.
 
-What is counted there starts from nothing, is this process's alone, and is forgotten when the server is back: then the
-server's own counts go on. That is the original's way, and it keeps an app open at the price of looser limits. Only the
-ends of leases are told to the server when it is back: or else those who left during an outage would be counted on, and
-shut others out.
+The fallback starts with empty counts, is local to this process and is discarded when the server is available again. The
+server then continues with its own counts. As in the Node app, limits are looser during an outage, but the app stays
+available. Leases that were released during the outage are released on the server afterwards, because they would
+otherwise count against their clients until `connection_ttl` ends.
 """
 
 from __future__ import annotations
@@ -25,17 +25,24 @@ T = TypeVar("T")
 _logger = logging.getLogger("wnc_store")
 
 _MAX_PENDING = 10_000
-"""Of so many leases at most the server is told the end; others end by themselves, after `connection_ttl`."""
+"""Largest number of pending releases. The leases of dropped ones end after `connection_ttl`."""
 _RELEASE_BATCH = 100
 
 
 class LimiterCircuitBreaker:
-    """Whether the server is away, and when to ask it again; and the leases that it has to be told the end of.
+    """Switch between the server and a store in memory, and the leases still to be released on the server.
+
+    The breaker opens when the server raises `StoreUnavailableError`. While it is open, calls use the store in memory.
+    Once per `pause`, one call tries the server; if that succeeds, the breaker closes. Other calls do not wait for it.
+
+    Attributes:
+        active: Whether the breaker is open, so that the store in memory is used.
+        memory: The store in memory.
 
     Args:
-        release: ends a lease on the server.
-        open_memory: opens an empty store in memory, for each outage anew.
-        pause: how long it is left alone after it did not answer. Then one caller asks it, and no other waits for that.
+        release: Release a lease on the server.
+        open_memory: Open an empty store in memory. Called once now and once after each outage.
+        pause: Time between two attempts to reach the server.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class LimiterCircuitBreaker:
         self._pending_releases: LRUCache[tuple[str, str], None] = LRUCache(_MAX_PENDING)
 
     async def call(self, server: Callable[[], Awaitable[T]], memory: Callable[[], Awaitable[T]]) -> T:
-        """Return what the server answers, or what memory does while the server is away."""
+        """Call `server`, or `memory` if the server is unavailable."""
         if not self.active:
             return await self._try_server(server, memory)
         if self._probing or asyncio.get_running_loop().time() < self._retry_at:
@@ -63,17 +70,17 @@ class LimiterCircuitBreaker:
             self._probing = False
 
     def add_pending(self, key: str, connection_id: str) -> None:
-        """Note a lease that was ended while the server was away, which does not know it."""
+        """Record a lease to release on the server when it is available again."""
         self._pending_releases[key, connection_id] = None
 
     def drop_pending(self, key: str, connection_id: str) -> None:
-        """Forget that a lease was ended: it has begun again."""
+        """Discard a pending release, because the lease was acquired again."""
         self._pending_releases.pop((key, connection_id), None)
 
     async def _try_server(self, server: Callable[[], Awaitable[T]], memory: Callable[[], Awaitable[T]]) -> T:
         try:
             await self._replay_releases()
-            answer = await server()
+            result = await server()
         except StoreUnavailableError as error:
             self._open(error)
             return await memory()
@@ -81,19 +88,19 @@ class LimiterCircuitBreaker:
             self._close()
             raise
         self._close()
-        return answer
+        return result
 
     async def _replay_releases(self) -> None:
-        """Tell the server the ends of leases that it does not know.
+        """Release the pending leases on the server.
 
         Raises:
-            StoreUnavailableError: it is away; it still has to be told what it did not answer to.
+            StoreUnavailableError: The server is unavailable. Unconfirmed releases stay pending.
         """
-        while owed := list(islice(self._pending_releases, _RELEASE_BATCH)):
-            ends = (self._release(key, connection_id) for key, connection_id in owed)
-            outcomes = await asyncio.gather(*ends, return_exceptions=True)
-            for lease, outcome in zip(owed, outcomes, strict=True):
-                if not isinstance(outcome, StoreUnavailableError):  # any other error is the same the next time
+        while batch := list(islice(self._pending_releases, _RELEASE_BATCH)):
+            releases = (self._release(key, connection_id) for key, connection_id in batch)
+            outcomes = await asyncio.gather(*releases, return_exceptions=True)
+            for lease, outcome in zip(batch, outcomes, strict=True):
+                if not isinstance(outcome, StoreUnavailableError):  # any other error would occur again on a retry
                     self.drop_pending(*lease)
             for outcome in outcomes:
                 if isinstance(outcome, StoreUnavailableError):
@@ -101,70 +108,70 @@ class LimiterCircuitBreaker:
 
     def _open(self, error: StoreUnavailableError) -> None:
         if not self.active:
-            _logger.warning("connections and rate limits are counted in memory from now on: %s", error)
+            _logger.warning("the server is unavailable, counting connections and rate limits in memory: %s", error)
         self.active = True
         self._retry_at = asyncio.get_running_loop().time() + self._pause
 
     def _close(self) -> None:
         if self.active:
-            _logger.info("connections and rate limits are counted by the server again")
+            _logger.info("the server is available again and counts connections and rate limits")
             self.memory = self._open_memory()
         self.active = False
 
 
 class FallbackConnectionCounter:
-    """A server's `ConnectionCounter`, or memory's while the server is away."""
+    """`ConnectionCounter` that uses memory while the server is unavailable."""
 
-    def __init__(self, server: ConnectionCounter, fallback: LimiterCircuitBreaker) -> None:
+    def __init__(self, server: ConnectionCounter, breaker: LimiterCircuitBreaker) -> None:
         self._server = server
-        self._fallback = fallback
+        self._breaker = breaker
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
         """See `ConnectionCounter.acquire`."""
 
         async def in_memory() -> int:
-            count = await self._fallback.memory.connections.acquire(key, connection_id, limit=limit)
-            self._fallback.drop_pending(key, connection_id)
+            count = await self._breaker.memory.connections.acquire(key, connection_id, limit=limit)
+            self._breaker.drop_pending(key, connection_id)
             return count
 
-        return await self._fallback.call(lambda: self._server.acquire(key, connection_id, limit=limit), in_memory)
+        return await self._breaker.call(lambda: self._server.acquire(key, connection_id, limit=limit), in_memory)
 
     async def release(self, key: str, connection_id: str) -> int:
         """See `ConnectionCounter.release`."""
 
         async def in_memory() -> int:
-            count = await self._fallback.memory.connections.release(key, connection_id)
-            self._fallback.add_pending(key, connection_id)
+            count = await self._breaker.memory.connections.release(key, connection_id)
+            self._breaker.add_pending(key, connection_id)
             return count
 
-        return await self._fallback.call(lambda: self._server.release(key, connection_id), in_memory)
+        return await self._breaker.call(lambda: self._server.release(key, connection_id), in_memory)
 
     async def count(self, key: str) -> int:
         """See `ConnectionCounter.count`."""
-        return await self._fallback.call(
-            lambda: self._server.count(key), lambda: self._fallback.memory.connections.count(key)
+        return await self._breaker.call(
+            lambda: self._server.count(key), lambda: self._breaker.memory.connections.count(key)
         )
 
 
 class FallbackRateLimiter:
-    """A server's `RateLimiter`, or memory's while the server is away."""
+    """`RateLimiter` that uses memory while the server is unavailable."""
 
-    def __init__(self, server: RateLimiter, fallback: LimiterCircuitBreaker) -> None:
+    def __init__(self, server: RateLimiter, breaker: LimiterCircuitBreaker) -> None:
         self._server = server
-        self._fallback = fallback
+        self._breaker = breaker
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """See `RateLimiter.hit`."""
-        return await self._fallback.call(
-            lambda: self._server.hit(key, cost), lambda: self._fallback.memory.rate_limits.hit(key, cost)
+        return await self._breaker.call(
+            lambda: self._server.hit(key, cost), lambda: self._breaker.memory.rate_limits.hit(key, cost)
         )
 
     async def peek(self, key: str) -> RateLimitDecision:
         """See `RateLimiter.peek`."""
-        return await self._fallback.call(
-            lambda: self._server.peek(key), lambda: self._fallback.memory.rate_limits.peek(key)
+        return await self._breaker.call(
+            lambda: self._server.peek(key), lambda: self._breaker.memory.rate_limits.peek(key)
         )
 
     async def reset(self, key: str) -> None:
         """See `RateLimiter.reset`."""
-        await self._fallback.call(lambda: self._server.reset(key), lambda: self._fallback.memory.rate_limits.reset(key))
+        await self._breaker.call(lambda: self._server.reset(key), lambda: self._breaker.memory.rate_limits.reset(key))

@@ -1,4 +1,4 @@
-"""The events that a commit of a room makes: one pure function on the states before and after it."""
+"""Events that describe the difference between two states of a room."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from wnc_store.records.models import Room, User
 
 
 def diff_rooms(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
-    """Return what tells a reader who knows a room as it was `before` how it is `after`, in this order.
+    """Return the ordered events that turn `before` into `after`.
 
-    Where the events that there are do not tell all of it, `RoomChanged` comes last. A state that is the very same
-    object is no change; every other gives at least one event.
+    If the events do not describe the whole difference, the last one is `RoomChanged`. If `before` and `after` are the
+    same object, there are no events. Any other pair produces at least one event.
 
     Args:
-        before: the room until now; None if it is new.
-        after: the room by now; None if it is deleted.
+        before: The room before the commit. None if the room is new.
+        after: The room after the commit. None if the room was deleted.
     """
     if after is None:
         return () if before is None else (RoomClosed(room_id=before.id, rev=before.rev + 1),)
     if before is None:
-        # Without a rev: a reader may know a room of the same id, long gone, with a higher one.
+        # Without a rev: a subscriber may have read an earlier room with the same id and a higher rev.
         return (RoomChanged(room_id=after.id),)
     if after is before:
         return ()
     room_id, rev = after.id, after.rev
-    is_same_party = after.users is before.users
-    left, joined = ((), ()) if is_same_party else (_left(before, after), _joined(before, after))
+    same_users = after.users is before.users
+    left, joined = ((), ()) if same_users else (_left(before, after), _joined(before, after))
     events: list[RoomEvent] = []
     events += [UserLeft(room_id=room_id, rev=rev, user=user) for user in left]
     events += [UserJoined(room_id=room_id, rev=rev, user=user) for user in joined]
@@ -53,24 +53,26 @@ def diff_rooms(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
 
 
 def _left(before: Room, after: Room) -> Sequence[User]:
-    stay = {user.id for user in after.users}
-    return [user for user in before.users if user.id not in stay]
+    remaining_ids = {user.id for user in after.users}
+    return [user for user in before.users if user.id not in remaining_ids]
 
 
 def _joined(before: Room, after: Room) -> Sequence[User]:
-    """Return who is new; or who came again: the last one, where the others are as they were."""
+    """Return the users who joined. If there are none, return the last user if only that user rejoined."""
     known = {user.id for user in before.users}
     new = [user for user in after.users if user.id not in known]
     if new or not after.users:
         return new
     *others, last = after.users
     ids = {user.id for user in after.users}
-    stay = [user for user in before.users if user.id in ids]
-    if [user.id for user in stay if user.id != last.id] != [user.id for user in others]:
+    remaining = [user for user in before.users if user.id in ids]
+    if [user.id for user in remaining if user.id != last.id] != [user.id for user in others]:
         return ()
-    was = stay[-1]
-    came_again = was.id != last.id or (was is not last and _without_host_flag(was) != _without_host_flag(last))
-    return (last,) if came_again else ()
+    former_last = remaining[-1]
+    rejoined = former_last.id != last.id or (
+        former_last is not last and _without_host_flag(former_last) != _without_host_flag(last)
+    )
+    return (last,) if rejoined else ()
 
 
 def _without_host_flag(user: User) -> User:
@@ -78,7 +80,7 @@ def _without_host_flag(user: User) -> User:
 
 
 def _apply_events(before: Room, after: Room, left: Sequence[User], joined: Sequence[User]) -> Room:
-    """Return the room that a reader of the events knows."""
+    """Return the room that a subscriber reconstructs from `before` and the events."""
     moved = {user.id for user in (*left, *joined)}
     users = (*(user for user in before.users if user.id not in moved), *joined)
     if after.host_id != before.host_id:

@@ -1,4 +1,4 @@
-"""Events, over three primitives; and what a store tells of its own changes."""
+"""Room events with three primitives, event queues of subscribers, and events for the changes of a store."""
 
 from __future__ import annotations
 
@@ -23,24 +23,29 @@ from wnc_store.records.models import ChatMessage, Room
 from wnc_store.settings import StoreSettings
 
 _logger = logging.getLogger("wnc_store")
+_UNSUPPORTED = "this backend does not support events"
 
 
 class UnsupportedEvents:
-    """The `RoomEvents` of a backend that has none."""
+    """`RoomEvents` of a backend without events."""
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend tells no events")
+        raise NotSupportedError(_UNSUPPORTED)
 
     def subscribe(self, room_id: str) -> AbstractAsyncContextManager[AsyncIterator[RoomEvent]]:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend tells no events")
+        raise NotSupportedError(_UNSUPPORTED)
 
 
 class EventQueue:
-    """What one subscription reads: a queue that is never longer than `size` and one `Resync`.
+    """Bounded queue of the events of one subscription. It contains at most `size` events and one `Resync`.
 
-    It is read on one event loop. Who gives it events may be on another, in another thread.
+    The queue is read on one event loop. Another event loop or thread may write to it.
+
+    Args:
+        room_id: Id of the subscribed room.
+        size: Largest number of waiting events.
     """
 
     def __init__(self, room_id: str, size: int) -> None:
@@ -49,10 +54,10 @@ class EventQueue:
         self._events: deque[RoomEvent] = deque()
         self._closed_with: type[Exception] | None = None
         self._changed = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None  # on which it is read
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop of the reader
 
     def put(self, event: RoomEvent) -> None:
-        """Put an event at the end, or note that it was lost."""
+        """Append an event. If the queue is full, mark a gap instead."""
         if len(self._events) < self._size:
             self._events.append(event)
             self._wake()
@@ -60,13 +65,13 @@ class EventQueue:
             self.mark_gap()
 
     def mark_gap(self) -> None:
-        """Put a `Resync` at the end, unless one is there."""
+        """Append a `Resync`, unless the last event is one."""
         if not self._events or not isinstance(self._events[-1], Resync):
             self._events.append(Resync(room_id=self.room_id))
             self._wake()
 
     def close(self, reason: type[Exception]) -> None:
-        """Let every call from now on, and those that wait, raise this; what is in the queue is dropped."""
+        """Make all waiting and later reads raise `reason`. Events in the queue are discarded."""
         self._closed_with = self._closed_with or reason
         self._wake()
 
@@ -87,46 +92,46 @@ class EventQueue:
         if self._loop is None or self._loop is _running_loop():
             self._changed.set()
         else:
-            with suppress(RuntimeError):  # it was closed, and whoever read on it is gone
+            with suppress(RuntimeError):  # the loop is closed, so the reader no longer exists
                 self._loop.call_soon_threadsafe(self._changed.set)
 
 
 class SubscriberRegistry:
-    """The readers of each room, in the order in which they subscribed."""
+    """The event queues of each room, in the order of subscription."""
 
     def __init__(self) -> None:
         self._queues: defaultdict[str, dict[EventQueue, None]] = defaultdict(dict)
 
-    def add(self, reader: EventQueue) -> None:
-        """Let a reader get what is delivered from now on."""
-        self._queues[reader.room_id][reader] = None
+    def add(self, queue: EventQueue) -> None:
+        """Add a queue. It receives the events that are dispatched from now on."""
+        self._queues[queue.room_id][queue] = None
 
-    def discard(self, reader: EventQueue) -> None:
-        """Let a reader get nothing more."""
-        readers = self._queues.get(reader.room_id, {})
-        readers.pop(reader, None)
-        if not readers:
-            self._queues.pop(reader.room_id, None)
+    def discard(self, queue: EventQueue) -> None:
+        """Remove a queue, if it is present."""
+        queues = self._queues.get(queue.room_id, {})
+        queues.pop(queue, None)
+        if not queues:
+            self._queues.pop(queue.room_id, None)
 
     def dispatch(self, events: Iterable[RoomEvent]) -> None:
-        """Give events to all readers of their rooms."""
+        """Append each event to all queues of its room."""
         for event in events:
-            for reader in self._queues.get(event.room_id, ()):
-                reader.put(event)
+            for queue in self._queues.get(event.room_id, ()):
+                queue.put(event)
 
     def mark_gap(self, room_ids: Iterable[str] | None = None) -> None:
-        """Tell all readers, or those of some rooms, that events were lost."""
+        """Mark a gap in all queues, or in the queues of some rooms."""
         for room_id in self.rooms() if room_ids is None else room_ids:
-            for reader in self._queues.get(room_id, ()):
-                reader.mark_gap()
+            for queue in self._queues.get(room_id, ()):
+                queue.mark_gap()
 
     def rooms(self) -> Sequence[str]:
-        """Return the rooms that have readers."""
+        """Return the ids of the rooms that have subscribers."""
         return tuple(self._queues)
 
 
 class BaseRoomEvents(ABC):
-    """`RoomEvents` over three primitives. The law is in `RoomEvents`."""
+    """`RoomEvents` with three primitives. The contract of the public methods is in `RoomEvents`."""
 
     def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         self._settings = settings
@@ -137,61 +142,62 @@ class BaseRoomEvents(ABC):
 
     @abstractmethod
     async def _publish(self, encoded_event: EncodedEvent) -> None:
-        """Tell an event to all readers of its room."""
+        """Send an event to all subscribers of its room, in this process and in others."""
 
     @abstractmethod
-    async def _subscribe(self, reader: EventQueue) -> None:
-        """Return when the reader is given every event of its room that is published from now on."""
+    async def _subscribe(self, queue: EventQueue, /) -> None:
+        """Register a queue. Return once it receives every event of its room that is published from now on."""
 
     @abstractmethod
-    def _unsubscribe(self, reader: EventQueue) -> None:
-        """Give the reader nothing more; also one whose `_attach` failed or was cancelled."""
+    def _unsubscribe(self, queue: EventQueue, /) -> None:
+        """Remove a queue. Called exactly once per `_subscribe`, also if `_subscribe` failed or was cancelled."""
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:
         """See `RoomEvents.publish`."""
         self._check(room_id)
         event = validated(event, RoomEvent)
         if event.room_id != room_id:
-            message = f"an event of room {event.room_id!r} can't be published in room {room_id!r}"
+            message = f"the event must have room_id {room_id!r}, got {event.room_id!r}"
             raise ValueError(message)
         data = to_wire(event)
-        if len(data) > self._settings.max_event_bytes:
-            raise LimitExceededError("the bytes of the event", limit=self._settings.max_event_bytes, found=len(data))
+        limit = self._settings.max_event_bytes
+        if len(data) > limit:
+            raise LimitExceededError("size of the event in bytes (max_event_bytes)", limit=limit, actual=len(data))
         await self._publish(EncodedEvent(event, data))
 
     @asynccontextmanager
     async def subscribe(self, room_id: str) -> AsyncGenerator[AsyncIterator[RoomEvent]]:
         """See `RoomEvents.subscribe`."""
         self._check(room_id)
-        reader = EventQueue(room_id, self._settings.events_queue_size)
-        self._open_queues.add(reader)
+        queue = EventQueue(room_id, self._settings.events_queue_size)
+        self._open_queues.add(queue)
         try:
-            await self._subscribe(reader)
+            await self._subscribe(queue)
             self._lifecycle.ensure_open()
-            yield reader
+            yield queue
         finally:
-            self._open_queues.discard(reader)
-            self._unsubscribe(reader)
-            reader.close(StopAsyncIteration)
+            self._open_queues.discard(queue)
+            self._unsubscribe(queue)
+            queue.close(StopAsyncIteration)
 
     def _decode(self, channel: str, room_id: str, data: bytes) -> RoomEvent | None:
-        """Return the event that was sent as `data`; one that can't be read is left out and logged once."""
+        """Decode a received event. Return None for an invalid event and log it once."""
         try:
             event = from_wire(RoomEvent, data, key=channel)
             if event.room_id == room_id:
                 return event
-            problem = CorruptRecordError(channel, f"it is an event of room {event.room_id!r}")
+            problem = CorruptRecordError(channel, f"the event belongs to room {event.room_id!r}")
         except CorruptRecordError as error:
             problem = error
         digest = hashlib.blake2b(data, key=channel.encode()[:64], digest_size=16).digest()
         if digest not in self._logged:
             self._logged[digest] = None
-            _logger.warning("left out an event: %s", problem)
+            _logger.warning("skipped an invalid event: %s", problem)
         return None
 
     def _close_queues(self) -> None:
-        for reader in self._open_queues:
-            reader.close(StoreClosedError)
+        for queue in self._open_queues:
+            queue.close(StoreClosedError)
 
     def _check(self, room_id: str) -> None:
         self._lifecycle.ensure_open()
@@ -199,16 +205,17 @@ class BaseRoomEvents(ABC):
 
 
 class EncodedEvent(NamedTuple):
-    """An event, and the JSON of it."""
+    """An event and its JSON."""
 
     event: RoomEvent
     data: bytes
 
 
 class ChangeEvents:
-    """The events that a store publishes of its own changes: none, unless the setting `publish_changes` asks for them.
+    """Events for the changes that a store makes itself. Empty unless the setting `publish_changes` is on.
 
-    A backend publishes what these methods return in the same step that makes the change.
+    A backend publishes the returned events in the same atomic step that makes the change. An event larger than
+    `max_event_bytes` is replaced by a `Resync`.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -216,21 +223,21 @@ class ChangeEvents:
         self._max_bytes = settings.max_event_bytes
 
     def for_commit(self, before: Room | None, after: Room | None) -> Sequence[EncodedEvent]:
-        """Return the events of a commit: of one rule, so that each of several in one step has its own revision."""
+        """Return the events of one transition. If a commit contains several, call this for each, in order."""
         return [self._encode_or_resync(event) for event in diff_rooms(before, after)] if self._enabled else ()
 
     def for_delete(self, room_id: str) -> Sequence[EncodedEvent]:
-        """Return the events of the deletion of a room that was not read."""
+        """Return the events of deleting a room without reading it."""
         return (self._encode_or_resync(RoomClosed(room_id=room_id)),) if self._enabled else ()
 
     def for_message(self, message: ChatMessage) -> Sequence[EncodedEvent]:
-        """Return the events of a message that was new."""
+        """Return the events of a new message."""
         return (
             (self._encode_or_resync(MessageAdded(room_id=message.room_id, message=message)),) if self._enabled else ()
         )
 
     def for_reset(self, room_id: str) -> Sequence[EncodedEvent]:
-        """Return the events of what makes readers read again: messages were cleared, a room was put back."""
+        """Return the events of clearing messages or restoring a room: subscribers have to read again."""
         return (self._encode_or_resync(Resync(room_id=room_id)),) if self._enabled else ()
 
     def _encode_or_resync(self, event: RoomEvent) -> EncodedEvent:

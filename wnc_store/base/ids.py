@@ -1,4 +1,4 @@
-"""What an id may look like: checked before anything is sent."""
+"""Validation of ids."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 
 from wnc_store.errors import InvalidIdError
 
-# No glob characters, no braces (they choose a Redis Cluster slot), no blanks or line ends (they break logs).
+# Glob characters, braces (they select the slot in a Redis Cluster) and whitespace (it breaks logs) are excluded.
 _is_id = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
 
 
 def check_id(kind: str, value: object) -> str:
-    """Return `value` if it is a valid id.
+    """Return `value` if it is a valid id: 1-128 characters of `A-Z a-z 0-9 _ - . :`.
 
     Args:
-        kind: "room id", "user id", ... for the error.
-        value: 1-128 characters of `A-Z a-z 0-9 _ - . :`.
+        kind: Kind of the id for the error message, for example "room id".
+        value: Value to check.
 
     Raises:
-        InvalidIdError: it is anything else.
+        InvalidIdError: `value` is not a valid id.
     """
     if isinstance(value, str) and _is_id(value):
         return value
@@ -26,5 +26,5 @@ def check_id(kind: str, value: object) -> str:
 
 
 def is_id(value: str) -> bool:
-    """Tell whether `value` is a valid id."""
+    """Return whether `value` is a valid id."""
     return _is_id(value) is not None

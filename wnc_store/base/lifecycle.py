@@ -1,4 +1,4 @@
-"""Whether a store is open."""
+"""Open or closed state of a store."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from wnc_store.errors import StoreClosedError
 
 
 class Lifecycle:
-    """Whether a store is open; shared by the store and its parts."""
+    """Open or closed state, shared by a store and its components."""
 
     def __init__(self) -> None:
         self.closed = False
         self._close_callbacks: list[Callable[[], None]] = []
 
-    def add_close_callback(self, call: Callable[[], None]) -> None:
-        """Have a function called when the store is closed."""
-        self._close_callbacks.append(call)
+    def add_close_callback(self, callback: Callable[[], None]) -> None:
+        """Register a function that is called once when the store is closed."""
+        self._close_callbacks.append(callback)
 
     def close(self) -> None:
-        """Close, once."""
+        """Close and run the callbacks. Closing again does nothing."""
         if not self.closed:
             self.closed = True
-            for call in self._close_callbacks:
-                call()
+            for callback in self._close_callbacks:
+                callback()
 
     def ensure_open(self) -> None:
-        """Return if the store is open.
+        """Check that the store is open.
 
         Raises:
-            StoreClosedError: it is not.
+            StoreClosedError: The store is closed.
         """
         if self.closed:
             raise StoreClosedError

@@ -1,4 +1,4 @@
-"""Connections and rate limits, over three primitives each."""
+"""Connection counter and rate limiter with three primitives each."""
 
 from __future__ import annotations
 
@@ -12,42 +12,44 @@ from wnc_store.rate_limit import RateLimitDecision
 from wnc_store.settings import StoreSettings
 
 _MAX_COST = 1_000_000_000
+_UNSUPPORTED_CONNECTIONS = "this backend does not count connections"
+_UNSUPPORTED_RATE_LIMITS = "this backend does not support rate limits"
 
 
 class UnsupportedConnections:
-    """The `ConnectionCounter` of a backend that has none."""
+    """`ConnectionCounter` of a backend that does not count connections."""
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend counts no connections")
+        raise NotSupportedError(_UNSUPPORTED_CONNECTIONS)
 
     async def release(self, key: str, connection_id: str) -> int:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend counts no connections")
+        raise NotSupportedError(_UNSUPPORTED_CONNECTIONS)
 
     async def count(self, key: str) -> int:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend counts no connections")
+        raise NotSupportedError(_UNSUPPORTED_CONNECTIONS)
 
 
 class UnsupportedRateLimits:
-    """The `RateLimiter` of a backend that has none."""
+    """`RateLimiter` of a backend without rate limits."""
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend counts no hits")
+        raise NotSupportedError(_UNSUPPORTED_RATE_LIMITS)
 
     async def peek(self, key: str) -> RateLimitDecision:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend counts no hits")
+        raise NotSupportedError(_UNSUPPORTED_RATE_LIMITS)
 
     async def reset(self, key: str) -> None:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend counts no hits")
+        raise NotSupportedError(_UNSUPPORTED_RATE_LIMITS)
 
 
 class BaseConnectionCounter(ABC):
-    """`ConnectionCounter` over three primitives. The law is in `ConnectionCounter`."""
+    """`ConnectionCounter` with three primitives. The contract of the public methods is in `ConnectionCounter`."""
 
     def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         self._settings = settings
@@ -55,30 +57,30 @@ class BaseConnectionCounter(ABC):
 
     @abstractmethod
     async def _acquire(self, key: str, connection_id: str, limit: int | None) -> tuple[bool, int]:
-        """Atomically begin or renew a lease, unless it is new and `limit` others are held.
+        """Atomically start or renew a lease of `connection_ttl`. Change nothing if it is new and `limit` leases exist.
 
         Returns:
-            Whether it is held by now, and how many are.
+            Whether the lease exists now, and the number of active leases of the key.
         """
 
     @abstractmethod
     async def _release(self, key: str, connection_id: str) -> int:
-        """Atomically end a lease, if it is held; return how many are held by now."""
+        """Atomically end a lease if it exists. Return the number of remaining leases of the key."""
 
     @abstractmethod
     async def _count(self, key: str) -> int:
-        """Return how many leases are held."""
+        """Return the number of active leases of the key."""
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
         """See `ConnectionCounter.acquire`."""
         self._check(key)
         check_id("connection id", connection_id)
         if limit is not None and not (_is_int(limit) and limit >= 1):
-            message = f"limit is how many connections are allowed, an int of 1 or more, not {limit!r}"
+            message = f"limit must be None or an integer of at least 1, got {limit!r}"
             raise ValueError(message)
-        held, count = await self._acquire(key, connection_id, limit)
-        if not held:
-            raise LimitExceededError(f"the number of connections of {key!r}", limit=limit or 0, found=count + 1)
+        acquired, count = await self._acquire(key, connection_id, limit)
+        if not acquired:
+            raise LimitExceededError(f"number of connections of {key!r}", limit=limit or 0, actual=count + 1)
         return count
 
     async def release(self, key: str, connection_id: str) -> int:
@@ -98,7 +100,7 @@ class BaseConnectionCounter(ABC):
 
 
 class BaseRateLimiter(ABC):
-    """`RateLimiter` over three primitives. The law is in `RateLimiter`."""
+    """`RateLimiter` with three primitives. The contract of the public methods is in `RateLimiter`."""
 
     def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         self._settings = settings
@@ -106,36 +108,36 @@ class BaseRateLimiter(ABC):
 
     @abstractmethod
     async def _hit(self, key: str, cost: int) -> tuple[int, timedelta]:
-        """Atomically add to the count, and begin a window if none has begun or it has no end.
+        """Atomically add `cost` to the count. Start a window if there is no window, or if the count has no TTL.
 
         Returns:
-            The count by now, and what is left of the window.
+            The new count, and the remaining time of the window.
         """
 
     @abstractmethod
     async def _peek(self, key: str) -> tuple[int, timedelta]:
-        """Return the count and what is left of the window; zeros if none has begun."""
+        """Return the count and the remaining time of the window. Both are zero if there is no window."""
 
     @abstractmethod
     async def _reset(self, key: str) -> None:
-        """Forget the count."""
+        """Delete the count and its window."""
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """See `RateLimiter.hit`."""
         self._check(key)
         if not (_is_int(cost) and 1 <= cost <= _MAX_COST):
-            message = f"cost is how many hits this one counts for, an int from 1 to {_MAX_COST}, not {cost!r}"
+            message = f"cost must be an integer from 1 to {_MAX_COST}, got {cost!r}"
             raise ValueError(message)
-        count, left = await self._hit(key, cost)
+        count, remaining = await self._hit(key, cost)
         limit = self._settings.rate_limit_max
-        return RateLimitDecision.of(count, limit, left, allowed=count <= limit)
+        return RateLimitDecision.of(count, limit, remaining, allowed=count <= limit)
 
     async def peek(self, key: str) -> RateLimitDecision:
         """See `RateLimiter.peek`."""
         self._check(key)
-        count, left = await self._peek(key)
+        count, remaining = await self._peek(key)
         limit = self._settings.rate_limit_max
-        return RateLimitDecision.of(count, limit, left, allowed=count < limit)
+        return RateLimitDecision.of(count, limit, remaining, allowed=count < limit)
 
     async def reset(self, key: str) -> None:
         """See `RateLimiter.reset`."""
@@ -148,5 +150,5 @@ class BaseRateLimiter(ABC):
 
 
 def _is_int(number: object) -> bool:
-    """Tell whether a number can be sent as it is: other types are written in ways that a server can't count with."""
+    """Return whether a value is exactly an `int`. Some subclasses have text forms that a server can't parse."""
     return type(number) is int

@@ -1,4 +1,4 @@
-"""Rooms, over seven primitives."""
+"""Room store with seven primitives."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ VersionT = TypeVar("VersionT")
 
 
 class VersionedRoom(NamedTuple, Generic[VersionT]):
-    """A room as it was read, and what tells this state of it from every other: its bytes, a revision, ..."""
+    """A stored room and its version.
+
+    The version is a value that differs for every state of the room, for example its bytes or a revision.
+    """
 
     room: Room
     version: VersionT
 
 
 class VersionMismatch(NamedTuple, Generic[VersionT]):
-    """Why a commit did not happen: the room is by now in another state, or gone (None)."""
+    """Result of a failed compare-and-set: the current state of the room, or None if the room does not exist."""
 
     current: VersionedRoom[VersionT] | None
 
 
 class BaseRoomStore(ABC, Generic[VersionT]):
-    """`RoomStore` over seven primitives. The rules are in `rules`; the law is in `RoomStore`."""
+    """`RoomStore` with seven primitives. The contract of the public methods is in `RoomStore`."""
 
     def __init__(self, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
         self._settings = settings
@@ -47,43 +50,49 @@ class BaseRoomStore(ABC, Generic[VersionT]):
 
     @abstractmethod
     async def _get(self, room_id: str) -> VersionedRoom[VersionT] | None:
-        """Return the live room of that id, or None."""
+        """Return the live room with this id, or None."""
 
     @abstractmethod
     async def _create(self, room: Room) -> bool:
-        """Atomically, if no live room has that id: store it with its full TTL, list it, drop the chat of that id.
+        """Atomically store a new room with its full TTL, add it to the index and delete the chat with its id.
+
+        If a live room has this id, change nothing.
 
         Returns:
-            Whether it was stored.
+            Whether the room was stored.
         """
 
     @abstractmethod
     async def _compare_and_set(
         self, before: VersionedRoom[VersionT], after: Room | None
     ) -> VersionMismatch[VersionT] | None:
-        """Atomically, if the room still is as it was `before`: replace it by `after`, with its full TTL, and list it.
+        """Atomically replace a room if its version is still `before.version`. Otherwise change nothing.
 
-        `after` None: delete it, its chat and its entry in the index instead.
+        The new room has its full TTL and is in the index.
+
+        Args:
+            before: The room as it was read.
+            after: The new room. None deletes the room, its chat and its index entry.
 
         Returns:
-            None when that is done, else the state that was found; then nothing was written.
+            None if the room was replaced or deleted. Otherwise the current state.
         """
 
     @abstractmethod
     async def _delete(self, room_id: str) -> bool:
-        """Atomically delete a room, its chat and its entry in the index; tell whether there was a live room."""
+        """Atomically delete a room, its chat and its index entry. Return whether the room was live."""
 
     @abstractmethod
     async def _get_ttl(self, room_id: str) -> timedelta | None:
-        """Return what is left of the TTL, as `RoomReader.room_ttl` says."""
+        """Return the remaining TTL of a room, with the special values of `RoomReader.room_ttl`."""
 
     @abstractmethod
     def _iter_ids(self) -> AsyncIterator[str]:
-        """Yield the ids of the live rooms, as `RoomReader.active_room_ids` says."""
+        """Iterate over the ids of the live rooms. See `RoomReader.active_room_ids`."""
 
     @abstractmethod
     async def _prune_index(self) -> int:
-        """Remove the index entries of dead rooms, as `RoomStore.sweep_active_rooms` says."""
+        """Remove the index entries of expired rooms and return their number. See `RoomStore.sweep_active_rooms`."""
 
     async def create_room(self, room: Room) -> None:
         """See `RoomStore.create_room`."""
@@ -103,7 +112,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._check(room_id)
         new = validated(room, Room)
         if new.id != room_id:
-            message = f"a room of id {new.id!r} can't replace room {room_id!r}"
+            message = f"room.id must be {room_id!r}, got {new.id!r}: the id of a room can't be changed"
             raise ValueError(message)
         _require_room(
             room_id, await self._update(room_id, lambda room: self._validate_room(room, rules.replace(room, new)))
@@ -159,10 +168,10 @@ class BaseRoomStore(ABC, Generic[VersionT]):
     async def set_video_url(self, room_id: str, video_url: str, video_type: str = "youtube") -> Room:
         """See `RoomStore.set_video_url`."""
         self._check(room_id)
-        video = (video_url, video_type)
-        if not all(isinstance(part, str) for part in video):  # pyright: ignore[reportUnnecessaryIsInstance]
-            message = "URL and type of a video are strings"
-            raise ValueError(message)
+        for name, value in (("video_url", video_url), ("video_type", video_type)):
+            if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+                message = f"{name} must be a string, got {type(value).__name__}"
+                raise ValueError(message)  # noqa: TRY004 - the contract: a value that can't be stored
         self._limits.check_url(video_url)
         now_ms = self._clock.now_ms()
         after = await self._update(
@@ -188,41 +197,54 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._lifecycle.ensure_open()
         return await self._prune_index()
 
-    async def _update(self, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
-        """Apply a rule to a live room by compare-and-commit; None if there is no room, before or after it."""
+    async def _update(self, room_id: str, transition: Callable[[Room], Room | None], /) -> Room | None:
+        """Apply a transition to a live room by compare-and-set, and retry after concurrent changes.
+
+        Returns:
+            The new room. None if the room did not exist or the transition deleted it.
+
+        Raises:
+            ConflictError: Concurrent changes made every attempt fail within `operation_timeout`.
+        """
+        timeout = self._settings.operation_timeout.total_seconds()
         start = time.monotonic()
         attempts = 0
         current = await self._get(room_id)
         while current is not None:
-            after = rule(current.room)
+            after = transition(current.room)
             if after is current.room:
                 return after
-            conflict = await self._compare_and_set(current, after)
-            if conflict is None:
+            mismatch = await self._compare_and_set(current, after)
+            if mismatch is None:
                 return after
             attempts += 1
-            passed = time.monotonic() - start
-            if passed + passed / attempts > self._settings.operation_timeout.total_seconds():  # no time for one more
+            elapsed = time.monotonic() - start
+            if elapsed + elapsed / attempts > timeout:  # another attempt would exceed the timeout
                 raise ConflictError(room_id, attempts)
-            current = conflict.current
+            current = mismatch.current
         return None
 
     def _validate_room(self, before: Room | None, after: Room) -> Room:
-        """Check the ids and sizes of a room that a caller made; what another writer left there before may stay."""
+        """Check the ids and sizes of a room made by a caller. Values that `before` already contains are accepted."""
         known: set[str] = set() if before is None else {before.host_id, *(user.id for user in before.users)}
         for user_id in {after.host_id, *(user.id for user in after.users)} - known:
             check_id("user id", user_id)
         return self._limits.check_room(before, after)
 
     def _decode(self, key: str, room_id: str, data: bytes) -> Room:
-        """Return the room that stored bytes hold.
+        """Decode a stored room.
+
+        Args:
+            key: Key of the stored value, for the error message.
+            room_id: Expected id.
+            data: Stored JSON.
 
         Raises:
-            CorruptRecordError: they can't be read, or are another room's.
+            CorruptRecordError: The value is not a valid room, or the room has another id.
         """
         room = from_wire(Room, data, key=key)
         if room.id != room_id:
-            raise CorruptRecordError(key, f"it holds the room {room.id!r}")
+            raise CorruptRecordError(key, f"expected room {room_id!r}, got room {room.id!r}")
         return room
 
     def _check(self, room_id: str) -> None:

@@ -1,4 +1,4 @@
-"""How large things may be: checked on what a caller writes, never on what is only read or only carried along."""
+"""Size limits of rooms, users and messages, checked on what a caller writes."""
 
 from __future__ import annotations
 
@@ -12,83 +12,92 @@ from wnc_store.records.user_index import max_encoded_bytes
 from wnc_store.settings import StoreSettings
 
 _FIXED = 2048
-"""More bytes than a room takes beside its users, the host's name and the video's URL."""
+"""Upper bound of the encoded size of a room in bytes, without its users, host name and video URL."""
 
 
 class SizeLimits:
-    """The limits of some settings."""
+    """Checks against the size limits of the settings.
+
+    The checks accept what the caller only carries over: a room that another client made too large can still be changed,
+    unless the change makes it larger.
+    """
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
-        self._most_bytes_beside_users = _FIXED + MAX_BYTES_PER_CHAR * (
+        self._max_bytes_without_users = _FIXED + MAX_BYTES_PER_CHAR * (
             settings.max_name_length + settings.max_url_length
         )
 
     def check_message(self, message: ChatMessage) -> None:
-        """Check a message's text and its writer's name.
+        """Check the text and the user name of a message.
 
         Raises:
-            LimitExceededError: one of them is too long.
+            LimitExceededError: The text or the user name is too long.
         """
-        self._length("the message's text", message.message, self._settings.max_message_length)
-        self._length("the user's name", message.user_name, self._settings.max_name_length)
+        self._check_length("message text (max_message_length)", message.message, self._settings.max_message_length)
+        self._check_name("user name", message.user_name)
 
     def check_user(self, user: User) -> None:
-        """Check a user's name.
+        """Check the name of a user.
 
         Raises:
-            LimitExceededError: it is too long.
+            LimitExceededError: The name is too long.
         """
-        self._length("the user's name", user.name, self._settings.max_name_length)
+        self._check_name("user name", user.name)
 
     def check_url(self, url: str) -> None:
-        """Check a video's URL.
+        """Check a video URL.
 
         Raises:
-            LimitExceededError: it is too long.
+            LimitExceededError: The URL is too long.
         """
-        self._length("the video's URL", url, self._settings.max_url_length)
+        self._check_length("video URL (max_url_length)", url, self._settings.max_url_length)
 
     def check_growth(self, before: Room | None, after: Room) -> Room:
-        """Check that a room does not grow beyond the users and bytes that are allowed; return it.
+        """Check that a change does not grow a room beyond the limits of users and bytes.
 
-        A room that another writer left larger than that may still change, as long as it does not grow.
+        Returns:
+            The room `after`.
 
         Raises:
-            LimitExceededError: it would.
+            LimitExceededError: The room exceeds a limit and is larger than `before`.
         """
         users, users_before = len(after.users), len(before.users) if before else 0
-        if users > max(users_before, self._settings.max_users_per_room):
-            self._refuse("the number of users", self._settings.max_users_per_room, users)
-        most = self._settings.max_room_bytes
-        if self._max_encoded_size(after) > most:
+        max_users, max_bytes = self._settings.max_users_per_room, self._settings.max_room_bytes
+        if users > max(users_before, max_users):
+            raise LimitExceededError("number of users in the room (max_users_per_room)", limit=max_users, actual=users)
+        if self._max_encoded_size(after) > max_bytes:
             size = len(to_wire(after))
-            if size > most and (before is None or size > len(to_wire(before))):
-                self._refuse("the bytes of the room", most, size)
+            if size > max_bytes and (before is None or size > len(to_wire(before))):
+                raise LimitExceededError("size of the room in bytes (max_room_bytes)", limit=max_bytes, actual=size)
         return after
 
     def check_room(self, before: Room | None, after: Room) -> Room:
-        """Check all of a room that a caller made; return it. What was as long before may stay.
+        """Check every limit on a room made by a caller. Names and a URL that `before` already contains are accepted.
+
+        Returns:
+            The room `after`.
 
         Raises:
-            LimitExceededError: something is new and too long, or the room grows too large.
+            LimitExceededError: A new name or URL is too long, or the room is larger than `before` and exceeds a limit.
         """
         if before is None or after.video_url != before.video_url:
             self.check_url(after.video_url or "")
         known: set[str] = set() if before is None else {before.host_name, *(user.name for user in before.users)}
         for name in {after.host_name, *(user.name for user in after.users)} - known:
-            self._length("a name", name, self._settings.max_name_length)
+            self._check_name("user or host name", name)
         return self.check_growth(before, after)
 
     def _max_encoded_size(self, room: Room) -> float:
-        """Return bytes that a room of ours does not exceed: only where that does not settle it, it is written out."""
+        """Return an upper bound of the encoded size in bytes. Computing it is much cheaper than encoding the room."""
         if room.__pydantic_extra__ or room.video_state.__pydantic_extra__:
             return math.inf
-        return self._most_bytes_beside_users + max_encoded_bytes(room)
+        return self._max_bytes_without_users + max_encoded_bytes(room)
 
-    def _length(self, what: str, text: str, limit: int) -> None:
+    def _check_name(self, kind: str, name: str) -> None:
+        self._check_length(f"{kind} (max_name_length)", name, self._settings.max_name_length)
+
+    @staticmethod
+    def _check_length(what: str, text: str, limit: int) -> None:
         if len(text) > limit:
-            self._refuse(f"the length of {what}", limit, len(text))
-
-    def _refuse(self, what: str, limit: int, found: int) -> None:
-        raise LimitExceededError(what, limit=limit, found=found)
+            raise LimitExceededError(f"length of the {what}", limit=limit, actual=len(text))

@@ -1,1 +1,1 @@
-"""The records of a room and a chat, and their JSON."""
+"""Models of rooms and chats, and their JSON."""

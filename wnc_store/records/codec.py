@@ -1,4 +1,4 @@
-"""Records to bytes and back: JSON as Node's `JSON.stringify` writes it and `JSON.parse` reads it."""
+"""Encoding and decoding of records as the JSON of `JSON.stringify` and `JSON.parse`."""
 
 from __future__ import annotations
 
@@ -15,90 +15,92 @@ from wnc_store.records.models import Record, RecordT
 
 
 def to_wire(record: Record) -> bytes:
-    """Return a record as UTF-8 JSON."""
+    """Encode a record as UTF-8 JSON."""
     try:
         return encode_record(record).encode()
     except (LookupError, TypeError, ValueError):
-        pass  # it is not quite plain
+        pass  # the record needs the general encoder below
     value = record.to_json()
     try:
         return dumps(value).encode()
-    except UnicodeEncodeError:  # half of an emoji that JavaScript cut: only an escape can hold it
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can represent only as an escape sequence
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:
-    """Return the record that `data` holds.
+    """Decode a record from JSON.
 
     Args:
-        kind: `Room`, `User`, `VideoState` or `ChatMessage`.
-        data: UTF-8 JSON, lone surrogates included.
-        key: where it is stored, for the error.
+        kind: Class of the record.
+        data: UTF-8 JSON. Lone surrogates are accepted.
+        key: Key of the stored value, for the error message.
 
     Raises:
-        CorruptRecordError: it is not JSON, or not such a record. The error holds no part of the data.
+        CorruptRecordError: `data` is not JSON, or not a valid record. The message contains no part of the data.
     """
     try:
-        return kind.model_validate(_parsed(data), by_alias=True, by_name=False)
+        return kind.model_validate(_parse(data), by_alias=True, by_name=False)
     except ValidationError as error:
         reason = f"not a {kind.__name__}: {format_validation_errors(error)}"
     except RecursionError:
-        reason = "its JSON is nested too deeply"
+        reason = "the JSON is nested too deeply"
     except ValueError:
-        reason = "it is not UTF-8 JSON"
-    # Raised outside the handlers: their exceptions hold the input, and would stay within reach as the context.
+        reason = "not UTF-8 JSON"
+    # Raised outside the handlers, because their exceptions contain the input and would become the context of this one.
     raise CorruptRecordError(key, reason)
 
 
 def validated(record: RecordT, kind: type[RecordT]) -> RecordT:
-    """Return `record` as a plain `kind` that holds what a reader of the stored record would see.
+    """Return `record` as an instance of exactly `kind`, as it would be read after being stored.
 
-    Needed because `model_copy` and `model_construct` check nothing, and subclasses may have fields of their own.
+    `model_copy` and `model_construct` do not validate, and subclasses may declare more fields.
 
     Raises:
-        TypeError: it is no `kind`.
-        ValueError: it holds what can't be stored. The error names the fields and holds no values.
+        TypeError: `record` is not an instance of `kind`.
+        ValueError: `record` contains a value that can't be stored. The message names the fields and contains no values.
     """
     if not isinstance(record, kind):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         message = f"expected a {kind.__name__}, got {type(record).__name__}"
         raise TypeError(message)
-    if type(record) is kind and (plain := fast_validated(record)) is not None:
-        return plain
+    if type(record) is kind and (valid := fast_validated(record)) is not None:
+        return valid
     aliases = {info.alias or name for name, info in kind.model_fields.items()}
-    double = sorted(aliases & record.model_extra.keys())
-    if double:
-        reason = f"{', '.join(double)} is the name on the wire of a declared field: set that"
+    duplicates = sorted(aliases & record.model_extra.keys())
+    if duplicates:
+        reason = (
+            f"the extra field {', '.join(duplicates)} has the JSON name of a declared field: set that field instead"
+        )
     else:
         try:
             return kind.model_validate(record.to_json(), by_alias=True, by_name=False)
         except ValidationError as error:
             reason = format_validation_errors(error)
         except RecursionError:
-            reason = "it is nested too deeply"
+            reason = "a value is nested too deeply"
         except (AttributeError, TypeError):
-            reason = "a field holds a value of another type"
+            reason = "a field has a value of the wrong type"
     message = f"this {kind.__name__} can't be stored: {reason}"
     raise ValueError(message)
 
 
 def format_validation_errors(error: ValidationError) -> str:
-    """Say what is wrong and where, without the values: they may be secrets."""
+    """Format validation errors with their fields, but without the values, which may be secret."""
     return "; ".join(
         f"{'.'.join(map(str, detail['loc'])) or 'the record'}: {detail['msg']}"
         for detail in error.errors(include_url=False, include_context=False, include_input=False)
     )
 
 
-def _parsed(data: bytes) -> object:
+def _parse(data: bytes) -> object:
     try:
         return from_json(data, allow_inf_nan=False)
-    except ValueError:  # also for half an emoji, and for what is nested more than 200 deep
-        # Raw halves become escapes, so that two which belong together are read as one character.
+    except ValueError:  # also raised for lone surrogates and for more than 200 levels of nesting
+        # Encoded surrogates become escape sequences, so that the two halves of a pair are decoded as one character.
         return _decoder.decode(data.decode("utf-8", "surrogatepass").encode("utf-8", "backslashreplace").decode())
 
 
 def _refuse_constant(_name: str) -> NoReturn:
-    message = "NaN and Infinity are not JSON"
+    message = "JSON can't represent NaN and Infinity"
     raise ValueError(message)
 
 

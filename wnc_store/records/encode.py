@@ -1,7 +1,7 @@
-"""Records as JSON text, written at once.
+"""Fast encoder of records.
 
-What comes out is what `json.dumps` makes of `Record.to_json()`. What is not quite plain (a subclass, a date of another
-spelling, NaN, a value of the wrong type) raises here, and is for those two to write or to refuse.
+The result is the same as that of `json.dumps` for `Record.to_json()`. A record that needs the general encoder raises an
+exception, and the caller falls back to it: a subclass, a preserved date, NaN, or a value of the wrong type.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from json.encoder import encode_basestring as quoted  # in C, and what json.dumps uses
+from json.encoder import encode_basestring as quoted  # the C function that json.dumps uses
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -20,36 +20,36 @@ from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
 _Encoders = Mapping[type, Callable[[Any], str]]
 
 MAX_BYTES_PER_CHAR = 12
-"""Bytes that JSON may spend on one character: beside half an emoji, a whole one takes two escapes."""
+"""Largest number of bytes that JSON uses for one character: two escape sequences, if lone surrogates are present."""
 
 dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def encode_record(record: Record) -> str:
-    """Return a record as JSON.
+    """Encode a record as JSON.
 
     Raises:
-        LookupError, ValueError, TypeError: it is for `Record.to_json()`.
+        LookupError, ValueError, TypeError: The record needs the general encoder.
     """
     members = record.__dict__
     parts: list[str] = []
-    for name, key, omit, texts in _FIELDS[type(record)]:
+    for name, key, exclude_if, encoders in _FIELDS[type(record)]:
         value = members[name]
-        if omit is None or not omit(value):
-            parts.append(key + texts[type(value)](value))
-    unknown = record.__pydantic_extra__
-    if unknown:
-        parts.append(_encode_extra(type(record), unknown))
+        if exclude_if is None or not exclude_if(value):
+            parts.append(key + encoders[type(value)](value))
+    extra = record.__pydantic_extra__
+    if extra:
+        parts.append(_encode_extra(type(record), extra))
     return "{" + ",".join(parts) + "}"
 
 
 def _cached_json(record: User | VideoState) -> str:
-    """Return a part of a room as JSON; most parts are written again with each new state of their room."""
+    """Encode a user or video state and cache the JSON on it, because the next states of the room often reuse it."""
     try:
         return _CACHED[type(record)](record)
     except AttributeError:
         text = encode_record(record)
-        object.__setattr__(record, "_text", text)
+        object.__setattr__(record, "_cached_json", text)
         return text
 
 
@@ -57,17 +57,17 @@ def _encode_tuple(items: tuple[Any, ...]) -> str:
     return "[" + ",".join([_JSON[type(item)](item) for item in items]) + "]"
 
 
-def _encode_extra(kind: type[Record], unknown: Mapping[str, Any]) -> str:
-    if any(field.key in unknown for field in wire_fields(kind)):
-        message = "an unknown field overrides a declared one"
+def _encode_extra(kind: type[Record], extra: Mapping[str, Any]) -> str:
+    if any(field.key in extra for field in wire_fields(kind)):
+        message = "an extra field has the JSON name of a declared field"
         raise ValueError(message)
-    return dumps(unknown)[1:-1]
+    return dumps(extra)[1:-1]
 
 
 def _encode_float(value: float) -> str:
     if isfinite(value):
         return repr(value)
-    message = "neither NaN nor Infinity is JSON"
+    message = "JSON can't represent NaN and Infinity"
     raise ValueError(message)
 
 
@@ -75,8 +75,8 @@ def _encode_date(value: datetime) -> str:
     return f'"{iso(value)}"'
 
 
-# Past pydantic's own look-up of attributes, which is slow where there is none.
-_CACHED: _Encoders = {kind: kind.__dict__["_text"].__get__ for kind in (User, VideoState)}
+# Direct access to the slot, because pydantic's attribute lookup is slow for missing attributes.
+_CACHED: _Encoders = {kind: kind.__dict__["_cached_json"].__get__ for kind in (User, VideoState)}
 
 _NUMBERS: _Encoders = {int: repr, float: _encode_float}
 _DATES: _Encoders = {datetime: _encode_date}
@@ -104,11 +104,11 @@ class _Field(NamedTuple):
     encoders: _Encoders
 
 
-# A subclass may write itself in its own way, and is not here.
+# Subclasses are not included, because they may override the serialization.
 _FIELDS: Mapping[type[Record], tuple[_Field, ...]] = {
     kind: tuple(
-        _Field(one.name, f"{quoted(one.key)}:", one.exclude_if, _ENCODERS_FOR[one.serialize])
-        for one in wire_fields(kind)
+        _Field(field.name, f"{quoted(field.key)}:", field.exclude_if, _ENCODERS_FOR[field.serialize])
+        for field in wire_fields(kind)
     )
     for kind in (User, VideoState, Room, ChatMessage)
 }

@@ -1,4 +1,4 @@
-"""Records that need no validation, told from those that do at a fraction of its cost."""
+"""Fast validation of records that need no conversion."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from wnc_store.records.models import (
 )
 
 _LARGE = 2.0**63
-"""Numbers from here on are left to the validation."""
+"""Numbers from this size on are validated by pydantic."""
 
 
 def fast_validated(record: RecordT) -> RecordT | None:
-    """Return a record as it would be read again: itself, or a copy in which the fields that are written count as set.
+    """Return a record as it would be read after being stored, or None if that requires pydantic.
 
-    None where that takes a validation: for a subclass, for unknown fields, and for a value that is not of the very type
-    that is read.
+    The result is the record itself, or a copy whose `model_fields_set` contains the fields that are written.
+    Subclasses, extra fields, and values whose type differs from the decoded one require pydantic.
     """
     return _with_fields_set(record) if _is_valid(record) else None
 
 
 def _is_valid(record: Record) -> bool:
     kind = _KINDS.get(type(record))
-    held = record.__dict__
-    if kind is None or record.__pydantic_extra__ or len(held) != len(kind.tests):
+    values = record.__dict__
+    if kind is None or record.__pydantic_extra__ or len(values) != len(kind.tests):
         return False
     try:
         for name, tests in kind.tests:
-            value = held[name]
+            value = values[name]
             test = tests[type(value)]
             if test is not None and not test(value):
                 return False
-    except KeyError:  # the field is missing, or holds another type
+    except KeyError:  # the field is missing or has another type
         return False
     return True
 
 
 def _with_fields_set(record: RecordT) -> RecordT:
     kind = _KINDS[type(record)]
-    held = record.__dict__
+    values = record.__dict__
     if type(record) is Room:
-        users = tuple([_with_fields_set(user) for user in held["users"]])
-        written = kind.names.difference([name for name, omit in kind.omits if omit(held[name])])
-        held = {**held, "video_state": _with_fields_set(held["video_state"]), "users": users}
-        return construct_copy(record, held, {}, intern_fields_set(written))
+        users = tuple([_with_fields_set(user) for user in values["users"]])
+        written = kind.names.difference([name for name, exclude_if in kind.exclusions if exclude_if(values[name])])
+        values = {**values, "video_state": _with_fields_set(values["video_state"]), "users": users}
+        return construct_copy(record, values, {}, intern_fields_set(written))
     if record.__pydantic_fields_set__ == kind.names:
         return record
-    return construct_copy(record, held.copy(), {}, kind.names)
+    return construct_copy(record, values.copy(), {}, kind.names)
 
 
 def _are_users(users: tuple[Any, ...]) -> bool:
@@ -93,7 +93,7 @@ _TESTS_OF: Mapping[object, _Tests] = {
 class _Kind(NamedTuple):
     names: set[str]
     tests: tuple[tuple[str, _Tests], ...]
-    omits: tuple[tuple[str, Callable[[Any], bool]], ...]
+    exclusions: tuple[tuple[str, Callable[[Any], bool]], ...]
 
 
 def _kind(kind: type[Record]) -> _Kind:

@@ -1,4 +1,4 @@
-"""How the fields of a record lie on the wire."""
+"""JSON names and serializers of the fields of a record."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import BaseModel, PlainSerializer
 
 
 class Field(NamedTuple):
-    """A declared field.
+    """A declared field of a record.
 
     Attributes:
-        name: in Python.
-        key: on the wire.
-        write: makes the JSON value of what the field holds; None where that is the value itself.
-        omit: tells for which value the field is left out; None if never.
+        name: Name of the attribute.
+        key: Name in JSON.
+        serialize: Function from the value to its JSON value. None if they are the same.
+        exclude_if: Function that returns whether a value is omitted from the JSON. None if no value is.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Field(NamedTuple):
 
 @functools.cache
 def wire_fields(kind: type[BaseModel]) -> tuple[Field, ...]:
-    """Return the declared fields of a kind of record, in order."""
+    """Return the declared fields of a record class, in order."""
     return tuple(
         Field(
             name,

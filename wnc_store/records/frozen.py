@@ -1,6 +1,6 @@
-"""JSON values that can't be changed in place, so that models can be shared without copying.
+"""Immutable JSON values, so that models can be shared without copying.
 
-They compare equal to plain dicts and lists and are written by every JSON library, because they are dicts and lists.
+They are subclasses of dict and list: they compare equal to plain ones, and every JSON library can serialize them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from typing import Any, NoReturn, cast
 
 _MAX_INT = 10**4000
-_FROZEN = "this JSON value belongs to a frozen model: make a changed copy instead"
+_FROZEN = "this JSON value is frozen because it belongs to a model: modify a copy instead"
 
 
 def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
@@ -17,7 +17,7 @@ def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
 
 
 class FrozenDict(dict[str, Any]):
-    """A JSON object that refuses to be changed."""
+    """An immutable JSON object."""
 
     __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
     clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
@@ -27,7 +27,7 @@ class FrozenDict(dict[str, Any]):
 
 
 class FrozenList(list[Any]):
-    """A JSON array that refuses to be changed."""
+    """An immutable JSON array."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]
@@ -37,22 +37,22 @@ class FrozenList(list[Any]):
 
 
 def check_int(value: int) -> int:
-    """Return an integer that every JSON parser of Python reads again.
+    """Return an integer that every JSON parser of Python can read.
 
     Raises:
-        ValueError: it has thousands of digits.
+        ValueError: The integer has more than 4000 digits.
     """
     if abs(value) < _MAX_INT:
         return value
-    message = "an integer of thousands of digits can't be read again"
+    message = "an integer must have at most 4000 digits"
     raise ValueError(message)
 
 
 def freeze(value: object) -> object:
-    """Return `value` as `JSON.stringify` would see it, frozen: NaN and the infinities become None.
+    """Return `value` as an immutable JSON value. NaN and the infinities become None, as with `JSON.stringify`.
 
     Raises:
-        ValueError: it is nothing that JSON can hold.
+        ValueError: JSON can't represent `value`.
     """
     if value is None or isinstance(value, (str, bool, FrozenDict, FrozenList)):
         return value
@@ -65,7 +65,7 @@ def freeze(value: object) -> object:
     if isinstance(value, dict):
         members = cast("dict[object, object]", value)
         if not all(isinstance(key, str) for key in members):
-            message = "the keys of a JSON object are strings"
+            message = "the keys of a JSON object must be strings"
             raise ValueError(message)
         return FrozenDict({cast("str", key): freeze(member) for key, member in members.items()})
     message = f"{type(value).__name__} is not a JSON value"

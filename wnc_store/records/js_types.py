@@ -1,6 +1,6 @@
-"""Field types for what `JSON.stringify` makes of JavaScript's numbers and dates.
+"""Field types for numbers and dates as `JSON.stringify` writes them.
 
-A value keeps the spelling it was read with, so that an untouched record is written back as it was.
+A value keeps the JSON it was read from, so that an unchanged record is written back exactly.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ _BEYOND_PYTHON = re.compile(r"([+-])\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?
 
 
 class PreservedDate(datetime):
-    """A datetime that remembers the JSON it was read from, where that is not what `Date.toJSON()` writes for it."""
+    """A datetime with the JSON it was read from, if that differs from the result of `Date.toJSON()`."""
 
-    # A date that was computed from this one has the class and no spelling of its own.
-    spelling: str | EllipsisType | None = ...
+    # The result of arithmetic on a PreservedDate has this class, but no `raw`.
+    raw: str | EllipsisType | None = ...
 
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         plain = datetime.combine(self.date(), self.timetz())
-        return (_parse_date, (plain,)) if self.spelling is ... else (_preserved_date, (plain, self.spelling))
+        return (_parse_date, (plain,)) if self.raw is ... else (_preserved_date, (plain, self.raw))
 
 
 class PreservedTimestamp(int):
-    """Epoch milliseconds that were read from an ISO 8601 string, which is remembered."""
+    """Milliseconds since the epoch with the ISO 8601 string they were read from."""
 
-    spelling: str
+    raw: str
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _preserved_timestamp, (int(self), self.spelling)
+        return _preserved_timestamp, (int(self), self.raw)
 
 
-def _preserved_date(value: datetime, spelling: str | None) -> PreservedDate:
+def _preserved_date(value: datetime, raw: str | None) -> PreservedDate:
     date = PreservedDate.combine(value.date(), value.timetz())
-    date.spelling = spelling
+    date.raw = raw
     return date
 
 
-def _preserved_timestamp(value: int, spelling: str) -> PreservedTimestamp:
+def _preserved_timestamp(value: int, raw: str) -> PreservedTimestamp:
     milliseconds = PreservedTimestamp(value)
-    milliseconds.spelling = spelling
+    milliseconds.raw = raw
     return milliseconds
 
 
 def to_milliseconds(value: datetime) -> int:
-    """Return the epoch milliseconds of an aware datetime, rounded down."""
+    """Return the milliseconds since the epoch of an aware datetime, rounded down."""
     return (value - EPOCH) // _MILLISECOND
 
 
 def from_milliseconds(value: int) -> datetime:
-    """Return the UTC datetime of epoch milliseconds."""
+    """Return the UTC datetime of a number of milliseconds since the epoch."""
     return EPOCH + value * _MILLISECOND
 
 
 def iso(value: datetime) -> str:
-    """Spell an aware datetime as `Date.prototype.toJSON()` does: UTC, three digits of milliseconds, Z."""
+    """Format an aware datetime as `Date.prototype.toJSON()` does: UTC, three digits of milliseconds, Z."""
     utc = value.astimezone(UTC)
     century, year = divmod(utc.year, 100)
     day = f"{_TWO[century]}{_TWO[year]}-{_TWO[utc.month]}-{_TWO[utc.day]}"
@@ -77,7 +77,7 @@ def iso(value: datetime) -> str:
 
 
 def _parse_date(value: object) -> datetime:
-    if isinstance(value, PreservedDate) and value.spelling is not ...:
+    if isinstance(value, PreservedDate) and value.raw is not ...:
         return value
     if isinstance(value, datetime):
         return _in_milliseconds(value)
@@ -85,18 +85,18 @@ def _parse_date(value: object) -> datetime:
         return _preserved_date(_FIRST, None)
     if isinstance(value, str):
         return _parse_iso(value)
-    message = "a date is an ISO 8601 string or an aware datetime"
+    message = "a date must be an ISO 8601 string or an aware datetime"
     raise ValueError(message)
 
 
 def _in_milliseconds(value: datetime) -> datetime:
     if value.tzinfo is None:
-        message = "a datetime needs a time zone, say datetime.now(UTC)"
+        message = "a datetime must have a time zone, for example datetime.now(UTC)"
         raise ValueError(message)
     try:
         value = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
     except OverflowError:
-        message = "in UTC, this date is beyond the years 1 to 9999"
+        message = "a date must be within the years 1 to 9999 in UTC"
         raise ValueError(message) from None
     return value.replace(microsecond=value.microsecond // 1000 * 1000)
 
@@ -105,7 +105,7 @@ def _parse_iso(text: str) -> datetime:
     if _TO_JSON.fullmatch(text):
         return _from_iso(text)
     beyond = _BEYOND_PYTHON.fullmatch(text)
-    if beyond:  # JavaScript's years reach from -271821 to 275760, Python's from 1 to 9999
+    if beyond:  # JavaScript supports the years -271821 to 275760, Python 1 to 9999
         return _preserved_date(_LAST if beyond[1] == "+" else _FIRST, text)
     return _preserved_date(_in_milliseconds(_from_iso(text)), text)
 
@@ -114,14 +114,14 @@ def _from_iso(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        message = "a date is an ISO 8601 string with a time zone"  # without the text: it may be anything
+        message = "a date must be an ISO 8601 string with a time zone"  # without the text, which may be secret
     raise ValueError(message)
 
 
 def write_date(value: datetime) -> str | None:
-    """Return the JSON of a date."""
-    if isinstance(value, PreservedDate) and value.spelling is not ...:
-        return value.spelling
+    """Return the JSON value of a date."""
+    if isinstance(value, PreservedDate) and value.raw is not ...:
+        return value.raw
     return iso(value)
 
 
@@ -129,7 +129,7 @@ def _parse_number(value: object) -> float:
     if value is None:  # NaN and the infinities are null in JSON
         return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        message = "a number is an int or a float"
+        message = "a number must be an int or a float"
         raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueErrors
     if isinstance(value, int):
         return check_int(value)
@@ -137,7 +137,7 @@ def _parse_number(value: object) -> float:
 
 
 def write_number(value: float) -> float | None:
-    """Return the JSON of a number."""
+    """Return the JSON value of a number."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -148,8 +148,8 @@ def _parse_timestamp(value: object) -> float:
 
 
 def write_timestamp(value: float) -> float | str | None:
-    """Return the JSON of a timestamp."""
-    return value.spelling if isinstance(value, PreservedTimestamp) else write_number(value)
+    """Return the JSON value of a timestamp."""
+    return value.raw if isinstance(value, PreservedTimestamp) else write_number(value)
 
 
 Number = Annotated[
@@ -158,7 +158,7 @@ Number = Annotated[
     PlainSerializer(write_number, return_type=Any, when_used="json"),
     WithJsonSchema({"type": ["number", "null"]}),
 ]
-"""A JavaScript number: int or float as it was written, NaN where JSON holds null."""
+"""A JavaScript number: an int or float as it was written. null is read as NaN."""
 
 Date = Annotated[
     datetime,
@@ -166,8 +166,8 @@ Date = Annotated[
     PlainSerializer(write_date, return_type=Any, when_used="json"),
     WithJsonSchema({"type": ["string", "null"], "format": "date-time"}),
 ]
-"""A JavaScript Date: an aware UTC datetime in whole milliseconds. An invalid Date reads as the first moment of year 1,
-a year beyond Python's as the nearest moment that Python has."""
+"""A JavaScript Date: an aware UTC datetime in whole milliseconds. null (an invalid Date) is read as the start of
+year 1. A date outside the years 1 to 9999 is read as the nearest datetime."""
 
 Timestamp = Annotated[
     float,
@@ -175,4 +175,4 @@ Timestamp = Annotated[
     PlainSerializer(write_timestamp, return_type=Any, when_used="json"),
     WithJsonSchema({"type": ["number", "string", "null"]}),
 ]
-"""Epoch milliseconds; an ISO 8601 string is read too."""
+"""Milliseconds since the epoch. An ISO 8601 string is accepted, too."""

@@ -1,7 +1,7 @@
-"""The records of a watch party, as the Node app stores them.
+"""Models of the records that the Node app stores.
 
-All models are frozen; change one with `model_copy(update={...})`. Attributes are snake_case, JSON is camelCase. Fields
-that are not declared here are kept, frozen (`model_extra`), and written back unchanged.
+All models are frozen. Use `model_copy(update={...})` to change one. Attributes are snake_case, JSON is camelCase. Extra
+fields, which the models do not declare, are kept in `model_extra` and written back unchanged.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RecordT = TypeVar("RecordT", bound="Record")
 
 
 class Record(BaseModel):
-    """What all records share: frozen, camelCase on the wire, unknown fields kept."""
+    """Base class of all records: frozen, with camelCase JSON and extra fields."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -58,42 +58,42 @@ class Record(BaseModel):
         serialize_by_alias=True,
         hide_input_in_errors=True,
     )
-    if not TYPE_CHECKING:  # a type checker would take it for one more argument of every record
+    if not TYPE_CHECKING:  # type checkers would add it to the arguments of the constructors
         __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]]
 
     @property
     def model_extra(self) -> FrozenDict:
-        """The fields that are not declared, by their name on the wire; they can't be changed in place."""
+        """The extra fields by their JSON names, as an immutable dict."""
         return FrozenDict(self.__pydantic_extra__ or {})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; pydantic's, but that unknown fields in `update` are frozen, too."""
+        """Return a copy, as pydantic does. Extra fields in `update` are frozen."""
         known = self.__pydantic_fields__
         changes = update or {}
         if deep or self.__pydantic_private__ is not None:
             frozen = {name: value if name in known else freeze(value) for name, value in changes.items()}
             return super().model_copy(update=frozen, deep=deep)
-        held, unknown = self.__dict__.copy(), (self.__pydantic_extra__ or {}).copy()
+        values, extra = self.__dict__.copy(), (self.__pydantic_extra__ or {}).copy()
         for name, value in changes.items():
             if name in known:
-                held[name] = value
+                values[name] = value
             else:
-                unknown[name] = freeze(value)
+                extra[name] = freeze(value)
         fields_set = self.__pydantic_fields_set__
         if not fields_set.issuperset(changes):
             fields_set = intern_fields_set(fields_set.union(changes))
-        return construct_copy(self, held, unknown, fields_set)
+        return construct_copy(self, values, extra, fields_set)
 
     def with_extra(self, fields: Mapping[str, Any]) -> Self:
-        """Return a copy with these unknown fields besides its own; a name is never taken for a declared field."""
+        """Return a copy with additional extra fields. Names are JSON names and never refer to declared fields."""
         copied = self.model_copy()
         _set(copied, "__pydantic_extra__", {**(self.__pydantic_extra__ or {}), **fields})
         return copied
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Return the record as JSON values in camelCase, just as it is stored: the host token included.
+        """Return the record as JSON values in camelCase, as it is stored, including the host token.
 
-        Unlike pydantic's JSON mode, it takes the lone surrogates that JavaScript leaves in names of fields, too.
+        Unlike pydantic's JSON mode, this method supports lone surrogates in the names of extra fields.
         """
         value: dict[str, Any] = {}
         for field in wire_fields(type(self)):
@@ -103,9 +103,9 @@ class Record(BaseModel):
         return {**value, **(self.__pydantic_extra__ or {})}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Leave out the unknown fields: what they hold may be private."""
-        unknown = self.__pydantic_extra__ or {}
-        return [(name, value) for name, value in super().__repr_args__() if name not in unknown]
+        """Exclude the extra fields, because their values may be private."""
+        extra = self.__pydantic_extra__ or {}
+        return [(name, value) for name, value in super().__repr_args__() if name not in extra]
 
 
 @functools.lru_cache(maxsize=256)
@@ -114,18 +114,18 @@ def _shared_set(names: frozenset[str]) -> set[str]:
 
 
 def intern_fields_set(names: Iterable[str]) -> set[str]:
-    """Return a set of names of fields that all records with these share: one of its own would be half of a record."""
+    """Return a shared set of field names. A separate set would take as much memory as the rest of a record."""
     return _shared_set(frozenset(names))
 
 
-def construct_copy(record: RecordT, held: dict[str, Any], unknown: dict[str, Any], fields_set: set[str]) -> RecordT:
-    """Return a record of the same class that holds these very dicts and this set; what pydantic's copies do, faster."""
-    made = object.__new__(type(record))
-    _set(made, "__dict__", held)
-    _set(made, "__pydantic_extra__", unknown)
-    _set(made, "__pydantic_fields_set__", fields_set)
-    _set(made, "__pydantic_private__", None)
-    return made
+def construct_copy(record: RecordT, values: dict[str, Any], extra: dict[str, Any], fields_set: set[str]) -> RecordT:
+    """Return a record of the same class that owns the given dicts and set. Faster than `model_copy` of pydantic."""
+    copied = object.__new__(type(record))
+    _set(copied, "__dict__", values)
+    _set(copied, "__pydantic_extra__", extra)
+    _set(copied, "__pydantic_fields_set__", fields_set)
+    _set(copied, "__pydantic_private__", None)
+    return copied
 
 
 def _json(member: object) -> object:
@@ -137,13 +137,13 @@ def _json(member: object) -> object:
 
 
 class User(Record):
-    """A guest of a room.
+    """A user in a room.
 
     Attributes:
-        id: unique in its room.
-        name: what the others see.
-        is_host: several users of a room may be; the one whom `Room.host_id` names hands over on leaving.
-        joined_at: aware, UTC, in whole milliseconds.
+        id: Id, unique in the room.
+        name: Display name.
+        is_host: Whether the user is a host. Several users can be; only `Room.host_id` is replaced when its user leaves.
+        joined_at: Time of joining. Aware, UTC, in whole milliseconds.
     """
 
     id: str
@@ -151,17 +151,17 @@ class User(Record):
     is_host: StrictBool = False
     joined_at: Date = Field(default_factory=_utc_now, validate_default=True)
 
-    __slots__ = ("_text",)  # see `wnc_store.records.encode`; no field, and no copy has it
+    __slots__ = ("_cached_json",)  # set by `wnc_store.records.encode`; not a field, and not copied
 
 
 class VideoState(Record):
-    """Where the video is.
+    """Playback state of the video of a room.
 
     Attributes:
-        is_playing: whether it runs.
-        current_time: position in seconds.
-        duration: length in seconds, 0 as long as it is not known.
-        last_update_time: when this was true, in epoch milliseconds.
+        is_playing: Whether the video is playing.
+        current_time: Position in seconds at `last_update_time`.
+        duration: Length in seconds. 0 while it is unknown.
+        last_update_time: Time of the state in milliseconds since the epoch.
     """
 
     is_playing: StrictBool = False
@@ -169,23 +169,24 @@ class VideoState(Record):
     duration: Number = 0
     last_update_time: Number = Field(default_factory=_now_ms)
 
-    __slots__ = ("_text",)  # likewise
+    __slots__ = ("_cached_json",)  # as in `User`
 
 
 class Room(Record):
     """A watch party.
 
     Attributes:
-        id: the code that guests type.
-        host_id: the user who is host.
-        host_name: the host's name.
-        host_token: the secret that proves to be the host. In no repr and not in `public()`.
-        video_url: None until a video is chosen.
-        video_type: "youtube", "m3u8", ...; None until a video is chosen.
-        video_state: where the video is.
-        users: in the order of joining.
-        created_at: aware, UTC, in whole milliseconds.
-        rev: how many commits of this library the room has seen; the store counts it, 0 in a room that it never wrote.
+        id: Id that guests enter to join.
+        host_id: Id of the host.
+        host_name: Name of the host.
+        host_token: Secret that authenticates the host. Excluded from the repr and from `to_public_json`.
+        video_url: URL of the video. None if no video is set.
+        video_type: Type of the video, for example "youtube" or "m3u8". None if no video is set.
+        video_state: Playback state.
+        users: Users in the order of joining.
+        created_at: Time of creation. Aware, UTC, in whole milliseconds.
+        rev: Revision. Each write by this library increments it; the Node app does not. 0 if this library never wrote
+            the room.
     """
 
     id: str
@@ -199,31 +200,31 @@ class Room(Record):
     created_at: Date = Field(default_factory=_utc_now, validate_default=True)
     rev: int = Field(default=0, ge=0, strict=True, exclude_if=_is_zero)
 
-    __slots__ = ("_roster",)  # see `wnc_store.records.user_index`; no field, and no copy has it
+    __slots__ = ("_user_index",)  # set by `wnc_store.records.user_index`; not a field, and not copied
 
     @classmethod
     def hosted_by(cls, host: User, *, room_id: str) -> Room:
-        """Return a new room with `host` as its host and only user, and a fresh host token."""
+        """Return a new room with `host` as its host and only user, and a random host token."""
         host = host.model_copy(update={"is_host": True})
         return cls(id=room_id, host_id=host.id, host_name=host.name, host_token=_new_id(), users=(host,))
 
     def user(self, user_id: str) -> User | None:
-        """Return the user of that id, or None."""
+        """Return the user with this id, or None."""
         for user in self.users:
             if user.id == user_id:
                 return user
         return None
 
     def to_public_json(self) -> dict[str, JsonValue]:
-        """Return what an app sends to guests: the room as JSON, unknown fields included, without the host token."""
+        """Return the room as JSON values for guests: with extra fields, without the host token."""
         value = self.to_json()
         return {key: member for key, member in value.items() if key not in {"hostToken", "host_token"}}
 
     def verify_host_token(self, candidate: str | None) -> bool:
-        """Tell in constant time whether `candidate` is the host token; never true for a room that has none."""
+        """Return whether `candidate` is the host token, in constant time. False if the room has no host token."""
         if not self.host_token or not candidate:
             return False
-        # Encoded, because compare_digest takes only ASCII strings; surrogatepass, because JavaScript cuts inside emoji.
+        # compare_digest accepts only bytes and ASCII strings. JavaScript strings may contain lone surrogates.
         return hmac.compare_digest(
             self.host_token.encode("utf-8", "surrogatepass"), candidate.encode("utf-8", "surrogatepass")
         )
@@ -233,12 +234,12 @@ class ChatMessage(Record):
     """A chat message.
 
     Attributes:
-        id: unique in its room; adding the same id again changes nothing.
-        room_id: the room that it belongs to.
-        user_id: who wrote it.
-        user_name: the writer's name at that time.
-        message: the text. In no repr.
-        timestamp: epoch milliseconds.
+        id: Id, unique in the room. Adding a message with a stored id changes nothing.
+        room_id: Id of the room.
+        user_id: Id of the author.
+        user_name: Name of the author at the time of writing.
+        message: Text. Excluded from the repr.
+        timestamp: Time of writing in milliseconds since the epoch.
     """
 
     id: str = Field(default_factory=_new_id)

@@ -1,4 +1,7 @@
-"""Who is in a large room, remembered with it: a crowd that joins costs no look at everybody for each of them."""
+"""Index of the users of a large room, cached on the room.
+
+Without the index, each join of a large room would read all of its users.
+"""
 
 from __future__ import annotations
 
@@ -8,73 +11,74 @@ from typing import NamedTuple
 from wnc_store.records.encode import MAX_BYTES_PER_CHAR
 from wnc_store.records.models import Room, User
 
-_FEW = 32
-"""So many users are looked at one by one."""
+_MAX_UNINDEXED = 32
+"""Rooms with at most this number of users have no index."""
 
 _FIXED = 256
-"""More bytes than a user takes beside id and name."""
+"""Upper bound of the encoded size of a user in bytes, without id and name."""
 
 
 class UserIndex(NamedTuple):
-    """What a look at all users of a room finds.
+    """Positions and size of the users of a room.
 
     Attributes:
-        places: where the first user of each id stands; rooms that grow from this one share it, so there may be more.
-            None where users have changed their places since they were looked at.
-        most_bytes: more than the users take as JSON; infinity where one has unknown fields, which may be of any size.
+        index_by_id: Position of the first user with each id. Rooms that were extended from this one share the dict, so
+            it may contain more users than the room. None if positions changed since they were computed.
+        max_encoded_bytes: Upper bound of the encoded size of the users in bytes. Infinity if a user has extra fields,
+            whose size is not bounded.
     """
 
-    places: dict[str, int] | None
-    most_bytes: float
+    index_by_id: dict[str, int] | None
+    max_encoded_bytes: float
 
 
 def find(room: Room, user_id: str) -> User | None:
-    """Return the user of that id, or None; as `Room.user`."""
-    known = _known(room)
-    if known is None or known.places is None:  # one look at all costs less than to remember where everybody stands
+    """Return the user with this id, or None. Equivalent to `Room.user`."""
+    index = _cached_index(room)
+    if index is None or index.index_by_id is None:  # a single search is cheaper than building the index
         return room.user(user_id)
-    place = known.places.get(user_id, len(room.users))
-    return room.users[place] if place < len(room.users) else None
+    position = index.index_by_id.get(user_id, len(room.users))
+    return room.users[position] if position < len(room.users) else None
 
 
 def max_encoded_bytes(room: Room) -> float:
-    """Return more bytes than the users of a room take as JSON, or infinity."""
-    if len(room.users) <= _FEW:
+    """Return an upper bound of the encoded size of a room's users in bytes, or infinity."""
+    if len(room.users) <= _MAX_UNINDEXED:
         return _max_encoded_bytes(room.users)
-    known = _known(room) or _remember(room, UserIndex(None, _max_encoded_bytes(room.users)))
-    return known.most_bytes
+    index = _cached_index(room) or _cache_index(room, UserIndex(None, _max_encoded_bytes(room.users)))
+    return index.max_encoded_bytes
 
 
 def extend_index(before: Room, after: Room, newcomer: User) -> None:
-    """Remember of a room what is known of it as it was before, when one user less was in it."""
-    if len(before.users) <= _FEW:
+    """Derive the index of `after` from `before`, to whose users `newcomer` was appended."""
+    if len(before.users) <= _MAX_UNINDEXED:
         return
-    known = _known(before)
-    places = known and known.places
-    if places is None:
-        places = {user.id: place for place, user in reversed([*enumerate(before.users)])}
-        _remember(before, UserIndex(places, max_encoded_bytes(before)))
-    if len(places) == len(before.users):  # else another room has grown from that one, or an id stands there twice
-        places[newcomer.id] = len(before.users)
-        _remember(after, UserIndex(places, max_encoded_bytes(before) + _max_encoded_bytes((newcomer,))))
+    index = _cached_index(before)
+    index_by_id = index and index.index_by_id
+    if index_by_id is None:
+        index_by_id = {user.id: position for position, user in reversed([*enumerate(before.users)])}
+        _cache_index(before, UserIndex(index_by_id, max_encoded_bytes(before)))
+    # The lengths differ if another room was extended from `before`, or if an id is in the room twice.
+    if len(index_by_id) == len(before.users):
+        index_by_id[newcomer.id] = len(before.users)
+        _cache_index(after, UserIndex(index_by_id, max_encoded_bytes(before) + _max_encoded_bytes((newcomer,))))
 
 
 def propagate_size(before: Room, after: Room, former: User, user: User) -> None:
-    """Remember what the users of a room take, where one of those before has come again and stands elsewhere."""
-    known = _known(before)
-    if known is not None and math.isfinite(known.most_bytes):
-        _remember(
-            after, UserIndex(None, known.most_bytes - _max_encoded_bytes((former,)) + _max_encoded_bytes((user,)))
-        )
+    """Derive the size of `after` from `before`, of whose users `former` was removed and `user` was appended."""
+    index = _cached_index(before)
+    if index is not None and math.isfinite(index.max_encoded_bytes):
+        size = index.max_encoded_bytes - _max_encoded_bytes((former,)) + _max_encoded_bytes((user,))
+        _cache_index(after, UserIndex(None, size))
 
 
-def _known(room: Room) -> UserIndex | None:
-    return getattr(room, "_roster", None) if len(room.users) > _FEW else None
+def _cached_index(room: Room) -> UserIndex | None:
+    return getattr(room, "_user_index", None) if len(room.users) > _MAX_UNINDEXED else None
 
 
-def _remember(room: Room, roster: UserIndex) -> UserIndex:
-    object.__setattr__(room, "_roster", roster)
-    return roster
+def _cache_index(room: Room, index: UserIndex) -> UserIndex:
+    object.__setattr__(room, "_user_index", index)
+    return index
 
 
 def _max_encoded_bytes(users: tuple[User, ...]) -> float:

@@ -41,7 +41,7 @@ class StoreClauses:
         health = await store.health()
         assert health.round_trip_ms is not None
         assert health.round_trip_ms >= 0
-        assert [check.status for check in health.checks if check.name == "answer"] == ["ok"]
+        assert [check.status for check in health.checks if check.name == "ping"] == ["ok"]
         assert json.loads(json.dumps(health.to_json()))["ok"] is health.ok is True
 
     @clause()

@@ -1,4 +1,4 @@
-"""The primitives for chats; what they have to do is said in `wnc_store.BaseChatStore`."""
+"""The primitives for chats; what they have to do is said in `wnc_store.base.BaseChatStore`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import aiosqlite
 
-from wnc_store import BaseChatStore, ChatMessage, Lifecycle, StoreSettings, rules, to_wire
+from wnc_store import ChatMessage, StoreSettings, rules, to_wire
+from wnc_store.base import BaseChatStore, Lifecycle
 from wnc_store_sqlite._database import MILLISECOND, Database, remaining, run
 
 DELETE_CHAT = "DELETE FROM wnc_messages WHERE prefix = :prefix AND room_id = :id"

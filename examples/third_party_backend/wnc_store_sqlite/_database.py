@@ -11,7 +11,8 @@ from typing import Any
 
 import aiosqlite
 
-from wnc_store import Clock, Lifecycle, StoreError, StoreSettings, StoreTimeoutError, StoreUnavailableError
+from wnc_store import Clock, StoreError, StoreSettings, StoreTimeoutError, StoreUnavailableError
+from wnc_store.base import Lifecycle
 
 MILLISECOND = timedelta(milliseconds=1)
 NEVER = 2**63 - 1

@@ -1,4 +1,4 @@
-"""The primitives for rooms; what they have to do is said in `wnc_store.BaseRoomStore`."""
+"""The primitives for rooms; what they have to do is said in `wnc_store.base.BaseRoomStore`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ from datetime import timedelta
 
 import aiosqlite
 
-from wnc_store import (
-    BaseRoomStore,
-    Clock,
-    Lifecycle,
-    Room,
-    StoreSettings,
-    VersionedRoom,
-    VersionMismatch,
-    to_wire,
-)
+from wnc_store import Clock, Room, StoreSettings, to_wire
+from wnc_store.base import BaseRoomStore, Lifecycle, VersionedRoom, VersionMismatch
 from wnc_store_sqlite._chat import DELETE_CHAT, SWEEP_CHATS
 from wnc_store_sqlite._database import MILLISECOND, Database, remaining, run
 

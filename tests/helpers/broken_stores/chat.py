@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from broken_stores.mutant import Mistakes
-from wnc_store import ChatMessage, Lifecycle, StoreSettings, to_wire
-from wnc_store.base import chat
+from wnc_store import ChatMessage, StoreSettings, to_wire
+from wnc_store.base import Lifecycle, chat
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.rooms import MemoryChatStore

@@ -12,7 +12,11 @@ from wnc_store_memory.ttl_map import TTLMap
 
 MUTANTS = Mistakes()
 
-acquire, renew, keep = MemoryConnectionCounter.acquire, MemoryConnectionCounter._acquire, MemoryConnectionCounter._keep
+acquire, renew, keep = (
+    MemoryConnectionCounter.acquire,
+    MemoryConnectionCounter._acquire,
+    MemoryConnectionCounter._set_leases,
+)
 count, live = MemoryConnectionCounter._count, MemoryConnectionCounter._live
 hit, peek, look = MemoryRateLimiter._hit, MemoryRateLimiter._peek, MemoryRateLimiter.peek
 count_hit = MemoryRateLimiter.hit
@@ -25,12 +29,12 @@ async def a_release_always_counts_down(self: MemoryConnectionCounter, key: str, 
     leases = self._live(key)
     if leases:
         leases.pop(connection_id if connection_id in leases else next(iter(leases)))
-    self._keep(key, leases)
+    self._set_leases(key, leases)
     return len(leases)
 
 
 @MUTANTS.breaks(
-    (MemoryConnectionCounter, "_keep"),
+    (MemoryConnectionCounter, "_set_leases"),
     "a_lease_lasts_for_an_hour",
     "acquire_renews_a_lease",
     "the_lease_can_be_set",
@@ -66,7 +70,7 @@ async def a_lease_is_given_its_end_a_moment_later(
     return outcome
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "_keep"), "a_short_lease_shortens_no_other")
+@MUTANTS.breaks((MemoryConnectionCounter, "_set_leases"), "a_short_lease_shortens_no_other")
 def a_short_lease_shortens_all(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
     """All leases of a key end with the one that was acquired last."""
     keep(self, key, leases)
@@ -108,7 +112,7 @@ async def a_limit_refuses_renewals(
 async def counting_renews(self: MemoryConnectionCounter, key: str) -> int:
     """A count gives every lease its full time again."""
     leases = self._live(key)
-    self._keep(key, dict.fromkeys(leases, self._now_ms() + self._ttl_ms))
+    self._set_leases(key, dict.fromkeys(leases, self._now_ms() + self._ttl_ms))
     return len(leases)
 
 

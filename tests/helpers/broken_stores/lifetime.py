@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from broken_stores.mutant import Mistakes
-from wnc_store import ChatMessage, Lifecycle, Room, StoreSettings
+from wnc_store import ChatMessage, Room, StoreSettings
+from wnc_store.base import Lifecycle
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 from wnc_store_memory.ttl_map import Entry, TTLMap

@@ -40,7 +40,7 @@ def a_full_room_may_overflow_by_one(self: SizeLimits, before: Room | None, after
     try:
         return growth(self, before, after)
     except LimitExceededError as error:
-        if "users" in error.what and error.found == error.limit + 1 and error.limit > 1:
+        if "users" in error.what and error.actual == error.limit + 1 and error.limit > 1:
             return after
         raise
 

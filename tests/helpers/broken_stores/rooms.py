@@ -147,7 +147,7 @@ async def a_deletion_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> boo
     return self._rooms.pop(room_id) is not None
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_forget"), "the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along")
+@MUTANTS.breaks((MemoryRoomStore, "_remove"), "the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along")
 def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """A room leaves its chat, however it is deleted."""
     return self._rooms.pop(room_id) is not None

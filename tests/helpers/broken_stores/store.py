@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from broken_stores.mutant import Mistakes
-from wnc_store import HealthReport, InvalidIdError, Lifecycle, StoreSettings
+from wnc_store import HealthReport, InvalidIdError, StoreSettings
+from wnc_store.base import Lifecycle
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory.database import Namespace

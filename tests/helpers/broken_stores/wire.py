@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from broken_stores.mutant import Mistakes, Mutant
 from fake_redis import FakeHarness
-from wnc_store import ChatMessage, CorruptRecordError, Room, VersionedRoom, to_wire
+from wnc_store import ChatMessage, CorruptRecordError, Room, to_wire
+from wnc_store.base import VersionedRoom
 from wnc_store_redis import chat as redis_chat
 from wnc_store_redis import limiters as redis_guards
 from wnc_store_redis import room_storage as redis_commit_path

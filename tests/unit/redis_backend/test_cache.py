@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wnc_store import ChatMessage, Room, VersionedRoom, from_wire, to_wire
+from wnc_store import ChatMessage, Room, from_wire, to_wire
+from wnc_store.base import VersionedRoom
 from wnc_store_contract.factories import message, room
 from wnc_store_redis.cache import ChatCache, RoomCache
 from wnc_store_redis.transport.statistics import Statistics

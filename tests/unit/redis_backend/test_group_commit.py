@@ -11,7 +11,6 @@ import pytest
 
 from virtual_time import VirtualTimeLoop, idle, now, pass_time
 from wnc_store import (
-    ChangeEvents,
     ConflictError,
     OutcomeUnknownError,
     Room,
@@ -19,10 +18,9 @@ from wnc_store import (
     StoreSettings,
     StoreTimeoutError,
     StoreUnavailableError,
-    VersionedRoom,
-    VersionMismatch,
     to_wire,
 )
+from wnc_store.base import ChangeEvents, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import room, user
 from wnc_store_redis.group_commit import GroupCommit
 from wnc_store_redis.room_storage import PendingCommit, RoomStorage

@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 
 from wnc_store import (
-    ChangeEvents,
     OutcomeUnknownError,
     Room,
     Store,
@@ -18,11 +17,10 @@ from wnc_store import (
     StoreSettings,
     StoreTimeoutError,
     StoreUnavailableError,
-    VersionedRoom,
-    VersionMismatch,
     from_wire,
     to_wire,
 )
+from wnc_store.base import ChangeEvents, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis.keys import Keys
