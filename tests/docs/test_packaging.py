@@ -117,7 +117,7 @@ def test_make_refuses_an_environment_with_blanks() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 2
-    assert "VENV is one path without blanks" in done.stderr
+    assert "VENV must be one path without spaces" in done.stderr
 
 
 def test_the_version_is_told() -> None:
