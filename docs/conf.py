@@ -33,13 +33,17 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 
 
-def _skip(_app: Any, _what: str, name: str, _member: Any, skip: bool, _options: Any) -> bool | None:
+def _skip(
+    _app: Any, _what: str, name: str, _member: Any, skip: bool, _options: Any
+) -> bool | None:
     """Skip pydantic's own attributes of the models."""
     return True if name.startswith("model_") else skip
 
 
-def _signature(_app: Any, _what: str, _name: str, member: Any, *_more: Any) -> tuple[str, str] | None:
-    """Hide the signatures of models, whose fields are documented, and of protocols, which have no constructor."""
+def _signature(
+    _app: Any, _what: str, _name: str, member: Any, *_more: Any
+) -> tuple[str, str] | None:
+    """Hide the signatures of models and protocols."""
     if not isinstance(member, type):
         return None
     kind = cast("type[object]", member)
@@ -50,27 +54,49 @@ def _commands(_app: Any, page: str, text: list[str]) -> None:
     """Insert the options of each command into the command-line page."""
     if page == "reference/command-line":
         group: Any = typer.main.get_command(app)
-        text[0] = text[0].replace("<!-- commands -->", "\n".join(map(_command, group.commands.values())))
+        text[0] = text[0].replace(
+            "<!-- commands -->", "\n".join(map(_command, group.commands.values()))
+        )
 
 
 def _command(command: Any) -> str:
-    names = " ".join(_spelling(parameter) for parameter in command.params if parameter.param_type_name == "argument")
+    names = " ".join(
+        _spelling(parameter)
+        for parameter in command.params
+        if parameter.param_type_name == "argument"
+    )
     rows = [
-        f"| `{_spelling(parameter)}` | {parameter.help or ''} | {_default(parameter)} |" for parameter in command.params
+        f"| `{_spelling(parameter)}` | {parameter.help or ''} | {_default(parameter)} |"
+        for parameter in command.params
     ]
     table = ["| option | description | default |", "|---|---|---|", *rows] if rows else []
     return "\n".join(
-        [f"## {command.name}", "", f"`wnc-store {command.name} {names}`", "", command.help, "", *table, ""]
+        [
+            f"## {command.name}",
+            "",
+            f"`wnc-store {command.name} {names}`",
+            "",
+            command.help,
+            "",
+            *table,
+            "",
+        ]
     )
 
 
 def _spelling(parameter: Any) -> str:
     is_option = parameter.param_type_name == "option"
-    return " ".join(parameter.opts) if is_option else parameter.metavar or parameter.name.upper()
+    return (
+        " ".join(parameter.opts) if is_option else parameter.metavar or parameter.name.upper()
+    )
 
 
 def _default(parameter: Any) -> str:
-    return "" if parameter.default in {None, False} or parameter.required else f"{parameter.default}"
+    return (
+        ""
+        if parameter.default in {None, False} or parameter.required
+        else f"{parameter.default}"
+    )
 
 
 def setup(sphinx: Any) -> None:
