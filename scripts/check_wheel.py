@@ -76,7 +76,7 @@ def check_files(wheel: Path) -> None:
 
 
 def check_description(metadata: Path) -> None:
-    """Check that the long description has no relative links or pictures, which a package index cannot resolve."""
+    """Check that all links of the long description are absolute: a package index cannot resolve others."""
     if relative := re.findall(r"\]\((?!https?:)[^)]*\)", (metadata / "METADATA").read_text(encoding="utf-8")):
         sys.exit(f"the long description has relative links: {relative}; see fancy-pypi-readme in pyproject.toml")
 

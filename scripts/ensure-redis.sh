@@ -1,4 +1,4 @@
-# Make sure that redis-server is on PATH. The tests start servers of their own with it.
+# Make sure that redis-server is on PATH. The tests start their own servers with it.
 if command -v redis-server >/dev/null 2>&1; then
   exit 0
 fi
