@@ -1,19 +1,19 @@
-# make demo      a room's life on the memory backend
-# make test      everything: lint, types, tests, coverage, the built wheel
-# make stress    every byte, all interleavings, chaos, fuzz, all broken stores, the engines' long forms, the browser
-# make test-all  the tests on each Python from 3.11 to 3.13 that is installed
-# make bench     the benchmark, on a redis-server of its own: some ten minutes, tables, build/bench.json, build/bench.png
-# make docs      the site, from docs/ and the docstrings, into build/docs
-# make party     a watch party in the browser; with URL=redis://localhost:6379/0 on Redis, by several workers
-# make mutation  change the code in every small way, and see whether a test notices (TARGET=rules, redis or memory)
-# make redis     a redis-server for the tests, by apt-get where that may be
+# make demo      run a room's life on the memory backend
+# make test      run lint, type checks, tests with coverage, the documentation build and the wheel checks
+# make stress    run the exhaustive, random and long tests
+# make test-all  run the tests on each installed Python from 3.11 to 3.13
+# make bench     run the benchmark on a temporary redis-server (about ten minutes); writes build/bench.json and .png
+# make docs      build the documentation site into build/docs
+# make party     serve a watch party in the browser; URL=redis://localhost:6379/0 runs several workers on Redis
+# make mutation  run mutation tests (TARGET=rules, redis or memory)
+# make redis     install redis-server with apt-get if it is missing
 
-# Nothing of the caller's own environment: make VENV=... and make PYTHON=... are the only ways to choose another Python.
+# Ignore the caller's Python environment. Only VENV=... and PYTHON=... select another Python.
 unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 VENV = .venv
 ifneq ($(words $(VENV)),1)
-$(error VENV is one path without blanks, and relative paths will do: make VENV=.venv)
+$(error VENV must be one path without spaces; relative paths work: make VENV=.venv)
 endif
 PYTHON = $(shell sh scripts/find-python.sh)
 BIN := $(VENV)/bin
@@ -82,17 +82,17 @@ clean:
 	rm -rf .venv .venv-* build dist .ruff_cache .pytest_cache .hypothesis .coverage tests/helpers/node_app/node_modules
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "wnc-store needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "wnc-store requires Python 3.11 or newer, found none. Run make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(INPUTS) | $(BIN)/python
-	@echo "installing wnc-store and its command line (some seconds)"
+	@echo "installing wnc-store and its command line (a few seconds)"
 	@$(INSTALL) --editable '.[redis,cli,contract]'
 	@touch $@
 
 $(VENV)/.party: $(INPUTS) | $(BIN)/python
-	@echo "installing wnc-store and a web server (some seconds)"
+	@echo "installing wnc-store and a web server (a few seconds)"
 	@$(INSTALL) --upgrade pip
 	@$(INSTALL) --group party --editable '.[redis,starlette]'
 	@touch $@

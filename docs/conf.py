@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: `make docs`."""
+"""Sphinx configuration of the documentation site; build it with `make docs`."""
 
 import sys
 from importlib.metadata import version as version_of
@@ -16,17 +16,19 @@ from error_messages import table
 
 project = "wnc-store"
 version = release = version_of("wnc-store")
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 
 html_theme = "furo"
 html_title = f"wnc-store {version}"
 html_show_sphinx = False
 html_copy_source = False
 
-myst_heading_anchors = 3
-smartquotes = False  # options of commands begin with two hyphens
+copybutton_prompt_text = "$ "
 
-default_role = "py:obj"  # docstrings put single backticks around code
+myst_heading_anchors = 3
+smartquotes = False  # keep the two hyphens of command options
+
+default_role = "py:obj"  # docstrings use single backticks for code
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -36,21 +38,25 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 
 
-def _skip(_app: Any, _what: str, name: str, _member: Any, skip: bool, _options: Any) -> bool | None:
-    """Leave out what models have for pydantic's sake."""
+def _skip(
+    _app: Any, _what: str, name: str, _member: Any, skip: bool, _options: Any
+) -> bool | None:
+    """Skip pydantic's own attributes of the models."""
     return True if name.startswith("model_") else skip
 
 
-def _sign(_app: Any, _what: str, _name: str, of: Any, *_more: Any) -> tuple[str, str] | None:
-    """Leave out the arguments of models, whose fields are described, and of protocols, which have none."""
-    if not isinstance(of, type):
+def _signature(
+    _app: Any, _what: str, _name: str, member: Any, *_more: Any
+) -> tuple[str, str] | None:
+    """Hide the signatures of models and protocols."""
+    if not isinstance(member, type):
         return None
-    kind = cast("type[object]", of)
+    kind = cast("type[object]", member)
     return ("", "") if issubclass(kind, BaseModel) or is_protocol(kind) else None
 
 
 def _commands(_app: Any, page: str, text: list[str]) -> None:
-    """Write what each command takes into the page about them."""
+    """Insert the options of each command into the command-line page."""
     if page == "reference/command-line":
         group: Any = typer.main.get_command(app)
         commands = [group.get_command(None, name) for name in group.list_commands(None)]
@@ -64,25 +70,48 @@ def _error_messages(_app: Any, page: str, text: list[str]) -> None:
 
 
 def _command(command: Any) -> str:
-    names = " ".join(one.metavar or one.name.upper() for one in command.params if one.param_type_name == "argument")
+    names = " ".join(
+        _spelling(parameter)
+        for parameter in command.params
+        if parameter.param_type_name == "argument"
+    )
     rows = [
-        f"| `{' '.join(one.opts) if one.param_type_name == 'option' else one.metavar or one.name.upper()}` "
-        f"| {one.help or ''} | {_default(one)} |"
-        for one in command.params
+        f"| `{_spelling(parameter)}` | {parameter.help or ''} | {_default(parameter)} |"
+        for parameter in command.params
     ]
-    table = ["| option | what | default |", "|---|---|---|", *rows] if rows else []
+    table = ["| option | description | default |", "|---|---|---|", *rows] if rows else []
     return "\n".join(
-        [f"## {command.name}", "", f"`wnc-store {command.name} {names}`", "", command.help, "", *table, ""]
+        [
+            f"## {command.name}",
+            "",
+            f"`wnc-store {command.name} {names}`",
+            "",
+            command.help,
+            "",
+            *table,
+            "",
+        ]
+    )
+
+
+def _spelling(parameter: Any) -> str:
+    is_option = parameter.param_type_name == "option"
+    return (
+        " ".join(parameter.opts) if is_option else parameter.metavar or parameter.name.upper()
     )
 
 
 def _default(parameter: Any) -> str:
-    return "" if parameter.default in {None, False} or parameter.required else f"{parameter.default}"
+    return (
+        ""
+        if parameter.default in {None, False} or parameter.required
+        else f"{parameter.default}"
+    )
 
 
 def setup(sphinx: Any) -> None:
-    """Called by Sphinx."""
+    """Connect the hooks above to Sphinx."""
     sphinx.connect("autodoc-skip-member", _skip)
-    sphinx.connect("autodoc-process-signature", _sign)
+    sphinx.connect("autodoc-process-signature", _signature)
     sphinx.connect("source-read", _commands)
     sphinx.connect("source-read", _error_messages)

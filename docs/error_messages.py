@@ -12,7 +12,9 @@ from wnc_store import StoreError, errors
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("wnc_store", "backends")
-CLASSES = {name: kind for name, kind in getmembers(errors, isclass) if issubclass(kind, StoreError)}
+CLASSES = {
+    name: kind for name, kind in getmembers(errors, isclass) if issubclass(kind, StoreError)
+}
 
 
 def table() -> str:
@@ -21,7 +23,10 @@ def table() -> str:
     sections: list[str] = []
     for name, kind in CLASSES.items():
         description = (kind.__doc__ or "").partition("\n")[0]
-        rows = [f"| `{text.replace('|', chr(92) + '|')}` | `{module}` |" for text, module in sorted(messages[name])]
+        rows = [
+            f"| `{text.replace('|', chr(92) + '|')}` | `{module}` |"
+            for text, module in sorted(messages[name])
+        ]
         sections += [f"## {name}", "", description, ""]
         sections += ["| message | raised in |", "|---|---|", *rows, ""] if rows else []
     return "\n".join(sections)
@@ -49,7 +54,9 @@ def _fixed_messages() -> Iterator[tuple[str, str]]:
                 if isinstance(method, ast.FunctionDef) and method.name == "__str__":
                     for returned in ast.walk(method):
                         if isinstance(returned, ast.Return):
-                            yield from ((node.name, text) for text in _texts(returned.value, {}))
+                            yield from (
+                                (node.name, text) for text in _texts(returned.value, {})
+                            )
 
 
 def _raised_messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -59,10 +66,16 @@ def _raised_messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             names = module_names | _assignments(function.body)
             for call in ast.walk(function):
-                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in CLASSES:
+                if (
+                    isinstance(call, ast.Call)
+                    and isinstance(call.func, ast.Name)
+                    and call.func.id in CLASSES
+                ):
                     kind = CLASSES[call.func.id]
                     if "__str__" not in vars(kind) and call.args:
-                        yield from ((kind.__name__, text) for text in _texts(call.args[0], names))
+                        yield from (
+                            (kind.__name__, text) for text in _texts(call.args[0], names)
+                        )
 
 
 def _assignments(body: list[ast.stmt]) -> dict[str, list[ast.expr]]:

@@ -1,11 +1,12 @@
-"""Build the wheel and try it away from the checkout, with no other packages than those that its metadata asks for.
+"""Build the wheel and test it outside the checkout, with only the packages that its metadata requires.
 
-Nothing is downloaded: the packages are links into this environment.
+Nothing is downloaded: the required packages are symbolic links into this environment.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,11 +20,11 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from processes import reset_process_state  # noqa: E402 - found on the path above
-from redis_server import redis_server  # noqa: E402 - likewise
+from processes import reset_process_state  # noqa: E402 - in the folder added to sys.path above
+from redis_server import redis_server  # noqa: E402 - in the folder added to sys.path above
 
 PACKAGES = {"wnc_store", "wnc_store_memory", "wnc_store_redis", "wnc_store_contract", "wnc_store_bench"}
-NO_PYTHON = {
+DATA_FILES = {
     *(f"{package}/py.typed" for package in PACKAGES),
     *(f"wnc_store_redis/lua/{script}.lua" for script in ("append", "commit", "remove", "sweep")),
     *(f"wnc_store_bench/node/{name}" for name in ("original.js", "package.json")),
@@ -62,11 +63,11 @@ for command, extra in {"verify": "contract", "bench": "bench"}.items():
 """
 
 SELECTION = "record or room"
-"""Of the clauses; `make tests` runs all of them on the checkout."""
+"""The clauses to run. `make tests` runs all of them on the checkout."""
 
 
 def run(*command: str | Path, cwd: Path) -> None:
-    """Run a command; its output is shown only if it fails."""
+    """Run a command and print its output only if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     words = [str(part) for part in command]
     done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
@@ -75,36 +76,42 @@ def run(*command: str | Path, cwd: Path) -> None:
 
 
 def check_files(wheel: Path) -> None:
-    """See that the wheel holds the five packages, its metadata, what is no Python, and nothing else."""
+    """Check that the wheel contains the five packages, their data files and the metadata, and nothing else."""
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.partition("/")[0] for name in names}
     if top != PACKAGES | {f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"}:
-        sys.exit(f"the wheel holds {sorted(top)}")
-    if missing := NO_PYTHON - set(names):
-        sys.exit(f"the wheel lacks {sorted(missing)}")
+        sys.exit(f"the wheel contains {sorted(top)}, expected {sorted(PACKAGES)} and its metadata")
+    if missing := DATA_FILES - set(names):
+        sys.exit(f"files are missing from the wheel: {sorted(missing)}")
 
 
-def link(asks: Distribution, site: Path, *extras: str) -> None:
-    """Link into `site` what a distribution asks for with these extras, and what that asks for."""
-    for line in asks.requires or []:
-        wanted = Requirement(line)
-        if wanted.marker and not any(wanted.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+def check_description(metadata: Path) -> None:
+    """Check that all links of the long description are absolute: a package index cannot resolve others."""
+    if relative := re.findall(r"\]\((?!https?:)[^)]*\)", (metadata / "METADATA").read_text(encoding="utf-8")):
+        sys.exit(f"the long description has relative links: {relative}; see fancy-pypi-readme in pyproject.toml")
+
+
+def link(requiring: Distribution, site: Path, *extras: str) -> None:
+    """Link the requirements of a distribution with these extras into `site`, and their requirements."""
+    for line in requiring.requires or []:
+        requirement = Requirement(line)
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             continue
-        found = distribution(wanted.name)
-        if found.name == asks.name:
-            link(asks, site, *wanted.extras)
+        required = distribution(requirement.name)
+        if required.name == requiring.name:
+            link(requiring, site, *requirement.extras)
             continue
         new = False
-        for top in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
+        for top in {file.parts[0] for file in required.files or []} - {"..", "__pycache__"}:
             if not (site / top).exists():
-                (site / top).symlink_to(str(found.locate_file(top)))
+                (site / top).symlink_to(str(required.locate_file(top)))
                 new = True
-        if new or wanted.extras:
-            link(found, site, *wanted.extras)
+        if new or requirement.extras:
+            link(required, site, *requirement.extras)
 
 
 def main() -> None:
-    """Build, install and try."""
+    """Build the wheel, install it and run parts of it."""
     reset_process_state()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -117,14 +124,15 @@ def main() -> None:
         pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
         run(*pip, "install", "--no-deps", "--no-index", wheel, cwd=folder)
         (metadata,) = folder.glob("venv/lib/*/site-packages/wnc_store-*.dist-info")
+        check_description(metadata)
         installed, site = Distribution.at(metadata), metadata.parent
-        print("wheel: bare, without extras", flush=True)
+        print("wheel: test without extras", flush=True)
         link(installed, site)
         run(python, "-W", "error", "-c", BARE, cwd=folder)
-        print("wheel: command line, without the extras of its commands", flush=True)
+        print("wheel: test the command line without the extras of its commands", flush=True)
         link(installed, site, "cli")
         run(python, "-W", "error", "-c", COMMANDS, cwd=folder)
-        print("wheel: with its extras: demo, quickstart, some clauses, benchmark on Redis", flush=True)
+        print("wheel: test with extras: demo, quickstart, some clauses, benchmark on Redis", flush=True)
         link(installed, site, "cli", "redis", "contract", "bench")
         run(command, "demo", cwd=folder)
         run(python, "-W", "error", ROOT / "examples/quickstart.py", cwd=folder)
@@ -132,7 +140,7 @@ def main() -> None:
         run(python, "-m", "pytest", "-q", "-k", SELECTION, "test_wheel.py", cwd=folder)
         with redis_server() as server:
             run(command, "bench", server.url, "--quick", "--only", "lonely", cwd=folder)
-    print("wheel: good")
+    print("wheel: ok")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-# Print a Python that is 3.11 or newer, or of the version that is named ("3.12"); nothing if there is none.
+# Print the path of a Python 3.11 or newer, or of the version in $1 ("3.12"). Print nothing if there is none.
 for candidate in ${1:+python$1} ${1:-python3 python3.13 python3.12 python3.11}; do
   case $candidate in python*) ;; *) continue ;; esac
   if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then

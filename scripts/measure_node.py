@@ -1,4 +1,4 @@
-"""What the Node app's blind writes cost, for docs/reliability.md: `.venv/bin/python scripts/measure_node.py`."""
+"""Joins lost to the Node app's writes, for docs/reliability.md: `.venv/bin/python scripts/measure_node.py`."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from wnc_store import Store, open_store
 from wnc_store_contract.factories import room, user
 
 JOINS = 10_000
-"""Of each side, at every rate."""
+"""Joins by each side, at every rate."""
 
 JOINS_OF_A_ROOM = 20
-"""Of each side."""
+"""Joins by each side in one room."""
 
 _JOINED = "2026-01-01T00:00:00.000Z"
 
 
 @dataclass
 class Lost:
-    """How many joins were acknowledged and are not there."""
+    """Numbers of acknowledged joins that are missing from the room."""
 
     of_python: int = 0
     of_node: int = 0
 
 
 class Node:
-    """The original's join, one at a time."""
+    """The Node app's join, one at a time."""
 
     def __init__(self, app: OriginalApp) -> None:
         self._app = app
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def join(self, room_id: str, user_id: str) -> None:
-        """Read the room, add the user, and write it."""
+        """Read the room, add the user and write the room."""
         joins = user(user_id)
-        async with self._turn:
+        async with self._lock:
             await self._app(
                 "addUser", room_id, {"id": joins.id, "name": joins.name, "isHost": False, "joinedAt": _JOINED}
             )
 
 
 async def fill(store: Store, node: Node, name: str, rate: float) -> Lost:
-    """Let both join a room at random moments, so many a second each; return what is missing in the end."""
+    """Join a room from both sides at random moments at this rate per second; return the missing joins."""
     await store.rooms.create_room(room(name))
 
     async def pause() -> None:
@@ -62,20 +62,20 @@ async def fill(store: Store, node: Node, name: str, rate: float) -> Lost:
             await pause()
             await store.rooms.add_user_to_room(name, user(f"python{number}"))
 
-    async def original() -> None:
+    async def node_app() -> None:
         for number in range(JOINS_OF_A_ROOM):
             await pause()
             await node.join(name, f"node{number}")
 
-    await asyncio.gather(python(), original())
-    found = await store.rooms.get_room(name)
-    users = [one.id for one in found.users] if found else []
-    of_python, of_node = (sum(one.startswith(side) for one in users) for side in ("python", "node"))
+    await asyncio.gather(python(), node_app())
+    stored = await store.rooms.get_room(name)
+    ids = [member.id for member in stored.users] if stored else []
+    of_python, of_node = (sum(user_id.startswith(side) for user_id in ids) for side in ("python", "node"))
     return Lost(JOINS_OF_A_ROOM - of_python, JOINS_OF_A_ROOM - of_node)
 
 
 async def measure(store: Store, node: Node, rate: float, at_once: int) -> Lost:
-    """Fill rooms, so many at a time."""
+    """Fill rooms, `at_once` of them concurrently."""
     total = Lost()
     for begin in range(0, JOINS // JOINS_OF_A_ROOM, at_once):
         rooms = (f"{rate}-{number}" for number in range(begin, begin + at_once))
@@ -86,8 +86,8 @@ async def measure(store: Store, node: Node, rate: float, at_once: int) -> Lost:
 
 
 async def main() -> None:
-    """Print a row for each rate."""
-    print(f"| joins a second into one room, by each side | lost of Python's {JOINS:,} | lost of Node's {JOINS:,} |")
+    """Print a table row for each rate."""
+    print(f"| joins per second into one room, by each side | lost of Python's {JOINS:,} | lost of Node's {JOINS:,} |")
     print("|---|---|---|")
     with redis_server() as server:
         async with open_store(server.url) as store, original_app(server.url) as app:

@@ -1,9 +1,9 @@
-"""Mutation testing: change the code in every small way there is, and look whether a test turns red.
+"""Mutation testing with mutmut.
 
-    python scripts/mutation.py [TARGET ...]    # a target is a key of TARGETS; all of them if none is named
+    python scripts/mutation.py [TARGET ...]    # a target is a key of TARGETS; the default is all of them
 
-mutmut wants one folder that holds all import packages, so each target gets a copy of the project in `build/mutation`.
-What survives is printed; docs/mutation.md says why it may.
+mutmut requires one folder with all import packages, so each target gets a copy of the project in `build/mutation`.
+The script prints each surviving mutant and fails if fewer than 90 % are killed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "mutation"
 MUTMUT = Path(sys.executable).with_name("mutmut")
-FEWEST_KILLED = 0.9
+MIN_KILLED = 0.9
 PROCESSES = 2
 
 
@@ -46,16 +46,16 @@ _SLOW = (
     f"{_INTERLEAVINGS}a_mistake_is_found",
     "tests/redis/test_multiplexer.py::test_an_oversized_command_fails_alone",
 )
-"""Tests that find nothing here which quicker ones do not, most of them on a fake server."""
+"""Slow tests that kill no mutant that the faster tests miss."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is changed, and which tests have to notice.
+    """The code to mutate, and the tests that must fail.
 
     Attributes:
-        modules: patterns of files, as paths in the folder of all import packages.
-        tests: files of tests, and what they are selected by.
+        modules: file patterns, relative to the folder of all import packages.
+        tests: test files and other pytest arguments.
     """
 
     modules: tuple[str, ...]
@@ -88,7 +88,7 @@ TARGETS = {
 
 
 def copy_project(target: Target, folder: Path) -> None:
-    """Lay the project out as mutmut wants it."""
+    """Copy the project into the layout that mutmut requires."""
     shutil.rmtree(folder, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", "node_modules", "build", ".hypothesis")
     packages = [ROOT / "wnc_store", *(ROOT / "backends").iterdir(), ROOT / "contract_tests" / "wnc_store_contract"]
@@ -101,15 +101,15 @@ def copy_project(target: Target, folder: Path) -> None:
     for test in (ROOT / "contract_tests").glob("*.py"):
         shutil.copy(test, folder / "contract_tests")
     shutil.copy(ROOT / "conftest.py", folder)
-    original = (ROOT / "pyproject.toml").read_text()
-    start = original.index("[tool.pytest.ini_options]")
-    pytest_options = original[start : original.index("\n[", start + 1)].replace("timeout = 120", "timeout = 20")
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    start = pyproject.index("[tool.pytest.ini_options]")
+    pytest_options = pyproject[start : pyproject.index("\n[", start + 1)].replace("timeout = 600", "timeout = 20")
     options = {
         "source_paths": ["src"],
         "only_mutate": [f"src/{module}" for module in target.modules],
         "also_copy": ["contract_tests", "tests", "conftest.py", "examples"],
         "pytest_add_cli_args_test_selection": list(target.tests),
-        # Where no test's own time-out ends a change, it ends after five times what its tests take and ten seconds.
+        # mutmut ends a mutant after five times the duration of its tests plus ten seconds.
         "timeout_multiplier": 5,
         "timeout_constant": 10,
     }
@@ -120,30 +120,29 @@ def copy_project(target: Target, folder: Path) -> None:
 
 
 def mutmut(folder: Path, *arguments: str, shown: bool = False) -> str:
-    """Run mutmut in a folder; return what it prints."""
+    """Run mutmut in a folder and return its output, or print the output if `shown`."""
     output = None if shown else subprocess.PIPE
-    done = subprocess.run([MUTMUT, *arguments], cwd=folder, check=True, stdout=output, text=True)  # noqa: S603 - our tool
+    done = subprocess.run([MUTMUT, *arguments], cwd=folder, check=True, stdout=output, text=True)  # noqa: S603 - fixed command
     return done.stdout or ""
 
 
 def run(name: str) -> bool:
-    """Run a target; print what survived, and tell whether enough was killed."""
+    """Run a target, print its survivors, and return whether enough mutants were killed."""
     folder = BUILD / name
     copy_project(TARGETS[name], folder)
     mutmut(folder, "run", "--max-children", str(PROCESSES), shown=True)
     mutmut(folder, "export-cicd-stats")
-    found = json.loads((folder / "mutants" / "mutmut-cicd-stats.json").read_text())
-    killed, total = found["killed"] + found["timeout"], found["total"]
+    stats = json.loads((folder / "mutants" / "mutmut-cicd-stats.json").read_text())
+    killed, total = stats["killed"] + stats["timeout"], stats["total"]
     for line in mutmut(folder, "results").splitlines():
-        changes = mutmut(folder, "show", line.strip().partition(":")[0]).splitlines()
-        print(
-            line.strip(), *[one for one in changes if one[:1] in {"+", "-"} and one[1:2] not in {"+", "-"}], sep="\n  "
-        )
+        diff = mutmut(folder, "show", line.strip().partition(":")[0]).splitlines()
+        changed = [text for text in diff if text[:1] in {"+", "-"} and text[1:2] not in {"+", "-"}]
+        print(line.strip(), *changed, sep="\n  ")
     print(f"{name}: {killed} of {total} killed ({killed / total:.1%})\n")
-    return killed >= FEWEST_KILLED * total
+    return killed >= MIN_KILLED * total
 
 
 if __name__ == "__main__":
     os.nice(10)
-    results = [run(name) for name in sys.argv[1:] or TARGETS]  # all of them, also after one that falls short
+    results = [run(name) for name in sys.argv[1:] or TARGETS]  # run all targets, even after a failure
     sys.exit(not all(results))

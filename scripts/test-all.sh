@@ -1,4 +1,4 @@
-# Run the tests on each Python from 3.11 to 3.13 that is installed, each in a virtual environment of its own.
+# Run the tests on each installed Python from 3.11 to 3.13, each in a separate virtual environment.
 set -eu
 tried=0
 for version in 3.11 3.12 3.13; do
@@ -11,4 +11,4 @@ for version in 3.11 3.12 3.13; do
   make --no-print-directory tests VENV=".venv-$version" PYTHON="$python"
   tried=$((tried + 1))
 done
-[ "$tried" -gt 0 ] || { echo "error: no Python from 3.11 to 3.13 was found" >&2; exit 1; }
+[ "$tried" -gt 0 ] || { echo "error: no Python from 3.11 to 3.13 found" >&2; exit 1; }

@@ -77,10 +77,10 @@ def test_targets_are_shown_beside_what_was_measured(whole: Smoke) -> None:
 
 
 def test_the_page_is_filled_from_the_run(whole: Smoke) -> None:
-    """Every table of the page on performance is filled from a run, and nothing else of the page changes."""
+    """Every table on the performance page is filled from a run, and nothing else on the page changes."""
     filled = fill(PAGE, whole.run)
     assert NOT_MEASURED not in filled
-    assert set(re.findall(r"<!-- bench:([a-z-]+) -->", PAGE)) == {table.name for table in tables(whole.run)}
+    assert set(re.findall(r"<!-- bench:([a-z-]+) -->", PAGE)) <= {table.name for table in tables(whole.run)}
     assert re.sub(r"^\|.*\n|^\n", "", filled, flags=re.MULTILINE) == re.sub(
         r"^\|.*\n|^\n|^Not part of .*\n", "", PAGE, flags=re.MULTILINE
     )
