@@ -12,6 +12,7 @@ from cachetools import LRUCache
 
 from wnc_store import ChatMessage, Room
 from wnc_store.base import VersionedRoom
+from wnc_store_redis.codec import has_nonce
 from wnc_store_redis.transport.statistics import Statistics
 
 _ID_BYTES = 32
@@ -90,7 +91,8 @@ class _CachedChat:
     def ids(self) -> dict[str, None]:
         """The ids of messages, oldest first."""
         if self._ids is None:
-            self._ids = dict.fromkeys(message.id for message in self.messages)
+            # An id that occurs twice takes its last position, so that it is not dropped while its entry is stored.
+            self._ids = dict.fromkeys(reversed(dict.fromkeys(message.id for message in reversed(self.messages))))
         return self._ids
 
 
@@ -150,18 +152,20 @@ class ChatCache:
 
         Returns:
             The newest entry if no message of the chat has the id while that entry is the newest, else b""; and the
-            newest entry in any case, or b"" if none is known.
+            newest entry in any case. Both are b"" unless the newest entry is known and has a nonce: another writer
+            can store equal entries, which identify nothing.
         """
         chat = self._chats.get(room_id)
         if chat is None:
             return b"", b""
+        anchor = chat.newest if has_nonce(chat.newest) else b""
         is_new = chat.has_all_ids and message_id not in chat.ids
-        return chat.newest if is_new else b"", chat.newest
+        return anchor if is_new else b"", anchor
 
     def record_append(self, room_id: str, message_id: str, entry: bytes, previous: bytes, count: int) -> None:
         """Record that `entry` was appended after `previous`, and that the chat has `count` entries since."""
         chat = self._chats.get(room_id) or _CachedChat((), (), {})
-        if not chat.newest or chat.newest != previous:
+        if chat.newest != previous or not has_nonce(previous):
             chat.restart_ids(entry, {})
         ids = chat.ids
         ids.pop(message_id, None)  # the id of a message that was trimmed: it moves to the end

@@ -8,13 +8,16 @@ from datetime import timedelta
 from wnc_store import ChatMessage, StoreSettings
 from wnc_store.base import BaseChatStore, EncodedEvent, Lifecycle
 from wnc_store_redis.cache import ChatCache
-from wnc_store_redis.codec import encode_with_nonce, has_nonce, parse_pttl, to_millis
+from wnc_store_redis.codec import encode_with_nonce, parse_pttl, to_millis
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.scripts import APPEND, CLEAR, publish_args
 from wnc_store_redis.transport.executor import CommandExecutor
 
 _NO_ANCHOR = b"?"
-"""ARGV[6] of APPEND in a retry if no earlier entry is known. No stored entry equals it."""
+"""ARGV[6] of APPEND in a retry if no earlier entry is known."""
+
+_NO_EVENT = (b"", b"", b"")
+"""ARGV[7..9] of APPEND if no event is published."""
 
 
 class RedisChatStore(BaseChatStore):
@@ -34,9 +37,11 @@ class RedisChatStore(BaseChatStore):
         arguments = (entry, message.id.encode(), self._limit, self._ttl_ms)
         deadline = self._commands.deadline()
         newest, anchor = self._cache.append_hint(room_id, message.id)
+        others: list[bytes] = []
         while True:
-            script = self._commands.start_script(APPEND, [chat], *arguments, newest, b"", *events, deadline=deadline)
-            retry_args = (*arguments, b"", anchor if has_nonce(anchor) else _NO_ANCHOR, *events)
+            tail = (*(events or _NO_EVENT), *others)
+            script = self._commands.start_script(APPEND, [chat], *arguments, newest, b"", *tail, deadline=deadline)
+            retry_args = (*arguments, b"", anchor or _NO_ANCHOR, *tail)
             reply, is_retry = await self._commands.finish_script(script, retry_args=retry_args)
             count, previous, *similar = (reply, newest) if isinstance(reply, int) else reply
             if count > 0:
@@ -47,8 +52,7 @@ class RedisChatStore(BaseChatStore):
             if is_retry:  # an earlier attempt may have appended the message, so another append could duplicate it
                 lost = ConnectionResetError("the connection was lost, and the message may have been removed since")
                 raise self._commands.to_store_error(lost, chat, unanswered=True)
-            # The similar entries belong to other messages. Append after the newest entry, unless another one follows.
-            newest = anchor = previous
+            others += similar  # they are not messages with this id
 
     async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
         chat = self._keys.chat(room_id)

@@ -9,7 +9,8 @@
 --          else ""
 -- ARGV[6]  in a retry, the anchor: a unique entry that was in the chat before the first attempt, or "?" if no such entry
 --          is known; in a first attempt ""
--- ARGV[7..9]  only if an event is published: PUBLISH or SPUBLISH; the channel; the event
+-- ARGV[7..9]  PUBLISH or SPUBLISH, the channel and the event; "" each if no event is published
+-- ARGV[10..] entries that seem to have the id, but that the caller could not decode as messages with this id
 --
 -- Returns one of
 --   n                       the message was appended after ARGV[5], and the chat has n > 0 entries
@@ -26,10 +27,14 @@ if not is_known then
   local id = '"' .. ARGV[2] .. '"'
   local member = '"id"%s*:%s*' .. id:gsub('%p', '%%%0')
   local is_present, has_anchor, similar = false, ARGV[6] == '', {0, newest}
+  local is_other = {}
+  for i = 10, #ARGV do
+    is_other[ARGV[i]] = true
+  end
   for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)) do
     is_present = is_present or entry == ARGV[1]
-    has_anchor = has_anchor or entry == ARGV[6]
-    if entry:find(id, 1, true) and entry:find(member) then
+    has_anchor = has_anchor or (entry == ARGV[6] and entry ~= '?')
+    if not is_other[entry] and entry:find(id, 1, true) and entry:find(member) then
       table.insert(similar, entry)
     end
   end
@@ -55,7 +60,7 @@ end
 local count = math.min(redis.call('RPUSH', KEYS[1], ARGV[1]), tonumber(ARGV[3]))
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-if ARGV[7] then
+if ARGV[7] ~= '' then
   redis.call(ARGV[7], ARGV[8], ARGV[9])
 end
 return is_known and count or {count, newest}

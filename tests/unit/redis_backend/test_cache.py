@@ -8,6 +8,7 @@ from wnc_store import ChatMessage, Room, from_wire, to_wire
 from wnc_store.base import VersionedRoom
 from wnc_store_contract.factories import message, room
 from wnc_store_redis.cache import ChatCache, RoomCache
+from wnc_store_redis.codec import encode_with_nonce
 from wnc_store_redis.transport.statistics import Statistics
 
 
@@ -39,7 +40,8 @@ class Decoder:
 
 
 SIZE = len(stored("A").version)
-ENTRIES = [to_wire(message(number, "A")) for number in range(4)]
+ENTRIES = [encode_with_nonce(message(number, "A")) for number in range(4)]
+ANOTHER = encode_with_nonce(message(9, "A"))
 ID_BYTES = 32
 
 
@@ -181,5 +183,5 @@ def test_a_read_renews_the_append_hint() -> None:
     assert chats.append_hint("A", "m2") == (ENTRIES[1], ENTRIES[1])
     chats.read("A", ENTRIES[1:], decoder.messages)
     assert chats.append_hint("A", "m0") == (ENTRIES[3], ENTRIES[3])
-    chats.record_append("A", "m9", b"another entry", b"an entry that was not read", count=5)
-    assert chats.append_hint("A", "m1") == (b"", b"another entry")
+    chats.record_append("A", "m9", ANOTHER, b"an entry that was not read", count=5)
+    assert chats.append_hint("A", "m1") == (b"", ANOTHER)

@@ -1,0 +1,98 @@
+"""A message is stored once, whatever other writers have stored in the chat."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from wnc_store import StoreSettings, to_wire
+from wnc_store_contract.factories import message
+from wnc_store_redis import RedisStore
+
+CHAT = "chat:A"
+PATIENT = StoreSettings(operation_timeout=timedelta(hours=1), chat_history_limit=4)
+
+
+def by_node(number: int, **fields: Any) -> bytes:
+    """Return message number so-and-so as the Node app stores it: without a nonce."""
+    return to_wire(message(number, "A", **fields))
+
+
+@pytest.fixture(name="first")
+async def _first(url: str) -> AsyncIterator[RedisStore]:
+    """A store on the database."""
+    async with RedisStore.from_url(url, PATIENT) as store:
+        yield store
+
+
+@pytest.fixture(name="second")
+async def _second(url: str) -> AsyncIterator[RedisStore]:
+    """Another store on the same database."""
+    async with RedisStore.from_url(url, PATIENT) as store:
+        yield store
+
+
+async def ids(store: RedisStore) -> list[str]:
+    """Return the ids of the stored messages."""
+    return [one.id for one in await store.chat.get_messages("A")]
+
+
+@pytest.mark.parametrize("is_cleared", [False, True], ids=["appended", "cleared and appended"])
+async def test_an_entry_that_node_stores_twice_hides_no_message(
+    first: RedisStore, second: RedisStore, client: Any, is_cleared: bool
+) -> None:
+    """A store that knows Node's newest entry looks through the chat if the same bytes are the newest again."""
+    await client.rpush(CHAT, by_node(9))
+    await first.chat.get_messages("A")
+    if is_cleared:
+        await second.chat.clear_messages("A")
+    await second.chat.add_message(message(1, "A"))
+    await client.rpush(CHAT, by_node(9))
+    await first.chat.add_message(message(1, "A"))
+    assert (await ids(second)).count("m1") == 1
+
+
+async def test_an_append_after_an_entry_that_node_stores_twice_proves_nothing(
+    first: RedisStore, second: RedisStore, client: Any
+) -> None:
+    """A store that appends after Node's entry does not take for granted that it knows all messages before it."""
+    await client.rpush(CHAT, by_node(9))
+    await first.chat.get_messages("A")
+    await second.chat.add_message(message(1, "A"))
+    await client.rpush(CHAT, by_node(9))
+    await first.chat.add_message(message(2, "A"))
+    await first.chat.add_message(message(1, "A"))
+    assert (await ids(second)).count("m1") == 1
+
+
+async def test_an_id_that_node_stored_twice_is_known_until_its_last_entry_is_trimmed(
+    first: RedisStore, client: Any
+) -> None:
+    """A store that appends to a chat in which an id stands twice does not forget the id with its first entry."""
+    await client.rpush(CHAT, by_node(1), by_node(2), by_node(3), by_node(1, message="again"))
+    await first.chat.get_messages("A")
+    for number in (4, 5, 1):
+        await first.chat.add_message(message(number, "A"))
+    assert await ids(first) == ["m3", "m1", "m4", "m5"]
+
+
+async def test_an_append_to_an_unread_chat_proves_nothing(first: RedisStore, second: RedisStore) -> None:
+    """A store that appends to a chat that it has never read does not take for granted that it knows all messages."""
+    await second.chat.add_message(message(1, "A"))
+    for number in (2, 1):
+        await first.chat.add_message(message(number, "A"))
+    assert await ids(second) == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("newest", [b"", b"?", by_node(9)], ids=["empty", "question mark", "message"])
+async def test_damaged_entries_with_the_id_do_not_keep_a_message_out(
+    first: RedisStore, client: Any, newest: bytes
+) -> None:
+    """A message is appended although entries that are not messages contain its id, whatever the newest entry is."""
+    await client.rpush(CHAT, b'{"id":"m1","damaged":1}', b'["id", {"id":"m1"}]', newest)
+    await first.chat.add_message(message(1, "A"))
+    await first.chat.add_message(message(1, "A"))
+    assert (await ids(first)).count("m1") == 1
