@@ -75,7 +75,7 @@ async def test_no_write_during_a_failover(mortal: Service) -> None:
     impatient = StoreSettings(operation_timeout=timedelta(milliseconds=300))
     async with open_store(mortal.url, settings=REPLICATED) as replicated:
         await replicated.rooms.create_room(room("A"))
-    async with open_store(mortal.url, settings=PATIENT) as store:
+    async with open_store(f"{mortal.url}?sentinel_socket_timeout=60", settings=PATIENT) as store:
         await store.ping()
         old, *replicas = mortal.servers
         for replica in replicas:
@@ -83,7 +83,8 @@ async def test_no_write_during_a_failover(mortal: Service) -> None:
         mortal.fail_over()
         await wait_until(lambda: is_failing_over(store))
         write = asyncio.ensure_future(store.rooms.add_user_to_room("A", user("patient")))
-        async with open_store(mortal.url, settings=impatient) as hasty:
+        # A Sentinel may be slow: without its reply, the store does not know of the failover.
+        async with open_store(f"{mortal.url}?sentinel_socket_timeout=60", settings=impatient) as hasty:
             with suppress(StoreError):
                 await hasty.ping()  # which begins to watch the Sentinels
             await wait_until(lambda: is_failing_over(hasty))
