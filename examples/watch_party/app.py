@@ -36,7 +36,7 @@ def settings_of_the_party() -> StoreSettings:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Open the store that the environment names, for as long as the app runs."""
+    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
     settings, clock = settings_of_the_party(), app.state.clock
     async with open_store(settings=settings, clock=clock) as store:
         presence = Presence(store, settings.connection_ttl, clock)

@@ -1,4 +1,4 @@
-"""Guests that can't be too many: hits over HTTP, connections over WebSockets. Run it here: `uvicorn app:app`."""
+"""Per-client limits: a rate limit for HTTP requests and a connection limit for WebSockets. Run: `uvicorn app:app`."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ from wnc_store.starlette import ConnectionGuard, RateLimitMiddleware
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-    """Open the store that the environment names, for as long as the app runs."""
+    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
     async with open_store() as store:
         app.state.store = store
         yield
@@ -29,12 +29,12 @@ def store_of(scope: Scope) -> Store:
 
 
 async def hello(_request: Request) -> PlainTextResponse:
-    """Greet a guest who has not come too often."""
+    """Return a greeting. The middleware answers 429 above the rate limit."""
     return PlainTextResponse("hello")
 
 
 async def echo(websocket: WebSocket) -> None:
-    """Repeat what a guest says who is not here ten times already."""
+    """Echo messages, with at most ten connections from one address."""
     async with ConnectionGuard(store_of(websocket.scope), websocket):
         await websocket.accept()
         async for text in websocket.iter_text():
