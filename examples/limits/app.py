@@ -23,7 +23,7 @@ async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         yield
 
 
-def store_of(scope: Scope) -> Store:
+def get_store(scope: Scope) -> Store:
     """Return the app's store."""
     return scope["app"].state.store
 
@@ -35,7 +35,7 @@ async def hello(_request: Request) -> PlainTextResponse:
 
 async def echo(websocket: WebSocket) -> None:
     """Echo messages, with at most ten connections from one address."""
-    async with ConnectionGuard(store_of(websocket.scope), websocket):
+    async with ConnectionGuard(get_store(websocket.scope), websocket):
         await websocket.accept()
         async for text in websocket.iter_text():
             await websocket.send_text(text)
@@ -43,6 +43,6 @@ async def echo(websocket: WebSocket) -> None:
 
 app = Starlette(
     routes=[Route("/", hello), WebSocketRoute("/echo", echo)],
-    middleware=[Middleware(RateLimitMiddleware, store=store_of)],
+    middleware=[Middleware(RateLimitMiddleware, store=get_store)],
     lifespan=lifespan,
 )
