@@ -120,7 +120,7 @@ const questions = {
     await redis.set(key, text);
   },
 
-  // Whether the record that is stored is deep-equal to the one in `text`, but for some fields.
+  // Whether the record that is stored is deep-equal to the one in `text`, except for some fields.
   async holds(key, text, ...ignored) {
     return sameBut(ignored, await redis.get(key), text);
   },
