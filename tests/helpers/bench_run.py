@@ -13,7 +13,7 @@ from wnc_store_bench.contenders import Contender
 from wnc_store_bench.load import Load
 from wnc_store_bench.records import room_ids, user_id
 from wnc_store_bench.report import fill, tables
-from wnc_store_bench.server import own_keys, plain_client
+from wnc_store_bench.server import plain_client, temporary_keys
 
 FOREIGN = {
     "wnc-bench-0123456789ab:room:A": "of another run",
@@ -73,16 +73,16 @@ def check_left_behind(made: Smoke) -> None:
 
 async def check_contender(contender: Contender, url: str) -> None:
     """Check that after the load a room has its five users in join order and a chat has its newest 20 messages."""
-    async with own_keys(url, 4) as place:
-        await contender.seed(place, room_ids(_SMALL.rooms), 5)
-        async with contender.open(place) as session:
+    async with temporary_keys(url, 4) as target:
+        await contender.seed(target, room_ids(_SMALL.rooms), 5)
+        async with contender.open(target) as session:
             for operation in contender.operations:
                 done = 0
                 while done < _ENOUGH:  # repeats on a slow machine
                     sample = await session.load(operation, _SMALL, 0.2)
                     assert sample.errors == {}
                     done += sample.operations
-        settings = StoreSettings(key_prefix=place.prefix)
+        settings = StoreSettings(key_prefix=target.prefix)
         async with plain_client(url) as client, open_store(url, settings=settings) as store:
             for room_id in room_ids(_SMALL.rooms):
                 room = await store.rooms.get_room(room_id)
@@ -90,7 +90,7 @@ async def check_contender(contender: Contender, url: str) -> None:
                 assert sorted(user.id for user in room.users) == [user_id(number) for number in range(5)]
                 messages = await store.chat.get_messages(room_id)
                 assert len({message.id for message in messages}) == 20
-                assert await client.llen(f"{place.prefix}chat:{room_id}") == 20
+                assert await client.llen(f"{target.prefix}chat:{room_id}") == 20
                 if "add_message" in contender.operations:
                     assert not any(message.id.startswith("kept") for message in messages)
                 assert room.users[0].id == user_id(0)  # the user who never joined again is first

@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).parent / "node_app"
 _STEP_SECONDS = 60
 
 
-class OriginalApp:
+class NodeApp:
     """The Node app's operations on ioredis, in a separate process, one at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -47,7 +47,7 @@ class OriginalApp:
 
 
 @asynccontextmanager
-async def original_app(url: str) -> AsyncGenerator[OriginalApp]:
+async def node_app(url: str) -> AsyncGenerator[NodeApp]:
     """Run the Node app's operations on the Redis server of a URL.
 
     Raises:
@@ -56,7 +56,7 @@ async def original_app(url: str) -> AsyncGenerator[OriginalApp]:
     program = await asyncio.to_thread(_node_with_packages)
     process = await asyncio.create_subprocess_exec(
         program,
-        str(_FOLDER / "original.js"),
+        str(_FOLDER / "node_app.js"),
         url,
         env={name: value for name, value in os.environ.items() if not name.startswith("NODE_")},
         stdin=asyncio.subprocess.PIPE,
@@ -64,7 +64,7 @@ async def original_app(url: str) -> AsyncGenerator[OriginalApp]:
         limit=2**20,  # bytes in a line
     )
     try:
-        yield OriginalApp(process)
+        yield NodeApp(process)
     finally:
         _stdin(process).close()
         try:

@@ -47,7 +47,7 @@ def test_the_server_counts_the_traffic(whole: Smoke) -> None:
 
 def test_contenders_keep_what_they_claim(whole: Smoke) -> None:
     """A contender that claims to lose no concurrent join loses none, from one process and from several."""
-    rows = [row for row in whole.run.tables.crowd if CONTENDERS[row.contender].keeps_all]
+    rows = [row for row in whole.run.tables.contention if CONTENDERS[row.contender].keeps_all]
     assert {row.processes for row in rows} == {1, 2}
     assert [row for row in rows if row.finished and not row.errors and row.kept != row.joins] == []
 
@@ -63,15 +63,15 @@ def test_listing_and_sweeping_are_complete(whole: Smoke) -> None:
     assert found == {"active_room_ids": 50, "sweep_active_rooms": 4950}
 
 
-def test_targets_are_shown_with_the_results(whole: Smoke) -> None:
-    """Each target is printed with a verdict, and a missed target is not a failure."""
-    names = " ".join(target.name for target in whole.run.targets)
+def test_goals_are_shown_with_the_results(whole: Smoke) -> None:
+    """Each goal is printed with a verdict, and a missed goal is not a failure."""
+    names = " ".join(goal.name for goal in whole.run.goals)
     for operation in OPERATIONS:
         for against in ("redis-py", "ioredis"):
-            assert re.search(rf"{operation}: ops/s against the original's steps on {against}", names)
+            assert re.search(rf"{operation}: ops/s against the Node app's commands on {against}", names)
             assert re.search(rf"{operation}: p99 against {against}", names)
             assert re.search(rf"{operation}: server CPU against {against}", names)
-    for name in ("WATCH/MULTI", "commits", "one bare GET", "round trips", "fastest library", "worst ping"):
+    for name in ("WATCH/MULTI", "commits", "one plain GET", "round trips", "fastest library", "slowest concurrent ping"):
         assert name in names
     assert "not met" in whole.printed
 
