@@ -62,7 +62,7 @@ VARIANTS = (
     Variant("frozen", "gc.collect(); gc.freeze() after all rooms have been cached", freezes=True),
     WITHOUT_GROUP_COMMIT,
     Variant(
-        "without the cached room",
+        "without cached rooms",
         "a room is read before each commit",
         operations=("add_user_to_room",),
         open=ablation_patches.room_seen_last,

@@ -71,7 +71,14 @@ def test_goals_are_shown_with_the_results(whole: Smoke) -> None:
             assert re.search(rf"{operation}: ops/s against the Node app's commands on {against}", names)
             assert re.search(rf"{operation}: p99 against {against}", names)
             assert re.search(rf"{operation}: server CPU against {against}", names)
-    for name in ("WATCH/MULTI", "commits", "one plain GET", "round trips", "fastest library", "slowest concurrent ping"):
+    for name in (
+        "WATCH/MULTI",
+        "commits",
+        "one plain GET",
+        "round trips",
+        "fastest library",
+        "slowest concurrent ping",
+    ):
         assert name in names
     assert "not met" in whole.printed
 
