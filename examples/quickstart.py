@@ -1,4 +1,4 @@
-"""A room's first minute, on the store that WNC_STORE_URL names, or in memory."""
+"""Quickstart: a room with two users and a chat, on the store that WNC_STORE_URL names or in memory."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from wnc_store import ChatMessage, Room, User, open_store
 
 
 async def main() -> None:
-    """Create a room, let a guest join and say something, and show what is stored."""
+    """Create a room, add a guest and a message, and print what is stored."""
     host = User(id="u1", name="Ada")
     async with open_store() as store:
         await store.rooms.create_room(Room.hosted_by(host, room_id="A3X9K2"))

@@ -27,7 +27,7 @@ PACKAGES = {"wnc_store", "wnc_store_memory", "wnc_store_redis", "wnc_store_contr
 DATA_FILES = {
     *(f"{package}/py.typed" for package in PACKAGES),
     *(f"wnc_store_redis/lua/{script}.lua" for script in ("append", "commit", "remove", "sweep")),
-    *(f"wnc_store_bench/node/{name}" for name in ("original.js", "package.json")),
+    *(f"wnc_store_bench/node/{name}" for name in ("node_app.js", "package.json")),
     "wnc_store_contract/records/room_javascript_edges.json",
 }
 
@@ -139,7 +139,7 @@ def main() -> None:
         (folder / "test_wheel.py").write_text((ROOT / "contract_tests/test_memory.py").read_text())
         run(python, "-m", "pytest", "-q", "-k", SELECTION, "test_wheel.py", cwd=folder)
         with redis_server() as server:
-            run(command, "bench", server.url, "--quick", "--only", "lonely", cwd=folder)
+            run(command, "bench", server.url, "--quick", "--only", "single_client", cwd=folder)
     print("wheel: ok")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
 
-from node import OriginalApp, original_app
+from node import NodeApp, node_app
 from redis_server import redis_server
 from wnc_store import Store, open_store
 from wnc_store_contract.factories import room, user
@@ -36,7 +36,7 @@ class Lost:
 class Node:
     """The Node app's join, one at a time."""
 
-    def __init__(self, app: OriginalApp) -> None:
+    def __init__(self, app: NodeApp) -> None:
         self._app = app
         self._lock = asyncio.Lock()
 
@@ -90,7 +90,7 @@ async def main() -> None:
     print(f"| joins per second into one room, by each side | lost of Python's {JOINS:,} | lost of Node's {JOINS:,} |")
     print("|---|---|---|")
     with redis_server() as server:
-        async with open_store(server.url) as store, original_app(server.url) as app:
+        async with open_store(server.url) as store, node_app(server.url) as app:
             node = Node(app)
             for rate, at_once in ((1, 500), (10, 50), (100, 5), (inf, 1)):
                 lost = await measure(store, node, rate, at_once)

@@ -1,7 +1,7 @@
-"""What wnc-store claims about speed, for anyone to run: `wnc-store bench`, or `make bench` in a clone.
+"""The benchmark of wnc-store: `wnc-store bench`, or `make bench` in a clone.
 
-Contenders live side by side in `contenders`, each on data of its own; `run` measures them and the JSON of a `Result`
-holds every round; `report` and `chart` show it.
+`contenders` contains the compared programs, each with its own data. `run` measures them and returns a `Result` with
+every round. `report` and `chart` show a result.
 """
 
 from importlib.util import find_spec

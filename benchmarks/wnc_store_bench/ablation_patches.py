@@ -1,9 +1,9 @@
-"""wnc-store's Redis backend with one of its techniques taken out, to see what that one brings.
+"""Patches that disable one technique of the Redis backend each, to measure its effect.
 
-Each function changes classes of the backend, so it is for a process that does nothing else.
+Each function patches classes of the backend, so it must run in a separate process.
 """
 
-# What is taken out is no option of the backend, so this reaches into it.
+# The techniques are not options of the backend, so the patches replace private methods.
 # ruff: noqa: SLF001
 # pyright: reportPrivateUsage=false
 
@@ -25,7 +25,7 @@ from wnc_store_redis.transport.multiplexer import MultiplexedConnection
 
 
 def group_commit(url: str, settings: StoreSettings) -> Store:
-    """Let each change of a room be committed by itself, on top of the room as it was seen last or found in conflict."""
+    """Commit each update of a room separately, based on the cached room or the room of the last conflict."""
 
     async def commit(self: RedisRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
         current = self._storage.cached(room_id) or await self._storage.get(room_id)
@@ -42,28 +42,28 @@ def group_commit(url: str, settings: StoreSettings) -> Store:
 
 
 def room_seen_last(url: str, settings: StoreSettings) -> Store:
-    """Read a room before each commit; reading still parses only what has changed."""
+    """Read a room before each commit. The read parses the room only if it has changed."""
 
-    def nothing(self: RoomStorage, room_id: str) -> None:
+    def miss(self: RoomStorage, room_id: str) -> None:
         del self, room_id
 
-    RoomStorage.cached = nothing
+    RoomStorage.cached = miss
     return open_store(url, settings=settings)
 
 
 def append_hints(url: str, settings: StoreSettings) -> Store:
-    """Let the server look through the kept messages for the id of each new one."""
+    """Let the server search all kept messages for the id of each new one."""
 
-    def nothing(self: ChatCache, room_id: str, message_id: str) -> tuple[bytes, bytes]:
+    def no_hint(self: ChatCache, room_id: str, message_id: str) -> tuple[bytes, bytes]:
         del self, room_id, message_id
         return b"", b""
 
-    ChatCache.append_hint = nothing
+    ChatCache.append_hint = no_hint
     return open_store(url, settings=settings)
 
 
 def shared_writes(url: str, settings: StoreSettings) -> Store:
-    """Send each command in a write of its own."""
+    """Send each command in a separate write to the socket."""
     submit = MultiplexedConnection.submit
 
     def submit_now(self: MultiplexedConnection, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
@@ -76,21 +76,21 @@ def shared_writes(url: str, settings: StoreSettings) -> Store:
 
 
 def transport(url: str, settings: StoreSettings) -> Store:
-    """Let redis-py read each reply from its stream; commands of a tick still share a write."""
+    """Let redis-py read each reply from its stream. Commands of one tick still share a write."""
 
-    async def by_redis_py(
+    async def open_stream_connection(
         pool: ConnectionPool,
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
     ) -> StreamConnection:
         connection = await pool.get_connection()
 
-        async def give_back() -> None:
+        async def release() -> None:
             await connection.disconnect()
             await pool.release(connection)
 
-        return StreamConnection(connection, give_back, on_replies, on_lost)
+        return StreamConnection(connection, release, on_replies, on_lost)
 
     module: Any = multiplexer
-    module.open_connection = by_redis_py
+    module.open_connection = open_stream_connection
     return open_store(url, settings=settings)

@@ -1,6 +1,6 @@
-"""What each technique brings: wnc-store with one thing changed, against wnc-store as it is.
+"""Ablations: variants of wnc-store with one change each, compared with the unchanged library.
 
-To add one, add a `Variant`. Each runs in a process of its own, so that it may change whatever it likes there.
+To add an ablation, add a `Variant`. Each variant runs in its own process, so it can patch any class.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from wnc_store_bench.contenders import WNC, Contender, Session
 from wnc_store_bench.contenders.session import Exchange, serve
 from wnc_store_bench.contenders.wnc import StoreClient
 from wnc_store_bench.load import OPERATIONS, Load, Operation
-from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.options import Options, ProgressCallback
 from wnc_store_bench.processes import Worker, worker
 from wnc_store_bench.records import USERS, room_ids
-from wnc_store_bench.results import CrowdRow, VariantRow
-from wnc_store_bench.server import Place
+from wnc_store_bench.results import ContentionRow, VariantRow
+from wnc_store_bench.server import Target
 
 Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """wnc-store with something changed.
+    """wnc-store with one change.
 
     Attributes:
-        name: short.
-        what: what is changed.
-        settings: given to the store.
-        operations: what it is measured on.
-        uvloop: run on uvloop instead of asyncio's own loop.
-        freezes: tell Python's garbage collector, once the rooms have been seen, not to look through what is there.
-        open: opens the store, where settings are not enough.
+        name: a short name.
+        what: a description of the change.
+        settings: the settings of the store.
+        operations: the measured operations.
+        uvloop: whether it runs on uvloop instead of asyncio's event loop.
+        freezes: whether the process calls `gc.freeze` after all rooms have been cached.
+        open: opens the store if the settings are not sufficient.
     """
 
     name: str
@@ -49,40 +49,40 @@ class Variant:
     open: Callable[[str, StoreSettings], Store] = lambda url, settings: open_store(url, settings=settings)
 
 
-AS_IT_IS = Variant("as it is", "nothing is changed")
+UNCHANGED = Variant("unchanged", "no change")
 WITHOUT_GROUP_COMMIT = Variant(
     "without group commit",
-    "each change of a room is committed by itself",
+    "each update of a room is committed separately",
     operations=("add_user_to_room",),
     open=ablation_patches.group_commit,
 )
 VARIANTS = (
-    AS_IT_IS,
-    Variant("uvloop", "uvloop instead of asyncio's own loop", uvloop=True),
-    Variant("frozen", "gc.collect(); gc.freeze() when all rooms have been seen", freezes=True),
+    UNCHANGED,
+    Variant("uvloop", "uvloop instead of asyncio's event loop", uvloop=True),
+    Variant("frozen", "gc.collect(); gc.freeze() after all rooms have been cached", freezes=True),
     WITHOUT_GROUP_COMMIT,
     Variant(
-        "without the room seen last",
+        "without cached rooms",
         "a room is read before each commit",
         operations=("add_user_to_room",),
         open=ablation_patches.room_seen_last,
     ),
     Variant(
         "without the cache",
-        "cache_bytes=0: everything is parsed, rooms are read before each commit",
+        "cache_bytes=0: every reply is parsed, and a room is read before each commit",
         {"cache_bytes": 0},
     ),
     Variant(
         "without append hints",
-        "the server looks through the kept messages for the id of each new one",
+        "the server searches all kept messages for the id of each new one",
         operations=("add_message",),
         open=ablation_patches.append_hints,
     ),
-    Variant("without shared writes", "each command goes in a write of its own", open=ablation_patches.shared_writes),
+    Variant("without shared writes", "each command is sent in a separate write", open=ablation_patches.shared_writes),
     Variant("without the transport", "redis-py reads each reply from its stream", open=ablation_patches.transport),
     Variant(
         "one message kept",
-        "chat_history_limit=1: one message is kept, read and checked, not 20",
+        "chat_history_limit=1: one message is kept, read and checked instead of 20",
         {"chat_history_limit": 1},
         operations=("add_message", "get_messages"),
     ),
@@ -90,22 +90,22 @@ VARIANTS = (
 
 
 def measurable() -> tuple[Variant, ...]:
-    """Return the variants that can be measured with what is installed."""
+    """Return the variants that can be measured with the installed packages."""
     return tuple(variant for variant in VARIANTS if not variant.uvloop or find_spec("uvloop") is not None)
 
 
-async def measure(place: Place, options: Options, tell: Tell) -> list[VariantRow]:
-    """Measure all variants in turn, each in a new process on rooms of its own."""
+async def measure(target: Target, options: Options, progress: ProgressCallback) -> list[VariantRow]:
+    """Measure all variants in turn, each in a new process with its own rooms."""
     variants = measurable()
-    tell("rooms for the variants")
+    progress("rooms for the variants")
     for variant in variants:
-        await WNC.seed(place.of(variant.name), room_ids(options.load.rooms), USERS)
+        await WNC.seed(target.of(variant.name), room_ids(options.load.rooms), USERS)
     rows: list[VariantRow] = []
     for number in range(1, options.rounds + 1):
         for variant in variants:
-            tell(f"variants: {variant.name}, round {number} of {options.rounds}")
+            progress(f"variants: {variant.name}, round {number} of {options.rounds}")
             load = replace(options.load, seed=number)
-            async with _contender(variant).open(place.of(variant.name)) as session:
+            async with _contender(variant).open(target.of(variant.name)) as session:
                 rows += [
                     await _row(session, variant, operation, load, number, options)
                     for operation in options.operations or OPERATIONS
@@ -114,21 +114,21 @@ async def measure(place: Place, options: Options, tell: Tell) -> list[VariantRow
     return rows
 
 
-async def measure_crowd(place: Place, options: Options, tell: Tell) -> list[CrowdRow]:
-    """Let as many as there are callers join one room at once, with group commit and without."""
-    able = tuple(map(_contender, (AS_IT_IS, WITHOUT_GROUP_COMMIT)))
-    options = replace(options, contenders=able, crowd=options.load.callers)
-    return await contention.measure(place.of("crowd"), options, tell, processes=1)
+async def measure_contention(target: Target, options: Options, progress: ProgressCallback) -> list[ContentionRow]:
+    """Measure concurrent joins of one room by all callers, with and without group commit."""
+    contenders = tuple(map(_contender, (UNCHANGED, WITHOUT_GROUP_COMMIT)))
+    options = replace(options, contenders=contenders, joins=options.load.callers)
+    return await contention.measure(target.of("contention"), options, progress, processes=1)
 
 
 def _contender(variant: Variant) -> Contender:
-    def start(name: str, place: Place) -> AbstractAsyncContextManager[Worker]:
-        return worker("variant", variant=name, uvloop=variant.uvloop, place=asdict(place))
+    def start(name: str, target: Target) -> AbstractAsyncContextManager[Worker]:
+        return worker("variant", variant=name, uvloop=variant.uvloop, target=asdict(target))
 
     return replace(WNC, name=variant.name, what=variant.what, start=start)
 
 
-async def _row(  # noqa: PLR0913, PLR0917 - what a row is made of
+async def _row(  # noqa: PLR0913, PLR0917 - the fields of a row
     session: Session, variant: Variant, operation: Operation, load: Load, number: int, options: Options
 ) -> VariantRow:
     await session.warm_up(operation, load, options.warm_up)
@@ -142,8 +142,8 @@ async def _row(  # noqa: PLR0913, PLR0917 - what a row is made of
 
 
 async def serve_variant(options: Mapping[str, Any], exchange: Exchange) -> None:
-    """Be the process of a variant."""
-    variant = next(one for one in VARIANTS if one.name == options["variant"])
-    place = Place(**options["place"])
-    async with variant.open(place.url, StoreSettings(key_prefix=place.prefix, **variant.settings)) as store:
+    """Run the process of a variant."""
+    variant = next(variant for variant in VARIANTS if variant.name == options["variant"])
+    target = Target(**options["target"])
+    async with variant.open(target.url, StoreSettings(key_prefix=target.prefix, **variant.settings)) as store:
         await serve(StoreClient(store), exchange)

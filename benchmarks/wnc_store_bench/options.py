@@ -1,4 +1,4 @@
-"""What a run measures, how long and how much."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Part = Literal[
     "add_user_to_room",
     "add_message",
     "get_messages",
-    "crowd",
-    "crowd_processes",
-    "lonely",
+    "contention",
+    "contention_processes",
+    "single_client",
     "memory",
     "many_rooms",
     "listing",
@@ -26,28 +26,28 @@ Part = Literal[
 ]
 PARTS: tuple[Part, ...] = get_args(Part)
 
-Tell = Callable[[str], None]
-"""Takes a line on what is measured next."""
+ProgressCallback = Callable[[str], None]
+"""Receives a line that describes the next measurement."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """A run.
+    """The options of a run.
 
     Attributes:
-        rounds: how often each contender has its turn.
-        seconds: how long one turn of one operation is measured.
-        parts: what is measured.
-        contenders: who takes part.
+        rounds: number of rounds. Each contender has one turn per round.
+        seconds: duration of one turn of one operation.
+        parts: the measured parts.
+        contenders: the compared contenders.
         load: callers and rooms.
-        crowd: how many join one room at once.
-        processes: from how many processes, in the second crowd.
-        crowd_bound: seconds that a crowd may take; who took longer has no second turn.
-        lonely: how often a lonely caller does each operation.
+        joins: number of users that join one room concurrently.
+        processes: number of processes in the second contention part.
+        join_timeout: time limit of the joins in seconds. A contender that exceeds it gets no more turns.
+        single_client_calls: number of calls of each operation by a single client.
         many_rooms: the smaller and the larger number of rooms in memory.
-        expiring_rooms: how many rooms in memory expire at once.
-        index: how many entries the index of active rooms has; one in a hundred lives.
-        requests: how many requests redis-benchmark sends.
+        expiring_rooms: number of rooms in memory that expire at once.
+        index: number of entries in the index of active rooms, of which one in a hundred exists.
+        requests: number of requests that redis-benchmark sends.
     """
 
     rounds: int = 3
@@ -55,10 +55,10 @@ class Options:
     parts: tuple[Part, ...] = PARTS
     contenders: tuple[Contender, ...] = tuple(CONTENDERS.values())
     load: Load = field(default_factory=Load)
-    crowd: int = 1000
+    joins: int = 1000
     processes: int = 4
-    crowd_bound: float = 30.0
-    lonely: int = 1000
+    join_timeout: float = 30.0
+    single_client_calls: int = 1000
     many_rooms: tuple[int, int] = (1000, 1_000_000)
     expiring_rooms: int = 100_000
     index: int = 1_000_000
@@ -66,25 +66,25 @@ class Options:
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """The operations that are measured under load."""
+        """The operations measured under load."""
         return tuple(operation for operation in OPERATIONS if operation in self.parts)
 
     @property
     def warm_up(self) -> float:
-        """Seconds of a load before it is measured: connections open, caches fill, Node compiles."""
+        """Seconds of an unmeasured load, which opens connections, fills caches and lets Node compile."""
         return self.seconds / 4
 
     def quick(self) -> Options:
-        """Return a run of a few seconds that measures all of it, and whose figures say nothing."""
+        """Return options for a run of a few seconds with all parts. Its results are not meaningful."""
         return replace(
             self,
             rounds=1,
             seconds=0.05,
             load=Load(callers=20, rooms=50),
-            crowd=20,
+            joins=20,
             processes=2,
-            crowd_bound=20,
-            lonely=20,
+            join_timeout=20,
+            single_client_calls=20,
             many_rooms=(100, 1000),
             expiring_rooms=1000,
             index=5000,
@@ -93,20 +93,20 @@ class Options:
 
 
 def chosen_parts(names: str | None) -> tuple[Part, ...]:
-    """Return the parts of a comma-separated list, in their own order; all without one.
+    """Return the parts of a comma-separated list in the order of `PARTS`, or all parts without a list.
 
     Raises:
-        ConfigurationError: there is no such part.
+        ConfigurationError: a part is unknown.
     """
     wanted = _known(names, PARTS, "part")
     return tuple(part for part in PARTS if part in wanted)
 
 
 def chosen_contenders(names: str | None) -> tuple[Contender, ...]:
-    """Return the contenders of a comma-separated list, in their own order; all without one.
+    """Return the contenders of a comma-separated list in the order of `CONTENDERS`, or all without a list.
 
     Raises:
-        ConfigurationError: there is no such contender.
+        ConfigurationError: a contender is unknown.
     """
     wanted = _known(names, CONTENDERS.keys(), "contender")
     return tuple(contender for name, contender in CONTENDERS.items() if name in wanted)
@@ -118,6 +118,6 @@ def _known(names: str | None, known: Collection[str], what: str) -> Collection[s
     wanted = [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in known:
-            message = f"there is no {what} {name!r}; there are: {', '.join(known)}"
+            message = f"unknown {what} {name!r}: expected one of {', '.join(known)}"
             raise ConfigurationError(message)
     return wanted

@@ -1,4 +1,4 @@
-"""Work in processes of its own, which answer tasks: a JSON line each. See `worker` for the other side."""
+"""Worker processes, which exchange tasks and results as JSON lines. `worker` is the other side."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import Any, cast
 
 from wnc_store import StoreError
 
-_PREPARES_SECONDS = 300
+_READY_SECONDS = 300
 
 
 class Worker:
-    """A process that prepares its work, says so with null, and then answers each task."""
+    """A process that sends null when it is ready, and then a result for each task."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._is_ready = False
 
     async def ready(self) -> None:
-        """Wait until it has prepared its work.
+        """Wait until the process is ready.
 
         Raises:
-            TimeoutError: it took too long.
-            StoreError: it failed.
+            TimeoutError: the process took too long.
+            StoreError: the process failed.
         """
         if not self._is_ready:
-            async with asyncio.timeout(_PREPARES_SECONDS):
+            async with asyncio.timeout(_READY_SECONDS):
                 await self._receive()
             self._is_ready = True
 
     async def do(self, task: object, seconds: float) -> Any:
-        """Let it do a task as soon as it is ready, and return its answer.
+        """Send a task when the process is ready, and return its result.
 
         Raises:
-            TimeoutError: it took longer than that.
-            StoreError: it failed.
+            TimeoutError: the task took longer than `seconds`.
+            StoreError: the process failed.
         """
         await self.ready()
         async with asyncio.timeout(seconds):
@@ -54,19 +54,19 @@ class Worker:
     async def _receive(self) -> Any:
         line = await cast("asyncio.StreamReader", self._process.stdout).readline()
         if not line:
-            message = "a process of the benchmark has ended in the middle of its work; it has said why on stderr"
+            message = "a benchmark process exited during its work; stderr contains the reason"
             raise StoreError(message)
         return json.loads(line)
 
 
 @asynccontextmanager
 async def started(command: Sequence[str], options: object) -> AsyncGenerator[Worker]:
-    """Start a process, tell it its options, and end it in the end."""
+    """Start a process, send it its options, and end it at the exit of the context."""
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=asyncio.subprocess.PIPE,  # options come this way: an argument would show a URL's password
+        stdin=asyncio.subprocess.PIPE,  # the options go through stdin, because arguments would show a URL's password
         stdout=asyncio.subprocess.PIPE,
-        limit=2**24,  # bytes of a line
+        limit=2**24,  # bytes in a line
     )
     try:
         worker = Worker(process)
@@ -74,10 +74,10 @@ async def started(command: Sequence[str], options: object) -> AsyncGenerator[Wor
         yield worker
     finally:
         with suppress(ProcessLookupError):
-            process.kill()  # it holds nothing but connections
+            process.kill()  # the process has no state to save
         await process.wait()
 
 
 def worker(job: str, **options: object) -> AbstractAsyncContextManager[Worker]:
-    """Start a process of Python for a job of `worker.JOBS`, and end it in the end."""
+    """Start a Python process for a job of `worker.JOBS`, and end it at the exit of the context."""
     return started([sys.executable, "-m", "wnc_store_bench.worker"], {"job": job, **options})

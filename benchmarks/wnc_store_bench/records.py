@@ -1,4 +1,4 @@
-"""The rooms and messages that every contender works on: a room of five people with a video, and twenty messages."""
+"""The data of all contenders: rooms of five users with a video and twenty messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wnc_store import ChatMessage, Room, User, VideoState
 
 USERS = 5
 KEPT = 20
-"""Messages of a room, as the original keeps them."""
+"""Number of messages that a chat keeps, as in the Node app."""
 
 _EPOCH_MS = 1_767_225_600_000
 _EPOCH = datetime(2026, 1, 1, 12, 0, 0, 125_000, tzinfo=UTC)
@@ -17,22 +17,22 @@ _TEXT = "did you see that? she was behind the door all the time"
 
 
 def room_ids(count: int) -> list[str]:
-    """Return the ids of so many rooms."""
+    """Return the ids of a number of rooms."""
     return [f"R{number:06d}" for number in range(count)]
 
 
 def user_id(number: int) -> str:
-    """Return the id of a user; number 0 is the host of every room."""
+    """Return the id of a user. Number 0 is the host of every room."""
     return f"user-{number:05d}"
 
 
 def user(number: int) -> User:
-    """Return a user; number 0 is the host of every room."""
+    """Return a user. Number 0 is the host of every room."""
     return User(id=user_id(number), name=f"Person {number:05d}", is_host=number == 0, joined_at=_EPOCH)
 
 
 def room(room_id: str, users: int = USERS) -> Room:
-    """Return a room of so many users; the host token is made from its id, so that every run has the same bytes."""
+    """Return a room with a number of users. Its host token depends only on its id, so all runs store the same bytes."""
     guests = tuple(user(number) for number in range(users))
     return Room(
         id=room_id,

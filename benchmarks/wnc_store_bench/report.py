@@ -1,4 +1,4 @@
-"""Tables of a run, for the terminal and for a page: the figures of a page are never copied by hand.
+"""Tables of a run, for the terminal and for a page.
 
 python -m wnc_store_bench.report RESULT.json PAGE.md    # fill the page's tables
 """
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from wnc_store_bench.ablations import AS_IT_IS, VARIANTS
+from wnc_store_bench.ablations import UNCHANGED, VARIANTS
 from wnc_store_bench.contenders import CONTENDERS
+from wnc_store_bench.goals import rows_of
 from wnc_store_bench.load import OPERATIONS
-from wnc_store_bench.results import CrowdRow, Result, Tables
+from wnc_store_bench.results import ContentionRow, Result, Tables
 from wnc_store_bench.spread import figure, ratios, spread
-from wnc_store_bench.targets import of
 
 _MARKED = re.compile(r"(<!-- bench:(?P<name>[a-z-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text."""
+    """A table with text cells."""
 
     name: str
     title: str
@@ -33,26 +33,28 @@ class Table:
 
 
 def tables(result: Result) -> list[Table]:
-    """Return all tables that have a row."""
-    made = [
+    """Return all tables with at least one row."""
+    candidates = [
         _facts(result),
-        _targets(result),
+        _goals(result),
         *(_throughput(result.tables, operation) for operation in OPERATIONS),
         _server(result.tables),
-        _crowd("crowd", "A crowd joins one room at once", result.tables.crowd),
-        _lonely(result.tables),
+        _contention("contention", "Concurrent joins of one room", result.tables.contention),
+        _single_client(result.tables),
         _memory(result.tables),
         _many_rooms(result.tables),
         _memory_facts(result.tables),
         _listing(result.tables),
         _ablations(result.tables),
-        _crowd(
-            "ablations-crowd", "A crowd joins one room with group commit, and without", result.tables.ablations_crowd
+        _contention(
+            "ablations-contention",
+            "Concurrent joins of one room, with and without group commit",
+            result.tables.ablations_contention,
         ),
         _limit(result.tables),
         _contenders(),
     ]
-    return [table for table in made if table.rows]
+    return [table for table in candidates if table.rows]
 
 
 def _facts(result: Result) -> Table:
@@ -61,10 +63,10 @@ def _facts(result: Result) -> Table:
     return Table("machine", "Machine, versions, options", ("what", "value"), rows)
 
 
-def _targets(result: Result) -> Table:
+def _goals(result: Result) -> Table:
     verdicts = {True: "met", False: "not met", None: "not measured"}
-    rows = [(one.name, one.wanted, one.measured, verdicts[one.met]) for one in result.targets]
-    return Table("targets", "Targets", ("target", "wanted", "median (min-max)", ""), rows)
+    rows = [(one.name, one.wanted, one.measured, verdicts[one.met]) for one in result.goals]
+    return Table("goals", "Goals", ("goal", "wanted", "median (min-max)", ""), rows)
 
 
 def _throughput(measured: Tables, operation: object) -> Table:
@@ -72,7 +74,7 @@ def _throughput(measured: Tables, operation: object) -> Table:
     found = [row for row in measured.throughput if row.operation == operation]
     for contender in dict.fromkeys(row.contender for row in found):
         theirs = [row for row in found if row.contender == contender]
-        ours = of(found, "wnc-store", theirs[0].operation)
+        ours = rows_of(found, "wnc-store", theirs[0].operation)
         ratio = ratios(ours, theirs, lambda row: row.ops_per_second)
         failed = sum(sum(row.errors.values()) for row in theirs)
         rows.append(
@@ -94,7 +96,7 @@ def _server(measured: Tables) -> Table:
     for operation in OPERATIONS:
         found = [row for row in measured.throughput if row.operation == operation]
         for contender in dict.fromkeys(row.contender for row in found):
-            theirs = of(found, contender, operation)
+            theirs = rows_of(found, contender, operation)
             rows.append(
                 (
                     operation,
@@ -106,10 +108,10 @@ def _server(measured: Tables) -> Table:
                 )
             )
     columns = ("operation", "contender", "server CPU us/op", "bytes in/op", "bytes out/op", "socket reads/op")
-    return Table("server", "What the server spends on one operation", columns, rows)
+    return Table("server", "Server costs of one operation", columns, rows)
 
 
-def _crowd(name: str, title: str, measured: Sequence[CrowdRow]) -> Table:
+def _contention(name: str, title: str, measured: Sequence[ContentionRow]) -> Table:
     rows: list[tuple[str, ...]] = []
     for processes, contender in dict.fromkeys((row.processes, row.contender) for row in measured):
         found = [row for row in measured if (row.processes, row.contender) == (processes, contender)]
@@ -132,13 +134,13 @@ def _crowd(name: str, title: str, measured: Sequence[CrowdRow]) -> Table:
     return Table(name, title, columns, rows)
 
 
-def _lonely(measured: Tables) -> Table:
+def _single_client(measured: Tables) -> Table:
     rows: list[tuple[str, ...]] = []
-    for contender, operation in dict.fromkeys((row.contender, row.operation) for row in measured.lonely):
-        found = [row for row in measured.lonely if (row.contender, row.operation) == (contender, operation)]
+    for contender, operation in dict.fromkeys((row.contender, row.operation) for row in measured.single_client):
+        found = [row for row in measured.single_client if (row.contender, row.operation) == (contender, operation)]
         trips = _middle(row.round_trips for row in found)
         rows.append((contender, operation, _show(row.median_us for row in found), trips))
-    return Table("lonely", "One caller and nobody else", ("contender", "operation", "median us", "round trips"), rows)
+    return Table("single-client", "A single client", ("contender", "operation", "median us", "round trips"), rows)
 
 
 def _memory(measured: Tables) -> Table:
@@ -161,7 +163,7 @@ def _many_rooms(measured: Tables) -> Table:
         costs = [_show(row.microseconds for row in found) for found in of_sizes]
         rows.append((operation, *costs, "" if ratio is None else ratio.show("x")))
     columns = ("operation", *(f"us with {size:,} rooms" for size in sizes), "ratio")
-    return Table("many-rooms", "In memory, few rooms and many", columns, rows)
+    return Table("many-rooms", "In memory, few and many rooms", columns, rows)
 
 
 def _memory_facts(measured: Tables) -> Table:
@@ -170,12 +172,12 @@ def _memory_facts(measured: Tables) -> Table:
         expiring = f"{facts.expiring_rooms:,} rooms"
         rows += [
             ("bytes per room of one user", figure(facts.bytes_per_room)),
-            (f"seconds to make {facts.rooms:,} rooms", figure(facts.fill_seconds)),
-            (f"the longest the event loop stood still after {expiring} expired at once, ms", figure(facts.stall_ms)),
-            ("the same writes where nothing expires, ms", figure(facts.stall_without_ms)),
+            (f"seconds to create {facts.rooms:,} rooms", figure(facts.fill_seconds)),
+            (f"longest stall of the event loop after {expiring} expired at once, ms", figure(facts.stall_ms)),
+            ("longest stall during the same writes without expiry, ms", figure(facts.stall_without_ms)),
             (f"seconds to sweep {expiring}", figure(facts.sweep_seconds)),
         ]
-    return Table("memory-facts", "In memory, what rooms need", ("what", "measured"), rows)
+    return Table("memory-facts", "In memory, costs of rooms", ("what", "measured"), rows)
 
 
 def _listing(measured: Tables) -> Table:
@@ -197,10 +199,10 @@ def _listing(measured: Tables) -> Table:
         "found or removed",
         "seconds",
         "memory growth MB",
-        "pings in the same process, p99 / worst ms",
-        "pings from another process, p99 / worst ms",
+        "pings in the same process, p99 / max ms",
+        "pings from another process, p99 / max ms",
     )
-    return Table("listing", "An index of rooms of which one in a hundred lives", columns, rows)
+    return Table("listing", "An index in which one room in a hundred exists", columns, rows)
 
 
 def _ablations(measured: Tables) -> Table:
@@ -208,7 +210,7 @@ def _ablations(measured: Tables) -> Table:
     whats = {variant.name: variant.what for variant in VARIANTS}
     for operation, name in dict.fromkeys((row.operation, row.variant) for row in measured.ablations):
         found = [row for row in measured.ablations if (row.operation, row.variant) == (operation, name)]
-        usual = [row for row in measured.ablations if (row.operation, row.variant) == (operation, AS_IT_IS.name)]
+        usual = [row for row in measured.ablations if (row.operation, row.variant) == (operation, UNCHANGED.name)]
         ratio = ratios(found, usual, lambda row: row.ops_per_second)
         rows.append(
             (
@@ -216,18 +218,18 @@ def _ablations(measured: Tables) -> Table:
                 whats.get(name, name),
                 _show(row.ops_per_second for row in found),
                 _show(row.p99_ms for row in found),
-                "" if ratio is None or name == AS_IT_IS.name else ratio.show("x"),
+                "" if ratio is None or name == UNCHANGED.name else ratio.show("x"),
             )
         )
     rows.sort(key=lambda row: OPERATIONS.index(row[0]))  # pyright: ignore[reportArgumentType]
-    columns = ("operation", "changed", "ops/s", "p99 ms", "against wnc-store as it is")
-    return Table("ablations", "wnc-store with one thing changed", columns, rows)
+    columns = ("operation", "changed", "ops/s", "p99 ms", "against unchanged wnc-store")
+    return Table("ablations", "Variants of wnc-store with one change", columns, rows)
 
 
 def _limit(measured: Tables) -> Table:
     rows: list[tuple[str, ...]] = []
     for row in measured.limit:
-        ours = spread(one.ops_per_second for one in of(measured.throughput, "wnc-store", row.operation))
+        ours = spread(one.ops_per_second for one in rows_of(measured.throughput, "wnc-store", row.operation))
         share = "" if ours is None else f"{ours.middle / row.ops_per_second:.0%}"
         limit = figure(row.ops_per_second) if row.same_work else "not the same work"
         rows.append((row.operation, " + ".join(row.commands), limit, ours.show() if ours else "", share))
@@ -237,17 +239,17 @@ def _limit(measured: Tables) -> Table:
 
 def _contenders() -> Table:
     rows = [(contender.name, contender.what) for contender in CONTENDERS.values()]
-    return Table("contenders", "Contenders", ("name", "what it does"), rows)
+    return Table("contenders", "Contenders", ("name", "description"), rows)
 
 
 def _show(values: Iterable[float]) -> str:
-    found = spread(values)
-    return found.show() if found else ""
+    values_spread = spread(values)
+    return values_spread.show() if values_spread else ""
 
 
 def _middle(values: Iterable[float]) -> str:
-    found = spread(values)
-    return figure(found.middle) if found else ""
+    values_spread = spread(values)
+    return figure(values_spread.middle) if values_spread else ""
 
 
 def markdown(table: Table) -> str:
@@ -257,20 +259,20 @@ def markdown(table: Table) -> str:
 
 
 def fill(page: str, result: Result) -> str:
-    """Return the page with its tables filled: each between `<!-- bench:NAME -->` and `<!-- /bench -->`.
+    """Return the page with its tables filled, each between `<!-- bench:NAME -->` and `<!-- /bench -->`.
 
     Raises:
-        ValueError: the page asks for a table that there is not.
+        ValueError: the page contains an unknown table.
     """
-    made = {table.name: markdown(table) for table in tables(result)}
-    known = {*made, *_NAMES}
+    contents = {table.name: markdown(table) for table in tables(result)}
+    known = {*contents, *_NAMES}
 
     def filled(match: re.Match[str]) -> str:
         name = match["name"]
         if name not in known:
-            message = f"there is no table {name!r}; there are: {', '.join(sorted(known))}"
+            message = f"unknown table {name!r}: expected one of {', '.join(sorted(known))}"
             raise ValueError(message)
-        return f"{match[1]}\n{made.get(name, NOT_MEASURED)}\n{match[3]}"
+        return f"{match[1]}\n{contents.get(name, NOT_MEASURED)}\n{match[3]}"
 
     return _MARKED.sub(filled, page)
 
@@ -279,21 +281,21 @@ NOT_MEASURED = "Not part of the run that this page shows.\n"
 _NAMES = frozenset(
     {
         "machine",
-        "targets",
+        "goals",
         *(operation.replace("_", "-") for operation in OPERATIONS),
-        *("server", "crowd", "lonely", "memory", "many-rooms", "memory-facts", "listing", "limit"),
-        *("ablations", "ablations-crowd"),
+        *("server", "contention", "single-client", "memory", "many-rooms", "memory-facts", "listing", "limit"),
+        *("ablations", "ablations-contention"),
         "contenders",
     }
 )
 
 
-def main(arguments: Sequence[str], say: Callable[[str], object] = sys.stdout.write) -> None:
-    """Fill a page from a run's JSON."""
+def main(arguments: Sequence[str], write: Callable[[str], object] = sys.stdout.write) -> None:
+    """Fill the tables of a page from the JSON of a run."""
     source, page = map(Path, arguments)
     result = Result.model_validate_json(source.read_text(encoding="utf-8"))
     page.write_text(fill(page.read_text(encoding="utf-8"), result), encoding="utf-8")
-    say(f"filled {page}\n")
+    write(f"filled {page}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a run has found: one row for each measurement, as the JSON file holds it."""
+"""The results of a run, with one row for each measurement. The JSON file has the same structure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wnc_store_bench.load import Operation
 
 
 class ThroughputRow(BaseModel):
-    """One contender, one operation, one round. What the server counts is 0 where it does not count it."""
+    """One contender, operation and round. Counts that the server does not provide are 0."""
 
     operation: Operation
     contender: str
@@ -23,8 +23,8 @@ class ThroughputRow(BaseModel):
     reads: float
 
 
-class CrowdRow(BaseModel):
-    """One contender, one crowd. `scripts` and `sets` are what the server ran meanwhile, also inside of scripts."""
+class ContentionRow(BaseModel):
+    """One contender and round of concurrent joins. `scripts` and `sets` count commands, including those in scripts."""
 
     contender: str
     processes: int
@@ -38,8 +38,8 @@ class CrowdRow(BaseModel):
     errors: dict[str, int]
 
 
-class LonelyRow(BaseModel):
-    """One caller: the median of one operation's time, and the round trips of one, as the server counts its reads."""
+class SingleClientRow(BaseModel):
+    """One operation by a single client: its median time, and its round trips by the server's count of reads."""
 
     contender: str
     operation: str
@@ -49,7 +49,7 @@ class LonelyRow(BaseModel):
 
 
 class MemoryRow(BaseModel):
-    """One store in memory, one operation, one round, one caller that awaits each."""
+    """One store in memory, operation and round, with one caller."""
 
     contender: str
     operation: Operation
@@ -58,7 +58,7 @@ class MemoryRow(BaseModel):
 
 
 class ManyRoomsRow(BaseModel):
-    """The memory backend with so many rooms of one user: the time of one operation on any of them."""
+    """The time of one operation on the memory backend with a number of rooms of one user."""
 
     rooms: int
     operation: Operation
@@ -67,7 +67,7 @@ class ManyRoomsRow(BaseModel):
 
 
 class MemoryFacts(BaseModel):
-    """What the memory backend needs, and what it costs when rooms expire."""
+    """Memory and expiry costs of the memory backend."""
 
     rooms: int
     bytes_per_room: float
@@ -79,7 +79,7 @@ class MemoryFacts(BaseModel):
 
 
 class ListingRow(BaseModel):
-    """One pass over an index of mostly dead rooms, and pings meanwhile: in the same process, and in another one."""
+    """One pass over an index of mostly dead rooms, with concurrent pings from the same process and from another one."""
 
     operation: str
     entries: int
@@ -94,7 +94,7 @@ class ListingRow(BaseModel):
 
 
 class VariantRow(BaseModel):
-    """wnc-store with something changed, one operation, one round."""
+    """One variant of wnc-store, operation and round."""
 
     variant: str
     operation: Operation
@@ -104,7 +104,7 @@ class VariantRow(BaseModel):
 
 
 class LimitRow(BaseModel):
-    """What redis-benchmark reaches with the commands that wnc-store sends for one operation."""
+    """The rate of redis-benchmark with the commands that wnc-store sends for one operation."""
 
     operation: Operation
     commands: list[str]
@@ -113,22 +113,22 @@ class LimitRow(BaseModel):
 
 
 class Tables(BaseModel):
-    """All measurements; what was not asked for is empty."""
+    """All measurements. Parts that were not measured are empty."""
 
     throughput: list[ThroughputRow] = []
-    crowd: list[CrowdRow] = []
-    lonely: list[LonelyRow] = []
+    contention: list[ContentionRow] = []
+    single_client: list[SingleClientRow] = []
     memory: list[MemoryRow] = []
     many_rooms: list[ManyRoomsRow] = []
     memory_facts: list[MemoryFacts] = []
     listing: list[ListingRow] = []
     ablations: list[VariantRow] = []
-    ablations_crowd: list[CrowdRow] = []
+    ablations_contention: list[ContentionRow] = []
     limit: list[LimitRow] = []
 
 
-class Target(BaseModel):
-    """A ratio or a figure that is aimed at, and what was measured; None where it could not be."""
+class Goal(BaseModel):
+    """A performance goal with the measured value. `met` is None if it was not measured."""
 
     name: str
     wanted: str
@@ -137,7 +137,7 @@ class Target(BaseModel):
 
 
 class Result(BaseModel):
-    """A run."""
+    """The result of a run."""
 
     started: str
     machine: dict[str, str]
@@ -145,4 +145,4 @@ class Result(BaseModel):
     options: dict[str, str]
     notes: list[str] = []
     tables: Tables = Tables()
-    targets: list[Target] = []
+    goals: list[Goal] = []

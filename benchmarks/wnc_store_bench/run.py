@@ -1,4 +1,4 @@
-"""A whole run: all parts that are asked for, on one server, and what is to be said of the machine."""
+"""A complete run of the selected parts on one server, with a description of the machine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from wnc_store import ConfigurationError, StoreError
 from wnc_store_bench import ablations, contention, limit, listing, many_rooms, memory, single_client, throughput
 from wnc_store_bench.contenders import IOREDIS, IOREDIS_AUTO
 from wnc_store_bench.contenders.node import installed
-from wnc_store_bench.options import Options, Part, Tell
+from wnc_store_bench.goals import judge
+from wnc_store_bench.options import Options, Part, ProgressCallback
 from wnc_store_bench.results import Result
-from wnc_store_bench.server import Place, own_keys, own_server, plain_client
-from wnc_store_bench.targets import judge
+from wnc_store_bench.server import Target, plain_client, temporary_keys, temporary_server
 
 _PACKAGES = (
     "wnc-store",
@@ -38,90 +38,92 @@ MeasuredT = TypeVar("MeasuredT")
 _IN_MEMORY: tuple[Part, ...] = ("memory", "many_rooms")
 
 
-async def run(url: str | None, options: Options, tell: Tell) -> Result:
-    """Measure what `options` ask for, on the server of `url` or on one of our own.
+async def run(url: str | None, options: Options, progress: ProgressCallback) -> Result:
+    """Measure the selected parts on the server of `url` or on a temporary server.
 
     Raises:
-        ConfigurationError: something needed is missing, or the URL is wrong.
-        StoreUnavailableError: the server can't be reached.
+        ConfigurationError: a required program is missing, or the URL is invalid.
+        StoreUnavailableError: the server cannot be reached.
     """
     result = Result(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=_machine(),
         versions=_versions(),
-        options=_told(url, options),
+        options=_describe_options(url, options),
     )
     without_node = _without_node(url, options)
     if without_node is not None:
-        result.notes.append(f"ioredis took no part: {without_node}")
-        others = tuple(one for one in options.contenders if one not in (IOREDIS, IOREDIS_AUTO))
+        result.notes.append(f"ioredis was skipped: {without_node}")
+        others = tuple(contender for contender in options.contenders if contender not in (IOREDIS, IOREDIS_AUTO))
         options = replace(options, contenders=others)
     if set(options.parts) <= set(_IN_MEMORY):
-        await _measure_memory(options, tell, result)
+        await _measure_memory(options, progress, result)
     else:
         with ExitStack() as stack:
-            where = url or stack.enter_context(own_server())
-            async with own_keys(where, options.load.callers) as place:
-                async with plain_client(where) as client:
+            server_url = url or stack.enter_context(temporary_server())
+            async with temporary_keys(server_url, options.load.callers) as target:
+                async with plain_client(server_url) as client:
                     result.versions["redis-server"] = (await client.info("server"))["redis_version"]
-                await _measure(place, options, tell, result)
-    result.targets = judge(result.tables)
+                await _measure(target, options, progress, result)
+    result.goals = judge(result.tables)
     return result
 
 
-async def _measure(place: Place, options: Options, tell: Tell, result: Result) -> None:
+async def _measure(target: Target, options: Options, progress: ProgressCallback, result: Result) -> None:
     tables = result.tables
     if options.operations:
-        tables.throughput = await _part("throughput", throughput.measure(place, options, tell), result) or []
-    for part, processes in (("crowd", 1), ("crowd_processes", options.processes)):
+        tables.throughput = await _part("throughput", throughput.measure(target, options, progress), result) or []
+    for part, processes in (("contention", 1), ("contention_processes", options.processes)):
         if part in options.parts:
-            tables.crowd += (
-                await _part(part, contention.measure(place, options, tell, processes=processes), result) or []
+            tables.contention += (
+                await _part(part, contention.measure(target, options, progress, processes=processes), result) or []
             )
-    if "lonely" in options.parts:
-        tables.lonely = await _part("lonely", single_client.measure(place, options, tell), result) or []
-    await _measure_memory(options, tell, result)
+    if "single_client" in options.parts:
+        tables.single_client = (
+            await _part("single_client", single_client.measure(target, options, progress), result) or []
+        )
+    await _measure_memory(options, progress, result)
     if "listing" in options.parts:
-        tables.listing = await _part("listing", listing.measure(place, options, tell), result) or []
+        tables.listing = await _part("listing", listing.measure(target, options, progress), result) or []
     if "ablations" in options.parts:
-        tables.ablations = await _part("ablations", ablations.measure(place, options, tell), result) or []
-        crowd = _part("ablations, a crowd,", ablations.measure_crowd(place, options, tell), result)
-        tables.ablations_crowd = await crowd or []
+        tables.ablations = await _part("ablations", ablations.measure(target, options, progress), result) or []
+        crowd = _part("ablations_contention", ablations.measure_contention(target, options, progress), result)
+        tables.ablations_contention = await crowd or []
     if "limit" in options.parts:
-        obstacle = limit.obstacle(place.url)
+        obstacle = limit.obstacle(target.url)
         if obstacle is None:
-            tables.limit = await _part("limit", limit.measure(place, options, tell), result) or []
+            tables.limit = await _part("limit", limit.measure(target, options, progress), result) or []
         else:
             result.notes.append(f"the physical limit was not measured: {obstacle}")
 
 
-async def _measure_memory(options: Options, tell: Tell, result: Result) -> None:
+async def _measure_memory(options: Options, progress: ProgressCallback, result: Result) -> None:
     if "memory" in options.parts:
-        result.tables.memory = await _part("memory", memory.measure(options, tell), result) or []
+        result.tables.memory = await _part("memory", memory.measure(options, progress), result) or []
     if "many_rooms" in options.parts:
-        found = await _part("many_rooms", many_rooms.measure(options, tell), result)
+        found = await _part("many_rooms", many_rooms.measure(options, progress), result)
         if found is not None:
             rows, facts = found
             result.tables.many_rooms, result.tables.memory_facts = rows, [facts]
 
 
 async def _part(part: str, measuring: Coroutine[Any, Any, MeasuredT], result: Result) -> MeasuredT | None:
-    """Return what a part has measured; a part that fails, or takes too long, is noted and loses no other part."""
+    """Return the measurements of a part. If it fails or times out, add a note and return None."""
     try:
         return await measuring
     except (StoreError, TimeoutError) as error:
-        reason = "it took too long" if isinstance(error, TimeoutError) else str(error)
+        reason = "it timed out" if isinstance(error, TimeoutError) else str(error)
         result.notes.append(f"{part} was not measured: {reason}")
     return None
 
 
 def _without_node(url: str | None, options: Options) -> str | None:
-    """Say why ioredis takes no part, if it can't."""
-    wanted = {"crowd", "crowd_processes", *options.operations} & set(options.parts)
+    """Return why ioredis is skipped, or None."""
+    wanted = {"contention", "contention_processes", *options.operations} & set(options.parts)
     if not wanted or not {IOREDIS, IOREDIS_AUTO} & set(options.contenders):
         return None
     if url is not None and not url.startswith(("redis://", "rediss://")):
-        return "it takes redis:// and rediss:// URLs only"
+        return "it supports only redis:// and rediss:// URLs"
     try:
         installed()
     except ConfigurationError as error:
@@ -129,17 +131,17 @@ def _without_node(url: str | None, options: Options) -> str | None:
     return None
 
 
-def _told(url: str | None, options: Options) -> dict[str, str]:
-    """Return the options as text; of a URL nothing is told but its scheme."""
+def _describe_options(url: str | None, options: Options) -> dict[str, str]:
+    """Return the options as text. Only the scheme of the URL is included."""
     return {
-        "server": "its own redis-server" if url is None else f"a server of the user's ({url.partition('://')[0]}://)",
+        "server": "a temporary redis-server" if url is None else f"the user's server ({url.partition('://')[0]}://)",
         "parts": ", ".join(options.parts),
         "contenders": ", ".join(contender.name for contender in options.contenders),
         "rounds": str(options.rounds),
         "seconds": f"{options.seconds:g}",
         "callers": str(options.load.callers),
         "rooms": str(options.load.rooms),
-        "crowd": f"{options.crowd}, from {options.processes} processes, at most {options.crowd_bound:g} s",
+        "joins": f"{options.joins}, from {options.processes} processes, at most {options.join_timeout:g} s",
     }
 
 

@@ -1,4 +1,4 @@
-"""The server under test: one of our own or a user's, keys of our own in it, and what it tells of itself."""
+"""The server under test: a temporary server or the user's, its temporary keys and its counters."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _PAGE = 1000
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a contender keeps its data.
+class Target:
+    """The location of a contender's data.
 
     Attributes:
-        url: the server.
-        prefix: goes before every key.
-        connections: how many connections a process of a contender may open at most.
-        waits: whether there are more callers than that, so that some wait for a connection.
+        url: the URL of the server.
+        prefix: the prefix of every key.
+        connections: maximum number of connections of a contender's process.
+        waits: whether there are more callers than connections, so that some callers wait for a connection.
     """
 
     url: str
@@ -39,21 +39,21 @@ class Place:
     connections: int = 200
     waits: bool = False
 
-    def of(self, name: str) -> Place:
-        """Return the place of one contender."""
+    def of(self, name: str) -> Target:
+        """Return the target of a contender."""
         return replace(self, prefix=f"{self.prefix}{name.replace(' ', '-')}:")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a server has done until now, by its own count.
+    """The counters of a server at one time.
 
     Attributes:
-        cpu_seconds: of processor time.
-        bytes_in: received.
-        bytes_out: sent.
-        reads: how often it read from a socket; one caller that waits for each answer causes one for each round trip.
-        calls: how often each command ran, also inside scripts.
+        cpu_seconds: processor time.
+        bytes_in: bytes received.
+        bytes_out: bytes sent.
+        reads: number of reads from sockets. A single caller causes one read per round trip.
+        calls: number of calls of each command, including calls in scripts.
     """
 
     cpu_seconds: float
@@ -63,7 +63,7 @@ class Reading:
     calls: Mapping[str, int]
 
     def since(self, before: Reading) -> Reading:
-        """Return what came on top."""
+        """Return the difference to an earlier reading."""
         return Reading(
             self.cpu_seconds - before.cpu_seconds,
             self.bytes_in - before.bytes_in,
@@ -73,17 +73,17 @@ class Reading:
         )
 
     def count(self, *commands: str) -> int:
-        """Return how often these commands ran, together."""
+        """Return the number of calls of these commands."""
         return sum(self.calls.get(command, 0) for command in commands)
 
 
 def plain_client(url: str, **options: Any) -> Any:
-    """Return redis-py's asyncio client, without types: they are half for the synchronous one."""
+    """Return redis-py's asyncio client as Any, because its types also cover the synchronous client."""
     return Redis.from_url(url, **options)  # pyright: ignore[reportUnknownMemberType]
 
 
 async def read_server(client: Any) -> Reading:
-    """Ask a server what it has done until now."""
+    """Read the counters of a server."""
     info = await client.info("everything")
     return Reading(
         info["used_cpu_user"] + info["used_cpu_sys"],
@@ -95,19 +95,19 @@ async def read_server(client: Any) -> Reading:
 
 
 @asynccontextmanager
-async def own_keys(url: str, callers: int) -> AsyncGenerator[Place]:
-    """Lend a place behind a prefix that nobody else has; remove all of its keys in the end, and no other.
+async def temporary_keys(url: str, callers: int) -> AsyncGenerator[Target]:
+    """Yield a target with a unique prefix, and remove the keys with that prefix at the exit of the context.
 
     Raises:
-        ConfigurationError: the URL is wrong, or the server refuses what is needed.
-        StoreUnavailableError: the server can't be reached.
+        ConfigurationError: the URL is invalid.
+        StoreUnavailableError: the server cannot be reached or denies INFO.
     """
-    place = Place(url, f"wnc-bench-{uuid.uuid4().hex[:12]}:", callers)
+    target = Target(url, f"wnc-bench-{uuid.uuid4().hex[:12]}:", callers)
     await _check(url)
     try:
-        yield place
+        yield target
     finally:
-        await remove_keys(place)
+        await remove_keys(target)
 
 
 async def _check(url: str) -> None:
@@ -124,16 +124,16 @@ async def _check(url: str) -> None:
             await read_server(client)
         except (RedisError, OSError) as error:
             failure = type(error).__name__
-    if failure:  # raised outside the handler: the driver's exception may hold the password
-        message = f"the server does not answer INFO, which the benchmark needs ({failure})"
+    if failure:  # raised outside the handler, because the driver's exception may contain the password
+        message = f"the benchmark needs INFO, but the server did not reply to it ({failure})"
         raise StoreUnavailableError(message)
 
 
-async def remove_keys(place: Place) -> None:
-    """Remove every key behind the place's prefix."""
-    async with plain_client(place.url) as client:
+async def remove_keys(target: Target) -> None:
+    """Remove all keys with the prefix of a target."""
+    async with plain_client(target.url) as client:
         page: list[bytes] = []
-        async for key in client.scan_iter(match=f"{place.prefix}*", count=_PAGE):
+        async for key in client.scan_iter(match=f"{target.prefix}*", count=_PAGE):
             page.append(key)
             if len(page) == _PAGE:
                 await client.unlink(*page)
@@ -143,15 +143,15 @@ async def remove_keys(place: Place) -> None:
 
 
 @contextmanager
-def own_server() -> Generator[str]:
-    """Run a redis-server without persistence on a free port of 127.0.0.1, and lend its URL.
+def temporary_server() -> Generator[str]:
+    """Run a redis-server without persistence on a free local port, and yield its URL.
 
     Raises:
-        ConfigurationError: there is no redis-server, or it does not start.
+        ConfigurationError: redis-server is missing or does not start.
     """
     program = shutil.which("redis-server")
     if program is None:
-        message = "there is no redis-server on the PATH: install it, or name a server: wnc-store bench URL"
+        message = "redis-server is missing on the PATH: install it, or give the URL of a server: wnc-store bench URL"
         raise ConfigurationError(message)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

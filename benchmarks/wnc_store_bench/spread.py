@@ -1,4 +1,4 @@
-"""Medians and how far the rounds lie apart."""
+"""Medians and ranges of rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Round(Protocol):
 
     @property
     def round(self) -> int:
-        """The round's number; contenders of the same round ran one after another."""
+        """The number of the round. The contenders of one round ran one after the other."""
         ...
 
 
@@ -22,38 +22,38 @@ RowT = TypeVar("RowT", bound=Round)
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some rounds, and the smallest and largest of them."""
+    """The median, minimum and maximum of some rounds."""
 
     middle: float
     low: float
     high: float
 
     def show(self, unit: str = "") -> str:
-        """Return it as text: `12,300 (11,900-12,800)`."""
+        """Return the spread as text: `12,300 (11,900-12,800)`."""
         if self.low == self.high:
             return f"{figure(self.middle)}{unit}"
         return f"{figure(self.middle)}{unit} ({figure(self.low)}-{figure(self.high)})"
 
 
 def figure(value: float) -> str:
-    """Return a figure with three significant digits, and all of those before the point."""
+    """Format a number with three significant digits, and with all digits before the point."""
     if value == 0:
         return "0"
     size = abs(value)
     if size >= 100:  # noqa: PLR2004 - three digits
         return f"{value:,.0f}"
-    if size >= 10:  # noqa: PLR2004 - likewise
+    if size >= 10:  # noqa: PLR2004 - two digits
         return f"{value:.1f}"
     return f"{value:.2f}" if size >= 1 else f"{value:.3g}"
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """Sum up the rounds; None if there are none."""
-    found = list(values)
-    return Spread(median(found), min(found), max(found)) if found else None
+    """Return the spread of the values, or None without values."""
+    rounds = list(values)
+    return Spread(median(rounds), min(rounds), max(rounds)) if rounds else None
 
 
 def ratios(ours: Sequence[RowT], theirs: Sequence[RowT], value: Callable[[RowT], float]) -> Spread | None:
-    """Return ours / theirs, round by round: what disturbs the machine then disturbs both."""
+    """Return the spread of ours / theirs per round, because disturbances of the machine affect both."""
     others = {row.round: value(row) for row in theirs}
     return spread(value(row) / others[row.round] for row in ours if others.get(row.round))

@@ -1,34 +1,34 @@
-"""Every operation under load, every contender in turn: operations a second, latencies, and what the server spent."""
+"""Throughput, latencies and server costs of each operation under load, for each contender in turn."""
 
 from __future__ import annotations
 
 from wnc_store_bench.contenders import Contender
 from wnc_store_bench.load import Load, Operation
-from wnc_store_bench.options import Options, Tell
+from wnc_store_bench.options import Options, ProgressCallback
 from wnc_store_bench.records import USERS, room_ids
 from wnc_store_bench.results import ThroughputRow
-from wnc_store_bench.server import Place, plain_client, read_server
+from wnc_store_bench.server import Target, plain_client, read_server
 
 
-async def measure(place: Place, options: Options, tell: Tell) -> list[ThroughputRow]:
-    """Measure all operations, contenders interleaved: A B C, A B C, A B C."""
+async def measure(target: Target, options: Options, progress: ProgressCallback) -> list[ThroughputRow]:
+    """Measure all operations with interleaved contenders: A B C, A B C, A B C."""
     rows: list[ThroughputRow] = []
     for contender in options.contenders:
-        tell(f"rooms for {contender.name}")
-        await contender.seed(place.of(contender.name), room_ids(options.load.rooms), USERS)
+        progress(f"rooms for {contender.name}")
+        await contender.seed(target.of(contender.name), room_ids(options.load.rooms), USERS)
     for operation in options.operations:
         able = [contender for contender in options.contenders if operation in contender.operations]
         for number in range(1, options.rounds + 1):
             for contender in able:
-                tell(f"{operation}: {contender.name}, round {number} of {options.rounds}")
-                rows.append(await _turn(place, contender, operation, number, options))
+                progress(f"{operation}: {contender.name}, round {number} of {options.rounds}")
+                rows.append(await _turn(target, contender, operation, number, options))
     return rows
 
 
 async def _turn(
-    place: Place, contender: Contender, operation: Operation, number: int, options: Options
+    target: Target, contender: Contender, operation: Operation, number: int, options: Options
 ) -> ThroughputRow:
-    async with plain_client(place.url) as client, contender.open(place.of(contender.name)) as session:
+    async with plain_client(target.url) as client, contender.open(target.of(contender.name)) as session:
         await session.warm_up(operation, options.load, options.warm_up)
         before = await read_server(client)
         load = Load(options.load.callers, options.load.rooms, options.load.seed + number)

@@ -1,7 +1,7 @@
-"""A process that prepares one job, says so, and does what it is told.
+"""A worker process, which prepares one job and then runs its tasks.
 
 stdin:  a JSON line {"job": ..., and its options}, then a JSON line for each task.
-stdout: the JSON line null when it is prepared, then a JSON line with the answer to each task.
+stdout: the JSON line null when the process is ready, then a JSON line with the result of each task.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ JOBS: dict[str, Job] = {
 
 
 async def _work(options: Mapping[str, Any]) -> None:
-    _say(await JOBS[options["job"]](options, _exchange))
+    _send(await JOBS[options["job"]](options, _exchange))
 
 
 async def _exchange(answer: object) -> Any:
-    _say(answer)
+    _send(answer)
     line = await asyncio.to_thread(sys.stdin.readline)
     return json.loads(line) if line else None
 
 
-def _say(value: object) -> None:
+def _send(value: object) -> None:
     sys.stdout.write(f"{json.dumps(value)}\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Do the job that stdin names."""
+    """Run the job that stdin names."""
     options = json.loads(sys.stdin.readline())
     factory: Any = import_module("uvloop").new_event_loop if options.get("uvloop") else None
     with asyncio.Runner(loop_factory=factory) as runner:

@@ -33,14 +33,14 @@ logger = logging.getLogger("uvicorn.error")
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Open the store that the environment names, for as long as the app runs."""
+    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
     async with wnc.open_store() as store:
         app.state.store = store
         yield
 
 
 class AsciiJSONResponse(JSONResponse):
-    """JSON with escapes: nothing else can hold the half of an emoji that JavaScript's `slice()` leaves in a name."""
+    """JSON with ASCII escapes, because UTF-8 cannot encode half an emoji, which JavaScript's `slice()` can leave."""
 
     def render(self, content: Any) -> bytes:
         """Return the content as JSON."""
@@ -50,26 +50,26 @@ class AsciiJSONResponse(JSONResponse):
 app = FastAPI(title="A watch party on wnc-store", lifespan=lifespan, default_response_class=AsciiJSONResponse)
 
 
-async def refuse(_request: Request, error: Exception) -> JSONResponse:
-    """Answer with the status of a store's error and its text, which is made for people and holds no secret."""
+async def error_response(_request: Request, error: Exception) -> JSONResponse:
+    """Return the status of a store's error and its message, which contains no secrets."""
     if not isinstance(error, wnc.StoreError) and type(error) is not ValueError:
-        raise error  # its subclasses (UnicodeError, ...) are mistakes of this app, not of the request
+        raise error  # a subclass of ValueError, such as UnicodeError, is a bug in this app
     status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
-    if status >= HTTPStatus.SERVICE_UNAVAILABLE:  # the text names the server: that is for the log
+    if status >= HTTPStatus.SERVICE_UNAVAILABLE:  # the message names the server, so it is only logged
         logger.error("%s", error)
-    if status == HTTPStatus.GATEWAY_TIMEOUT:  # no Retry-After: a repetition may do it twice
-        return AsciiJSONResponse({"detail": "this may or may not have happened: look before you repeat it"}, status)
+    if status == HTTPStatus.GATEWAY_TIMEOUT:  # no Retry-After, because a retry could apply the write twice
+        return AsciiJSONResponse({"detail": "The change may or may not be stored. Check before you retry."}, status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return AsciiJSONResponse({"detail": "the store can't serve now"}, status, headers={"Retry-After": "1"})
+        return AsciiJSONResponse({"detail": "The store is unavailable."}, status, headers={"Retry-After": "1"})
     return AsciiJSONResponse({"detail": str(error)}, status)
 
 
 for kind in STATUS_OF:
-    app.add_exception_handler(kind, refuse)
+    app.add_exception_handler(kind, error_response)
 
 
 async def get_store(request: Request) -> Store:
-    """Return the app's store. Tests override this, say with a `MemoryStore`."""
+    """Return the app's store. Tests override this dependency, for example with a `MemoryStore`."""
     return request.app.state.store
 
 
@@ -87,32 +87,32 @@ async def get_room(room_id: str, store: AnyStore) -> Room:
 async def only_the_host(
     room: Annotated[Room, Depends(get_room)], x_host_token: Annotated[str | None, Header()] = None
 ) -> None:
-    """Let a request pass that brings the room's host token."""
+    """Reject a request without the room's host token."""
     if not room.verify_host_token(x_host_token):
-        raise HTTPException(403, "this needs the host token, in the header X-Host-Token")
+        raise HTTPException(403, "The header X-Host-Token must contain the host token of the room.")
 
 
 class Body(BaseModel):
-    """What a request brings: JSON in camelCase, and only the fields that are asked for."""
+    """Base of the request bodies: JSON with camelCase keys and no extra fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
 
 class NewRoom(Body):
-    """A room to create, under a code of its own or one that the host likes."""
+    """A room to create. The code is random unless the host chooses one."""
 
     host_name: str
     room_id: str = Field(default_factory=lambda: token_hex(4))
 
 
 class NewUser(Body):
-    """A guest to let in."""
+    """A guest to add."""
 
     name: str
 
 
 class NewHost(Body):
-    """The user who takes over."""
+    """The user who becomes the host."""
 
     user_id: str
 
@@ -125,7 +125,7 @@ class NewVideo(Body):
 
 
 class NewMessage(Body):
-    """What a user says. A client that tries again sends the same id, and the message is kept once."""
+    """A chat message. A client that retries sends the same id, and the store keeps one message."""
 
     user_id: str
     message: str
@@ -134,14 +134,14 @@ class NewMessage(Body):
 
 @app.get("/healthz")
 async def health(store: AnyStore) -> Json:
-    """Tell whether the store can serve."""
+    """Check that the store is available."""
     await store.ping()
     return {"status": "ok"}
 
 
 @app.post("/rooms", status_code=201)
 async def create_room(new: NewRoom, store: AnyStore) -> Json:
-    """Create a room. No other answer ever holds the host token."""
+    """Create a room. Only this response contains the host token."""
     room = Room.hosted_by(User(id=str(uuid4()), name=new.host_name), room_id=new.room_id)
     await store.rooms.create_room(room)
     return {"roomId": room.id, "userId": room.host_id, "hostToken": room.host_token}
@@ -149,13 +149,13 @@ async def create_room(new: NewRoom, store: AnyStore) -> Json:
 
 @app.get("/rooms/{room_id}")
 async def read_room(room: Annotated[Room, Depends(get_room)]) -> Json:
-    """Show a room to its guests."""
+    """Return the public fields of a room."""
     return room.to_public_json()
 
 
 @app.post("/rooms/{room_id}/users", status_code=201)
 async def join(room_id: str, new: NewUser, store: AnyStore) -> Json:
-    """Let a guest in."""
+    """Add a guest to the room."""
     user = User(id=str(uuid4()), name=new.name)
     room = await store.rooms.add_user_to_room(room_id, user)
     return {"userId": user.id, "room": room.to_public_json()}
@@ -163,7 +163,7 @@ async def join(room_id: str, new: NewUser, store: AnyStore) -> Json:
 
 @app.delete("/rooms/{room_id}/users/{user_id}")
 async def leave(room_id: str, user_id: str, store: AnyStore) -> Json:
-    """Let a user go; the room is null when that was the last one."""
+    """Remove a user. The room in the response is null if it has been deleted with its last user."""
     room = await store.rooms.remove_user_from_room(room_id, user_id)
     return {"room": room and room.to_public_json()}
 
@@ -176,19 +176,19 @@ async def transfer_host(room_id: str, new: NewHost, store: AnyStore) -> Json:
 
 @app.put("/rooms/{room_id}/video", dependencies=[Depends(only_the_host)])
 async def choose_video(room_id: str, new: NewVideo, store: AnyStore) -> Json:
-    """Choose a video: it is paused, at its start."""
+    """Set the video of the room, paused at its start."""
     return (await store.rooms.set_video_url(room_id, new.url, new.type)).to_public_json()
 
 
 @app.put("/rooms/{room_id}/video/state", dependencies=[Depends(only_the_host)])
 async def update_video_state(room_id: str, state: VideoState, store: AnyStore) -> Json:
-    """Tell where the host's player is; as of now, unless the host says since when."""
+    """Update the playback state, as of now unless the host gives the time of the update."""
     return (await store.rooms.update_video_state(room_id, state)).to_public_json()
 
 
 @app.post("/rooms/{room_id}/messages", status_code=201)
-async def say(room: Annotated[Room, Depends(get_room)], new: NewMessage, store: AnyStore) -> Json:
-    """Add what a user of the room says to its chat."""
+async def add_message(room: Annotated[Room, Depends(get_room)], new: NewMessage, store: AnyStore) -> Json:
+    """Add a user's message to the chat of the room."""
     user = room.user(new.user_id)
     if user is None:
         raise wnc.UserNotFoundError(room.id, new.user_id)
@@ -201,5 +201,5 @@ async def say(room: Annotated[Room, Depends(get_room)], new: NewMessage, store: 
 async def read_messages(
     room: Annotated[Room, Depends(get_room)], store: AnyStore, limit: int | None = None
 ) -> list[Json]:
-    """Show the last messages, oldest first."""
+    """Return the last messages, oldest first."""
     return [message.to_json() for message in await store.chat.get_messages(room.id, limit)]

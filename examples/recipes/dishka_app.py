@@ -16,22 +16,22 @@ from starlette.requests import Request
 from wnc_store import Room, RoomNotFoundError, Store, User, open_store
 
 
-async def opened() -> AsyncIterator[Store]:
-    """Open the store that the environment names; the container closes it when it is closed itself."""
+async def provide_store() -> AsyncIterator[Store]:
+    """Open the store that WNC_STORE_URL names, and close it when the container is closed."""
     async with open_store() as store:
         yield store
 
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
-    """Open the store with the app, not with its first request, and close all that the container made."""
+    """Open the store when the app starts instead of at the first request, and close the container when it stops."""
     await container.get(Store)
     yield
     await container.close()
 
 
 async def not_found(_request: Request, error: Exception) -> JSONResponse:
-    """Answer with the error's text, which is made for people and holds no secret."""
+    """Return a 404 with the message of the error, which contains no secrets."""
     return JSONResponse({"detail": str(error)}, 404)
 
 
@@ -40,7 +40,7 @@ router = APIRouter(route_class=DishkaRoute)
 
 @router.post("/rooms/{room_id}", status_code=201)
 async def create_room(room_id: str, host: str, store: FromDishka[Store]) -> dict[str, JsonValue]:
-    """Create a room with `host` in it."""
+    """Create a room with `host` as its only user."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
     return room.to_public_json()
@@ -48,12 +48,12 @@ async def create_room(room_id: str, host: str, store: FromDishka[Store]) -> dict
 
 @router.post("/rooms/{room_id}/users", status_code=201)
 async def join(room_id: str, name: str, store: FromDishka[Store]) -> dict[str, JsonValue]:
-    """Let a guest in."""
+    """Add a guest to the room."""
     return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public_json()
 
 
 provider = Provider(scope=Scope.APP)
-provider.provide(opened)
+provider.provide(provide_store)
 container = make_async_container(provider)
 app = FastAPI(lifespan=lifespan, exception_handlers={RoomNotFoundError: not_found})
 app.include_router(router)

@@ -13,20 +13,20 @@ from wnc_store import Room, RoomNotFoundError, Store, User, open_store
 
 
 class State(TypedDict):
-    """What the lifespan shares with every request."""
+    """State that the lifespan shares with every request."""
 
     store: Store
 
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
-    """Open the store that the environment names, for as long as the app runs."""
+    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
     async with open_store() as store:
         yield {"store": store}
 
 
 def get_store(connection: HTTPConnection) -> Store:
-    """Return the app's store, to a request and to a WebSocket alike."""
+    """Return the app's store, for requests and WebSockets."""
     return connection.state.store
 
 
@@ -36,13 +36,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.exception_handler(RoomNotFoundError)
 async def not_found(_request: HTTPConnection, error: Exception) -> JSONResponse:
-    """Answer with the error's text, which is made for people and holds no secret."""
+    """Return a 404 with the message of the error, which contains no secrets."""
     return JSONResponse({"detail": str(error)}, 404)
 
 
 @app.post("/rooms/{room_id}", status_code=201)
 async def create_room(room_id: str, host: str, store: AppStore) -> dict[str, JsonValue]:
-    """Create a room with `host` in it."""
+    """Create a room with `host` as its only user."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
     return room.to_public_json()
@@ -50,5 +50,5 @@ async def create_room(room_id: str, host: str, store: AppStore) -> dict[str, Jso
 
 @app.post("/rooms/{room_id}/users", status_code=201)
 async def join(room_id: str, name: str, store: AppStore) -> dict[str, JsonValue]:
-    """Let a guest in."""
+    """Add a guest to the room."""
     return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public_json()

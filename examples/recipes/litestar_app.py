@@ -15,7 +15,7 @@ from wnc_store import Room, RoomNotFoundError, Store, User, open_store
 
 @asynccontextmanager
 async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-    """Open the store that the environment names, for as long as the app runs."""
+    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
     async with open_store() as store:
         app.state.store = store
         yield
@@ -27,17 +27,17 @@ def get_store(state: State) -> Store:
 
 
 AppStore = NamedDependency[SkipValidation[Store]]
-"""`store` of a handler's parameters. Its type is a protocol, which nothing can be checked against at run time."""
+"""Type of a handler's `store` parameter. Litestar must not validate it, because `Store` is a protocol."""
 
 
 def not_found(_request: Request[object, object, State], error: RoomNotFoundError) -> Response[dict[str, str]]:
-    """Answer with the error's text, which is made for people and holds no secret."""
+    """Return a 404 with the message of the error, which contains no secrets."""
     return Response({"detail": str(error)}, status_code=404, media_type=MediaType.JSON)
 
 
 @post("/rooms/{room_id:str}")
 async def create_room(room_id: FromPath[str], host: FromQuery[str], store: AppStore) -> dict[str, JsonValue]:
-    """Create a room with `host` in it."""
+    """Create a room with `host` as its only user."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
     return room.to_public_json()
@@ -45,7 +45,7 @@ async def create_room(room_id: FromPath[str], host: FromQuery[str], store: AppSt
 
 @post("/rooms/{room_id:str}/users")
 async def join(room_id: FromPath[str], name: FromQuery[str], store: AppStore) -> dict[str, JsonValue]:
-    """Let a guest in."""
+    """Add a guest to the room."""
     return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public_json()
 
 

@@ -1,9 +1,9 @@
-"""python-socketio: events of one namespace, which gets its store when it is made. Run: `uvicorn socketio_app:app`.
+"""python-socketio: one namespace, which takes the store in `__init__`. Run: `uvicorn socketio_app:app`.
 
-Starlette's lifespan opens the store, because Socket.IO has none of its own; HTTP routes go beside it.
+Starlette's lifespan opens the store, because a namespace does not have one. HTTP routes go into the Starlette app.
 """
 
-# python-socketio has no types:
+# python-socketio is not typed.
 # pyright: reportMissingTypeStubs=none, reportUnknownMemberType=none
 
 from collections.abc import AsyncGenerator
@@ -20,48 +20,48 @@ Json = dict[str, JsonValue]
 
 
 class Party(socketio.AsyncNamespace):
-    """A watch party's events. Each answers its sender with what the store says; the room hears of it, too."""
+    """Events of a watch party. Each handler returns the result to the sender and emits it to the room."""
 
     def __init__(self, store: Store) -> None:
         super().__init__("/")
         self._store = store
 
     async def trigger_event(self, event: str, *args: object) -> object:
-        """Answer an error of the store with its text, which is made for people and holds no secret."""
+        """Return the message of a store's error to the sender. It contains no secrets."""
         try:
             return await super().trigger_event(event, *args)
         except StoreError as error:
             return {"error": str(error)}
 
     async def on_create_room(self, sid: str, room_id: str, name: str) -> Json:
-        """Create a room, with the sender as its host."""
+        """Create a room with the sender as its host."""
         room = Room.hosted_by(User(id=sid, name=name), room_id=room_id)
         await self._store.rooms.create_room(room)
         await self.enter_room(sid, room_id)
         return room.to_public_json()
 
     async def on_join(self, sid: str, room_id: str, name: str) -> Json:
-        """Let the sender in, and tell the others."""
+        """Add the sender to the room, and emit the room to the other users."""
         room = (await self._store.rooms.add_user_to_room(room_id, User(id=sid, name=name))).to_public_json()
         await self.enter_room(sid, room_id)
         await self.emit("room", room, to=room_id, skip_sid=sid)
         return room
 
     async def on_say(self, sid: str, room_id: str, text: str) -> Json:
-        """Keep what the sender says, and tell all."""
+        """Store the sender's message, and emit it to the room."""
         room = await self._store.rooms.get_room(room_id)
         user = room and room.user(sid)
         if user is None:
-            return {"error": "you are not in this room"}
+            return {"error": "You are not in this room."}
         message = ChatMessage(room_id=room_id, user_id=sid, user_name=user.name, message=text)
         await self._store.chat.add_message(message)
         await self.emit("message", message.to_json(), to=room_id)
         return {"id": message.id}
 
     async def on_disconnect(self, sid: str, _reason: str) -> None:
-        """Take the sender out of its rooms; where it was host, the next one is."""
+        """Remove the sender from its rooms. If the sender was the host, the next user becomes the host."""
         for room_id in cast("list[str]", self.rooms(sid)):
-            if room_id != sid:  # everybody has a room of that name, too
+            if room_id != sid:  # Socket.IO puts each client into a room named after its sid
                 room = await self._store.rooms.remove_user_from_room(room_id, sid)
                 if room is not None:
                     await self.emit("room", room.to_public_json(), to=room_id, skip_sid=sid)
@@ -72,7 +72,7 @@ server = socketio.AsyncServer(async_mode="asgi")
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
-    """Open the store that the environment names, and hand it to the namespace."""
+    """Open the store that WNC_STORE_URL names, and pass it to the namespace."""
     async with open_store() as store:
         server.register_namespace(Party(store))
         yield

@@ -13,20 +13,20 @@ from wnc_store import Room, RoomNotFoundError, Store, User, open_store
 
 
 class State(TypedDict):
-    """What the lifespan shares with every request."""
+    """State that the lifespan shares with every request."""
 
     store: Store
 
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncGenerator[State]:
-    """Open the store that the environment names, for as long as the app runs."""
+    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
     async with open_store() as store:
         yield {"store": store}
 
 
 async def create_room(request: Request[State]) -> JSONResponse:
-    """Create a room with `host` in it."""
+    """Create a room with `host` as its only user."""
     host = request.query_params["host"]
     room = Room.hosted_by(User(id=host, name=host), room_id=request.path_params["room_id"])
     await request.state["store"].rooms.create_room(room)
@@ -34,7 +34,7 @@ async def create_room(request: Request[State]) -> JSONResponse:
 
 
 async def join(request: Request[State]) -> JSONResponse:
-    """Let a guest in."""
+    """Add a guest to the room."""
     name = request.query_params["name"]
     rooms = request.state["store"].rooms
     room = await rooms.add_user_to_room(request.path_params["room_id"], User(id=name, name=name))
@@ -42,7 +42,7 @@ async def join(request: Request[State]) -> JSONResponse:
 
 
 async def not_found(_request: Request, error: Exception) -> JSONResponse:
-    """Answer with the error's text, which is made for people and holds no secret."""
+    """Return a 404 with the message of the error, which contains no secrets."""
     return JSONResponse({"detail": str(error)}, 404)
 
 

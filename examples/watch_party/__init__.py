@@ -1,1 +1,1 @@
-"""A watch party in the browser, on wnc-store."""
+"""A watch party in the browser, based on wnc-store."""

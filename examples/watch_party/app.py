@@ -1,6 +1,6 @@
-"""A watch party: one page, one WebSocket for each guest, and all that they share in a store.
+"""The watch party's web app: one page, one WebSocket for each guest, and a store for all shared state.
 
-In this folder's parent: `uvicorn watch_party.app:app`. The environment says which store, and what may be how large.
+Run it in the parent folder: `uvicorn watch_party.app:app`. Environment variables configure the store and its limits.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from wnc_store.starlette import ConnectionGuard, RateLimitMiddleware
 STATIC = Path(__file__).parent / "static"
 DEFAULTS = {
     "WNC_STORE_PUBLISH_CHANGES": "true",
-    "WNC_STORE_CONNECTION_TTL": "6",  # how long a guest may be away: a page that is reloaded, a worker that died
+    "WNC_STORE_CONNECTION_TTL": "6",  # seconds that a guest may be disconnected, for example while the page is reloaded
     "WNC_STORE_MAX_USERS_PER_ROOM": "30",
-    "WNC_STORE_KEY_PREFIX": "party:",  # the rooms of another app have guests without a socket here
+    "WNC_STORE_KEY_PREFIX": "party:",  # separate from the Node app, whose users this app would remove
 }
 
 
-def settings_of_the_party() -> StoreSettings:
-    """Return the store's settings: the environment's, else those of this app."""
+def party_settings() -> StoreSettings:
+    """Return the store's settings: the environment's, with this app's defaults."""
     return StoreSettings.from_environment({**DEFAULTS, **os.environ})
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Open the store that the environment names, for as long as the app runs."""
-    settings, clock = settings_of_the_party(), app.state.clock
+    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
+    settings, clock = party_settings(), app.state.clock
     async with open_store(settings=settings, clock=clock) as store:
         presence = Presence(store, settings.connection_ttl, clock)
         app.state.store, app.state.settings, app.state.presence = store, settings, presence
@@ -47,34 +47,34 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
             await presence.aclose()
 
 
-def store_of(scope: Scope) -> Store:
+def get_store(scope: Scope) -> Store:
     """Return the app's store."""
     return scope["app"].state.store
 
 
 app = FastAPI(title="A watch party", lifespan=lifespan)
-app.state.clock = SystemClock()  # a test puts one here that it moves
-app.add_middleware(RateLimitMiddleware, store=store_of)
+app.state.clock = SystemClock()  # tests replace it with a ManualClock
+app.add_middleware(RateLimitMiddleware, store=get_store)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
 @app.get("/", include_in_schema=False)
 async def page() -> FileResponse:
-    """Show the page: the code of the room, if any, is in the address's fragment, which no server sees."""
+    """Return the page. The room code is in the URL's fragment, which browsers do not send to the server."""
     return FileResponse(STATIC / "index.html")
 
 
 @app.get("/healthz")
 async def health() -> dict[str, str]:
-    """Tell whether the store can serve."""
+    """Check that the store is available."""
     await app.state.store.ping()
     return {"status": "ok"}
 
 
 @app.websocket("/party")
 async def party(websocket: WebSocket) -> None:
-    """Serve one guest; not more than ten from one address at the same time."""
-    await websocket.accept()  # first, because a page can't see why a handshake was refused
+    """Serve one guest, with at most ten connections from one address."""
+    await websocket.accept()  # before the check, because a page cannot read why a handshake failed
     state = websocket.app.state
     async with ConnectionGuard(state.store, websocket, connection_ttl=state.settings.connection_ttl):
         await serve(websocket, state.store, state.settings, state.presence, state.clock)

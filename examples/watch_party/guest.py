@@ -1,4 +1,4 @@
-"""A guest in a room: tells the page what happens there, and does what the page asks for."""
+"""One guest's WebSocket: sends the room's events to the page and handles the page's requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import WebSocket
 from pydantic import JsonValue
 
 from watch_party import identity
-from watch_party.identity import Refused
+from watch_party.identity import RejectedError
 from watch_party.messages import REQUEST, Close, Leave, Ping, Play, Request, Say, Watch
 from watch_party.presence import EXPIRED
 from wnc_store import (
@@ -30,8 +30,8 @@ from wnc_store import (
 )
 
 
-class Ticket(NamedTuple):
-    """Who comes to which room. The key is the guest's secret; for who made the room, its host token."""
+class JoinRequest(NamedTuple):
+    """The room and the user who joins it. The key is the user's secret, and the creator's key is the host token."""
 
     room_id: str
     user: User
@@ -39,45 +39,45 @@ class Ticket(NamedTuple):
 
 
 class Guest:
-    """One socket of a guest. What others must know is in the store; here is only what this page was told.
+    """One WebSocket of a guest. All shared state is in the store.
 
     Args:
-        websocket: the guest's page.
-        store: where the room is.
-        settings: the store's.
-        clock: stamps what the host does.
-        ticket: who comes, and to which room.
+        websocket: the connection to the guest's page.
+        store: the store of the room.
+        settings: the settings of the store.
+        clock: gives the timestamps of the host's actions.
+        join_request: the user and the room.
     """
 
     def __init__(
-        self, websocket: WebSocket, store: Store, settings: StoreSettings, clock: Clock, ticket: Ticket
+        self, websocket: WebSocket, store: Store, settings: StoreSettings, clock: Clock, join_request: JoinRequest
     ) -> None:
         self._websocket = websocket
         self._store = store
         self._settings = settings
         self._clock = clock
-        self._room_id, self._user, self._key = ticket
+        self._room_id, self._user, self._key = join_request
         self._rev = 0
         self._leaving = False
 
-    async def enter(self) -> None:
-        """See to it that the user is in the room, and tell the page all about it.
+    async def join(self) -> None:
+        """Add the user to the room unless present, and send the room and the chat to the page.
 
         Raises:
-            RoomNotFoundError: there is no such room (any more).
-            Refused: the name is taken, or the room is full.
+            RoomNotFoundError: the room does not exist.
+            RejectedError: the name is taken, or the room is full.
         """
         room = await self._store.rooms.get_room(self._room_id)
         if room is None:
             raise RoomNotFoundError(self._room_id)
-        known = room.user(self._user.id)
-        if known is None:
-            most = self._settings.max_users_per_room
+        present = room.user(self._user.id)
+        if present is None:
+            max_users = self._settings.max_users_per_room
             room = await self._store.rooms.edit_room(
-                self._room_id, lambda room: identity.enter(room, self._user, key=self._key, most=most)
+                self._room_id, lambda room: identity.add_user(room, self._user, key=self._key, max_users=max_users)
             )
-        else:  # by the name that was let in, whatever this socket calls itself
-            self._user = self._user.model_copy(update={"name": known.name})
+        else:  # the user keeps the name of the first join and ignores the name in this request
+            self._user = self._user.model_copy(update={"name": present.name})
         messages = await self._store.chat.get_messages(self._room_id)
         self._rev = room.rev
         await self._send(
@@ -86,31 +86,31 @@ class Guest:
                 "you": self._user.id,
                 "room": room.to_public_json(),
                 "messages": [message.to_json() for message in messages],
-                "kept": self._settings.chat_history_limit,
+                "historyLimit": self._settings.chat_history_limit,
             }
         )
 
-    async def tell(self, events: AsyncIterator[RoomEvent]) -> None:
-        """Tell the page what happens in the room."""
+    async def send_events(self, events: AsyncIterator[RoomEvent]) -> None:
+        """Send the room's events to the page."""
         async for event in events:
             if self._leaving:
                 return
             if event.rev is not None and event.rev <= self._rev:
-                continue  # the page was told of a room that holds it already
+                continue  # the room that the page has includes this event
             match event:
                 case RoomClosed():
-                    await self._end_unless_there("closed")
+                    await self._end_unless_present("closed")
                 case AppEvent(name=name) if name == EXPIRED:
-                    await self._end_unless_there("expired")
-                case UserLeft(user=gone) if gone.id == self._user.id:
-                    await self.enter()  # taken out by a worker that could not know better
+                    await self._end_unless_present("expired")
+                case UserLeft(user=user) if user.id == self._user.id:
+                    await self.join()  # another worker removed the user, although this socket is open
                 case RoomChanged() | Resync():
-                    await self.enter()
+                    await self.join()
                 case _:
                     await self._send(event.to_json())
 
-    async def listen(self, *, leave: Callable[[], Awaitable[None]]) -> NoReturn:
-        """Do what the page asks for."""
+    async def handle_requests(self, *, leave: Callable[[], Awaitable[None]]) -> NoReturn:
+        """Handle the requests of the page."""
         while True:
             request = REQUEST.validate_json(await self._websocket.receive_text())
             if isinstance(request, Ping):
@@ -123,25 +123,25 @@ class Guest:
             if isinstance(request, Leave):
                 self._leaving = True
                 await leave()
-                raise Refused("left")
+                raise RejectedError("left")
             await (self._say(request) if isinstance(request, Say) else self._do_as_host(request))
 
-    async def _say(self, said: Say) -> None:
+    async def _say(self, request: Say) -> None:
         user = self._user
         message = ChatMessage(
-            id=said.id, room_id=self._room_id, user_id=user.id, user_name=user.name, message=said.text
+            id=request.id, room_id=self._room_id, user_id=user.id, user_name=user.name, message=request.text
         )
         try:
             await self._store.chat.add_message(message)
         except LimitExceededError:
-            await self._send({"type": "refused", "reason": "tooLong", "id": said.id})
+            await self._send({"type": "rejected", "reason": "tooLong", "id": request.id})
         else:
-            await self._send({"type": "said", "id": said.id})
+            await self._send({"type": "stored", "id": request.id})
 
     async def _do_as_host(self, request: Request) -> None:
         room = await self._store.rooms.get_room(self._room_id)
         if room is None or room.host_id != self._user.id:
-            await self._send({"type": "refused", "reason": "notHost"})
+            await self._send({"type": "rejected", "reason": "notHost"})
             return
         match request:
             case Play():
@@ -153,29 +153,29 @@ class Guest:
             case _:
                 pass
 
-    async def _play(self, wish: Play) -> None:
+    async def _play(self, request: Play) -> None:
         now_ms = self._clock.now_ms()
         await self._store.rooms.edit_room(
             self._room_id,
             lambda room: room.model_copy(
-                update={"video_state": identity.play(room.video_state, wish, now_ms=now_ms)},
+                update={"video_state": identity.apply_playback(room.video_state, request, now_ms=now_ms)},
             ),
         )
 
     async def _watch(self, url: str) -> None:
         try:
-            await self._store.rooms.set_video_url(self._room_id, url, identity.kind_of_video(url))
-        except Refused as refused:
-            await self._send({"type": "refused", "reason": refused.reason})
+            await self._store.rooms.set_video_url(self._room_id, url, identity.video_type(url))
+        except RejectedError as error:
+            await self._send({"type": "rejected", "reason": error.reason})
         except LimitExceededError:
-            await self._send({"type": "refused", "reason": "tooLong"})
+            await self._send({"type": "rejected", "reason": "tooLong"})
 
-    async def _end_unless_there(self, reason: str) -> None:
-        """End the party, unless the event was about an earlier room of that code."""
+    async def _end_unless_present(self, reason: str) -> None:
+        """End the party unless the user is in the room: the event can belong to an earlier room of that code."""
         room = await self._store.rooms.get_room(self._room_id)
         if room is None or room.user(self._user.id) is None:
-            raise Refused(reason)
+            raise RejectedError(reason)
 
     async def _send(self, message: Mapping[str, JsonValue]) -> None:
-        # With escapes: nothing else can hold the half of an emoji that another writer of the store may have left.
+        # json.dumps escapes lone surrogates, which UTF-8 cannot encode and another writer may have stored.
         await self._websocket.send_text(json.dumps(message, separators=(",", ":")))

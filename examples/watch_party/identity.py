@@ -1,4 +1,4 @@
-"""What goes at a party: who is who, which names are one name, what can be watched. No I/O."""
+"""Rules of the watch party: user ids, names, playback and video links. No I/O."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from urllib.parse import urlsplit
 from watch_party.messages import Play
 from wnc_store import Room, User, VideoState, rules
 
-LONGEST_NAME = 40
+MAX_NAME_LENGTH = 40
 TEST_FILM = "film:sunrise"
-_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is taken for another
+_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without letters and digits that look alike
 _YOUTUBE = ("youtube.com", "youtu.be", "youtube-nocookie.com")
 _FILES = (".mp4", ".webm", ".ogv", ".m4v")
-_TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-"""Bidirectional classes of what turns letters round, so that "adA" is seen as "Ada"."""
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Letters and marks that show nothing. Controls and blanks are told by their category."""
+_BIDI_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""Bidirectional classes of the control characters that reorder text, so that "adA" is displayed as "Ada"."""
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Invisible letters and combining characters. Control and space characters are recognized by their category."""
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer
-    """Raised when a guest may not do that.
+class RejectedError(Exception):
+    """Raised when the app rejects a guest's request.
 
     Attributes:
-        reason: a word that the page has a sentence for.
+        reason: a code that the page translates into a sentence.
     """
 
     def __init__(self, reason: str) -> None:
@@ -34,58 +34,60 @@ class Refused(Exception):  # noqa: N818 - it is an answer
         self.reason = reason
 
 
-def new_code() -> str:
-    """Return a code for a new room: short enough to be read out, one of 10^9."""
+def new_room_code() -> str:
+    """Return a random room code of six characters, short enough to read aloud (10^9 codes)."""
     return "".join(secrets.choice(_LETTERS) for _ in range(6))
 
 
-def user_id_of(key: str) -> str:
-    """Return the id of whoever has that key: everybody may see an id, and nobody can make the key from it."""
+def user_id_for_key(key: str) -> str:
+    """Return the id of the user with that key. Ids are public, and the key cannot be derived from the id."""
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def tidy_name(name: str) -> str:
-    """Return a name as it is shown.
+def clean_name(name: str) -> str:
+    """Return a name as the page displays it.
 
     Raises:
-        Refused: nothing of it would be seen, or it is too long.
+        RejectedError: the name is invisible or too long.
     """
-    name = "".join(letter for letter in name if unicodedata.bidirectional(letter) not in _TURNS)
+    name = "".join(letter for letter in name if unicodedata.bidirectional(letter) not in _BIDI_CONTROLS)
     name = " ".join(name.split())
-    if not same_name(name) or len(name) > LONGEST_NAME:
-        raise Refused("badName")
+    if not name_key(name) or len(name) > MAX_NAME_LENGTH:
+        raise RejectedError("badName")
     return name
 
 
-def same_name(name: str) -> str:
-    """Return what two names have in common that look alike: "Ada", "ADA" and an "A da" with invisible letters."""
-    shown = _UNSEEN.sub("", unicodedata.normalize("NFKC", name)).casefold()
-    return "".join(letter for letter in shown if unicodedata.category(letter)[0] not in "CZ")
+def name_key(name: str) -> str:
+    """Return the form of a name for comparison: "Ada", "ADA" and "A da" with invisible letters have the same."""
+    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", name)).casefold()
+    return "".join(letter for letter in visible if unicodedata.category(letter)[0] not in "CZ")
 
 
-def enter(room: Room, user: User, *, key: str, most: int) -> Room:
-    """Return the room with the user in it, as its host if the key is the host token; who is in it stays as they are.
+def add_user(room: Room, user: User, *, key: str, max_users: int) -> Room:
+    """Return the room with the user added, as its host if the key is the host token.
+
+    The room is returned unchanged if the user is in it.
 
     Raises:
-        Refused: somebody else in the room has that name, or `most` are in it.
+        RejectedError: another user of the room has that name, or the room has `max_users` users.
     """
     if room.user(user.id) is not None:
         return room
-    if same_name(user.name) in {same_name(other.name) for other in room.users}:
-        raise Refused("nameTaken")
-    if len(room.users) >= most:
-        raise Refused("full")
+    if name_key(user.name) in {name_key(other.name) for other in room.users}:
+        raise RejectedError("nameTaken")
+    if len(room.users) >= max_users:
+        raise RejectedError("full")
     room = room.model_copy(update={"users": (*room.users, user)})
     return rules.transfer_host(room, user.id) if room.verify_host_token(key) else room
 
 
-def play(state: VideoState, wish: Play, *, now_ms: int) -> VideoState:
-    """Return the state of a video after a wish of the host: what is not wished for goes on as it was."""
+def apply_playback(state: VideoState, request: Play, *, now_ms: int) -> VideoState:
+    """Return the playback state after a request of the host. Omitted fields continue unchanged."""
     passed = max(0, now_ms - state.last_update_time) / 1000 if state.is_playing else 0
-    duration = state.duration if wish.duration is None else wish.duration
-    position = state.current_time + passed if wish.position is None else wish.position
+    duration = state.duration if request.duration is None else request.duration
+    position = state.current_time + passed if request.position is None else request.position
     changes = {
-        "is_playing": state.is_playing if wish.playing is None else wish.playing,
+        "is_playing": state.is_playing if request.playing is None else request.playing,
         "current_time": min(position, duration) if duration else position,
         "duration": duration,
         "last_update_time": now_ms,
@@ -93,11 +95,11 @@ def play(state: VideoState, wish: Play, *, now_ms: int) -> VideoState:
     return state.model_copy(update=changes)
 
 
-def kind_of_video(url: str) -> str:
-    """Return which player a video needs: "youtube", "file", or "film", which the page draws itself.
+def video_type(url: str) -> str:
+    """Return the type of player for a URL: "youtube", "file", or "film", which the page draws itself.
 
     Raises:
-        Refused: it is no address of a video.
+        RejectedError: the URL is not an http or https URL.
     """
     if url == TEST_FILM:
         return "film"
@@ -105,9 +107,9 @@ def kind_of_video(url: str) -> str:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
     except ValueError:
-        raise Refused("badVideo") from None
+        raise RejectedError("badVideo") from None
     if parts.scheme not in {"http", "https"} or not host:
-        raise Refused("badVideo")
+        raise RejectedError("badVideo")
     if any(host == site or host.endswith(f".{site}") for site in _YOUTUBE):
         return "youtube"
     return "file" if parts.path.lower().endswith(_FILES) else "film"

@@ -1,4 +1,4 @@
-"""What the page may send, as JSON: one model for each kind of message."""
+"""Models of the JSON messages that the page sends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """The first message: who comes, and to which room. The key is the guest's secret, of 128 random bits."""
+    """The first message: the guest's name and the room. The key is the guest's secret, 128 random bits."""
 
     type: Literal["create", "join"]
     name: str = Field(max_length=1000)
@@ -23,7 +23,7 @@ class Hello(_Message):
 
 
 class Say(_Message):
-    """A chat message. Sent again with the same id, it is there once."""
+    """A chat message. The store keeps one message for each id, so the page can resend it."""
 
     type: Literal["say"]
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
@@ -31,7 +31,7 @@ class Say(_Message):
 
 
 class Play(_Message):
-    """What the host changes about the video: whether it plays, where it is, how long it is. What is left out stays."""
+    """A change of the playback by the host. Fields that are omitted stay unchanged."""
 
     type: Literal["play"]
     playing: bool | None = None
@@ -40,26 +40,26 @@ class Play(_Message):
 
 
 class Watch(_Message):
-    """Another video."""
+    """A new video, chosen by the host."""
 
     type: Literal["watch"]
     url: str = Field(max_length=2000)
 
 
 class Leave(_Message):
-    """The guest goes, and does not want to come back."""
+    """The guest leaves the room for good."""
 
     type: Literal["leave"]
 
 
 class Close(_Message):
-    """The host ends the party for all."""
+    """The host ends the party for everyone."""
 
     type: Literal["close"]
 
 
 class Ping(_Message):
-    """What time is it? Answered with the server's clock, and with what the page sent."""
+    """A request for the server's time. The reply repeats `sent`."""
 
     type: Literal["ping"]
     sent: float

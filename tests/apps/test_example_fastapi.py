@@ -1,4 +1,4 @@
-"""The FastAPI example: one test body, on an injected memory store and on the Redis that the environment names."""
+"""The FastAPI example, on an injected memory store and on a Redis server that WNC_STORE_URL names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _client() -> httpx.AsyncClient:
 
 @pytest.fixture(params=["memory", "redis"])
 async def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the app, which has an empty store."""
+    """A client of the app with an empty store."""
     if request.param == "memory":
         async with MemoryStore() as store, _client() as client:
             monkeypatch.setitem(app.dependency_overrides, example.get_store, lambda: store)
@@ -54,8 +54,8 @@ async def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
             await store.rooms.delete_room(room_id)
 
 
-async def _create(client: httpx.AsyncClient, **more: Any) -> dict[str, str]:
-    answer = await client.post("/rooms", json={"hostName": "Ada", **more})
+async def _create(client: httpx.AsyncClient, **fields: Any) -> dict[str, str]:
+    answer = await client.post("/rooms", json={"hostName": "Ada", **fields})
     assert answer.status_code == 201
     return answer.json()
 
@@ -79,7 +79,7 @@ async def test_a_party_works(client: httpx.AsyncClient) -> None:
 
 
 async def test_only_the_creator_sees_the_token(client: httpx.AsyncClient) -> None:
-    """No answer holds the host token but the one to whoever created the room."""
+    """Only the response that creates the room contains the host token."""
     created = await _create(client)
     room, token = f"/rooms/{created['roomId']}", created["hostToken"]
     guest = await _join(client, created["roomId"], "Grace")
@@ -104,8 +104,8 @@ async def test_only_the_creator_sees_the_token(client: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Host-Token": ""}, {"X-Host-Token": "guessed"}])
-async def test_a_wrong_token_is_refused(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
-    """Without the host token the host's requests are answered with 403 and change nothing."""
+async def test_a_wrong_token_is_rejected(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """A host request without the host token gets 403 and changes nothing."""
     created = await _create(client)
     room = f"/rooms/{created['roomId']}"
     guest = await _join(client, created["roomId"], "Grace")
@@ -120,7 +120,7 @@ async def test_a_wrong_token_is_refused(client: httpx.AsyncClient, headers: dict
 
 
 async def test_the_host_chooses_and_plays(client: httpx.AsyncClient) -> None:
-    """With the host token a video is chosen, played, and the room handed over."""
+    """The host token allows to set a video, to play it and to transfer the host role."""
     created = await _create(client)
     room, host_only = f"/rooms/{created['roomId']}", {"X-Host-Token": created["hostToken"]}
     guest = await _join(client, created["roomId"], "Grace")
@@ -130,12 +130,15 @@ async def test_the_host_chooses_and_plays(client: httpx.AsyncClient) -> None:
     state = {"isPlaying": True, "currentTime": 12.5, "duration": 60, "lastUpdateTime": 1767225600000}
     played = (await client.put(f"{room}/video/state", json=state, headers=host_only)).json()
     assert played["videoState"] == state
-    handed = (await client.post(f"{room}/host", json={"userId": guest}, headers=host_only)).json()
-    assert [(user["id"], user["isHost"]) for user in handed["users"]] == [(created["userId"], False), (guest, True)]
+    transferred = (await client.post(f"{room}/host", json={"userId": guest}, headers=host_only)).json()
+    assert [(user["id"], user["isHost"]) for user in transferred["users"]] == [
+        (created["userId"], False),
+        (guest, True),
+    ]
 
 
-async def test_a_leaving_host_hands_over(client: httpx.AsyncClient) -> None:
-    """When the host leaves, the first of the others is host."""
+async def test_a_leaving_host_is_replaced(client: httpx.AsyncClient) -> None:
+    """When the host leaves, the first remaining user becomes the host."""
     created = await _create(client)
     room = f"/rooms/{created['roomId']}"
     grace = await _join(client, created["roomId"], "Grace")
@@ -146,8 +149,8 @@ async def test_a_leaving_host_hands_over(client: httpx.AsyncClient) -> None:
     assert [(user["name"], user["isHost"]) for user in left["users"]] == [("Grace", True), ("Lin", False)]
 
 
-async def test_the_last_one_out_closes_the_room(client: httpx.AsyncClient) -> None:
-    """After its last user has left, a room and its chat are answered with 404."""
+async def test_a_room_is_deleted_with_its_last_user(client: httpx.AsyncClient) -> None:
+    """After its last user has left, requests for a room and its chat get 404."""
     created = await _create(client)
     room = f"/rooms/{created['roomId']}"
     await client.post(f"{room}/messages", json={"userId": created["userId"], "message": "bye"})
@@ -162,7 +165,7 @@ async def test_the_last_one_out_closes_the_room(client: httpx.AsyncClient) -> No
 
 
 async def test_the_last_twenty_messages_are_kept(client: httpx.AsyncClient) -> None:
-    """The 21st message pushes the first one out; `limit` asks for the newest."""
+    """The 21st message evicts the first, and `limit` selects the newest."""
     created = await _create(client)
     messages = f"/rooms/{created['roomId']}/messages"
     for number in range(1, 22):
@@ -174,17 +177,17 @@ async def test_the_last_twenty_messages_are_kept(client: httpx.AsyncClient) -> N
 
 
 async def test_a_repeated_message_is_kept_once(client: httpx.AsyncClient) -> None:
-    """A message that is sent again under the same id is kept once."""
+    """A message that is sent twice with the same id is stored once."""
     created = await _create(client)
     messages = f"/rooms/{created['roomId']}/messages"
     for _ in range(2):
-        said = await client.post(messages, json={"userId": created["userId"], "message": "hello", "id": "m1"})
-        assert said.status_code == 201
+        answer = await client.post(messages, json={"userId": created["userId"], "message": "hello", "id": "m1"})
+        assert answer.status_code == 201
     assert [message["id"] for message in (await client.get(messages)).json()] == ["m1"]
 
 
-async def test_bad_requests_are_refused(client: httpx.AsyncClient) -> None:
-    """What the store takes for no id, or no limit, is answered with 422."""
+async def test_bad_requests_are_rejected(client: httpx.AsyncClient) -> None:
+    """An invalid id or limit gets 422."""
     created = await _create(client)
     room = f"/rooms/{created['roomId']}"
     for answer in (
@@ -200,7 +203,7 @@ async def test_bad_requests_are_refused(client: httpx.AsyncClient) -> None:
 
 
 async def test_strangers_are_not_found(client: httpx.AsyncClient) -> None:
-    """Who is not in the room can't speak there."""
+    """A user who is not in the room cannot send messages to it."""
     created = await _create(client)
     messages = f"/rooms/{created['roomId']}/messages"
     assert (await client.post(messages, json={"userId": "stranger", "message": "x"})).status_code == 404
@@ -208,7 +211,7 @@ async def test_strangers_are_not_found(client: httpx.AsyncClient) -> None:
 
 
 async def test_half_an_emoji_is_shown(client: httpx.AsyncClient) -> None:
-    """A name that JavaScript cut inside an emoji is taken and shown as it is."""
+    """A name with half an emoji, cut by JavaScript, is accepted and returned unchanged."""
     body = rb'{"hostName":"cut \ud83d"}'
     answer = await client.post("/rooms", content=body, headers={"Content-Type": "application/json"})
     room = (await client.get(f"/rooms/{answer.json()['roomId']}")).json()
@@ -216,15 +219,15 @@ async def test_half_an_emoji_is_shown(client: httpx.AsyncClient) -> None:
 
 
 async def test_health(client: httpx.AsyncClient) -> None:
-    """A store that serves is healthy."""
+    """The health check succeeds on an available store."""
     answer = await client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
-    """The OpenAPI document lists each path, and never the injected store."""
-    described = (await client.get("/openapi.json")).json()
-    assert sorted(described["paths"]) == [
+    """The OpenAPI document lists each path and omits the injected store."""
+    document = (await client.get("/openapi.json")).json()
+    assert sorted(document["paths"]) == [
         "/healthz",
         "/rooms",
         "/rooms/{room_id}",
@@ -237,15 +240,15 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
     ]
     parameters = {
         parameter["name"]
-        for path in described["paths"].values()
+        for path in document["paths"].values()
         for operation in path.values()
         for parameter in operation.get("parameters", [])
     }
     assert parameters == {"room_id", "user_id", "x-host-token", "limit"}
 
 
-async def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While Redis is away, requests are answered with 503, a time to wait, and no word about the server."""
+async def test_the_server_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Redis is unavailable, requests get 503 with `Retry-After`, and the body does not name the server."""
     with ExitStack() as running:
         server = running.enter_context(redis_server())
         monkeypatch.setenv("WNC_STORE_URL", server.url)

@@ -1,4 +1,4 @@
-"""The recipes for dependency injection: each under a real server, in memory and on a real Redis."""
+"""The recipes for dependency injection, under a real server, in memory and on a real Redis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio  # pyright: ignore[reportMissingTypeStubs] - it has none
+import socketio  # pyright: ignore[reportMissingTypeStubs] - it is not typed
 from redis.asyncio import Redis
 
 from redis_server import RedisServer
@@ -23,14 +23,14 @@ from wnc_store_memory import MemoryStore
 _RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
 _HTTP = ["dishka_app", "fastapi_app", "litestar_app", "starlette_app"]
 _SECONDS = 100
-"""This only ends a hang."""
+"""Ends a hanging test. No verdict depends on it."""
 
 Load = Callable[[str], Any]
 
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Import a recipe anew, as uvicorn does: Litestar looks its handlers' module up."""
+    """Import a recipe as uvicorn does, because Litestar looks up the module of its handlers."""
     monkeypatch.setattr(sys, "path", [str(_RECIPES), *sys.path])
 
     def load(name: str) -> Any:
@@ -42,7 +42,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
 @pytest.fixture(params=["memory", "redis"])
 async def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[str]:
-    """The store that the environment names: empty at first, and at last."""
+    """The URL of the store in the environment, which is empty before and after the test."""
     if request.param == "memory":
         monkeypatch.setenv("WNC_STORE_URL", "memory://")
         yield "memory://"
@@ -58,14 +58,14 @@ async def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_each_recipe_is_tested() -> None:
-    """Each file among the recipes has a test here."""
+    """Each recipe has a test in this file."""
     tested = {*_HTTP, "socketio_app", "plain_asyncio"}
     assert {path.stem for path in _RECIPES.glob("*.py")} == tested
 
 
 @pytest.mark.parametrize("name", _HTTP)
 async def test_a_party_over_http(name: str, url: str, load: Load) -> None:
-    """A room is created and joined, and lasts from one request to the next, in the store that the environment names."""
+    """A room that is created and joined over HTTP is in the store that WNC_STORE_URL names."""
     async with serving(load(name).app) as server, http_client() as guest:
         created = await guest.post(f"http://{server}/rooms/A3X9K2", params={"host": "Ada"})
         assert created.status_code == 201
@@ -75,14 +75,14 @@ async def test_a_party_over_http(name: str, url: str, load: Load) -> None:
         assert [user["name"] for user in joined.json()["users"]] == ["Ada", "Grace"]
         if url != "memory://":
             async with open_store(url) as store:
-                found = await store.rooms.get_room("A3X9K2")
-                assert found is not None
-                assert found.to_public_json() == joined.json()
+                room = await store.rooms.get_room("A3X9K2")
+                assert room is not None
+                assert room.to_public_json() == joined.json()
 
 
 @pytest.mark.parametrize("name", _HTTP)
 async def test_no_such_room_over_http(name: str, monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
-    """Joining a room that is not there is answered with 404, in the store's own words."""
+    """Joining a missing room returns a 404 with the store's error message."""
     monkeypatch.setenv("WNC_STORE_URL", "memory://")
     async with serving(load(name).app) as server, http_client() as guest:
         answer = await guest.post(f"http://{server}/rooms/B/users", params={"name": "Grace"})
@@ -94,16 +94,16 @@ async def test_no_such_room_over_http(name: str, monkeypatch: pytest.MonkeyPatch
 async def test_a_store_is_closed_with_its_app(
     name: str, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, load: Load
 ) -> None:
-    """The app opens one store when it starts, and has closed it when it has stopped."""
+    """The app opens one store when it starts and closes it when it stops."""
     monkeypatch.setenv("WNC_STORE_URL", redis_server.url)
     recipe = load(name)
     opened: list[Any] = []
 
-    def remembering() -> Any:
+    def recording_open_store() -> Any:
         opened.append(open_store())
         return opened[-1]
 
-    monkeypatch.setattr(recipe, "open_store", remembering)
+    monkeypatch.setattr(recipe, "open_store", recording_open_store)
     async with serving(recipe.app):
         (store,) = opened
         assert not store.closed
@@ -111,29 +111,29 @@ async def test_a_store_is_closed_with_its_app(
 
 
 class _Guest:
-    """A browser on Socket.IO, and what it was told."""
+    """A Socket.IO client that records the events it receives."""
 
     def __init__(self) -> None:
         self._client: Any = socketio.AsyncClient(request_timeout=_SECONDS)
-        self.told: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        self.events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         for event in ("room", "message"):
-            self._client.on(event, partial(self._hear, event))
+            self._client.on(event, partial(self._on_event, event))
 
-    async def _hear(self, event: str, data: Any) -> None:
-        await self.told.put((event, data))
+    async def _on_event(self, event: str, data: Any) -> None:
+        await self.events.put((event, data))
 
     async def enter(self, server: str) -> None:
         """Connect."""
         await self._client.connect(f"http://{server}", transports=["websocket"], wait_timeout=_SECONDS)
 
-    async def ask(self, event: str, *args: str) -> Any:
+    async def call(self, event: str, *args: str) -> Any:
         """Send an event and return its answer."""
         return await self._client.call(event, args, timeout=_SECONDS)
 
     async def next(self) -> tuple[str, Any]:
-        """Return what the guest is told next."""
+        """Return the next event."""
         async with asyncio.timeout(_SECONDS):
-            return await self.told.get()
+            return await self.events.get()
 
     async def leave(self) -> None:
         """Disconnect."""
@@ -141,18 +141,18 @@ class _Guest:
 
 
 async def test_a_party_over_socketio(url: str, load: Load) -> None:
-    """Guests hear who joins and what is said; when the host's socket closes, the next guest is host."""
+    """Guests receive joins and messages, and the next guest becomes host when the host's socket closes."""
     assert url
     ada, grace = _Guest(), _Guest()
     async with serving(load("socketio_app").app) as server:
         await ada.enter(server)
         await grace.enter(server)
-        created = await ada.ask("create_room", "A3X9K2", "Ada")
+        created = await ada.call("create_room", "A3X9K2", "Ada")
         assert "hostToken" not in created
-        joined = await grace.ask("join", "A3X9K2", "Grace")
+        joined = await grace.call("join", "A3X9K2", "Grace")
         assert [user["name"] for user in joined["users"]] == ["Ada", "Grace"]
         assert await ada.next() == ("room", joined)
-        said = await grace.ask("say", "A3X9K2", "hello")
+        said = await grace.call("say", "A3X9K2", "hello")
         for guest in (ada, grace):
             event, message = await guest.next()
             assert (event, message["id"], message["userName"], message["message"]) == (
@@ -168,25 +168,25 @@ async def test_a_party_over_socketio(url: str, load: Load) -> None:
 
 
 async def test_errors_over_socketio(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
-    """An error of the store is the answer of the event, and a stranger can't speak."""
+    """A store's error is returned to the sender, and only users of the room can send messages."""
     monkeypatch.setenv("WNC_STORE_URL", "memory://")
     guest = _Guest()
     async with serving(load("socketio_app").app) as server:
         await guest.enter(server)
-        assert (await guest.ask("join", "B", "Grace"))["error"].startswith("room 'B' not found")
-        assert await guest.ask("say", "B", "hello") == {"error": "you are not in this room"}
+        assert (await guest.call("join", "B", "Grace"))["error"].startswith("room 'B' not found")
+        assert await guest.call("say", "B", "hello") == {"error": "You are not in this room."}
         await guest.leave()
 
 
 async def test_plain_asyncio(url: str, load: Load, capsys: pytest.CaptureFixture[str]) -> None:
-    """The program greets its guest, and leaves no room behind."""
+    """The program greets its guest and deletes its room."""
     await load("plain_asyncio").main()
     assert capsys.readouterr().out == "['Grace is here']\n"
     async with open_store(url) as store:
         assert [room_id async for room_id in store.rooms.active_room_ids()] == []
 
 
-async def test_plain_asyncio_sweeps_again_and_again(load: Load) -> None:
+async def test_plain_asyncio_sweeps_repeatedly(load: Load) -> None:
     """The sweeper reports each sweep until it is cancelled."""
     reports: asyncio.Queue[int] = asyncio.Queue()
     async with MemoryStore() as store:

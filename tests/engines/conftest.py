@@ -1,4 +1,4 @@
-"""What several tests of clusters work on."""
+"""Fixtures of the cluster tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from redis_cluster import Cluster, redis_cluster
 
 @pytest.fixture(scope="module", name="cluster")
 def _cluster() -> Iterator[Cluster]:
-    """Three masters without replicas, for what leaves them as they were."""
+    """Three masters without replicas, shared by tests that leave them unchanged."""
     with redis_cluster(replicas=0) as made:
         yield made

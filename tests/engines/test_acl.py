@@ -1,4 +1,4 @@
-"""The permissions of docs/redis-acl.md are enough for the store, and none of them is too much."""
+"""The permissions of docs/redis-acl.md are sufficient for the store."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ GRANTS = [word for word in PLAIN if word[0] in "~&+"]
 
 @pytest.fixture(scope="module", name="server")
 def _server() -> Iterator[RedisServer]:
-    """A server whose users come and go with these tests."""
+    """A server whose users are created by these tests."""
     with redis_server() as server:
         yield server
 
 
 @pytest.fixture
 async def administrator(server: RedisServer) -> AsyncIterator[Any]:
-    """The default user, on a server without data and without scripts."""
+    """The default user, on a server without data and scripts."""
     plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
     async with plain as made:
         await made.flushall()
@@ -39,8 +39,8 @@ async def administrator(server: RedisServer) -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize("key_prefix", PREFIXES)
-async def test_the_line_is_enough(server: RedisServer, administrator: Any, key_prefix: str) -> None:
-    """As the documented user, every operation works, also where the server has forgotten the scripts."""
+async def test_the_permissions_are_sufficient(server: RedisServer, administrator: Any, key_prefix: str) -> None:
+    """Every operation works for the documented user, even if the server does not know the scripts."""
     async with RedisStore.from_url(
         permit(server, key_prefix), StoreSettings(key_prefix=key_prefix, publish_changes=True)
     ) as store:
@@ -51,7 +51,7 @@ async def test_the_line_is_enough(server: RedisServer, administrator: Any, key_p
 
 
 def test_both_lines_grant_the_same() -> None:
-    """The line for a prefix differs in the user's name and in the prefix before each pattern, and in nothing else."""
+    """The command for a prefix differs only in the user's name and in the prefix of each pattern."""
     assert [word.replace(f"{word[0]}{DOCUMENTED_PREFIX}", word[0]) for word in PREFIXED[1:]] == PLAIN[1:]
     assert [word for word in PREFIXED if word[0] in "~&"] == [
         f"{word[0]}{DOCUMENTED_PREFIX}{word[1:]}" for word in PLAIN if word[0] in "~&"
@@ -59,15 +59,15 @@ def test_both_lines_grant_the_same() -> None:
     assert len(GRANTS) == len(set(GRANTS)) > 20
 
 
-async def test_the_line_fits_into_the_configuration() -> None:
-    """The words of the line make the same user in redis.conf."""
+async def test_the_permissions_work_in_the_configuration() -> None:
+    """The documented permissions create the same user in redis.conf."""
     with redis_server("--user", *PLAIN) as server:
         async with RedisStore.from_url(url_for(server)) as store:
             assert await refusals(store) == []
 
 
-async def test_a_script_that_is_cut_short_says_so(server: RedisServer, administrator: Any) -> None:
-    """A command that is refused inside a script leaves what was done before: the outcome is unknown."""
+async def test_a_denied_command_in_a_script(server: RedisServer, administrator: Any) -> None:
+    """If the server denies a command inside a script, earlier commands stay applied and the outcome is unknown."""
     async with RedisStore.from_url(permit(server, without="+pexpire")) as store:
         with pytest.raises(OutcomeUnknownError, match=r"inside a script \(key 'room:A'\) with NOPERM"):
             await store.rooms.create_room(room("A"))
@@ -82,15 +82,15 @@ async def test_a_script_that_is_cut_short_says_so(server: RedisServer, administr
         driver.NoPermissionError("ACL failure in script: User u has no permissions to run the 'set' command"),
     ],
 )
-def test_each_server_is_understood(error: driver.ResponseError) -> None:
-    """What servers before and after 7.2 say of a command inside a script is the same error."""
+def test_errors_of_each_server_version_are_recognized(error: driver.ResponseError) -> None:
+    """Servers before and after 7.2 report a denied command inside a script differently, with the same result."""
     found = to_store_error(error, endpoint="h:1", key="room:A", in_script=True)
     assert type(found) is OutcomeUnknownError
     assert "inside a script" in str(found)
 
 
 async def test_health_names_what_is_missing(server: RedisServer, administrator: Any) -> None:
-    """Health names each command that the user lacks, and is well with the documented ones and INFO."""
+    """Health names each missing permission, and is ok for the documented permissions and INFO."""
     assert administrator
     async with RedisStore.from_url(permit(server, without="+evalsha")) as store:
         checks = {one.name: one for one in (await store.health()).checks}

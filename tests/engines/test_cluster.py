@@ -1,4 +1,4 @@
-"""On a cluster: slots on the move, masters and shards that die, under load, on real servers."""
+"""A cluster: slot migrations, failovers and dead shards under load, on real servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 HASTY = StoreSettings(operation_timeout=timedelta(milliseconds=300))
-"""Settings for calls that nobody answers."""
+"""Settings for calls that get no reply."""
 
 
 async def ids(store: RedisStore) -> set[str]:
@@ -39,7 +39,7 @@ async def ids(store: RedisStore) -> set[str]:
 
 
 async def test_a_room_and_its_chat_on_two_masters(cluster: Cluster) -> None:
-    """A room is not created twice, ends with its chat, and begins without the messages of an earlier room."""
+    """A room and its chat are created, deleted and created again without duplicates or old messages."""
     name = next(name for name in cluster.names("apart", 0, 100) if cluster.owner(f"chat:{name}"))
     async with RedisStore.from_url(cluster.url, PATIENT) as store:
         await store.rooms.create_room(room(name))
@@ -58,13 +58,13 @@ async def test_a_room_and_its_chat_on_two_masters(cluster: Cluster) -> None:
 
 
 async def test_slots_move_under_load(cluster: Cluster) -> None:
-    """While slots move to another master and back, nothing fails, is lost or is there twice."""
+    """No call fails and nothing is lost or duplicated while slots migrate under load."""
     async with RedisStore.from_url(cluster.url, PATIENT) as store:
         await check_moves(cluster, store, turns=1)
 
 
-async def test_a_key_that_has_moved_already_is_asked_for(cluster: Cluster) -> None:
-    """While a slot is on its way, its room is read and changed where it is by now; scripts need not be known there."""
+async def test_a_migrated_key_is_found(cluster: Cluster) -> None:
+    """During a migration, a room is read and written on the target, even if the scripts are not loaded there."""
     async with RedisStore.from_url(cluster.url) as store:
         slot = key_slot(b"room:asked")
         owner = cluster.owner("room:asked")
@@ -81,8 +81,8 @@ async def test_a_key_that_has_moved_already_is_asked_for(cluster: Cluster) -> No
         assert await store.rooms.delete_room("asked")
 
 
-async def test_a_room_begins_where_its_slot_is_going(cluster: Cluster) -> None:
-    """A room that is created while its slot is on its way begins on the new master, which knows no script."""
+async def test_a_room_is_created_during_a_migration(cluster: Cluster) -> None:
+    """A room that is created during its slot's migration is on the new master, whose scripts are not loaded."""
     async with RedisStore.from_url(cluster.url) as store:
         slot = key_slot(b"room:newborn")
         owner = cluster.owner("room:newborn")
@@ -97,7 +97,7 @@ async def test_a_room_begins_where_its_slot_is_going(cluster: Cluster) -> None:
 
 
 async def test_listing_follows_the_index(cluster: Cluster) -> None:
-    """When the index moves to another master while it is listed, all rooms are listed, each once."""
+    """If the index migrates while it is listed, all rooms are listed once."""
     async with RedisStore.from_url(cluster.url) as store:
         names = {f"listed-{number}" for number in range(300)}
         for name in names:
@@ -116,8 +116,8 @@ async def test_listing_follows_the_index(cluster: Cluster) -> None:
         assert await store.rooms.sweep_active_rooms() == 0
 
 
-async def test_a_dead_shard_keeps_nobody_from_the_others(cluster: Cluster) -> None:
-    """While calls on a master that hangs wait for their time-out, rooms of the others are read and changed."""
+async def test_a_dead_shard_does_not_block_others(cluster: Cluster) -> None:
+    """While calls to a paused master wait for their timeout, rooms on other masters are read and written."""
     dead = (cluster.owner("active-rooms") + 1) % 3
     stuck, *_ = cluster.names("stuck", dead, 1)
     others = [*cluster.names("free", (dead + 1) % 3, 3), *cluster.names("free", (dead + 2) % 3, 3)]
@@ -144,8 +144,8 @@ async def test_a_dead_shard_keeps_nobody_from_the_others(cluster: Cluster) -> No
         assert await store.rooms.delete_room(stuck)
 
 
-async def test_without_the_shard_of_the_index_rooms_go_on(cluster: Cluster) -> None:
-    """While the index is away, rooms live and are deleted, none is created, and a sweep mends the index later."""
+async def test_the_shard_of_the_index_is_down(cluster: Cluster) -> None:
+    """While the index is unavailable, rooms can be used and deleted but not created, and a sweep repairs the index."""
     home = cluster.owner("active-rooms")
     names = [name for name in cluster.names("on", (home + 1) % 3, 20) if cluster.owner(f"chat:{name}") != home][:2]
     async with (
@@ -171,8 +171,8 @@ async def test_without_the_shard_of_the_index_rooms_go_on(cluster: Cluster) -> N
         assert await store.rooms.delete_room(names[0])
 
 
-async def test_masters_that_disagree_are_said(cluster: Cluster) -> None:
-    """Where masters send a command to one another and never run it, a call fails in its time, and nothing happened."""
+async def test_masters_that_disagree(cluster: Cluster) -> None:
+    """If masters redirect a command to each other forever, the call fails at its deadline and nothing happens."""
     owner = cluster.owner("room:nowhere")
     other = (owner + 1) % 3
     slot = key_slot(b"room:nowhere")
@@ -187,8 +187,8 @@ async def test_masters_that_disagree_are_said(cluster: Cluster) -> None:
         assert await store.rooms.get_room("nowhere") is None
 
 
-async def test_a_member_is_not_a_server_by_itself(cluster: Cluster) -> None:
-    """A plain URL of a cluster's member is refused at the first key that is another's, with the URL's scheme to use."""
+async def test_a_plain_url_of_a_cluster_node(cluster: Cluster) -> None:
+    """A plain URL of a cluster node fails at the first key of another node, with the URL scheme to use."""
     elsewhere = cluster.names("elsewhere", 1, 1)[0]
     async with open_store(f"redis://127.0.0.1:{cluster.masters[0].port}") as store:
         with pytest.raises(ConfigurationError, match=r"redis\+cluster://"):
@@ -196,7 +196,7 @@ async def test_a_member_is_not_a_server_by_itself(cluster: Cluster) -> None:
 
 
 async def test_a_callers_cluster_client_is_used(cluster: Cluster) -> None:
-    """A caller's RedisCluster leads to the cluster, and is not closed."""
+    """A store on a caller's RedisCluster uses the cluster and does not close the client."""
     client: Any = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", cluster.masters[2].port)])
     async with client:
         async with RedisStore(client) as store:
@@ -208,8 +208,8 @@ async def test_a_callers_cluster_client_is_used(cluster: Cluster) -> None:
             assert await store.rooms.delete_room("B")
 
 
-async def test_no_cluster_at_all_is_said() -> None:
-    """Where nobody answers, a call fails in its time, and nothing happened."""
+async def test_no_node_replies() -> None:
+    """If no node replies, a call fails at its deadline and nothing happens."""
     async with open_store("redis+cluster://127.0.0.1:1,127.0.0.1:2", settings=HASTY) as store:
         with pytest.raises(StoreUnavailableError) as caught:
             await store.rooms.delete_room("A")
@@ -218,7 +218,7 @@ async def test_no_cluster_at_all_is_said() -> None:
 
 @pytest.fixture(scope="module", name="guarded")
 def _guarded() -> Iterator[Cluster]:
-    """Three masters that want a password of everybody."""
+    """Three masters that require a password."""
     with redis_cluster(replicas=0) as made:
         for master in made.masters:
             master.ask("CONFIG", "SET", "requirepass", "of-the-cluster")
@@ -226,8 +226,8 @@ def _guarded() -> Iterator[Cluster]:
 
 
 @pytest.mark.parametrize("credentials", ["", "me:mistaken@", ":mistaken@"])
-async def test_credentials_that_a_cluster_refuses_are_said(guarded: Cluster, credentials: str) -> None:
-    """A cluster that refuses user or password is a ConfigurationError, at once, that does not show the password."""
+async def test_wrong_credentials(guarded: Cluster, credentials: str) -> None:
+    """Wrong credentials raise a ConfigurationError immediately, which does not contain the password."""
     settings = StoreSettings(operation_timeout=timedelta(minutes=5))
     dead = f"//{credentials}127.0.0.1:1,"
     async with open_store(guarded.url.replace("//", dead), settings=settings) as store, asyncio.timeout(60):
@@ -236,15 +236,15 @@ async def test_credentials_that_a_cluster_refuses_are_said(guarded: Cluster, cre
     assert "mistaken" not in str(caught.value)
 
 
-async def test_a_server_by_itself_is_no_cluster(redis_server: RedisServer) -> None:
-    """A cluster's URL of a plain server is a ConfigurationError that names the scheme to use."""
+async def test_a_standalone_server_is_not_a_cluster(redis_server: RedisServer) -> None:
+    """A cluster URL of a standalone server raises a ConfigurationError with the URL scheme to use."""
     async with open_store(redis_server.url.replace("redis://", "redis+cluster://")) as store:
         with pytest.raises(ConfigurationError, match="use redis://"):
             await store.rooms.get_room("A")
 
 
-async def test_a_redirection_during_the_close_opens_nothing(cluster: Cluster) -> None:
-    """A command that is sent on to another server while the store is closed is refused, and no connection is opened."""
+async def test_a_redirection_during_the_close(cluster: Cluster) -> None:
+    """A command that is redirected while the store is closed fails, and no connection is opened."""
     name, *_ = cluster.names("late", 1, 1)
     only_first = f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
     async with RedisStore.from_url(only_first) as store:
@@ -260,8 +260,8 @@ async def test_a_redirection_during_the_close_opens_nothing(cluster: Cluster) ->
         assert set(route._nodes) == known
 
 
-async def test_a_second_event_loop_is_told_so_by_every_server(cluster: Cluster) -> None:
-    """A cluster's store belongs to one event loop, also for the masters that it has not used there yet."""
+async def test_a_second_event_loop_is_rejected(cluster: Cluster) -> None:
+    """A store on a cluster belongs to one event loop, even for masters that it has not used yet."""
     first, second = (cluster.names("looped", owner, 1)[0] for owner in (0, 1))
     only_first = f"redis+cluster://127.0.0.1:{cluster.masters[0].port}"
     async with RedisStore.from_url(only_first) as store:
@@ -272,14 +272,14 @@ async def test_a_second_event_loop_is_told_so_by_every_server(cluster: Cluster) 
         assert not await store.rooms.room_exists(second)
 
 
-async def test_writes_go_on_after_a_masters_death() -> None:
-    """When a replica takes a dead master's place, writes go on, none of the later ones is lost, nor any replicated."""
+async def test_writes_continue_after_a_failover() -> None:
+    """After a failover, writes continue, and neither later writes nor replicated writes are lost."""
     with redis_cluster() as mortal:
 
         async def replace() -> None:
             mortal.masters[0].kill()
             mortal.promote(0)
-            mortal.masters[0].start()  # as a replica: replicated writes need one
+            mortal.masters[0].start()  # as a replica, because replicated writes need one
             await asyncio.to_thread(mortal.wait_until_demoted, 0)
 
         async with (

@@ -1,4 +1,4 @@
-"""Events on a cluster: each room's on the masters that keep it and its chat, and no others."""
+"""Events on a cluster, which use the masters that own the rooms and chats."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAME = "cluster-events"
 
 @pytest.fixture
 async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
-    """A store that publishes its changes, and whose connections have a name."""
+    """A store that publishes its changes and names its connections."""
     async with RedisStore.from_url(f"{cluster.url}?client_name={NAME}", PUBLISHING) as made:
         yield made
 
@@ -43,7 +43,7 @@ def home(name: str) -> tuple[str, str]:
 
 
 def listened(cluster: Cluster) -> list[set[str]]:
-    """Return the channels that each master has subscribers of."""
+    """Return the subscribed channels of each master."""
     found: list[set[str]] = []
     for master in cluster.masters:
         with node(master) as client:
@@ -52,7 +52,7 @@ def listened(cluster: Cluster) -> list[set[str]]:
 
 
 def connections(cluster: Cluster) -> list[int]:
-    """Return how many connections of `store` each master has that subscribe to channels."""
+    """Return the number of `store`'s subscribed connections on each master."""
     found: list[int] = []
     for master in cluster.masters:
         with node(master) as client:
@@ -70,7 +70,7 @@ def calls(cluster: Cluster, command: str) -> list[int]:
 
 
 async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -> None:
-    """Events are published by SPUBLISH where the room or its chat is, and nothing is handed on to other masters."""
+    """Events use SPUBLISH on the shard of the room or its chat and are not forwarded to other masters."""
     names = [cluster.names("shard", number, 1)[0] for number in range(3)]
     for master in cluster.masters:
         master.ask("CONFIG", "RESETSTAT")
@@ -97,8 +97,8 @@ async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -
         assert b"messages_publish" not in master.ask("CLUSTER", "INFO")
 
 
-async def test_a_connection_to_each_master_that_is_needed(cluster: Cluster, store: RedisStore) -> None:
-    """Any number of rooms is listened to over one connection to each master that has any of them or of their chats."""
+async def test_one_connection_for_each_master(cluster: Cluster, store: RedisStore) -> None:
+    """Subscriptions to any number of rooms use one connection to each master that owns one of them."""
     found = (name for name in cluster.names("near", 0, 1000) if not cluster.owner(f"chat:{name}"))
     first, second = next(found), next(found)
     elsewhere = next(name for name in cluster.names("far", 1, 1000) if cluster.owner(f"chat:{name}") == 2)
@@ -116,7 +116,7 @@ async def test_a_connection_to_each_master_that_is_needed(cluster: Cluster, stor
 
 
 async def test_channels_have_the_documented_names(cluster: Cluster) -> None:
-    """Behind a prefix a channel is `{prefix}events:` and, in braces, the key of the room or of its chat."""
+    """A channel's name is the prefix, `events:`, and in braces the key of the room or of its chat."""
     settings = StoreSettings(key_prefix="app:")
     told = '{"type":"roomChanged","roomId":"A","rev":3}'
     async with RedisStore.from_url(cluster.url, settings) as store, store.events.subscribe("A") as events:
@@ -126,8 +126,8 @@ async def test_channels_have_the_documented_names(cluster: Cluster) -> None:
             assert await one(events) == RoomChanged(room_id="A", rev=3)
 
 
-async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
-    """Readers that are cancelled at any moment leave no subscription behind, and disturb no other."""
+async def test_cancelled_readers_leave_no_subscription(cluster: Cluster, store: RedisStore) -> None:
+    """Readers that are cancelled at any moment leave no subscription and do not affect other readers."""
     async with store.events.subscribe("stays") as events:
         await come_and_go(store, 23)
         await store.events.publish("stays", event(1, "stays"))
@@ -139,8 +139,8 @@ async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
         await wait_until(is_left)
 
 
-async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
-    """Who is still subscribing when the store is closed gets a StoreClosedError, and no connection is left."""
+async def test_a_close_ends_a_pending_subscription(cluster: Cluster) -> None:
+    """A pending subscription raises StoreClosedError when the store is closed, and no connection is left."""
     name = cluster.names("closing", 0, 1)[0]
     store = RedisStore.from_url(f"{cluster.url}?client_name={NAME}")
     async with store.events.subscribe(name):
@@ -159,8 +159,8 @@ async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
     await wait_until(is_closed)
 
 
-async def test_closing_ends_the_search_for_a_master() -> None:
-    """Who subscribes where no server answers gets a StoreClosedError when the store is closed."""
+async def test_a_close_ends_the_search_for_a_master() -> None:
+    """A subscription without a reachable server raises StoreClosedError when the store is closed."""
     settings = StoreSettings(operation_timeout=timedelta(hours=1))
     store = RedisStore.from_url("redis+cluster://127.0.0.1:1", settings)
     inside: Any = store._commands._router
@@ -172,8 +172,8 @@ async def test_closing_ends_the_search_for_a_master() -> None:
         await entering
 
 
-def test_another_loop_is_refused(cluster: Cluster) -> None:
-    """Subscribing on another event loop than the store's is a StoreError, and harms no reader on its own."""
+def test_another_loop_is_rejected(cluster: Cluster) -> None:
+    """Subscribing on another event loop raises a StoreError and does not affect readers on the store's loop."""
     store = RedisStore.from_url(cluster.url)
     with asyncio.Runner() as runner, asyncio.Runner() as elsewhere:
         reading = store.events.subscribe("A")
@@ -186,8 +186,8 @@ def test_another_loop_is_refused(cluster: Cluster) -> None:
         runner.run(store.aclose())
 
 
-async def test_a_cluster_without_sharded_channels_is_said() -> None:
-    """Where the servers have no SPUBLISH, as before Redis 7.0, events are refused, and no change is half done."""
+async def test_a_cluster_without_sharded_channels() -> None:
+    """On servers without SPUBLISH (before Redis 7.0), events fail with an error and no change is half applied."""
     old = ("--rename-command", "SPUBLISH", "", "--rename-command", "SSUBSCRIBE", "")
     with redis_cluster(*old, masters=1, replicas=0) as cluster:
         async with RedisStore.from_url(cluster.url) as quiet, RedisStore.from_url(cluster.url, PUBLISHING) as loud:
@@ -212,12 +212,12 @@ async def test_a_cluster_without_sharded_channels_is_said() -> None:
 
 
 WORDS = "".join(re.findall(r"On a cluster it\s+needs\s+`([^`]+)`", PAGE.read_text())).split()
-"""What the page on permissions asks for on a cluster, besides the line."""
+"""The additional permissions for a cluster that the page documents."""
 
 
 @pytest.mark.parametrize("without", ["", "+spublish", "+ssubscribe", "+sunsubscribe"])
-async def test_the_documented_user_may_use_them(cluster: Cluster, without: str) -> None:
-    """With the documented words for a cluster events work; without one of them they are refused with NOPERM."""
+async def test_the_documented_permissions_for_events(cluster: Cluster, without: str) -> None:
+    """Events work with the documented permissions for a cluster, and fail with NOPERM without one of them."""
     granted = [word for word in WORDS if word != without]
     assert not without or len(granted) == len(WORDS) - 1
     for master in cluster.masters:

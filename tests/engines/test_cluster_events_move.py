@@ -1,4 +1,4 @@
-"""Events on a cluster whose slots move and whose masters die: nothing is missing without a Resync."""
+"""Events on a cluster with slot migrations and failovers: each gap has a Resync."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
         yield made
 
 
-async def test_a_room_that_moves_is_told_of_a_gap(cluster: Cluster, store: RedisStore) -> None:
-    """When a slot moves, the readers of its room get a Resync and hear on from its new master; no others do."""
+async def test_a_migrated_room_gets_a_resync(cluster: Cluster, store: RedisStore) -> None:
+    """When a slot migrates, readers of its room get a Resync and then events of the new master, and others do not."""
     owner = cluster.owner("room:moves")
     target = other_than(owner)
     stays = next(
@@ -46,8 +46,8 @@ async def test_a_room_that_moves_is_told_of_a_gap(cluster: Cluster, store: Redis
     await store.rooms.delete_room("moves")
 
 
-async def test_what_happens_on_the_way_is_told(cluster: Cluster, store: RedisStore) -> None:
-    """While a slot is on its way, a change to a room that has moved already, or its chat, is told as a Resync."""
+async def test_changes_during_a_migration(cluster: Cluster, store: RedisStore) -> None:
+    """A change of a room or chat that has already migrated is reported by a Resync."""
     for kind in ("room", "chat"):
         name = f"way-{kind}"
         key = f"{kind}:{name}"
@@ -74,12 +74,12 @@ async def test_what_happens_on_the_way_is_told(cluster: Cluster, store: RedisSto
 
 
 async def test_slots_move_under_load(cluster: Cluster) -> None:
-    """While slots move to and fro under load, no event is missing without a Resync, and who stays misses none."""
+    """Each gap during slot migrations under load has a Resync, and other readers miss nothing."""
     await check_moving_rooms(cluster, turns=1)
 
 
-async def test_another_master_is_told() -> None:
-    """When a replica takes a dead master's place, its rooms' readers get a Resync and hear on; others miss nothing."""
+async def test_a_failover() -> None:
+    """After a failover, readers of the dead master's rooms get a Resync and later events, and others miss nothing."""
     with redis_cluster() as cluster:
 
         async def replace() -> None:
@@ -89,8 +89,8 @@ async def test_another_master_is_told() -> None:
         await check_another_master(cluster, replace)
 
 
-async def test_a_replica_is_neither_listened_to_nor_told() -> None:
-    """Who takes for a master what is a replica by now is sent on: there, no event may be heard, in either direction."""
+async def test_a_demoted_master_is_not_used() -> None:
+    """Neither publishers nor subscribers use a demoted master, which redirects them."""
     with redis_cluster(masters=1, replicas=1) as cluster:
         name = cluster.names("replaced", 0, 1)[0]
         async with RedisStore.from_url(cluster.url) as store, RedisStore.from_url(cluster.url) as other:

@@ -1,4 +1,4 @@
-"""Through Sentinel: failovers under load on real servers, and what a store raises for a wrong set-up."""
+"""Sentinel: failovers under load on real servers, and errors of a wrong configuration."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ from wnc_store_redis import RedisStore
 
 @pytest.fixture(scope="module", name="calm_service")
 def _calm_service() -> Iterator[Service]:
-    """A master, two replicas and three Sentinels, for tests that leave them as they were."""
+    """A master, two replicas and three Sentinels, shared by tests that leave them unchanged."""
     with sentinel_service() as made:
         yield made
 
 
 @pytest.fixture
 def service(calm_service: Service) -> Iterator[Service]:
-    """That service, without data."""
+    """The shared service, without data."""
     yield calm_service
     calm_service.servers[0].ask("FLUSHALL")
 
 
 @pytest.fixture
 def mortal() -> Iterator[Service]:
-    """A service of the test's own."""
+    """A service for a single test."""
     with sentinel_service() as made:
         yield made
 
 
 def is_failing_over(store: Any) -> bool:
-    """Tell whether a store knows that a failover is under way."""
+    """Return whether a store knows that a failover is in progress."""
     return store._commands._router._monitor._is_failing_over()
 
 
-async def test_writes_go_on_after_the_masters_death(mortal: Service) -> None:
-    """After the master's death under load writes go on, no later write is lost, and none that was replicated."""
+async def test_writes_continue_after_a_failover(mortal: Service) -> None:
+    """After the master's death under load, writes continue, and neither later nor replicated writes are lost."""
     old = mortal.servers[0]
 
     async def replace() -> None:
@@ -70,8 +70,8 @@ async def test_writes_go_on_after_the_masters_death(mortal: Service) -> None:
         await check_failover(store, replicated, replace)
 
 
-async def test_no_write_during_a_failover(mortal: Service) -> None:
-    """A write that begins during a failover waits for its end; if its time is over before, it did not happen."""
+async def test_writes_wait_during_a_failover(mortal: Service) -> None:
+    """A write during a failover waits for its end. If its deadline passes before, the write did not happen."""
     impatient = StoreSettings(operation_timeout=timedelta(milliseconds=300))
     async with open_store(mortal.url, settings=REPLICATED) as replicated:
         await replicated.rooms.create_room(room("A"))
@@ -79,14 +79,14 @@ async def test_no_write_during_a_failover(mortal: Service) -> None:
         await store.ping()
         old, *replicas = mortal.servers
         for replica in replicas:
-            replica.pause()  # none can be promoted
+            replica.pause()  # so that no replica can be promoted
         mortal.fail_over()
         await wait_until(lambda: is_failing_over(store))
         write = asyncio.ensure_future(store.rooms.add_user_to_room("A", user("patient")))
         # A Sentinel may be slow: without its reply, the store does not know of the failover.
         async with open_store(f"{mortal.url}?sentinel_socket_timeout=60", settings=impatient) as hasty:
             with suppress(StoreError):
-                await hasty.ping()  # which begins to watch the Sentinels
+                await hasty.ping()  # starts monitoring the Sentinels
             await wait_until(lambda: is_failing_over(hasty))
             with pytest.raises(StoreTimeoutError):
                 await hasty.rooms.add_user_to_room("A", user("hasty"))
@@ -101,8 +101,8 @@ async def test_no_write_during_a_failover(mortal: Service) -> None:
         assert mortal.master() is not old
 
 
-async def test_the_death_of_sentinels_is_borne(mortal: Service) -> None:
-    """With one Sentinel left that answers, a store goes on and a new one opens; with none, the old one goes on."""
+async def test_sentinels_die(mortal: Service) -> None:
+    """One available Sentinel is sufficient to open a store, and an open store needs none."""
     async with open_store(mortal.url, settings=PATIENT) as store:
         await store.rooms.create_room(room("A"))
         mortal.sentinels[0].kill()
@@ -120,8 +120,8 @@ async def test_the_death_of_sentinels_is_borne(mortal: Service) -> None:
                 await late.rooms.get_room("A")
 
 
-async def test_what_not_all_replicas_have_is_of_unknown_outcome(mortal: Service) -> None:
-    """With a replica that hangs, a replicated write raises OutcomeUnknownError and says so; reads are not held up."""
+async def test_a_write_that_not_all_replicas_confirm(mortal: Service) -> None:
+    """With a paused replica, a replicated write raises OutcomeUnknownError, and reads are not delayed."""
     settings = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=3))
     async with open_store(mortal.url, settings=settings) as store:
         await store.rooms.create_room(room("A"))
@@ -138,7 +138,7 @@ async def test_what_not_all_replicas_have_is_of_unknown_outcome(mortal: Service)
 
 
 async def test_replicated_writes_need_a_replica() -> None:
-    """Where there is no replica, a replicated write is refused, and nothing happened."""
+    """Without a replica, a replicated write fails and does not happen."""
     settings = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=2))
     with sentinel_service(replicas=0, sentinels=1) as alone:
         async with open_store(alone.url, settings=settings) as store:
@@ -147,8 +147,8 @@ async def test_replicated_writes_need_a_replica() -> None:
             assert await store.rooms.get_room("A") is None
 
 
-async def test_a_user_who_may_not_ask_for_replicas_is_told_so(service: Service) -> None:
-    """A replicated write by a user who may not run INFO is a ConfigurationError, and nothing happened."""
+async def test_a_user_without_info(service: Service) -> None:
+    """A replicated write by a user who may not run INFO raises a ConfigurationError and does not happen."""
     server = service.servers[0]
     server.ask("ACL", "SETUSER", "blind", "on", ">secret", "~*", "&*", "+@all", "-info")
     async with open_store(server.url.replace("//", "//blind:secret@"), settings=REPLICATED) as store:
@@ -157,8 +157,8 @@ async def test_a_user_who_may_not_ask_for_replicas_is_told_so(service: Service) 
     assert server.ask("EXISTS", "room:A") == b":0\r\n"
 
 
-async def test_a_user_who_may_not_wait_is_told_so(service: Service) -> None:
-    """Where WAIT is refused, a write's outcome is unknown, and the error says which permission is missing."""
+async def test_a_user_without_wait(service: Service) -> None:
+    """If the server denies WAIT, the outcome is unknown and the error names the missing permission."""
     server = service.servers[0]
     server.ask("ACL", "SETUSER", "hasty", "on", "nopass", "~*", "&*", "+@all", "-wait")
     async with open_store(server.url.replace("//", "//hasty:any@"), settings=REPLICATED) as store:
@@ -167,7 +167,7 @@ async def test_a_user_who_may_not_wait_is_told_so(service: Service) -> None:
 
 
 async def test_replicated_writes_work_without_sentinels(service: Service) -> None:
-    """A store on a single server asks it for its replicas, and waits for them."""
+    """A store on a standalone server discovers its replicas and waits for them."""
     async with open_store(service.servers[0].url, settings=REPLICATED) as store:
         await store.rooms.create_room(room("A"))
         for replica in service.servers[1:]:
@@ -175,8 +175,8 @@ async def test_replicated_writes_work_without_sentinels(service: Service) -> Non
             assert replica.ask("EXISTS", "room:A") == b":1\r\n"
 
 
-async def test_a_replicated_write_that_a_close_overtakes_is_told_truthfully(service: Service) -> None:
-    """Who is told that the store is closed has written nothing, also where the replicas had not answered yet."""
+async def test_a_close_during_a_replicated_write(service: Service) -> None:
+    """A replicated write that raises StoreClosedError did not happen, even before the replicas confirmed."""
     url = service.servers[0].url
     async with open_store(url, settings=StoreSettings(chat_history_limit=HISTORY)) as direct:
         for ticks in range(12):
@@ -194,7 +194,7 @@ async def test_a_replicated_write_that_a_close_overtakes_is_told_truthfully(serv
 
 
 async def test_a_callers_sentinel_client_is_used(service: Service) -> None:
-    """A client that Sentinel.master_for made finds the master, and is not closed; slave_for's is refused."""
+    """A client from Sentinel.master_for uses the master and is not closed, and one from slave_for is rejected."""
     manager: Any = Sentinel([("127.0.0.1", one.port) for one in service.sentinels])
     client = manager.master_for(SERVICE)
     async with RedisStore(client) as store:
@@ -207,15 +207,15 @@ async def test_a_callers_sentinel_client_is_used(service: Service) -> None:
     await manager.aclose()
 
 
-async def test_a_wrong_service_is_said(service: Service) -> None:
-    """A service that the Sentinels do not know is a ConfigurationError."""
+async def test_an_unknown_service(service: Service) -> None:
+    """A service that the Sentinels do not monitor raises a ConfigurationError."""
     async with open_store(service.url.replace(f"/{SERVICE}/", "/nothing/")) as store:
         with pytest.raises(ConfigurationError, match=r"Redis at service nothing .* was not found"):
             await store.rooms.get_room("A")
 
 
-async def test_a_wrong_password_of_sentinels_is_said() -> None:
-    """A password that a Sentinel does not want is a ConfigurationError that does not show it; the right one is used."""
+async def test_a_wrong_password_of_sentinels() -> None:
+    """A wrong password of the Sentinels raises a ConfigurationError without the password, and the right one works."""
     with sentinel_service(replicas=0, sentinels=1, password="of-sentinels") as guarded:
         async with open_store(f"{guarded.url}?sentinel_password=mistaken") as store:
             with pytest.raises(ConfigurationError, match="credentials") as caught:
@@ -242,7 +242,7 @@ async def test_a_wrong_password_of_sentinels_is_said() -> None:
         "redis+cluster://h1:6379?nonsense=1",
     ],
 )
-def test_wrong_urls_are_refused(url: str) -> None:
-    """A URL without a service, with a wrong port or an unknown option is refused before anything is connected to."""
+def test_invalid_urls_are_rejected(url: str) -> None:
+    """A URL without a service, with an invalid port or an unknown option is rejected before any connection."""
     with pytest.raises(ConfigurationError, match=r"a URL like redis\+(sentinel|cluster)://user"):
         open_store(url.replace("//h1", "//me:secret@h1"))

@@ -1,4 +1,4 @@
-"""TLS: who is let in, who is refused, and what the error says; on real servers with certificates of their own."""
+"""TLS on real servers with test certificates: accepted and rejected clients, and the errors."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SECRET = "SECRET-9f1c"
 
 @dataclass(frozen=True)
 class Tls:
-    """A server for localhost and 127.0.0.1, and who may use it."""
+    """A server for localhost and 127.0.0.1, with its authority and a client certificate."""
 
     server: RedisServer
     authority: Authority
     client: Signed
 
     def url(self, **changes: Any) -> str:
-        """Return the URL that works, changed."""
+        """Return the working URL with changes."""
         parts: dict[str, Any] = {"authority": self.authority, "client": self.client, **changes}
         return tls_url(self.server, **parts)
 
@@ -55,12 +55,12 @@ def elsewhere(tls: Tls) -> Iterator[Tls]:
 
 @pytest.fixture
 def other_authority(tmp_path: Path) -> Authority:
-    """An authority that the server does not know."""
+    """An authority that the server does not trust."""
     return Authority(tmp_path / "theirs")
 
 
 async def refused(url: str, operation_timeout: timedelta = timedelta(seconds=3)) -> StoreUnavailableError:
-    """Return the error of a write, which nothing of the URL's password is in."""
+    """Return the error of a write, after a check that it does not contain the URL's password."""
     async with open_store(url, settings=StoreSettings(operation_timeout=operation_timeout)) as store:
         with pytest.raises(StoreUnavailableError) as caught:
             await store.rooms.create_room(room("A"))
@@ -75,7 +75,7 @@ async def refused(url: str, operation_timeout: timedelta = timedelta(seconds=3))
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_a_room_lives_over_tls(tls: Tls, host: str) -> None:
-    """With the CA and a client certificate in the URL, a room lives from its creation to its deletion."""
+    """With the CA and a client certificate in the URL, a room can be created, used and deleted."""
     async with open_store(tls.url(host=host)) as store:
         await store.ping()
         await store.rooms.create_room(room("A"))
@@ -90,37 +90,37 @@ async def test_a_room_lives_over_tls(tls: Tls, host: str) -> None:
         assert await store.chat.get_messages("A") == []
 
 
-async def test_a_client_without_a_certificate_is_refused(tls: Tls) -> None:
-    """Without a client certificate nothing is written, and the error says that one may be missing."""
+async def test_a_client_without_a_certificate_is_rejected(tls: Tls) -> None:
+    """Without a client certificate a write fails, and the error suggests one."""
     error = await refused(tls.url(client=None))
     assert "ssl_certfile" in str(error)
     async with open_store(tls.url()) as store:
         assert not await store.rooms.room_exists("A")
 
 
-async def test_a_client_of_another_authority_is_refused(tls: Tls, other_authority: Authority) -> None:
-    """A client certificate that the server's CA did not sign is refused, and the error names the option."""
+async def test_a_client_of_another_authority_is_rejected(tls: Tls, other_authority: Authority) -> None:
+    """A client certificate of another CA is rejected, and the error names the option."""
     error = await refused(tls.url(client=other_authority.sign("client.example")))
     assert "ssl_certfile" in str(error)
 
 
-async def test_a_key_of_another_certificate_is_named(tls: Tls, other_authority: Authority) -> None:
-    """A key that does not belong to the client certificate is an error that names ssl_keyfile."""
+async def test_a_mismatched_key_is_reported(tls: Tls, other_authority: Authority) -> None:
+    """A key that does not match the client certificate raises an error that names ssl_keyfile."""
     mixed = replace(tls.client, key=other_authority.sign("client.example").key)
     error = await refused(tls.url(client=mixed))
     assert "key values mismatch: set ssl_keyfile" in str(error)
 
 
-async def test_a_wrong_authority_is_named(tls: Tls, other_authority: Authority) -> None:
-    """Where the URL trusts another CA, the error says that the certificate failed, and which option to set."""
+async def test_a_wrong_authority_is_reported(tls: Tls, other_authority: Authority) -> None:
+    """If the URL trusts another CA, the error reports the failed verification and the option to set."""
     error = await refused(tls.url(authority=other_authority, user=f"user:{SECRET}@"))
     assert "certificate verify failed: " in str(error)
     assert "?ssl_ca_certs=" in str(error)
     assert isinstance(error.__cause__, driver.ConnectionError)
 
 
-async def test_a_private_authority_is_not_trusted_unasked(tls: Tls) -> None:
-    """Without a CA in the URL, the server's certificate must be signed by one that the machine trusts."""
+async def test_a_private_authority_is_not_trusted_by_default(tls: Tls) -> None:
+    """Without a CA in the URL, the server's certificate must be signed by a CA that the machine trusts."""
     error = await refused(tls.url(authority=None, user=f"user:{SECRET}@"))
     assert "certificate verify failed: " in str(error)
     assert "?ssl_ca_certs=" in str(error)
@@ -128,46 +128,46 @@ async def test_a_private_authority_is_not_trusted_unasked(tls: Tls) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_the_host_name_is_checked(elsewhere: Tls, host: str) -> None:
-    """A certificate for another host is refused unasked, by name and by address, and the error says so."""
+    """By default a certificate for another host is rejected, by name and by address, and the error explains it."""
     error = await refused(elsewhere.url(host=host, user=f"user:{SECRET}@"))
     assert f"mismatch, certificate is not valid for '{host}': connect to a host name" in str(error)
 
 
 async def test_the_host_name_is_checked_for_a_callers_client(elsewhere: Tls) -> None:
-    """The defaults of redis-py refuse a certificate for another host, too, and the error says so."""
+    """redis-py's defaults reject a certificate for another host, too, and the error explains it."""
     client: Any = Redis.from_url(elsewhere.url())  # pyright: ignore[reportUnknownMemberType]
     async with client, RedisStore(client) as store:
         with pytest.raises(StoreUnavailableError, match="not valid for 'localhost'"):
             await store.ping()
 
 
-async def test_the_url_can_waive_the_host_name(elsewhere: Tls) -> None:
+async def test_the_url_can_disable_the_host_name_check(elsewhere: Tls) -> None:
     """With ssl_check_hostname=false in the URL, a certificate for another host is accepted."""
     async with open_store(elsewhere.url(ssl_check_hostname="false")) as store:
         await store.ping()
 
 
-async def test_an_expired_certificate_is_named(tls: Tls) -> None:
-    """A server whose certificate has expired is refused, and the error says so."""
-    with tls_server(tls.authority, "localhost", wait_until=datetime.now(UTC) - timedelta(days=1)) as server:
+async def test_an_expired_certificate_is_reported(tls: Tls) -> None:
+    """A server whose certificate has expired is rejected, and the error explains it."""
+    with tls_server(tls.authority, "localhost", expires=datetime.now(UTC) - timedelta(days=1)) as server:
         error = await refused(replace(tls, server=server).url())
     assert "certificate has expired: renew it" in str(error)
 
 
-async def test_a_missing_file_is_named(tls: Tls, tmp_path: Path) -> None:
-    """A CA file that is not there is an error that says that a file is missing."""
+async def test_a_missing_file_is_reported(tls: Tls, tmp_path: Path) -> None:
+    """The error of a missing CA file names the problem."""
     error = await refused(tls.url(authority=None, ssl_ca_certs=str(tmp_path / "none.pem")))
     assert "a file does not exist" in str(error)
 
 
-async def test_plain_redis_on_a_tls_port_is_refused(tls: Tls) -> None:
-    """A redis:// URL to the TLS port is an error that names rediss://."""
+async def test_plain_redis_on_a_tls_port_is_rejected(tls: Tls) -> None:
+    """A redis:// URL with a TLS port raises an error that names rediss://."""
     error = await refused(tls.server.url)
     assert "rediss://" in str(error)
 
 
-async def test_tls_on_a_plain_port_is_refused(tls: Tls, redis_server: RedisServer) -> None:
-    """A rediss:// URL to a port without TLS is an error."""
+async def test_tls_on_a_plain_port_is_rejected(tls: Tls, redis_server: RedisServer) -> None:
+    """A rediss:// URL with a port without TLS raises an error."""
     await refused(replace(tls, server=redis_server).url(), operation_timeout=timedelta(milliseconds=500))
 
 
@@ -191,16 +191,16 @@ ALERT = "tlsv13 alert certificate required: name a certificate that the server t
         (OSError("Connect call failed"), "check that the server is running, and check the URL"),
     ],
 )
-def test_the_text_of_openssl_is_enough(error: Exception, text: str) -> None:
-    """What failed is found in an error's text alone, as well as in what it came from."""
+def test_openssl_messages_are_recognized(error: Exception, text: str) -> None:
+    """The cause is recognized in the message of an error as well as in its chained errors."""
     outer = driver.ConnectionError("x")
     outer.__context__ = error
     for shown in (error, outer):
         assert text in str(to_store_error(shown, endpoint="h:1", key=""))
 
 
-async def test_the_callers_own_trouble_is_not_taken_for_ours() -> None:
-    """What the caller was handling when it asked the store is not told as the reason."""
+async def test_the_callers_exception_is_not_reported() -> None:
+    """An exception that the caller was handling before the call is not reported as the cause."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     async with open_store(f"redis://127.0.0.1:{port}") as store:
@@ -211,8 +211,8 @@ async def test_the_callers_own_trouble_is_not_taken_for_ours() -> None:
                 await store.ping()
 
 
-def test_a_chain_that_bites_its_tail_ends() -> None:
-    """An error that came from one that came from it is told like any other."""
+def test_a_cyclic_chain_of_errors_ends() -> None:
+    """An error whose chain of causes is cyclic is reported like any other."""
     one, two = driver.ConnectionError("x"), driver.ConnectionError("y")
     one.__cause__, two.__cause__ = two, one
     assert isinstance(to_store_error(one, endpoint="h:1", key=""), StoreUnavailableError)

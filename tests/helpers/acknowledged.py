@@ -1,4 +1,4 @@
-"""Callers that write all the time, and what must hold of their writes when servers change."""
+"""Concurrent callers that write continuously, and checks of their writes across failovers and migrations."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wnc_store import Store, StoreClosedError, StoreError, StoreSettings
 from wnc_store_contract.factories import message, room, user
 
 _PER_ROOM = 40
-"""Users and messages that a room gets before the caller goes on to another."""
+"""Users and messages that a room receives before the caller continues with another room."""
 
 HISTORY = 1000
 """The `chat_history_limit` that keeps all of a room's messages."""
 
 PATIENT = StoreSettings(chat_history_limit=HISTORY, operation_timeout=timedelta(seconds=60))
 REPLICATED = PATIENT.model_copy(update={"durability": "replicated"})
-"""Settings with which a slow machine raises no time-out."""
+"""Settings whose deadlines a slow machine does not miss."""
 
 _MAY_BE_RAISED = {"StoreUnavailableError", "StoreTimeoutError", "OutcomeUnknownError"}
 
@@ -35,10 +35,10 @@ class Load:
     """Callers on a store whose `chat_history_limit` is `HISTORY`.
 
     Attributes:
-        names: the rooms' ids; those of `prefix` and a number if there are none.
+        names: ids of the rooms. Without them, `prefix` and a number.
         acknowledged: (room, "user" or "message", its id) -> when the call returned, by `time.monotonic`.
-        joined: how many of them are users.
-        errors: how many of each kind callers got.
+        joined: number of users among the acknowledged writes.
+        errors: number of errors of each type that callers received.
     """
 
     store: Store
@@ -51,25 +51,25 @@ class Load:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     def start(self, callers: int = 20) -> None:
-        """Begin."""
+        """Start the callers."""
         names = iter(self.names or (f"{self.prefix}{number}" for number in count()))
         self._tasks = [asyncio.ensure_future(self._call(names)) for _ in range(callers)]
 
     async def go_on(self, users: int = 50) -> None:
-        """Wait until so many more users have joined."""
+        """Wait until this number of additional users has joined."""
         wanted = self.joined + users
         await wait_until(lambda: self.joined >= wanted or any(task.done() for task in self._tasks))
 
     async def stop(self) -> None:
-        """End each caller after the call that is under way."""
+        """Stop each caller after its current call."""
         self._is_stopping = True
         await asyncio.gather(*self._tasks)
 
     async def lost(self, store: Store) -> set[tuple[str, str, str]]:
-        """Return what was acknowledged and is not stored, as the store sees it.
+        """Return the acknowledged writes that are not stored, read through a store.
 
         Raises:
-            AssertionError: anything is stored twice.
+            AssertionError: a user or message is stored twice.
         """
         present: set[tuple[str, str, str]] = set()
         for room_id in {one[0] for one in self.acknowledged}:
@@ -97,7 +97,7 @@ class Load:
         try:
             await call
         except StoreClosedError:
-            raise  # the test has failed: do not go on
+            raise  # the test has failed
         except StoreError as error:
             self.errors[type(error).__name__] += 1
             return False
@@ -112,13 +112,13 @@ async def check_failover(
     fail_over: Callable[[], Awaitable[None]],
     names: Callable[[str], Iterable[str]] = lambda _: (),
 ) -> None:
-    """Write through a failover: no replicated write is lost, and no write that begins after it.
+    """Write during a failover, and check that replicated writes and writes after the failover are not lost.
 
     Args:
-        store: with the settings `PATIENT`.
-        replicated: with the settings `REPLICATED`.
-        fail_over: returns when every store writes to the new master.
-        names: returns the rooms' ids, which begin with a prefix, if they matter.
+        store: a store with the settings `PATIENT`.
+        replicated: a store with the settings `REPLICATED`.
+        fail_over: performs the failover and returns when every store writes to the new master.
+        names: returns the ids of the rooms for a prefix, if they matter.
     """
     loads = [Load(store, names("A"), "A"), Load(replicated, names("R"), "R")]
     later = Load(store, names("later"), "later")
@@ -131,8 +131,8 @@ async def check_failover(
         await load.go_on()
     for load in (*loads, later):
         await load.stop()
-    assert set(loads[0].errors) <= {*_MAY_BE_RAISED, "RoomNotFoundError"}  # it may lose rooms
-    await loads[0].lost(store)  # and stores nothing twice
+    assert set(loads[0].errors) <= {*_MAY_BE_RAISED, "RoomNotFoundError"}  # without replication, rooms may be lost
+    await loads[0].lost(store)  # checks that nothing is stored twice
     for load in (loads[1], later):
         assert set(load.errors) <= _MAY_BE_RAISED
     assert await loads[1].lost(store) == set()
@@ -140,12 +140,12 @@ async def check_failover(
 
 
 async def check_moves(cluster: Cluster, store: Store, turns: int) -> None:
-    """Write while slots move to another master and back: nothing fails, is lost or is there twice.
+    """Write while slots migrate to another master and back, and check that no call fails and nothing is lost.
 
     Args:
-        cluster: where.
-        store: with the settings `PATIENT`.
-        turns: how often the slots move to and fro.
+        cluster: the cluster.
+        store: a store with the settings `PATIENT`.
+        turns: how often the slots migrate in each direction.
     """
     load = Load(store, prefix="moving-")
     keys = [*(f"{kind}:moving-{number}" for number in range(8) for kind in ("room", "chat")), "active-rooms"]

@@ -1,4 +1,4 @@
-"""Redis users with the permissions that docs/redis-acl.md shows, read out of the page."""
+"""Redis users with the permissions that docs/redis-acl.md documents, parsed from the page."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wnc_store_redis import RedisStore
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "redis-acl.md"
 PLAIN, PREFIXED = (line.split() for line in re.findall(r"^ACL SETUSER (.+)$", PAGE.read_text(), re.MULTILINE))
-"""The words of the two lines: the user's name, then the permissions."""
+"""The arguments of the two documented commands: the name of the user, then the permissions."""
 DOCUMENTED_PREFIX = "app:"
 
 
 def words(key_prefix: str = "") -> list[str]:
-    """Return the words of the line for a prefix."""
+    """Return the arguments for a key prefix."""
     if not key_prefix:
         return PLAIN
     name, *permissions = PREFIXED
@@ -30,7 +30,7 @@ def words(key_prefix: str = "") -> list[str]:
 
 
 def permit(server: RedisServer, key_prefix: str = "", *more: str, without: str = "") -> str:
-    """Make the user of a prefix, with more words or without one, and return the URL that it opens."""
+    """Create the user for a key prefix, with additional arguments or without one, and return its URL."""
     line = [word for word in words(key_prefix) if word != without]
     plain: Any = Redis(unix_socket_path=str(server.socket))
     with plain as administrator:
@@ -39,14 +39,14 @@ def permit(server: RedisServer, key_prefix: str = "", *more: str, without: str =
 
 
 def url_for(server: RedisServer, key_prefix: str = "") -> str:
-    """Return the URL that the user of a prefix opens."""
+    """Return the URL of the user for a key prefix."""
     name, *permissions = words(key_prefix)
     password = next(word[1:] for word in permissions if word.startswith(">"))
     return server.url.replace("://", f"://{quote(name, safe='')}:{quote(password, safe='')}@")
 
 
 async def refusals(store: RedisStore) -> list[StoreError]:
-    """Try every operation, each script unknown to the server at first, and return the errors."""
+    """Call every operation and return the errors. The server does not know the scripts before the first call."""
     rooms, chat, connections, limits = store.rooms, store.chat, store.connections, store.rate_limits
 
     async def listed() -> list[str]:
@@ -60,7 +60,7 @@ async def refusals(store: RedisStore) -> list[StoreError]:
     for operation in (
         store.ping,
         subscribe,
-        subscribe,  # the refusal to unsubscribe comes with this one
+        subscribe,  # the error of unsubscribing arrives with the second call
         lambda: store.events.publish("A", RoomChanged(room_id="A")),
         lambda: rooms.create_room(room("A")),
         lambda: rooms.create_room(room("B")),

@@ -1,4 +1,4 @@
-"""Runs of the benchmark's command, and the checks that its tests share."""
+"""Runs of the benchmark command, and checks that its tests share."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from wnc_store_bench.contenders import Contender
 from wnc_store_bench.load import Load
 from wnc_store_bench.records import room_ids, user_id
 from wnc_store_bench.report import fill, tables
-from wnc_store_bench.server import own_keys, plain_client
+from wnc_store_bench.server import plain_client, temporary_keys
 
-FOREIGN = {"wnc-bench-0123456789ab:room:A": "of another run", "room:R000000": "somebody's", "active-rooms": "likewise"}
+FOREIGN = {
+    "wnc-bench-0123456789ab:room:A": "of another run",
+    "room:R000000": "somebody's",
+    "active-rooms": "another index",
+}
 PAGE = (Path(__file__).resolve().parents[2] / "docs/performance.md").read_text()
 _SMALL = Load(callers=4, rooms=6)
 _ENOUGH = 600
-"""Operations after which each of six rooms was chosen more than 20 times."""
+"""Number of operations after which each of six rooms has been chosen more than 20 times."""
 
 
 @dataclass(frozen=True)
 class Smoke:
-    """A quick run, and what it left on the server."""
+    """The result of a quick run, and the keys that it left on the server."""
 
     run: Result
     printed: str
@@ -33,12 +37,12 @@ class Smoke:
 
 
 def bench_as_a_program(*arguments: str) -> str:
-    """Run the benchmark's command in a process of its own, where warnings of other libraries are none of ours."""
+    """Run the benchmark command in its own process, where warnings of other libraries do not fail the test."""
     return run_python("-c", "from wnc_store.cli import main; main()", "bench", *arguments)
 
 
 def smoke(url: str, folder: Path, *arguments: str) -> Smoke:
-    """Run the command quickly on an empty database that holds keys of others."""
+    """Run the command quickly on a database that contains other keys."""
 
     async def fill_server() -> None:
         async with plain_client(url) as client:
@@ -59,7 +63,7 @@ def smoke(url: str, folder: Path, *arguments: str) -> Smoke:
 
 
 def check_left_behind(made: Smoke) -> None:
-    """See that a run printed all of its tables, drew its chart, and left no key but those of others."""
+    """Check that a run printed all of its tables, drew its chart and removed its own keys."""
     assert all(table.title in made.printed for table in tables(made.run))
     assert made.chart.startswith(b"\x89PNG")
     assert made.left == FOREIGN
@@ -68,17 +72,17 @@ def check_left_behind(made: Smoke) -> None:
 
 
 async def check_contender(contender: Contender, url: str) -> None:
-    """See that a room has its five users after the load, those who joined again last, and a chat its newest 20."""
-    async with own_keys(url, 4) as place:
-        await contender.seed(place, room_ids(_SMALL.rooms), 5)
-        async with contender.open(place) as session:
+    """Check that after the load a room has its five users in join order and a chat has its newest 20 messages."""
+    async with temporary_keys(url, 4) as target:
+        await contender.seed(target, room_ids(_SMALL.rooms), 5)
+        async with contender.open(target) as session:
             for operation in contender.operations:
                 done = 0
-                while done < _ENOUGH:  # however slow the machine is by now
+                while done < _ENOUGH:  # repeats on a slow machine
                     sample = await session.load(operation, _SMALL, 0.2)
                     assert sample.errors == {}
                     done += sample.operations
-        settings = StoreSettings(key_prefix=place.prefix)
+        settings = StoreSettings(key_prefix=target.prefix)
         async with plain_client(url) as client, open_store(url, settings=settings) as store:
             for room_id in room_ids(_SMALL.rooms):
                 room = await store.rooms.get_room(room_id)
@@ -86,8 +90,8 @@ async def check_contender(contender: Contender, url: str) -> None:
                 assert sorted(user.id for user in room.users) == [user_id(number) for number in range(5)]
                 messages = await store.chat.get_messages(room_id)
                 assert len({message.id for message in messages}) == 20
-                assert await client.llen(f"{place.prefix}chat:{room_id}") == 20
+                assert await client.llen(f"{target.prefix}chat:{room_id}") == 20
                 if "add_message" in contender.operations:
                     assert not any(message.id.startswith("kept") for message in messages)
-                assert room.users[0].id == user_id(0)  # who never joined again is left behind by those who did
+                assert room.users[0].id == user_id(0)  # the user who never joined again is first
                 assert any(user.name == user.id for user in room.users[1:])

@@ -1,4 +1,4 @@
-"""Browsers at a watch party: Debian's Chromium, driven by Playwright."""
+"""Guests of the watch party in Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build/screenshots"
 FREE = {"WNC_STORE_RATE_LIMIT_MAX": "100000", "WNC_STORE_CONNECTION_LIMIT": "100", "WNC_STORE_CONNECTION_TTL": "600"}
-"""Settings of a party where nobody is away for too long, however slow the machine."""
+"""Settings with limits that no test reaches, even on a slow machine."""
 BRIEF = {**FREE, "WNC_STORE_CONNECTION_TTL": "3"}
-"""Settings of a party where who is away is soon gone."""
-_STEP = 0.3  # seconds: examples/watch_party/README.md
+"""Settings that remove disconnected users quickly."""
+_MAX_DIFFERENCE = 0.3  # seconds, as examples/watch_party/README.md promises
 DESKTOP = (1280, 720)
 PHONE = (390, 844)
 
 SECONDS = 60
 expect.set_options(timeout=SECONDS * 1000)
 
-# Performance counts from one origin for all pages of this machine, whatever happens to a page's clock.
-_WHERE = """({
+# realTime() has the same origin on all pages of this machine, even if a test changes a page's clock.
+_PLAYBACK = """({
   at: realTime() / 1000,
   position: watchParty.position(),
-  says: document.querySelector("#playing").textContent,
+  status: document.querySelector("#playing").textContent,
 })"""
-_BEFORE = """
+_INIT_SCRIPT = """
 const real = performance.now.bind(performance);
 let jumped = 0;
 window.realTime = () => performance.timeOrigin + real();
@@ -44,12 +44,12 @@ new MutationObserver(() => {
 
 
 def later(minutes: int, seconds: int, length: str = "10:00") -> re.Pattern[str]:
-    """Return what matches the time shown from then on, of a video of that length: below ten minutes."""
+    """Return a pattern for the displayed time at or after a position below ten minutes."""
     return re.compile(rf"({minutes}:[{seconds // 10}-5]|[{minutes + 1}-9]:\d)\d / {length}")
 
 
 class Guest:
-    """A guest's page, in a browser context of its own."""
+    """A guest's page in its own browser context."""
 
     def __init__(self, page: Page, name: str) -> None:
         self.page = page
@@ -66,7 +66,7 @@ class Guest:
         self.time = page.locator("#time")
 
     def by_id(self, name: str) -> Locator:
-        """Return the element of that id."""
+        """Return the element with an id."""
         return self.page.locator(f"#{name}")
 
     async def create(self, address: str) -> str:
@@ -77,19 +77,19 @@ class Guest:
         await expect(self.people).to_have_text([self.name])
         return await self.by_id("code").inner_text()
 
-    async def knock(self, address: str, code: str) -> None:
-        """Ask to be let into a room, by its link."""
+    async def request_to_join(self, address: str, code: str) -> None:
+        """Open the link of a room and submit the entry form."""
         await self.page.goto(f"{address}#{code}")
         await self.page.get_by_label("Your name").fill(self.name)
         await self.page.get_by_role("button", name="Join the room").click()
 
     async def join(self, address: str, code: str) -> None:
-        """Come into a room."""
-        await self.knock(address, code)
+        """Join a room."""
+        await self.request_to_join(address, code)
         await expect(self.people.filter(has_text=self.name)).to_be_visible()
 
     async def say(self, *texts: str) -> None:
-        """Say something, one after the other."""
+        """Send messages, one after the other."""
         for text in texts:
             await self.page.get_by_label("Message", exact=True).fill(text)
             await self.page.keyboard.press("Enter")
@@ -102,20 +102,20 @@ class Guest:
         await expect(self.play).to_have_text("Pause")
 
     async def seek(self, seconds: int) -> None:
-        """Go to a place in the video, as the host."""
+        """Seek in the video, as the host."""
         await self.by_id("seek").fill(str(seconds))
 
     async def flashed(self, text: str) -> None:
-        """Return when the page has shown a text, which it may have taken back already."""
+        """Wait until the page has shown a text, even if only for a moment."""
         await self.page.wait_for_function("(text) => flashed.includes(text)", arg=text)
 
-    async def photograph(self, name: str) -> None:
-        """Keep a picture of the page."""
+    async def take_screenshot(self, name: str) -> None:
+        """Save a screenshot of the page."""
         await self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 class Guests:
-    """Opens pages."""
+    """Opens the pages of the guests."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -123,48 +123,48 @@ class Guests:
         self.all: list[Guest] = []
 
     async def invite(self, name: str, size: tuple[int, int] = DESKTOP, **options: Any) -> Guest:
-        """Return an empty page of a new browser context."""
+        """Return an empty page in a new browser context."""
         viewport: Any = {"width": size[0], "height": size[1]}
         context = await self._browser.new_context(viewport=viewport, **options)
         context.set_default_timeout(SECONDS * 1000)
-        await context.add_init_script(_BEFORE)
+        await context.add_init_script(_INIT_SCRIPT)
         self._contexts.append(context)
         guest = Guest(await context.new_page(), name)
         self.all.append(guest)
         return guest
 
     async def aclose(self, test: str) -> None:
-        """Keep a picture of each page, close all, and fail if a page had an error."""
+        """Save a screenshot of each page, close all pages, and fail if a page had an error."""
         for guest in self.all:
-            await guest.photograph(f"{re.sub(r'[^a-z0-9]+', '-', test)}-{guest.name.lower()}")
+            await guest.take_screenshot(f"{re.sub(r'[^a-z0-9]+', '-', test)}-{guest.name.lower()}")
         await asyncio.gather(*(context.close() for context in self._contexts))
         assert [error for guest in self.all for error in guest.errors] == []
 
 
-async def in_step(*guests: Guest) -> None:
-    """Return when videos that play keep within what the party promises, as if all were looked at in the same moment.
+async def wait_until_in_sync(*guests: Guest) -> None:
+    """Wait until the playing videos of all guests are within the promised difference, at one moment.
 
-    At rest each may be 80 ms off the room's time (`OFF` in sync.js), and by as much as it misjudges the server's clock.
+    Each may differ from the room's time by 80 ms (`OFF` in sync.js) plus its error in estimating the server's clock.
     """
-    apart: list[float] = []
-    while len(apart) < 5 or max(apart[-5:]) >= _STEP:  # the test's time-out ends it
+    differences: list[float] = []
+    while len(differences) < 5 or max(differences[-5:]) >= _MAX_DIFFERENCE:  # the test's time limit ends the loop
         await asyncio.sleep(0.1)
-        looks = await asyncio.gather(*(guest.page.evaluate(_WHERE) for guest in guests))
-        assert all(look["says"].startswith("Playing") for look in looks)
-        starts = [look["position"] - look["at"] for look in looks]
-        apart.append(max(starts) - min(starts))
+        samples = await asyncio.gather(*(guest.page.evaluate(_PLAYBACK) for guest in guests))
+        assert all(sample["status"].startswith("Playing") for sample in samples)
+        starts = [sample["position"] - sample["at"] for sample in samples]
+        differences.append(max(starts) - min(starts))
 
 
 @dataclass
 class Places:
-    """Where the host's page and the guest's page are."""
+    """The addresses of the host's page and of the guest's page."""
 
     host: str
     guest: str
 
 
 async def meet(guests: Guests, places: Places) -> tuple[Guest, Guest, str]:
-    """Return a host and a guest in one room, and its code."""
+    """Return a host and a guest in one room, and the room's code."""
     ada, grace = await guests.invite("Ada"), await guests.invite("Grace")
     code = await ada.create(places.host)
     await grace.join(places.guest, code)

@@ -1,4 +1,4 @@
-"""What must hold of events while a cluster changes."""
+"""Checks of events while a cluster changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def other_than(master: int) -> int:
 
 
 async def check_moving_rooms(cluster: Cluster, turns: int) -> None:
-    """Move slots to and fro under load: no event is missing without a Resync, and who stays misses none."""
+    """Migrate slots under load, and check that each gap has a Resync and other readers miss nothing."""
     moving = [f"to-and-fro-{number}" for number in range(6)]
     staying = [f"staying-{number}" for number in range(6)]
     keys = [f"{kind}:{name}" for name in moving for kind in ("room", "chat")]
@@ -38,7 +38,7 @@ async def check_moving_rooms(cluster: Cluster, turns: int) -> None:
 
 
 async def check_another_master(cluster: Cluster, replace: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Replace master 0: its rooms' readers get a Resync and hear on, and others miss nothing."""
+    """Replace master 0, and check that the readers of its rooms get a Resync and other readers miss nothing."""
     dying = cluster.names("dead", 0, 3)
     living = [name for name in cluster.names("live", 1, 200) if cluster.owner(f"chat:{name}") == 2][:3]
     ledgers = await observed(cluster, [*dying, *living], replace, lost=dying)

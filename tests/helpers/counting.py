@@ -1,4 +1,4 @@
-"""What a server has done between two moments."""
+"""Counts of the commands that a server has processed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Any
 
 
 class Counter:
-    """Counts what the server does between two moments, but for its own client's questions."""
+    """Counts the commands and reads of a server, except those of this client."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._before: dict[str, int] = {}
 
     async def start(self) -> None:
-        """Begin to count."""
+        """Start counting."""
         self._before = await self._now()
 
     async def since(self) -> dict[str, int]:
-        """Return what was done since the start: commands by name, and `reads` of sockets, where it was anything."""
+        """Return the counts since the start that are not zero: commands by name, and `reads` of sockets."""
         now = await self._now()
         counted = {name: count - self._before.get(name, 0) for name, count in now.items()}
-        counted["reads"] -= 2  # INFO and INFO
+        counted["reads"] -= 2  # the two INFO commands of this client
         return {name: count for name, count in counted.items() if count and name not in {"info", "config|resetstat"}}
 
     async def _now(self) -> dict[str, int]:

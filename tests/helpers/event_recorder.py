@@ -1,4 +1,4 @@
-"""What readers were told of rooms under load: for tests of what may be missing, and how that is said."""
+"""Recorders of the events that readers receive under load, to find gaps without a `Resync`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WRITES = 10
 
 
 def event(number: int, room_id: str = "A") -> AppEvent:
-    """Return event number so-and-so."""
+    """Return an app event with a number."""
     return AppEvent(room_id=room_id, name="number", value=number)
 
 
@@ -38,7 +38,7 @@ async def one(events: AsyncIterator[RoomEvent]) -> RoomEvent:
 
 
 async def come_and_go(store: RedisStore, most_steps: int) -> None:
-    """Begin 200 readers of seven rooms, and cancel each after fewer steps of the event loop than that."""
+    """Start 200 readers of seven rooms, and cancel each after fewer than `most_steps` steps of the event loop."""
 
     async def read(number: int) -> None:
         async with store.events.subscribe(f"room{number % 7}") as events:
@@ -53,10 +53,10 @@ async def come_and_go(store: RedisStore, most_steps: int) -> None:
 
 
 class Ledger:
-    """What was published in a room in order, and what one reader heard, each as a word; "" for a Resync.
+    """The published and the received events of one reader of a room, each as a word. A Resync is "".
 
     Attributes:
-        is_over: whether the reader has heard an event that was published when all else was.
+        is_over: whether the reader has received the event that was published last.
     """
 
     def __init__(self, name: str) -> None:
@@ -66,7 +66,7 @@ class Ledger:
         self.is_over = False
 
     def take(self, found: RoomEvent) -> None:
-        """Write down what was heard."""
+        """Record a received event."""
         match found:
             case AppEvent(name=name) if name == LAST:
                 self.is_over = True
@@ -81,7 +81,7 @@ class Ledger:
                 self.on_message.append("")
 
     def check(self) -> int:
-        """Return how many words are missing; each has a Resync behind the last word of its kind that came before it."""
+        """Check that each gap is followed by a Resync, and return the number of missing words."""
         words = [word for word in self.on_message if word]
         on_message = set(words)
         assert len(on_message) == len(words)
@@ -93,11 +93,11 @@ class Ledger:
         return missing
 
     def is_settled(self) -> bool:
-        """Tell whether what was published last was heard, and all else, or a Resync for it."""
+        """Return whether the last event was received, and every other event or a Resync for it."""
         return self.is_over and not self._missing()[1]
 
     def _missing(self) -> tuple[int, Sequence[str]]:
-        """Return how many words are missing, and those of them that no Resync stands for."""
+        """Return the number of missing words, and the missing words without a Resync."""
         place = {word: number for number, word in enumerate(self.on_message)}
         last_resync = place.get("", -1)
         missing, unexplained = 0, list[str]()
@@ -113,7 +113,7 @@ class Ledger:
 
 
 async def listen(store: RedisStore, ledger: Ledger, entered: asyncio.Event) -> None:
-    """Write down all that a reader hears."""
+    """Record all events that a reader receives."""
     async with store.events.subscribe(ledger.name) as events:
         entered.set()
         async for found in events:
@@ -121,7 +121,7 @@ async def listen(store: RedisStore, ledger: Ledger, entered: asyncio.Event) -> N
 
 
 async def write(store: RedisStore, ledger: Ledger, stop: asyncio.Event) -> None:
-    """Publish, change the room, and post, in turn; what raises may or may not have happened."""
+    """Publish, change the room and add messages in turn. A write that raises may have happened."""
     number = 0
     while not stop.is_set():
         number += 1
@@ -142,13 +142,13 @@ async def write(store: RedisStore, ledger: Ledger, stop: asyncio.Event) -> None:
 async def observed(
     cluster: Cluster, names: Iterable[str], disturb: Callable[[], Coroutine[None, None, None]], lost: Collection[str]
 ) -> dict[str, Ledger]:
-    """Write to rooms and listen to them, in two stores, while something happens; return what came of it.
+    """Write to rooms and read their events in two stores during a disturbance, and check the ledgers.
 
     Args:
-        cluster: where.
-        names: the rooms.
-        disturb: what happens, after some writes and before others.
-        lost: the rooms whose readers have to get a Resync for it.
+        cluster: the cluster.
+        names: ids of the rooms.
+        disturb: the disturbance, which runs between some of the writes.
+        lost: the rooms whose readers must receive a Resync.
     """
     ledgers = {name: Ledger(name) for name in names}
     stop = asyncio.Event()
@@ -185,6 +185,6 @@ async def observed(
 
 
 async def _more_writes(ledgers: Iterable[Ledger]) -> None:
-    """Wait until each kind of write has succeeded in each room some times more."""
+    """Wait until each kind of write has succeeded several more times in each room."""
     wanted = [(words, len(words) + _WRITES) for ledger in ledgers for words in ledger.published.values()]
     await wait_until(lambda: all(len(words) >= count for words, count in wanted))

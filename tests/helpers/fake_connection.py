@@ -1,4 +1,4 @@
-"""Connections of the driver's whose server is the test."""
+"""Fakes of redis-py connections, whose server is the test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from unittest.mock import Mock
 
 
 class FakeConnection:
-    """A connection, as far as a link uses it.
+    """A fake connection with the attributes that a PipelinedConnection uses.
 
     Attributes:
-        written: what was sent, all in one.
-        closed: whether it was closed and given back.
+        written: all bytes that were sent.
+        closed: whether the connection was closed and released.
     """
 
     def __init__(self) -> None:
@@ -23,11 +23,11 @@ class FakeConnection:
         self._writer = Mock(spec=asyncio.StreamWriter, transport=self._transport)
 
     def answer(self, *replies: bytes) -> None:
-        """Send simple strings to the client, in one piece."""
+        """Send simple strings to the client in one chunk."""
         self.send(b"".join(b"+%b\r\n" % reply for reply in replies))
 
     def send(self, data: bytes) -> None:
-        """Send any bytes to the client."""
+        """Send bytes to the client."""
         self._transport.protocol.data_received(data)
 
     def lose(self) -> None:
@@ -35,7 +35,7 @@ class FakeConnection:
         self._transport.protocol.connection_lost(ConnectionResetError())
 
     async def disconnect(self) -> None:
-        """See redis-py's connection."""
+        """See the connection of redis-py."""
         self.closed = True
 
 
@@ -65,13 +65,13 @@ class _Transport(asyncio.Transport):
 
 
 class FakePool:
-    """Gives new connections.
+    """Creates a new connection for each request.
 
     Args:
-        connect: what an attempt to connect does first; it may raise, or take as long as it likes.
+        connect: called before each connection. It can raise or wait.
 
     Attributes:
-        connections: those that there were, in their order.
+        connections: all connections, in order.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[object]] | None = None) -> None:

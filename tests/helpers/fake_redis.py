@@ -1,4 +1,4 @@
-"""Redis clients of the caller's, real and fake, as harnesses."""
+"""Harnesses for stores on redis-py clients of the caller, real and fake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wnc_store_redis import RedisStore
 
 
 class CallersClientHarness(RedisHarness):
-    """Stores on clients that the harness makes and closes."""
+    """Stores on clients that the harness creates and closes."""
 
     decode_responses = False
 
@@ -22,7 +22,7 @@ class CallersClientHarness(RedisHarness):
         self._clients: list[Redis] = []
 
     def make_callers_client(self) -> Redis:
-        """Return a client as an app would make it, with redis-py's defaults."""
+        """Return a client with redis-py's defaults, as an app would create it."""
         return Redis.from_url(self.named(self._url), decode_responses=self.decode_responses)  # pyright: ignore[reportUnknownMemberType]
 
     def open_store(self, **settings: Any) -> RedisStore:
@@ -39,7 +39,7 @@ class CallersClientHarness(RedisHarness):
 
 
 class DecodingHarness(CallersClientHarness):
-    """Clients that turn replies into strings."""
+    """Clients that decode replies to strings."""
 
     decode_responses = True
 
@@ -54,7 +54,7 @@ class FakeHarness(CallersClientHarness):
         super().__init__("fake://")
 
     def make_client(self) -> Redis:
-        """Return a client of the harness's own fake server."""
+        """Return a client of the harness's fake server."""
         return self.make_callers_client()
 
     def make_callers_client(self) -> Redis:

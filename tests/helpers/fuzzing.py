@@ -1,6 +1,6 @@
-"""Records that Node wrote, and events, changed at random, and what must hold of whatever comes out.
+"""Random mutations of records and events, and checks of the parsed results.
 
-Every change is drawn from a `random.Random` with a seed.
+Each mutation is drawn from a `random.Random` with a seed.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _EVENTS: list[RoomEvent] = [
     Resync(room_id="A"),
 ]
 RECORDS: list[tuple[type[Record], bytes]] = [*_NODE, *[(RoomEvent, to_wire(event)) for event in _EVENTS]]
-"""Node's records as they are stored, and events as they are published."""
+"""Stored records of the Node app, and published events."""
 
 TOKENS = (
     *(b"NaN", b"Infinity", b"-0", b"1e400", b"1E-7", b"-", b".5", b"1.", b"01", b"9" * 5000, b"null", b"true"),
     *(b"\\ud83d", b"\\ude00", b"\\u0000", b"\\x", b"\xed\xa0\xbd", b"\xff", b"\xef\xbb\xbf", b"\x00", b"\xe2\x80\xa8"),
     *(b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"[" * 20_000, b'{"a":' * 20_000, b'"rev":1,', b'"users":[],'),
 )
-"""What parsers stumble over."""
+"""Values that parsers often handle wrongly."""
 
 DATES = (
     *("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z", "2026-01-01", "2026-W01-1", "2026-001", "20260101T000000Z"),
@@ -103,7 +103,7 @@ NAMES = (
 
 
 def mutated(random: Random) -> tuple[type[Record], bytes]:
-    """Return a record that was changed once or a few times, and the kind that it was."""
+    """Return a record after one or several mutations, and its type."""
     kind, data = random.choice(RECORDS)
     if random.random() < 0.7:
         value = parsed(data)
@@ -117,10 +117,10 @@ def mutated(random: Random) -> tuple[type[Record], bytes]:
 
 
 def hold(kind: type[Record], data: bytes) -> bool:
-    """Read bytes, and if they are a record, write it and read it again; tell whether they are one.
+    """Parse bytes, and check that a valid record survives a round trip. Return whether the bytes are valid.
 
     Raises:
-        AssertionError: the record that was written is read as another.
+        AssertionError: the serialized record is parsed as a different record.
     """
     try:
         record = from_wire(kind, data, key="k")
@@ -128,16 +128,16 @@ def hold(kind: type[Record], data: bytes) -> bool:
         return False
     written = to_wire(record)
     again = from_wire(kind, written, key="k")
-    assert again == record, "what was written is read as another record"
-    assert to_wire(again) == written, "what was read again is written otherwise"
+    assert again == record, "the serialized record was parsed as a different record"
+    assert to_wire(again) == written, "the second serialization differs from the first"
     return True
 
 
 def hold_seeds(seeds: Iterable[int]) -> int:
-    """Try the changed record of each seed, and return how many can be read; a note on an error names the seed."""
+    """Check the mutated record of each seed, and return how many are valid. Errors name the seed in a note."""
     readable = 0
     for seed in seeds:
-        kind, data = mutated(Random(seed))  # noqa: S311 - seeds make runs that can be repeated
+        kind, data = mutated(Random(seed))  # noqa: S311 - a seed makes the run repeatable
         try:
             readable += hold(kind, data)
         except BaseException as error:
@@ -152,7 +152,7 @@ def _written(random: Random, value: Any) -> bytes:
 
 
 def _in_structure(random: Random, root: Any) -> Any:
-    """Change one member somewhere in a JSON value; return the value."""
+    """Change one random member of a JSON value, and return the value."""
     places = _places(root)
     if not places or random.random() < 0.02:
         return _value(random)
@@ -176,7 +176,7 @@ def _in_structure(random: Random, root: Any) -> Any:
 
 
 def _places(root: Any) -> list[tuple[Any, Any]]:
-    """Return each member of a value as what holds it and its key or index."""
+    """Return the container and the key or index of each member of a value."""
     found: list[tuple[Any, Any]] = []
     left = [root]
     while left:
@@ -193,7 +193,7 @@ def _places(root: Any) -> list[tuple[Any, Any]]:
 
 
 def _value(random: Random) -> Any:
-    return copy.deepcopy(random.choice(VALUES))  # it may be changed itself
+    return copy.deepcopy(random.choice(VALUES))  # a copy, because later mutations change it
 
 
 def _nested(random: Random) -> Any:

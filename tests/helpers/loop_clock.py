@@ -1,4 +1,4 @@
-"""The clock of an event loop with real connections, moved forward by tests instead of waiting."""
+"""Control of the clock of an event loop with real connections, so that tests need not wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _offsets: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, float]] 
 
 
 def advance_loop(seconds: float) -> None:
-    """Move the running event loop's clock forward; timers that are due then are called in its next iteration."""
+    """Advance the clock of the running event loop. Due timers are called in its next iteration."""
     loop: Any = asyncio.get_running_loop()
     offset = _offsets.get(loop)
     if offset is None:
@@ -23,10 +23,10 @@ def advance_loop(seconds: float) -> None:
 
 
 async def advance_until_done(*futures: asyncio.Future[Any]) -> None:
-    """Move the running event loop's clock by an hour, again and again, until all futures are done.
+    """Advance the clock of the running event loop by an hour repeatedly until all futures are done.
 
-    Do not use `asyncio.timeout` around it: its deadline would pass, too.
+    Do not call it inside `asyncio.timeout`, whose deadline would pass, too.
     """
     while not all(future.done() for future in futures):
         advance_loop(_HOUR)
-        await asyncio.to_thread(lambda: None)  # a thread's answer comes by a socket: input and output get their turn
+        await asyncio.to_thread(lambda: None)  # the thread's result arrives by a socket, so the loop polls for I/O

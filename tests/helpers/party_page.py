@@ -1,4 +1,4 @@
-"""A page of the watch party without a browser: what it sends and is told over its WebSocket."""
+"""A WebSocket client of the watch party, which replaces the page in a browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from wnc_store import ManualClock
 
 _SECONDS = 100
-"""This only ends a hang."""
+"""Ends a hanging test. No verdict depends on it."""
 
 ReturnT = TypeVar("ReturnT")
 
@@ -33,8 +33,8 @@ class Page:
         """Send a message."""
         await self._socket.send(json.dumps({"type": kind, **fields}))
 
-    async def told(self, *kinds: str) -> dict[str, Any]:
-        """Return the next message of one of these kinds; what comes before it is dropped."""
+    async def receive(self, *kinds: str) -> dict[str, Any]:
+        """Return the next message of one of these kinds, and discard the messages before it."""
         async with asyncio.timeout(_SECONDS):
             while True:
                 message = json.loads(await self._socket.recv())
@@ -43,8 +43,8 @@ class Page:
                 if message["type"] in kinds:
                     return message
 
-    async def all_until(self, kind: str) -> list[dict[str, Any]]:
-        """Return all messages up to the next of a kind."""
+    async def receive_until(self, kind: str) -> list[dict[str, Any]]:
+        """Return all messages up to the next message of a kind."""
         messages: list[dict[str, Any]] = []
         async with asyncio.timeout(_SECONDS):
             while not messages or messages[-1]["type"] != kind:
@@ -52,10 +52,10 @@ class Page:
         return messages
 
     async def say(self, text: str, message_id: str | None = None) -> str:
-        """Say something, and return its id when the server has it."""
+        """Send a chat message, wait until the server confirms it, and return its id."""
         message_id = message_id or secrets.token_hex(16)
         await self.send("say", id=message_id, text=text)
-        await self.told("said")
+        await self.receive("stored")
         return message_id
 
     async def closed(self) -> int:
@@ -65,45 +65,45 @@ class Page:
         assert self._socket.close_code is not None
         return self._socket.close_code
 
-    async def vanish(self) -> None:
-        """Close the socket without a word, as a page does that is reloaded or closed."""
+    async def disconnect(self) -> None:
+        """Close the socket without leaving the room, as a page does that is reloaded or closed."""
         await self._socket.close()
 
-    async def enter(self, code: str | None) -> Self:
-        """Say hello: to a room, or to a new one."""
+    async def send_hello(self, code: str | None) -> Self:
+        """Send the first message, which joins a room or creates one."""
         await self.send("create" if code is None else "join", name=self.name, key=self.key, room=code or "")
         return self
 
 
 class Party:
-    """Opens pages of a server, and closes them in the end."""
+    """Opens pages of a server and closes them at the end."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._sockets: list[ClientConnection] = []
 
     async def open(self, name: str, key: str | None = None) -> Page:
-        """Return a page that has said nothing yet."""
+        """Return a page that has sent nothing."""
         socket = await connect(f"ws://{self.address}/party", open_timeout=_SECONDS, ping_interval=None, proxy=None)
         self._sockets.append(socket)
         return Page(socket, name, key or secrets.token_hex(16))
 
     async def host(self, name: str = "Ada") -> Page:
         """Return a page that has created a room."""
-        page = await (await self.open(name)).enter(None)
-        await page.told("state")
+        page = await (await self.open(name)).send_hello(None)
+        await page.receive("state")
         return page
 
     async def guest(self, code: str, name: str, key: str | None = None) -> Page:
-        """Return a page that has come into a room."""
-        page = await (await self.open(name, key)).enter(code)
-        await page.told("state")
+        """Return a page that has joined a room."""
+        page = await (await self.open(name, key)).send_hello(code)
+        await page.receive("state")
         return page
 
-    async def refused(self, code: str, name: str, key: str | None = None) -> str:
-        """Return the reason for which a page is not let in."""
-        page = await (await self.open(name, key)).enter(code)
-        return (await page.told("end"))["reason"]
+    async def join_rejected(self, code: str, name: str, key: str | None = None) -> str:
+        """Return the reason why a page may not join a room."""
+        page = await (await self.open(name, key)).send_hello(code)
+        return (await page.receive("end"))["reason"]
 
     async def aclose(self) -> None:
         """Close all pages."""
@@ -112,7 +112,7 @@ class Party:
 
 @asynccontextmanager
 async def visiting(address: str) -> AsyncGenerator[Party]:
-    """Yield a party at an address, and close its pages in the end."""
+    """Yield a party at an address, and close its pages at the end."""
     party = Party(address)
     try:
         yield party
@@ -120,8 +120,8 @@ async def visiting(address: str) -> AsyncGenerator[Party]:
         await party.aclose()
 
 
-async def while_time_passes(clock: ManualClock, waiting: Coroutine[Any, Any, ReturnT]) -> ReturnT:
-    """Return what is waited for, while the server's clock goes on."""
+async def while_clock_advances(clock: ManualClock, waiting: Coroutine[Any, Any, ReturnT]) -> ReturnT:
+    """Await a coroutine while the server's clock advances, and return its result."""
     task = asyncio.create_task(waiting)
     while not task.done():
         clock.advance(0.1)
@@ -130,5 +130,5 @@ async def while_time_passes(clock: ManualClock, waiting: Coroutine[Any, Any, Ret
 
 
 def names(page: Page) -> list[tuple[str, bool]]:
-    """Return who is in the room, and who is host, as the page was told last."""
+    """Return the name and the host flag of each user in the page's last state."""
     return [(user["name"], user["isHost"]) for user in page.state["room"]["users"]]

@@ -1,4 +1,4 @@
-"""The watch party in processes of its own."""
+"""The watch party in its own processes."""
 
 from __future__ import annotations
 
@@ -33,24 +33,26 @@ class PartyServer:
 
     @property
     def host(self) -> str:
-        """Where it listens."""
+        """The host and port of the server."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def address(self) -> str:
-        """Where its page is."""
+        """The URL of the page."""
         return f"http://{self.host}/"
 
     def kill(self) -> None:
-        """End it at once, without a word to anybody."""
+        """Kill the process with SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
 
 
 @contextmanager
 def party_server(url: str, **settings: str) -> Generator[PartyServer]:
-    """Run the watch party on a store; settings are variables of the environment."""
+    """Run the watch party on a store. The settings are environment variables."""
     environment = {**os.environ, "WNC_STORE_URL": url, "PYTHONPATH": str(ROOT / "examples"), **settings}
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # handed over, so that nobody else can take the port
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as listener:  # inherited by the server, so that no other process can take the port
         port, handle = listener.getsockname()[1], listener.fileno()
         process = subprocess.Popen(  # noqa: S603 - our own arguments
             [sys.executable, "-c", _SERVE, str(handle)],
@@ -72,10 +74,12 @@ def party_server(url: str, **settings: str) -> Generator[PartyServer]:
 
 @contextmanager
 def party_by_make(url: str, **settings: str) -> Generator[PartyServer]:
-    """Run `make party` on a store, with the workers that it runs there; `pid` is one of these."""
+    """Run `make party` on a store. `pid` is the process of one of its workers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    venv = os.path.relpath(sys.prefix, ROOT)  # make takes no blanks, which the checkout's own path may have
+    venv = os.path.relpath(
+        sys.prefix, ROOT
+    )  # a relative path, because make does not accept spaces, which the absolute path may contain
     nothing_to_install = f"--old-file={venv}/.party"
     command = ["make", "--silent", nothing_to_install, "party", f"URL={url}", f"PORT={port}", f"VENV={venv}"]
     with subprocess.Popen(  # noqa: S603 - our own arguments
@@ -87,8 +91,8 @@ def party_by_make(url: str, **settings: str) -> Generator[PartyServer]:
     ) as process:
         try:
             assert process.stdout is not None
-            told = process.stdout.readline().decode()
-            assert told == f"The watch party is at http://127.0.0.1:{port}/ (control-C ends it)\n"
+            line = process.stdout.readline().decode()
+            assert line == f"The watch party is at http://127.0.0.1:{port}/ (control-C ends it)\n"
             _wait_until_ready(f"http://127.0.0.1:{port}/", process)
             while len(workers := _workers(process.pid)) < _WORKERS:
                 time.sleep(0.05)
@@ -99,17 +103,19 @@ def party_by_make(url: str, **settings: str) -> Generator[PartyServer]:
 
 
 def _workers(pid: int) -> list[int]:
-    """Return the processes below one that serve."""
+    """Return the worker processes below a process."""
     children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()))
     serve = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
     return serve or [worker for child in children for worker in _workers(child)]
 
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
-    """Return when the party at an address can serve."""
+    """Wait until the server at an address is ready."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError):  # the socket listens before the server does: a slow start looks like silence
+        with suppress(
+            OSError
+        ):  # the socket listens before the server accepts, so requests to a starting server can time out
             urlopen(f"{address}healthz", timeout=5).close()  # noqa: S310 - our own
             return
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server of 127.0.0.1: it delays, slices, holds back and cuts what goes through it."""
+"""A TCP proxy in front of a local server, which can delay, slice, hold and cut the traffic."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _Chunks = asyncio.Queue[tuple[float, bytes]]
 
 _CHUNK = 65_536
 _MOST_CHUNKS = 64
-"""On their way in one direction of a connection; the sender of more has to wait."""
+"""Limit of buffered chunks in one direction of a connection. The sender waits above it."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One connection ends as soon as so many bytes of one side have gone through, counted from the arming on.
+    """A cut that ends one connection after a number of bytes in one direction, counted since the cut was armed.
 
     Attributes:
-        side: whose bytes are counted.
-        after: how many of them still go through.
-        how: "close" ends both sides in order (FIN), "reset" tears them (RST).
-        stay_down: whether the proxy refuses every connection from then on.
-        then: the next cut, which is armed when this one has happened.
+        side: the direction whose bytes are counted.
+        after: number of bytes that are still forwarded.
+        how: "close" ends both sides in order (FIN), "reset" aborts them (RST).
+        stay_down: whether the proxy rejects every connection after the cut.
+        then: the next cut, which is armed after this one.
     """
 
     side: Side
@@ -60,18 +60,18 @@ class _Link:
 
 @dataclass
 class Proxy:
-    """What the proxy does at the moment; every attribute may be changed at any time.
+    """The state of the proxy. Every attribute can be changed at any time.
 
     Attributes:
-        target: the port that new connections lead to.
-        port: where it listens.
-        delay: seconds that each chunk is on its way, in either direction.
-        slice_bytes: how many bytes go through in one piece; 0 for as they come.
-        refusing: whether a new connection is reset at once.
-        passed: how many bytes of each side have gone through since the last arming or `reset_counters`.
-        held: how many bytes of each side a black hole has ever taken.
-        carried: how many bytes have ever gone through.
-        connections: how many connections were ever accepted.
+        target: the port that new connections are forwarded to.
+        port: the port of the proxy.
+        delay: seconds that each chunk is delayed, in both directions.
+        slice_bytes: maximum size of a forwarded chunk; 0 forwards chunks unchanged.
+        refusing: whether new connections are reset immediately.
+        passed: bytes forwarded in each direction since the last `arm` or `reset_counters`.
+        held: bytes that a black hole has received in each direction, in total.
+        carried: bytes forwarded in total.
+        connections: connections accepted in total.
     """
 
     target: int
@@ -96,7 +96,7 @@ class Proxy:
 
     @property
     def open_connections(self) -> int:
-        """How many connections go through it now."""
+        """Number of open connections."""
         return len(self._links)
 
     @property
@@ -105,16 +105,16 @@ class Proxy:
         return self._cut is not None
 
     def reset_counters(self) -> None:
-        """Count `passed` from zero."""
+        """Reset `passed` to zero."""
         self.passed.clear()
 
     def arm(self, cut: Cut) -> None:
-        """Let one connection end as `cut` says."""
+        """Cut one connection as `cut` describes."""
         self.reset_counters()
         self._cut = cut
 
     def disarm(self) -> None:
-        """Be a plain proxy again."""
+        """Return to plain forwarding."""
         self._cut = None
         self._mean_bytes = 0
         self.refusing = False
@@ -122,25 +122,25 @@ class Proxy:
         self.open_hole()
 
     def cut_at_random(self, mean_bytes: int, seed: int) -> None:
-        """Cut connections again and again, each at a random byte of either side, about every so many bytes."""
+        """Cut connections repeatedly at random bytes in either direction, on average after `mean_bytes` bytes."""
         self._mean_bytes = mean_bytes
         self._random.seed(seed)
 
     def close_hole(self) -> None:
-        """Become a black hole: connections are accepted and bytes taken, and nothing comes out."""
+        """Become a black hole, which accepts connections and bytes and forwards nothing."""
         self._flowing.clear()
 
     def open_hole(self) -> None:
-        """Let what was held back go on its way."""
+        """Forward the held bytes and return to plain forwarding."""
         self._flowing.set()
 
     def cut_all(self, how: How = "reset") -> None:
-        """End every connection now."""
+        """Cut every connection now."""
         for link in list(self._links):
             link.end(how)
 
     async def serve(self, client: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until either side ends it."""
+        """Forward one connection until either side ends it."""
         self.connections += 1
         link = _Link(writer, writer)
         try:
@@ -167,13 +167,13 @@ class Proxy:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         except OSError:
-            pass  # the server is away
+            pass  # the target is down
         finally:
             self._links.discard(link)
             link.end("close")
 
     async def _read(self, source: asyncio.StreamReader, chunks: _Chunks) -> None:
-        """Put what comes with the time when it is due; last an empty chunk."""
+        """Queue each chunk with the time when it is due, and an empty chunk at the end."""
         data = b"-"
         while data:
             try:
@@ -203,7 +203,7 @@ class Proxy:
                 await self._forward(side, data, sink)
 
     def _cut_within(self, side: Side, size: int) -> Cut | None:
-        """Return the cut within a chunk of that size, if there is one, counted from the chunk's beginning."""
+        """Return the cut within a chunk of that size, relative to the start of the chunk, if there is one."""
         cut = self._cut
         if cut is not None and cut.side == side and self.passed[side] + size >= cut.after:
             self._cut = None
@@ -227,7 +227,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy_to(target: int, *, delay: float = 0) -> AsyncGenerator[Proxy]:
-    """Run a proxy to a port of 127.0.0.1, on a port that the system chooses."""
+    """Run a proxy to a local port, on a free port."""
     proxy = Proxy(target, delay=delay)
     proxy.open_hole()
     tasks: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""A master, its replicas, and Sentinels that watch over them."""
+"""A master, its replicas, and Sentinels that monitor them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SERVICE = "party"
 
 @dataclass(frozen=True)
 class Service:
-    """What runs."""
+    """The running servers and Sentinels."""
 
     servers: tuple[RedisServer, ...]
     sentinels: tuple[RedisServer, ...]
@@ -25,7 +25,7 @@ class Service:
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
     def master(self) -> RedisServer:
-        """Return the server that the first Sentinel that answers calls the master."""
+        """Return the master that the first available Sentinel reports."""
         for sentinel in self.sentinels:
             answer = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE).split(b"\r\n")
             if len(answer) > 4:
@@ -34,7 +34,7 @@ class Service:
         raise RuntimeError(message)
 
     def fail_over(self) -> None:
-        """Have the first Sentinel promote a replica, whether the master lives or not; do not wait for the end."""
+        """Make the first Sentinel promote a replica, without waiting for the end of the failover."""
         wait_for_reply("+OK", self.sentinels[0], to=("SENTINEL", "FAILOVER", SERVICE))
 
 
@@ -42,9 +42,9 @@ class Service:
 def sentinel_service(
     *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 60_000, password: str = ""
 ) -> Generator[Service]:
-    """Run a master, replicas and Sentinels that may require a password, and wait until they know one another.
+    """Run a master, replicas and Sentinels with an optional password, and wait until they have discovered each other.
 
-    The Sentinels do not take a slow server for a dead one: by default, only `Service.fail_over` promotes a replica.
+    The Sentinels do not mark a slow server as down, so by default only `Service.fail_over` promotes a replica.
     """
     common = ("--repl-diskless-sync-delay", "0", *options)
     master = RedisServer(*common)
@@ -60,7 +60,7 @@ def sentinel_service(
     with running(*servers):
         wait_for_reply("master_link_status:up", *servers[1:], to=("INFO", "replication"))
         with running(*watchers):
-            for watcher in watchers:  # they find one another in no time, and are not put off by a slow machine
+            for watcher in watchers:  # frequent announcements for a quick discovery, and no TILT mode on a slow machine
                 watcher.ask("SENTINEL", "DEBUG", "PUBLISH-PERIOD", "100", "TILT-TRIGGER", "600000")
             wait_for_reply(f"slaves={replicas},sentinels={sentinels}", *watchers, to=("INFO", "sentinel"))
             for watcher in watchers:

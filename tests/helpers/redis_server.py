@@ -1,4 +1,4 @@
-"""redis-server processes on free ports: plain, over TLS, as members of a cluster, or as Sentinels."""
+"""redis-server processes on free ports: standalone, over TLS, in a cluster, or as Sentinels."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HANG_SECONDS = 90
-"""No test depends on this limit: it only ends a wait for something that never happens."""
+"""Ends a hanging wait. No verdict depends on it."""
 
 _RESERVATIONS: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that no other process is given while this process lives.
+    """Return a local port that no other process receives while this process lives.
 
-    A socket that is bound and does not listen reserves the port. Linux lets a server bind it all the same, where both
-    sockets have SO_REUSEADDR; other systems do not, so there the reservation ends at once.
+    A socket that is bound but not listening reserves the port. On Linux a server can bind it as well, because both
+    sockets set SO_REUSEADDR. Other systems do not allow that, so there the reservation ends immediately.
     """
     reservation = socket.socket()
     reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,18 +38,18 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A redis-server without persistence, on 127.0.0.1 and a Unix socket, that a test may kill, pause and start again.
+    """A local redis-server without persistence that a test can kill, pause and restart.
 
     Args:
-        options: of the server (`"--maxmemory", "3mb"`); the lines of the configuration file if it is a Sentinel.
-        port: a free one if left out.
-        tls: options for TLS; with them, the port is for TLS only.
-        sentinel: whether it is a Sentinel.
-        program: path of the server; the redis-server on the PATH if left out.
-        password: that the server requires.
+        options: options of the server (`"--maxmemory", "3mb"`), or the lines of the configuration file of a Sentinel.
+        port: the port. Without it, a free port.
+        tls: options for TLS. With them, the port accepts only TLS.
+        sentinel: whether the server is a Sentinel.
+        program: path of the executable. Without it, the redis-server on the PATH.
+        password: the password that the server requires.
 
     Attributes:
-        folder: of its files; it outlives the process, until `end`.
+        folder: the folder of its files, which exists until `end`.
         socket: path of the Unix socket.
     """
 
@@ -91,22 +91,22 @@ class RedisServer:
         return f"unix://{self.socket}?db=1"
 
     def start(self) -> None:
-        """Start the process, and wait until it has loaded its data and answers.
+        """Start the process, and wait until it has loaded its data and replies.
 
-        redis-server sets its own signal handlers, and `end` uses SIGKILL: signals that this process ignores do no harm.
+        redis-server sets its own signal handlers, and `end` uses SIGKILL, so inherited signal settings do not matter.
 
         Raises:
-            RuntimeError: there is no redis-server, or it does not start.
+            RuntimeError: redis-server is missing or does not start.
         """
         program = self._program or shutil.which("redis-server")
         if program is None:
             message = "the tests need a redis-server on the PATH: run `make redis`, or install one"
             raise RuntimeError(message)
-        environment = {**os.environ, "LC_ALL": "C"}  # it refuses to start with a locale that is not installed
+        environment = {**os.environ, "LC_ALL": "C"}  # the server does not start with a locale that is not installed
         self._process = subprocess.Popen([program, *self._options], stdout=subprocess.DEVNULL, env=environment)  # noqa: S603
         deadline = time.monotonic() + HANG_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            # The server binds the socket last, and nobody else does: it is not another server that answers.
+            # The server binds its own Unix socket last, so no other server can reply here.
             if self.ask("PING")[:5] in {b"+PONG", b"-NOAU"}:
                 return
             time.sleep(0.01)
@@ -115,7 +115,7 @@ class RedisServer:
         raise RuntimeError(message)
 
     def ask(self, *words: str) -> bytes:
-        """Send a command, and return the first bytes of the reply; none if no process listens."""
+        """Send a command and return the first bytes of the reply, or nothing if no process listens."""
         line = f"*{len(words)}\r\n" + "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(HANG_SECONDS)
@@ -130,23 +130,23 @@ class RedisServer:
                 return b""
 
     def kill(self) -> None:
-        """End the process at once, as kill -9 does, however it is."""
+        """Kill the process with SIGKILL, even if it is paused."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def pause(self) -> None:
-        """Stop the process; it keeps its connections and answers nothing."""
+        """Stop the process. It keeps its connections and does not reply."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let the process go on."""
+        """Continue the process."""
         self._signal(signal.SIGCONT)
 
     @contextmanager
     def paused(self) -> Generator[None]:
-        """Pause the process for a while."""
+        """Pause the process within the context."""
         self.pause()
         try:
             yield
@@ -154,7 +154,7 @@ class RedisServer:
             self.resume()
 
     def end(self) -> None:
-        """Kill the process, and remove its files."""
+        """Kill the process and remove its files."""
         self.kill()
         self._temporary.cleanup()
 
@@ -173,7 +173,7 @@ def redis_server(*options: str, port: int | None = None, tls: Sequence[str] = ()
 
 @contextmanager
 def running(*servers: RedisServer) -> Generator[None]:
-    """Start servers one after the other, and end them."""
+    """Start servers one after the other, and end them at the exit of the context."""
     try:
         for server in servers:
             server.start()
@@ -187,7 +187,7 @@ def wait_for_reply(text: str, *servers: RedisServer, to: Sequence[str]) -> None:
     """Wait until the reply of each server to a command contains a text.
 
     Raises:
-        TimeoutError: it never does.
+        TimeoutError: a reply does not contain the text in time.
     """
     deadline = time.monotonic() + HANG_SECONDS
     for server in servers:

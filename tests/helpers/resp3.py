@@ -1,4 +1,4 @@
-"""The Redis backend over RESP3, as a harness."""
+"""A harness of the Redis backend with RESP3."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from wnc_store_redis import RedisStore
 
 
 class Resp3Harness(RedisHarness):
-    """Stores that speak RESP3."""
+    """Stores whose connections use RESP3."""
 
     def open_store(self, **settings: Any) -> RedisStore:
-        """Return a store on a client of its own."""
+        """Return a store with its own client."""
         return RedisStore.from_url(self.named(f"{self._url}?protocol=3"), self.settings(**settings))

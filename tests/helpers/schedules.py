@@ -1,4 +1,4 @@
-"""Every run of something whose steps are chosen one by one: each choice is tried wherever it can be made."""
+"""Exhaustive exploration of runs whose steps are chosen one by one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Choice = tuple[str, Callable[[], None]]
 
 
 class Run(Protocol):
-    """Something that goes on as it is told to; what it can do next depends only on what was chosen before."""
+    """A run that is controlled step by step. Its choices depend only on the choices before."""
 
     def choices(self) -> Sequence[Choice]:
-        """Return what may happen next, each by its name; nothing when all is over."""
+        """Return the named choices for the next step, or nothing at the end of the run."""
         ...
 
     def take(self, choice: Choice) -> None:
-        """Let it happen."""
+        """Take a choice."""
         ...
 
 
@@ -25,7 +25,7 @@ R = TypeVar("R", bound=Run)
 
 
 def every_run(begin: Callable[[], R], is_new: Callable[[R], bool] = lambda _: True) -> Iterator[R]:
-    """Yield each run that is over, in depth-first order; one that comes into a state that is not new is given up."""
+    """Yield each completed run in depth-first order. Runs are abandoned when they reach a known state."""
     waiting: list[list[int]] = [[]]
     while waiting:
         path = waiting.pop()
@@ -43,10 +43,10 @@ def every_run(begin: Callable[[], R], is_new: Callable[[R], bool] = lambda _: Tr
 
 
 class Step:
-    """Where another coroutine may come in between."""
+    """A point at which another coroutine can be scheduled."""
 
     def __await__(self) -> Generator[None]:
-        """Let the next choice decide who goes on."""
+        """Suspend the coroutine until the next choice."""
         yield
 
 
@@ -54,10 +54,10 @@ Operation = Coroutine[Any, Any, object]
 
 
 class World(Protocol):
-    """What coroutines share."""
+    """The state that coroutines share."""
 
     def state(self) -> Hashable:
-        """Return all of it, and what each coroutine has seen: that and the code determine what happens next."""
+        """Return the complete state, including what each coroutine has read, which determines the rest of the run."""
         ...
 
 
@@ -65,15 +65,15 @@ W = TypeVar("W", bound=World)
 
 
 class Interleaving(Generic[W]):
-    """A run of coroutines, each of which awaits a `Step` before it touches what they share.
+    """A run of coroutines that await a `Step` before each access to the shared state.
 
     Args:
-        world: what they share.
-        operations: begin a coroutine each.
-        crashes: the numbers of those that may also end before any of their steps, one in a run.
+        world: the shared state.
+        operations: functions that create the coroutines.
+        crashes: numbers of the coroutines that can crash before any of their steps, at most one per run.
 
     Attributes:
-        dead: the numbers of those that ended so.
+        dead: numbers of the coroutines that crashed.
     """
 
     def __init__(self, world: W, operations: Sequence[Callable[[], Operation]], crashes: Sequence[int] = ()) -> None:
@@ -96,7 +96,7 @@ class Interleaving(Generic[W]):
         choice[1]()
 
     def state(self) -> Hashable:
-        """Return what determines how the run can go on."""
+        """Return the state that determines the rest of the run."""
         return self.world.state(), tuple(self._taken), tuple(self._runnable), tuple(self.dead)
 
     def _go_on(self, number: int) -> None:
@@ -114,14 +114,14 @@ class Interleaving(Generic[W]):
 
 
 def interleave(begin: Callable[[], Interleaving[W]], check: Callable[[W, Sequence[int]], None]) -> int:
-    """Run coroutines in every order of their steps, and check each end.
+    """Run coroutines in every order of their steps, and check each final state.
 
     Args:
-        begin: makes a world, and the coroutines on it; always the same.
-        check: is given the world when all have ended, and the numbers of those that died on the way.
+        begin: creates a world and its coroutines, always in the same state.
+        check: receives the final world and the numbers of the coroutines that crashed.
 
     Returns:
-        How many different states were seen.
+        The number of distinct states.
     """
     seen: set[Hashable] = set()
 

@@ -1,4 +1,4 @@
-"""An ASGI app under uvicorn, as it runs for real: with its lifespan, and with WebSockets."""
+"""An ASGI app under uvicorn, with its lifespan and WebSockets."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import uvicorn
 
 _LOCAL = "127.0.0.1"
 _SECONDS = 100
-"""This only ends a hang."""
+"""Ends a hanging test. No verdict depends on it."""
 
 
 def http_client() -> httpx.AsyncClient:
-    """Return a client that waits for a slow machine, and goes through no proxy."""
+    """Return a client without a proxy and with a long timeout for slow machines."""
     return httpx.AsyncClient(timeout=_SECONDS, trust_env=False)
 
 
 @asynccontextmanager
 async def serving(app: Any) -> AsyncGenerator[str]:
-    """Run an app on a free port, and yield its address: host and port."""
+    """Run an app on a free port, and yield its address as host and port."""
     with socket.create_server((_LOCAL, 0)) as listener:
         config = uvicorn.Config(
             app, log_config=None, lifespan="on", ws="websockets-sansio", timeout_graceful_shutdown=_SECONDS
@@ -32,7 +32,7 @@ async def serving(app: Any) -> AsyncGenerator[str]:
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with asyncio.timeout(_SECONDS):
-                while not (server.started or running.done()):  # noqa: ASYNC110 - what it waits for sends no event
+                while not (server.started or running.done()):  # noqa: ASYNC110 - uvicorn sets no event when it has started
                     await asyncio.sleep(0.01)
             yield f"{_LOCAL}:{listener.getsockname()[1]}"
         finally:

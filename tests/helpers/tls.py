@@ -1,4 +1,4 @@
-"""Redis over TLS: a certificate authority of one's own, what it signs, and a server that wants to see it."""
+"""Redis over TLS: a test certificate authority, its certificates, and a server that requires them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Signed:
 
 
 class Authority:
-    """A certificate authority that leaves its files in a folder."""
+    """A certificate authority that writes its files into a folder."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -32,9 +32,9 @@ class Authority:
         self.certificate = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.certificate))
 
-    def sign(self, *names: str, wait_until: datetime | None = None) -> Signed:
+    def sign(self, *names: str, expires: datetime | None = None) -> Signed:
         """Return a certificate for host names and addresses."""
-        made = self._authority.issue_cert(*names, not_after=wait_until)
+        made = self._authority.issue_cert(*names, not_after=expires)
         files = Signed(self._folder / f"{names[0]}.pem", self._folder / f"{names[0]}.key")
         files.certificate.write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
         made.private_key_pem.write_to_path(str(files.key))
@@ -42,9 +42,9 @@ class Authority:
 
 
 @contextmanager
-def tls_server(authority: Authority, *names: str, wait_until: datetime | None = None) -> Generator[RedisServer]:
-    """Run a redis-server that takes TLS only, for these names, and only from clients with a certificate."""
-    own = authority.sign(*names, wait_until=wait_until)
+def tls_server(authority: Authority, *names: str, expires: datetime | None = None) -> Generator[RedisServer]:
+    """Run a redis-server that accepts only TLS and only clients with a certificate."""
+    own = authority.sign(*names, expires=expires)
     files = ["--tls-cert-file", str(own.certificate), "--tls-key-file", str(own.key)]
     clients = ["--tls-ca-cert-file", str(authority.certificate), "--tls-auth-clients", "yes"]
     with redis_server(tls=[*files, *clients]) as server:
@@ -60,7 +60,7 @@ def tls_url(
     user: str = "",
     **options: str,
 ) -> str:
-    """Return a rediss:// URL that trusts an authority and shows a client's certificate."""
+    """Return a rediss:// URL that trusts an authority and presents a client certificate."""
     if authority is not None:
         options["ssl_ca_certs"] = str(authority.certificate)
     if client is not None:

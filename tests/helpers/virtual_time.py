@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps: its tests wait for nothing, and no machine is too slow for them."""
+"""An event loop with virtual time, so that tests do not wait and do not depend on the machine's speed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _START = 1000.0
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop on which time passes only when nothing is left to do, and then at once, up to the next timer.
+    """An event loop whose clock advances to the next timer when no callback is ready.
 
-    It is for tests without input and output. Where nothing is left to do and no timer is set, a wait would never end:
-    that raises instead.
+    It is for tests without I/O. If no callback is ready and no timer is set, it raises an error instead of blocking
+    forever.
     """
 
     def __init__(self) -> None:
@@ -22,11 +22,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(_NeverWaiting(self._wait))
 
     def time(self) -> float:
-        """Return the time of the clock."""
+        """Return the time of the virtual clock."""
         return self._now
 
     def idle(self) -> asyncio.Future[None]:
-        """Return a future that is done when nothing is left to do before a timer is due."""
+        """Return a future that completes when no callback is ready and the clock would advance."""
         future: asyncio.Future[None] = self.create_future()
         self._idle.append(future)
         return future
@@ -38,21 +38,21 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
                 if not future.done():
                     future.set_result(None)
         elif seconds is None:
-            message = "nothing will ever happen again, and the test waits"
+            message = "deadlock: no callback is ready and no timer is set"
             raise RuntimeError(message)
         else:
             self._now += seconds
 
 
 class _NeverWaiting(selectors.DefaultSelector):
-    """Calls a function instead of waiting."""
+    """A selector that calls a function instead of waiting."""
 
     def __init__(self, wait: Callable[[float | None], None]) -> None:
         super().__init__()
         self._wait = wait
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what is ready by now."""
+        """Return what is ready now."""
         ready = super().select(0)
         if not ready and timeout != 0:
             self._wait(timeout)
@@ -65,13 +65,13 @@ def now() -> float:
 
 
 async def idle() -> None:
-    """Let everything run that can run before the clock moves."""
+    """Run every ready callback before the clock advances."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     await loop.idle()
 
 
 async def pass_time(seconds: float) -> None:
-    """Move the clock; all timers that are due by then have run, in their order, and what they began."""
+    """Advance the clock, and run all due timers in order and the callbacks that they schedule."""
     await asyncio.sleep(seconds)
     await idle()

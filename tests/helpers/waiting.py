@@ -1,4 +1,4 @@
-"""Waiting for what tells nobody that it has happened."""
+"""Polling for conditions without an event."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import inspect
 from collections.abc import Callable
 
 SECONDS = 200
-"""How long a test waits for what has to come; it only ends a hang."""
+"""Time limit that ends a hanging wait. No verdict depends on it."""
 
 
 async def wait_until(holds: Callable[[], object]) -> None:
-    """Wait until something is true, or what it gives to await is.
+    """Poll until a condition, or the result of its awaitable, is true.
 
     Raises:
-        TimeoutError: that did not happen in time.
+        TimeoutError: the condition did not become true in time.
     """
     async with asyncio.timeout(SECONDS):
         while True:

@@ -1,15 +1,15 @@
-// YouTube's IFrame API, as far as the watch party uses it: a player that runs by itself and shows nothing.
+// A fake of YouTube's IFrame API with the methods that the watch party uses. The player shows nothing.
 window.YT = {
   PlayerState: { UNSTARTED: -1, ENDED: 0, PLAYING: 1, PAUSED: 2, BUFFERING: 3, CUED: 5 },
   Player: class {
-    constructor(place, options) {
+    constructor(target, options) {
       this.options = options;
       this.at = 0;
       this.state = 5;
       this.rate = 1;
       this.frame = document.createElement("iframe");
       this.frame.title = options.videoId;
-      place.replaceWith(this.frame);
+      target.replaceWith(this.frame);
       window.youTubePlayer = this;
       setTimeout(() => options.events.onReady({ target: this }), 50);
     }
@@ -35,7 +35,7 @@ window.YT = {
 
     playVideo() {
       if (this.state === 1) return;
-      this.become(3, this.getCurrentTime()); // it buffers first
+      this.become(3, this.getCurrentTime()); // a real player buffers first
       setTimeout(() => this.state === 3 && this.become(1, this.at), 200);
     }
 

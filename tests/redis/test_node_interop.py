@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from node import OriginalApp, original_app
+from node import NodeApp, node_app
 from redis_server import RedisServer
 from wnc_store import ChatMessage, ManualClock, Room, VideoState, from_wire
 from wnc_store_contract.factories import message, node_record, node_records, parsed, room, user
@@ -34,7 +34,7 @@ _NOW_MS = 1767225600000
 class Shared:
     """One database with the Node app, a store, and a redis-py client."""
 
-    node: OriginalApp
+    node: NodeApp
     store: RedisStore
     redis: Any
 
@@ -60,14 +60,14 @@ def _url(server: RedisServer) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="node")
-async def _node(redis_server: RedisServer) -> AsyncIterator[OriginalApp]:
+async def _node(redis_server: RedisServer) -> AsyncIterator[NodeApp]:
     """The Node app: one process for all tests of the module, because its start is slow."""
-    async with original_app(_url(redis_server)) as node:
+    async with node_app(_url(redis_server)) as node:
         yield node
 
 
 @pytest_asyncio.fixture(loop_scope="module", name="shared")
-async def _shared(redis_server: RedisServer, node: OriginalApp) -> AsyncIterator[Shared]:
+async def _shared(redis_server: RedisServer, node: NodeApp) -> AsyncIterator[Shared]:
     """A separate database, emptied after the test."""
     url = _url(redis_server)
     redis = cast("Any", Redis.from_url(url, protocol=2))  # pyright: ignore[reportUnknownMemberType]

@@ -1,4 +1,4 @@
-"""Every interleaving of the steps in which rooms change on a cluster: the code itself, on a model of the servers."""
+"""Every interleaving of the steps of room updates on a cluster: the real code on a model of the servers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from wnc_store_redis.scripts import COMMIT, REMOVE, Script
 from wnc_store_redis.sharded import ShardedRoomStorage
 from wnc_store_redis.transport.statistics import Statistics
 
-OLD = b"a message of the room before"
-NEW = b"a message to the room that lives"
+OLD = b"a message of the previous room"
+NEW = b"a message to the new room"
 
 
 @dataclass
 class Servers:
-    """A room, its chat and the index, and what each operation was answered."""
+    """A room, its chat, the index, and the result of each operation."""
 
     room: bytes | None = None
     listed: bool = False
@@ -39,29 +39,29 @@ class Servers:
 
 
 class FakeCommands:
-    """The `CommandExecutor` of one operation; each command is one step."""
+    """The `CommandExecutor` of one operation. Each command is one step."""
 
     def __init__(self, servers: Servers, number: int) -> None:
         self._servers = servers
-        self.counts = Statistics()
+        self.statistics = Statistics()
         self._answers = servers.answers.setdefault(number, [])
 
     def deadline(self) -> float:
-        """Never."""
+        """Return infinity."""
         return float("inf")
 
     async def read(self, name: bytes, *_: bytes, deadline: float | None = None) -> Any:  # noqa: ARG002
-        """EXISTS of the room, LRANGE of the chat."""
+        """Run EXISTS of the room or LRANGE of the chat."""
         await Step()
         servers = self._servers
         return self._answer(int(servers.room is not None) if name == b"EXISTS" else tuple(servers.chat))
 
     async def read_many(self, commands: Sequence[tuple[bytes, ...]]) -> list[Any]:
-        """Each by itself."""
+        """Run each command separately."""
         return [await self.read(*command) for command in commands]
 
-    async def mend(self, commands: Sequence[tuple[bytes, ...]], _deadline: float) -> list[Any]:
-        """SADD, SREM, LREM."""
+    async def write_idempotent(self, commands: Sequence[tuple[bytes, ...]], _deadline: float) -> list[Any]:
+        """Run SADD, SREM or LREM."""
         replies: list[Any] = []
         for name, *arguments in commands:
             await Step()
@@ -74,13 +74,13 @@ class FakeCommands:
             replies.append(self._answer(int(was_listed)))
         return replies
 
-    def send(self, script: Script, keys: Sequence[bytes], *arguments: bytes, **_: Any) -> Any:
-        """Nothing yet."""
+    def start_script(self, script: Script, keys: Sequence[bytes], *arguments: bytes, **_: Any) -> Any:
+        """Do nothing yet."""
         assert (script, len(keys)) == (COMMIT, 1)
         return arguments
 
-    async def settle(self, sent: Any, **_: Any) -> tuple[Any, bool]:
-        """COMMIT."""
+    async def finish_script(self, sent: Any, **_: Any) -> tuple[Any, bool]:
+        """Run COMMIT."""
         await Step()
         stored = self._servers.room
         if (stored or b"") != sent[0]:
@@ -88,8 +88,8 @@ class FakeCommands:
         self._servers.room = sent[1] or None
         return self._answer(1), False
 
-    async def run(self, script: Script, keys: Sequence[bytes], *_: bytes, deadline: float) -> int:  # noqa: ARG002
-        """REMOVE."""
+    async def run_script(self, script: Script, keys: Sequence[bytes], *_: bytes, deadline: float) -> int:  # noqa: ARG002
+        """Run REMOVE."""
         assert (script, len(keys)) == (REMOVE, 1)
         await Step()
         removed, self._servers.room = self._servers.room is not None, None
@@ -101,7 +101,7 @@ class FakeCommands:
 
 
 class InOrder(ShardedRoomStorage):
-    """The path, all of which is a part of the operation."""
+    """The storage, with all background work run inside the operation."""
 
     has_listed: bool
 
@@ -112,11 +112,11 @@ class InOrder(ShardedRoomStorage):
         await work
 
     def _list_now_and_then(self, room_id: str) -> None:
-        """Not here: what is to be shown is right without it."""
+        """Do nothing. The checked properties hold without it."""
 
 
 def path(servers: Servers, number: int) -> InOrder:
-    """Return the path of an operation."""
+    """Return the storage of an operation."""
     commands: Any = FakeCommands(servers, number)
     settings = StoreSettings()
     return InOrder(
@@ -125,36 +125,36 @@ def path(servers: Servers, number: int) -> InOrder:
 
 
 def create(servers: Servers, number: int) -> Operation:
-    """Create the room; each creator's is another."""
+    """Create the room, with a different host for each creator."""
     return path(servers, number).create(room("A", host_token=f"token {number}"))
 
 
 def delete(servers: Servers, number: int) -> Operation:
-    """Delete the room, whatever it is."""
+    """Delete the room in any state."""
     return path(servers, number).delete("A")
 
 
 def leave(servers: Servers, number: int) -> Operation:
-    """Commit the end of the room as it was at first."""
+    """Commit the deletion of the initial room."""
     first = room("A")
     commits = path(servers, number)
     return commits.finish_commit(commits.start_commit(VersionedRoom(first, to_wire(first)), None, (), float("inf")))
 
 
 def sweep(servers: Servers, number: int) -> Operation:
-    """Sweep the room's entry."""
+    """Sweep the index entry of the room."""
     return path(servers, number).prune_index([b"A"])
 
 
 async def expire(servers: Servers, number: int) -> None:
-    """End the room's TTL."""
+    """Expire the room."""
     await Step()
     servers.room = None
     servers.answers[number] = ["expired"]
 
 
 async def post(servers: Servers, number: int) -> None:
-    """Post a message, if there is a room."""
+    """Add a message if the room exists."""
     await Step()
     servers.answers[number] = ["looked", servers.room is not None]
     if servers.room is not None:
@@ -166,7 +166,7 @@ async def post(servers: Servers, number: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the same commit store the same bytes each time it is tried in another order."""
+    """Omit the nonces, so that the same commit stores the same bytes in each order."""
     monkeypatch.setattr("wnc_store_redis.codec.os.urandom", bytes)
 
 
@@ -176,7 +176,7 @@ Make = Callable[[Servers, int], Operation]
 def begin(
     makes: Sequence[Make], *, lives: bool, chat: Sequence[bytes] = (), crashes: Sequence[int] = ()
 ) -> Callable[[], Interleaving[Servers]]:
-    """Return what begins operations on a room that lives and is listed, or on none."""
+    """Return a function that begins operations on a listed room or without a room."""
 
     def fresh() -> Interleaving[Servers]:
         servers = Servers(to_wire(room("A")) if lives else None, lives, list(chat))
@@ -186,7 +186,7 @@ def begin(
 
 
 def live_is_listed(world: Servers, _dead: Sequence[int]) -> None:
-    """Check that a room that lives is listed."""
+    """Check that an existing room is listed."""
     assert world.room is None or world.listed
 
 
@@ -204,19 +204,19 @@ SETS: list[tuple[Make, ...]] = [
 
 @pytest.mark.parametrize("lives", [False, True], ids=["no room at first", "a room at first"])
 @pytest.mark.parametrize("makes", SETS, ids=lambda makes: "+".join(make.__name__ for make in makes))
-def test_a_live_room_is_listed_in_the_end(makes: Sequence[Make], *, lives: bool) -> None:
-    """Whatever the order of the steps, a room that lives when all operations have ended is listed."""
+def test_an_existing_room_is_listed(makes: Sequence[Make], *, lives: bool) -> None:
+    """In every order of the steps, a room that exists after all operations is listed."""
     assert interleave(begin(makes, lives=lives), live_is_listed) > 20
 
 
-def test_the_death_of_a_creator_leaves_no_room_unlisted() -> None:
-    """A creator who dies between any two steps leaves no room, or one that is listed."""
+def test_a_crashed_creator_leaves_no_unlisted_room() -> None:
+    """A creator that crashes between two steps leaves no room or a listed one."""
     assert interleave(begin((create,), lives=False, crashes=[0]), live_is_listed) > 5
 
 
 @pytest.mark.parametrize("makes", [(delete, create), (delete, sweep, create), (create, sweep), (create, delete)])
-def test_a_death_while_a_room_is_unlisted_is_mended_by_the_next_change(makes: Sequence[Make]) -> None:
-    """Who dies while a room is unlisted and created at once may leave it unlisted, and the next change lists it."""
+def test_the_next_update_lists_an_unlisted_room(makes: Sequence[Make]) -> None:
+    """A crash between a sweep and a concurrent create can leave the room unlisted, and the next update lists it."""
     unlisted: list[Sequence[int]] = []
 
     def check(world: Servers, dead: Sequence[int]) -> None:
@@ -235,8 +235,8 @@ def test_a_death_while_a_room_is_unlisted_is_mended_by_the_next_change(makes: Se
 
 
 @pytest.mark.parametrize("others", [(), (create,), (sweep,)])
-def test_a_room_begins_without_the_chat_of_the_one_before(others: Sequence[Make]) -> None:
-    """A room that was created has none of the messages that were there before, and all that were posted to it."""
+def test_a_new_room_has_an_empty_chat(others: Sequence[Make]) -> None:
+    """A created room contains exactly the messages that were added to it."""
 
     def check(world: Servers, dead: Sequence[int]) -> None:
         if world.room is not None:
@@ -247,8 +247,8 @@ def test_a_room_begins_without_the_chat_of_the_one_before(others: Sequence[Make]
 
 
 @pytest.mark.parametrize("ends", [delete, leave])
-def test_a_deletion_takes_no_message_of_the_room_that_comes_next(ends: Make) -> None:
-    """What is posted to a room that is created while its forerunner is deleted stays."""
+def test_a_deletion_keeps_the_next_rooms_messages(ends: Make) -> None:
+    """Messages to a room that is created during the deletion of its predecessor stay."""
 
     async def create_and_post(servers: Servers, number: int) -> None:
         if await path(servers, number).create(room("A", host_token="next")):
@@ -263,25 +263,25 @@ def test_a_deletion_takes_no_message_of_the_room_that_comes_next(ends: Make) -> 
     interleave(begin((ends, create_and_post), lives=True, chat=[OLD]), check)
 
 
-@pytest.mark.parametrize("mutant", ["no second listing", "no look after unlisting", "one listing, after the room"])
-def test_other_orders_would_leave_rooms_unlisted(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any one of these steps, some interleaving leaves a live room unlisted: so the search does find them."""
+@pytest.mark.parametrize("mutant", ["no second listing", "no check after unlisting", "one listing, after the room"])
+def test_other_orders_leave_rooms_unlisted(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any one of these steps, some interleaving leaves a room unlisted, which shows that the search works."""
     list_once = InOrder._list
 
     async def sometimes(self: InOrder, room_id: str, deadline: float) -> None:
         is_first = not hasattr(self, "has_listed")
         self.has_listed = True
-        if is_first == (mistake == "no second listing"):
+        if is_first == (mutant == "no second listing"):
             await list_once(self, room_id, deadline)
 
     async def blindly(_self: InOrder, _room_id: object, _deadline: float) -> bool:
         return False
 
-    if mistake == "no look after unlisting":
+    if mutant == "no check after unlisting":
         monkeypatch.setattr(InOrder, "_is_live", blindly)
     else:
         monkeypatch.setattr(InOrder, "_list", sometimes)
-    makes: Sequence[Make] = (create,) if mistake == "one listing, after the room" else (create, sweep, delete)
-    crashes = [0] if mistake == "one listing, after the room" else []
+    makes: Sequence[Make] = (create,) if mutant == "one listing, after the room" else (create, sweep, delete)
+    crashes = [0] if mutant == "one listing, after the room" else []
     with pytest.raises(AssertionError):
         interleave(begin(makes, lives=False, crashes=crashes), live_is_listed)

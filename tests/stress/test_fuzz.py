@@ -1,4 +1,4 @@
-"""Many records that Node wrote, changed at random: read, or corrupt, and nothing is left behind."""
+"""Many mutated records of the Node app."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ BATCH = 15_000
 
 
 @pytest.mark.parametrize("first_seed", range(1000, 1000 + 20 * BATCH, BATCH))
-def test_a_changed_record_is_read_or_corrupt(first_seed: int) -> None:
-    """A record of Node's that was changed is read, written and read again equal, or is a CorruptRecordError."""
+def test_a_mutated_record_is_valid_or_corrupt(first_seed: int) -> None:
+    """A mutated record survives a round trip or raises CorruptRecordError."""
     readable = hold_seeds(range(first_seed, first_seed + BATCH))
     assert BATCH / 5 < readable < BATCH * 4 / 5
 
 
-def test_no_record_leaves_anything_behind() -> None:
-    """Reading thousands of changed records leaves less than twenty bytes of each: some short strings are cached."""
-    hold_seeds(range(2000))  # which fills what is cached
+def test_parsing_leaks_no_memory() -> None:
+    """Parsing thousands of mutated records leaks less than 20 bytes each, because short strings are cached."""
+    hold_seeds(range(2000))  # fills the caches
     tracemalloc.start()
     gc.collect()
     before, _ = tracemalloc.get_traced_memory()

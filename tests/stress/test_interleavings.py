@@ -1,8 +1,8 @@
-"""Every order in which two or three operations can meet, at every tick of the event loop, with every single mishap.
+"""Every order in which two or three operations can meet, at every tick of the event loop, with every single fault.
 
-The stores are real, and so are their Lua scripts; connections, server and clocks are chosen step by step
-(`tests/helpers/interleavings`). After each run, some order of the operations that agrees with time must explain what
-the callers were told and what is stored.
+The stores and their Lua scripts are real. Connections, server and clocks are controlled step by step
+(`tests/helpers/interleavings`). After each run, an order of the operations that agrees with real time must explain the
+callers' results and the stored data.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ OPERATIONS = {
     "no room": (create(), create("other"), delete(), join("u1"), leave("host"), say(1), look()),
 }
 COMMITS = tuple(one.name for one in (leave("ann"), transfer("bob"), edit("a"), set_video("https://video.example/1")))
-"""Operations that differ from a join by their rule alone, and are committed in the same way."""
+"""Operations that differ from a join only by their rule and are committed in the same way."""
 
 ONE_KIND = (
     (join("u1"), join("u2")),
@@ -74,7 +74,7 @@ ONE_KIND = (
     (set_video("https://video.example/1"), set_video("https://video.example/2")),
     (say(1), say(2)),
 )
-WITH_MISHAPS = (
+WITH_FAULTS = (
     ("three users", join("u1"), leave("host")),
     ("three users", delete(), create()),
     ("one user", leave("host"), join("u1")),
@@ -99,27 +99,27 @@ TRIPLES = (
 
 @pytest.fixture(autouse=True)
 def fake_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every store connect to the world of its run, and no slowness of the machine part the changes of a commit."""
+    """Connect every store to the world of its run, and prevent slow machines from splitting a batch."""
     monkeypatch.setattr(multiplexer, "open_connection", open_fake_link)
     monkeypatch.setattr(group_commit, "_MAX_APPLY_SECONDS", math.inf)
 
 
 def plans(
-    state: str, operations: Sequence[Operation], processes: Sequence[int], caches: Sequence[str], mishaps: int = 0
+    state: str, operations: Sequence[Operation], processes: Sequence[int], caches: Sequence[str], faults: int = 0
 ) -> list[Plan]:
     """Return a plan for each cache."""
     asked = list(zip(operations, processes, strict=True))
-    return [Plan(STATES[state], asked, cache, mishaps) for cache in caches]
+    return [Plan(STATES[state], asked, cache, faults) for cache in caches]
 
 
 def pairs(state: str) -> list[tuple[Operation, Operation]]:
-    """Return the pairs of operations for what is stored at first."""
+    """Return the pairs of operations for an initial state."""
     more = ONE_KIND if state == "three users" else ()
     return [*combinations_with_replacement(OPERATIONS[state], 2), *more]
 
 
 def check(tried: Sequence[Plan], at_least: int) -> None:
-    """Explore plans: there must be so many runs, and nothing wrong."""
+    """Explore plans, and check the number of runs and that none violates a guarantee."""
     found = [explore(plan) for plan in tried]
     problems = [problem for one in found for problem in one.problems]
     assert not problems, f"{len(problems)} of {len(tried)} plans: {problems[0]}"
@@ -127,8 +127,8 @@ def check(tried: Sequence[Plan], at_least: int) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_every_run_is_tried(processes: int) -> None:
-    """Processes that send a command each have as many runs as there are orders of their beginnings and answers."""
+def test_every_schedule_is_run(processes: int) -> None:
+    """Processes that send one command each have as many runs as there are orders of their starts and replies."""
     plan = Plan(STATES["three users"], [(say(number + 1), number) for number in range(processes)])
     found = explore(plan)
     assert found == Found(math.factorial(2 * processes) // 2**processes, [])
@@ -146,7 +146,7 @@ def test_every_run_is_tried(processes: int) -> None:
     ],
 )
 def test_pairs(state: str, processes: Sequence[int], caches: Sequence[str], at_least: int) -> None:
-    """Two operations, wherever the second begins, happen in some order, also after the room was changed by others."""
+    """Two operations happen in some order, whenever the second begins, even with a stale cache."""
     check([plan for pair in pairs(state) for plan in plans(state, pair, processes, caches)], at_least)
 
 
@@ -168,21 +168,21 @@ def test_triples(processes: Sequence[int], at_least: int) -> None:
     ],
     ids=lambda one: getattr(one, "name", one),
 )
-def test_an_operation_bears_two_mishaps(state: str, operation: Operation, cache: str) -> None:
-    """An operation bears any two losses, refusals, cancellations and silences, and tells the truth about itself."""
+def test_an_operation_with_two_faults(state: str, operation: Operation, cache: str) -> None:
+    """The outcome of an operation is correct with any two losses, refusals, cancellations or silences."""
     check(plans(state, [operation], [0], [cache], 2), 200)
 
 
-@pytest.mark.parametrize("pair", WITH_MISHAPS, ids=lambda pair: "+".join(one.name for one in pair[1:]))
-def test_pairs_of_two_processes_bear_a_mishap(pair: tuple[str, Operation, Operation]) -> None:
-    """Wherever a connection is lost, a caller cancelled or the server silent, what callers are told is true."""
+@pytest.mark.parametrize("pair", WITH_FAULTS, ids=lambda pair: "+".join(one.name for one in pair[1:]))
+def test_pairs_of_two_processes_with_a_fault(pair: tuple[str, Operation, Operation]) -> None:
+    """Outcomes are correct wherever a connection is lost, a caller is cancelled or the server is silent."""
     state, *operations = pair
     check(plans(state, operations, (0, 1), ["warm"], 1), 250)
 
 
-@pytest.mark.parametrize("pair", WITH_MISHAPS[:3], ids=lambda pair: "+".join(one.name for one in pair[1:]))
-def test_pairs_of_one_process_bear_a_mishap(pair: tuple[str, Operation, Operation]) -> None:
-    """Two operations that share a connection, and perhaps a commit, fail or happen each for itself."""
+@pytest.mark.parametrize("pair", WITH_FAULTS[:3], ids=lambda pair: "+".join(one.name for one in pair[1:]))
+def test_pairs_of_one_process_with_a_fault(pair: tuple[str, Operation, Operation]) -> None:
+    """Two operations on one connection, perhaps in one commit, succeed or fail independently."""
     state, *operations = pair
     check(plans(state, operations, (0, 0), ["warm"], 1), 1000)
 
@@ -192,8 +192,8 @@ def test_pairs_of_one_process_bear_a_mishap(pair: tuple[str, Operation, Operatio
     [pytest.param(state, first, id=f"{state}-{first.name}") for state, some in OPERATIONS.items() for first in some],
 )
 @pytest.mark.parametrize(("processes", "cache"), [((0, 0), "warm"), ((0, 1), "stale")], ids=["one", "two"])
-def test_all_pairs_bear_a_mishap(state: str, first: Operation, processes: Sequence[int], cache: str) -> None:
-    """Every pair of operations, in one process or in two, meets every mishap."""
+def test_all_pairs_with_a_fault(state: str, first: Operation, processes: Sequence[int], cache: str) -> None:
+    """Every pair of operations, in one process or in two, is correct with every single fault."""
     alike = COMMITS if processes == (0, 1) else ()
     mine = [pair for pair in pairs(state) if pair[0].name == first.name and not {one.name for one in pair} & set(alike)]
     check([plan for pair in mine for plan in plans(state, pair, processes, [cache], 1)], 150 * len(mine))
@@ -203,30 +203,30 @@ LOST_MESSAGES = ((say(1), clear(), say(0)), (say(1), say(2), say(3)))
 
 
 @pytest.mark.parametrize("operations", LOST_MESSAGES, ids=lambda some: "+".join(one.name for one in some))
-def test_a_message_that_others_remove_bears_a_mishap(operations: Sequence[Operation]) -> None:
-    """A message that is cleared, deleted or pushed out while its reply is lost is never appended again."""
+def test_a_removed_message_with_a_fault(operations: Sequence[Operation]) -> None:
+    """A message that is cleared, deleted or evicted while its reply is lost is never added again."""
     check(plans("three users", operations, (0, 1, 1), ["warm"], 1), 1000)
 
 
 @pytest.mark.parametrize("operations", [(edit("a"), leave("host"), delete()), (join("u1"), leave("host"), leave("u1"))])
-def test_a_group_that_ends_in_a_deletion_bears_a_mishap(operations: Sequence[Operation]) -> None:
-    """Changes that share a commit with the last leave tell the truth whatever is lost."""
+def test_a_batch_that_ends_in_a_deletion_with_a_fault(operations: Sequence[Operation]) -> None:
+    """Updates in one batch with the last leave have correct outcomes with every single fault."""
     check(plans("one user", operations, (0, 0, int(operations[-1].name == "delete")), ["warm"], 1), 10_000)
 
 
-def test_equal_changes_of_two_processes_both_count() -> None:
-    """A change whose first attempt was lost is not taken for done because another process made the very same one."""
+def test_equal_updates_of_two_processes_both_count() -> None:
+    """An update whose first attempt was lost is not confused with an equal update of another process."""
     equal = [(operation, operation) for operation in (edit("a"), join("u1"), transfer("bob"))]
     check([plan for pair in equal for plan in plans("three users", pair, (0, 1), ["warm"], 1)], 900)
 
 
 async def _trusted(path: RoomStorage, room_id: str, deadline: float | None = None) -> Any:
-    """Take what was seen last for what is stored."""
+    """Return the cached state without asking the server."""
     return path.cached(room_id) or await _LOAD(path, room_id, deadline)
 
 
 async def _forced(path: RoomStorage, commit: PendingCommit) -> Any:
-    """Commit again on top of what was found, whatever that is."""
+    """Commit again on top of the state that was found."""
     conflict = await _COMMITTED(path, commit)
     while conflict is not None and conflict.current is not None:
         after = commit.after and commit.after.room
@@ -236,20 +236,20 @@ async def _forced(path: RoomStorage, commit: PendingCommit) -> Any:
 
 
 async def _believed(commands: CommandExecutor, sent: InFlightScript, *, again: Sequence[bytes]) -> Any:
-    """Take the reply to a repetition for the one to the attempt before."""
+    """Take the reply to a retry for the reply to the first attempt."""
     reply, repeated = await _SETTLED(commands, sent, retry_args=again)
     return (1 if repeated else reply), repeated
 
 
 def _hasty(change: Any, room: Any) -> Any:
-    """Tell the caller before the commit."""
+    """Resolve the caller's future before the commit."""
     after = _APPLY(change, room)
     change.resolve()
     return after
 
 
 def _stubborn(commits: Any, group: Any) -> bool:
-    """Keep the changes of callers who were cancelled."""
+    """Keep the updates of cancelled callers."""
     waiting = commits._queues[group.room_id]
     group.updates += waiting
     added = bool(waiting)
@@ -258,19 +258,19 @@ def _stubborn(commits: Any, group: Any) -> bool:
 
 
 def _shifted(multiplexer: Any, replies: Sequence[Any]) -> None:
-    """Forget whose reply comes next when a caller has gone."""
+    """Drop the in-flight entry of a cancelled caller, so that replies are shifted."""
     for request in [one for one in multiplexer._in_flight if one.future.done()][: len(multiplexer._in_flight) - 1]:
         multiplexer._in_flight.remove(request)
     _ANSWERED(multiplexer, replies)
 
 
 def _sure(commands: CommandExecutor, error: BaseException, key: bytes, **_options: Any) -> Any:
-    """Say of a write without an answer that it did not happen."""
+    """Report a write without a reply as not applied."""
     return _FAILURE(commands, error, key)
 
 
 def _silent(multiplexer: Any, _error: BaseException) -> None:
-    """Forget those who wait for the answers of a connection that is lost."""
+    """Forget the waiting callers of a lost connection."""
     multiplexer._connection = None
     multiplexer._in_flight.clear()
     multiplexer._in_flight_bytes = 0
@@ -285,8 +285,8 @@ _LOAD, _COMMITTED, _SETTLED, _FAILURE = (
 _APPLY, _ANSWERED = group_commit._PendingUpdate.apply, multiplexer.MultiplexedConnection._on_replies
 
 
-class Mistake(NamedTuple):
-    """A method that is wrong, and where that shows."""
+class Mutant(NamedTuple):
+    """A faulty method, and the plan that detects it."""
 
     name: str
     owner: type
@@ -294,26 +294,26 @@ class Mistake(NamedTuple):
     wrong: Callable[..., Any]
     pair: tuple[str, Operation, Operation]
     processes: tuple[int, int]
-    mishaps: int = 0
+    faults: int = 0
 
 
-JOINS, REMOVALS, GONE, CREATIONS = (WITH_MISHAPS[number] for number in (3, 1, 6, 11))
-MISTAKES = (
-    Mistake("a refusal trusts the cache", RoomStorage, "get", _trusted, GONE, (0, 1)),
-    Mistake("a conflict is overwritten", RoomStorage, "finish_commit", _forced, JOINS, (0, 1)),
-    Mistake("a repetition is believed", CommandExecutor, "finish_script", _believed, JOINS, (0, 1), 1),
-    Mistake("results come before the commit", group_commit._PendingUpdate, "apply", _hasty, JOINS, (0, 1)),
-    Mistake("a cancelled change is made", group_commit.GroupCommit, "_drain_queue", _stubborn, JOINS, (0, 0), 1),
-    Mistake("replies are mixed up", multiplexer.MultiplexedConnection, "_on_replies", _shifted, CREATIONS, (0, 0), 1),
-    Mistake("an unknown outcome is a failure", CommandExecutor, "to_store_error", _sure, REMOVALS, (0, 0), 1),
-    Mistake("nobody is told of a loss", multiplexer.MultiplexedConnection, "_on_disconnect", _silent, JOINS, (0, 0), 1),
+JOINS, REMOVALS, GONE, CREATIONS = (WITH_FAULTS[number] for number in (3, 1, 6, 11))
+MUTANTS = (
+    Mutant("a rejection trusts the cache", RoomStorage, "get", _trusted, GONE, (0, 1)),
+    Mutant("a conflict is overwritten", RoomStorage, "finish_commit", _forced, JOINS, (0, 1)),
+    Mutant("the reply to a retry is trusted", CommandExecutor, "finish_script", _believed, JOINS, (0, 1), 1),
+    Mutant("results come before the commit", group_commit._PendingUpdate, "apply", _hasty, JOINS, (0, 1)),
+    Mutant("a cancelled update is applied", group_commit.GroupCommit, "_drain_queue", _stubborn, JOINS, (0, 0), 1),
+    Mutant("replies are shifted", multiplexer.MultiplexedConnection, "_on_replies", _shifted, CREATIONS, (0, 0), 1),
+    Mutant("an unknown outcome is a failure", CommandExecutor, "to_store_error", _sure, REMOVALS, (0, 0), 1),
+    Mutant("a loss is not reported", multiplexer.MultiplexedConnection, "_on_disconnect", _silent, JOINS, (0, 0), 1),
 )
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda one: one.name)
-def test_a_mistake_is_found(monkeypatch: pytest.MonkeyPatch, mistake: Mistake) -> None:
-    """A backend with one of the mistakes that are easily made breaks a promise in some run."""
-    state, *operations = mistake.pair
-    (plan,) = plans(state, operations, mistake.processes, ["warm"], mistake.mishaps)
-    monkeypatch.setattr(mistake.owner, mistake.method, mistake.wrong)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_is_detected(monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
+    """A backend with one of these mutations violates a guarantee in some run."""
+    state, *operations = mutant.pair
+    (plan,) = plans(state, operations, mutant.processes, ["warm"], mutant.faults)
+    monkeypatch.setattr(mutant.owner, mutant.method, mutant.wrong)
     assert explore(plan).problems

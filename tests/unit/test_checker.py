@@ -1,4 +1,4 @@
-"""The checker accepts histories that can happen, and catches each mistake that it is meant for."""
+"""The checker accepts possible histories and detects each kind of violation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wnc_store import VideoState
 from wnc_store_contract.factories import message, room
 
 
-def op(  # noqa: PLR0913 - what an operation has
+def op(  # noqa: PLR0913 - the fields of an operation
     kind: str,
     value: str | float | None,
     start: float,
@@ -27,16 +27,16 @@ def op(  # noqa: PLR0913 - what an operation has
     answer: Answer = "ok",
     client: str = "c",
 ) -> Operation:
-    """Return an operation of room or chat A."""
+    """Return an operation on room or chat A."""
     return Operation(client, kind, "A", value, start, end, answer, result)
 
 
 def simulated(
     seed: int, *, clients: int = 8, count: int = 600, unknown: float = 0.05
 ) -> tuple[list[Operation], list[State]]:
-    """Return a history of a room that really could be, with unknown outcomes, and the states that were written.
+    """Return a possible history of a room with unknown outcomes, and the written states.
 
-    Each operation happens at a random moment between its start and its end; now and then several share one write.
+    Each operation happens at a random moment between its start and its end, and some share one write.
     """
     chance = random.Random(seed)
     free = [0.0] * clients
@@ -66,12 +66,12 @@ def simulated(
             one = replace(one, answer="unknown")
             if chance.random() < 0.5:
                 operations.append(one)
-                continue  # it never happened
+                continue  # the operation never happened
         before, (state, answer, result) = state, apply(state, one)
         operations.append(one if one.answer == "unknown" else replace(one, answer=answer, result=result))
         if state != before:
             if pending and state is not None and before is not None and state.rev == before.rev + 1:
-                written[-1] = state  # committed together with the one before
+                written[-1] = state  # committed together with the previous operation
             else:
                 written.append(state)
             pending = kind != "create" and state is not None and chance.random() < 0.3
@@ -79,15 +79,15 @@ def simulated(
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_histories_that_can_happen_are_accepted(seed: int) -> None:
-    """A history that was made by applying each operation at some moment of its span has an order."""
+def test_possible_histories_are_accepted(seed: int) -> None:
+    """A history in which each operation was applied at some moment between its start and end has an order."""
     operations, written = simulated(seed)
     assert check_room(operations, written).problem is None
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_it_needs_no_file_where_all_outcomes_are_known(seed: int) -> None:
-    """Without the written states, the results alone are enough to find the order."""
+def test_known_outcomes_need_no_written_states(seed: int) -> None:
+    """If all outcomes are known, the search needs no written states."""
     operations, _ = simulated(seed, unknown=0)
     assert check_room(operations).problem is None
     last = max(one.end for one in operations)
@@ -95,8 +95,8 @@ def test_it_needs_no_file_where_all_outcomes_are_known(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_lost_update_is_caught(seed: int) -> None:
-    """A join that was acknowledged, and that no later state shows, has no place in any order."""
+def test_a_lost_update_is_detected(seed: int) -> None:
+    """A history in which an acknowledged join is missing in all later states cannot be ordered."""
     operations, written = simulated(seed)
     lost = next(one for one in operations[50:] if one.kind == "join" and one.answer == "ok")
     gone = [
@@ -107,8 +107,8 @@ def test_a_lost_update_is_caught(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_stale_read_is_caught(seed: int) -> None:
-    """A read that returns what had been replaced before it began has no place in any order."""
+def test_a_stale_read_is_detected(seed: int) -> None:
+    """A history in which a read returns a state that was replaced before the read began cannot be ordered."""
     operations, written = simulated(seed)
     last = max(one.end for one in operations)
     states = [state for state in written if state is not None]
@@ -118,8 +118,8 @@ def test_a_stale_read_is_caught(seed: int) -> None:
     assert check_room([*operations, fresh], written).problem is None
 
 
-def test_an_operation_that_happened_twice_is_caught() -> None:
-    """Two revisions by one edit have no order."""
+def test_a_duplicate_operation_is_detected() -> None:
+    """A history with two revisions from one edit cannot be ordered."""
     operations = [
         op("create", "u1", 0, 1, None),
         op("edit", "url", 2, 3, View(3, "u1", ("u1",), 0, "url")),
@@ -130,15 +130,15 @@ def test_an_operation_that_happened_twice_is_caught() -> None:
     assert check_room(once, written[:2]).problem is None
 
 
-def test_the_same_state_written_again_is_no_operation() -> None:
-    """Bytes that are written twice, as the repetition of a creation may, need no second operation."""
+def test_identical_bytes_are_not_an_operation() -> None:
+    """Identical bytes that are written twice, as by a retried create, need no second operation."""
     view = View(1, "u1", ("u1",))
     assert check_room([op("create", "u1", 0, 1, None)], [view, view]).problem is None
     assert check_room([op("create", "u1", 0, 1, None)], [view, None, view]).problem is not None
 
 
 def test_order_follows_real_time() -> None:
-    """What ended before something else began comes first, and what overlaps may come in either order."""
+    """An operation that ended before another began comes first, and overlapping ones can come in either order."""
     one, two = View(2, "u1", ("u1", "a")), View(3, "u1", ("u1", "a", "b"))
     create = op("create", "u1", 0, 1, None)
     turned = [create, op("join", "b", 2, 3, two), op("join", "a", 4, 5, one)]
@@ -147,8 +147,8 @@ def test_order_follows_real_time() -> None:
     assert check_room(overlapping).problem is None
 
 
-def test_a_refused_operation_that_happened_is_caught() -> None:
-    """A write that raised, and that the server wrote down, is a lie."""
+def test_a_rejected_operation_that_happened_is_detected() -> None:
+    """A history in which a rejected write was applied cannot be ordered."""
     written: list[State] = [View(1, "u1", ("u1",)), View(2, "u1", ("u1", "a"))]
     create = op("create", "u1", 0, 1, None)
     assert check_room([create, op("join", "a", 2, 3, answer="refused")], written).problem is not None
@@ -156,15 +156,15 @@ def test_a_refused_operation_that_happened_is_caught() -> None:
     assert check_room([create, op("join", "a", 2, 3, answer="unknown")], written[:1]).problem is None
 
 
-def test_an_unknown_outcome_that_was_resolved_wrongly_is_caught() -> None:
-    """A write that the server never applied, and that a caller was told had happened, has no order."""
+def test_a_wrong_success_is_detected() -> None:
+    """A history in which the server did not apply a successful write cannot be ordered."""
     written: list[State] = [View(1, "u1", ("u1",))]
     operations = [op("create", "u1", 0, 1, None), op("join", "a", 2, 3, View(2, "u1", ("u1", "a")))]
     assert check_room(operations, written).problem is not None
 
 
 def test_an_unknown_write_happens_once_at_most() -> None:
-    """One unknown edit explains one revision, not two."""
+    """One edit with an unknown outcome explains one revision, not two."""
     create, edit = op("create", "u1", 0, 1, None), op("edit", "url", 2, 3, answer="unknown")
     read = op("get", None, 4, 5, View(3, "u1", ("u1",), 0, "url"))
     assert check_room([create, edit, read]).problem is not None
@@ -172,7 +172,7 @@ def test_an_unknown_write_happens_once_at_most() -> None:
 
 
 def test_an_unknown_write_may_happen_long_after_its_call() -> None:
-    """An operation of unknown outcome has no end, but it never comes before its start."""
+    """An operation with an unknown outcome may happen late, but it never comes before its start."""
     create, edit = op("create", "u1", 0, 1, None), op("edit", "url", 2, 3, answer="unknown")
     before, after = View(1, "u1", ("u1",)), View(2, "u1", ("u1",), 0, "url")
     reads = [op("get", None, 4, 5, before), op("get", None, 6, 7, after)]
@@ -181,8 +181,8 @@ def test_an_unknown_write_may_happen_long_after_its_call() -> None:
     assert check_room([create, early, edit]).problem is not None
 
 
-def test_writes_that_nobody_saw_do_not_prolong_the_search() -> None:
-    """Among many joins of unknown outcome, the edit that was committed with another unseen is found at once."""
+def test_unseen_writes_do_not_prolong_the_search() -> None:
+    """The search finds an unseen edit among many joins with an unknown outcome within its budget."""
     create, read = op("create", "u1", 0, 1, None), op("get", None, 9, 10, View(3, "u1", ("u1",), 0, "seen"))
     unknown = [op("join", f"j{number}", 2 + number / 1000, 3, answer="unknown") for number in range(500)]
     unseen, seen = op("edit", "unseen", 1.5, 1.9, answer="unknown"), op("edit", "seen", 6, 7, read.result)
@@ -194,16 +194,16 @@ def test_writes_that_nobody_saw_do_not_prolong_the_search() -> None:
     assert "no order" in (check_room([*history, seen, read], written).problem or "")
 
 
-def test_running_out_of_steps_is_a_failure() -> None:
-    """A search that gave up has not shown anything."""
+def test_exceeding_the_budget_is_a_failure() -> None:
+    """A search that exceeds its budget reports a problem."""
     operations, written = simulated(0)
     verdict = check_room(operations, written, budget=10)
     assert verdict.problem is not None
-    assert "no verdict" in verdict.problem
+    assert "budget" in verdict.problem
 
 
-def test_a_host_who_is_no_user_is_caught() -> None:
-    """A live room names one of its users as host; a deleted room names nobody."""
+def test_a_host_who_is_not_a_user_is_detected() -> None:
+    """The host of a stored room must be one of its users."""
     good = {"hostId": "a", "users": [{"id": "a"}], "rev": 1}
     assert list(absent_hosts([good, None])) == []
     assert len(list(absent_hosts([good, {**good, "hostId": "b"}]))) == 1
@@ -229,8 +229,8 @@ def read(start: float, end: float, ids: Sequence[str]) -> Operation:
     ],
     ids=["last", "before", "during", "empty", "never happened"],
 )
-def test_chats_that_can_be_are_accepted(operations: list[Operation]) -> None:
-    """A read may end with any message that was being written, and what failed may be missing."""
+def test_possible_chats_are_accepted(operations: list[Operation]) -> None:
+    """A read may end with any message in progress, and failed messages may be missing."""
     assert list(chat_problems([*SAYS, *operations], LOG)) == []
 
 
@@ -238,16 +238,16 @@ def test_chats_that_can_be_are_accepted(operations: list[Operation]) -> None:
     ("operations", "log", "found"),
     [
         ([], [*LOG, "m3"], "2 times"),
-        ([], LOG[:-1], "never appended"),
-        ([op("say", "x", 5, 6, answer="refused")], [*LOG, "x"], "was refused"),
-        ([], [*LOG, "x"], "from nowhere"),
-        ([], [*LOG[:4], "m5", "m4", *LOG[6:]], "stands after it"),
+        ([], LOG[:-1], "not added"),
+        ([op("say", "x", 5, 6, answer="refused")], [*LOG, "x"], "was rejected"),
+        ([], [*LOG, "x"], "without a call"),
+        ([], [*LOG[:4], "m5", "m4", *LOG[6:]], "was added after it"),
         ([read(296, 297, LOG[9:29])], LOG, "had been seen"),
         ([read(292, 293, LOG[10:]), read(293.5, 294, LOG[9:29])], LOG, "had been seen"),
-        ([read(280, 281, LOG[10:])], LOG, "before it was written"),
-        ([read(296, 297, LOG[11:])], LOG, "never was"),
-        ([read(296, 297, [*LOG[10:14], "m15", "m14", *LOG[16:]])], LOG, "never was"),
-        ([read(296, 297, [])], LOG, "read nothing"),
+        ([read(280, 281, LOG[10:])], LOG, "before it was sent"),
+        ([read(296, 297, LOG[11:])], LOG, "never had"),
+        ([read(296, 297, [*LOG[10:14], "m15", "m14", *LOG[16:]])], LOG, "never had"),
+        ([read(296, 297, [])], LOG, "read an empty chat"),
         ([op("clear", None, 296, 297), read(298, 299, LOG[10:])], LOG, "had been cleared"),
     ],
     ids=[
@@ -265,42 +265,42 @@ def test_chats_that_can_be_are_accepted(operations: list[Operation]) -> None:
         "not cleared",
     ],
 )
-def test_chats_that_cannot_be_are_caught(operations: list[Operation], log: list[str], found: str) -> None:
-    """Each way in which a chat can be wrong has a name."""
+def test_impossible_chats_are_detected(operations: list[Operation], log: list[str], found: str) -> None:
+    """Each kind of violation in a chat has its own message."""
     assert any(found in problem for problem in chat_problems([*SAYS, *operations], log))
 
 
-def test_a_deleted_chat_begins_anew() -> None:
-    """After a deletion a read shows only what came later; across it, it shows what never was."""
+def test_a_deleted_chat_starts_empty() -> None:
+    """After a deletion, a read returns only later messages, and a read across it is a violation."""
     log = [*LOG[:28], None, *LOG[28:]]
     assert list(chat_problems([*SAYS, read(296, 297, LOG[28:])], log)) == []
     assert list(chat_problems([*SAYS, read(275.5, 281, [])], log)) == []
-    assert any("never was" in one for one in chat_problems([*SAYS, read(296, 297, LOG[20:])], log))
-    assert any("read nothing" in one for one in chat_problems([*SAYS, read(288, 289, [])], log))
+    assert any("never had" in one for one in chat_problems([*SAYS, read(296, 297, LOG[20:])], log))
+    assert any("read an empty chat" in one for one in chat_problems([*SAYS, read(288, 289, [])], log))
 
 
 HITS = [op("hit", None, 10 * number, 10 * number + 5, number + 1) for number in range(9)]
 
 
-def test_hits_that_were_counted_once_are_accepted() -> None:
-    """The count lies between the acknowledged hits and those and the unknown ones together."""
+def test_exact_counts_are_accepted() -> None:
+    """The count is at least the acknowledged hits and at most the acknowledged and unknown hits."""
     unknown = op("hit", None, 5, 6, answer="unknown")
     assert list(hit_problems(HITS, 9)) == []
     assert [list(hit_problems([*HITS, unknown], count)) for count in (9, 10)] == [[], []]
 
 
-def test_hits_that_were_counted_wrongly_are_caught() -> None:
-    """A hit that was counted twice, or not, or told the count of another, is a problem."""
+def test_wrong_counts_are_detected() -> None:
+    """Duplicate and missing hits and repeated counts are violations."""
     assert any("counted 10 times" in one for one in hit_problems(HITS, 10))
     assert any("counted 8 times" in one for one in hit_problems(HITS, 8))
     twice = [*HITS[:-1], replace(HITS[-1], result=8)]
     assert any("2 callers" in one for one in hit_problems(twice, 9))
     turned = [*HITS[:-2], replace(HITS[-2], result=9), replace(HITS[-1], result=8)]
-    assert any("after a higher one" in one for one in hit_problems(turned, 9))
+    assert any("after a higher count" in one for one in hit_problems(turned, 9))
 
 
-def test_a_whole_history_is_judged_by_what_the_server_wrote() -> None:
-    """Rooms, chats and hits of one history are each judged by their part of the file."""
+def test_a_history_is_checked_against_the_ledger() -> None:
+    """Rooms, chats and hits of a history are each checked against their part of the ledger."""
     stored = room("A", "u1", rev=1, video_state=VideoState()).to_json()
     operations = [
         op("create", "u1", 0, 1, None),
@@ -322,7 +322,7 @@ def test_a_whole_history_is_judged_by_what_the_server_wrote() -> None:
 
 
 def test_a_history_survives_its_file(tmp_path: Path) -> None:
-    """What a process writes down is what the checker reads."""
+    """A history that is written to a file is read back unchanged."""
     operations = [
         op("get", None, 0, 1, View(1, "u1", ("u1",), 1.5, "url")),
         op("read", None, 0, 1, ("m1", "m2")),

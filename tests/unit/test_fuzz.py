@@ -1,4 +1,4 @@
-"""Whatever is stored: it is a record that can be written and read again, or it is a CorruptRecordError."""
+"""Mutated records survive a round trip or raise CorruptRecordError."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from wnc_store_contract.factories import parsed
 
 
 @pytest.mark.parametrize("first_seed", [0, 250, 500, 750])
-def test_a_changed_record_is_read_or_corrupt(first_seed: int) -> None:
-    """A record of Node's that was changed is read, written and read again equal, or is a CorruptRecordError."""
+def test_a_mutated_record_is_valid_or_corrupt(first_seed: int) -> None:
+    """A mutated record survives a round trip or raises CorruptRecordError."""
     readable = hold_seeds(range(first_seed, first_seed + 250))
-    assert 50 < readable < 200, "too many of the changes are too small, or too large"
+    assert 50 < readable < 200, (
+        f"expected 50 to 200 valid records, got {readable}: the mutations are too strong or weak"
+    )
 
 
-def test_changes_differ() -> None:
-    """Hardly two of the changed records are the same."""
+def test_mutations_differ() -> None:
+    """Nearly all mutated records differ from each other."""
     assert len({mutated(Random(seed))[1] for seed in range(250)}) > 200
 
 
-def test_a_reader_that_lets_its_own_errors_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that lets a RecursionError out is found within 1,000 records."""
+def test_a_leaking_error_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that leaks a RecursionError is detected within 1,000 records."""
     monkeypatch.setattr(codec, "RecursionError", ZeroDivisionError, raising=False)
     with pytest.raises(RecursionError):
         hold_seeds(range(1000))
 
 
-def test_a_writer_that_forgets_something_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer that leaves out a record's last field is found within 1,000 records."""
+def test_a_lost_field_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A serializer that omits a record's last field is detected within 1,000 records."""
 
     def forgetful(record: Record) -> bytes:
         *kept, _ = parsed(to_wire(record)).items()

@@ -1,6 +1,6 @@
-"""Three libraries that keep values under keys: a room is one value, and a join is a get and a set.
+"""Three key-value libraries. A room is one value, and a join is a get and a set.
 
-None of them can append to a list, so they take no part in chat. On Redis each uses a connection for each caller.
+The libraries cannot append to a list, so they are not measured on chat. On Redis each uses one connection per caller.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.contenders.wire import DAY
 from wnc_store_bench.load import Client, Operation
 from wnc_store_bench.records import room, user
-from wnc_store_bench.server import Place
+from wnc_store_bench.server import Target
 
 LIBRARY_OPERATIONS: tuple[Operation, ...] = ("get_room", "add_user_to_room")
 
 
 @dataclass(frozen=True)
 class Values:
-    """A library, opened: two functions."""
+    """The functions of an open library."""
 
     get: Callable[[str], Awaitable[Any]]
     put: Callable[[str, Any], Awaitable[object]]
 
 
-Library = Callable[[Place], AbstractAsyncContextManager[Values]]
+Library = Callable[[Target], AbstractAsyncContextManager[Values]]
 
 
 class ValuesClient:
-    """A library behind the contenders' protocol; a room is its JSON values, dates as strings."""
+    """The `Client` of a library. A room is a dict of JSON values with dates as strings."""
 
     def __init__(self, values: Values) -> None:
         self._values = values
@@ -54,36 +54,36 @@ class ValuesClient:
 
     async def add_message(self, room_id: str, message_id: str) -> object:
         """See `Client.add_message`."""
-        raise NotImplementedError("it keeps no lists: `Contender.operations` leaves this out")
+        raise NotImplementedError("the library does not support lists, so Contender.operations excludes this operation")
 
     async def get_messages(self, room_id: str) -> object:
         """See `Client.get_messages`."""
-        raise NotImplementedError("it keeps no lists: `Contender.operations` leaves this out")
+        raise NotImplementedError("the library does not support lists, so Contender.operations excludes this operation")
 
 
 _GUEST = user(1).to_json()
 
 
 @asynccontextmanager
-async def _redis(place: Place, *, decode_responses: bool) -> AsyncGenerator[Any]:
-    pool = connection_pool(place, decode_responses=decode_responses)
+async def _redis(target: Target, *, decode_responses: bool) -> AsyncGenerator[Any]:
+    pool = connection_pool(target, decode_responses=decode_responses)
     async with Redis(connection_pool=pool) as client:
         yield client
     await pool.aclose()
 
 
 @asynccontextmanager
-async def _key_value(place: Place) -> AsyncGenerator[Values]:
+async def _key_value(target: Target) -> AsyncGenerator[Values]:
     module: Any = import_module("key_value.aio.stores.redis")
-    async with _redis(place, decode_responses=True) as client:
-        yield _key_value_values(module.RedisStore(client=client), place.prefix)
+    async with _redis(target, decode_responses=True) as client:
+        yield _key_value_values(module.RedisStore(client=client), target.prefix)
 
 
 @asynccontextmanager
-async def key_value_in_memory(place: Place) -> AsyncGenerator[Values]:
+async def key_value_in_memory(target: Target) -> AsyncGenerator[Values]:
     """Open py-key-value's memory store."""
     module: Any = import_module("key_value.aio.stores.memory")
-    yield _key_value_values(module.MemoryStore(), place.prefix)
+    yield _key_value_values(module.MemoryStore(), target.prefix)
 
 
 def _key_value_values(store: Any, prefix: str) -> Values:
@@ -94,21 +94,21 @@ def _key_value_values(store: Any, prefix: str) -> Values:
 
 
 @asynccontextmanager
-async def _aiocache(place: Place) -> AsyncGenerator[Values]:
+async def _aiocache(target: Target) -> AsyncGenerator[Values]:
     module: Any = import_module("aiocache.backends.redis")
-    cache = module.RedisCache(namespace=place.prefix)
-    async with _redis(place, decode_responses=False) as client:
-        cache.client = client  # it takes no URL
+    cache = module.RedisCache(namespace=target.prefix)
+    async with _redis(target, decode_responses=False) as client:
+        cache.client = client  # RedisCache does not accept a URL
         yield _aiocache_values(cache)
 
 
 @asynccontextmanager
-async def aiocache_in_memory(place: Place) -> AsyncGenerator[Values]:
+async def aiocache_in_memory(target: Target) -> AsyncGenerator[Values]:
     """Open aiocache's memory cache."""
     module: Any = import_module("aiocache")
-    cache = module.SimpleMemoryCache(namespace=place.prefix)
+    cache = module.SimpleMemoryCache(namespace=target.prefix)
     yield _aiocache_values(cache)
-    await cache.clear(namespace=place.prefix)  # or its timers would keep it
+    await cache.clear(namespace=target.prefix)  # cancels its timers, which would keep the values alive
 
 
 def _aiocache_values(cache: Any) -> Values:
@@ -116,20 +116,20 @@ def _aiocache_values(cache: Any) -> Values:
 
 
 @asynccontextmanager
-async def _cashews(place: Place) -> AsyncGenerator[Values]:
-    options: dict[str, Any] = {"max_connections": place.connections, "socket_timeout": WAIT, "suppress": False}
-    if place.waits:
+async def _cashews(target: Target) -> AsyncGenerator[Values]:
+    options: dict[str, Any] = {"max_connections": target.connections, "socket_timeout": WAIT, "suppress": False}
+    if target.waits:
         options["wait_for_connection_timeout"] = WAIT
     else:
         options["connection_pool_class"] = ConnectionPool
-    async with _cashews_values(place.url, place.prefix, **options) as values:
+    async with _cashews_values(target.url, target.prefix, **options) as values:
         yield values
 
 
 @asynccontextmanager
-async def cashews_in_memory(place: Place) -> AsyncGenerator[Values]:
+async def cashews_in_memory(target: Target) -> AsyncGenerator[Values]:
     """Open cashews' memory cache, large enough to evict nothing."""
-    async with _cashews_values("mem://", place.prefix, size=10_000_000) as values:
+    async with _cashews_values("mem://", target.prefix, size=10_000_000) as values:
         yield values
 
 
@@ -149,17 +149,17 @@ async def _cashews_values(url: str, prefix: str, **options: Any) -> AsyncGenerat
 
 def _contender(name: str, what: str, library: Library) -> Contender:
     @asynccontextmanager
-    async def connect(place: Place) -> AsyncGenerator[Client]:
-        async with library(place) as values:
+    async def connect(target: Target) -> AsyncGenerator[Client]:
+        async with library(target) as values:
             yield ValuesClient(values)
 
-    async def seed(place: Place, room_ids: Sequence[str], users: int) -> None:
-        async with library(place) as values:
+    async def seed(target: Target, room_ids: Sequence[str], users: int) -> None:
+        async with library(target) as values:
             for room_id in room_ids:
                 await values.put(room_id, room(room_id, users).to_json())
 
-    async def users(place: Place, room_id: str) -> list[str]:
-        async with library(place) as values:
+    async def users(target: Target, room_id: str) -> list[str]:
+        async with library(target) as values:
             return [user["id"] for user in (await values.get(room_id))["users"]]
 
     return Contender(name, what, seed, users, connect, operations=LIBRARY_OPERATIONS)

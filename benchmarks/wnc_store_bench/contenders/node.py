@@ -1,4 +1,4 @@
-"""The original's steps on ioredis. The load runs inside of Node: nothing of it passes through Python."""
+"""The Node app's commands on ioredis. The load runs inside Node, without Python."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from wnc_store_bench.contenders.session import Contender, Starter
 from wnc_store_bench.contenders.wire import seed, users
 from wnc_store_bench.npm import find_node, install
 from wnc_store_bench.processes import Worker, started
-from wnc_store_bench.server import Place
+from wnc_store_bench.server import Target
 
 _FOLDER = "WNC_STORE_BENCH_NODE"
-"""The variable that tells the processes of a run where ioredis is."""
+"""Environment variable with the folder of ioredis for all processes of a run."""
 
 
 def _starter(*, auto_pipelining: bool) -> Starter:
     @asynccontextmanager
-    async def start(name: str, place: Place) -> AsyncGenerator[Worker]:
+    async def start(name: str, target: Target) -> AsyncGenerator[Worker]:
         del name
         node, folder = await asyncio.to_thread(installed)
-        options = {"url": place.url, "prefix": place.prefix, "autoPipelining": auto_pipelining}
-        async with started([node, str(folder / "original.js")], options) as process:
+        options = {"url": target.url, "prefix": target.prefix, "autoPipelining": auto_pipelining}
+        async with started([node, str(folder / "node_app.js")], options) as process:
             yield process
 
     return start
 
 
 def installed() -> tuple[str, Path]:
-    """Install ioredis in a folder that goes away with this process, unless it is; return the program and the folder.
+    """Install ioredis in a temporary folder of this process, if needed. Return the path of Node and the folder.
 
     Raises:
-        ConfigurationError: Node is missing, or npm could not install.
+        ConfigurationError: Node is missing, or npm failed.
     """
     node, npm = find_node()
     if _FOLDER in os.environ:
         return node, Path(os.environ[_FOLDER])
     folder = Path(tempfile.mkdtemp(prefix="wnc-bench-node-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for name in ("package.json", "original.js"):
+    for name in ("package.json", "node_app.js"):
         (folder / name).write_bytes((files("wnc_store_bench") / "node" / name).read_bytes())
     install(npm, folder)
     os.environ[_FOLDER] = str(folder)
     return node, folder
 
 
-_COMMON = "the original's steps on ioredis, its load inside of Node"
+_COMMON = "the Node app's commands on ioredis, with the load inside Node"
 IOREDIS = Contender(
     "ioredis", f"{_COMMON}; auto-pipelining off, the default", seed, users, start=_starter(auto_pipelining=False)
 )

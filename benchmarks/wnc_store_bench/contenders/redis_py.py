@@ -1,4 +1,4 @@
-"""The original's steps on redis-py, as they are and behind the two remedies that are usually proposed."""
+"""The Node app's commands on redis-py, alone and with the two usual remedies for lost updates."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.contenders.wire import DAY, seed, users
 from wnc_store_bench.load import Client
 from wnc_store_bench.records import KEPT, message
-from wnc_store_bench.server import Place
+from wnc_store_bench.server import Target
 
 Json = dict[str, Any]
 
 
-class Original:
-    """GET + SETEX for a join; RPUSH, LTRIM, EXPIRE for a message. Two joins at once may lose one."""
+class NodeAppClient:
+    """GET and SETEX for a join; RPUSH, LTRIM and EXPIRE for a message. Concurrent joins can be lost."""
 
     def __init__(self, client: Any, prefix: str) -> None:
         self._client = client
@@ -50,8 +50,8 @@ class Original:
         return [json.loads(text) for text in await self._client.lrange(f"{self._prefix}chat:{room_id}", 0, -1)]
 
 
-class Watched(Original):
-    """A join by WATCH, GET, MULTI, SETEX, EXEC, again as long as another one was faster."""
+class WatchClient(NodeAppClient):
+    """A join by WATCH, GET, MULTI, SETEX and EXEC, repeated after each conflict."""
 
     async def join(self, room_id: str, user_id: str) -> Json:
         """See `Client.join`."""
@@ -69,8 +69,8 @@ class Watched(Original):
                 return room
 
 
-class Locked(Original):
-    """A join by GET + SETEX under redis-py's Lock with its defaults: who does not get it asks again after 0.1 s."""
+class LockClient(NodeAppClient):
+    """A join by GET and SETEX under redis-py's Lock with its defaults, which polls every 0.1 s."""
 
     async def join(self, room_id: str, user_id: str) -> Json:
         """See `Client.join`."""
@@ -79,7 +79,7 @@ class Locked(Original):
 
 
 def parse_room(text: str) -> Json:
-    """Parse a room and make its dates dates, as the Node app does."""
+    """Parse a room and convert its dates, as the Node app does."""
     room = json.loads(text)
     room["createdAt"] = datetime.fromisoformat(room["createdAt"])
     for user in room["users"]:
@@ -88,14 +88,14 @@ def parse_room(text: str) -> Json:
 
 
 def with_user(room: Json, user_id: str) -> Json:
-    """Put a user at the end of a room; one of the same id goes first."""
+    """Add a user at the end of a room, and remove an earlier entry with that id."""
     user = {"id": user_id, "name": user_id, "isHost": False, "joinedAt": datetime.now(UTC)}
-    room["users"] = [*(one for one in room["users"] if one["id"] != user_id), user]
+    room["users"] = [*(other for other in room["users"] if other["id"] != user_id), user]
     return room
 
 
 def room_text(room: Json) -> str:
-    """Return a room as JSON, its dates as the Node app writes them."""
+    """Return a room as JSON with dates in the Node app's format."""
     return json.dumps(room, ensure_ascii=False, separators=(",", ":"), default=_iso)
 
 
@@ -104,7 +104,7 @@ def _iso(value: datetime) -> str:
 
 
 def message_fields(room_id: str, message_id: str) -> Json:
-    """Return a message, as the Node app stores it."""
+    """Return a message as the Node app stores it."""
     fields = dict(_MESSAGE)
     fields["id"] = message_id
     fields["roomId"] = room_id
@@ -119,34 +119,34 @@ def text_of(value: Json) -> str:
 _MESSAGE: Json = message("room", "id").to_json()
 
 
-def _connected(kind: Callable[[Any, str], Client]) -> Callable[[Place], AbstractAsyncContextManager[Client]]:
+def _connected(kind: Callable[[Any, str], Client]) -> Callable[[Target], AbstractAsyncContextManager[Client]]:
     @asynccontextmanager
-    async def connect(place: Place) -> AsyncGenerator[Client]:
-        pool = connection_pool(place, decode_responses=True)
+    async def connect(target: Target) -> AsyncGenerator[Client]:
+        pool = connection_pool(target, decode_responses=True)
         async with Redis(connection_pool=pool) as client:
-            yield kind(client, place.prefix)
+            yield kind(client, target.prefix)
         await pool.aclose()
 
     return connect
 
 
 _COMMON = f"redis-py asyncio with hiredis, {POOL}, decode_responses, the standard json"
-ORIGINAL = Contender("redis-py", f"the original's steps; {_COMMON}", seed, users, _connected(Original))
+REDIS_PY = Contender("redis-py", f"the Node app's commands; {_COMMON}", seed, users, _connected(NodeAppClient))
 WATCH = Contender(
     "watch-multi",
-    f"the original's steps, a join in WATCH/MULTI; {_COMMON}",
+    f"the Node app's commands, a join in WATCH/MULTI; {_COMMON}",
     seed,
     users,
-    _connected(Watched),
+    _connected(WatchClient),
     operations=("add_user_to_room",),
     keeps_all=True,
 )
 LOCK = Contender(
     "redis-py-lock",
-    f"the original's steps, a join under redis-py's Lock with its defaults; {_COMMON}",
+    f"the Node app's commands, a join under redis-py's Lock with its defaults; {_COMMON}",
     seed,
     users,
-    _connected(Locked),
+    _connected(LockClient),
     operations=("add_user_to_room",),
     keeps_all=True,
 )

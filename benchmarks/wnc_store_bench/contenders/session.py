@@ -1,7 +1,7 @@
-"""A contender: its name, what it can do, and how it is opened on a place.
+"""Contenders and their processes.
 
-Each runs in a process of its own, Python's as Node's, so that none has to do with what another one keeps in memory: the
-garbage collector, and the processor's caches, would make it slower.
+Each contender runs in its own process, in Python or Node, because another contender's data in memory would slow it down
+through the garbage collector and the processor's caches.
 """
 
 from __future__ import annotations
@@ -13,67 +13,77 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from wnc_store_bench.load import OPERATIONS, Client, Crowd, Load, Operation, Sample, closed_loop, crowd, read_chats
+from wnc_store_bench.load import (
+    OPERATIONS,
+    Client,
+    JoinResult,
+    Load,
+    Operation,
+    Sample,
+    closed_loop,
+    join_all,
+    read_chats,
+)
 from wnc_store_bench.processes import Worker, worker
-from wnc_store_bench.server import Place
+from wnc_store_bench.server import Target
 
 _GRACE = 30
-"""Seconds that a task may take longer than it was given."""
+"""Seconds that a task may exceed its duration."""
 
 Exchange = Callable[[object], Awaitable[Any]]
-"""Gives the answer to a task, at first null, and waits for the next; that is None when there are no more."""
+"""Sends the result of a task (at first None) and returns the next task, or None at the end."""
 
-Connect = Callable[[Place], AbstractAsyncContextManager[Client]]
-"""Opens a contender in Python on the data of a place, and closes it in the end."""
+Connect = Callable[[Target], AbstractAsyncContextManager[Client]]
+"""Opens a contender in Python on a target, and closes it at the exit of the context."""
 
 
 class Session:
-    """A contender in its process."""
+    """A connection to the process of a contender."""
 
     def __init__(self, process: Worker) -> None:
         self._process = process
 
     async def load(self, operation: Operation, load: Load, seconds: float) -> Sample:
-        """Do one kind of operation with all callers for so many seconds."""
+        """Repeat an operation with all callers for a number of seconds."""
         task = {"task": "load", "operation": operation, "seconds": seconds, **asdict(load)}
         return Sample.model_validate(await self._process.do(task, seconds + _GRACE))
 
-    async def crowd(self, room_id: str, user_ids: Sequence[str], bound: float) -> Crowd:
-        """Let all users join one room at once; stop waiting after `bound` seconds."""
-        task = {"task": "crowd", "room": room_id, "users": list(user_ids), "bound": bound}
-        return Crowd.model_validate(await self._process.do(task, bound + _GRACE))
+    async def join_all(self, room_id: str, user_ids: Sequence[str], bound: float) -> JoinResult:
+        """Let all users join one room concurrently, and cancel the rest after `bound` seconds."""
+        task = {"task": "join_all", "room": room_id, "users": list(user_ids), "bound": bound}
+        return JoinResult.model_validate(await self._process.do(task, bound + _GRACE))
 
     async def warm_up(self, operation: Operation, load: Load, seconds: float) -> None:
-        """Do what comes before a load is measured: connect, fill caches, and let Node compile.
+        """Run an unmeasured load, which opens connections, fills caches and lets Node compile.
 
-        Before messages are added, each chat is read, as an app does when somebody joins.
+        Before messages are added, each chat is read, as an app does when a user joins.
         """
         if operation == "add_message":
             await self._process.do({"task": "read", "callers": load.callers, "rooms": load.rooms}, _GRACE)
         await self.load(operation, load, seconds)
 
     async def connect(self, room_id: str, connections: int) -> None:
-        """Open so many connections, where callers do not share one."""
+        """Open a number of connections, unless callers share one."""
         await self._process.do({"task": "connect", "room": room_id, "connections": connections}, _GRACE)
 
     async def freeze(self) -> None:
-        """Tell Python's garbage collector not to look through what is there."""
+        """Call `gc.freeze`, so that the garbage collector ignores existing objects."""
         await self._process.do({"task": "freeze"}, _GRACE)
 
 
 async def serve(client: Client, exchange: Exchange) -> None:
-    """Be the other side of a `Session`: do the tasks that come."""
+    """Run the tasks of a `Session`."""
     answer: object = None
     while task := await exchange(answer):
-        answer = await _done(client, task)
+        answer = await _run_task(client, task)
 
 
-async def _done(client: Client, task: Mapping[str, Any]) -> object:
+async def _run_task(client: Client, task: Mapping[str, Any]) -> object:
     if task["task"] == "load":
         load = Load(task["callers"], task["rooms"], task["seed"])
         return (await closed_loop(client, task["operation"], load, task["seconds"])).model_dump()
-    if task["task"] == "crowd":
-        return (await crowd(client, task["room"], task["users"], task["bound"])).model_dump()
+    if task["task"] == "join_all":
+        return (await join_all(client, task["room"], task["users"], task["bound"])).model_dump()
     if task["task"] == "connect":
         await asyncio.gather(*(client.get_room(task["room"]) for _ in range(task["connections"])))
     elif task["task"] == "read":
@@ -85,60 +95,60 @@ async def _done(client: Client, task: Mapping[str, Any]) -> object:
 
 
 class Starter(Protocol):
-    """How the process of a contender is started."""
+    """Starts the process of a contender."""
 
-    def __call__(self, name: str, place: Place) -> AbstractAsyncContextManager[Worker]:
-        """Start it on the data of a place, and end it in the end."""
+    def __call__(self, name: str, target: Target) -> AbstractAsyncContextManager[Worker]:
+        """Start the process on a target, and end it at the exit of the context."""
         ...
 
 
-def in_python(name: str, place: Place) -> AbstractAsyncContextManager[Worker]:
-    """Start a contender in Python; see `Starter`."""
-    return worker("contender", contender=name, place=asdict(place))
+def start_python(name: str, target: Target) -> AbstractAsyncContextManager[Worker]:
+    """Start a contender in Python. See `Starter`."""
+    return worker("contender", contender=name, target=asdict(target))
 
 
 class Seeder(Protocol):
-    """How a contender's data comes to its place."""
+    """Writes a contender's data to its target."""
 
-    async def __call__(self, place: Place, room_ids: Sequence[str], users: int) -> None:
-        """Write rooms of so many users, each with 20 messages, in place of what is there."""
+    async def __call__(self, target: Target, room_ids: Sequence[str], users: int) -> None:
+        """Replace the data by rooms with a number of users and 20 messages each."""
         ...
 
 
-class Looker(Protocol):
-    """How a contender's data is looked into."""
+class UserReader(Protocol):
+    """Reads the users of a room from a contender's data."""
 
-    async def __call__(self, place: Place, room_id: str) -> list[str]:
+    async def __call__(self, target: Target, room_id: str) -> list[str]:
         """Return the ids of the users that are stored in a room."""
         ...
 
 
 @dataclass(frozen=True)
 class Contender:
-    """What is measured.
+    """A contender.
 
     Attributes:
-        name: short, as the command line takes it.
-        what: one line on how it works, with all that was chosen for it.
-        seed: writes the data that it works on.
-        users: looks into its data.
-        connect: opens it within its process, if that is Python.
-        start: starts its process.
-        operations: what it can do.
-        keeps_all: whether it claims that no join is lost among many at once.
+        name: the name on the command line.
+        what: a one-line description with the chosen options.
+        seed: writes the data.
+        users: reads the users of a room.
+        connect: opens the contender within its process, if it runs in Python.
+        start: starts the process.
+        operations: the supported operations.
+        keeps_all: whether no concurrent join may be lost.
     """
 
     name: str
     what: str
     seed: Seeder
-    users: Looker
+    users: UserReader
     connect: Connect | None = None
-    start: Starter = in_python
+    start: Starter = start_python
     operations: tuple[Operation, ...] = OPERATIONS
     keeps_all: bool = False
 
     @asynccontextmanager
-    async def open(self, place: Place) -> AsyncGenerator[Session]:
-        """Start its process on the data of a place, and end it in the end."""
-        async with self.start(self.name, place) as process:
+    async def open(self, target: Target) -> AsyncGenerator[Session]:
+        """Start the process on a target, and end it at the exit of the context."""
+        async with self.start(self.name, target) as process:
             yield Session(process)

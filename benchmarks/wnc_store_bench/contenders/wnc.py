@@ -1,4 +1,4 @@
-"""wnc-store on Redis, as an app uses it."""
+"""wnc-store on Redis."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from wnc_store import ChatMessage, Room, Store, StoreSettings, User, open_store
 from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.contenders.wire import seed, users
 from wnc_store_bench.records import message
-from wnc_store_bench.server import Place
+from wnc_store_bench.server import Target
 
 
 class StoreClient:
-    """Any store, behind the contenders' protocol."""
+    """The `Client` of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -36,9 +36,9 @@ class StoreClient:
 
 
 @asynccontextmanager
-async def connect(place: Place) -> AsyncGenerator[StoreClient]:
-    """Open a store with its defaults."""
-    async with open_store(place.url, settings=StoreSettings(key_prefix=place.prefix)) as store:
+async def connect(target: Target) -> AsyncGenerator[StoreClient]:
+    """Open a store with default settings."""
+    async with open_store(target.url, settings=StoreSettings(key_prefix=target.prefix)) as store:
         yield StoreClient(store)
 
 

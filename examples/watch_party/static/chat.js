@@ -1,90 +1,90 @@
-/** The chat: the last messages of the room, what was said here and is not known to have arrived, and news. */
+/** The chat: the last messages of the room, the user's unconfirmed messages, and announcements. */
 
-const NEWS = 8; // lines of news that stay
-const NOT_YET = Infinity; // the time of a message that was said here, and is not known to be in the room's chat
+const MAX_ANNOUNCEMENTS = 8;
+const PENDING = Infinity; // timestamp of a message that the server has not confirmed
 
 export class Chat {
   #shown = new Map(); // message id -> its line, oldest first
-  #waiting = new Map(); // message id -> its text: said here, and not answered
-  #news = [];
+  #pending = new Map(); // message id -> text of a message that the server has not confirmed
+  #announcements = [];
 
   /**
-   * @param {HTMLElement} log - what scrolls.
-   * @param {HTMLOListElement} list - the lines.
-   * @param {(id: string, text: string) => void} send - tries to send a message.
+   * @param {HTMLElement} log - the scrolling element.
+   * @param {HTMLOListElement} list - the list of lines.
+   * @param {(id: string, text: string) => void} send - sends a message if there is a connection.
    */
   constructor(log, list, send) {
     this.log = log;
     this.list = list;
     this.send = send;
-    this.kept = 20;
+    this.historyLimit = 20;
     this.you = "";
   }
 
-  /** Show just these messages, as after coming back; and send again what is not among them. */
-  replace(messages, { you, kept }) {
+  /** Show exactly these messages, as after a reconnect, and resend the pending messages that are not among them. */
+  replace(messages, { you, historyLimit }) {
     this.you = you;
-    this.kept = kept;
+    this.historyLimit = historyLimit;
     const ids = new Set(messages.map((message) => message.id));
-    for (const id of this.#shown.keys()) if (!ids.has(id) && !this.#waiting.has(id)) this.#remove(id);
+    for (const id of this.#shown.keys()) if (!ids.has(id) && !this.#pending.has(id)) this.#remove(id);
     for (const message of messages) this.add(message);
-    this.sendAgain();
+    this.resend();
   }
 
-  /** Show a message that is in the room's chat. */
+  /** Show a message of the room's chat. */
   add(message) {
     const line = this.#shown.get(message.id);
-    if (line && line.timestamp !== NOT_YET) return;
-    const times = [...this.#shown.values()].map((shown) => shown.timestamp).filter((time) => time !== NOT_YET);
-    // Told late: it was pushed out already before the others were read.
-    if (!line && times.length >= this.kept && message.timestamp < times[0]) return;
-    this.#waiting.delete(message.id);
-    if (line) this.#remove(message.id); // to its place in the order that all see
+    if (line && line.timestamp !== PENDING) return;
+    const times = [...this.#shown.values()].map((shown) => shown.timestamp).filter((time) => time !== PENDING);
+    // A late event: newer messages have evicted this one from the chat.
+    if (!line && times.length >= this.historyLimit && message.timestamp < times[0]) return;
+    this.#pending.delete(message.id);
+    if (line) this.#remove(message.id); // #show() appends it in the order of the room's chat
     this.#show(message);
-    while (this.#shown.size > this.kept) this.#remove(this.#shown.keys().next().value);
+    while (this.#shown.size > this.historyLimit) this.#remove(this.#shown.keys().next().value);
   }
 
-  /** Say something: it is shown as waiting until the room has it. */
+  /** Send a message. It is shown as waiting until the server confirms it. */
   say(text, user) {
     const id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0"));
-    const message = { id: id.join(""), userId: this.you, userName: user, message: text, timestamp: NOT_YET };
-    this.#waiting.set(message.id, text);
+    const message = { id: id.join(""), userId: this.you, userName: user, message: text, timestamp: PENDING };
+    this.#pending.set(message.id, text);
     this.#show(message);
     this.send(message.id, text);
   }
 
-  /** Send all again that has no answer: a message that is there already stays there once. */
-  sendAgain() {
-    for (const [id, text] of this.#waiting) this.send(id, text);
+  /** Resend the pending messages. The store keeps one message for each id. */
+  resend() {
+    for (const [id, text] of this.#pending) this.send(id, text);
   }
 
-  /** The room has it: what is shown is no longer waiting. */
-  arrived(id) {
-    this.#waiting.delete(id);
+  /** Show a message as confirmed. */
+  confirm(id) {
+    this.#pending.delete(id);
     this.#shown.get(id)?.classList.remove("waiting");
   }
 
-  /** The room does not take it: return its text, to be said in another way. */
-  takeBack(id) {
-    const text = this.#waiting.get(id) ?? "";
-    this.#waiting.delete(id);
+  /** Remove a message that the server rejected, and return its text. */
+  reject(id) {
+    const text = this.#pending.get(id) ?? "";
+    this.#pending.delete(id);
     if (this.#shown.has(id)) this.#remove(id);
     return text;
   }
 
-  /** Show a line of news. */
-  tell(text) {
+  /** Show an announcement. */
+  announce(text) {
     const line = element("li", "news", text);
-    this.#news.push(line);
-    if (this.#news.length > NEWS) this.#news.shift().remove();
+    this.#announcements.push(line);
+    if (this.#announcements.length > MAX_ANNOUNCEMENTS) this.#announcements.shift().remove();
     this.#append(line);
   }
 
-  /** Forget all of it. */
+  /** Remove all messages and announcements. */
   clear() {
     this.#shown.clear();
-    this.#waiting.clear();
-    this.#news = [];
+    this.#pending.clear();
+    this.#announcements = [];
     this.list.replaceChildren();
   }
 
@@ -93,10 +93,10 @@ export class Chat {
     const line = element("li", own ? "message own" : "message");
     line.dataset.id = message.id;
     line.timestamp = message.timestamp;
-    line.classList.toggle("waiting", message.timestamp === NOT_YET);
+    line.classList.toggle("waiting", message.timestamp === PENDING);
     const name = element("span", "name", own ? "You" : message.userName);
     if (!own) name.style.setProperty("--hue", hueOf(message.userId));
-    line.append(name, element("span", "unseen", ": "), element("span", "text", message.message));
+    line.append(name, element("span", "visually-hidden", ": "), element("span", "text", message.message));
     this.#shown.set(message.id, line);
     this.#append(line);
   }
@@ -113,15 +113,15 @@ export class Chat {
   }
 }
 
-/** Return a colour's hue for an id, the same everywhere. */
+/** Return a hue for an id, which is the same on every page. */
 export function hueOf(id) {
   return String([...id].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7));
 }
 
-/** Return a new element with a text in it: text, never HTML. */
+/** Return a new element with a plain text in it. */
 export function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
+  const created = document.createElement(tag);
+  created.className = className;
+  created.textContent = text;
+  return created;
 }

@@ -1,24 +1,22 @@
-/**
- * A WebSocket that comes back. Whoever uses it says hello each time it opens, and reads everything anew.
- */
+/** A WebSocket that reconnects. The server sends the complete state after each connection. */
 
-const FIRST_WAIT = 250; // ms
-const LONGEST_WAIT = 8000;
-const PING_EVERY = 3000;
-const SILENCE = 9000; // the server answers every ping: after this, nobody is there
+const FIRST_DELAY = 250; // ms
+const MAX_DELAY = 8000;
+const PING_INTERVAL = 3000;
+const REPLY_TIMEOUT = 9000; // ms without a reply to a ping, after which the connection is considered lost
 
 export class Connection {
   /**
-   * @param {object} handlers - `hello()` returns the first message; `message(value)` gets each other message;
-   *   `away(reason)` is called when the connection is lost; `pinged(sent, now)` gets the times of an answered ping.
+   * @param {object} handlers - `hello()` returns the first message. `message(value)` receives each other message.
+   *   `disconnected(reason)` is called when the connection is lost. `ponged(sent, now)` receives the times of a pong.
    */
   constructor(handlers) {
     this.handlers = handlers;
     this.failures = 0;
     this.closed = false;
-    this.comeBack = () => this.failures && document.visibilityState === "visible" && this.open();
-    addEventListener("online", this.comeBack);
-    document.addEventListener("visibilitychange", this.comeBack);
+    this.reconnect = () => this.failures && document.visibilityState === "visible" && this.open();
+    addEventListener("online", this.reconnect);
+    document.addEventListener("visibilitychange", this.reconnect);
     this.open();
   }
 
@@ -26,17 +24,17 @@ export class Connection {
     this.drop();
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/party`);
     this.socket = socket;
-    this.heard = performance.now();
+    this.lastReplyAt = performance.now();
     this.pings = 0;
     socket.onopen = () => {
       this.send(this.handlers.hello());
       this.ping(socket);
     };
     socket.onmessage = (event) => {
-      this.heard = performance.now();
+      this.lastReplyAt = performance.now();
       const message = JSON.parse(event.data);
       if (message.type === "pong") {
-        this.handlers.pinged(message.sent, message.now);
+        this.handlers.ponged(message.sent, message.now);
         return;
       }
       if (message.type === "state") this.failures = 0;
@@ -44,24 +42,24 @@ export class Connection {
       this.handlers.message(message);
     };
     socket.onclose = (event) => this.lost(event.reason);
-    this.watch = setInterval(() => {
-      if (performance.now() - this.heard > SILENCE) this.lost("");
+    this.pingTimer = setInterval(() => {
+      if (performance.now() - this.lastReplyAt > REPLY_TIMEOUT) this.lost("");
       else this.ping(socket);
-    }, PING_EVERY);
+    }, PING_INTERVAL);
   }
 
-  /** Send a message if there is a connection; tell whether there is. */
+  /** Send a message if there is a connection, and return whether there is one. */
   send(message) {
     if (this.socket?.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(message));
     return true;
   }
 
-  /** Connect no more. */
+  /** Close the connection and stop reconnecting. */
   close() {
     this.closed = true;
-    removeEventListener("online", this.comeBack);
-    document.removeEventListener("visibilitychange", this.comeBack);
+    removeEventListener("online", this.reconnect);
+    document.removeEventListener("visibilitychange", this.reconnect);
     this.drop();
   }
 
@@ -69,14 +67,14 @@ export class Connection {
     this.drop();
     if (this.closed) return;
     this.failures += 1;
-    const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.failures);
-    this.timer = setTimeout(() => this.open(), longest * (0.5 + Math.random() / 2));
-    this.handlers.away(reason);
+    const delay = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** this.failures);
+    this.reconnectTimer = setTimeout(() => this.open(), delay * (0.5 + Math.random() / 2));
+    this.handlers.disconnected(reason);
   }
 
   drop() {
-    clearTimeout(this.timer);
-    clearInterval(this.watch);
+    clearTimeout(this.reconnectTimer);
+    clearInterval(this.pingTimer);
     const socket = this.socket;
     this.socket = null;
     if (!socket) return;
@@ -84,7 +82,7 @@ export class Connection {
     socket.close();
   }
 
-  /** Ask what time it is: some times in a row at first, because the fastest answer is the most exact. */
+  /** Request the server's time. The first five pings follow quickly, because the fastest reply is the most exact. */
   ping(socket) {
     if (socket !== this.socket) return;
     this.send({ type: "ping", sent: performance.now() });

@@ -1,8 +1,8 @@
-/** The drawn film: a day by the sea. Each picture depends on the moment alone. */
+/** The drawn film: a day by the sea. Each frame depends only on the position in the film. */
 
 import { clockTime } from "./sync.js";
 
-// Through the film: top of the sky, its foot, the sea.
+// Position in the film, from 0 to 1, and the colours of the top of the sky, of the horizon and of the sea.
 const SKIES = [
   [0.0, [11, 16, 38], [38, 44, 84], [16, 26, 54]],
   [0.12, [44, 49, 108], [255, 148, 106], [58, 74, 118]],
@@ -13,7 +13,7 @@ const SKIES = [
   [1.0, [8, 12, 30], [30, 34, 70], [12, 20, 44]],
 ];
 
-/** Draw the moment `time` of a film of `length` seconds. */
+/** Draw the frame at `time` of a film of `length` seconds. */
 export function drawFilm(canvas, time, length) {
   const scale = Math.min(2, devicePixelRatio || 1);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -43,12 +43,12 @@ export function drawFilm(canvas, time, length) {
 function colours(day) {
   const next = Math.max(1, SKIES.findIndex(([at]) => at >= Math.min(day, 1)));
   const [before, after] = [SKIES[next - 1], SKIES[next]];
-  const part = (Math.min(day, 1) - before[0]) / (after[0] - before[0]);
-  return [1, 2, 3].map((index) => mix(before[index], after[index], part));
+  const ratio = (Math.min(day, 1) - before[0]) / (after[0] - before[0]);
+  return [1, 2, 3].map((index) => mix(before[index], after[index], ratio));
 }
 
-function mix(one, other, part) {
-  return one.map((value, index) => value + (other[index] - value) * part);
+function mix(first, second, ratio) {
+  return first.map((value, index) => value + (second[index] - value) * ratio);
 }
 
 function rgb([red, green, blue], alpha = 1) {
@@ -63,18 +63,18 @@ function fill(pen, x, y, width, height, [from, to]) {
   pen.fillRect(x, y, width, height);
 }
 
-/** Return the same number from 0 to 1 for the same index, always. */
-function chance(index) {
+/** Return a pseudo-random number from 0 to 1 that depends only on the index. */
+function noise(index) {
   const value = Math.sin(index * 127.1 + 11.7) * 43758.5453;
   return value - Math.floor(value);
 }
 
 function stars(pen, width, horizon, time, night) {
   for (let star = 0; star < 90 && night > 0; star += 1) {
-    const shine = night * (0.5 + 0.5 * Math.sin(time * (0.6 + chance(star + 300)) + star));
+    const shine = night * (0.5 + 0.5 * Math.sin(time * (0.6 + noise(star + 300)) + star));
     pen.fillStyle = `rgba(255, 255, 255, ${(0.25 + 0.65 * shine) * night})`;
-    const size = 0.6 + 1.4 * chance(star + 200);
-    pen.fillRect(chance(star) * width, chance(star + 100) * horizon * 0.9, size, size);
+    const size = 0.6 + 1.4 * noise(star + 200);
+    pen.fillRect(noise(star) * width, noise(star + 100) * horizon * 0.9, size, size);
   }
 }
 
@@ -106,10 +106,10 @@ function disc(pen, x, y, radius) {
 function clouds(pen, width, horizon, time, night) {
   pen.fillStyle = `rgba(255, 255, 255, ${0.5 - 0.38 * night})`;
   for (let cloud = 0; cloud < 5; cloud += 1) {
-    const size = horizon * (0.05 + 0.04 * chance(cloud + 40));
-    const way = chance(cloud + 50) + (time * (0.004 + 0.004 * chance(cloud + 60)));
+    const size = horizon * (0.05 + 0.04 * noise(cloud + 40));
+    const way = noise(cloud + 50) + (time * (0.004 + 0.004 * noise(cloud + 60)));
     const x = ((way % 1) * 1.4 - 0.2) * width;
-    const y = horizon * (0.14 + 0.4 * chance(cloud + 70));
+    const y = horizon * (0.14 + 0.4 * noise(cloud + 70));
     pen.beginPath();
     for (const [right, down, large] of [[-1.3, 0.3, 0.7], [0, 0, 1], [1.2, 0.2, 0.8], [2.2, 0.45, 0.5]]) {
       pen.moveTo(x + right * size, y + down * size);
@@ -134,10 +134,10 @@ function hills(pen, width, horizon, foot, top) {
 
 function waves(pen, width, height, horizon, time, light) {
   for (let wave = 0; wave < 70; wave += 1) {
-    const deep = chance(wave) ** 1.6;
+    const deep = noise(wave) ** 1.6;
     const y = horizon + 3 + deep * (height - horizon - 4);
-    const length = width * (0.02 + 0.09 * deep) * (0.5 + chance(wave + 500));
-    const x = ((chance(wave + 600) + time * (0.008 + 0.02 * deep)) % 1.2) * width - 0.1 * width;
+    const length = width * (0.02 + 0.09 * deep) * (0.5 + noise(wave + 500));
+    const x = ((noise(wave + 600) + time * (0.008 + 0.02 * deep)) % 1.2) * width - 0.1 * width;
     pen.fillStyle = rgb(light, 0.1 + 0.22 * (0.5 + 0.5 * Math.sin(time * 1.3 + wave)));
     pen.fillRect(x, y, length, 1 + 2 * deep);
   }

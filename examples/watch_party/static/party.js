@@ -1,29 +1,30 @@
-/** The page of a watch party: the door, the room, and the end. */
+/** The page of a watch party: the entry form, the room, and the final message. */
 
 import { Chat, element, hueOf } from "./chat.js";
 import { Connection } from "./connection.js";
 import { ServerClock, positionAt } from "./sync.js";
 import { Video } from "./video.js";
 
-// Why a party ends, or does not begin. Those at the door can be mended there.
-const ENDS = {
-  closed: ["The room is closed", "The party is over: the host ended it, or the room was removed."],
-  expired: ["The room has expired", "Nobody changed anything in it for so long that it was forgotten."],
-  full: ["The room is full", "Nobody else can come in until somebody leaves."],
-  left: ["You have left the room", "The others may still be there."],
+// Texts for the reasons why a party ends. The entry form shows the errors that the guest can correct there.
+const ENDINGS = {
+  closed: ["The room is closed", "The host ended the party, or the room was removed."],
+  closedByYou: ["The room is closed", "You ended the party."],
+  expired: ["The room has expired", "Nothing changed in the room for too long, so it was deleted."],
+  full: ["The room is full", "You can join when somebody leaves."],
+  left: ["You have left the room", "The party continues without you."],
 };
-const AT_THE_DOOR = {
-  noRoom: "There is no room of that code. It was closed, has expired, or the code is mistyped.",
-  nameTaken: "Somebody in the room has that name already. Choose another.",
-  badName: "A name has 1 to 40 letters that can be seen.",
-  tooFast: "That was too often. Wait a minute, and try again.",
-  tooSlow: "That took too long. Try again.",
-  tooLong: "That is longer than this party allows: try a shorter name.",
+const ENTRY_ERRORS = {
+  noRoom: "No room with this code. Check it, or ask the host for a new link.",
+  nameTaken: "Someone in the room already has this name. Choose another name.",
+  badName: "Enter a name (up to 40 characters).",
+  tooFast: "Too many attempts. Wait a minute and try again.",
+  tooSlow: "Joining took too long. Try again.",
+  tooLong: "This name is too long. Enter a shorter name.",
 };
-const REFUSALS = {
-  notHost: "Only the host can do that.",
-  badVideo: "That is no link to a video: it begins with https://",
-  tooLong: "That is longer than this party allows.",
+const REJECTIONS = {
+  notHost: "Only the host can do this.",
+  badVideo: "This is not a link to a video. Links begin with https://",
+  tooLong: "The text is too long. Shorten it and try again.",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -33,20 +34,21 @@ const chat = new Chat($("log"), $("messages"), (id, text) => send({ type: "say",
 const video = new Video(clock, send);
 
 let connection = null;
-let me = null; // { name, key, room }: who this tab is
-let room = null; // as the server told it last, with the events since then
+let me = null; // the identity of this tab: { name, key, room }
+let room = null; // the last state from the server, with all events since then applied
 let you = ""; // this user's id
+let closing = false; // this user has asked the server to end the party
 
-// ---- The door
+// ---- The entry form
 
-/** Return who this tab is in a room: the key proves it after a reload, and the host's is the room's host token. */
-function remembered(code) {
+/** Return the identity of this tab in a room. The key proves it after a reload. The host's key is the host token. */
+function loadIdentity(code) {
   return JSON.parse(sessionStorage.getItem(`party:${code}`) ?? "null");
 }
 
-function remember(who) {
-  sessionStorage.setItem(`party:${who.room}`, JSON.stringify(who));
-  localStorage.setItem("party:name", who.name);
+function saveIdentity(identity) {
+  sessionStorage.setItem(`party:${identity.room}`, JSON.stringify(identity));
+  localStorage.setItem("party:name", identity.name);
 }
 
 function newKey() {
@@ -59,19 +61,19 @@ function wellFormed(text) {
 }
 
 function show(section, title) {
-  for (const id of ["door", "over", "party"]) $(id).hidden = id !== section;
+  for (const id of ["entry", "ended", "party"]) $(id).hidden = id !== section;
   $("room-bar").hidden = section !== "party";
   $(title).focus();
 }
 
-function openDoor(problem = "") {
+function showEntry(error = "") {
   leaveRoom();
   $("name").value ||= localStorage.getItem("party:name") ?? "";
   $("room").value = codeInAddress();
   $("join").classList.toggle("quiet", !$("room").value);
   $("create").classList.toggle("quiet", Boolean($("room").value));
-  show("door", $("name").value || problem ? "door-title" : "name");
-  $("door-problem").textContent = problem;
+  show("entry", $("name").value || error ? "entry-title" : "name");
+  $("entry-error").textContent = error;
 }
 
 function codeInAddress() {
@@ -79,39 +81,40 @@ function codeInAddress() {
   return code.toUpperCase();
 }
 
-$("door-form").addEventListener("submit", (event) => {
+$("entry-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const code = $("room").value.trim().toUpperCase();
   const name = wellFormed($("name").value.trim());
   const creates = event.submitter?.value === "create";
   if (!name) {
-    $("door-problem").textContent = AT_THE_DOOR.badName;
+    $("entry-error").textContent = ENTRY_ERRORS.badName;
     $("name").focus();
   } else if (!creates && !code) {
-    $("door-problem").textContent = "Type the code of the room, or create one.";
+    $("entry-error").textContent = "Enter a room code, or create a room.";
     $("room").focus();
   } else {
-    const key = creates ? newKey() : (remembered(code)?.key ?? newKey());
+    const key = creates ? newKey() : (loadIdentity(code)?.key ?? newKey());
     enter({ name, key, room: creates ? "" : code });
   }
 });
 
 // ---- The connection
 
-function enter(who) {
-  me = who;
-  $("door-problem").textContent = "";
+function enter(identity) {
+  me = identity;
+  closing = false;
+  $("entry-error").textContent = "";
   status("Connecting …");
   connection?.close();
   connection = new Connection({
     hello: () => ({ type: me.room ? "join" : "create", ...me }),
     message: receive,
-    away: (reason) => {
+    disconnected: (reason) => {
       clock.reset();
-      document.body.classList.add("away");
+      document.body.classList.add("offline");
       status(`No connection${reason ? ` (${reason})` : ""}. Trying again …`);
     },
-    pinged: (sent, now) => clock.add(sent, now),
+    ponged: (sent, now) => clock.add(sent, now),
   });
 }
 
@@ -119,7 +122,7 @@ function status(text) {
   $("status").textContent = text;
 }
 
-/** Say something for a while, unless there is something else to say by then. */
+/** Show a status for a limited time, unless another status replaces it. */
 function flash(text, milliseconds) {
   status(text);
   setTimeout(() => $("status").textContent === text && status(""), milliseconds);
@@ -132,43 +135,43 @@ function leaveRoom() {
   video.close();
   chat.clear();
   status("");
-  document.body.classList.remove("away");
+  document.body.classList.remove("offline");
   document.title = "Watch party";
 }
 
 function receive(message) {
   switch (message.type) {
     case "state":
-      return receiveAll(message);
+      return receiveState(message);
     case "end":
       return end(message.reason);
-    case "said":
-      return chat.arrived(message.id);
+    case "stored":
+      return chat.confirm(message.id);
     case "tooFast":
-      setTimeout(() => chat.sendAgain(), message.seconds * 1000);
-      return flash("That was too often. What you said is sent in a moment.", message.seconds * 1000);
-    case "refused":
-      if (!message.id) return video.notice(REFUSALS[message.reason]);
-      $("text").value ||= chat.takeBack(message.id);
-      return flash(REFUSALS[message.reason], 5000);
+      setTimeout(() => chat.resend(), message.seconds * 1000);
+      return flash("Too many messages. Your message will be sent in a moment.", message.seconds * 1000);
+    case "rejected":
+      if (!message.id) return video.showNotice(REJECTIONS[message.reason]);
+      $("text").value ||= chat.reject(message.id);
+      return flash(REJECTIONS[message.reason], 5000);
     case "messageAdded":
       return chat.add(message.message);
     default:
-      change(message);
+      applyEvent(message);
       return render();
   }
 }
 
-/** The whole room, on coming in and on coming back. */
-function receiveAll(message) {
+/** Show the complete state of the room, which the server sends after each connection. */
+function receiveState(message) {
   const first = room === null;
   room = message.room;
   you = message.you;
   me.room = room.id;
-  remember(me);
+  saveIdentity(me);
   history.replaceState(null, "", `#${room.id}`);
   document.title = `Room ${room.id} · Watch party`;
-  document.body.classList.remove("away");
+  document.body.classList.remove("offline");
   status("");
   if (first) {
     $("party-title").textContent = `Room ${room.id}`;
@@ -178,24 +181,24 @@ function receiveAll(message) {
   render();
 }
 
-/** What happened in the room: the same that the store did. */
-function change(event) {
+/** Apply an event of the store to the room. */
+function applyEvent(event) {
   switch (event.type) {
     case "userJoined":
       room.users = [...room.users.filter((user) => user.id !== event.user.id), event.user];
-      chat.tell(`${event.user.name} came in.`);
+      chat.announce(`${event.user.name} joined.`);
       break;
     case "userLeft":
       room.users = room.users.filter((user) => user.id !== event.user.id);
-      chat.tell(`${event.user.name} left.`);
+      chat.announce(`${event.user.name} left.`);
       break;
     case "hostChanged":
       [room.hostId, room.hostName] = [event.hostId, event.hostName];
-      chat.tell(event.hostId === you ? "You are the host now." : `${event.hostName} is the host now.`);
+      chat.announce(event.hostId === you ? "You are now the host." : `${event.hostName} is now the host.`);
       break;
     case "videoSet":
+      chat.announce(`${room.hostName} ${room.videoUrl ? "changed the" : "chose a"} video.`);
       [room.videoUrl, room.videoType, room.videoState] = [event.videoUrl, event.videoType, event.videoState];
-      chat.tell("Another video was chosen.");
       break;
     case "videoStateChanged":
       room.videoState = event.videoState;
@@ -209,11 +212,12 @@ function end(reason) {
   leaveRoom();
   if (reason === "left") sessionStorage.setItem(`party:${code}`, JSON.stringify({ ...me, name: "" }));
   if (wasInside && reason === "noRoom") reason = "closed";
-  if (reason in ENDS) {
-    [$("over-title").textContent, $("over-text").textContent] = ENDS[reason];
-    show("over", "over-title");
+  if (closing && reason === "closed") reason = "closedByYou";
+  if (reason in ENDINGS) {
+    [$("ended-title").textContent, $("ended-text").textContent] = ENDINGS[reason];
+    show("ended", "ended-title");
   } else {
-    openDoor(AT_THE_DOOR[reason]);
+    showEntry(ENTRY_ERRORS[reason]);
     if (reason === "noRoom") $("room").value = code;
   }
 }
@@ -241,7 +245,7 @@ function person(user) {
   return line;
 }
 
-// ---- What the guest does
+// ---- The guest's actions
 
 $("say").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -252,15 +256,15 @@ $("say").addEventListener("submit", (event) => {
 $("copy-code").addEventListener("click", () => copy($("copy-code"), room.id));
 $("copy-link").addEventListener("click", () => copy($("copy-link"), location.href));
 $("close").addEventListener("click", () => {
-  if (confirm("End the party for everybody in the room?")) send({ type: "close" });
+  if (confirm("End the party for everyone in the room?")) closing = send({ type: "close" });
 });
 $("leave").addEventListener("click", () => {
-  // Without a connection the server notices by itself.
+  // Without a connection, the server removes the guest when the lease expires.
   if (!send({ type: "leave" })) end("left");
 });
 $("again").addEventListener("click", () => {
   history.replaceState(null, "", location.pathname);
-  openDoor();
+  showEntry();
 });
 
 async function copy(button, text) {
@@ -268,7 +272,7 @@ async function copy(button, text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // No clipboard on a page that came over plain HTTP from another machine.
+    // Browsers provide no clipboard API to pages that are loaded over plain HTTP from another machine.
     const field = element("textarea");
     field.value = text;
     document.body.append(field);
@@ -282,12 +286,12 @@ async function copy(button, text) {
   setTimeout(() => (button.textContent = label), 1500);
 }
 
-// ---- The start
+// ---- Start
 
 function start() {
-  const who = remembered(codeInAddress());
-  if (who?.name) enter(who);
-  else openDoor();
+  const identity = loadIdentity(codeInAddress());
+  if (identity?.name) enter(identity);
+  else showEntry();
 }
 
 addEventListener("hashchange", () => {

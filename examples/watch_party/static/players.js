@@ -1,35 +1,35 @@
 /**
- * Players, all with the same face: `time`, `duration` (seconds, 0 if not known) and `playing`; `busy` while they can't be
- * steered; `play()`, `pause()`, `seek(seconds)`, `setRate(rate)`, `unmute()`, `destroy()`.
+ * Players with a common interface: `time` and `duration` (seconds, 0 if unknown), `playing`, `busy` (true while the player
+ * cannot be controlled), `play()`, `pause()`, `seek(seconds)`, `setRate(rate)`, `unmute()` and `destroy()`.
  *
- * They tell `told.length()` when the duration is known, `told.muted()` when the browser allows no sound without a click,
- * `told.failed()` when they can't show the video, and `told.unreachable()` when YouTube is not there at all.
+ * Callbacks: `length()` when the duration is known, `muted()` when the browser blocks sound without a click, `failed()`
+ * when the video cannot be played, and `unreachable()` when YouTube cannot be reached.
  */
 
 import { drawFilm } from "./film.js";
 
 const DRAWN_LENGTH = 600; // seconds
 const YOUTUBE_API = "https://www.youtube.com/iframe_api";
-const PATIENCE = 6000; // ms
+const LOAD_TIMEOUT = 6000; // ms
 
-/** Put a player for the video into an element; a drawn one where nothing else can show it. */
-export async function openPlayer(stage, video, told) {
-  if (video.videoType === "file") return new FilePlayer(stage, video.videoUrl, told);
+/** Open a player for the video in an element. Falls back to the drawn film. */
+export async function openPlayer(stage, video, callbacks) {
+  if (video.videoType === "file") return new FilePlayer(stage, video.videoUrl, callbacks);
   const id = video.videoType === "youtube" && youTubeId(video.videoUrl);
   if (id) {
     try {
-      return new YouTubePlayer(stage, id, await youTube(), told);
+      return new YouTubePlayer(stage, id, await youTube(), callbacks);
     } catch {
-      told.unreachable();
+      callbacks.unreachable();
     }
   }
   return new DrawnPlayer(stage, video.videoState.duration || DRAWN_LENGTH);
 }
 
-/** A film that the page draws: it needs no network, and each moment of it looks the same everywhere. */
+/** A film that the page draws without a network. It looks the same on every page. */
 export class DrawnPlayer {
-  #at = 0;
-  #since = 0;
+  #start = 0;
+  #startedAt = 0;
   #rate = 1;
 
   constructor(stage, duration) {
@@ -48,32 +48,32 @@ export class DrawnPlayer {
   }
 
   get time() {
-    const passed = this.playing ? ((performance.now() - this.#since) / 1000) * this.#rate : 0;
-    return Math.min(this.duration, this.#at + passed);
+    const passed = this.playing ? ((performance.now() - this.#startedAt) / 1000) * this.#rate : 0;
+    return Math.min(this.duration, this.#start + passed);
   }
 
-  #from(time) {
-    this.#at = Math.max(0, time);
-    this.#since = performance.now();
+  #restartAt(time) {
+    this.#start = Math.max(0, time);
+    this.#startedAt = performance.now();
   }
 
   play() {
-    this.#from(this.time);
+    this.#restartAt(this.time);
     this.playing = true;
   }
 
   pause() {
-    this.#from(this.time);
+    this.#restartAt(this.time);
     this.playing = false;
   }
 
   seek(seconds) {
-    this.#from(seconds);
+    this.#restartAt(seconds);
   }
 
   setRate(rate) {
     if (rate === this.#rate) return;
-    this.#from(this.time);
+    this.#restartAt(this.time);
     this.#rate = rate;
   }
 
@@ -85,18 +85,18 @@ export class DrawnPlayer {
   }
 }
 
-/** A video file, played by the browser. */
+/** A video file that the browser plays. */
 class FilePlayer {
-  constructor(stage, url, told) {
+  constructor(stage, url, callbacks) {
     this.playing = false;
-    this.told = told;
+    this.callbacks = callbacks;
     const video = document.createElement("video");
     this.video = video;
     video.src = url;
     video.playsInline = true;
     video.preload = "auto";
-    video.onloadedmetadata = () => told.length();
-    video.onerror = () => told.failed();
+    video.onloadedmetadata = () => callbacks.length();
+    video.onerror = () => callbacks.failed();
     stage.replaceChildren(video);
   }
 
@@ -117,7 +117,7 @@ class FilePlayer {
     this.video.play().catch((error) => {
       if (error.name !== "NotAllowedError" || this.video.muted) return;
       this.video.muted = true;
-      this.told.muted();
+      this.callbacks.muted();
       this.play();
     });
   }
@@ -147,19 +147,19 @@ class FilePlayer {
   }
 }
 
-/** YouTube's own player, by its IFrame API. */
+/** YouTube's embedded player, controlled through the IFrame API. */
 class YouTubePlayer {
   #rate = 1;
   #ready = false;
   #wanted = false;
-  #settled = 0;
+  #seekDoneAt = 0;
 
-  constructor(stage, videoId, YT, told) {
+  constructor(stage, videoId, YT, callbacks) {
     this.YT = YT;
-    this.told = told;
-    const place = document.createElement("div");
-    stage.replaceChildren(place);
-    this.player = new YT.Player(place, {
+    this.callbacks = callbacks;
+    const target = document.createElement("div");
+    stage.replaceChildren(target);
+    this.player = new YT.Player(target, {
       width: "100%",
       height: "100%",
       videoId,
@@ -167,10 +167,10 @@ class YouTubePlayer {
       events: {
         onReady: () => {
           this.#ready = true;
-          told.length();
+          callbacks.length();
         },
-        onError: () => told.failed(), // removed, private, or not to be shown on other sites
-        onStateChange: () => told.length(),
+        onError: () => callbacks.failed(), // removed, private, or not allowed on other sites
+        onStateChange: () => callbacks.length(),
       },
     });
   }
@@ -188,7 +188,7 @@ class YouTubePlayer {
   }
 
   get busy() {
-    if (!this.#ready || performance.now() < this.#settled) return true;
+    if (!this.#ready || performance.now() < this.#seekDoneAt) return true;
     const state = this.player.getPlayerState();
     const { PLAYING, PAUSED, CUED, ENDED } = this.YT.PlayerState;
     if (this.#wanted && (state === PAUSED || state === CUED)) this.player.playVideo();
@@ -202,9 +202,9 @@ class YouTubePlayer {
     this.timer = setTimeout(() => {
       if (!this.#wanted || this.player.getPlayerState() === this.YT.PlayerState.PLAYING) return;
       this.player.mute();
-      this.told.muted();
+      this.callbacks.muted();
       this.player.playVideo();
-    }, PATIENCE / 2);
+    }, LOAD_TIMEOUT / 2);
   }
 
   pause() {
@@ -214,7 +214,7 @@ class YouTubePlayer {
 
   seek(seconds) {
     this.player.seekTo(seconds, true);
-    this.#settled = performance.now() + 700; // until then it tells the old time
+    this.#seekDoneAt = performance.now() + 700; // until then the player reports the old time
   }
 
   setRate(rate) {
@@ -233,13 +233,13 @@ class YouTubePlayer {
   }
 }
 
-/** Return the id of the video that a link to YouTube leads to, or null. */
+/** Return the video id of a YouTube link, or null. */
 export function youTubeId(url) {
   let parts;
   try {
     parts = new URL(url);
   } catch {
-    return null; // the server's parser takes more for a link than a browser does
+    return null; // Python's urlsplit accepts links that the browser's URL parser rejects
   }
   const { hostname, pathname, searchParams } = parts;
   const [, first, second] = pathname.split("/");
@@ -250,18 +250,18 @@ export function youTubeId(url) {
 
 let loading = null;
 
-/** Load YouTube's API once; fails where it can't be reached. */
+/** Load YouTube's API once. Rejects if it cannot be reached. */
 function youTube() {
   loading ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     const fail = () => {
       loading = null;
       script.remove();
-      reject(new Error("YouTube can't be reached"));
+      reject(new Error("YouTube cannot be reached"));
     };
     script.src = YOUTUBE_API;
     script.onerror = fail;
-    const timer = setTimeout(fail, PATIENCE);
+    const timer = setTimeout(fail, LOAD_TIMEOUT);
     window.onYouTubeIframeAPIReady = () => {
       clearTimeout(timer);
       resolve(window.YT);

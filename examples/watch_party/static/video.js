@@ -1,25 +1,25 @@
-/** The video of a room on the page: its player, kept in step, and the host's controls. */
+/** The video on the page: its synchronized player and the host's controls. */
 
 import { element } from "./chat.js";
 import { openPlayer } from "./players.js";
 import { clockTime, hasEnded, spokenTime, steer } from "./sync.js";
 
-const TICK = 250; // ms between two looks at the player
-const STANDS_IN = "This video can't be shown here. A drawn film stands in, in step with the others.";
+const TICK = 250; // ms between two checks of the player
+const FALLBACK_NOTICE = "This video cannot be played here. A drawn film is shown instead, in sync with the others.";
 
 const $ = (id) => document.getElementById(id);
 
 export class Video {
   #room = null;
   #host = false;
-  #opened = ""; // the video that the player is for
+  #current = ""; // the video of the player
   #player = null;
-  #usual = ""; // what is to be said about this video as long as it is shown
+  #notice = ""; // the notice about this video
   #dragging = false;
 
   /**
-   * @param {import("./sync.js").ServerClock} clock - tells the time by which a room's video state is to be read.
-   * @param {(message: object) => boolean} send - sends the host's wishes; tells whether there is a connection.
+   * @param {import("./sync.js").ServerClock} clock - the clock of the room's video state.
+   * @param {(message: object) => boolean} send - sends the host's requests and returns whether there is a connection.
    */
   constructor(clock, send) {
     this.clock = clock;
@@ -27,7 +27,7 @@ export class Video {
     setInterval(() => this.#tick(false), TICK);
     $("play").addEventListener("click", () => {
       const state = this.#room.videoState;
-      this.#wish(hasEnded(state, clock.now()) ? { playing: true, position: 0 } : { playing: !state.isPlaying });
+      this.#change(hasEnded(state, clock.now()) ? { playing: true, position: 0 } : { playing: !state.isPlaying });
     });
     $("seek").addEventListener("input", () => {
       this.#dragging = true;
@@ -35,7 +35,7 @@ export class Video {
     });
     $("seek").addEventListener("change", () => {
       this.#dragging = false;
-      this.#wish({ position: Number($("seek").value) });
+      this.#change({ position: Number($("seek").value) });
     });
     $("sound").addEventListener("click", () => {
       this.#player?.unmute();
@@ -43,10 +43,10 @@ export class Video {
     });
     $("video-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#ask({ type: "watch", url: $("video-url").value.trim() });
+      this.#request({ type: "watch", url: $("video-url").value.trim() });
       $("video-url").value = "";
     });
-    $("test-film").addEventListener("click", () => this.#ask({ type: "watch", url: "film:sunrise" }));
+    $("test-film").addEventListener("click", () => this.#request({ type: "watch", url: "film:sunrise" }));
   }
 
   /** Seconds. */
@@ -54,52 +54,52 @@ export class Video {
     return this.#player?.time ?? 0;
   }
 
-  /** Show what the room watches. */
+  /** Show the room's video. */
   show(room, host) {
     this.#room = room;
     this.#host = host;
     $("video-form").hidden = !host;
     const video = JSON.stringify([room.videoUrl, room.videoType]);
-    if (video !== this.#opened) {
-      this.#opened = video;
+    if (video !== this.#current) {
+      this.#current = video;
       this.#open(room, "");
     } else if (!this.#player && !room.videoUrl) {
       this.#showNothing();
     }
-    this.#tellLength();
+    this.#reportDuration();
     this.#tick(true);
   }
 
-  /** Say something about the video. */
-  notice(text) {
+  /** Show a notice below the video. */
+  showNotice(text) {
     $("notice").textContent = text;
   }
 
-  /** Show nothing any more. */
+  /** Remove the player. */
   close() {
     this.#player?.destroy();
     this.#player = null;
-    this.#opened = "";
+    this.#current = "";
     this.#room = null;
     this.#dragging = false;
   }
 
   async #open(video, text) {
-    const opened = this.#opened;
+    const current = this.#current;
     this.#player?.destroy();
     this.#player = null;
-    this.#says(text);
+    this.#setNotice(text);
     $("sound").hidden = true;
     if (!video.videoUrl) return this.#showNothing();
     const player = await openPlayer($("stage"), video, {
-      length: () => this.#tellLength(),
+      length: () => this.#reportDuration(),
       muted: () => ($("sound").hidden = false),
-      unreachable: () => this.#says(STANDS_IN),
-      failed: () => this.#opened === opened && this.#open({ ...video, videoType: "film" }, STANDS_IN),
+      unreachable: () => this.#setNotice(FALLBACK_NOTICE),
+      failed: () => this.#current === current && this.#open({ ...video, videoType: "film" }, FALLBACK_NOTICE),
     });
-    if (this.#opened !== opened || this.#player) return player.destroy(); // another one was chosen meanwhile
+    if (this.#current !== current || this.#player) return player.destroy(); // the room's video changed while opening
     this.#player = player;
-    this.#tellLength();
+    this.#reportDuration();
     return this.#tick(true);
   }
 
@@ -109,26 +109,26 @@ export class Video {
     );
   }
 
-  /** The host's player is the one that says how long the video is. */
-  #tellLength() {
-    if (this.#player?.duration && this.#host && !this.#room.videoState.duration) this.#wish({});
+  /** Send the duration of the video, which the host's player determines. */
+  #reportDuration() {
+    if (this.#player?.duration && this.#host && !this.#room.videoState.duration) this.#change({});
   }
 
-  /** Wish for what is to change: the rest goes on as it is at the server, which may know better than this page. */
-  #wish(changes) {
-    this.#ask({ type: "play", duration: this.#player.duration || null, ...changes });
+  /** Request changes of the playback. The server keeps the fields that are omitted. */
+  #change(changes) {
+    this.#request({ type: "play", duration: this.#player.duration || null, ...changes });
   }
 
-  #ask(message) {
-    this.notice(this.send(message) ? this.#usual : "There is no connection. Try again in a moment.");
+  #request(message) {
+    this.showNotice(this.send(message) ? this.#notice : "No connection. Try again in a moment.");
   }
 
-  #says(text) {
-    this.#usual = text;
-    this.notice(text);
+  #setNotice(text) {
+    this.#notice = text;
+    this.showNotice(text);
   }
 
-  /** Bring the player to where the room is, and show where it is; `fresh` if the room has changed. */
+  /** Synchronize the player with the room, and update the controls. `fresh` means that the room has changed. */
   #tick(fresh) {
     if (!this.#room) return;
     const [state, now] = [this.#room.videoState, this.clock.now()];
@@ -136,15 +136,15 @@ export class Video {
     const ended = hasEnded(state, now);
     $("play").hidden = !this.#host;
     $("play").disabled = $("seek").disabled = !this.#player || !this.#host;
-    say($("play"), ended ? "Play again" : state.isPlaying ? "Pause" : "Play");
+    setText($("play"), ended ? "Play again" : state.isPlaying ? "Pause" : "Play");
     $("playing").hidden = this.#host;
-    say($("playing"), `${ended ? "Ended" : state.isPlaying ? "Playing" : "Paused"} · ${this.#room.hostName} controls`);
+    setText($("playing"), `${ended ? "Ended" : state.isPlaying ? "Playing" : "Paused"} · ${this.#room.hostName} controls`);
     if (!this.#dragging) this.#showTime(this.position);
   }
 
   #showTime(time) {
     const length = this.#player?.duration || this.#room.videoState.duration;
-    say($("time"), `${clockTime(time)} / ${clockTime(length)}`);
+    setText($("time"), `${clockTime(time)} / ${clockTime(length)}`);
     const seek = $("seek");
     seek.max = String(Math.max(1, Math.floor(length)));
     seek.value = String(Math.floor(time));
@@ -153,7 +153,7 @@ export class Video {
   }
 }
 
-/** Change a text only if it is another one: each change is read out where a screen reader listens. */
-function say(place, text) {
-  if (place.textContent !== text) place.textContent = text;
+/** Set a text only if it differs, because screen readers announce every change. */
+function setText(target, text) {
+  if (target.textContent !== text) target.textContent = text;
 }

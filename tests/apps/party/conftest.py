@@ -1,4 +1,4 @@
-"""Fixtures of the watch party's tests."""
+"""Fixtures of the watch party tests."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from wnc_store import ManualClock, Store
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[ManualClock]:
-    """The clock of the app and of its store, which is in memory; the app looks at a room every 0.1 s of real time."""
+    """The clock of the app and of its store in memory. The app checks a room every 0.1 s of real time."""
     monkeypatch.setenv("WNC_STORE_URL", "memory://")
     monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "0.3")
-    own, app.state.clock = app.state.clock, ManualClock()
+    original, app.state.clock = app.state.clock, ManualClock()
     yield app.state.clock
-    app.state.clock = own
+    app.state.clock = original
 
 
 @pytest.fixture
 async def party() -> AsyncGenerator[Party]:
-    """A party at a running server."""
+    """A watch party on a running server."""
     async with serving(app) as address, visiting(address) as party:
         yield party
 
 
 @pytest.fixture
-def store(party: Party) -> Store:  # noqa: ARG001 - it runs the server
-    """The store of the server that runs."""
+def store(party: Party) -> Store:  # noqa: ARG001 - the fixture runs the server
+    """The store of the running server."""
     return app.state.store

@@ -1,4 +1,4 @@
-"""Going, coming back, and the end of a room."""
+"""Leaving, returning, and the end of a room."""
 
 from __future__ import annotations
 
@@ -6,144 +6,144 @@ from datetime import timedelta
 
 from watch_party import identity
 
-from party_page import Party, names, while_time_passes
+from party_page import Party, names, while_clock_advances
 from waiting import wait_until
 from wnc_store import AppEvent, ManualClock, Room, Store, User
 
 
 async def test_the_host_leaves(party: Party) -> None:
-    """When the host leaves, the next one is host at once, and may control."""
+    """When the host leaves, the next user becomes the host immediately and can control the video."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     await ada.send("leave")
-    assert (await ada.told("end"))["reason"] == "left"
-    assert (await grace.told("userLeft"))["user"]["name"] == "Ada"
-    assert (await grace.told("hostChanged"))["hostName"] == "Grace"
+    assert (await ada.receive("end"))["reason"] == "left"
+    assert (await grace.receive("userLeft"))["user"]["name"] == "Ada"
+    assert (await grace.receive("hostChanged"))["hostName"] == "Grace"
     await grace.send("watch", url=identity.TEST_FILM)
-    assert (await grace.told("videoSet"))["videoType"] == "film"
+    assert (await grace.receive("videoSet"))["videoType"] == "film"
 
 
-async def test_the_host_is_lost(party: Party, clock: ManualClock) -> None:
-    """A host whose socket is closed and does not come back within the grace is host no more."""
+async def test_the_host_disconnects(party: Party, clock: ManualClock) -> None:
+    """A host who does not reconnect within the grace period is replaced by the next user."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
-    await ada.vanish()
-    assert (await while_time_passes(clock, grace.told("userLeft")))["user"]["name"] == "Ada"
-    assert (await grace.told("hostChanged"))["hostName"] == "Grace"
+    await ada.disconnect()
+    assert (await while_clock_advances(clock, grace.receive("userLeft")))["user"]["name"] == "Ada"
+    assert (await grace.receive("hostChanged"))["hostName"] == "Grace"
 
 
 async def test_the_host_reloads(party: Party, clock: ManualClock) -> None:
-    """A host who comes back within the grace stays host, and nobody hears of it."""
+    """A host who reconnects within the grace period stays the host, and the other pages receive no event."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     lin = await party.guest(ada.code, "Lin")
-    await ada.vanish()
+    await ada.disconnect()
     back = await party.guest(ada.code, "Ada", ada.key)
     assert names(back) == [("Ada", True), ("Grace", False), ("Lin", False)]
-    await lin.vanish()  # after the host: when Lin is gone, the host would be
-    on_message = await while_time_passes(clock, grace.all_until("userLeft"))
-    assert [message["user"]["name"] for message in on_message if "user" in message] == ["Lin", "Lin"]
-    assert not [message for message in on_message if message["type"] == "hostChanged"]
+    await lin.disconnect()  # after the host, so the host would have been removed before Lin
+    messages = await while_clock_advances(clock, grace.receive_until("userLeft"))
+    assert [message["user"]["name"] for message in messages if "user" in message] == ["Lin", "Lin"]
+    assert not [message for message in messages if message["type"] == "hostChanged"]
 
 
-async def test_the_maker_comes_back(party: Party, clock: ManualClock) -> None:
-    """Who made the room and comes back after the grace proves it with the host token, and is host again."""
+async def test_the_creator_returns(party: Party, clock: ManualClock) -> None:
+    """The creator of the room becomes the host again after the grace period, because the key is the host token."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
-    await ada.vanish()
-    await while_time_passes(clock, grace.told("hostChanged"))
+    await ada.disconnect()
+    await while_clock_advances(clock, grace.receive("hostChanged"))
     back = await party.guest(ada.code, "Ada", ada.key)
     assert names(back) == [("Grace", False), ("Ada", True)]
-    assert (await grace.told("hostChanged"))["hostName"] == "Ada"
+    assert (await grace.receive("hostChanged"))["hostName"] == "Ada"
 
 
-async def test_the_maker_comes_back_in_one_step(party: Party, store: Store, clock: ManualClock) -> None:
-    """Who made the room is in it again and its host by one commit: nothing can come between."""
+async def test_the_creator_returns_in_one_commit(party: Party, store: Store, clock: ManualClock) -> None:
+    """One commit adds the creator of the room again and makes the creator the host."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
-    await ada.vanish()
-    await while_time_passes(clock, grace.told("hostChanged"))
+    await ada.disconnect()
+    await while_clock_advances(clock, grace.receive("hostChanged"))
     before = await store.rooms.get_room(ada.code)
     assert before is not None
     await party.guest(ada.code, "Ada", ada.key)
-    joined, changed = await grace.told("userJoined"), await grace.told("hostChanged")
+    joined, changed = await grace.receive("userJoined"), await grace.receive("hostChanged")
     assert joined["rev"] == changed["rev"] == before.rev + 1
 
 
 async def test_two_tabs(party: Party) -> None:
-    """A user with two sockets stays when one of them leaves."""
+    """A user with two sockets stays in the room when one socket leaves."""
     ada = await party.host()
     second = await party.guest(ada.code, "Ada", ada.key)
     await second.send("leave")
-    await second.told("end")
+    await second.receive("end")
     grace = await party.guest(ada.code, "Grace")
     assert names(grace) == [("Ada", True), ("Grace", False)]
 
 
-async def test_the_last_one_leaves(party: Party, store: Store, clock: ManualClock) -> None:
-    """When the last one is lost, the room goes, after the grace."""
+async def test_the_last_user_disconnects(party: Party, store: Store, clock: ManualClock) -> None:
+    """The room is deleted when its last user does not reconnect within the grace period."""
     ada = await party.host()
-    await ada.vanish()
+    await ada.disconnect()
 
-    async def is_gone() -> bool:
+    async def is_deleted() -> bool:
         return not await store.rooms.room_exists(ada.code)
 
-    await while_time_passes(clock, wait_until(is_gone))
-    assert await party.refused(ada.code, "Grace") == "noRoom"
+    await while_clock_advances(clock, wait_until(is_deleted))
+    assert await party.join_rejected(ada.code, "Grace") == "noRoom"
 
 
-async def test_taken_for_away(party: Party, store: Store) -> None:
-    """A user who was taken out of the room while the page is open enters again."""
+async def test_a_connected_user_is_removed(party: Party, store: Store) -> None:
+    """A user who is removed from the room while the page is open joins again."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     await store.rooms.remove_user_from_room(ada.code, grace.state["you"])
-    await grace.told("state")
+    await grace.receive("state")
     assert names(grace) == [("Ada", True), ("Grace", False)]
 
 
-async def test_ghosts(party: Party, store: Store, clock: ManualClock) -> None:
-    """Users whose worker died with nobody left to look after them are gone when the next guest has come."""
+async def test_users_of_a_dead_worker(party: Party, store: Store, clock: ManualClock) -> None:
+    """Users without a lease, whose worker died, are removed after the next guest has joined."""
     ghost = User(id="ghost", name="Ghost")
     await store.rooms.create_room(Room.hosted_by(ghost, room_id="GHOSTS"))
     grace = await party.guest("GHOSTS", "Grace")
-    assert (await while_time_passes(clock, grace.told("userLeft")))["user"]["id"] == "ghost"
-    assert (await grace.told("hostChanged"))["hostName"] == "Grace"
+    assert (await while_clock_advances(clock, grace.receive("userLeft")))["user"]["id"] == "ghost"
+    assert (await grace.receive("hostChanged"))["hostName"] == "Grace"
 
 
-async def test_all_servers_were_away(party: Party, store: Store) -> None:
-    """Who has no lease when the first guest is back, because no server was there to renew it, has the grace to come."""
+async def test_all_servers_were_down(party: Party, store: Store) -> None:
+    """After all servers were down, users without a lease have the grace period to reconnect."""
     ada = await party.open("Ada")
-    user = User(id=identity.user_id_of(ada.key), name="Ada")
+    user = User(id=identity.user_id_for_key(ada.key), name="Ada")
     await store.rooms.create_room(Room.hosted_by(user, room_id="REOPEN"))
     grace = await party.guest("REOPEN", "Grace")
-    for number in range(20):  # the server looks at the room at once; each answer comes after some of its steps
+    for number in range(20):  # each reply gives the server time to check the room
         await grace.send("ping", sent=number)
-        await grace.told("pong")
-    await ada.enter("REOPEN")
-    await ada.told("state")
+        await grace.receive("pong")
+    await ada.send_hello("REOPEN")
+    await ada.receive("state")
     assert names(ada) == [("Ada", True), ("Grace", False)]
 
 
 async def test_the_host_closes_the_room(party: Party) -> None:
-    """When the host ends the party, all are told, and the sockets are closed."""
+    """When the host ends the party, every page receives the end, and its socket is closed."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     await ada.send("close")
     for page in (ada, grace):
-        assert (await page.told("end"))["reason"] == "closed"
+        assert (await page.receive("end"))["reason"] == "closed"
         assert await page.closed() == 1000
-    assert await party.refused(ada.code, "Lin") == "noRoom"
+    assert await party.join_rejected(ada.code, "Lin") == "noRoom"
 
 
 async def test_the_room_expires(party: Party, clock: ManualClock) -> None:
-    """When nobody changed anything for the room's TTL, all are told that it has expired."""
+    """When the room's TTL ends, the page receives that the room has expired."""
     ada = await party.host()
     clock.advance(timedelta(hours=24))
-    assert (await ada.told("end"))["reason"] == "expired"
+    assert (await ada.receive("end"))["reason"] == "expired"
 
 
-async def test_an_end_that_is_none(party: Party, store: Store) -> None:
-    """An event of an end that was another room's, of the same code, ends nothing."""
+async def test_an_outdated_end(party: Party, store: Store) -> None:
+    """An event about the end of an earlier room with the same code is ignored."""
     ada = await party.host()
     await store.events.publish(ada.code, AppEvent(room_id=ada.code, name="expired"))
     await ada.say("still here")

@@ -1,4 +1,4 @@
-"""Coming into a room without a browser, its video and its chat."""
+"""Joining a room without a browser, its video and its chat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wnc_store import ManualClock, Store
 
 
 async def test_a_room_is_created(party: Party, store: Store) -> None:
-    """Who creates a room gets its code, is its host, and sees no secret in what is told."""
+    """The creator of a room gets its code and is its host, and the state contains no secrets."""
     ada = await party.host()
     assert re.fullmatch("[A-Z2-9]{6}", ada.code)
     assert names(ada) == [("Ada", True)]
@@ -24,12 +24,12 @@ async def test_a_room_is_created(party: Party, store: Store) -> None:
     assert room.verify_host_token(ada.key)
 
 
-async def test_a_guest_comes_in(party: Party) -> None:
-    """A guest sees all who are there, and those are told of the guest."""
+async def test_a_guest_joins(party: Party) -> None:
+    """A guest receives all users of the room, and those receive the join of the guest."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     assert names(grace) == [("Ada", True), ("Grace", False)]
-    assert (await ada.told("userJoined"))["user"]["name"] == "Grace"
+    assert (await ada.receive("userJoined"))["user"]["name"] == "Grace"
     assert ada.key not in str(grace.state)
 
 
@@ -47,65 +47,65 @@ async def test_a_guest_comes_in(party: Party) -> None:
         "\u202dGrace\u202c",
     ],
 )
-async def test_a_copycat_is_refused(party: Party, name: str) -> None:
-    """Nobody else can have the name of the host or of a guest, or one that looks just like it."""
+async def test_a_used_name_is_rejected(party: Party, name: str) -> None:
+    """A guest cannot use the name of another user, or a name that looks the same."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
-    assert await party.refused(ada.code, name) == "nameTaken"
-    await grace.vanish()
-    assert await party.refused(ada.code, name) == "nameTaken"
+    assert await party.join_rejected(ada.code, name) == "nameTaken"
+    await grace.disconnect()
+    assert await party.join_rejected(ada.code, name) == "nameTaken"
 
 
-@pytest.mark.parametrize("turned", ["\u202eecarG", "\u2067\u202eecarG\u202c\u2069"])
-async def test_a_name_is_not_turned_round(party: Party, turned: str) -> None:
-    """Letters are seen in their order: what would turn them round, so that they read as another's name, is left out."""
+@pytest.mark.parametrize("name", ["\u202eecarG", "\u2067\u202eecarG\u202c\u2069"])
+async def test_a_name_is_not_reversed(party: Party, name: str) -> None:
+    """Control characters that would display a name in reverse order are removed."""
     ada = await party.host()
-    eve = await party.guest(ada.code, turned)
+    eve = await party.guest(ada.code, name)
     assert names(eve) == [("Ada", True), ("ecarG", False)]
 
 
-async def test_a_copycat_is_in_already(party: Party) -> None:
-    """Who is in the room and comes again under another's name speaks by the name that was let in."""
+async def test_a_user_keeps_the_first_name(party: Party) -> None:
+    """A user who connects again with another name keeps the name of the first join."""
     ada = await party.host()
     eve = await party.guest(ada.code, "Eve")
     await (await party.guest(ada.code, "Ada", eve.key)).say("I am Ada")
-    assert (await ada.told("messageAdded"))["message"]["userName"] == "Eve"
+    assert (await ada.receive("messageAdded"))["message"]["userName"] == "Eve"
 
 
-async def test_nobody_names_an_id(party: Party) -> None:
-    """A page can't say which user it is: the id comes from the key, and a page that tries is not understood."""
+async def test_an_id_cannot_be_chosen(party: Party) -> None:
+    """A user's id is derived from the key, and a request with an id is rejected."""
     ada = await party.host()
     eve = await party.open("Eve")
     await eve.send("join", name="Eve", key=eve.key, room=ada.code, id=ada.state["you"])
     assert await eve.closed() == 1008
-    assert identity.user_id_of(eve.key) != ada.state["you"] == identity.user_id_of(ada.key)
+    assert identity.user_id_for_key(eve.key) != ada.state["you"] == identity.user_id_for_key(ada.key)
 
 
 async def test_a_full_room(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody comes into a full room, but for who is in it."""
+    """Only users who are in a full room can join it."""
     monkeypatch.setattr(app.state, "settings", app.state.settings.model_copy(update={"max_users_per_room": 2}))
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
-    assert await party.refused(ada.code, "Lin") == "full"
+    assert await party.join_rejected(ada.code, "Lin") == "full"
     assert names(await party.guest(ada.code, "Grace", grace.key)) == [("Ada", True), ("Grace", False)]
 
 
 @pytest.mark.parametrize("code", ["NOROOM", "", "no room", "x" * 128, "../etc"])
-async def test_there_is_no_such_room(party: Party, code: str) -> None:
-    """A code that no room has is answered with that."""
-    assert await party.refused(code, "Grace") == "noRoom"
+async def test_an_unknown_code(party: Party, code: str) -> None:
+    """A join with an unknown or invalid code is rejected with `noRoom`."""
+    assert await party.join_rejected(code, "Grace") == "noRoom"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "\u200b", "\u3164", "\u2800", "x" * 41])
-async def test_a_name_must_be_seen(party: Party, name: str) -> None:
-    """A name that shows nothing, or is too long, is refused."""
+async def test_an_invalid_name_is_rejected(party: Party, name: str) -> None:
+    """A name that is invisible or too long is rejected."""
     ada = await party.host()
-    assert await party.refused(ada.code, name) == "badName"
+    assert await party.join_rejected(ada.code, name) == "badName"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense", '{"type": "say"}', '{"type": "join", "name": "x"}'])
-async def test_nonsense(party: Party, text: str) -> None:
-    """What is no message closes the socket, at the door and inside, and nobody else notices."""
+async def test_an_invalid_message_closes_the_socket(party: Party, text: str) -> None:
+    """An invalid message closes its socket with code 1008, before and after joining, and no other socket."""
     ada = await party.host()
     eve = await party.open("Eve")
     await eve._socket.send(text)
@@ -116,35 +116,35 @@ async def test_nonsense(party: Party, text: str) -> None:
     await ada.say("still here")
 
 
-async def test_the_video_runs_for_all(party: Party, clock: ManualClock) -> None:
-    """What the host chooses, plays and seeks is told to all, with the server's time, and to who comes later."""
+async def test_the_video_is_shared(party: Party, clock: ManualClock) -> None:
+    """All pages, including those of late guests, receive the host's video and playback with the server's time."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     await ada.send("watch", url="https://youtu.be/dQw4w9WgXcQ")
-    chosen = await grace.told("videoSet")
+    chosen = await grace.receive("videoSet")
     assert (chosen["videoUrl"], chosen["videoType"]) == ("https://youtu.be/dQw4w9WgXcQ", "youtube")
     await ada.send("play", playing=True, position=12.5, duration=213)
     for page in (ada, grace):
-        state = (await page.told("videoStateChanged"))["videoState"]
+        state = (await page.receive("videoStateChanged"))["videoState"]
         assert (state["isPlaying"], state["currentTime"], state["duration"]) == (True, 12.5, 213)
         assert state["lastUpdateTime"] == clock.now_ms()
     lin = await party.guest(ada.code, "Lin")
     assert lin.state["room"]["videoState"] == state
 
 
-async def test_wishes_add_up(party: Party, clock: ManualClock) -> None:
-    """Wishes that come one right after the other all count: to play, then to be elsewhere, then to pause there."""
+async def test_playback_requests_accumulate(party: Party, clock: ManualClock) -> None:
+    """Each playback request changes only its own fields: play, then seek, then pause at the new position."""
     ada = await party.host()
     await ada.send("play", playing=True, duration=600)
     await ada.send("play", position=100)
-    states = [(await ada.told("videoStateChanged"))["videoState"] for _ in range(2)]
+    states = [(await ada.receive("videoStateChanged"))["videoState"] for _ in range(2)]
     clock.advance(2.5)
     await ada.send("play", playing=False)
-    states.append((await ada.told("videoStateChanged"))["videoState"])
+    states.append((await ada.receive("videoStateChanged"))["videoState"])
     assert [state["isPlaying"] for state in states] == [True, True, False]
     assert [state["currentTime"] for state in states] == [0, 100, 102.5]
     await ada.send("play", position=1000)
-    assert (await ada.told("videoStateChanged"))["videoState"]["currentTime"] == 600
+    assert (await ada.receive("videoStateChanged"))["videoState"]["currentTime"] == 600
 
 
 @pytest.mark.parametrize(
@@ -152,21 +152,21 @@ async def test_wishes_add_up(party: Party, clock: ManualClock) -> None:
     [("watch", {"url": identity.TEST_FILM}), ("play", {"playing": True, "position": 0, "duration": 1}), ("close", {})],
 )
 async def test_only_the_host_controls(party: Party, store: Store, kind: str, fields: dict[str, object]) -> None:
-    """What only the host may do is refused to a guest, and changes nothing."""
+    """A host request from a guest is rejected and changes nothing."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
     before = await store.rooms.get_room(ada.code)
     await grace.send(kind, **fields)
-    assert (await grace.told("refused"))["reason"] == "notHost"
+    assert (await grace.receive("rejected"))["reason"] == "notHost"
     assert await store.rooms.get_room(ada.code) == before
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "file:///etc/passwd", "nonsense", "https://", "http://[", ""])
-async def test_what_is_no_video(party: Party, url: str) -> None:
-    """A link that leads to no video is refused."""
+async def test_an_invalid_video_link(party: Party, url: str) -> None:
+    """An invalid video link is rejected."""
     ada = await party.host()
     await ada.send("watch", url=url)
-    assert (await ada.told("refused"))["reason"] == "badVideo"
+    assert (await ada.receive("rejected"))["reason"] == "badVideo"
 
 
 @pytest.mark.parametrize(
@@ -180,42 +180,42 @@ async def test_what_is_no_video(party: Party, url: str) -> None:
         (identity.TEST_FILM, "film"),
     ],
 )
-def test_the_kind_of_a_video(url: str, kind: str) -> None:
-    """A link's host, or the end of its path, says which player it needs."""
-    assert identity.kind_of_video(url) == kind
+def test_the_type_of_a_video(url: str, kind: str) -> None:
+    """The host or the file extension of a link determines the type of the player."""
+    assert identity.video_type(url) == kind
 
 
 async def test_the_time(party: Party, clock: ManualClock) -> None:
-    """A ping is answered with what it brought, and the server's time in milliseconds."""
+    """A pong repeats the timestamp of the ping and contains the server's time in milliseconds."""
     ada = await party.host()
     await ada.send("ping", sent=1234.5)
-    assert await ada.told("pong") == {"type": "pong", "sent": 1234.5, "now": clock.now_ms()}
+    assert await ada.receive("pong") == {"type": "pong", "sent": 1234.5, "now": clock.now_ms()}
 
 
-async def test_what_is_said(party: Party) -> None:
-    """A message is told to all, and to who comes later."""
+async def test_a_message_is_shared(party: Party) -> None:
+    """All pages receive a message, including those of late guests."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
-    said = await grace.say("<b>hello</b>")
-    told = (await ada.told("messageAdded"))["message"]
-    assert (told["id"], told["userName"], told["message"]) == (said, "Grace", "<b>hello</b>")
+    message_id = await grace.say("<b>hello</b>")
+    message = (await ada.receive("messageAdded"))["message"]
+    assert (message["id"], message["userName"], message["message"]) == (message_id, "Grace", "<b>hello</b>")
     lin = await party.guest(ada.code, "Lin")
-    assert lin.state["messages"] == [told]
+    assert lin.state["messages"] == [message]
 
 
-async def test_said_again(party: Party) -> None:
-    """A message that is sent again with its id is answered again, and is there once."""
+async def test_a_message_is_resent(party: Party) -> None:
+    """A message that is sent twice with the same id is confirmed twice and stored once."""
     ada = await party.host()
-    said = await ada.say("hello")
-    back = await party.guest(ada.code, "Ada", ada.key)
-    assert await back.say("hello", said) == said
-    assert [message["id"] for message in (await party.guest(ada.code, "Grace")).state["messages"]] == [said]
+    message_id = await ada.say("hello")
+    reconnected = await party.guest(ada.code, "Ada", ada.key)
+    assert await reconnected.say("hello", message_id) == message_id
+    assert [message["id"] for message in (await party.guest(ada.code, "Grace")).state["messages"]] == [message_id]
 
 
-async def test_the_oldest_go(party: Party) -> None:
-    """The 21st message pushes the first out."""
+async def test_the_oldest_message_is_evicted(party: Party) -> None:
+    """The 21st message evicts the first."""
     ada = await party.host()
     ids = [await ada.say(f"message {number}") for number in range(21)]
     grace = await party.guest(ada.code, "Grace")
     assert [message["id"] for message in grace.state["messages"]] == ids[1:]
-    assert grace.state["kept"] == 20
+    assert grace.state["historyLimit"] == 20

@@ -1,4 +1,4 @@
-"""Trouble, several servers, and what they serve."""
+"""Errors, limits, several servers, and the files that they serve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from watch_party import identity
 from watch_party.app import app
-from watch_party.identity import Refused
+from watch_party.identity import RejectedError
 
 from party_page import Party, names, visiting
 from party_server import PartyServer, party_by_make, party_server
@@ -19,25 +19,25 @@ from redis_server import RedisServer
 from serving import http_client, serving
 from wnc_store import ChatMessage, Resync, Store, StoreUnavailableError
 
-_LONG = {"WNC_STORE_CONNECTION_TTL": "600"}  # nobody is away for longer than that, however slow the machine
+_LONG = {"WNC_STORE_CONNECTION_TTL": "600"}  # longer than any test, even on a slow machine
 _STATIC = Path(__file__).parents[3] / "examples/watch_party/static"
 
 
 async def test_events_were_lost(party: Party, store: Store) -> None:
-    """When events were lost, the page is told the whole room and chat."""
+    """After lost events the page receives the complete room and chat."""
     ada = await party.host()
     message = ChatMessage(room_id=ada.code, user_id="u", user_name="Grace", message="hello")
     await store.chat.add_message(message)
     await store.events.publish(ada.code, Resync(room_id=ada.code))
-    assert [said["id"] for said in (await ada.told("state"))["messages"]] == [message.id]
+    assert [stored["id"] for stored in (await ada.receive("state"))["messages"]] == [message.id]
 
 
-async def test_the_store_is_away(party: Party, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the store can't serve, the page is asked to come back; the reason, which names the server, is not told."""
+async def test_the_store_is_unavailable(party: Party, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the store is unavailable, the socket is closed with code 1013 and without the name of the server."""
     ada = await party.host()
 
     async def fail(_message: ChatMessage) -> None:
-        raise StoreUnavailableError("nobody answers at secret-host:6379")
+        raise StoreUnavailableError("no reply from secret-host:6379")
 
     monkeypatch.setattr(store.chat, "add_message", fail)
     await ada.send("say", id=secrets.token_hex(16), text="hello")
@@ -45,60 +45,62 @@ async def test_the_store_is_away(party: Party, store: Store, monkeypatch: pytest
     assert "secret-host" not in str(ada._socket.close_reason)
 
 
-async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who says too much is told how long to wait, and stays; who comes too often is sent away; HTTP gets 429."""
+async def test_rate_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the rate limit, messages get a time to wait, joins are rejected, and HTTP requests get 429."""
     monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "3")
     async with serving(app) as address, visiting(address) as party, http_client() as client:
         ada = await party.host()
         for _ in range(3):
             await ada.say("spam")
         await ada.send("say", id=secrets.token_hex(16), text="spam")
-        assert 0 < (await ada.told("tooFast"))["seconds"] <= 60
+        assert 0 < (await ada.receive("tooFast"))["seconds"] <= 60
         assert (await client.get(f"http://{address}/")).status_code == 200
         assert (await client.get(f"http://{address}/")).status_code == 200
         assert (await client.get(f"http://{address}/")).status_code == 429
-        assert await party.refused(ada.code, "Grace") == "tooFast"
+        assert await party.join_rejected(ada.code, "Grace") == "tooFast"
         await ada.send("ping", sent=1)
-        await ada.told("pong")
+        await ada.receive("pong")
 
 
-async def test_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is longer than the store's settings allow is refused, once and for all: coming back would not help."""
+async def test_texts_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts above the limits of the store's settings are rejected with `tooLong`, and the socket stays open."""
     for name in ("MESSAGE", "NAME", "URL"):
         monkeypatch.setenv(f"WNC_STORE_MAX_{name}_LENGTH", "20")
     async with serving(app) as address, visiting(address) as party:
         ada = await party.host()
         message_id = secrets.token_hex(16)
         await ada.send("say", id=message_id, text="x" * 21)
-        assert await ada.told("refused") == {"type": "refused", "reason": "tooLong", "id": message_id}
+        assert await ada.receive("rejected") == {"type": "rejected", "reason": "tooLong", "id": message_id}
         await ada.send("watch", url="https://youtu.be/dQw4w9WgXcQ")
-        assert await ada.told("refused") == {"type": "refused", "reason": "tooLong"}
-        assert await party.refused(ada.code, "G" * 21) == "tooLong"
+        assert await ada.receive("rejected") == {"type": "rejected", "reason": "tooLong"}
+        assert await party.join_rejected(ada.code, "G" * 21) == "tooLong"
         await ada.say("still here")
 
 
-async def test_gone_while_the_store_works(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A page that is gone while its message is with the store, and is told something, is no error of the app."""
-    working = asyncio.Event()
+async def test_a_page_disconnects_during_a_write(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The app logs no error when it sends an event to a page that disconnected while the store was busy."""
+    started = asyncio.Event()
 
-    async def work(_message: ChatMessage) -> None:
-        working.set()
+    async def never_finish(_message: ChatMessage) -> None:
+        started.set()
         await asyncio.Event().wait()
 
     async with serving(app) as address, visiting(address) as party:
-        monkeypatch.setattr(app.state.store.chat, "add_message", work)
+        monkeypatch.setattr(app.state.store.chat, "add_message", never_finish)
         ada = await party.host()
         grace = await party.guest(ada.code, "Grace")
         await grace.send("say", id=secrets.token_hex(16), text="hello")
-        await working.wait()
-        await grace.vanish()
+        await started.wait()
+        await grace.disconnect()
         await ada.send("play", playing=True)
-        await ada.told("videoStateChanged")
+        await ada.receive("videoStateChanged")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-async def test_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit of an address, a socket is closed with a reason that the page can show."""
+async def test_the_connection_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the connection limit of an address, a socket is closed with a reason that the page shows."""
     monkeypatch.setenv("WNC_STORE_CONNECTION_LIMIT", "2")
     async with serving(app) as address, visiting(address) as party:
         ada = await party.host()
@@ -116,78 +118,78 @@ def server(redis_server: RedisServer) -> Iterator[PartyServer]:
 
 
 async def test_two_servers(server: PartyServer, redis_server: RedisServer) -> None:
-    """Guests at two servers on one Redis see and hear one another, and the host's place goes from one to the other."""
+    """Guests on two servers with one Redis share users, messages and the host role."""
     with party_server(redis_server.url.replace("/0", "/8"), **_LONG) as other:
-        async with visiting(server.host) as here, visiting(other.host) as there:
-            ada = await here.host()
-            grace = await there.guest(ada.code, "Grace")
-            assert (await ada.told("userJoined"))["user"]["name"] == "Grace"
-            said = await grace.say("hello")
-            assert (await ada.told("messageAdded"))["message"]["id"] == said
-            assert await there.refused(ada.code, "Ada") == "nameTaken"
+        async with visiting(server.host) as first, visiting(other.host) as second:
+            ada = await first.host()
+            grace = await second.guest(ada.code, "Grace")
+            assert (await ada.receive("userJoined"))["user"]["name"] == "Grace"
+            message_id = await grace.say("hello")
+            assert (await ada.receive("messageAdded"))["message"]["id"] == message_id
+            assert await second.join_rejected(ada.code, "Ada") == "nameTaken"
             await ada.send("leave")
-            assert (await grace.told("hostChanged"))["hostName"] == "Grace"
+            assert (await grace.receive("hostChanged"))["hostName"] == "Grace"
             await grace.send("leave")
-            assert (await grace.told("end"))["reason"] == "left"
+            assert (await grace.receive("end"))["reason"] == "left"
 
 
 async def test_a_server_is_killed(server: PartyServer, redis_server: RedisServer) -> None:
-    """A host whose server was killed comes back at the other one as if nothing had been, and misses nothing."""
-    with party_server(redis_server.url.replace("/0", "/8"), **_LONG) as dies:
-        async with visiting(dies.host) as here, visiting(server.host) as there:
-            ada = await here.host()
-            grace = await there.guest(ada.code, "Grace")
-            said = await ada.say("before")
-            dies.kill()
+    """A host whose server was killed reconnects to the other server, stays the host and misses no message."""
+    with party_server(redis_server.url.replace("/0", "/8"), **_LONG) as killed:
+        async with visiting(killed.host) as first, visiting(server.host) as second:
+            ada = await first.host()
+            grace = await second.guest(ada.code, "Grace")
+            before = await ada.say("before")
+            killed.kill()
             missed = await grace.say("missed")
-            back = await there.guest(ada.code, "Ada", ada.key)
-            await back.say("before", said)
-            last = await back.say("after")
-            assert names(back) == [("Ada", True), ("Grace", False)]
-            assert [message["id"] for message in back.state["messages"]] == [said, missed]
-            told = await grace.all_until("messageAdded")
-            while told[-1]["message"]["id"] != last:
-                told += await grace.all_until("messageAdded")
-            assert {message["type"] for message in told} == {"messageAdded"}
-            await back.send("close")
-            assert (await grace.told("end"))["reason"] == "closed"
+            reconnected = await second.guest(ada.code, "Ada", ada.key)
+            await reconnected.say("before", before)
+            last = await reconnected.say("after")
+            assert names(reconnected) == [("Ada", True), ("Grace", False)]
+            assert [message["id"] for message in reconnected.state["messages"]] == [before, missed]
+            messages = await grace.receive_until("messageAdded")
+            while messages[-1]["message"]["id"] != last:
+                messages += await grace.receive_until("messageAdded")
+            assert {message["type"] for message in messages} == {"messageAdded"}
+            await reconnected.send("close")
+            assert (await grace.receive("end"))["reason"] == "closed"
 
 
 async def test_make_party(redis_server: RedisServer) -> None:
-    """`make party` on Redis runs two workers at the address that it tells; guests of a killed one come back."""
-    with party_by_make(redis_server.url.replace("/0", "/8"), **_LONG) as made:
-        async with visiting(made.host) as party:
+    """`make party` on Redis runs two workers at the address that it prints, and guests of a killed worker reconnect."""
+    with party_by_make(redis_server.url.replace("/0", "/8"), **_LONG) as server:
+        async with visiting(server.host) as party:
             ada = await party.host()
             pages = [ada, await party.guest(ada.code, "Grace"), await party.guest(ada.code, "Lin")]
-            made.kill()
+            server.kill()
             for page in pages:
-                back = await party.guest(ada.code, page.name, page.key)
-                assert names(back) == [("Ada", True), ("Grace", False), ("Lin", False)]
+                reconnected = await party.guest(ada.code, page.name, page.key)
+                assert names(reconnected) == [("Ada", True), ("Grace", False), ("Lin", False)]
 
 
-async def test_the_page_is_whole(party: Party) -> None:
-    """All that the page and its modules load is served from here; nothing comes from another server but YouTube."""
+async def test_the_page_is_complete(party: Party) -> None:
+    """The app serves every file that the page loads, and the page uses no other server except YouTube."""
     async with http_client() as client:
         page = await client.get(f"http://{party.address}/")
         assert page.status_code == 200
-        wanted = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
+        paths = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
         for module in _STATIC.glob("*.js"):
             text = module.read_text()
-            wanted |= {f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', text)}
+            paths |= {f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', text)}
             assert set(re.findall(r"https?://[^\"`/]+", text)) <= {"https://www.youtube.com"}
-        assert len(wanted) >= 8
-        for path in wanted:
+        assert len(paths) >= 8
+        for path in paths:
             assert (await client.get(f"http://{party.address}{path}")).status_code == 200, path
         assert (await client.get(f"http://{party.address}/healthz")).json() == {"status": "ok"}
 
 
-def test_codes_can_be_read_out() -> None:
-    """A code has six letters, none of which is taken for another."""
-    assert not set("".join(identity.new_code() for _ in range(200))) & set("01IO")
+def test_codes_are_unambiguous() -> None:
+    """Room codes contain no characters that look alike."""
+    assert not set("".join(identity.new_room_code() for _ in range(200))) & set("01IO")
 
 
-def test_a_name_is_tidied() -> None:
-    """What surrounds a name, and is between its words, is tidied."""
-    assert identity.tidy_name("  Ada \n Lovelace ") == "Ada Lovelace"
-    with pytest.raises(Refused):
-        identity.tidy_name("\n")
+def test_a_name_is_cleaned() -> None:
+    """Whitespace around a name is removed, and whitespace between its words becomes one space."""
+    assert identity.clean_name("  Ada \n Lovelace ") == "Ada Lovelace"
+    with pytest.raises(RejectedError):
+        identity.clean_name("\n")

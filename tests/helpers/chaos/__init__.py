@@ -1,1 +1,1 @@
-"""What breaks a connection or a server on purpose, and what tells whether a store told the truth about it."""
+"""Fault injection for connections and servers, and checkers of what the store reported."""

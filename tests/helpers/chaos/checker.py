@@ -1,4 +1,4 @@
-"""Judges histories: rooms linearizable, messages there exactly once and in order, hits counted once, hosts present."""
+"""Checker of histories: linearizable rooms, chats without loss or duplicates, exact counts, and present hosts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CHAT_KINDS = {"say", "clear", "read"}
 
 @dataclass
 class Report:
-    """What the checker found.
+    """The result of a check.
 
     Attributes:
-        problems: each thing that must not be; empty if all is well.
-        operations: how many operations ended how.
-        resolved: of the messages and hits of unknown outcome, how many had happened and how many had not.
-        steps: how many steps the searches took.
+        problems: each violation; empty if the history is correct.
+        operations: number of operations with each outcome.
+        resolved: number of messages with an unknown outcome that were added, and that were not.
+        steps: number of steps of the searches.
     """
 
     problems: list[str] = field(default_factory=list[str])
@@ -36,7 +36,7 @@ class Report:
 
 
 def check(operations: Sequence[Operation], ledger: Ledger) -> Report:
-    """Judge all that was recorded against what the server wrote down."""
+    """Check the recorded operations against the ledger of the server."""
     report = Report(operations=Counter(operation.answer for operation in operations))
     rooms: dict[str, list[Operation]] = defaultdict(list)
     chats: dict[str, list[Operation]] = defaultdict(list)
@@ -71,26 +71,26 @@ def _room(operations: Sequence[Operation], states: Sequence[Any]) -> Verdict:
 
 
 def absent_hosts(states: Sequence[Any]) -> Iterator[str]:
-    """Yield each stored state of a room whose host is none of its users."""
+    """Yield a problem for each stored state of a room whose host is not one of its users."""
     for state in states:
         if state and state["hostId"] not in {user["id"] for user in state["users"]}:
-            yield f"at rev {state.get('rev', 0)} its host {state['hostId']!r} is no user of it"
+            yield f"at rev {state.get('rev', 0)} its host {state['hostId']!r} is not one of its users"
 
 
 def chat_problems(operations: Sequence[Operation], log: Sequence[str | None]) -> Iterator[str]:
-    """Yield what is wrong with a chat, given the ids in the order in which they were appended, None for a deletion."""
+    """Yield the problems of a chat, given the ids in the order in which they were added, None for a deletion."""
     says = {str(one.value): one for one in operations if one.kind == "say"}
     places = {message: place for place, message in enumerate(log) if message is not None}
     for message, times in Counter(message for message in log if message is not None).items():
         if times > 1:
-            yield f"message {message} was appended {times} times"
+            yield f"message {message} was added {times} times"
         if message not in says:
-            yield f"message {message} comes from nowhere"
+            yield f"message {message} was added without a call"
         elif says[message].answer == "refused":
-            yield f"message {message} was refused, and appended"
+            yield f"message {message} was rejected, but added"
     for message, one in says.items():
         if one.answer == "ok" and message not in places:
-            yield f"message {message} was acknowledged, and never appended"
+            yield f"message {message} was acknowledged, but not added"
     yield from _out_of_order([says[message] for message in log if message in says])
     yield from _Reads(operations, says, places, log).problems()
 
@@ -99,13 +99,13 @@ def _out_of_order(appended: Sequence[Operation]) -> Iterator[str]:
     latest: Operation | None = None
     for one in appended:
         if latest is not None and one.answer == "ok" and latest.start > one.end:
-            yield f"message {one.value} was acknowledged before {latest.value} began, and stands after it"
+            yield f"message {one.value} was acknowledged before {latest.value} began, but was added after it"
         if latest is None or one.start > latest.start:
             latest = one
 
 
 class _Reads:
-    """Whether each read of a chat shows it as it was at some moment between the read's start and end."""
+    """A check that each read of a chat returns its state at some moment during the read."""
 
     def __init__(
         self,
@@ -121,9 +121,9 @@ class _Reads:
         self._log = log
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with each read."""
-        seen: list[tuple[float, int]] = []  # when somebody had seen or written a message, and its place
-        begun: list[tuple[float, int]] = []  # when it began, and its place
+        """Yield the problems of each read."""
+        seen: list[tuple[float, int]] = []  # when a message was returned or acknowledged, and its position
+        begun: list[tuple[float, int]] = []  # when the message was sent, and its position
         for message, one in self._says.items():
             if message in self._places:
                 begun.append((one.start, self._places[message]))
@@ -140,19 +140,19 @@ class _Reads:
             yield from self._problems_of(read, least, below)
 
     def _problems_of(self, read: Operation, least: int, below: int) -> Iterator[str]:
-        """Yield what is wrong with a read that has to end at a place from `least` on and before `below`."""
+        """Yield the problems of a read whose last message must be at a position from `least` to below `below`."""
         found = _ids(read)
         if not found:
             if not any(least <= place < below for place in self._empty_places()):
-                yield f"{read.client} read nothing where something was"
+                yield f"{read.client} read an empty chat at a time when it was not empty"
             return
         last = self._places.get(found[-1], -1)
         if found != self._kept_at(last):
-            yield f"{read.client} read what the chat never was: {found}"
+            yield f"{read.client} read a state that the chat never had: {found}"
         elif last < least:
-            yield f"{read.client} read {found[-1]} as the last when {self._log[least]} had been seen"
+            yield f"{read.client} read {found[-1]} as the last message after {self._log[least]} had been seen"
         elif last >= below:
-            yield f"{read.client} read {found[-1]} before it was written"
+            yield f"{read.client} read {found[-1]} before it was sent"
         else:
             yield from self._cleared(read, found)
 
@@ -162,7 +162,7 @@ class _Reads:
                 for message in found:
                     said = self._says.get(message)
                     if said is not None and said.answer == "ok" and said.end < clear.start:
-                        yield f"{read.client} read {message}, which had been cleared"
+                        yield f"{read.client} read {message} after it had been cleared"
 
     def _empty_places(self) -> Iterator[int]:
         yield -1
@@ -177,7 +177,7 @@ class _Reads:
 
 
 class _Highest:
-    """The highest number among what was over before a time."""
+    """The highest number among the entries before a time."""
 
     def __init__(self, marks: Sequence[tuple[float, int]]) -> None:
         marks = sorted(marks)
@@ -194,15 +194,15 @@ def _ids(read: Operation) -> tuple[str, ...]:
 
 
 def hit_problems(operations: Sequence[Operation], counted: int) -> Iterator[str]:
-    """Yield what is wrong with the counts that callers were told, given how often the server counted."""
-    told = sorted((one for one in operations if one.answer == "ok"), key=lambda one: one.start)
+    """Yield the problems of the counts that callers received, given the server's count."""
+    acknowledged = sorted((one for one in operations if one.answer == "ok"), key=lambda one: one.start)
     unknown = sum(one.answer == "unknown" for one in operations)
-    if not len(told) <= counted <= len(told) + unknown:
-        yield f"counted {counted} times, for {len(told)} acknowledged and {unknown} unknown hits"
-    for count, times in Counter(one.result for one in told).items():
+    if not len(acknowledged) <= counted <= len(acknowledged) + unknown:
+        yield f"counted {counted} times, for {len(acknowledged)} acknowledged and {unknown} unknown hits"
+    for count, times in Counter(one.result for one in acknowledged).items():
         if times > 1:
-            yield f"{times} callers were told the count {count}"
-    highest = _Highest([(one.end, one.result) for one in told if isinstance(one.result, int)])
-    for one in told:
+            yield f"{times} callers received the count {count}"
+    highest = _Highest([(one.end, one.result) for one in acknowledged if isinstance(one.result, int)])
+    for one in acknowledged:
         if isinstance(one.result, int) and highest.before(one.start, otherwise=0) > one.result:
-            yield f"{one.client} was told the count {one.result} after a higher one"
+            yield f"{one.client} received the count {one.result} after a higher count"

@@ -1,4 +1,4 @@
-"""A connection that is cut after byte N of a write's exchange, and whether the caller was told the truth."""
+"""Connections that are cut after byte N of a write's exchange, and checks of the reported outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MANNERS: Sequence[How] = ("close", "reset")
 _AT_ONCE = 16
 _PATIENT = StoreSettings(operation_timeout=timedelta(seconds=60))
 _HURRIED = StoreSettings(operation_timeout=timedelta(seconds=1))
-"""Where the network stays away; what has to work afterwards is tried again when it runs out of time."""
+"""For a network that stays down. Calls that must succeed afterwards are retried after a timeout."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class _Case:
 async def untruths(
     server: DurableServer, write: Write, *, warm: bool, stride: int, stay_down: bool = False
 ) -> list[str]:
-    """Cut a write's exchange after each `stride`-th byte and return what callers were told that is not true.
+    """Cut a write's exchange after each `stride`-th byte, and return the reported outcomes that are false.
 
     Args:
-        server: where the truth is.
+        server: the server, whose ledger is the reference.
         write: the kind of write.
         warm: whether the connection has been used for that room before.
-        stride: bytes between two cuts; the edges of an exchange are tried in any case.
-        stay_down: whether the network stays away after the cut, until the write has ended.
+        stride: bytes between two cuts. The edges of an exchange are always included.
+        stay_down: whether the network stays down after the cut until the write has ended.
     """
     sizes, expected = await _measure(server, write, warm=warm)
     cuts = [
@@ -53,13 +53,13 @@ async def untruths(
 
 
 def _positions(size: int, stride: int) -> list[int]:
-    """Return the bytes to cut after: each `stride`-th, and the edges, where most of what can go wrong does."""
+    """Return the positions of the cuts: each `stride`-th byte and the edges, where most failures occur."""
     edges = {0, 1, size - 1, size, size + 1}
     return sorted(edges | set(range(0, size + 1, stride)))
 
 
 async def _measure(server: DurableServer, write: Write, *, warm: bool) -> tuple[dict[Side, int], Any]:
-    """Return how many bytes each side of an exchange has, and what the write returns where nothing fails."""
+    """Return the number of bytes in each direction of an exchange, and the write's result without a fault."""
     name = f"{write.name.replace(' ', '-')}.{warm:d}.0000"
     async with (
         RedisStore.from_url(server.url) as direct,
@@ -78,10 +78,10 @@ async def _measure(server: DurableServer, write: Write, *, warm: bool) -> tuple[
     return sizes, value
 
 
-async def _try_all(  # noqa: PLR0913 - what varies
+async def _try_all(  # noqa: PLR0913 - the parameters of a case
     server: DurableServer, write: Write, cuts: Sequence[Cut], expected: Any, settings: StoreSettings, *, warm: bool
 ) -> list[str]:
-    """Try each cut on a name of its own and return what was untrue about it."""
+    """Try each cut on a separate room, and return the false outcomes."""
     cases = [_Case(f"{write.name.replace(' ', '-')}.{warm:d}.{number:04}", cut) for number, cut in enumerate(cuts)]
     async with RedisStore.from_url(server.url) as direct, admin(server.url) as client:
         await client.flushall()
@@ -113,14 +113,14 @@ async def _try_all(  # noqa: PLR0913 - what varies
 async def _attempt(
     server: DurableServer, write: Write, case: _Case, settings: StoreSettings, *, warm: bool
 ) -> tuple[Outcome, Outcome, Outcome]:
-    """Return how the write ended, and how the next read and the next write of the same store did."""
+    """Return the outcomes of the write and of the next read and the next write of the same store."""
     async with proxy_to(server.port) as proxy, RedisStore.from_url(proxy.url, settings) as store:
         if warm:
             await outcome_in_time(lambda: write.read(store, case.name))
         proxy.arm(case.cut)
         outcome = await outcome_of(write.call(store, case.name))
         proxy.disarm()
-        if case.cut.stay_down:  # an attempt to connect may be under way that began before the network was back
+        if case.cut.stay_down:  # a connection attempt may have begun before the network came back
             await outcome_of(store.ping())
         read = await outcome_in_time(lambda: write.read(store, case.name))
         wrote = await outcome_in_time(lambda: store.connections.acquire(f"{case.name}.next", "c"))

@@ -1,4 +1,4 @@
-"""Histories: what clients asked a store, when, and what they were told."""
+"""Histories of the calls to a store, with their times and outcomes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer = Literal["ok", "not found", "exists", "refused", "unknown"]
 
 
 class View(NamedTuple):
-    """A room, as far as a history tells it from others."""
+    """The fields of a room that a history distinguishes."""
 
     rev: int
     host: str
@@ -31,7 +31,7 @@ class View(NamedTuple):
 
     @classmethod
     def of_json(cls, stored: dict[str, Any]) -> View:
-        """Return the view of a room as it is stored."""
+        """Return the view of a stored room."""
         users = tuple(user["id"] for user in stored["users"])
         position = float(stored["videoState"]["currentTime"])
         return cls(stored.get("rev", 0), stored["hostId"], users, position, stored["videoUrl"])
@@ -45,17 +45,17 @@ class Operation:
     """One call.
 
     Attributes:
-        client: who called; a client's calls follow one another.
+        client: the caller. The calls of a client do not overlap.
         kind: "create", "join", "leave", "video", "edit", "delete" and "get" of rooms; "say", "clear" and "read" of
             chats; "hit" of a rate limit.
-        key: the room, or what was hit.
-        value: what it writes: the user who creates, joins or leaves, the position of the video, the URL, the
-            message's id. Unique among the calls that write.
+        key: the room, or the key of the rate limit.
+        value: the value that the call writes: the user that creates, joins or leaves, the position, the URL, or the
+            message's id. It is unique among the writes.
         start: nanoseconds on a clock that all processes share.
-        end: likewise; infinite where the outcome is unknown, because it may still happen.
-        answer: "ok" and what it returned in `result`, or why it returned nothing. "refused": any error that says that
-            it did not happen.
-        result: a room, None for no room, the ids of messages, a count.
+        end: nanoseconds; infinite if the outcome is unknown, because the write may still happen.
+        answer: "ok" with the returned value in `result`, or the reason for an error. "refused" means an error that says
+            that the write did not happen.
+        result: a room, None for a missing room, the ids of messages, or a count.
     """
 
     client: str
@@ -69,14 +69,14 @@ class Operation:
 
 
 def write_history(path: Path, operations: Iterable[Operation]) -> None:
-    """Write a history into a file, an operation a line."""
+    """Write a history into a file, one operation per line."""
     with path.open("w", encoding="utf-8") as file:
         for operation in operations:
             file.write(json.dumps(asdict(operation)) + "\n")
 
 
 def read_history(path: Path) -> list[Operation]:
-    """Return the history that a file holds."""
+    """Read a history from a file."""
     operations: list[Operation] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         fields = json.loads(line)
@@ -92,7 +92,7 @@ def read_history(path: Path) -> list[Operation]:
 
 
 def settled(operations: Iterable[Operation]) -> list[Operation]:
-    """Return those that may have happened, in the order of their start; unknown ones without an end."""
+    """Return the operations that may have happened, ordered by start. Unknown operations have an infinite end."""
     kept = [
         operation if operation.answer != "unknown" else _endless(operation)
         for operation in operations

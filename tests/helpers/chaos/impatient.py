@@ -1,4 +1,4 @@
-"""Callers who give up at random moments, and whether the others were served."""
+"""Callers that are cancelled at random moments, and a check of the other callers' results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from wnc_store_contract.factories import room, user
 _ROOMS = 20
 _CALLERS = 1000
 _LONGEST = 60
-"""Iterations of the event loop after which a caller has begun, and after which one has given up."""
+"""Maximum number of loop iterations before a call begins, and before it is cancelled."""
 
 
 async def impatient_callers(seed: int) -> list[str]:
-    """Return what is wrong with the replies of those who waited, while every other caller gives up at some moment."""
+    """Cancel every other caller at a random moment, and return the wrong results of the remaining callers."""
     chance = random.Random(seed)  # noqa: S311 - repeatable
     problems: list[str] = []
     joined: list[tuple[str, str]] = []
@@ -48,17 +48,17 @@ async def impatient_callers(seed: int) -> list[str]:
                 elif joins:
                     joined.append((room_id, name))
                     if found.user(name) is None:
-                        problems.append(f"{name} is not in the room that was returned")
+                        problems.append(f"{name} is missing in the returned room")
 
             await asyncio.gather(*map(caller, range(_CALLERS)))
             rooms = {f"R{number}": await store.rooms.get_room(f"R{number}") for number in range(_ROOMS)}
     problems += [
-        f"{name} joined and is not there" for key, name in joined if (rooms[key] or room(key)).user(name) is None
+        f"{name} joined but is missing" for key, name in joined if (rooms[key] or room(key)).user(name) is None
     ]
     return problems if given_up else ["nobody gave up"]
 
 
 async def _iterations(count: int) -> None:
-    """Let the event loop go on so many times."""
+    """Run this number of iterations of the event loop."""
     for _ in range(count):
         await asyncio.sleep(0)

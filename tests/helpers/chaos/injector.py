@@ -1,4 +1,4 @@
-"""Faults, one after the other, chosen by a seed: at the connections and at the server."""
+"""Injector of random faults into connections and the server, chosen by a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proxy import Cut, How, Proxy, Side
 from waiting import wait_until
 
 _BYTES_BETWEEN = 100_000
-"""What goes through each proxy between two faults: some hundred operations."""
+"""Bytes through each proxy between two faults, which are some hundred operations."""
 
 _LASTING = 0.1
 """Seconds that a fault lasts."""
@@ -25,10 +25,10 @@ _ENDLESS = "while true do end"
 
 
 class Injector:
-    """Breaks connections and a server, again and again while work goes on.
+    """Breaks connections and a server repeatedly during a load.
 
     Attributes:
-        injected: how often it did what.
+        injected: number of faults of each kind.
     """
 
     def __init__(self, server: DurableServer, proxies: Sequence[Proxy], seed: int) -> None:
@@ -52,10 +52,10 @@ class Injector:
         }
 
     async def run(self, faults: int) -> None:
-        """Inject so many faults, and leave everything whole."""
+        """Inject a number of faults, and restore normal operation."""
         names = list(self._faults)
         weights = [weight for weight, _ in self._faults.values()]
-        first = names.copy()  # each of them once, before chance decides
+        first = names.copy()  # inject each fault once before choosing randomly
         self._chance.shuffle(first)
         try:
             for _ in range(faults):
@@ -70,7 +70,7 @@ class Injector:
                 proxy.disarm()
 
     async def _progress(self) -> None:
-        """Wait until some work has gone through each proxy."""
+        """Wait until each proxy has forwarded some work."""
         for proxy in self._proxies:
             goal = proxy.carried + _BYTES_BETWEEN
             await wait_until(lambda proxy=proxy, goal=goal: proxy.carried >= goal)
@@ -111,7 +111,7 @@ class Injector:
         await self._ask("CONFIG", "SET", name, normal)
 
     async def _read_only(self) -> None:
-        await self._ask("REPLICAOF", "127.0.0.1", "1")  # nobody is there, so nothing is copied
+        await self._ask("REPLICAOF", "127.0.0.1", "1")  # no server listens there, so no data is replaced
         await asyncio.sleep(_LASTING)
         await self._ask("REPLICAOF", "NO", "ONE")
 

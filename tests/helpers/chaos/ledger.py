@@ -1,4 +1,4 @@
-"""What a server has really done: read from its append-only file, which is written before a client gets its reply."""
+"""A ledger of the applied commands, read from the append-only file, which Redis writes before it replies."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 Command = tuple[bytes, ...]
 
 _EMPTY_BASE = 200
-"""Bytes; the snapshot of an empty database is smaller, that of any other larger."""
+"""Bytes. Only the snapshot of an empty database is smaller."""
 
 
 class TornLogError(Exception):
-    """Raised when the file ends within a command, as it may while the server writes."""
+    """Raised when the file ends within a command, which happens while the server writes."""
 
 
 def commands(data: bytes) -> Iterator[Command]:
-    """Yield the commands of an append-only file; one that the end of the file tears is left out, as Redis does."""
+    """Yield the commands of an append-only file. A torn command at the end is ignored, as Redis does."""
     position = 0
     try:
         while position < len(data):
@@ -29,7 +29,7 @@ def commands(data: bytes) -> Iterator[Command]:
             for _ in range(count):
                 size, position = _number(data, position, b"$")
                 if position + size + 2 > len(data):
-                    raise TornLogError  # noqa: TRY301 - one way out for all that is torn
+                    raise TornLogError  # noqa: TRY301 - all cases of a torn command end here
                 words.append(data[position : position + size])
                 position += size + 2
             yield (words[0].upper(), *words[1:])
@@ -42,13 +42,13 @@ def _number(data: bytes, position: int, kind: bytes) -> tuple[int, int]:
     if end < 0:
         raise TornLogError
     if data[position : position + 1] != kind:
-        message = f"the append-only file holds {data[position : position + 20]!r} where {kind!r} was due"
+        message = f"expected {kind!r} in the append-only file, found {data[position : position + 20]!r}"
         raise ValueError(message)
     return int(data[position + 1 : end]), end + 2
 
 
 def transactions(data: bytes) -> Iterator[tuple[Command, ...]]:
-    """Yield what was applied, each in one step: a command, or those between MULTI and EXEC."""
+    """Yield the atomic steps that were applied: single commands, or the commands between MULTI and EXEC."""
     held: list[Command] | None = None
     for command in commands(data):
         if command[0] == b"SELECT":
@@ -65,7 +65,7 @@ def transactions(data: bytes) -> Iterator[tuple[Command, ...]]:
 
 
 def read_folder(folder: Path) -> bytes:
-    """Return the commands in a data folder, from all incremental files in the order of their manifest."""
+    """Return the commands in a data folder, from all incremental files in the order of the manifest."""
     parts: list[bytes] = []
     appended = folder / "appendonlydir"
     for line in (appended / "appendonly.aof.manifest").read_text().splitlines():
@@ -75,19 +75,19 @@ def read_folder(folder: Path) -> bytes:
         if entry["type"] == "i":
             parts.append(path.read_bytes())
         elif entry["type"] == "b" and path.stat().st_size > _EMPTY_BASE:
-            message = f"{path} holds data: the server must begin empty and never rewrite its file"
+            message = f"{path} contains data, but the server must start empty and never rewrite its file"
             raise ValueError(message)
     return b"".join(parts)
 
 
 @dataclass
 class Ledger:
-    """What was applied, in order.
+    """The applied writes, in order.
 
     Attributes:
-        rooms: for each room, the states that it went through: JSON values, None where it was deleted.
-        chats: for each chat, what was appended, JSON values, None where all was deleted.
-        steps: for each key, how many steps touched it.
+        rooms: the states of each room as JSON values, None for a deletion.
+        chats: the messages added to each chat as JSON values, None for a deletion.
+        steps: number of steps that touched each key.
     """
 
     rooms: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
@@ -95,7 +95,7 @@ class Ledger:
     steps: dict[str, int] = field(default_factory=dict[str, int])
 
     def changes(self, key: str) -> int:
-        """Return how often a key changed; to write a room's very bytes again is no change."""
+        """Return how often a key changed. Writing identical bytes to a room does not count."""
         kind, _, name = key.partition(":")
         if kind != "room":
             return self.steps.get(key, 0)
@@ -103,7 +103,7 @@ class Ledger:
         return sum(before != after for before, after in pairwise(states))
 
     def add(self, step: Sequence[Command]) -> None:
-        """Enter what was applied in one step."""
+        """Record an atomic step."""
         touched: set[str] = set()
         for command in step:
             touched.update(self._enter(command))
@@ -132,12 +132,12 @@ class Ledger:
         elif kind == "chat" and name == b"RPUSH":
             self.chats.setdefault(name_of, []).extend(json.loads(entry) for entry in command[2:])
         elif kind == "chat" and name == b"PEXPIREAT":
-            return []  # beside RPUSH; by itself it leaves the chat as it was
+            return []  # it follows RPUSH and does not change the messages
         return [key]
 
 
 def read_ledger(folder: Path) -> Ledger:
-    """Return what the server of a data folder has applied so far."""
+    """Return the ledger of the server with a data folder."""
     ledger = Ledger()
     for step in transactions(read_folder(folder)):
         ledger.add(step)

@@ -1,15 +1,15 @@
-"""Whether there is one order of a room's operations that explains what every caller was told (Wing and Gong's search).
+"""Search for an order of a room's operations that explains all results (Wing and Gong's linearizability check).
 
-The order must agree with real time: what ended before something else began comes first. An operation of unknown outcome
-may have happened at any time after its start, or never. Two things keep the search short: every result carries the
-room's `rev`, and the states that the server's append-only file holds must be passed one after the other. Since a user
-joins only once, a result's users tell which life of the room it is from, too: so every result is a state that must be
-passed, and every guess has to leave enough changes to come to the next one.
+The order must agree with real time: an operation that ended before another began comes first. An operation with an
+unknown outcome may have happened at any time after its start, or never. Two facts keep the search short. Every result
+contains the room's `rev`, and the order must pass the states in the server's append-only file one after the other.
+Because a user joins only once, the users in a result also identify the life of the room. So every result is a state
+that must be passed, and after every guess enough changes must be left to reach the next one.
 
-What has been tried is remembered as (operations done, state), as in Lowe's and Porcupine's variants, so that no such
-pair is tried twice; a budget of steps bounds the rest, and running out of it is a failure.
+The search remembers the pairs (operations done, state) that it has tried, as the algorithms of Lowe and of Porcupine
+do. A budget of steps limits the search, and exceeding the budget is a failure.
 
-It takes for granted that the values which operations write are unique: users, positions, URLs.
+The search assumes that operations write unique values: users, positions, URLs.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ State = View | None
 
 _LEAST_BUDGET = 200_000
 _STEPS_PER_OPERATION = 20
-"""Most take one; the rest is for places where many changes of unknown outcome meet."""
+"""Steps per operation. Most operations take one, and clusters of changes with an unknown outcome take more."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        problem: why the history is not linearizable, or that the budget ran out; None if all is well.
-        steps: how many steps the search took.
+        problem: why the history is not linearizable, or that the budget was exceeded; None if it is linearizable.
+        steps: number of steps of the search.
     """
 
     problem: str | None
@@ -44,14 +44,14 @@ class Verdict:
 
 
 class _Node(NamedTuple):
-    """A point of the search: what has happened, and the state that it led to.
+    """A node of the search: the operations done so far, and the resulting state.
 
     Attributes:
-        base: all operations of known outcome before this one have happened.
-        done: which of those from `base` on have, as bits.
-        guessed: which of those of unknown outcome have, as bits.
-        state: the room by then.
-        written: how many of the states in the append-only file have been passed.
+        base: all operations with a known outcome before this index are done.
+        done: bit set of the operations from `base` on that are done.
+        guessed: bit set of the operations with an unknown outcome that are done.
+        state: the resulting state of the room.
+        written: number of states in the append-only file that have been passed.
     """
 
     base: int
@@ -62,7 +62,7 @@ class _Node(NamedTuple):
 
 
 def apply(state: State, operation: Operation) -> tuple[State, Answer, Result]:
-    """Return the state after an operation, and what its caller is told: the rules of a room, on views."""
+    """Return the state after an operation and the expected outcome, according to the rules of a room."""
     kind, value = operation.kind, operation.value
     if kind == "get":
         return state, "ok", state
@@ -95,19 +95,19 @@ def _change(state: View, kind: str, value: str | float | None) -> View:
         return changed._replace(position=value)
     if kind == "edit":
         return changed._replace(url=str(value))
-    message = f"no room has an operation {kind!r}"
+    message = f"unknown operation on a room: {kind!r}"
     raise ValueError(message)
 
 
 def check_room(
     operations: Sequence[Operation], written: Sequence[State] | None = None, budget: int | None = None
 ) -> Verdict:
-    """Search for an order that explains a room's history.
+    """Search for an order that explains the history of a room.
 
     Args:
-        operations: all operations of one room, which was not there before.
-        written: the states that the server went through, where that is known. Several operations may lie between two.
-        budget: how many steps the search may take; by default it grows with the history.
+        operations: all operations on one room, which does not exist at first.
+        written: the states that the server stored, if known. Several operations may lie between two states.
+        budget: maximum number of steps. By default it depends on the length of the history.
     """
     if budget is None:
         budget = max(_LEAST_BUDGET, _STEPS_PER_OPERATION * len(operations))
@@ -120,9 +120,9 @@ class _Search:
         self._known = [one for one in mine if one.answer != "unknown"]
         self._unknown = [one for one in mine if one.answer == "unknown" and one.kind != "get"]
         self._written = None if written is None else _changes(written)
-        told = [known.result for known in self._known if isinstance(known.result, View)]
-        self._shown = {one for state in (*told, *(self._written or ())) if state for one in _shown(state)}
-        self._lives = _Lives(self._written or (), told)
+        returned = [known.result for known in self._known if isinstance(known.result, View)]
+        self._shown = {one for state in (*returned, *(self._written or ())) if state for one in _shown(state)}
+        self._lives = _Lives(self._written or (), returned)
         self._budget = budget
 
     def run(self) -> Verdict:
@@ -132,7 +132,7 @@ class _Search:
         tried: dict[tuple[int, int, State, int], list[int]] = {}
         while stack:
             node = stack.pop()
-            # A node that has guessed more than one that was tried, and got no further, can't do better.
+            # A node with a superset of another node's guesses cannot succeed where that node failed.
             guesses = tried.setdefault((node.base, node.done, node.state, node.written), [])
             if any(fewer & node.guessed == fewer for fewer in guesses):
                 continue
@@ -143,15 +143,15 @@ class _Search:
                 farthest = node
             steps += 1
             if steps > self._budget:
-                return Verdict(f"no verdict within {self._budget} steps; stuck at {self._describe(farthest)}", steps)
+                return Verdict(f"the budget of {self._budget} steps was exceeded at {self._describe(farthest)}", steps)
             stack.extend(self._following(node))
-        return Verdict(f"no order explains it; none gets beyond {self._describe(farthest)}", steps)
+        return Verdict(f"no order explains the history; the search ended at {self._describe(farthest)}", steps)
 
     def _is_end(self, node: _Node) -> bool:
         return node.base == len(self._known) and (self._written is None or node.written == len(self._written))
 
     def _following(self, node: _Node) -> list[_Node]:
-        """Return the nodes to try next, the best one last."""
+        """Return the nodes to try next, the most promising one last."""
         candidates, earliest_end = self._candidates(node)
         returned: _Node | None = None
         fitting: list[_Node] = []
@@ -160,18 +160,18 @@ class _Search:
             following = self._after(node, index)
             if following is None:
                 continue
-            # What changes nothing may as well come now. (To leave, and find no room afterwards, is ambiguous: the last
-            # one may have left, or nobody was there.)
+            # An operation that changes nothing can be applied now. Exception: a leave that finds no room is ambiguous,
+            # because the user may have been the last one, or the room may not have existed.
             if following.state == node.state and (operation.kind, operation.result) != ("leave", None):
                 return [following]
-            # What returned a room fits at one revision only, because the values that are written are unique.
+            # An operation that returned a room fits only one revision, because the written values are unique.
             if isinstance(operation.result, View):
                 returned = following
             fitting.append(following)
         return [returned] if returned else [*self._guesses(node, earliest_end), *fitting]
 
     def _after(self, node: _Node, index: int) -> _Node | None:
-        """Return where an operation of known outcome leads; None if it can't come now."""
+        """Return the node after an operation with a known outcome, or None if it cannot come next."""
         operation = self._known[index]
         state, answer, result = apply(node.state, operation)
         if (answer, result if answer == "ok" else None) != (operation.answer, operation.result):
@@ -185,9 +185,9 @@ class _Search:
         return _Node(base, done, node.guessed, state, written)
 
     def _guesses(self, node: _Node, earliest_end: float) -> Iterator[_Node]:
-        """Yield where operations of unknown outcome lead that may have happened by now."""
+        """Yield the nodes after operations with an unknown outcome that may have happened by then."""
         alike: set[tuple[str, str | float | None]] = set()
-        # On the way to a deletion a state that nobody was told of, and that nobody left, makes no difference.
+        # Before a deletion, an intermediate state that no caller received and no user left makes no difference.
         ending = self._written is not None and self._written[node.written : node.written + 1] == [None]
         ending = ending and (node.state is None or self._lives.next(node.written, node.state.rev + 1) is None)
         for number, operation in enumerate(self._unknown):
@@ -195,10 +195,10 @@ class _Search:
                 return
             same = (operation.kind, operation.value)
             if operation.kind in {"video", "edit"} and same not in self._shown:
-                same = (operation.kind, None)  # it was overwritten before anybody saw it
+                same = (operation.kind, None)  # the value was overwritten before a caller received it
             if node.guessed >> number & 1 or same in alike:
                 continue
-            alike.add(same)  # of two that do the same, the one that began first will do
+            alike.add(same)  # of two equivalent operations, trying the earlier one is sufficient
             if ending and operation.kind not in {"leave", "delete"}:
                 continue
             state, _, _ = apply(node.state, operation)
@@ -207,7 +207,7 @@ class _Search:
                 yield node._replace(guessed=node.guessed | 1 << number, state=state, written=written)
 
     def _candidates(self, node: _Node) -> tuple[list[int], float]:
-        """Return the operations of known outcome that may come next: those that began before any other one ended."""
+        """Return the operations with a known outcome that may come next: those that began before another one ended."""
         found: list[int] = []
         earliest_end = float("inf")
         for index in range(node.base, len(self._known)):
@@ -220,7 +220,7 @@ class _Search:
         return found, earliest_end
 
     def _pass(self, node: _Node, state: State) -> int | None:
-        """Return how many written states have been passed at `state`; None if it leads past the next one."""
+        """Return the number of written states passed at `state`, or None if it skips the next written state."""
         if self._written is None or state == node.state:
             return node.written
         if node.written == len(self._written):
@@ -232,7 +232,7 @@ class _Search:
             return None
         if node.state is None or self._lives.is_astray(node.written, state):
             return None
-        return node.written  # between two written states lie those of operations that were committed together
+        return node.written  # a group commit leaves several operations between two written states
 
     def _describe(self, node: _Node) -> str:
         candidates, _ = self._candidates(node)
@@ -244,14 +244,14 @@ class _Search:
 
 
 class _Lives:
-    """The states of each life of a room that are known: written, or told to a caller.
+    """The known states of each life of a room: those that were written or returned to a caller.
 
     Args:
         written: the written states.
-        told: the states that callers were told.
+        returned: the states that callers received.
     """
 
-    def __init__(self, written: Sequence[State], told: Sequence[View]) -> None:
+    def __init__(self, written: Sequence[State], returned: Sequence[View]) -> None:
         self._of_place: list[int] = []
         life_of_user: dict[str, int] = {}
         for place, state in enumerate(written):
@@ -260,7 +260,7 @@ class _Lives:
             for user in state.users if state else ():
                 life_of_user[user] = self._of_place[-1]
         states = [(life, state) for life, state in zip(self._of_place, written, strict=True) if state]
-        for view in told:
+        for view in returned:
             life = next((life_of_user[user] for user in view.users if user in life_of_user), None)
             if life is not None:
                 states.append((life, view))
@@ -269,33 +269,33 @@ class _Lives:
             self._known[life].append(view)
 
     def next(self, place: int, rev: int) -> View | None:
-        """Return the first known state of that `rev` or a later one, in the life that a written state is of."""
+        """Return the first known state with that `rev` or a later one, in the same life as a written state."""
         known = self._known[self._of_place[place]]
         found = bisect_left(known, rev, key=lambda one: one.rev)
         return known[found] if found < len(known) else None
 
     def is_astray(self, place: int, state: View) -> bool:
-        """Tell whether too few changes are left from a state to the next known one."""
+        """Return whether fewer changes are left than the next known state requires."""
         target = self.next(place, state.rev)
         return target is not None and _distance(state, target) > target.rev - state.rev
 
 
 def _distance(state: View, target: View) -> int:
-    """Return how many changes it takes at least from one state to another."""
+    """Return the minimum number of changes from one state to another."""
     moved = len(set(state.users) ^ set(target.users))
     return moved + (state.position != target.position) + (state.url != target.url) or state != target
 
 
 def _shown(state: View) -> set[tuple[str, str | float | None]]:
-    """Return the kinds of operations whose values a state shows, and the values."""
+    """Return the kinds and values of the operations that are visible in a state."""
     return {("video", state.position), ("edit", state.url), *(("join", user) for user in state.users)}
 
 
 def _brief(operation: Operation) -> str:
-    told = operation.result if operation.answer == "ok" else operation.answer
-    return f"{operation.client} {operation.kind}({operation.value!r}) -> {told}"
+    returned = operation.result if operation.answer == "ok" else operation.answer
+    return f"{operation.client} {operation.kind}({operation.value!r}) -> {returned}"
 
 
 def _changes(written: Sequence[State]) -> list[State]:
-    """Return the states without those that repeat the one before; at first there is no room."""
+    """Return the states without consecutive duplicates. The history starts without a room."""
     return [after for before, after in pairwise([None, *written]) if before != after]

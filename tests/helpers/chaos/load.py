@@ -1,4 +1,4 @@
-"""Callers at work in this process while something breaks at random, and the verdict on what they were told."""
+"""A load of callers in this process during random faults, and the check of their results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SIDES: Sequence[Side] = ("request", "reply")
 
 @dataclass(frozen=True)
 class Judged:
-    """What callers went through.
+    """The result of a load.
 
     Attributes:
-        report: what the checker found.
-        errors: what callers were told that no fault of server or network should give.
-        faults: how often something was broken.
+        report: the report of the checker.
+        errors: errors that no fault of the server or network should cause.
+        faults: number of injected faults.
     """
 
     report: Report
@@ -32,22 +32,22 @@ class Judged:
 
     @property
     def problems(self) -> list[str]:
-        """All that must not be."""
+        """All violations."""
         return self.report.problems + self.errors
 
 
-async def load(  # noqa: PLR0913 - what varies
+async def load(  # noqa: PLR0913 - the parameters of a load
     server: DurableServer, fault: Fault, *, url: str, seed: int = 1, operations: int = 1000, every: int = 20
 ) -> Judged:
-    """Let callers work while a fault is injected again and again; then judge what they were told.
+    """Run callers while a fault is injected repeatedly, and check their results.
 
     Args:
-        server: where the truth is.
-        fault: what happens again and again.
-        url: where the callers' store connects.
+        server: the server, whose ledger is the reference.
+        fault: the fault.
+        url: the URL of the callers' store.
         seed: chooses the calls.
-        operations: how many calls there are.
-        every: how many calls there are between faults.
+        operations: number of calls.
+        every: number of calls between two faults.
     """
     faults = 0
 
@@ -77,7 +77,7 @@ async def _random_cuts(server: DurableServer, seed: int) -> Judged:
 
 
 async def _killed_clients(server: DurableServer, seed: int) -> Judged:
-    """Let the server close all connections."""
+    """Make the server close all connections."""
 
     async def kill() -> None:
         async with admin(server.url) as client:
@@ -87,7 +87,7 @@ async def _killed_clients(server: DurableServer, seed: int) -> Judged:
 
 
 async def _killed_server(server: DurableServer, seed: int) -> Judged:
-    """Kill the server, as `kill -9` does, and start it again."""
+    """Kill the server with SIGKILL, and start it again."""
 
     async def kill() -> None:
         server.kill()
@@ -97,7 +97,7 @@ async def _killed_server(server: DurableServer, seed: int) -> Judged:
 
 
 async def _forgotten_scripts(server: DurableServer, seed: int) -> Judged:
-    """Let the server forget its scripts."""
+    """Make the server forget its scripts."""
 
     async def flush() -> None:
         async with admin(server.url) as client:
@@ -115,6 +115,6 @@ SCENARIOS: Mapping[str, Callable[[DurableServer, int], Awaitable[Judged]]] = {
 
 
 async def under_load(scenario: str, seed: int) -> Judged:
-    """Run a scenario on a server of its own."""
+    """Run a scenario on a new server."""
     with durable_server() as server:
         return await SCENARIOS[scenario](server, seed)

@@ -1,4 +1,4 @@
-"""How a call ended, in what a caller may conclude from it."""
+"""Outcomes of calls, classified by what a caller can conclude from them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Kind = Literal["done", "refused", "unknown", "wrong"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call ended.
+    """The outcome of a call.
 
     Attributes:
-        kind: "done", it returned; "refused", it says that nothing happened, because the server is away; "unknown", it
-            says that it does not know; "wrong", it raised what no fault of server or network should give.
-        value: what it returned, comparable.
-        error: what it raised.
+        kind: "done": the call returned. "refused": its error means that nothing happened. "unknown": its error means
+            that the outcome is unknown. "wrong": an error that no fault of the server or network should cause.
+        value: the comparable part of the result.
+        error: the error.
     """
 
     kind: Kind
@@ -36,20 +36,20 @@ class Outcome:
 
 
 async def outcome_of(call: Awaitable[Any]) -> Outcome:
-    """Wait for a call and tell how it ended."""
+    """Await a call and return its outcome."""
     try:
         value = await call
     except OutcomeUnknownError as error:
         return Outcome("unknown", error=error)
     except StoreUnavailableError as error:
         return Outcome("refused", error=error)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the test is to see it
+    except Exception as error:  # noqa: BLE001 - the test reports every error
         return Outcome("wrong", error=error)
     return Outcome("done", comparable(value))
 
 
 async def outcome_in_time(call: Callable[[], Awaitable[Any]]) -> Outcome:
-    """Return how a call ended; again if it ran out of its time, which on a busy machine says nothing."""
+    """Return the outcome of a call, retried after a timeout, which a busy machine can cause."""
     outcome = await outcome_of(call())
     for _ in range(60):
         error = outcome.error
@@ -60,7 +60,7 @@ async def outcome_in_time(call: Callable[[], Awaitable[Any]]) -> Outcome:
 
 
 def comparable(value: Any) -> Any:
-    """Return of a result what does not depend on the room's id or on the time."""
+    """Return the part of a result that does not depend on the room's id or the time."""
     if isinstance(value, Room):
         users = tuple((user.id, user.name, user.is_host) for user in value.users)
         return (value.rev, value.host_id, users, value.video_url, value.video_state.current_time)
@@ -72,13 +72,13 @@ def comparable(value: Any) -> Any:
 
 
 def untruth(outcome: Outcome, expected: Any, steps: int, *, repeatable: bool) -> str | None:
-    """Return what is untrue about how a write ended, or None.
+    """Return the false part of a write's outcome, or None.
 
     Args:
-        outcome: how it ended.
-        expected: what it returns where nothing fails.
-        steps: how many steps of it the server has applied.
-        repeatable: whether applying it again changes nothing, so that it may have been applied more than once.
+        outcome: the outcome.
+        expected: the result without a fault.
+        steps: number of times that the server has applied the write.
+        repeatable: whether the write is idempotent, so that it may have been applied more than once.
     """
     often = f"applied {steps} times"
     if outcome.kind == "wrong":
@@ -90,5 +90,5 @@ def untruth(outcome: Outcome, expected: Any, steps: int, *, repeatable: bool) ->
     if outcome.kind == "refused" and steps:
         return f"raised {outcome.error!r}, {often}"
     if outcome.kind == "done" and outcome.value != expected:
-        return f"returned {outcome.value!r} in place of {expected!r} ({often})"
+        return f"returned {outcome.value!r} instead of {expected!r} ({often})"
     return None

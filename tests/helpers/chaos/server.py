@@ -1,4 +1,4 @@
-"""A Redis server that writes down everything before it answers, and that can be killed and started again."""
+"""A Redis server that logs every write before it replies, and that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrit
 
 
 class DurableServer(RedisServer):
-    """A server with an append-only file, flushed before each reply."""
+    """A server with an append-only file, which it flushes before each reply."""
 
     def __init__(self, *options: str) -> None:
         super().__init__(*_DURABLE, *options)
 
     def ledger(self) -> Ledger:
-        """Return what it has applied so far."""
+        """Return the ledger of the applied writes."""
         return read_ledger(self.folder)
 
 
@@ -36,17 +36,17 @@ def durable_server(*options: str) -> Generator[DurableServer]:
 
 @asynccontextmanager
 async def admin(url: str) -> AsyncGenerator[Any]:
-    """Connect a plain client, for what tests ask a server behind the store's back."""
+    """Connect a plain client for commands that bypass the store."""
     client: Any = Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
     async with client:
         yield client
 
 
 async def quiet(client: Any) -> None:
-    """Wait until `client` is the only one connected: whatever others have sent is done by then, or never will be.
+    """Wait until `client` is the only connection, so that all commands of other clients have been processed.
 
     Raises:
-        TimeoutError: others stay.
+        TimeoutError: other clients stay connected.
     """
 
     async def is_alone() -> bool:

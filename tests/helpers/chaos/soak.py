@@ -1,4 +1,4 @@
-"""Processes at work on one server while connections and server are broken, and the verdict on what they were told."""
+"""A soak test: processes that use one server during faults, and the check of their results."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _BUSY_AFTER = ("--busy-reply-threshold", "20")
 
 @dataclass(frozen=True)
 class Soak:
-    """What a run brought.
+    """The result of a run.
 
     Attributes:
-        report: what the checker found; its problems include those that the processes met.
-        injected: how often which fault was injected.
+        report: the report of the checker, including the errors in the processes.
+        injected: number of faults of each kind.
     """
 
     report: Report
@@ -39,9 +39,9 @@ class Soak:
 
 
 async def soak(faults: int, *, seed: int, processes: int = 2) -> Soak:
-    """Let processes work while so many faults are injected, and judge what they were told.
+    """Run processes while a number of faults is injected, and check their results.
 
-    The seed chooses faults and operations; their timing is another one in each run.
+    The seed chooses the faults and operations. Their timing differs in each run.
     """
     with tempfile.TemporaryDirectory(prefix="wnc-soak-") as folder:
         with durable_server(*_BUSY_AFTER) as server:
@@ -59,7 +59,7 @@ async def soak(faults: int, *, seed: int, processes: int = 2) -> Soak:
         operations = [one for name in names for one in read_history(Path(f"{name}.history"))]
         errors = [line for name in names for line in _lines(f"{name}.errors")]
     report = check(operations, ledger)
-    report.problems += [f"a caller was told: {error}" for error in errors] + lost
+    report.problems += [f"a caller received an unexpected error: {error}" for error in errors] + lost
     return Soak(report, injector.injected)
 
 
@@ -67,7 +67,7 @@ async def soak(faults: int, *, seed: int, processes: int = 2) -> Soak:
 async def _workers(
     proxies: Sequence[Proxy], seed: int, folder: Path
 ) -> AsyncGenerator[Callable[[], Coroutine[Any, Any, None]]]:
-    """Run a process for each proxy; what is yielded lets them end, and waits until they have."""
+    """Run one process for each proxy, and yield a function that ends the processes and waits for them."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     running = [
         await asyncio.create_subprocess_exec(
@@ -83,7 +83,7 @@ async def _workers(
             assert process.stdin is not None
             process.stdin.close()
         ended = [await process.wait() for process in running]
-        assert not any(ended), f"the processes ended with {ended}"
+        assert not any(ended), f"the processes exited with {ended}"
 
     try:
         yield end
@@ -95,13 +95,13 @@ async def _workers(
 
 
 async def _differences(server: DurableServer, ledger: Ledger) -> AsyncGenerator[str]:
-    """Yield each room that the server holds otherwise than its file says."""
+    """Yield each room whose stored value differs from the ledger."""
     async with admin(server.url) as client:
         for room in ROOMS:
             stored = await client.get(f"room:{room}")
             last = (ledger.rooms.get(room) or [None])[-1]
             if (stored and json.loads(stored)) != last:
-                yield f"room {room} is not what was written last"
+                yield f"room {room} differs from the last write"
 
 
 def _lines(path: str) -> list[str]:

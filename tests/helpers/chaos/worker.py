@@ -1,7 +1,7 @@
-"""Callers at work on a store, with a record of each call and its outcome.
+"""Callers on a store, with a record of each call and its outcome.
 
-`python -m chaos.worker URL NAME SEED FOLDER` works until its standard input is closed, and then leaves `NAME.history`
-and `NAME.errors` in the folder.
+`python -m chaos.worker URL NAME SEED FOLDER` runs until its standard input is closed, and then writes `NAME.history`
+and `NAME.errors` into the folder.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _KINDS = {
     "hit": 3,
 }
 _IMPATIENT = 0.04
-"""The share of callers who give up at a random moment."""
+"""The share of calls that are cancelled at a random moment."""
 
 Fault = Callable[[], Awaitable[object]]
 Call = Callable[[Store, str, Any], Awaitable[Any]]
@@ -89,7 +89,7 @@ _CALLS: dict[str, Call] = {
 
 
 class Worker:
-    """Several callers of one store, who know of one another's users."""
+    """Several callers on one store, which share the names of their users."""
 
     def __init__(self, store: Store, name: str, seed: int) -> None:
         self.history: list[Operation] = []
@@ -103,12 +103,12 @@ class Worker:
         self._breaking = asyncio.Lock()
 
     async def work(self, operations: float, fault: Fault | None = None, every: int = 1) -> None:
-        """Let all callers work.
+        """Run all callers.
 
         Args:
-            operations: how many calls they make; those that were refused do not count.
-            fault: what one of them injects after every so many calls.
-            every: how many.
+            operations: number of calls, without rejected calls.
+            fault: a fault that a caller injects after every `every` calls.
+            every: number of calls between two faults.
         """
         self._left = operations
         async with asyncio.TaskGroup() as callers:
@@ -116,7 +116,7 @@ class Worker:
                 callers.create_task(self._caller(f"{self._name}.{number}", fault, every))
 
     def stop(self) -> None:
-        """Let each caller end after its next call."""
+        """Stop each caller after its next call."""
         self._left = 0
 
     async def _caller(self, client: str, fault: Fault | None, every: int) -> None:
@@ -136,7 +136,7 @@ class Worker:
     def _value(self, kind: str, key: str) -> str | float | None:
         number = next(self._numbers)
         if kind == "video":
-            return number + (sum(self._name.encode()) % 997) / 1024  # unique among workers, and exact
+            return number + (sum(self._name.encode()) % 997) / 1024  # unique among workers, and exact as a float
         if kind == "leave" and self._joined[key]:
             return self._chance.choice(self._joined[key])
         if kind in {"create", "join"}:
@@ -159,7 +159,7 @@ class Worker:
             answer = "exists"
         except (StoreUnavailableError, ConflictError):
             answer = "refused"
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run is to report it
+        except Exception as error:  # noqa: BLE001 - the run reports every error
             answer = "unknown"
             self.errors.append(f"{kind} of {key}: {error!r}")
         return Operation(client, kind, key, value, start, time.monotonic_ns(), answer, result)
@@ -172,7 +172,7 @@ def _result(value: Any) -> Result:
 
 
 async def main(url: str, name: str, seed: str, folder: str) -> None:
-    """Work until the standard input is closed, and write down how it went."""
+    """Run until the standard input is closed, and write the results."""
     async with open_store(url, settings=SETTINGS) as store:
         worker = Worker(store, name, int(seed))
         work = asyncio.ensure_future(worker.work(math.inf))

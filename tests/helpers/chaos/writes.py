@@ -1,4 +1,4 @@
-"""Every kind of write of a store: what must be there before, the call, and the key whose changes show it."""
+"""All kinds of writes of a store, with their preparation and the key that they change."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Write:
     """A kind of write.
 
     Attributes:
-        name: for ids of tests.
-        call: the write on a name of its own.
-        key: the kind of key that it changes, in one step.
-        prepare: what must be there before.
-        repeatable: whether applying it twice leaves what applying it once does.
+        name: used in ids of tests.
+        call: the write on a room or chat with a given name.
+        key: the type of the key that the write changes in one step.
+        prepare: creates the data that the write needs.
+        repeatable: whether the write is idempotent.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Write:
     repeatable: bool = False
 
     async def read(self, store: Store, name: str) -> Any:
-        """Look at what the write changes."""
+        """Read the data that the write changes."""
         if self.key == "room":
             return await store.rooms.get_room(name)
         if self.key == "chat":

@@ -1,1 +1,1 @@
-"""Every order in which a few operations can meet on a server, tried one after the other; see `schedules`."""
+"""Exhaustive tests of every order in which a few operations can reach a server; see `schedules`."""

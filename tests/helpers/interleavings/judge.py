@@ -1,4 +1,4 @@
-"""Whether the runs of a plan keep the promises."""
+"""Checks of the runs of a plan."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ANSWERS = (RoomExistsError, RoomNotFoundError, UserNotFoundError)
 
 @dataclass
 class Found:
-    """What came of the runs of a plan.
+    """The result of exploring a plan.
 
     Attributes:
-        runs: how many there were.
-        problems: what was wrong, with the plan and the choices that lead there.
+        runs: number of runs.
+        problems: each violation, with the plan and the choices that lead to it.
     """
 
     runs: int = 0
@@ -38,7 +38,7 @@ class Found:
 
 
 def explore(plan: Plan) -> Found:
-    """Try every run of a plan, up to the first that breaks a promise."""
+    """Run every schedule of a plan, until one violates a guarantee."""
     judge = Judge(plan)
     found = Found()
     for world in every_run(lambda: World(plan)):
@@ -53,14 +53,14 @@ def explore(plan: Plan) -> Found:
 
 
 class Judge:
-    """Judges runs of one plan."""
+    """Checks runs of one plan."""
 
     def __init__(self, plan: Plan) -> None:
         self._operations: Sequence[Operation] = [operation for operation, _ in plan.operations]
         self._states: dict[tuple[int, ...], tuple[State, tuple[Any, ...]]] = {(): (plan.before, ())}
 
     def problems(self, world: World) -> list[str]:
-        """Return what is wrong with a run that is over; the stores are asked once more."""
+        """Return the violations of a completed run, after one more call to each store."""
         found = list(world.problems)
         if found:
             return found
@@ -75,26 +75,26 @@ class Judge:
             elif kind != "no":
                 found.append(kind)
         found += [
-            f"{entry!r} was appended {times} times"
+            f"{entry!r} was added {times} times"
             for entry, times in world.server.appended.items()
             if times > sum(one.fits([b"EVALSHA", b"", entry]) for one in self._operations)
         ]
         stored = world.stored()
         if not found and not self._is_explained(world, happened, perhaps, stored):
-            found.append("no order of the operations explains the results and what is stored")
+            found.append("no order of the operations explains the results and the stored data")
         return found or self._afterwards(world)
 
     def _kind(self, call: Call, world: World) -> str:
-        """Return whether an operation happened: "yes", "no", "perhaps", or what is wrong about its outcome."""
+        """Return whether an operation happened: "yes", "no", "perhaps", or a problem with its outcome."""
         outcome = call.outcome
         if isinstance(outcome, asyncio.CancelledError):
             return "perhaps" if call.may_be_in(call.process.sent[: call.cancelled_after]) else "no"
         if isinstance(outcome, OutcomeUnknownError):
             was_lost = call.may_be_in(call.process.unanswered)
-            return "perhaps" if was_lost else f"{call.operation.name}: no answer was lost, and the outcome is unknown"
+            return "perhaps" if was_lost else f"{call.operation.name}: the outcome is unknown, but no reply was lost"
         if isinstance(outcome, StoreUnavailableError | ConflictError):
             is_so = call.process.was_refused or world.time_was_lost
-            return "no" if is_so else f"{call.operation.name}: {type(outcome).__name__}, and the server can be reached"
+            return "no" if is_so else f"{call.operation.name}: {type(outcome).__name__}, but the server is reachable"
         if isinstance(outcome, BaseException) and not isinstance(outcome, _ANSWERS):
             return f"{call.operation.name}: {outcome!r}"
         return "yes"
@@ -112,7 +112,7 @@ class Judge:
         return False
 
     def _orders(self, world: World, happened: list[int], perhaps: list[int]) -> Iterator[tuple[int, ...]]:
-        """Yield the orders that agree with time: what ended before another began comes first."""
+        """Yield the orders that agree with real time: an operation that ended before another began comes first."""
         calls = world.calls
         for count in range(len(perhaps) + 1):
             for some in combinations(perhaps, count):
@@ -130,16 +130,16 @@ class Judge:
         return found
 
     def _afterwards(self, world: World) -> list[str]:
-        """Ask every store once more: it must work, and know what is stored."""
+        """Call every store once more. It must work and return the stored data."""
         room, chat = world.stored()
         for process in world.processes:
             process.refusals = 0
             found = world.ask(process, process.store.rooms.get_room(ROOM))
             messages = world.ask(process, process.store.chat.get_messages(ROOM))
             if (found and to_wire(found)) != room or [to_wire(one) for one in messages] != chat:
-                return ["afterwards, a store returns what is not stored"]
+                return ["afterwards, a store returns data that is not stored"]
             if process.is_committing or process.loop.problems:
-                return [f"afterwards, something is left: {process.loop.problems}"]
+                return [f"afterwards, the event loop has problems: {process.loop.problems}"]
             if process.loop.time() >= process.multiplexer._timeout and not world.time_was_lost:
-                return ["somebody waited for a time-out, and no answer was missing"]
+                return ["a call waited for a timeout, but no reply was missing"]
         return world.problems

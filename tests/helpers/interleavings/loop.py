@@ -1,4 +1,4 @@
-"""An event loop that goes one tick at a time, when it is told to, and whose clock is moved by hand."""
+"""An event loop whose ticks and clock are controlled by the test."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class SteppedLoop(asyncio.AbstractEventLoop):
-    """The event loop of one process. It does no input or output: what a connection brings is handed in between ticks.
+    """The event loop of one process, without I/O. The test delivers received data between ticks.
 
     Attributes:
-        problems: what was reported to the loop, such as the exception of a task that nobody asked for.
+        problems: errors reported to the loop, such as the exception of a task that was never awaited.
     """
 
     def __init__(self) -> None:
@@ -25,24 +25,24 @@ class SteppedLoop(asyncio.AbstractEventLoop):
 
     @property
     def has_work(self) -> bool:
-        """Whether a tick would do anything."""
+        """Whether a tick would run a callback."""
         return bool(self._ready)
 
     def tick(self) -> None:
-        """Run what is ready by now, as a real loop does between two looks at its connections."""
+        """Run the ready callbacks, as a real loop does between two polls for I/O."""
         for _ in range(len(self._ready)):
             handle = self._ready.popleft()
             if not handle.cancelled():
                 handle._run()
 
     def next_timer(self) -> float | None:
-        """Return when the next timer is due."""
+        """Return the time of the next timer."""
         while self._timers and self._timers[0].cancelled():
             heapq.heappop(self._timers)
         return self._timers[0].when() if self._timers else None
 
     def advance(self, now: float) -> None:
-        """Move the clock; what is due by then runs in the next tick."""
+        """Advance the clock. Due timers run in the next tick."""
         self._now = max(now, self._now)
         while (due := self.next_timer()) is not None and due <= self._now:
             self._ready.append(heapq.heappop(self._timers))
@@ -52,7 +52,7 @@ class SteppedLoop(asyncio.AbstractEventLoop):
         return self._now
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
-        """Run something in the next tick."""
+        """Schedule a callback for the next tick."""
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
@@ -60,7 +60,7 @@ class SteppedLoop(asyncio.AbstractEventLoop):
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run something at a time of the clock."""
+        """Schedule a callback at a time of the clock."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._timers, timer)
         return timer
@@ -68,7 +68,7 @@ class SteppedLoop(asyncio.AbstractEventLoop):
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run something after so many seconds of the clock."""
+        """Schedule a callback after a number of seconds of the clock."""
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -76,16 +76,16 @@ class SteppedLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Coroutine[Any, Any, Any], **_kwargs: Any) -> asyncio.Task[Any]:  # type: ignore[override]
-        """Run a coroutine, from the next tick on."""
+        """Schedule a coroutine, starting in the next tick."""
         return asyncio.Task(coro, loop=self)
 
     def get_debug(self) -> bool:
-        """Tell that this is no debugging."""
+        """Return False."""
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Remember a problem that nobody was there to be told of."""
+        """Record an error that no caller received."""
         self.problems.append(context)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Leave it in the heap until it is due."""
+        """Keep the handle in the heap until it is due."""

@@ -1,4 +1,4 @@
-"""The operations of a room and its chat: how a store is asked for each, and what it is by the rules alone."""
+"""Operations on a room and its chat: the call to a store, and the expected result according to the rules."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ CHAT_LIMIT = 2
 
 
 class State(NamedTuple):
-    """What is stored of a room.
+    """The stored state of a room.
 
     Attributes:
-        room: None if there is none.
+        room: the room, or None.
         chat: the kept messages, oldest first.
     """
 
@@ -30,7 +30,7 @@ class State(NamedTuple):
 
 
 Step = tuple[State, Any]
-"""The state after an operation, and what its caller is told: a result, or a StoreError."""
+"""The state after an operation and the caller's result or StoreError."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Operation:
     """One operation.
 
     Attributes:
-        name: for the report.
-        call: asks a store for it.
-        apply: does it to a state.
-        fits: whether a command, given as its words, is of the kind that may carry it out.
+        name: shown in reports.
+        call: calls the store.
+        apply: applies the operation to a state.
+        fits: whether a command can belong to the operation.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Operation:
 
 
 def told(result: Any) -> Any:
-    """Return a result as it is compared: records by their bytes, errors by their kind."""
+    """Return a comparable form of a result: the bytes of records, the type of errors."""
     if isinstance(result, StoreError):
         return type(result).__name__
     if isinstance(result, Room):
@@ -74,7 +74,7 @@ def _nothing(_command: Sequence[bytes]) -> bool:
 
 
 def _change(name: str, call: Callable[[Store], Awaitable[Any]], rule: Callable[[Room], Room | None]) -> Operation:
-    """Return a change of a live room."""
+    """Return an update of an existing room."""
 
     def apply(state: State) -> Step:
         if state.room is None:
@@ -114,7 +114,7 @@ def leave(name: str) -> Operation:
 
 
 def transfer(name: str) -> Operation:
-    """Return a transfer of the host's rank to a user."""
+    """Return a transfer of the host role to a user."""
     return _change(
         f"transfer {name}",
         lambda store: store.rooms.transfer_host(ROOM, name),
@@ -123,7 +123,7 @@ def transfer(name: str) -> Operation:
 
 
 def edit(name: str = "edits") -> Operation:
-    """Return an edit that counts itself in a field of its own."""
+    """Return an edit that increments an extra field."""
 
     def count(before: Room) -> Room:
         return before.with_extra({name: before.model_extra.get(name, 0) + 1})
@@ -134,7 +134,7 @@ def edit(name: str = "edits") -> Operation:
 
 
 def set_video(url: str = "https://video.example/1") -> Operation:
-    """Return the choice of a video."""
+    """Return a change of the video."""
     return _change(
         f"set_video {url}",
         lambda store: store.rooms.set_video_url(ROOM, url),
@@ -143,7 +143,7 @@ def set_video(url: str = "https://video.example/1") -> Operation:
 
 
 def create(host: str = "creator") -> Operation:
-    """Return the creation of the room by a host of its own."""
+    """Return a creation of the room by a new host."""
     made = room(ROOM, host, host_token=f"token-of-{host}")
 
     def apply(state: State) -> Step:
@@ -160,7 +160,7 @@ def create(host: str = "creator") -> Operation:
 
 
 def delete() -> Operation:
-    """Return the deletion of the room."""
+    """Return a deletion of the room."""
     return Operation(
         "delete",
         lambda store: store.rooms.delete_room(ROOM),
@@ -170,7 +170,7 @@ def delete() -> Operation:
 
 
 def say(number: int) -> Operation:
-    """Return a message."""
+    """Return an addition of a message."""
     said = message(number, ROOM)
 
     def apply(state: State) -> Step:
@@ -186,7 +186,7 @@ def say(number: int) -> Operation:
 
 
 def clear() -> Operation:
-    """Return the end of a chat."""
+    """Return a deletion of the chat."""
     return Operation(
         "clear",
         lambda store: store.chat.clear_messages(ROOM),
@@ -196,12 +196,12 @@ def clear() -> Operation:
 
 
 def look() -> Operation:
-    """Return a look at the room."""
+    """Return a read of the room."""
     return Operation("look", lambda store: store.rooms.get_room(ROOM), lambda state: (state, state.room), _nothing)
 
 
 def read_chat() -> Operation:
-    """Return a look at the chat."""
+    """Return a read of the chat."""
     return Operation(
         "read",
         lambda store: store.chat.get_messages(ROOM),

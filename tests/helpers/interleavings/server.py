@@ -1,4 +1,4 @@
-"""A server in this process that runs the backend's own Lua scripts on a few keys, one command at a time."""
+"""A fake Redis server in this process, which runs the backend's Lua scripts one command at a time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from wnc_store_redis import scripts
 from wnc_store_redis.transport.connection import Reply
 
 _TTL_MS = 86_400_000
-"""What is left of every key's life: here, nothing expires."""
+"""The TTL of every key. Nothing expires here."""
 
 
 @dataclass
 class FakeServer:
-    """A Redis server that knows the commands of rooms and chats, and no time.
+    """A fake Redis server with the commands for rooms and chats, and without expiry.
 
     Attributes:
-        keys: what is stored: a string, a set or a list.
-        appended: each entry that was ever appended to a list, without the blanks that make it unlike any other.
-        known: the scripts that it has not forgotten, by SHA-1.
+        keys: the stored strings, sets and lists.
+        appended: each entry that was ever added to a list, without its nonce.
+        known: the loaded scripts by SHA-1.
     """
 
     keys: dict[bytes, bytes | set[bytes] | list[bytes]] = field(default_factory=dict[bytes, Any])
@@ -47,7 +47,7 @@ class FakeServer:
         return self.call(name, *arguments)
 
     def call(self, name: bytes, *arguments: Any) -> Any:
-        """Run a command of a client, or of a script."""
+        """Run a command of a client or of a script."""
         words = [argument if isinstance(argument, bytes) else str(int(argument)).encode() for argument in arguments]
         return getattr(self, f"_{name.decode().lower()}")(*words)
 
@@ -117,7 +117,7 @@ class FakeServer:
 
 
 def _reply(value: Any) -> Reply:
-    """Return what a script's result is on the wire."""
+    """Return the reply for the result of a script."""
     if isinstance(value, bytes | int):
         return int(value) if isinstance(value, bool) and value else None if value is False else value
     if value is None:

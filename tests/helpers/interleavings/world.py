@@ -1,9 +1,9 @@
-"""Stores of one or two processes on one server, where nothing happens until it is chosen.
+"""Stores in one or two processes on one server, whose every step is chosen by the test.
 
-What can be chosen next is: that a process goes on for a tick; that an operation begins; that the server runs a
-command and its reply arrives; and, as often as a plan allows it, that something goes wrong: a connection is lost before
-or after its commands ran, a new one is refused, a caller is cancelled, or the server is silent until somebody's time is
-over. A command that was under way when its connection was lost runs then, or never: never later.
+The next step can be a tick of a process, the start of an operation, or the run of a command with its reply. A plan
+also allows a number of faults: a connection is lost before or after its commands ran, a new connection is refused, a
+caller is cancelled, or the server does not reply until a deadline passes. A command in flight when its connection is
+lost runs at that moment or never.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ from wnc_store_redis.transport.connection import Reply
 _SETTINGS = StoreSettings(chat_history_limit=CHAT_LIMIT, operation_timeout=timedelta(seconds=5))
 _CLOCK = ManualClock(NOW)
 _CLIENTS = (Redis(), Redis(), Redis())
-"""Never connected: they stand for a process each."""
+"""Addresses of the processes. Nothing connects to them."""
 
 _ROOM, _CHAT, _INDEX = f"room:{ROOM}".encode(), f"chat:{ROOM}".encode(), b"active-rooms"
 
 _LONGEST = 400
-"""Choices of one run; more of them would be a store that never comes to an end."""
+"""Maximum number of choices in a run. A run with more does not terminate."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried.
+    """A set of operations to explore.
 
     Attributes:
-        before: what is stored at first.
-        operations: each with the number of the process that asks for it.
-        cache: what the processes have seen at first: "cold" nothing and not even a connection, "warm" the room and the
-            chat as they are, "stale" the room as it was before, and the chat.
-        mishaps: how often something may go wrong.
+        before: the initial state.
+        operations: the operations, each with the number of its process.
+        cache: the initial caches. "cold": empty and not connected. "warm": the stored room and chat. "stale": an older
+            version of the room, and the stored chat.
+        faults: maximum number of faults in a run.
     """
 
     before: State
     operations: Sequence[tuple[Operation, int]]
     cache: str = "warm"
-    mishaps: int = 0
+    faults: int = 0
 
 
 class FakeLink:
-    """A connection; commands wait in it until one is chosen to be run."""
+    """A fake connection, whose commands wait until the test runs them."""
 
     def __init__(
         self,
@@ -91,11 +91,11 @@ class FakeLink:
 
 @dataclass
 class Call:
-    """An operation and what became of it; times are counted in choices.
+    """An operation with its outcome. Times are counted in choices.
 
     Attributes:
-        before_it: how many commands the process had sent when it began.
-        cancelled_after: how many when its caller was cancelled.
+        before_it: number of commands that the process had sent when the operation began.
+        cancelled_after: number of commands when its caller was cancelled.
     """
 
     operation: Operation
@@ -109,17 +109,17 @@ class Call:
 
     @property
     def waits(self) -> bool:
-        """Whether a caller waits for it."""
+        """Whether a caller is waiting for the operation."""
         return self.task is not None and self.ended < 0
 
     def may_be_in(self, commands: Sequence[list[bytes]]) -> bool:
-        """Tell whether one of these commands may carry it out: one that was not sent before it began."""
+        """Return whether one of these commands can belong to the operation."""
         before = {id(one) for one in self.process.sent[: self.before_it]}
         return any(self.operation.fits(one) and id(one) not in before for one in commands)
 
 
 class Process:
-    """A process with a store: a loop, a connection, and what it has sent."""
+    """A process with a store, an event loop, a connection and the commands that it has sent."""
 
     def __init__(self, number: int) -> None:
         self.loop = SteppedLoop()
@@ -133,20 +133,20 @@ class Process:
 
     @property
     def link(self) -> FakeLink | None:
-        """The connection that is used, if there is one."""
+        """The current connection, if there is one."""
         return self.multiplexer._connection
 
     @property
     def is_committing(self) -> bool:
-        """Whether changes are under way, for callers or for nobody any more."""
+        """Whether updates are being committed, even if their callers were cancelled."""
         return bool(self.store.rooms._group_commit._queues)
 
     def submitted(self) -> int:
-        """Return how many commands were sent, or go out as soon as they can."""
+        """Return the number of commands that were sent or are queued."""
         return len(self.sent) + len(self.multiplexer._send_queue)
 
     def inside(self, step: Callable[[], Any]) -> Any:
-        """Do something as this process's event loop."""
+        """Run a function within this process's event loop."""
         asyncio._set_running_loop(self.loop)
         try:
             return step()
@@ -160,7 +160,7 @@ class World:
 
     plan: Plan
     now: int = 0
-    mishaps: int = 0
+    faults: int = 0
     time_was_lost: bool = False
     log: list[str] = field(default_factory=list[str])
     problems: list[str] = field(default_factory=list[str])
@@ -198,13 +198,13 @@ class World:
             self.server.keys[_CHAT] = [encode_with_nonce(one) for one in state.chat]
 
     def stored(self) -> tuple[bytes | None, list[bytes]]:
-        """Return the room and the chat on the server, without the blanks that mark what was written."""
+        """Return the stored room and chat without their nonces."""
         keys: Any = self.server.keys
         found = keys.get(_ROOM)
         return found and found.rstrip(), [entry.rstrip() for entry in keys.get(_CHAT, [])]
 
     def ask(self, process: Process, work: Any) -> Any:
-        """Do one thing with nothing else going on."""
+        """Run one call alone to its end."""
         task = process.inside(lambda: process.loop.create_task(work))
         while not task.done():
             if process.loop.has_work:
@@ -212,17 +212,17 @@ class World:
             elif process.link is not None and process.link.commands:
                 self._answer(process, 1)
             else:
-                self.problems.append("a store that is asked alone does not answer")
+                self.problems.append("a call that runs alone does not return")
                 return None
         while process.loop.has_work:
             process.inside(process.loop.tick)
         return task.result()
 
     def choices(self) -> list[Choice]:
-        """Return what may happen next; nothing when all is over.
+        """Return the possible next steps, or nothing at the end of the run.
 
-        While a process has something to do, what happens elsewhere changes nothing for it: so that is not tried in
-        between, only what reaches this process.
+        While a process has ready callbacks, events that do not reach it make no difference. So only the events of this
+        process are tried in between.
         """
         busy = next((process for process in self.processes if process.loop.has_work), None)
         if busy is not None:
@@ -244,11 +244,11 @@ class World:
         ]
         begin = {call.operation.name: call for call in self.calls if call.process is process and call.task is None}
         found += [(f"begin {name} in {number}", partial(self._begin, call)) for name, call in begin.items()]
-        if self.mishaps < self.plan.mishaps and any(call.ended < 0 for call in self.calls):
-            found += self._mishaps(process, number, under_way)
+        if self.faults < self.plan.faults and any(call.ended < 0 for call in self.calls):
+            found += self._faults(process, number, under_way)
         return found
 
-    def _mishaps(self, process: Process, number: int, under_way: int) -> list[Choice]:
+    def _faults(self, process: Process, number: int, under_way: int) -> list[Choice]:
         found: list[Choice] = []
         if process.link is None and not process.refusals:
             found.append((f"refuse {number}", partial(self._refuse, process)))
@@ -266,20 +266,20 @@ class World:
         return found
 
     def take(self, choice: Choice) -> None:
-        """Let something happen."""
+        """Take a step."""
         name, step = choice
         self.now += 1
         self.log.append(name)
         try:
             step()
-        except Exception as error:  # noqa: BLE001 - the event loop would only have logged it
+        except Exception as error:  # noqa: BLE001 - a real event loop would log it
             self.problems.append(f"{name} raised {error!r}")
         for call in self.calls:
             if call.waits and call.task is not None and call.task.done():
                 call.ended = self.now
                 call.outcome = _outcome(call.task)
         if self.now == _LONGEST:
-            self._give_up("it comes to no end")
+            self._give_up("the run does not terminate")
 
     def _begin(self, call: Call) -> None:
         call.began = self.now
@@ -292,7 +292,7 @@ class World:
         process.inside(partial(process.link.on_replies, replies))
 
     def _lose(self, process: Process, ran: int, *, refusals: int = 0) -> None:
-        self.mishaps += 1
+        self.faults += 1
         link = process.link
         assert link is not None
         process.unanswered += link.commands
@@ -303,28 +303,28 @@ class World:
         process.inside(partial(link.on_lost, ConnectionResetError()))
 
     def _refuse(self, process: Process) -> None:
-        self.mishaps += 1
+        self.faults += 1
         process.refusals = 1
         process.was_refused = True
 
     def _cancel(self, call: Call) -> None:
-        self.mishaps += 1
+        self.faults += 1
         assert call.task is not None
         call.cancelled_after = call.process.submitted()
         call.process.inside(call.task.cancel)
 
     def _be_silent(self, process: Process) -> None:
-        self.mishaps += 1
+        self.faults += 1
         self.time_was_lost = True
         assert process.link is not None
         process.unanswered += process.link.commands
         self._wait([process])
 
     def _wait(self, processes: Sequence[Process]) -> None:
-        """Move the clocks of some processes to the next time for which one of them has set a timer."""
+        """Advance the clocks of the processes to their next timer."""
         due = [when for process in processes if (when := process.loop.next_timer()) is not None]
         if not due:
-            self._give_up("nothing will ever happen again, and somebody waits")
+            self._give_up("deadlock: a caller waits, and no callback or timer is left")
             return
         for process in processes:
             process.loop.advance(min(due))
@@ -342,13 +342,13 @@ class World:
     def _check_server(self) -> None:
         stored: Any = self.server.keys.get(_ROOM)
         if stored is not None and not _has_a_host(stored):
-            self.problems.append("the host is no user")
+            self.problems.append("the host is not a user")
         index: Any = self.server.keys.get(_INDEX, set())
         if (stored is not None) != (ROOM.encode() in index):
-            self.problems.append("the index and the room do not agree")
+            self.problems.append("the index and the room disagree")
         entries: Any = self.server.keys.get(_CHAT, [])
         if len(set(entries)) < len(entries):
-            self.problems.append("a message is there twice")
+            self.problems.append("a message is stored twice")
 
 
 @functools.lru_cache(maxsize=1000)
@@ -363,7 +363,7 @@ _BY_POOL: dict[Any, Process] = {}
 async def open_fake_link(
     pool: Any, on_replies: Callable[[Sequence[Reply]], None], on_lost: Callable[[BaseException], None]
 ) -> FakeLink:
-    """Stand in for `open_connection`."""
+    """Replace `open_connection`."""
     process = _BY_POOL[pool]
     if process.refusals:
         process.refusals -= 1

@@ -1,4 +1,4 @@
-"""Callers who give up at random moments: nobody gets another's reply, nothing that was acknowledged is lost."""
+"""Callers that are cancelled at random moments."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def _open_files() -> int:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_callers_who_give_up_harm_nobody(seed: int) -> None:
-    """Of a thousand callers half give up at random moments; each of the others gets the reply to its own call."""
+async def test_cancelled_callers_do_not_affect_others(seed: int) -> None:
+    """If half of a thousand callers are cancelled at random moments, each of the others gets its own reply."""
     assert await impatient_callers(seed) == []
 
 
-async def test_a_cancelled_joiner_takes_nobody_down(server: DurableServer) -> None:
-    """Of many who join one room at once, some give up; all others are in."""
+async def test_cancelled_joins_do_not_affect_others(server: DurableServer) -> None:
+    """If some of many concurrent joins of one room are cancelled, all others succeed."""
     async with open_store(server.url) as store:
         await store.rooms.create_room(room("A"))
         calls = [asyncio.ensure_future(store.rooms.add_user_to_room("A", user(f"u{n}"))) for n in range(300)]
@@ -44,8 +44,8 @@ async def test_a_cancelled_joiner_takes_nobody_down(server: DurableServer) -> No
     assert len(stayed) >= 200
 
 
-async def test_giving_up_leaks_no_connection(server: DurableServer) -> None:
-    """After thousands of calls that were given up, the server has no client left and the process no open file more."""
+async def test_cancellation_leaks_no_connection(server: DurableServer) -> None:
+    """After thousands of cancelled calls, neither a connection nor an open file is left."""
     async with admin(server.url) as client, proxy_to(server.port) as proxy:
         await client.ping()
         files = _open_files()

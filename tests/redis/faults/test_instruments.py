@@ -1,4 +1,4 @@
-"""What the fault suite measures with, tried on what is known."""
+"""Tests of the proxy, the ledger and the checks that the fault tests use."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from wnc_store_redis import RedisStore
 
 
 def packed(*words: bytes) -> bytes:
-    """Return a command as it is in an append-only file."""
+    """Return a command in the format of an append-only file."""
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
-def test_a_torn_command_at_the_end_is_left_out() -> None:
-    """Wherever a file ends, the commands before its last, torn one are read."""
+def test_a_torn_command_at_the_end_is_ignored() -> None:
+    """Wherever a file ends, the complete commands before the torn one are read."""
     whole = packed(b"set", b"room:A", b"{}\r\n") + packed(b"DEL", b"room:A")
     first = len(packed(b"set", b"room:A", b"{}\r\n"))
     for end in range(len(whole)):
@@ -32,21 +32,21 @@ def test_a_torn_command_at_the_end_is_left_out() -> None:
         assert found == ([(b"SET", b"room:A", b"{}\r\n")] if end >= first else [])
 
 
-def test_a_transaction_counts_when_it_ended() -> None:
-    """What stands between MULTI and EXEC is one step, and none as long as EXEC is missing."""
+def test_a_transaction_is_one_step() -> None:
+    """The commands between MULTI and EXEC are one step, and none if EXEC is missing."""
     one, two = packed(b"SADD", b"active-rooms", b"A"), packed(b"DEL", b"chat:A")
     begun = packed(b"SELECT", b"0") + packed(b"MULTI") + one + two
     assert list(transactions(begun)) == []
     assert [len(step) for step in transactions(begun + packed(b"EXEC") + two)] == [2, 1]
 
 
-def test_a_file_that_is_no_log_is_refused() -> None:
-    """What is not RESP is an error and never an empty history."""
-    with pytest.raises(ValueError, match="was due"):
+def test_an_invalid_file_is_rejected() -> None:
+    """Data that is not RESP raises an error instead of an empty history."""
+    with pytest.raises(ValueError, match="expected"):
         list(commands(b"REDIS0011\r\n"))
 
 
-async def test_the_ledger_tells_what_a_server_did() -> None:
+async def test_the_ledger_contains_what_a_server_applied() -> None:
     """Rooms, messages and deletions are read from a real server's file, across a kill and a restart."""
     with durable_server() as server:
         async with RedisStore.from_url(server.url) as store:
@@ -64,18 +64,18 @@ async def test_the_ledger_tells_what_a_server_did() -> None:
     assert {key: ledger.steps[key] for key in ("room:A", "chat:A")} == {"room:A": 3, "chat:A": 3}
 
 
-def test_a_snapshot_with_data_is_refused(tmp_path: Path) -> None:
-    """A server that began with data has a past that its incremental files do not tell."""
+def test_a_snapshot_with_data_is_rejected(tmp_path: Path) -> None:
+    """A server that started with data has a history that its incremental files do not contain."""
     folder = tmp_path / "appendonlydir"
     folder.mkdir()
     (folder / "appendonly.aof.manifest").write_text("file base.rdb seq 1 type b\n")
     (folder / "base.rdb").write_bytes(b"x" * 1000)
-    with pytest.raises(ValueError, match="holds data"):
+    with pytest.raises(ValueError, match="contains data"):
         read_folder(tmp_path)
 
 
-def test_the_same_bytes_again_are_no_change() -> None:
-    """A room that is written again as it is counts once; written otherwise, or deleted, it counts again."""
+def test_identical_bytes_are_not_a_change() -> None:
+    """Writing identical bytes to a room does not count as a change, and different bytes or a deletion do."""
     ledger = Ledger()
     for state in (b'{"rev": 1}', b'{"rev": 1}', b'{"rev": 2}'):
         ledger.add([(b"SET", b"room:A", state)])
@@ -83,8 +83,8 @@ def test_the_same_bytes_again_are_no_change() -> None:
     assert (ledger.changes("room:A"), ledger.changes("chat:A"), ledger.changes("rl:A")) == (3, 1, 0)
 
 
-def test_a_flush_ends_every_history() -> None:
-    """FLUSHALL deletes all rooms and chats that were there."""
+def test_a_flush_deletes_everything() -> None:
+    """FLUSHALL deletes all existing rooms and chats."""
     ledger = Ledger()
     ledger.add([(b"SET", b"room:A", json.dumps({"id": "A"}).encode())])
     ledger.add([(b"FLUSHALL",)])
@@ -94,8 +94,8 @@ def test_a_flush_ends_every_history() -> None:
 @pytest.mark.parametrize("side", ["request", "reply"])
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("after", [0, 1, 7, 10])
-async def test_a_cut_lets_exactly_so_many_bytes_through(side: Side, how: How, after: int) -> None:
-    """A cut connection has carried that many bytes, and a later one carries all."""
+async def test_a_cut_forwards_an_exact_number_of_bytes(side: Side, how: How, after: int) -> None:
+    """A cut connection has forwarded exactly the given number of bytes, and the next connection forwards all."""
     on_message: list[bytes] = []
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +104,7 @@ async def test_a_cut_lets_exactly_so_many_bytes_through(side: Side, how: How, af
                 on_message.append(data)
                 writer.write(data)
         except OSError:
-            pass  # that is what a reset looks like
+            pass  # the connection was reset
         writer.close()
 
     target = await asyncio.start_server(echo, "127.0.0.1", 0)
@@ -120,7 +120,7 @@ async def test_a_cut_lets_exactly_so_many_bytes_through(side: Side, how: How, af
             assert how == "reset"
         writer.close()
         assert proxy.passed[side] == after
-        if how == "close":  # a reset may throw away what is on its way
+        if how == "close":  # a reset may discard bytes in flight
             reached = b"0123456789"[: after if side == "request" else 10]
             await wait_until(lambda: b"".join(on_message) == reached)
             assert got == (b"" if side == "request" else b"0123456789"[:after])
@@ -133,8 +133,8 @@ async def test_a_cut_lets_exactly_so_many_bytes_through(side: Side, how: How, af
         assert proxy.connections == 2
 
 
-async def test_a_black_hole_holds_everything_back_until_it_opens() -> None:
-    """Nothing comes out of a black hole; what went in goes on when it opens, whole and byte by byte."""
+async def test_a_black_hole_holds_bytes_until_it_opens() -> None:
+    """A black hole forwards nothing, and the held bytes follow when it opens, in one chunk or byte by byte."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.readexactly(10))
@@ -160,7 +160,7 @@ async def test_a_black_hole_holds_everything_back_until_it_opens() -> None:
         (Outcome("done", 1), 0, False, "never applied"),
         (Outcome("done", 1), 2, False, "2 times"),
         (Outcome("done", 1), 2, True, None),
-        (Outcome("done", 2), 1, False, "in place of"),
+        (Outcome("done", 2), 1, False, "instead of"),
         (Outcome("refused", error=StoreUnavailableError()), 0, False, None),
         (Outcome("refused", error=StoreUnavailableError()), 1, True, "applied 1 times"),
         (Outcome("unknown", error=OutcomeUnknownError()), 0, False, None),
@@ -169,7 +169,7 @@ async def test_a_black_hole_holds_everything_back_until_it_opens() -> None:
         (Outcome("wrong", error=KeyError()), 0, False, "KeyError"),
     ],
 )
-def test_what_is_untrue_is_found(outcome: Outcome, steps: int, repeatable: bool, found: str | None) -> None:
-    """An outcome is judged by how often the write was applied, and by what it returned."""
+def test_false_outcomes_are_detected(outcome: Outcome, steps: int, repeatable: bool, found: str | None) -> None:
+    """An outcome is checked against the number of times that the write was applied and against its result."""
     problem = untruth(outcome, 1, steps, repeatable=repeatable)
     assert problem is None if found is None else problem is not None and found in problem

@@ -1,4 +1,4 @@
-"""Messages whose reply was lost: a repetition finds out what became of the first attempt, and adds nothing twice."""
+"""Messages whose reply was lost: a retry determines the outcome and never adds the message twice."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ async def _trim(other: Store) -> None:
     ids=lambda step: step.__name__.strip("_"),
 )
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
-async def test_a_message_that_was_removed_does_not_come_back(server: DurableServer, step: Step, known: bool) -> None:
-    """A message whose reply was lost is not appended again after others have removed it."""
+async def test_a_removed_message_is_not_added_again(server: DurableServer, step: Step, known: bool) -> None:
+    """A message whose reply was lost is not added again after another client has removed it."""
     async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as other:
         await other.rooms.create_room(room("A"))
         await other.chat.add_message(message(0, "A"))
@@ -67,8 +67,8 @@ async def test_a_message_that_was_removed_does_not_come_back(server: DurableServ
 
 
 @pytest.mark.parametrize("side", ["request", "reply"])
-async def test_a_message_whose_repetition_is_cut_is_never_refused(server: DurableServer, side: Side) -> None:
-    """Wherever the network goes away for good after a first loss, a message that was appended is never refused."""
+async def test_an_added_message_is_never_reported_as_failed(server: DurableServer, side: Side) -> None:
+    """A message that was added is never reported as failed, wherever its retry is cut."""
     async with open_store(server.url) as direct:
         await direct.chat.add_message(message(0, "before"))
         kinds: dict[int, str] = {}
@@ -77,7 +77,7 @@ async def test_a_message_whose_repetition_is_cut_is_never_refused(server: Durabl
                 await store.chat.get_messages(f"A{after}")
                 proxy.arm(Cut("reply", 0, "reset", then=Cut(side, after, "reset", stay_down=True)))
                 adding = asyncio.ensure_future(outcome_of(store.chat.add_message(message(1, f"A{after}"))))
-                while not (adding.done() or proxy.refusing):  # noqa: ASYNC110 - neither sets an event
+                while not (adding.done() or proxy.refusing):  # noqa: ASYNC110 - the proxy sets no event
                     await asyncio.sleep(0.001)
                 await store.aclose()
                 kinds[after] = (await adding).kind
@@ -86,8 +86,8 @@ async def test_a_message_whose_repetition_is_cut_is_never_refused(server: Durabl
     assert set(kinds.values()) == {"done", "unknown"}, kinds
 
 
-async def test_a_message_that_is_still_kept_is_done(server: DurableServer) -> None:
-    """A message whose first attempt was lost before it ran is appended, and one that ran is not appended again."""
+async def test_a_retry_adds_a_message_once(server: DurableServer) -> None:
+    """A retry adds the message if the first attempt was lost before it ran, and does nothing if it ran."""
     async with proxy_to(server.port) as proxy, open_store(proxy.url) as store:
         await store.chat.add_message(message(0, "A"))
         for number, cut in enumerate((Cut("request", 20), Cut("reply", 0), Cut("reply", 0, "reset")), 1):
@@ -97,8 +97,8 @@ async def test_a_message_that_is_still_kept_is_done(server: DurableServer) -> No
     assert len(server.ledger().chats["A"]) == 4
 
 
-async def test_a_damaged_entry_leaves_a_lost_message_unknown(server: DurableServer) -> None:
-    """A repetition knows its message by its bytes, and learns nothing from a damaged entry of the same id."""
+async def test_a_damaged_entry_leaves_the_outcome_unknown(server: DurableServer) -> None:
+    """A retry recognizes its message by its bytes, so a damaged entry with the same id leaves the outcome unknown."""
     damaged = '{"id":"m1","roomId":"A","userId":"u","userName":"U","message":"x","timestamp":"yesterday"}'
     async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, admin(server.url) as client:
         await store.chat.add_message(message(0, "A"))
@@ -113,8 +113,8 @@ async def test_a_damaged_entry_leaves_a_lost_message_unknown(server: DurableServ
 
 
 @pytest.mark.parametrize("message_id", ["a-b", "a.b", "a:b", "_", "-", "a" * 128, "A-z_0.9:-"])
-async def test_a_message_is_known_whatever_its_id(server: DurableServer, message_id: str) -> None:
-    """Each character that an id may have stands for itself where a message is looked for among the kept ones."""
+async def test_a_message_is_recognized_by_any_id(server: DurableServer, message_id: str) -> None:
+    """A retry recognizes its message by its id with any characters in it."""
     said: Any = message(1, "A", id=message_id)
     like: Any = message(1, "A", id=message_id.replace(".", "x").replace("-", "") + "x"[: len(message_id) < 128])
     async with open_store(server.url) as store, open_store(server.url) as other:

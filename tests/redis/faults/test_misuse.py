@@ -1,4 +1,4 @@
-"""A wrong clock, a second event loop, a fork, a store that is closed meanwhile: clear errors or correct work."""
+"""Misuse of a store: a wrong clock, a second event loop, a fork, and a close during calls."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ BRIEF = StoreSettings(
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-async def test_life_follows_the_servers_time(server: DurableServer, hours: int) -> None:
-    """TTLs, leases and windows are the server's, whatever the time is on the machine of the store."""
+async def test_ttls_follow_the_servers_clock(server: DurableServer, hours: int) -> None:
+    """TTLs, leases and rate-limit windows use the server's clock, even if the store's machine has a wrong clock."""
     clock = ManualClock(datetime.now(UTC) + timedelta(hours=hours))
     async with open_store(server.url, settings=BRIEF, clock=clock) as store, admin(server.url) as client:
         await store.rooms.create_room(room("A"))
@@ -55,8 +55,8 @@ async def test_life_follows_the_servers_time(server: DurableServer, hours: int) 
         assert (await store.rate_limits.hit("A")).allowed
 
 
-async def test_a_second_event_loop_is_told_so(server: DurableServer) -> None:
-    """A store that is used on another loop raises a StoreError that says what to do, and goes on working on its own."""
+async def test_a_second_event_loop_is_rejected(server: DurableServer) -> None:
+    """A store that is used on another loop raises a StoreError with a remedy, and keeps working on its own loop."""
     told: list[BaseException] = []
     async with open_store(server.url) as store:
         await store.ping()
@@ -64,7 +64,7 @@ async def test_a_second_event_loop_is_told_so(server: DurableServer) -> None:
         def use() -> None:
             try:
                 asyncio.run(store.rooms.create_room(room("A")))
-            except BaseException as error:  # noqa: BLE001 - the test looks at it
+            except BaseException as error:  # noqa: BLE001 - the test examines the error
                 told.append(error)
 
         thread = threading.Thread(target=use)
@@ -76,15 +76,15 @@ async def test_a_second_event_loop_is_told_so(server: DurableServer) -> None:
         assert await store.rooms.get_room("A") is None
 
 
-async def test_a_second_event_loop_does_not_join_the_changes_of_the_first(server: DurableServer) -> None:
-    """While a room is being changed, a change of it from another loop is told so, and is not made."""
+async def test_a_change_on_a_second_event_loop_is_rejected(server: DurableServer) -> None:
+    """During a change of a room, a change of it on another loop raises an error and is not applied."""
     async with open_store(server.url) as store:
         await store.rooms.create_room(room("A"))
         joining = asyncio.ensure_future(store.rooms.add_user_to_room("A", user("guest")))
         await asyncio.sleep(0)
         elsewhere = threading.Thread(target=_told_elsewhere, args=(store, told := list[BaseException]()))
         elsewhere.start()
-        elsewhere.join(60)  # in this thread: the first change stays under way
+        elsewhere.join(60)  # blocks this thread, so that the first change stays in progress
         assert [type(error) for error in told] == [StoreError]
         assert "event loop" in str(told[0])
         assert [one.id for one in (await joining).users] == ["host", "guest"]
@@ -93,12 +93,12 @@ async def test_a_second_event_loop_does_not_join_the_changes_of_the_first(server
 def _told_elsewhere(store: Store, told: list[BaseException]) -> None:
     try:
         asyncio.run(store.rooms.add_user_to_room("A", user("stranger")))
-    except BaseException as error:  # noqa: BLE001 - the test looks at it
+    except BaseException as error:  # noqa: BLE001 - the test examines the error
         told.append(error)
 
 
-async def test_a_close_on_another_event_loop_is_told_so(server: DurableServer) -> None:
-    """A store that is closed on another loop raises a StoreError that says so, and can be closed on its own."""
+async def test_a_close_on_a_second_event_loop_is_rejected(server: DurableServer) -> None:
+    """A store that is closed on another loop raises a StoreError, and can still be closed on its own loop."""
     store = open_store(server.url)
     await store.ping()
     with pytest.raises(StoreError, match="event loop"):
@@ -110,14 +110,14 @@ FORKING = """
 import asyncio, os, sys, warnings
 from wnc_store import AppEvent, ChatMessage, Room, StoreError, StoreSettings, User, open_store
 
-warnings.simplefilter("ignore", DeprecationWarning)  # of fork: that is what is tried here
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork, which is tested here
 URL = sys.argv[1]
 
 def say(number):
     return ChatMessage(id=f"m{number}", room_id="A", user_id="u", user_name="u", message="text")
 
 async def child(store, reading):
-    await reading.__aexit__(None, None, None)  # as what is left behind in the child does sooner or later
+    await reading.__aexit__(None, None, None)  # as the garbage collector of the child would
     try:
         async with asyncio.timeout(60):
             await store.rooms.add_user_to_room("A", User(id="child", name="child"))
@@ -142,7 +142,7 @@ async def main():
         reading = store.events.subscribe("A")
         events = await reading.__aenter__()
         joining = asyncio.ensure_future(store.rooms.add_user_to_room("A", User(id="u", name="u")))
-        await asyncio.sleep(0)  # the child gets a change that is under way, too
+        await asyncio.sleep(0)  # the child inherits a change in progress, too
         pid = os.fork()
         if not pid:
             asyncio._set_running_loop(None)
@@ -167,25 +167,25 @@ asyncio.run(main())
 
 
 async def forked(url: str) -> tuple[int, str]:
-    """Run that, and return its exit code and what it wrote about errors."""
+    """Run the script, and return its exit code and standard error."""
     command = [sys.executable, "-c", FORKING, url]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100, check=False)
     return done.returncode, done.stderr
 
 
-async def test_a_forked_child_is_told_to_open_a_store_of_its_own(server: DurableServer) -> None:
-    """In a child the parent's store raises a clear error, one of its own works, and the parent notices nothing."""
+async def test_a_store_is_rejected_in_a_forked_child(server: DurableServer) -> None:
+    """In a forked child the parent's store raises a clear error, a new store works, and the parent is unaffected."""
     assert await forked(server.url) == (0, "")
 
 
-async def test_a_forked_child_is_told_so_on_a_cluster() -> None:
-    """On a cluster, too."""
+async def test_a_store_is_rejected_in_a_forked_child_on_a_cluster() -> None:
+    """The same holds on a cluster."""
     with redis_cluster(replicas=0) as cluster:
         assert await forked(cluster.url) == (0, "")
 
 
-async def test_a_store_that_is_closed_meanwhile_tells_everybody_the_truth(server: DurableServer) -> None:
-    """Callers whom a close overtakes return, or are told that the store is closed; who returned, joined."""
+async def test_calls_during_a_close(server: DurableServer) -> None:
+    """Each call during a close succeeds or raises an error, and each join that succeeded is stored."""
     async with open_store(server.url) as direct:
         await direct.rooms.create_room(room("A"))
         for round_number in range(10):
@@ -209,8 +209,8 @@ async def test_a_store_that_is_closed_meanwhile_tells_everybody_the_truth(server
 
 
 @pytest.mark.parametrize("ticks", range(12))
-async def test_a_close_ends_at_any_moment_of_a_connect_to_a_silent_cluster(ticks: int) -> None:
-    """Callers who wait for the slots get a StoreClosedError when the store is closed, at any moment of a connect."""
+async def test_a_close_ends_the_wait_for_a_cluster(ticks: int) -> None:
+    """Calls that wait for the slot map raise StoreClosedError if the store is closed at any moment of a connect."""
     accepted: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _reader, writer: accepted.append(writer), "127.0.0.1", 0)
     url = f"redis+cluster://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A network that cuts, delays, slices and swallows: callers are told the truth, and work goes on."""
+"""A network that cuts, delays, slices or drops traffic."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from wnc_store_redis import RedisStore
 PATIENT = StoreSettings(operation_timeout=timedelta(minutes=30))
 
 
-async def test_a_deletion_among_others_acknowledges_nothing_that_did_not_happen(server: DurableServer) -> None:
-    """Changes that were to go with the last leave are unknown if, after a loss, the room is found gone: by whom?"""
+async def test_a_batch_with_a_deletion_has_an_unknown_outcome(server: DurableServer) -> None:
+    """Updates batched with the last leave have an unknown outcome if the reply is lost and the room is gone."""
     async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as other:
         await other.rooms.create_room(room("A"))
         await store.rooms.get_room("A")
@@ -40,8 +40,8 @@ async def test_a_deletion_among_others_acknowledges_nothing_that_did_not_happen(
 
 
 @pytest.mark.parametrize("attribute", ["delay", "slice_bytes"])
-async def test_slow_and_sliced_replies_are_whole(server: DurableServer, attribute: str) -> None:
-    """Every operation gives what it should over a network that delays each chunk, or brings bytes one by one."""
+async def test_delayed_and_sliced_replies(server: DurableServer, attribute: str) -> None:
+    """Every operation returns the correct result over a network that delays chunks or sends single bytes."""
     async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as direct:
         setattr(proxy, attribute, 0.002 if attribute == "delay" else 1)
         for write in WRITES:
@@ -54,8 +54,8 @@ async def test_slow_and_sliced_replies_are_whole(server: DurableServer, attribut
             assert results[0] == results[1], write.name
 
 
-async def test_a_room_that_was_deleted_does_not_come_back(server: DurableServer) -> None:
-    """A room whose creation was not answered is not created once more after somebody has deleted it."""
+async def test_a_deleted_room_is_not_created_again(server: DurableServer) -> None:
+    """A room whose create reply was lost is not created again after another client has deleted it."""
     async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as other:
         await store.rooms.create_room(room("before"))
         proxy.arm(Cut("reply", 0, "reset", stay_down=True))
@@ -69,7 +69,7 @@ async def test_a_room_that_was_deleted_does_not_come_back(server: DurableServer)
 
 @pytest.mark.parametrize("connected", [False, True], ids=["new", "connected"])
 async def test_every_call_into_a_black_hole_ends(server: DurableServer, connected: bool) -> None:
-    """Callers of a server that does not answer are told so when their time is over; then the store works again."""
+    """Calls to a server that does not reply fail at their deadline, and the store works again afterwards."""
     async with proxy_to(server.port) as proxy, RedisStore.from_url(proxy.url, PATIENT) as store:
         if connected:
             await store.ping()
@@ -86,7 +86,7 @@ async def test_every_call_into_a_black_hole_ends(server: DurableServer, connecte
 
 
 def _reads(store: RedisStore) -> list[Coroutine[Any, Any, Any]]:
-    """Return calls that read, list, or look at the server."""
+    """Return calls that read, list or query the server."""
 
     async def listed() -> list[str]:
         return [one async for one in store.rooms.active_room_ids()]
@@ -106,8 +106,8 @@ def _reads(store: RedisStore) -> list[Coroutine[Any, Any, Any]]:
     ]
 
 
-async def test_a_look_at_the_health_of_a_black_hole_ends(server: DurableServer) -> None:
-    """The health of a server that does not answer is bad, and no error."""
+async def test_health_of_a_black_hole(server: DurableServer) -> None:
+    """The health report of a server that does not reply contains an error and does not raise."""
     async with proxy_to(server.port) as proxy, RedisStore.from_url(proxy.url, PATIENT) as store:
         await store.ping()
         proxy.close_hole()
@@ -117,10 +117,10 @@ async def test_a_look_at_the_health_of_a_black_hole_ends(server: DurableServer) 
 
 
 @pytest.mark.parametrize("write", WRITES, ids=[write.name for write in WRITES])
-async def test_a_callers_hidden_retries_do_no_harm(server: DurableServer, write: Any) -> None:
-    """A client that would repeat a write by itself when the reply is lost does not: it happens once."""
+async def test_retries_of_a_callers_client_are_disabled(server: DurableServer, write: Any) -> None:
+    """A write through a caller's client with its own retries is applied once if its reply is lost."""
     async with proxy_to(server.port) as proxy, open_store(server.url) as direct:
-        own: Any = Redis(host="127.0.0.1", port=proxy.port)  # redis-py gives it ten retries
+        own: Any = Redis(host="127.0.0.1", port=proxy.port)  # by default, redis-py retries ten times
         async with own, RedisStore(own, PATIENT) as store:
             if write.prepare:
                 await write.prepare(direct, "A")
@@ -137,8 +137,8 @@ async def test_a_callers_hidden_retries_do_no_harm(server: DurableServer, write:
 
 
 @pytest.mark.parametrize("name", ["create", "join", "last leave", "message"])
-async def test_a_close_between_two_attempts_leaves_the_outcome_unknown(server: DurableServer, name: str) -> None:
-    """A write whose reply was lost is of unknown outcome, where a close keeps the server from being asked again."""
+async def test_a_close_before_the_retry_leaves_the_outcome_unknown(server: DurableServer, name: str) -> None:
+    """A write whose reply was lost has an unknown outcome if the store is closed before the retry."""
     write = next(one for one in WRITES if one.name == name)
     async with proxy_to(server.port) as proxy, open_store(server.url) as direct:
         await _begin(direct, write)
@@ -154,7 +154,7 @@ async def test_a_close_between_two_attempts_leaves_the_outcome_unknown(server: D
 
 
 async def _begin(store: Store, write: Write) -> None:
-    """Make ready for a write to A; the server knows its script, so that the first reply is that of the write."""
+    """Prepare a write to A. The server loads its script, so that the first reply belongs to the write."""
     for name in ("A", "B"):
         if write.prepare:
             await write.prepare(store, name)
@@ -162,13 +162,13 @@ async def _begin(store: Store, write: Write) -> None:
 
 
 async def _state(store: Store, write: Write) -> Any:
-    """Return what a write changes."""
+    """Return the data that a write changes."""
     return comparable(await write.read(store, "A"))
 
 
 @pytest.mark.parametrize("name", ["acquire", "release"])
-async def test_a_repetition_that_is_refused_leaves_the_outcome_unknown(server: DurableServer, name: str) -> None:
-    """A write whose reply was lost is of unknown outcome, not refused, where the server takes no repetition of it."""
+async def test_a_rejected_retry_leaves_the_outcome_unknown(server: DurableServer, name: str) -> None:
+    """A write whose reply was lost has an unknown outcome if the server rejects the retry."""
     write = next(one for one in WRITES if one.name == name)
     async with proxy_to(server.port) as proxy, open_store(server.url) as direct, admin(server.url) as client:
         await _begin(direct, write)

@@ -1,4 +1,4 @@
-"""A slow server and ten thousand callers: memory stays bounded, time-outs are honoured, and the order is fair."""
+"""A slow server and ten thousand callers: bounded memory, deadlines and fairness."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from wnc_store_contract.factories import message, room, user
 CALLERS = 10_000
 PATIENT = StoreSettings(operation_timeout=timedelta(hours=1), max_users_per_room=2 * CALLERS)
 _A_CALLER = 12_000
-"""Bytes that one waiting caller may cost: its task, its message, its command."""
+"""Maximum memory in bytes for one waiting caller with its task, message and command."""
 
 
-async def test_ten_thousand_callers_of_a_slow_server_are_all_served(server: DurableServer) -> None:
-    """All callers of a server that pauses are answered afterwards, and cost little memory while they wait."""
+async def test_ten_thousand_callers_of_a_slow_server(server: DurableServer) -> None:
+    """All callers of a paused server get their replies afterwards, and use little memory while they wait."""
     async with proxy_to(server.port) as proxy, open_store(proxy.url, settings=PATIENT) as store:
         await store.ping()
         gc.collect()
@@ -41,12 +41,12 @@ async def test_ten_thousand_callers_of_a_slow_server_are_all_served(server: Dura
 
 
 def _resident() -> int:
-    """Return how many bytes of memory this process has."""
+    """Return the resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
 
 
-async def test_all_callers_of_a_silent_server_are_told(server: DurableServer) -> None:
-    """All callers of a server that does not answer get a StoreUnavailableError when their time is over."""
+async def test_callers_of_a_silent_server_fail(server: DurableServer) -> None:
+    """All callers of a server that does not reply get a StoreUnavailableError at their deadline."""
     async with proxy_to(server.port) as proxy, open_store(proxy.url, settings=PATIENT) as store:
         await store.ping()
         proxy.close_hole()
@@ -60,8 +60,8 @@ async def test_all_callers_of_a_silent_server_are_told(server: DurableServer) ->
         assert [one for one in ended if not isinstance(one, StoreUnavailableError)] == []
 
 
-async def test_who_comes_first_is_served_first(server: DurableServer) -> None:
-    """Among equal operations the order of the calls is the order of what happens."""
+async def test_calls_are_applied_in_order(server: DurableServer) -> None:
+    """Equal operations are applied in the order of their calls."""
     async with open_store(server.url, settings=PATIENT) as store:
         await store.rooms.create_room(room("A"))
         order: list[int] = []

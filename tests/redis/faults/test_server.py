@@ -1,4 +1,4 @@
-"""A server that dies, forgets, is full, busy or set up otherwise: typed errors, nothing half done, recovery."""
+"""A server that dies, is emptied, full, busy or misconfigured."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from wnc_store_contract.factories import message, room, user
 BEGINS_A_FILE = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
 
 
-async def test_a_store_comes_back_by_itself(server: DurableServer) -> None:
-    """A store that was refused while its server was down serves the first call after the server's return."""
+async def test_a_store_recovers(server: DurableServer) -> None:
+    """A store whose call failed while its server was down serves the first call after the restart."""
     async with open_store(server.url) as store:
         await store.rooms.create_room(room("A"))
         server.kill()
@@ -41,8 +41,8 @@ async def test_a_store_comes_back_by_itself(server: DurableServer) -> None:
     assert [one.id for one in joined.users] == ["host", "guest"]
 
 
-async def test_idle_connections_that_the_server_closes_are_replaced(server: DurableServer) -> None:
-    """After the server has closed the store's idle connection, the next calls all work."""
+async def test_closed_idle_connections_are_replaced(server: DurableServer) -> None:
+    """After the server has closed the store's idle connection, the next calls work."""
     async with open_store(server.url) as store, admin(server.url) as client:
         await store.rooms.create_room(room("A"))
         await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -55,8 +55,8 @@ async def test_idle_connections_that_the_server_closes_are_replaced(server: Dura
     assert [one.id for one in found.users] == ["host", "guest"]
 
 
-async def test_settings_that_change_under_load_are_nobodys_concern(server: DurableServer) -> None:
-    """Memory, files and notifications that are set otherwise while callers work reach none of them."""
+async def test_a_server_is_reconfigured_under_load(server: DurableServer) -> None:
+    """Changes of memory, persistence and notification settings under load cause no error."""
     turns = itertools.cycle(
         [
             *(("maxmemory", value) for value in ("100mb", "0")),
@@ -73,13 +73,13 @@ async def test_settings_that_change_under_load_are_nobodys_concern(server: Durab
             persistence = await client.info("persistence")
             return "1" not in {str(persistence[one]) for one in BEGINS_A_FILE}
 
-        await wait_until(is_written)  # a server does not end meanwhile
+        await wait_until(is_written)  # the server must not exit during the rewrite
     assert worker.errors == []
-    assert {one.answer for one in worker.history} <= {"ok", "not found", "exists", "unknown"}  # some callers gave up
+    assert {one.answer for one in worker.history} <= {"ok", "not found", "exists", "unknown"}  # some were cancelled
 
 
-async def test_a_reply_that_the_server_does_not_send_harms_no_change_of_a_room(server: DurableServer) -> None:
-    """A reply larger than `client-output-buffer-limit` is an error of its caller; joins beside it all happen once."""
+async def test_a_reply_above_the_output_limit(server: DurableServer) -> None:
+    """A reply above `client-output-buffer-limit` fails only its own call, and concurrent joins happen once."""
     async with open_store(server.url) as store, admin(server.url) as client:
         await store.rooms.create_room(room("B"))
         await client.set("room:A", b"x" * 5_000_000)
@@ -96,7 +96,7 @@ async def test_a_reply_that_the_server_does_not_send_harms_no_change_of_a_room(s
 
 
 async def test_an_emptied_server_is_an_empty_store(server: DurableServer) -> None:
-    """FLUSHALL under load gives callers "no such room" and no other error, and work goes on."""
+    """FLUSHALL under load causes RoomNotFoundError and no other error."""
     async with open_store(server.url, settings=SETTINGS) as store, admin(server.url) as client:
         worker = Worker(store, "w", seed=1)
         await worker.work(400, client.flushall, every=20)
@@ -112,7 +112,7 @@ Condition = Callable[[DurableServer, Any], AbstractAsyncContextManager[None]]
 
 
 def setting(name: str, value: str, normal: str) -> Condition:
-    """Return a condition that a setting makes."""
+    """Return a condition that a setting creates."""
 
     @asynccontextmanager
     async def condition(_server: DurableServer, client: Any) -> AsyncGenerator[None]:
@@ -125,7 +125,7 @@ def setting(name: str, value: str, normal: str) -> Condition:
 
 @asynccontextmanager
 async def replica(_server: DurableServer, client: Any) -> AsyncGenerator[None]:
-    """Make the server a read-only replica of nobody."""
+    """Make the server a read-only replica without a master."""
     await client.execute_command("REPLICAOF", "127.0.0.1", "1")
     yield
     await client.execute_command("REPLICAOF", "NO", "ONE")
@@ -133,7 +133,7 @@ async def replica(_server: DurableServer, client: Any) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def busy(server: DurableServer, client: Any) -> AsyncGenerator[None]:
-    """Keep the server busy with a script of somebody else's."""
+    """Keep the server busy with a script of another client."""
     async with admin(server.url) as other:
         script = asyncio.ensure_future(outcome_of(other.eval("while true do end", 0)))
 
@@ -148,7 +148,7 @@ async def busy(server: DurableServer, client: Any) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def misconfigured(_server: DurableServer, client: Any) -> AsyncGenerator[None]:
-    """Let saving to disk fail, on which a server refuses writes."""
+    """Let a save to disk fail, after which the server rejects writes."""
     await client.config_set("save", "3600 100000")
     folder = (await client.config_get("dir"))["dir"]
     await asyncio.to_thread((Path(folder) / "dump.rdb" / "in the way").mkdir, parents=True)
@@ -176,8 +176,8 @@ async def _dump(client: Any) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-async def test_a_server_that_refuses_writes_changes_nothing(name: str) -> None:
-    """A write that the server can't take is a StoreUnavailableError and changes no key; afterwards it works."""
+async def test_a_rejected_write_changes_nothing(name: str) -> None:
+    """A write that the server rejects raises StoreUnavailableError and changes no key, and a later write works."""
     with durable_server("--busy-reply-threshold", "20", "--enable-debug-command", "yes") as server:
         async with open_store(server.url) as store, admin(server.url) as client:
             for write in WRITES:
@@ -187,7 +187,7 @@ async def test_a_server_that_refuses_writes_changes_nothing(name: str) -> None:
             before = await _dump(client)
             async with CONDITIONS[name](server, client):
                 ended = {write.name: await outcome_of(write.call(store, _name(write))) for write in WRITES}
-            # What frees memory, or has freed some before it writes, works without any to spare.
+            # Operations that free memory before they write succeed on a full server.
             working = {"last leave", "delete", "clear", "release", "acquire"} if name == "OOM" else set[str]()
             assert {one: how for one, how in ended.items() if how.kind != "refused" and one not in working} == {}
             assert all(ended[one].kind in {"done", "refused"} for one in working)
@@ -204,8 +204,8 @@ def _name(write: Write) -> str:
     return write.name.replace(" ", "-")
 
 
-async def test_a_server_that_takes_no_more_clients_says_so() -> None:
-    """Where the server has as many clients as it takes, the error says what to do about it."""
+async def test_the_client_limit_of_the_server() -> None:
+    """At the server's client limit, the error contains a remedy."""
     with redis_server("--maxclients", "1") as full:
         async with open_store(full.url) as first, open_store(full.url) as second:
             await first.ping()
@@ -213,8 +213,8 @@ async def test_a_server_that_takes_no_more_clients_says_so() -> None:
                 await second.ping()
 
 
-async def test_a_server_that_loads_its_data_is_waited_for_or_refused() -> None:
-    """While the server loads, calls say that it can't serve; afterwards everything is there."""
+async def test_a_server_is_loading() -> None:
+    """While the server loads its data, calls raise StoreUnavailableError, and afterwards all data is available."""
     with durable_server("--enable-debug-command", "yes", "--key-load-delay", "2000") as server:
         async with open_store(server.url) as store, admin(server.url) as client:
             await asyncio.gather(*(store.rooms.create_room(room(f"R{number}")) for number in range(100)))
@@ -230,8 +230,8 @@ WRONG_KINDS = {"room": "room:{}", "chat": "chat:{}", "connections": "connections
 
 
 @pytest.mark.parametrize("write", WRITES, ids=[write.name for write in WRITES])
-async def test_a_key_of_another_kind_is_told_and_left_alone(server: DurableServer, write: Write) -> None:
-    """A write that meets a hash where its record should be says so, and changes no key."""
+async def test_a_key_of_another_type_is_reported(server: DurableServer, write: Write) -> None:
+    """A write to a key of another type raises an error and changes no key."""
     key = WRONG_KINDS[write.key].format("A")
     async with open_store(server.url) as store, admin(server.url) as client:
         await client.hset(key, "field", "value")
@@ -247,8 +247,8 @@ async def test_a_key_of_another_kind_is_told_and_left_alone(server: DurableServe
 
 
 @pytest.mark.parametrize("name", [one.name for one in WRITES if one.key == "room"])
-async def test_an_index_of_another_kind_stops_a_write_as_a_whole(server: DurableServer, name: str) -> None:
-    """A write of a room whose index is no set changes no key."""
+async def test_an_index_of_another_type_prevents_a_write(server: DurableServer, name: str) -> None:
+    """A write to a room whose index is not a set changes no key."""
     write = next(one for one in WRITES if one.name == name)
     async with open_store(server.url) as store, admin(server.url) as client:
         if write.prepare:
@@ -260,8 +260,8 @@ async def test_an_index_of_another_kind_stops_a_write_as_a_whole(server: Durable
         assert await _dump(client) == before
 
 
-async def test_a_huge_value_of_somebody_else_harms_nobody_else(server: DurableServer) -> None:
-    """50 MB put into a room's key are an error for that room, or a time-out, and other rooms work meanwhile."""
+async def test_a_huge_value_affects_only_its_room(server: DurableServer) -> None:
+    """A value of 50 MB in a room's key fails only calls for that room, while other rooms work."""
     async with open_store(server.url) as store, admin(server.url) as client:
         await store.rooms.create_room(room("B"))
         await client.set("room:A", b"x" * 50_000_000)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests in a browser: the browser, its guests, and the servers they visit."""
+"""Fixtures of the browser tests: the browser, its guests and the servers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from redis_server import redis_server
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="browser")
 async def _browser() -> AsyncIterator[Browser]:
-    """One browser for all tests; each guest has a context of its own."""
+    """One browser for all tests. Each guest has its own browser context."""
     if CHROMIUM is None:
-        pytest.skip("there is no chromium, chromium-browser or google-chrome on the PATH")
+        pytest.skip("chromium, chromium-browser or google-chrome is required on the PATH")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM)
         yield browser
@@ -27,7 +27,7 @@ async def _browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def guests(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Guests]:
-    """Invites guests, keeps pictures of their pages, and fails if a page has an error."""
+    """A factory of guests, which saves screenshots at the end and fails if a page had an error."""
     guests = Guests(browser)
     yield guests
     await guests.aclose(request.node.name.removeprefix("test_"))
@@ -35,19 +35,19 @@ async def guests(browser: Browser, request: pytest.FixtureRequest) -> AsyncItera
 
 @pytest.fixture(scope="module")
 def memory() -> Iterator[str]:
-    """The address of a server on memory."""
+    """The address of a server with a store in memory."""
     with party_server("memory://", **FREE) as server:
         yield server.address
 
 
 @pytest.fixture(scope="module", params=["memory", "redis"])
 def places(request: pytest.FixtureRequest) -> Iterator[Places]:
-    """One server for both pages, on memory; or one for each, on Redis."""
+    """One server in memory for both pages, or two servers on Redis."""
     if request.param == "memory":
         address = request.getfixturevalue("memory")
         yield Places(address, address)
         return
     with ExitStack() as running:
         url = running.enter_context(redis_server()).url
-        one, other = (running.enter_context(party_server(url, **FREE)) for _ in range(2))
-        yield Places(one.address, other.address)
+        first, second = (running.enter_context(party_server(url, **FREE)) for _ in range(2))
+        yield Places(first.address, second.address)

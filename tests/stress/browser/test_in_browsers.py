@@ -1,4 +1,4 @@
-"""Two real browsers in one room: in memory, and on Redis with a server process for each."""
+"""Two real browsers in one room, with one server in memory or two servers on Redis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from playwright.async_api import expect
 
-from browser_page import BRIEF, FREE, PHONE, Guests, Places, in_step, later, meet
+from browser_page import BRIEF, FREE, PHONE, Guests, Places, later, meet, wait_until_in_sync
 from party_server import party_server
 from proxy import proxy_to
 from redis_server import redis_server
@@ -16,8 +16,8 @@ from waiting import wait_until
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 
-async def test_twomeet(guests: Guests, places: Places) -> None:
-    """Each sees both, who is host, and what both say."""
+async def test_two_guests_meet(guests: Guests, places: Places) -> None:
+    """Both pages show both users, the host and the messages of both."""
     ada, grace, _ = await meet(guests, places)
     for guest in (ada, grace):
         await expect(guest.people).to_have_text(["Ada", "Grace"])
@@ -30,45 +30,45 @@ async def test_twomeet(guests: Guests, places: Places) -> None:
         await expect(guest.waiting).to_have_count(0)
 
 
-async def test_in_step(guests: Guests, places: Places) -> None:
-    """Playing, after a jump and paused, both are at the same place within 300 ms; so is who comes later."""
+async def test_videos_are_in_sync(guests: Guests, places: Places) -> None:
+    """While playing, after a seek and while paused, all videos are within 300 ms, including that of a late guest."""
     ada, grace, code = await meet(guests, places)
     await ada.watch_the_film()
     await expect(grace.by_id("playing")).to_have_text("Playing · Ada controls")
-    await in_step(ada, grace)
+    await wait_until_in_sync(ada, grace)
     await ada.seek(300)
     for guest in (ada, grace):
         await expect(guest.time).to_have_text(later(5, 0))
-    await in_step(ada, grace)
+    await wait_until_in_sync(ada, grace)
     lin = await guests.invite("Lin", PHONE)
     await lin.join(places.guest, code)
     await expect(lin.time).to_have_text(later(5, 0))
-    await in_step(ada, grace, lin)
+    await wait_until_in_sync(ada, grace, lin)
     await ada.play.click()
     await expect(grace.by_id("playing")).to_have_text("Paused · Ada controls")
     await expect(ada.play).to_have_text("Play")
 
-    async def at_the_same_place() -> bool:
+    async def are_paused_together() -> bool:
         positions = [await guest.page.evaluate("watchParty.position()") for guest in (ada, grace, lin)]
         return max(positions) - min(positions) < 0.05
 
-    await wait_until(at_the_same_place)
+    await wait_until(are_paused_together)
 
 
-async def test_the_host_hands_over(guests: Guests, places: Places) -> None:
-    """When the host leaves, the other is host, is told so, and can control; the one who left is told of it."""
+async def test_the_host_leaves(guests: Guests, places: Places) -> None:
+    """When the host leaves, the other guest becomes the host and controls the video, and both pages show it."""
     ada, grace, _ = await meet(guests, places)
     await expect(grace.play).to_be_hidden()
     await ada.page.get_by_role("button", name="Leave").click()
     await expect(ada.page.get_by_role("heading", level=1)).to_have_text("You have left the room")
     await expect(grace.host).to_have_text("Grace")
     await expect(grace.people).to_have_text(["Grace"])
-    await expect(grace.news.last).to_have_text("You are the host now.")
+    await expect(grace.news.last).to_have_text("You are now the host.")
     await grace.watch_the_film()
 
 
-async def test_the_host_is_gone(guests: Guests) -> None:
-    """When the host's page is closed and stays away, the other is host."""
+async def test_the_host_closes_the_page(guests: Guests) -> None:
+    """When the host closes the page and does not return, the other guest becomes the host."""
     with party_server("memory://", **BRIEF) as server:
         ada, grace, _ = await meet(guests, Places(server.address, server.address))
         await ada.page.goto("about:blank")
@@ -76,20 +76,20 @@ async def test_the_host_is_gone(guests: Guests) -> None:
 
 
 async def test_the_host_reloads(guests: Guests, places: Places) -> None:
-    """A host who reloads the page is host again at once, without a word, and nobody is told of anything."""
+    """A host who reloads the page stays the host, and the other page shows no announcement about it."""
     ada, grace, _ = await meet(guests, places)
     await ada.watch_the_film()
     await ada.page.reload()
     await expect(ada.host).to_have_text("Ada")
     await expect(ada.play).to_have_text("Pause")
-    await in_step(ada, grace)
+    await wait_until_in_sync(ada, grace)
     await ada.say("still here")
     await expect(grace.said).to_have_text(["still here"])
-    await expect(grace.news).to_have_text(["Another video was chosen."])
+    await expect(grace.news).to_have_text(["Ada chose a video."])
 
 
-async def test_the_first_message_goes(guests: Guests, places: Places) -> None:
-    """The 21st message pushes the first out, on both pages and for who comes later."""
+async def test_the_first_message_is_evicted(guests: Guests, places: Places) -> None:
+    """The 21st message evicts the first, on both pages and on the page of a late guest."""
     ada, grace, code = await meet(guests, places)
     texts = [f"message {number}" for number in range(1, 22)]
     await ada.say(*texts[:20])
@@ -102,23 +102,23 @@ async def test_the_first_message_goes(guests: Guests, places: Places) -> None:
 
 
 async def test_a_server_dies(guests: Guests) -> None:
-    """Guests of a server that is killed come back at the other one: nobody left, and each message is there once."""
+    """Guests of a killed server reconnect to the other one, stay in the room, and see each message once."""
     with ExitStack() as running:
         url = running.enter_context(redis_server()).url
-        dies, stays = (running.enter_context(party_server(url, **FREE)) for _ in range(2))
-        async with proxy_to(dies.port) as front:
-            places = Places(f"http://127.0.0.1:{front.port}/", stays.address)
+        killed, survivor = (running.enter_context(party_server(url, **FREE)) for _ in range(2))
+        async with proxy_to(killed.port) as proxy:
+            places = Places(f"http://127.0.0.1:{proxy.port}/", survivor.address)
             ada, grace, _ = await meet(guests, places)
             await ada.watch_the_film()
             await ada.say("before")
             await expect(grace.said).to_have_text(["before"])
-            await expect(ada.waiting).to_have_count(0)  # else it is said again when there is a connection
-            dies.kill()
+            await expect(ada.waiting).to_have_count(0)  # otherwise the page resends it after reconnecting
+            killed.kill()
             await expect(ada.status).to_contain_text("No connection")
             await ada.say("said while away")
             await grace.say("missed")
             await expect(ada.waiting).to_have_count(1)
-            front.target = stays.port
+            proxy.target = survivor.port
             await expect(ada.status).to_be_empty()
             for guest in (ada, grace):
                 await expect(guest.said.filter(has_text="said while away")).to_have_count(1)
@@ -126,45 +126,45 @@ async def test_a_server_dies(guests: Guests) -> None:
                 await expect(guest.waiting).to_have_count(0)
                 await expect(guest.people).to_have_text(["Ada", "Grace"])
                 await expect(guest.host).to_have_text("Ada")
-            await expect(grace.news).to_have_text(["Another video was chosen."])
+            await expect(grace.news).to_have_text(["Ada chose a video."])
             await ada.seek(120)
             await expect(grace.time).to_have_text(later(2, 0))
-            await in_step(ada, grace)
+            await wait_until_in_sync(ada, grace)
 
 
 async def test_a_server_dies_with_its_guests(guests: Guests) -> None:
-    """Guests of a server that is killed, and who do not come back, are gone after the grace; the next is host."""
+    """Guests of a killed server who do not reconnect are removed after the grace period, and the next is the host."""
     with ExitStack() as running:
         url = running.enter_context(redis_server()).url
-        dies, stays = (running.enter_context(party_server(url, **BRIEF)) for _ in range(2))
-        ada, grace, _ = await meet(guests, Places(dies.address, stays.address))
-        dies.kill()
+        killed, survivor = (running.enter_context(party_server(url, **BRIEF)) for _ in range(2))
+        ada, grace, _ = await meet(guests, Places(killed.address, survivor.address))
+        killed.kill()
         await expect(ada.status).to_contain_text("No connection")
         await expect(grace.host).to_have_text("Grace")
         await expect(grace.people).to_have_text(["Grace"])
 
 
 async def test_a_slow_network(guests: Guests, memory: str) -> None:
-    """A guest whose network takes 0.6 s each way, and whose clock is an hour off, is in step all the same."""
-    async with proxy_to(_port(memory), delay=0.6) as slow:
-        ada, grace, _ = await meet(guests, Places(memory, f"http://127.0.0.1:{slow.port}/"))
+    """A guest's video is in sync despite a network delay of 0.6 s each way and a wrong clock."""
+    async with proxy_to(_port(memory), delay=0.6) as proxy:
+        ada, grace, _ = await meet(guests, Places(memory, f"http://127.0.0.1:{proxy.port}/"))
         await grace.page.evaluate("() => { Date.now = () => 0; }")
         await ada.watch_the_film()
         await expect(grace.by_id("playing")).to_have_text("Playing · Ada controls")
-        await in_step(ada, grace)
+        await wait_until_in_sync(ada, grace)
 
 
 async def test_a_clock_jumps(guests: Guests, memory: str) -> None:
-    """A guest whose machine slept for 5 seconds gets in step again, also where the network is slower than before."""
-    async with proxy_to(_port(memory)) as front:
-        ada, grace, _ = await meet(guests, Places(memory, f"http://127.0.0.1:{front.port}/"))
+    """A guest's video is in sync again after the machine was suspended for 5 seconds and the network became slower."""
+    async with proxy_to(_port(memory)) as proxy:
+        ada, grace, _ = await meet(guests, Places(memory, f"http://127.0.0.1:{proxy.port}/"))
         await ada.watch_the_film()
         await ada.seek(100)
         await expect(grace.time).to_have_text(later(1, 40))
-        await in_step(ada, grace)
-        front.delay = 0.2
+        await wait_until_in_sync(ada, grace)
+        proxy.delay = 0.2
         await grace.page.evaluate("jump(-5000)")
-        await in_step(ada, grace)
+        await wait_until_in_sync(ada, grace)
 
 
 def _port(address: str) -> int:

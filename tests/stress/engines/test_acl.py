@@ -1,4 +1,4 @@
-"""The permissions of docs/redis-acl.md are enough for the store, and none of them is too much."""
+"""None of the permissions of docs/redis-acl.md is superfluous."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ GRANTS = [word for word in PLAIN if word[0] in "~&+"]
 
 @pytest.fixture(scope="module", name="server")
 def _server() -> Iterator[RedisServer]:
-    """A server whose users come and go with these tests."""
+    """A server whose users are created by these tests."""
     with redis_server() as server:
         yield server
 
 
 @pytest.fixture
 async def administrator(server: RedisServer) -> AsyncIterator[Any]:
-    """The default user, on a server without data and without scripts."""
+    """The default user, on a server without data and scripts."""
     plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
     async with plain as made:
         await made.flushall()
@@ -38,8 +38,8 @@ async def administrator(server: RedisServer) -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize("grant", GRANTS)
-async def test_no_word_is_too_much(server: RedisServer, administrator: Any, grant: str) -> None:
-    """Without any one of the commands and key patterns, an operation is refused with NOPERM."""
+async def test_every_permission_is_needed(server: RedisServer, administrator: Any, grant: str) -> None:
+    """Without any one of the commands and key patterns, an operation fails with NOPERM."""
     assert administrator
     async with RedisStore.from_url(permit(server, without=grant), IMPATIENT) as store:
         errors = await refusals(store)
@@ -68,8 +68,8 @@ async def test_no_word_is_too_much(server: RedisServer, administrator: Any, gran
         "DEL active-rooms-2",
     ],
 )
-async def test_everything_else_is_refused(server: RedisServer, administrator: Any, command: str) -> None:
-    """A command that is not in the line, or a key that fits no pattern, is refused with NOPERM."""
+async def test_other_commands_are_denied(server: RedisServer, administrator: Any, command: str) -> None:
+    """A command that is not permitted, or a key that matches no pattern, fails with NOPERM."""
     await administrator.mset({"foreign": "x", "other:room:A": "x"})
     plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
     async with plain as client:
@@ -78,8 +78,8 @@ async def test_everything_else_is_refused(server: RedisServer, administrator: An
     assert await administrator.mget("foreign", "other:room:A") == [b"x", b"x"]
 
 
-async def test_a_prefix_is_a_wall(server: RedisServer, administrator: Any) -> None:
-    """The user of a prefix reaches neither the keys without one nor those of a longer one."""
+async def test_prefixes_are_separate(server: RedisServer, administrator: Any) -> None:
+    """The user for a prefix can access neither keys without a prefix nor keys with a longer one."""
     keys = ("room:A", f"{DOCUMENTED_PREFIX}2room:A", "app2:room:A")
     await administrator.mset(dict.fromkeys(keys, "x"))
     plain: Any = Redis.from_url(permit(server, DOCUMENTED_PREFIX))  # pyright: ignore[reportUnknownMemberType]
@@ -90,8 +90,8 @@ async def test_a_prefix_is_a_wall(server: RedisServer, administrator: Any) -> No
                 await client.get(key)
 
 
-async def test_a_script_reaches_no_further(server: RedisServer, administrator: Any) -> None:
-    """A script of the user's own is held to the same commands and keys."""
+async def test_scripts_have_the_same_permissions(server: RedisServer, administrator: Any) -> None:
+    """A script that the user runs is limited to the same commands and keys."""
     await administrator.set("foreign", "x")
     plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
     async with plain as client:
@@ -101,8 +101,8 @@ async def test_a_script_reaches_no_further(server: RedisServer, administrator: A
     assert await administrator.get("foreign") == b"x"
 
 
-async def test_a_callers_client_needs_no_more(server: RedisServer, administrator: Any) -> None:
-    """A client with redis-py's defaults, whatever it says when it connects, works with the same line."""
+async def test_a_callers_client_needs_no_other_permissions(server: RedisServer, administrator: Any) -> None:
+    """A client with redis-py's defaults works with the same permissions and its handshake."""
     assert administrator
     plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
     async with plain as client, RedisStore(client) as store:
@@ -110,7 +110,7 @@ async def test_a_callers_client_needs_no_more(server: RedisServer, administrator
 
 
 async def test_another_database_needs_select(server: RedisServer, administrator: Any) -> None:
-    """A database other than 0 is refused with NOPERM, until +select is added."""
+    """A database other than 0 fails with NOPERM until +select is added."""
     assert administrator
     async with RedisStore.from_url(permit(server).replace("/0", "/1")) as store:
         with pytest.raises(ConfigurationError, match="NOPERM"):

@@ -1,4 +1,4 @@
-"""On a cluster: slots that move for longer, and masters that hang, on real servers."""
+"""A cluster with many slot migrations and with paused masters, on real servers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from wnc_store_redis import RedisStore
 
 
 async def test_slots_move_under_load(cluster: Cluster) -> None:
-    """While slots move to another master and back, nothing fails, is lost or is there twice."""
+    """No call fails and nothing is lost or duplicated while slots migrate under load."""
     async with RedisStore.from_url(cluster.url, PATIENT) as store:
         await check_moves(cluster, store, turns=10)
 
 
 @pytest.mark.parametrize("patience", [None, 1], ids=["the operation's time", "the caller's own time"])
-async def test_a_master_that_hangs_is_left_for_its_replica(patience: float | None) -> None:
-    """When a master hangs and its replica takes over, calls that got no answer find it, whoever ended their waiting."""
+async def test_a_paused_master_is_replaced(patience: float | None) -> None:
+    """After the replica of a paused master takes over, calls find it, whether they timed out or were cancelled."""
     with redis_cluster() as mortal:
         name, *_ = mortal.names("hung", 0, 1)
         settings = StoreSettings() if patience else StoreSettings(operation_timeout=timedelta(seconds=1))

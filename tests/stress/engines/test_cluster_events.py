@@ -1,4 +1,4 @@
-"""Events on a cluster: slots that move for longer, planned failovers, and masters that hang."""
+"""Events on a cluster with many slot migrations, planned failovers and paused masters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wnc_store_redis import RedisStore
 
 
 async def test_slots_move_under_load(cluster: Cluster) -> None:
-    """While slots move to and fro under load, no event is missing without a Resync, and who stays misses none."""
+    """Each gap during slot migrations under load has a Resync, and other readers miss nothing."""
     await check_moving_rooms(cluster, turns=10)
 
 
-async def test_another_master_is_told() -> None:
-    """When a master hands its place over, its rooms' readers get a Resync and hear on; others miss nothing."""
+async def test_a_planned_failover() -> None:
+    """After a planned failover, readers of its rooms get a Resync and later events, and others miss nothing."""
     with redis_cluster() as cluster:
 
         async def replace() -> None:
@@ -31,8 +31,8 @@ async def test_another_master_is_told() -> None:
         await check_another_master(cluster, replace)
 
 
-async def test_a_silent_master_is_found_out(cluster: Cluster) -> None:
-    """A master that hangs does not look like silence: its rooms' readers get a Resync when it is back."""
+async def test_a_paused_master_is_detected(cluster: Cluster) -> None:
+    """Readers of a paused master's rooms get a Resync when it continues."""
     name = cluster.names("silent", 0, 1)[0]
     settings = StoreSettings(operation_timeout=timedelta(seconds=1))
     async with RedisStore.from_url(cluster.url, settings) as store:
@@ -43,8 +43,8 @@ async def test_a_silent_master_is_found_out(cluster: Cluster) -> None:
             assert await one(events) == Resync(room_id=name)
 
 
-async def test_a_silent_master_is_left() -> None:
-    """When the replica of a master that hangs takes its place, readers hear on there, also where nobody else asks."""
+async def test_a_paused_master_is_left() -> None:
+    """After the replica of a paused master takes over, readers receive its events without any other call."""
     settings = StoreSettings(operation_timeout=timedelta(seconds=1))
     with redis_cluster() as cluster:
         name = cluster.names("left", 0, 1)[0]

@@ -1,4 +1,4 @@
-"""Replicated writes that are asked for again: what no replica has is never called done, on any version of Redis."""
+"""Retries of replicated writes: a write succeeds only when a replica has it, on every version of Redis."""
 
 from __future__ import annotations
 
@@ -32,21 +32,23 @@ def _servers(request: pytest.FixtureRequest) -> Iterator[tuple[RedisServer, Redi
 
 
 @pytest.mark.parametrize("name", ["create", "join", "last leave", "message", "acquire"])
-async def test_a_repetition_waits_for_the_attempt_before(servers: tuple[RedisServer, RedisServer], name: str) -> None:
-    """A write whose answer was lost, and that a repetition finds done, is not done before the replica has it."""
+async def test_a_retry_waits_for_the_first_attempt(servers: tuple[RedisServer, RedisServer], name: str) -> None:
+    """A write whose reply was lost and that a retry finds applied succeeds only when the replica has it."""
     master, replica = servers
     write = next(one for one in WRITES if one.name == name)
     async with open_store(master.url) as direct, proxy_to(master.port) as proxy:
         for room_id in ("A", "B"):
             if write.prepare:
                 await write.prepare(direct, room_id)
-        await write.call(direct, "B")  # from here on, the server knows the script
+        await write.call(direct, "B")  # loads the script
         async with (
             open_store(proxy.url, settings=REPLICATED) as store,
             open_store(master.url, settings=StoreSettings(durability="replicated")) as patient,
         ):
             await patient.connections.acquire("other", "c1")
-            await outcome_of(store.connections.acquire("other", "c1"))  # connects; a slow machine may take too long
+            await outcome_of(
+                store.connections.acquire("other", "c1")
+            )  # connects; a timeout of a slow machine is ignored
             await write.read(store, "A")
             replica.pause()
             proxy.arm(Cut("reply", 0, "reset"))

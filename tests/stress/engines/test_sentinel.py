@@ -1,4 +1,4 @@
-"""Through Sentinel: other failovers under load, on real servers."""
+"""Sentinel: automatic and planned failovers under load, on real servers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from wnc_store_redis import RedisStore
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """A master, two replicas and three Sentinels, which find a master dead after five seconds."""
+    """A master, two replicas and three Sentinels, which mark a master as down after five seconds."""
     with sentinel_service(down_after_ms=5000) as made:
         yield made
 
 
-async def test_writes_go_on_after_the_masters_death(service: Service) -> None:
-    """When the Sentinels find the master dead, writes go on, no later write is lost, and none that was replicated."""
+async def test_writes_continue_after_the_masters_death(service: Service) -> None:
+    """After the Sentinels detect the master's death, writes continue, and no later or replicated write is lost."""
 
     async def kill() -> None:
         service.servers[0].kill()
@@ -37,10 +37,10 @@ async def test_writes_go_on_after_the_masters_death(service: Service) -> None:
         await check_failover(store, replicated, kill)
 
 
-@pytest.mark.parametrize("heard", [0, 1], ids=["in time", "late"])
-async def test_a_failover_by_hand(service: Service, heard: int) -> None:
-    """While the master lives, too, no replicated and no later write is lost, whichever Sentinel a store hears."""
-    url = f"redis+sentinel://127.0.0.1:{service.sentinels[heard].port}/{SERVICE}/0"
+@pytest.mark.parametrize("sentinel", [0, 1], ids=["in time", "late"])
+async def test_a_failover_by_hand(service: Service, sentinel: int) -> None:
+    """No later or replicated write is lost in a failover of a running master, whichever Sentinel a store uses."""
+    url = f"redis+sentinel://127.0.0.1:{service.sentinels[sentinel].port}/{SERVICE}/0"
     old = ("127.0.0.1", service.servers[0].port)
 
     async def fail_over() -> None:
@@ -53,7 +53,7 @@ async def test_a_failover_by_hand(service: Service, heard: int) -> None:
 
 
 async def test_replicated_writes_need_a_replica_without_sentinels() -> None:
-    """On a single server without a replica, a replicated write is refused, and nothing happened."""
+    """On a standalone server without a replica, a replicated write fails and does not happen."""
     settings = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=2))
     with sentinel_service(replicas=0, sentinels=1) as alone:
         async with open_store(alone.servers[0].url, settings=settings) as store:

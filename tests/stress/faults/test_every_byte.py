@@ -1,4 +1,4 @@
-"""The connection is cut after byte N of a write's exchange, for every N: the caller is told the truth."""
+"""Cuts after every byte of the exchange of every write."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ def _server() -> Iterator[DurableServer]:
 
 @pytest.mark.parametrize("warm", [False, True], ids=["new", "used"])
 @pytest.mark.parametrize("write", WRITES, ids=[write.name for write in WRITES])
-async def test_a_cut_connection_never_makes_a_store_lie(server: DurableServer, write: Write, warm: bool) -> None:
-    """However a write ends when the connection is cut at any byte, it is as the file says; the next calls work."""
+async def test_outcomes_are_correct_after_a_cut(server: DurableServer, write: Write, warm: bool) -> None:
+    """After a cut at any byte, the outcome of the write agrees with the server's log, and the next calls work."""
     assert await untruths(server, write, warm=warm, stride=1) == []
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["new", "used"])
 @pytest.mark.parametrize("write", WRITES, ids=[write.name for write in WRITES])
-async def test_a_network_that_stays_down_never_makes_a_store_lie(
-    server: DurableServer, write: Write, warm: bool
-) -> None:
-    """However a write ends when the network goes away at some byte and stays away, it is as the file says."""
+async def test_outcomes_are_correct_while_the_network_is_down(server: DurableServer, write: Write, warm: bool) -> None:
+    """If the network stays down after any byte, the outcome of the write agrees with the server's log."""
     assert await untruths(server, write, warm=warm, stride=17, stay_down=True) == []

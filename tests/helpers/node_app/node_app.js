@@ -1,8 +1,8 @@
-// The Node side of a shared Redis: the original app's documented steps, command by command, on ioredis.
+// The Node side of a shared Redis: the documented commands of the Node app, on ioredis.
 //
-//   node original.js redis://127.0.0.1:6379/5        (or the URL in REDIS_URL)
+//   node node_app.js redis://127.0.0.1:6379/5        (or the URL in REDIS_URL)
 //
-// stdin:  one JSON line per step, {"step": "getRoom", "args": ["A3X9K2"]}; its end ends the program.
+// stdin:  one JSON line per step, {"step": "getRoom", "args": ["A3X9K2"]}. The end of stdin ends the program.
 // stdout: one JSON line per step, in the same order: {"value": ...} or {"error": "..."}.
 'use strict';
 
@@ -11,7 +11,7 @@ const { isDeepStrictEqual } = require('node:util');
 const Redis = require('ioredis');
 
 const DAY = 86400; // seconds
-const KEPT = 20; // messages of a room
+const CHAT_LIMIT = 20; // messages of a room
 const HIT = `
 local count = redis.call('INCR', KEYS[1])
 if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
@@ -98,7 +98,7 @@ const original = {
 
   async addMessage(message) {
     await redis.rpush(`chat:${message.roomId}`, JSON.stringify(message));
-    await redis.ltrim(`chat:${message.roomId}`, -KEPT, -1);
+    await redis.ltrim(`chat:${message.roomId}`, -CHAT_LIMIT, -1);
     await redis.expire(`chat:${message.roomId}`, DAY);
   },
 
@@ -107,20 +107,20 @@ const original = {
     return entries.map((entry) => JSON.parse(entry));
   },
 
-  // The rate limit's script: count, and begin a window with the first hit.
+  // The script of the rate limit: increment the counter, and start a window with the first hit.
   async hit(key, windowMs) {
     return redis.eval(HIT, 1, `rl:${key}`, windowMs);
   },
 };
 
-// What a test asks of JavaScript itself.
+// Helpers for assertions about JavaScript values.
 const questions = {
   // Store JSON as it was written, without a TTL.
   async plainSet(key, text) {
     await redis.set(key, text);
   },
 
-  // Whether the record that is stored is deep-equal to the one in `text`, but for some fields.
+  // Whether the record that is stored is deep-equal to the one in `text`, except for some fields.
   async holds(key, text, ...ignored) {
     return sameBut(ignored, await redis.get(key), text);
   },

@@ -1,10 +1,10 @@
-// The original app's steps on ioredis, with the load inside of Node: as many callers as asked for, each of which begins
-// its next operation when the last one has returned.
+// The Node app's commands on ioredis, with a closed loop of callers inside Node: each caller starts its next operation
+// when the last one has returned.
 //
 // stdin:  a JSON line {"url", "prefix", "autoPipelining"}, then one for each task: {"task": "load", "operation",
-//         "callers", "rooms", "seed", "seconds"}, {"task": "crowd", "room", "users", "bound"}, {"task": "read", "callers",
-//         "rooms"} or {"task": "connect", "room"}; its end ends the program.
-// stdout: the JSON line null when it is ready, then one for each task: {"operations", "seconds", "p50_ms", "p99_ms",
+//         "callers", "rooms", "seed", "seconds"}, {"task": "join_all", "room", "users", "bound"}, {"task": "read", "callers",
+//         "rooms"} or {"task": "connect", "room"}. The end of stdin ends the program.
+// stdout: the JSON line null when the program is ready, then one for each task: {"operations", "seconds", "p50_ms", "p99_ms",
 //         "errors"}, {"seconds", "finished", "errors"} or null.
 'use strict';
 
@@ -12,11 +12,11 @@ const readline = require('node:readline');
 const Redis = require('ioredis');
 
 const DAY = 86400; // seconds
-const KEPT = 20; // messages of a room
+const CHAT_LIMIT = 20; // messages of a room
 const USERS = 5;
 const CHOICES = 1024;
 
-let prefix, redis; // as the first line says
+let prefix, redis; // set by the first line of stdin
 
 function revive(room) {
   room.createdAt = new Date(room.createdAt);
@@ -24,13 +24,13 @@ function revive(room) {
   return room;
 }
 
-const original = {
+const nodeApp = {
   async getRoom(roomId) {
     return revive(JSON.parse(await redis.get(`${prefix}room:${roomId}`)));
   },
 
   async join(roomId, userId) {
-    const room = await original.getRoom(roomId);
+    const room = await nodeApp.getRoom(roomId);
     room.users = room.users.filter((one) => one.id !== userId);
     room.users.push({ id: userId, name: userId, isHost: false, joinedAt: new Date() });
     await redis.setex(`${prefix}room:${roomId}`, DAY, JSON.stringify(room));
@@ -47,7 +47,7 @@ const original = {
       timestamp: 1767225600000,
     };
     await redis.rpush(`${prefix}chat:${roomId}`, JSON.stringify(message));
-    await redis.ltrim(`${prefix}chat:${roomId}`, -KEPT, -1);
+    await redis.ltrim(`${prefix}chat:${roomId}`, -CHAT_LIMIT, -1);
     await redis.expire(`${prefix}chat:${roomId}`, DAY);
   },
 
@@ -62,14 +62,14 @@ const userId = (number) => `user-${String(number).padStart(5, '0')}`;
 function stepOf(operation) {
   const run = Date.now();
   return {
-    get_room: (room) => original.getRoom(room),
-    add_user_to_room: (room, turn) => original.join(room, userId(1 + (turn % (USERS - 1)))),
-    add_message: (room, turn) => original.addMessage(room, `m-${run}-${turn}`),
-    get_messages: (room) => original.getMessages(room),
+    get_room: (room) => nodeApp.getRoom(room),
+    add_user_to_room: (room, turn) => nodeApp.join(room, userId(1 + (turn % (USERS - 1)))),
+    add_message: (room, turn) => nodeApp.addMessage(room, `m-${run}-${turn}`),
+    get_messages: (room) => nodeApp.getMessages(room),
   }[operation];
 }
 
-// A small generator of even choices (mulberry32): the same seed gives the same rooms in every run.
+// Return random choices with equal probability (mulberry32). The same seed gives the same choices.
 function choices(seed, among) {
   let state = seed >>> 0;
   return Array.from({ length: CHOICES }, () => {
@@ -115,12 +115,12 @@ async function load({ operation, callers, rooms, seed, seconds }) {
   return { operations: ordered.length, seconds: taken, p50_ms: p50, p99_ms: p99, errors };
 }
 
-// All callers together read the chat of each room once.
+// Read the chat of each room once, with all callers.
 async function read({ callers, rooms }) {
   const ids = roomIds(rooms).values();
 
   async function caller() {
-    for (const id of ids) await original.getMessages(id);
+    for (const id of ids) await nodeApp.getMessages(id);
   }
 
   await Promise.all(Array.from({ length: callers }, caller));
@@ -129,15 +129,15 @@ async function read({ callers, rooms }) {
 
 // All callers share one connection.
 async function connect({ room }) {
-  await original.getRoom(room);
+  await nodeApp.getRoom(room);
   return null;
 }
 
-async function crowd({ room, users, bound }) {
+async function join_all({ room, users, bound }) {
   const errors = {};
   const begin = performance.now();
   const joins = users.map((user) =>
-    original.join(room, user).catch((error) => {
+    nodeApp.join(room, user).catch((error) => {
       errors[error.name] = (errors[error.name] ?? 0) + 1;
     }),
   );
@@ -158,7 +158,7 @@ function begin({ url, autoPipelining, ...options }) {
 }
 
 async function main() {
-  const tasks = { load, crowd, read, connect };
+  const tasks = { load, join_all, read, connect };
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const { task, ...options } = JSON.parse(line);
     const answer = redis ? await tasks[task](options) : begin(options);

@@ -1,4 +1,4 @@
-"""The guards for Starlette as `examples/guards` has them: under uvicorn, on a real Redis."""
+"""The example of the limits for Starlette (`examples/limits`), under uvicorn and on a real Redis."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from wnc_store import Store
 from wnc_store_redis import RedisStore
 
 _SECONDS = 100
-"""This only ends a hang."""
+"""Ends a hanging test. No verdict depends on it."""
 _LOCAL = "127.0.0.1"
 
 
 @pytest.fixture
 async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[RedisStore]:
-    """The store that the example uses: on database 7, which is empty at first and at last."""
+    """The store of the example, on database 7, which is empty before and after the test."""
     url = redis_server.url.replace("/0", "/7")
     plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
     monkeypatch.setenv("WNC_STORE_URL", url)
@@ -47,8 +47,8 @@ async def _held(store: Store, number: int) -> bool:
 
 
 def _example() -> Starlette:
-    path = Path(__file__).parents[2] / "examples" / "guards" / "app.py"
-    spec = importlib.util.spec_from_file_location("guards_example", path)
+    path = Path(__file__).parents[2] / "examples" / "limits" / "app.py"
+    spec = importlib.util.spec_from_file_location("limits_example", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -67,9 +67,9 @@ async def _echoes(guest: ClientConnection) -> bool:
 
 
 async def test_the_eleventh_connection(redis: RedisStore) -> None:
-    """Ten connections of a client are let in and the eleventh gets 403, until one of the ten has closed."""
-    async with serving(_example()) as server, AsyncExitStack() as leaving:
-        guests = [await leaving.enter_async_context(await _enter(server)) for _ in range(10)]
+    """Ten connections of a client are accepted, and the eleventh gets 403 until one of the ten is closed."""
+    async with serving(_example()) as server, AsyncExitStack() as stack:
+        guests = [await stack.enter_async_context(await _enter(server)) for _ in range(10)]
         assert all([await _echoes(guest) for guest in guests])
         for _ in range(2):
             with pytest.raises(InvalidStatus) as refused:
@@ -77,77 +77,77 @@ async def test_the_eleventh_connection(redis: RedisStore) -> None:
             assert refused.value.response.status_code == 403
         await guests[3].close()
         await wait_until(lambda: _held(redis, 9))
-        assert await _echoes(await leaving.enter_async_context(await _enter(server)))
+        assert await _echoes(await stack.enter_async_context(await _enter(server)))
         assert await redis.connections.count(_LOCAL) == 10
     assert await redis.connections.count(_LOCAL) == 0
 
 
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_client_that_is_gone(redis: RedisStore, *, reset: bool) -> None:
-    """A client whose connection breaks off without a goodbye holds no lease."""
+async def test_a_client_disconnects(redis: RedisStore, *, reset: bool) -> None:
+    """A lease is released when its client's connection breaks without a closing handshake."""
     async with serving(_example()) as server:
         guest = await _enter(server)
         assert await _echoes(guest)
         assert await redis.connections.count(_LOCAL) == 1
         if reset:
-            where: socket.socket = guest.transport.get_extra_info("socket")
-            where.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock: socket.socket = guest.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         guest.transport.abort()
         await wait_until(lambda: _held(redis, 0))
         await guest.wait_closed()
 
 
 async def test_a_long_connection(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection's lease, which lasts for `connection_ttl`, is renewed until it has lasted for longer."""
+    """The lease of an open connection is renewed beyond `connection_ttl`."""
     monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "0.6")
     plain: Any = Redis.from_url(os.environ["WNC_STORE_URL"])  # pyright: ignore[reportUnknownMemberType]
 
-    async def end() -> float:
+    async def lease_end() -> float:
         leases = await plain.zrange(f"connections:{_LOCAL}", 0, -1, withscores=True)
         return leases[0][1] if leases else 0
 
     async with plain, serving(_example()) as server, await _enter(server) as guest:
         assert await _echoes(guest)
-        first = await end() or (await plain.time())[0] * 1000
+        first = await lease_end() or (await plain.time())[0] * 1000
 
-        async def is_longer() -> bool:
-            return await end() > first + 600
+        async def is_renewed() -> bool:
+            return await lease_end() > first + 600
 
-        await wait_until(is_longer)
+        await wait_until(is_renewed)
         assert await _echoes(guest)
     assert await redis.connections.count(_LOCAL) == 0
 
 
-async def test_a_server_that_stops(redis: RedisStore) -> None:
-    """A server that is stopped closes its connections and ends their leases."""
-    async with AsyncExitStack() as leaving:
+async def test_a_server_stops(redis: RedisStore) -> None:
+    """A stopping server closes its connections and releases their leases."""
+    async with AsyncExitStack() as stack:
         async with serving(_example()) as server:
-            guests = [await leaving.enter_async_context(await _enter(server)) for _ in range(3)]
+            guests = [await stack.enter_async_context(await _enter(server)) for _ in range(3)]
             assert all([await _echoes(guest) for guest in guests])
             assert await redis.connections.count(_LOCAL) == 3
         assert await redis.connections.count(_LOCAL) == 0
 
 
 async def test_too_many_requests(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests beyond the limit get 429 and a time to wait from a real server; a WebSocket is none of them."""
+    """Requests above the limit get 429 and `Retry-After` from a real server, and WebSockets are not counted."""
     monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "2")
     before = time.time()
     async with serving(_example()) as server, http_client() as guest:
         answers = [await guest.get(f"http://{server}/") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         names = [f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")]
-        told = [[int(answer.headers[name]) for name in names] for answer in answers]
-        assert [(limit, remaining) for limit, remaining, _ in told] == [(2, 1), (2, 0), (2, 0)]
-        assert all(before < reset <= time.time() + 61 for _, _, reset in told)
+        limits = [[int(answer.headers[name]) for name in names] for answer in answers]
+        assert [(limit, remaining) for limit, remaining, _ in limits] == [(2, 1), (2, 0), (2, 0)]
+        assert all(before < reset <= time.time() + 61 for _, _, reset in limits)
         assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
         assert answers[2].json()["error"] == "Too many requests"
-        async with await _enter(server) as entered:
-            assert await _echoes(entered)
+        async with await _enter(server) as websocket:
+            assert await _echoes(websocket)
     assert (await redis.rate_limits.peek(_LOCAL)).remaining == 360 - 3
 
 
-async def test_redis_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While Redis is away, requests get 503 and WebSockets 403; a connection that is in stays in."""
+async def test_redis_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Redis is unavailable, requests get 503 and WebSockets get 403, and open connections stay open."""
     with ExitStack() as running:
         monkeypatch.setenv("WNC_STORE_URL", running.enter_context(redis_server()).url)
         async with (

@@ -1,4 +1,4 @@
-"""Guests that can't be too many: hits over HTTP, connections over WebSockets. Run it here: `uvicorn app:app`."""
+"""Per-client limits: a rate limit for HTTP requests and a connection limit for WebSockets. Run: `uvicorn app:app`."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,25 +17,25 @@ from wnc_store.starlette import ConnectionGuard, RateLimitMiddleware
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-    """Open the store that the environment names, for as long as the app runs."""
+    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
     async with open_store() as store:
         app.state.store = store
         yield
 
 
-def store_of(scope: Scope) -> Store:
+def get_store(scope: Scope) -> Store:
     """Return the app's store."""
     return scope["app"].state.store
 
 
 async def hello(_request: Request) -> PlainTextResponse:
-    """Greet a guest who has not come too often."""
+    """Return a greeting. The middleware answers 429 above the rate limit."""
     return PlainTextResponse("hello")
 
 
 async def echo(websocket: WebSocket) -> None:
-    """Repeat what a guest says who is not here ten times already."""
-    async with ConnectionGuard(store_of(websocket.scope), websocket):
+    """Echo messages, with at most ten connections from one address."""
+    async with ConnectionGuard(get_store(websocket.scope), websocket):
         await websocket.accept()
         async for text in websocket.iter_text():
             await websocket.send_text(text)
@@ -43,6 +43,6 @@ async def echo(websocket: WebSocket) -> None:
 
 app = Starlette(
     routes=[Route("/", hello), WebSocketRoute("/echo", echo)],
-    middleware=[Middleware(RateLimitMiddleware, store=store_of)],
+    middleware=[Middleware(RateLimitMiddleware, store=get_store)],
     lifespan=lifespan,
 )
