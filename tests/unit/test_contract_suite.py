@@ -30,7 +30,7 @@ class TestMine(StoreContract):
 SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")
 """Without it pytest-asyncio warns of a coming change of its own."""
 
-FEW = "room_lives or users or joins or twenty or any_sequence"
+FEW = "room_expires or users or joins or twenty or any_sequence"
 
 
 @pytest.fixture(name="run_pytest")
@@ -94,7 +94,7 @@ def test_a_failed_clause_shows_itself_and_the_values(
         return room
 
     monkeypatch.setattr(rules, "leave", leave)
-    result = run_pytest(MINE, "-k", "a_guest_leaves")
+    result = run_pytest(MINE, "-k", "a_leave_removes_the_user")
     result.assert_outcomes(failed=1, deselected=len(clauses_of(StoreContract)) - 1)
     output = result.stdout.str()
     assert "'first'" in output
@@ -129,7 +129,7 @@ OVERRIDES = {
     "mark for all, on the class": "pass\n\nTestMine = pytest.mark.skip(TestMine)",
     "excuse for all": "pass\n\nTestMine = pytest.mark.xfail(reason='x')(TestMine)",
     "later override": "pass\n\nTestMine.test_twenty_messages_are_kept = lambda self: None",
-    "own hook": "def __init_subclass__(cls): pass\n\nclass TestYours(TestMine):\n    test_a_guest_leaves = None",
+    "own hook": "def __init_subclass__(cls): pass\n\nclass TestYours(TestMine):\n    test_ping_succeeds = None",
     "mark for all": "pytestmark = [pytest.mark.skip(reason='later')]",
 }
 
@@ -205,7 +205,7 @@ class SmallHarness(MemoryHarness):
 def test_what_is_not_declared_is_skipped() -> None:
     """Clauses on parts that a harness does not declare are skipped and say what is missing; the others hold."""
     case = contract_on(SmallHarness)
-    told_of_the_rest = {"test_what_is_not_declared_is_not_supported", "test_changes_are_not_silently_untold"}
+    told_of_the_rest = {"test_undeclared_capabilities_raise", "test_publish_changes_requires_events"}
     for name, clause in clauses_of(StoreContract).items():
         if not clause.needs and name not in told_of_the_rest:
             getattr(case, name)()
@@ -242,7 +242,7 @@ def test_an_undeclared_part_that_works_is_red() -> None:
         capabilities = frozenset[Capability]()
 
     with pytest.raises(pytest.fail.Exception, match=r"add Capability\.CHAT to Quiet\.capabilities"):
-        contract_on(Quiet).test_what_is_not_declared_is_not_supported()
+        contract_on(Quiet).test_undeclared_capabilities_raise()
 
 
 def test_raw_access_is_refused_where_there_is_none() -> None:
@@ -263,7 +263,7 @@ def test_a_harness_can_not_excuse_a_clause(excuse: Any) -> None:
             excuse(f"{seconds} seconds are too long")
 
     with pytest.raises(AssertionError, match="too long"):
-        contract_on(Excusing).test_a_room_lives_for_24_hours()
+        contract_on(Excusing).test_a_room_expires_after_24_hours()
 
 
 def test_a_contract_needs_a_harness() -> None:
@@ -290,7 +290,7 @@ def test_a_clause_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("wnc_store_contract.clause.TIME_LIMIT", 0.05)
     with pytest.raises(TimeoutError):
-        contract_on(Hanging).test_a_store_answers_a_ping()
+        contract_on(Hanging).test_ping_succeeds()
 
 
 def test_stores_are_closed_when_a_clause_ends() -> None:
@@ -310,5 +310,5 @@ def test_stores_are_closed_when_a_clause_ends() -> None:
             """Remember whether the stores were closed by now."""
             order.extend("closed" if store.closed else "open" for store in opened)
 
-    contract_on(Watched).test_a_second_client_sees_the_same()
+    contract_on(Watched).test_two_clients_share_data()
     assert order == ["closed", "closed"]

@@ -164,23 +164,23 @@ class CancellationClauses:
     """A caller that is cancelled after the first, second, third, ... step of the event loop."""
 
     @clause()
-    async def test_a_cancelled_create_is_whole(self, context: ContractContext) -> None:
-        """A create_room that is cancelled anywhere leaves a room that is listed, or none."""
+    async def test_a_cancelled_create_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled create_room either stores and lists the room or has no effect."""
         await is_whole(context, a_room)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_create_takes_no_chat_alone(self, context: ContractContext) -> None:
-        """A create_room that is cancelled anywhere clears the chat left behind together with making the room."""
+    async def test_a_cancelled_create_clears_the_chat_atomically(self, context: ContractContext) -> None:
+        """A cancelled create_room never deletes the leftover chat without creating the room."""
         await is_whole(context, a_room, a_message)
 
     @clause()
-    async def test_a_cancelled_update_is_whole(self, context: ContractContext) -> None:
-        """An update_room that is cancelled anywhere replaces all of the room, with its full TTL, or nothing."""
+    async def test_a_cancelled_update_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled update_room either replaces the room and renews its TTL or has no effect."""
         await is_whole(context, lambda store, one: store.rooms.update_room(one, room(one, "new", "other")), a_room)
 
     @clause()
-    async def test_a_cancelled_edit_is_whole(self, context: ContractContext) -> None:
-        """An edit_room that is cancelled anywhere writes all that was changed, with the full TTL, or nothing."""
+    async def test_a_cancelled_edit_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled edit_room either writes every changed field and renews the TTL or has no effect."""
 
         def change(before: Room) -> Room:
             return before.model_copy(update={"host_name": "New", "settings": {"theme": "dark"}})
@@ -188,69 +188,69 @@ class CancellationClauses:
         await is_whole(context, lambda store, one: store.rooms.edit_room(one, change), a_room)
 
     @clause()
-    async def test_a_cancelled_deletion_is_whole(self, context: ContractContext) -> None:
-        """A delete_room that is cancelled anywhere takes the room and its listing, or nothing."""
+    async def test_a_cancelled_delete_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled delete_room either removes the room and its listing or has no effect."""
         await is_whole(context, lambda store, one: store.rooms.delete_room(one), a_room)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_deletion_takes_all_along(self, context: ContractContext) -> None:
-        """A delete_room that is cancelled anywhere takes the chat together with the room."""
+    async def test_a_cancelled_delete_removes_the_chat_atomically(self, context: ContractContext) -> None:
+        """A cancelled delete_room removes the chat if and only if it removes the room."""
         await is_whole(context, lambda store, one: store.rooms.delete_room(one), a_room_with_chat)
 
     @clause()
-    async def test_a_cancelled_join_is_whole(self, context: ContractContext) -> None:
-        """An add_user_to_room that is cancelled anywhere adds the user and gives the full TTL, or does nothing."""
+    async def test_a_cancelled_join_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled add_user_to_room either adds the user and renews the TTL or has no effect."""
         await is_whole(context, lambda store, one: store.rooms.add_user_to_room(one, user("new")), a_room)
 
     @clause()
-    async def test_a_cancelled_leave_is_whole(self, context: ContractContext) -> None:
-        """A host's leave that is cancelled anywhere makes another one host, or leaves all as it was."""
+    async def test_a_cancelled_leave_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled leave of the host either removes the host and promotes a user or has no effect."""
         await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room)
 
     @clause()
-    async def test_a_cancelled_leave_of_the_last_is_whole(self, context: ContractContext) -> None:
-        """The last one's leave that is cancelled anywhere takes the room and its listing, or nothing."""
+    async def test_a_cancelled_last_leave_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled leave of the last user either removes the room and its listing or has no effect."""
         await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_of_one)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_leave_of_the_last_takes_all_along(self, context: ContractContext) -> None:
-        """The last one's leave that is cancelled anywhere takes the chat together with the room."""
+    async def test_a_cancelled_last_leave_removes_the_chat_atomically(self, context: ContractContext) -> None:
+        """A cancelled leave of the last user removes the chat if and only if it removes the room."""
         await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_with_chat)
 
     @clause()
-    async def test_a_cancelled_transfer_is_whole(self, context: ContractContext) -> None:
-        """A transfer_host that is cancelled anywhere ends one host's rank and begins the other's, or does nothing."""
+    async def test_a_cancelled_transfer_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled transfer_host either updates the old and the new host or has no effect."""
         await is_whole(context, lambda store, one: store.rooms.transfer_host(one, "guest"), a_room)
 
     @clause()
-    async def test_a_cancelled_video_state_is_whole(self, context: ContractContext) -> None:
-        """An update_video_state that is cancelled anywhere replaces all of the state, or nothing."""
+    async def test_a_cancelled_video_state_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled update_video_state either replaces the whole state or has no effect."""
         state = VideoState(is_playing=True, current_time=1, duration=2)
         await is_whole(context, lambda store, one: store.rooms.update_video_state(one, state), a_room)
 
     @clause()
-    async def test_a_cancelled_video_is_whole(self, context: ContractContext) -> None:
-        """A set_video_url that is cancelled anywhere sets the video and resets its state, or does nothing."""
+    async def test_a_cancelled_video_url_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled set_video_url either sets the video and resets the state or has no effect."""
         await is_whole(context, lambda store, one: store.rooms.set_video_url(one, "https://video.example/1"), a_room)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_first_message_is_whole(self, context: ContractContext) -> None:
-        """An add_message that is cancelled anywhere begins a chat with a TTL, or none."""
+    async def test_a_cancelled_first_message_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled first add_message either creates the chat with a TTL or has no effect."""
         await is_whole(context, a_message)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_message_is_whole(self, context: ContractContext) -> None:
-        """An add_message that is cancelled anywhere adds one, drops the oldest and renews the chat, or does nothing."""
+    async def test_a_cancelled_message_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled add_message either appends, trims and renews the chat or has no effect."""
         await is_whole(context, lambda store, one: store.chat.add_message(message(20, one)), a_full_chat)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_clearing_is_whole(self, context: ContractContext) -> None:
-        """A clear_messages that is cancelled anywhere takes all messages, or none."""
+    async def test_a_cancelled_clear_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled clear_messages either deletes all messages or has no effect."""
         await is_whole(context, lambda store, one: store.chat.clear_messages(one), a_full_chat)
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_acquire_is_whole(self, context: ContractContext) -> None:
-        """An acquire that is cancelled anywhere begins a lease that ends, or none, and harms no other."""
+    async def test_a_cancelled_acquire_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled acquire either creates a lease that expires or has no effect, and other leases are unchanged."""
 
         async def acquire(store: Store, one: str) -> None:
             await store.connections.acquire(one, "new", limit=2)
@@ -260,45 +260,45 @@ class CancellationClauses:
         assert [one for one in ids if await store.connections.count(one)] == [], "these leases never end"
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_release_is_whole(self, context: ContractContext) -> None:
-        """A release that is cancelled anywhere ends its lease, or not."""
+    async def test_a_cancelled_release_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled release either ends its lease or has no effect."""
         await is_whole(context, lambda store, one: store.connections.release(one, "first"), a_lease, ages=False)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_first_hit_is_whole(self, context: ContractContext) -> None:
-        """A hit that is cancelled anywhere begins a window with its count and its end, or none."""
+    async def test_a_cancelled_first_hit_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled first hit either starts a window that ends or has no effect."""
         await is_whole(context, a_hit)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_hit_is_whole(self, context: ContractContext) -> None:
-        """A hit that is cancelled anywhere counts all that it costs, or nothing."""
+    async def test_a_cancelled_hit_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled hit either counts its full cost or has no effect."""
         await is_whole(context, lambda store, one: store.rate_limits.hit(one, cost=5), a_hit, ages=False)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_reset_is_whole(self, context: ContractContext) -> None:
-        """A reset that is cancelled anywhere forgets the count and the end of its window, or nothing."""
+    async def test_a_cancelled_reset_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled reset either removes the count and its window or has no effect."""
         await is_whole(context, lambda store, one: store.rate_limits.reset(one), a_hit, ages=False)
 
     @clause()
-    async def test_a_cancelled_caller_is_told(self, context: ContractContext) -> None:
-        """A call on rooms that is cancelled raises CancelledError, so that a timeout of the caller's ends it."""
+    async def test_cancelled_room_calls_raise(self, context: ContractContext) -> None:
+        """A cancelled call on rooms raises CancelledError promptly, so that asyncio.timeout works."""
         store = await context.open()
         await are_told(room_calls(store.rooms, ROOM))
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_writer_is_told(self, context: ContractContext) -> None:
-        """A call on a chat that is cancelled raises CancelledError."""
+    async def test_cancelled_chat_calls_raise(self, context: ContractContext) -> None:
+        """A cancelled call on chats raises CancelledError promptly."""
         store = await context.open()
         await are_told(chat_calls(store.chat, ROOM))
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_connection_is_told(self, context: ContractContext) -> None:
-        """A call on connections that is cancelled raises CancelledError."""
+    async def test_cancelled_connection_calls_raise(self, context: ContractContext) -> None:
+        """A cancelled call on connections raises CancelledError promptly."""
         store = await context.open()
         await are_told(connection_calls(store.connections, "ip", "c1"))
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_hit_is_told(self, context: ContractContext) -> None:
-        """A call on rate limits that is cancelled raises CancelledError."""
+    async def test_cancelled_rate_limit_calls_raise(self, context: ContractContext) -> None:
+        """A cancelled call on rate limits raises CancelledError promptly."""
         store = await context.open()
         await are_told(rate_limit_calls(store.rate_limits, "ip"))

@@ -65,8 +65,8 @@ class ChangeClauses:
     """With `publish_changes` the store tells what it changes."""
 
     @clause(Capability.EVENTS)
-    async def test_changes_are_told_only_when_asked_for(self, context: ContractContext) -> None:
-        """Without publish_changes no change is told."""
+    async def test_changes_are_published_only_if_enabled(self, context: ContractContext) -> None:
+        """Without publish_changes, the store publishes no changes."""
         store = await context.open()
 
         async def change() -> None:
@@ -77,14 +77,14 @@ class ChangeClauses:
         assert await told(store, change) == []
 
     @clause(Capability.EVENTS)
-    async def test_a_new_room_is_told(self, context: ContractContext) -> None:
-        """A new room is a RoomChanged without a revision."""
+    async def test_a_new_room_is_published(self, context: ContractContext) -> None:
+        """Creating a room publishes RoomChanged without a revision."""
         store = await context.open(publish_changes=True)
         assert await told(store, lambda: store.rooms.create_room(room())) == [RoomChanged(room_id=ROOM)]
 
     @clause(Capability.EVENTS)
-    async def test_a_join_is_told(self, context: ContractContext) -> None:
-        """A join, and a rejoin, is a UserJoined with the user as stored and the room's revision."""
+    async def test_a_join_is_published(self, context: ContractContext) -> None:
+        """A join or a rejoin publishes UserJoined with the stored user and the room's revision."""
         store = await opened(context, "host", "other")
         guest = user("guest", avatar="cat")
         joined = UserJoined(room_id=ROOM, rev=2, user=guest)
@@ -94,8 +94,8 @@ class ChangeClauses:
         assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, again)) == [joined]
 
     @clause(Capability.EVENTS)
-    async def test_a_leave_is_told(self, context: ContractContext) -> None:
-        """A leave is a UserLeft; when the host leaves, HostChanged follows with the same revision."""
+    async def test_a_leave_is_published(self, context: ContractContext) -> None:
+        """A leave publishes UserLeft; if the host leaves, HostChanged follows with the same revision."""
         store = await opened(context, "host", "guest", "last")
         rooms = store.rooms
         assert await told(store, lambda: rooms.remove_user_from_room(ROOM, "guest")) == [
@@ -107,8 +107,8 @@ class ChangeClauses:
         ]
 
     @clause(Capability.EVENTS)
-    async def test_the_end_of_a_room_is_told(self, context: ContractContext) -> None:
-        """The last one's leaving, and a deletion, is one RoomClosed."""
+    async def test_a_deleted_room_is_published(self, context: ContractContext) -> None:
+        """A deletion, or the leave of the last user, publishes exactly one RoomClosed."""
         store = await opened(context)
         assert await told(store, lambda: store.rooms.remove_user_from_room(ROOM, "host")) == [
             RoomClosed(room_id=ROOM, rev=2)
@@ -118,16 +118,16 @@ class ChangeClauses:
         assert isinstance(closed, RoomClosed)
 
     @clause(Capability.EVENTS)
-    async def test_a_handover_is_told(self, context: ContractContext) -> None:
-        """A handover is a HostChanged."""
+    async def test_a_host_transfer_is_published(self, context: ContractContext) -> None:
+        """transfer_host publishes HostChanged."""
         store = await opened(context, "host", "guest")
         assert await told(store, lambda: store.rooms.transfer_host(ROOM, "guest")) == [
             HostChanged(room_id=ROOM, rev=2, host_id="guest", host_name="Name of guest")
         ]
 
     @clause(Capability.EVENTS)
-    async def test_the_video_is_told(self, context: ContractContext) -> None:
-        """Another state is a VideoStateChanged, another video a VideoSet, each with the state as stored."""
+    async def test_video_changes_are_published(self, context: ContractContext) -> None:
+        """update_video_state publishes VideoStateChanged, and set_video_url publishes VideoSet."""
         store = await opened(context)
         state = VideoState(is_playing=True, current_time=1.5, duration=60, last_update_time=1767225600001)
         assert await told(store, lambda: store.rooms.update_video_state(ROOM, state)) == [
@@ -142,8 +142,8 @@ class ChangeClauses:
         ]
 
     @clause(Capability.EVENTS)
-    async def test_whole_rooms_are_told(self, context: ContractContext) -> None:
-        """What edit_room and update_room change is told by the same events, and the rest of it by RoomChanged."""
+    async def test_edits_and_updates_are_published(self, context: ContractContext) -> None:
+        """edit_room and update_room publish an event per known change, and RoomChanged for other changes."""
         store = await opened(context, "host", "guest")
 
         def change(before: Room) -> Room:
@@ -163,8 +163,8 @@ class ChangeClauses:
         assert await told(store, lambda: store.rooms.update_room(ROOM, renewed)) == [RoomChanged(room_id=ROOM, rev=3)]
 
     @clause(Capability.EVENTS)
-    async def test_what_changes_nothing_is_not_told(self, context: ContractContext) -> None:
-        """The leaving of who is not there, the deletion of no room, and what is refused tell nothing."""
+    async def test_calls_without_effect_are_not_published(self, context: ContractContext) -> None:
+        """Calls that change nothing and calls that fail publish no events."""
         store = await context.open(publish_changes=True)
         rooms = store.rooms
         await rooms.create_room(room())
@@ -184,8 +184,8 @@ class ChangeClauses:
             assert await heard(store, other, "other") == []
 
     @clause(Capability.EVENTS)
-    async def test_joins_at_the_same_moment_are_all_told(self, context: ContractContext) -> None:
-        """Of users who join at the same moment, each is told with a revision of its own, in their order."""
+    async def test_concurrent_joins_are_all_published(self, context: ContractContext) -> None:
+        """Concurrent joins publish one UserJoined each, with consecutive revisions, in commit order."""
         store = await opened(context)
         joining = [store.rooms.add_user_to_room(ROOM, user(f"u{number}")) for number in range(50)]
         events = await told(store, lambda: asyncio.gather(*joining))
@@ -197,8 +197,8 @@ class ChangeClauses:
         assert len(events) == 50
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_changes_of_two_clients_come_in_order(self, context: ContractContext) -> None:
-        """The changes that two clients make of a room at the same moment are told in the order of their revisions."""
+    async def test_concurrent_changes_of_two_clients_are_ordered(self, context: ContractContext) -> None:
+        """Events of two clients that change a room concurrently arrive in the order of the revisions."""
         first, second = await opened(context), await context.open(publish_changes=True)
         async with first.events.subscribe(ROOM) as events:
             joining = [
@@ -210,8 +210,8 @@ class ChangeClauses:
             assert [(await one(events)).rev for _ in range(30)] == list(range(2, 32))
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_a_message_is_told(self, context: ContractContext) -> None:
-        """A new message is a MessageAdded with all of it; one that is repeated is not told."""
+    async def test_a_message_is_published(self, context: ContractContext) -> None:
+        """A new message publishes MessageAdded with all fields; a repeated message publishes nothing."""
         store = await context.open(publish_changes=True)
         sent = message(1, reactions={"👍": ["u1"]})
         added = MessageAdded(room_id=ROOM, message=sent)
@@ -219,23 +219,23 @@ class ChangeClauses:
         assert await told_of_chat(store, lambda: store.chat.add_message(sent)) == []
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_cleared_messages_are_told(self, context: ContractContext) -> None:
-        """Messages that are cleared are a Resync; a chat that is empty already is not told."""
+    async def test_a_cleared_chat_is_published(self, context: ContractContext) -> None:
+        """Clearing messages publishes a Resync; clearing an empty chat publishes nothing."""
         store = await context.open(publish_changes=True)
         assert await told_of_chat(store, lambda: store.chat.clear_messages(ROOM)) == []
         assert await told_of_chat(store, lambda: store.chat.clear_messages(ROOM)) == [RESYNC]
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_a_message_too_large_for_an_event_is_told(self, context: ContractContext) -> None:
-        """A message that makes an event of more than max_event_bytes is kept, and told by a Resync."""
+    async def test_an_oversized_message_is_published_as_resync(self, context: ContractContext) -> None:
+        """A message whose event would exceed max_event_bytes is stored and published as a Resync."""
         store = await context.open(publish_changes=True, max_event_bytes=1024)
         sent = message(1, message="x" * 1024)
         assert await told_of_chat(store, lambda: store.chat.add_message(sent)) == [RESYNC]
         assert sent in await store.chat.get_messages(ROOM)
 
     @clause(Capability.EVENTS)
-    async def test_a_change_too_large_for_an_event_is_told(self, context: ContractContext) -> None:
-        """A change that makes an event of more than max_event_bytes is committed, and told by a Resync."""
+    async def test_an_oversized_change_is_published_as_resync(self, context: ContractContext) -> None:
+        """A change whose event would exceed max_event_bytes is committed and published as a Resync."""
         store = await context.open(publish_changes=True, max_event_bytes=1024)
         await store.rooms.create_room(room())
         large = user("guest", notes="x" * 1024)
@@ -245,8 +245,8 @@ class ChangeClauses:
         assert found.users[-1] == large
 
     @clause(Capability.EVENTS, Capability.LISTING)
-    async def test_an_end_of_time_is_not_told(self, context: ContractContext) -> None:
-        """Neither the end of a room's TTL nor a sweep is told; a new room of that id is."""
+    async def test_expiry_is_not_published(self, context: ContractContext) -> None:
+        """Expiry and sweeps publish no events; a new room under the same id does."""
         store = await opened(context)
         async with store.events.subscribe(ROOM) as events:
             await context.advance(86_401)
@@ -257,8 +257,8 @@ class ChangeClauses:
             assert await heard(store, events) == [RoomChanged(room_id=ROOM)]
 
     @clause(Capability.EVENTS)
-    async def test_no_host_token_is_told(self, context: ContractContext) -> None:
-        """No event of a room's life holds its host token."""
+    async def test_host_tokens_are_not_published(self, context: ContractContext) -> None:
+        """No event contains a host token."""
         store = await context.open(publish_changes=True)
         rooms = store.rooms
 

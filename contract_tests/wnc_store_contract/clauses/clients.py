@@ -36,8 +36,8 @@ class ClientClauses:
     """One client writes, another reads."""
 
     @clause(Capability.SHARED)
-    async def test_a_second_client_sees_the_same(self, context: ContractContext) -> None:
-        """What one client wrote, another reads."""
+    async def test_two_clients_share_data(self, context: ContractContext) -> None:
+        """One client reads what another client wrote."""
         first, second = await context.open(), await context.open()
         await first.rooms.create_room(room())
         assert await second.rooms.get_room(ROOM) == await first.rooms.get_room(ROOM)
@@ -45,8 +45,8 @@ class ClientClauses:
         assert await first.rooms.get_room(ROOM) is None
 
     @clause(Capability.SHARED)
-    async def test_a_room_that_another_changed_is_read_anew(self, context: ContractContext) -> None:
-        """Each change of a room by one client is found at once by another that has read the room before."""
+    async def test_room_reads_see_writes_of_other_clients(self, context: ContractContext) -> None:
+        """A client that has read a room sees every later change by another client."""
         writer, reader = await context.open(), await context.open()
         before = await reader.rooms.get_room(ROOM)
         for write in ROOM_WRITES:
@@ -58,8 +58,8 @@ class ClientClauses:
             before = found
 
     @clause(Capability.SHARED)
-    async def test_a_ttl_that_another_gave_is_read_anew(self, context: ContractContext) -> None:
-        """The full TTL that one client's write gives a room is found by another that has asked for it before."""
+    async def test_ttl_reads_see_writes_of_other_clients(self, context: ContractContext) -> None:
+        """A client that has read a room's TTL sees its renewal by another client."""
         writer, reader = await context.open(), await context.open()
         await writer.rooms.create_room(room())
         await context.advance(4 * 3600)
@@ -71,8 +71,8 @@ class ClientClauses:
         assert after - before > timedelta(hours=3)
 
     @clause(Capability.SHARED, Capability.LISTING)
-    async def test_a_room_that_another_made_is_listed(self, context: ContractContext) -> None:
-        """A room that one client made, or deleted, is listed so by another that has listed before."""
+    async def test_listings_see_writes_of_other_clients(self, context: ContractContext) -> None:
+        """A client that has listed rooms sees creations and deletions by another client."""
         writer, reader = await context.open(), await context.open()
 
         async def listed() -> list[str]:
@@ -85,8 +85,8 @@ class ClientClauses:
         assert await listed() == []
 
     @clause(Capability.SHARED, Capability.CHAT)
-    async def test_a_chat_that_another_changed_is_read_anew(self, context: ContractContext) -> None:
-        """What one client says, or clears, is found at once by another that has read the chat before."""
+    async def test_chat_reads_see_writes_of_other_clients(self, context: ContractContext) -> None:
+        """A client that has read a chat sees messages that another client adds and clears."""
         writer, reader = await context.open(), await context.open()
         for number in (1, 2):
             await writer.chat.add_message(message(number))
@@ -96,8 +96,8 @@ class ClientClauses:
         assert await reader.chat.chat_ttl(ROOM) is None
 
     @clause(Capability.SHARED, Capability.CONNECTIONS)
-    async def test_a_connection_of_another_counts(self, context: ContractContext) -> None:
-        """A connection that one client acquired, or released, is counted by another that has counted before."""
+    async def test_connection_counts_see_other_clients(self, context: ContractContext) -> None:
+        """A client that has counted connections sees another client's acquire and release."""
         writer, reader = await context.open(), await context.open()
         assert await reader.connections.count("ip") == 0
         await writer.connections.acquire("ip", "c1")
@@ -106,8 +106,8 @@ class ClientClauses:
         assert await reader.connections.count("ip") == 0
 
     @clause(Capability.SHARED, Capability.RATE_LIMITS)
-    async def test_a_hit_of_another_counts(self, context: ContractContext) -> None:
-        """A hit that one client counted, or forgot, is seen by another that has looked before."""
+    async def test_hit_counts_see_other_clients(self, context: ContractContext) -> None:
+        """A client that has peeked at a rate limit sees another client's hit and reset."""
         writer, reader = await context.open(), await context.open()
         limit = (await reader.rate_limits.peek("ip")).remaining
         await writer.rate_limits.hit("ip")

@@ -73,8 +73,8 @@ class EventClauses:
     """What is published is heard."""
 
     @clause(Capability.EVENTS)
-    async def test_an_event_is_heard(self, context: ContractContext) -> None:
-        """An event is heard as it was published, unknown fields and half emoji included, and needs no live room."""
+    async def test_an_event_is_delivered_unchanged(self, context: ContractContext) -> None:
+        """A subscriber receives an event with all its fields, even without a live room."""
         store = await context.open()
         published = [
             UserJoined(room_id=ROOM, rev=3, user=user("guest", avatar={"color": "red"})),
@@ -91,24 +91,24 @@ class EventClauses:
         assert list(map(type, found)) == list(map(type, published))
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_another_client_hears(self, context: ContractContext) -> None:
-        """What one client publishes after another has subscribed is heard by it."""
+    async def test_events_reach_other_clients(self, context: ContractContext) -> None:
+        """A subscriber receives the events that another client publishes."""
         first, second = await context.open(), await context.open()
         async with second.events.subscribe(ROOM) as events:
             await publish(first, 1, 3)
             assert await heard(first, events) == numbers(1, 3)
 
     @clause(Capability.EVENTS)
-    async def test_events_come_in_order(self, context: ContractContext) -> None:
-        """Events of one publisher come in the order of its calls, each once."""
+    async def test_events_are_delivered_in_order(self, context: ContractContext) -> None:
+        """A subscriber receives the events of one publisher once and in order."""
         store = await context.open()
         async with store.events.subscribe(ROOM) as events:
             await publish(store, 1, 200)
             assert await heard(store, events) == numbers(1, 200)
 
     @clause(Capability.EVENTS)
-    async def test_each_reader_hears_all(self, context: ContractContext) -> None:
-        """Each of several readers of a room hears every event once."""
+    async def test_every_subscriber_receives_every_event(self, context: ContractContext) -> None:
+        """Every subscriber of a room receives every event once."""
         store = await context.open()
         async with store.events.subscribe(ROOM) as first, store.events.subscribe(ROOM) as second:
             await publish(store, 1, 3)
@@ -116,8 +116,8 @@ class EventClauses:
             assert (await heard(store, second))[:3] == numbers(1, 3)
 
     @clause(Capability.EVENTS)
-    async def test_rooms_are_heard_apart(self, context: ContractContext) -> None:
-        """A reader hears the events of its own room, whose id may begin as another's, and of no other."""
+    async def test_subscribers_receive_only_their_rooms_events(self, context: ContractContext) -> None:
+        """A subscriber receives only the events of its own room."""
         store = await context.open()
         rooms = [f"{ROOM}{suffix}" for suffix in ("", "2", ":", ".x")]
         async with AsyncExitStack() as stack:
@@ -128,16 +128,16 @@ class EventClauses:
                 assert await heard(store, events, room_id) == numbers(1, 2, room_id)
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_prefixes_are_heard_apart(self, context: ContractContext) -> None:
-        """Stores of different key prefixes hear nothing of one another."""
+    async def test_prefixes_separate_events(self, context: ContractContext) -> None:
+        """Stores with different key prefixes do not receive each other's events."""
         app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         async with app.events.subscribe(ROOM) as events:
             await publish(app2, 1, 1)
             assert await heard(app, events) == []
 
     @clause(Capability.EVENTS)
-    async def test_nothing_is_heard_from_before(self, context: ContractContext) -> None:
-        """A subscription hears nothing that was published before it was entered, also by one of the room before it."""
+    async def test_new_subscribers_receive_no_earlier_events(self, context: ContractContext) -> None:
+        """New subscribers do not receive events published before they subscribed."""
         store = await context.open()
         await publish(store, 1, 1)
         async with store.events.subscribe(ROOM):
@@ -147,8 +147,8 @@ class EventClauses:
             assert await heard(store, events) == []
 
     @clause(Capability.EVENTS)
-    async def test_many_subscribe_at_the_same_moment(self, context: ContractContext) -> None:
-        """Many may subscribe, to one room and to others, at the same moment, and each hears what follows."""
+    async def test_concurrent_subscriptions_all_receive(self, context: ContractContext) -> None:
+        """Concurrent subscriptions, to one room and to others, all receive later events."""
         store = await context.open()
         rooms = [f"room{number % 30}" for number in range(60)]
         async with AsyncExitStack() as stack:
@@ -160,8 +160,8 @@ class EventClauses:
                 assert await one(events) == numbered(1, room_id)
 
     @clause(Capability.EVENTS)
-    async def test_a_reader_that_left_hears_no_more(self, context: ContractContext) -> None:
-        """When the `async with` ends, so does the reading, with what waited; other readers of the room hear on."""
+    async def test_leaving_the_context_ends_the_subscription(self, context: ContractContext) -> None:
+        """Leaving `async with` ends the subscription, discards its queue and does not affect other subscribers."""
         store = await context.open()
         async with store.events.subscribe(ROOM) as stays:
             async with store.events.subscribe(ROOM) as leaves:
@@ -173,16 +173,16 @@ class EventClauses:
             assert await heard(store, stays) == numbers(1, 3)
 
     @clause(Capability.EVENTS)
-    async def test_a_room_may_be_left_and_entered(self, context: ContractContext) -> None:
-        """Who leaves a room and subscribes again at once hears what follows."""
+    async def test_a_subscriber_may_resubscribe_at_once(self, context: ContractContext) -> None:
+        """A subscriber that resubscribes immediately receives later events."""
         store = await context.open()
         for number in range(20):
             async with store.events.subscribe(ROOM) as events:
                 await say_and_hear(store, events, number, number)
 
     @clause(Capability.EVENTS)
-    async def test_a_cancelled_reading_loses_nothing(self, context: ContractContext) -> None:
-        """A call for the next event that is cancelled takes none away, and the iterator may be asked again."""
+    async def test_a_cancelled_read_loses_no_event(self, context: ContractContext) -> None:
+        """Cancelling a read loses no event, and the iterator stays usable."""
         store = await context.open()
         async with store.events.subscribe(ROOM) as events:
             waiting = asyncio.ensure_future(anext(events))
@@ -202,8 +202,8 @@ class EventClauses:
             assert [*found, *await heard(store, events)] == numbers(3, 4)
 
     @clause(Capability.EVENTS)
-    async def test_a_slow_reader_is_told_what_it_lost(self, context: ContractContext) -> None:
-        """Beyond events_queue_size events that wait, one Resync stands for all that is lost; later ones come again."""
+    async def test_a_slow_subscriber_receives_a_resync(self, context: ContractContext) -> None:
+        """Events beyond events_queue_size are replaced by one Resync; later events are delivered again."""
         store = await context.open(events_queue_size=3)
         async with store.events.subscribe(ROOM) as quick, store.events.subscribe(ROOM) as events:
             await say_and_hear(store, quick, 1, 10)  # by now, all ten have come
@@ -213,15 +213,15 @@ class EventClauses:
             assert await heard(store, events) == []
 
     @clause(Capability.EVENTS)
-    async def test_a_slow_reader_harms_no_other(self, context: ContractContext) -> None:
-        """Another reader of the same room misses nothing."""
+    async def test_a_slow_subscriber_affects_no_other(self, context: ContractContext) -> None:
+        """A slow subscriber does not make other subscribers miss events."""
         store = await context.open(events_queue_size=3)
         async with store.events.subscribe(ROOM), store.events.subscribe(ROOM) as quick:
             await say_and_hear(store, quick, 1, 10)
 
     @clause(Capability.EVENTS)
-    async def test_closing_ends_a_reading(self, context: ContractContext) -> None:
-        """Closing the store raises StoreClosedError in a reader that waits, and in one that asks later."""
+    async def test_closing_the_store_ends_its_subscriptions(self, context: ContractContext) -> None:
+        """Closing the store makes pending and later reads of its subscriptions raise StoreClosedError."""
         store = await context.open()
         async with store.events.subscribe(ROOM) as waits, store.events.subscribe(ROOM) as asks:
             waiting = asyncio.ensure_future(one(waits))
@@ -233,7 +233,7 @@ class EventClauses:
                 await one(asks)
 
     @clause(Capability.EVENTS)
-    async def test_closed_events_refuse_everything(self, context: ContractContext) -> None:
+    async def test_closed_events_raise(self, context: ContractContext) -> None:
         """Publishing and subscribing on a closed store raise StoreClosedError."""
         store = await context.open()
         events = store.events
@@ -241,8 +241,8 @@ class EventClauses:
         await all_raise(StoreClosedError, event_calls(events, ROOM))
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_closing_one_client_leaves_the_others_reading(self, context: ContractContext) -> None:
-        """A second client hears on when the first is closed."""
+    async def test_closing_one_client_keeps_other_subscriptions(self, context: ContractContext) -> None:
+        """Closing one client does not end the subscriptions of another client."""
         first, second = await context.open(), await context.open()
         async with second.events.subscribe(ROOM) as events:
             async with first.events.subscribe(ROOM):
@@ -251,15 +251,15 @@ class EventClauses:
             assert await heard(second, events) == numbers(1, 1)
 
     @clause(Capability.EVENTS)
-    async def test_bad_ids_of_events_are_refused(self, context: ContractContext) -> None:
-        """A bad room id is an InvalidIdError from publish and subscribe."""
+    async def test_invalid_event_room_ids_are_rejected(self, context: ContractContext) -> None:
+        """Publishing and subscribing raise InvalidIdError for an invalid room id."""
         store = await context.open()
         for bad in ("", "a b", "a*", "é", "x" * 129, "a\n"):
             await all_raise(InvalidIdError, event_calls(store.events, bad))
 
     @clause(Capability.EVENTS)
-    async def test_what_is_no_event_is_refused(self, context: ContractContext) -> None:
-        """Another room's event, and one that JSON can't hold, are a ValueError, no event a TypeError; none is heard."""
+    async def test_invalid_events_are_rejected(self, context: ContractContext) -> None:
+        """Publishing another room's event, an invalid event or a non-event raises an error and delivers nothing."""
         store = await context.open()
         async with store.events.subscribe(ROOM) as events:
             with pytest.raises(ValueError, match="other"):
@@ -271,8 +271,8 @@ class EventClauses:
             assert await heard(store, events) == []
 
     @clause(Capability.EVENTS)
-    async def test_a_large_event_is_refused(self, context: ContractContext) -> None:
-        """An event of more than max_event_bytes is a LimitExceededError, and is not heard; one of 900 letters is."""
+    async def test_an_oversized_event_is_rejected(self, context: ContractContext) -> None:
+        """An event larger than max_event_bytes raises LimitExceededError and is not delivered."""
         store = await context.open(max_event_bytes=1024)
         async with store.events.subscribe(ROOM) as events:
             with pytest.raises(LimitExceededError, match="event"):
@@ -282,8 +282,8 @@ class EventClauses:
             assert await heard(store, events) == [long]
 
     @clause(Capability.EVENTS, Capability.DISCONNECT)
-    async def test_a_reader_is_told_of_a_cut(self, context: ContractContext) -> None:
-        """After connections were lost, every reader gets a Resync, or several, and then hears on."""
+    async def test_a_lost_connection_produces_a_resync(self, context: ContractContext) -> None:
+        """After lost connections, each subscriber receives at least one Resync and then later events."""
         store = await context.open()
         async with store.events.subscribe(ROOM) as events, store.events.subscribe("other") as other:
             await publish(store, 1, 1)

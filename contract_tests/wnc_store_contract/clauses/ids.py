@@ -18,15 +18,15 @@ class IdClauses:
     """What holds for the ids that every method takes."""
 
     @clause()
-    async def test_bad_room_ids_are_refused(self, context: ContractContext) -> None:
-        """Every method that takes a room id raises InvalidIdError, a ValueError, for one that breaks the rules."""
+    async def test_invalid_room_ids_are_rejected(self, context: ContractContext) -> None:
+        """Every method that takes a room id raises InvalidIdError for an invalid one."""
         store = await context.open()
         for bad in BAD_IDS:
             await all_raise(InvalidIdError, room_calls(store.rooms, bad))
 
     @clause()
-    async def test_bad_user_ids_are_refused(self, context: ContractContext) -> None:
-        """Every method that takes a user raises InvalidIdError for an id that breaks the rules, and changes nothing."""
+    async def test_invalid_user_ids_are_rejected(self, context: ContractContext) -> None:
+        """Every method that takes a user raises InvalidIdError for an invalid user id and changes nothing."""
         store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
@@ -36,8 +36,8 @@ class IdClauses:
         assert await store.rooms.room_exists("other") is False
 
     @clause(Capability.CHAT)
-    async def test_bad_ids_in_a_chat_are_refused(self, context: ContractContext) -> None:
-        """Every method of the chat raises InvalidIdError for a room or message id that breaks the rules."""
+    async def test_invalid_chat_ids_are_rejected(self, context: ContractContext) -> None:
+        """Every method of the chat raises InvalidIdError for an invalid room or message id."""
         store = await context.open()
         for bad in BAD_IDS:
             await all_raise(InvalidIdError, chat_calls(store.chat, bad))
@@ -46,8 +46,8 @@ class IdClauses:
         assert await store.chat.get_messages("A3X9K2") == []
 
     @clause()
-    async def test_odd_but_valid_ids_work(self, context: ContractContext) -> None:
-        """Ids of 1 and of 128 characters, and of all that is allowed, are as good as any."""
+    async def test_unusual_valid_ids_are_accepted(self, context: ContractContext) -> None:
+        """Ids of 1 and of 128 characters, and ids with every allowed character, are accepted."""
         store = await context.open()
         for room_id in ("a", "x" * 128, "A-Z_a.z:0-9", "..", "-"):
             await store.rooms.create_room(room(room_id))
@@ -56,8 +56,8 @@ class IdClauses:
             assert found.id == room_id
 
     @clause()
-    async def test_rooms_of_ids_that_look_alike_are_apart(self, context: ContractContext) -> None:
-        """Ids that differ in case, in leading zeros or in one sign are different rooms: each is deleted alone."""
+    async def test_rooms_with_similar_ids_are_distinct(self, context: ContractContext) -> None:
+        """Ids that differ in case, leading zeros or one character name different rooms."""
         store = await context.open()
         for room_id in ALIKE:
             await store.rooms.create_room(room(room_id, f"host-of-{room_id}"))
@@ -69,8 +69,8 @@ class IdClauses:
                 assert found.host_id == f"host-of-{room_id}"
 
     @clause(Capability.CHAT)
-    async def test_chats_of_ids_that_look_alike_are_apart(self, context: ContractContext) -> None:
-        """Ids that look alike are different chats: each is cleared alone."""
+    async def test_chats_with_similar_ids_are_distinct(self, context: ContractContext) -> None:
+        """Ids that differ in case, leading zeros or one character name different chats."""
         store = await context.open()
         for number, room_id in enumerate(ALIKE):
             await store.chat.add_message(message(number, room_id))
@@ -79,8 +79,8 @@ class IdClauses:
             await store.chat.clear_messages(cleared)
 
     @clause(Capability.CONNECTIONS)
-    async def test_connections_of_keys_that_look_alike_are_apart(self, context: ContractContext) -> None:
-        """Connections of keys that look alike, and of ids that do, are counted and released each for itself."""
+    async def test_connections_with_similar_keys_are_distinct(self, context: ContractContext) -> None:
+        """Connections with similar keys or ids are counted and released separately."""
         store = await context.open()
         for key in ALIKE:
             await store.connections.acquire(key, "c_1")
@@ -92,8 +92,8 @@ class IdClauses:
             assert await store.connections.count(key) == 1
 
     @clause(Capability.RATE_LIMITS)
-    async def test_hits_of_keys_that_look_alike_are_apart(self, context: ContractContext) -> None:
-        """Hits of keys that look alike are counted and forgotten each for itself."""
+    async def test_rate_limits_with_similar_keys_are_distinct(self, context: ContractContext) -> None:
+        """Hits of similar keys are counted and reset separately."""
         store = await context.open()
         first = [(await store.rate_limits.hit(key)).remaining for key in ALIKE]
         assert len(set(first)) == 1

@@ -45,8 +45,8 @@ class LifetimeClauses:
     """How long records live."""
 
     @clause()
-    async def test_a_room_lives_for_24_hours(self, context: ContractContext) -> None:
-        """A room that nobody writes to lives for 24 hours and is gone then."""
+    async def test_a_room_expires_after_24_hours(self, context: ContractContext) -> None:
+        """A room expires 24 hours after its last write."""
         store = await context.open()
         await store.rooms.create_room(room())
         ttl = await store.rooms.room_ttl("A3X9K2")
@@ -62,8 +62,8 @@ class LifetimeClauses:
         assert await store.rooms.room_ttl("A3X9K2") is None, "the room still had a TTL 24 hours after create_room"
 
     @clause()
-    async def test_writes_find_no_expired_room(self, context: ContractContext) -> None:
-        """A room at the end of its TTL is gone for every write."""
+    async def test_writes_ignore_an_expired_room(self, context: ContractContext) -> None:
+        """Every write treats an expired room as absent."""
         store = await context.open()
         await store.rooms.create_room(room())
         await context.advance(DAY)
@@ -77,8 +77,8 @@ class LifetimeClauses:
         assert await store.rooms.delete_room("A3X9K2") is False, "delete_room found the room 24 hours after create_room"
 
     @clause()
-    async def test_the_id_of_an_expired_room_is_free(self, context: ContractContext) -> None:
-        """A room can be created under the id of one that has expired, with the full TTL."""
+    async def test_the_id_of_an_expired_room_can_be_reused(self, context: ContractContext) -> None:
+        """A room created under the id of an expired room has the full TTL."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "first"))
         await context.advance(DAY)
@@ -90,50 +90,50 @@ class LifetimeClauses:
 
     @clause()
     async def test_update_room_renews(self, context: ContractContext) -> None:
-        """update_room gives a room its full TTL again."""
+        """update_room renews the room's TTL."""
         await renews_the_room(context, "update_room", lambda store: store.rooms.update_room("A3X9K2", room()))
 
     @clause()
     async def test_edit_room_renews(self, context: ContractContext) -> None:
-        """edit_room gives a room its full TTL again, even when it changes nothing."""
+        """edit_room renews the room's TTL, even if it changes nothing."""
         await renews_the_room(context, "edit_room", lambda store: store.rooms.edit_room("A3X9K2", lambda one: one))
 
     @clause()
     async def test_add_user_to_room_renews(self, context: ContractContext) -> None:
-        """add_user_to_room gives a room its full TTL again."""
+        """add_user_to_room renews the room's TTL."""
         await renews_the_room(
             context, "add_user_to_room", lambda store: store.rooms.add_user_to_room("A3X9K2", user("new"))
         )
 
     @clause()
     async def test_remove_user_from_room_renews(self, context: ContractContext) -> None:
-        """remove_user_from_room gives a room its full TTL again."""
+        """remove_user_from_room renews the room's TTL."""
         await renews_the_room(
             context, "remove_user_from_room", lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest")
         )
 
     @clause()
     async def test_transfer_host_renews(self, context: ContractContext) -> None:
-        """transfer_host gives a room its full TTL again."""
+        """transfer_host renews the room's TTL."""
         await renews_the_room(context, "transfer_host", lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
 
     @clause()
     async def test_update_video_state_renews(self, context: ContractContext) -> None:
-        """update_video_state gives a room its full TTL again."""
+        """update_video_state renews the room's TTL."""
         await renews_the_room(
             context, "update_video_state", lambda store: store.rooms.update_video_state("A3X9K2", VideoState())
         )
 
     @clause()
     async def test_set_video_url_renews(self, context: ContractContext) -> None:
-        """set_video_url gives a room its full TTL again."""
+        """set_video_url renews the room's TTL."""
         await renews_the_room(
             context, "set_video_url", lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1")
         )
 
     @clause()
-    async def test_reading_a_room_renews_nothing(self, context: ContractContext) -> None:
-        """Reading a room, asking for it and for its TTL never extend its life."""
+    async def test_reading_a_room_does_not_renew(self, context: ContractContext) -> None:
+        """Reading a room, its existence or its TTL does not renew the TTL."""
         store = await context.open()
         await store.rooms.create_room(room())
         await context.advance(23 * HOUR)
@@ -150,8 +150,8 @@ class LifetimeClauses:
         )
 
     @clause(Capability.LISTING)
-    async def test_listing_renews_nothing(self, context: ContractContext) -> None:
-        """Listing and sweeping the active rooms never extend their life."""
+    async def test_listing_does_not_renew(self, context: ContractContext) -> None:
+        """Listing and sweeping rooms do not renew their TTLs."""
         store = await context.open()
         await store.rooms.create_room(room())
         await context.advance(23 * HOUR)
@@ -163,8 +163,8 @@ class LifetimeClauses:
         )
 
     @clause(Capability.CHAT)
-    async def test_a_message_renews_no_room(self, context: ContractContext) -> None:
-        """A chat message keeps its chat alive, not its room."""
+    async def test_a_message_does_not_renew_the_room(self, context: ContractContext) -> None:
+        """add_message renews the TTL of the chat, not of the room."""
         store = await context.open()
         await store.rooms.create_room(room())
         await context.advance(23 * HOUR)
@@ -176,8 +176,8 @@ class LifetimeClauses:
         assert len(await store.chat.get_messages("A3X9K2")) == 1, "the chat was gone an hour after add_message"
 
     @clause()
-    async def test_the_room_ttl_can_be_set(self, context: ContractContext) -> None:
-        """A room lives as long as room_ttl says."""
+    async def test_the_room_ttl_is_configurable(self, context: ContractContext) -> None:
+        """A room expires after room_ttl."""
         store = await context.open(room_ttl=timedelta(hours=1))
         await store.rooms.create_room(room())
         await context.advance(HOUR - MINUTE)
@@ -190,8 +190,8 @@ class LifetimeClauses:
         )
 
     @clause()
-    async def test_a_rooms_ttl_is_exact_to_the_millisecond(self, context: ContractContext) -> None:
-        """A TTL is not cut to whole seconds."""
+    async def test_room_ttl_has_millisecond_precision(self, context: ContractContext) -> None:
+        """room_ttl is not rounded to whole seconds."""
         store = await context.open(room_ttl=LONG)
 
         async def ask(number: int) -> timedelta | None:
@@ -201,8 +201,8 @@ class LifetimeClauses:
         await is_exact(ask)
 
     @clause(Capability.CHAT)
-    async def test_a_chats_ttl_is_exact_to_the_millisecond(self, context: ContractContext) -> None:
-        """The TTL of a chat is not cut to whole seconds."""
+    async def test_chat_ttl_has_millisecond_precision(self, context: ContractContext) -> None:
+        """chat_ttl is not rounded to whole seconds."""
         store = await context.open(chat_ttl=LONG)
 
         async def ask(number: int) -> timedelta | None:
@@ -212,8 +212,8 @@ class LifetimeClauses:
         await is_exact(ask)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_window_is_exact_to_the_millisecond(self, context: ContractContext) -> None:
-        """The window of a rate limit is not cut to whole seconds."""
+    async def test_rate_limit_windows_have_millisecond_precision(self, context: ContractContext) -> None:
+        """The rest of a rate-limit window is not rounded to whole seconds."""
         store = await context.open(rate_limit_window=LONG)
 
         async def ask(number: int) -> timedelta | None:
@@ -222,8 +222,8 @@ class LifetimeClauses:
         await is_exact(ask)
 
     @clause(Capability.CHAT)
-    async def test_a_repeated_message_renews_nothing(self, context: ContractContext) -> None:
-        """Adding a message that is among the kept ones does not extend the life of the chat."""
+    async def test_a_repeated_message_does_not_renew(self, context: ContractContext) -> None:
+        """Adding a stored message again does not renew the chat's TTL."""
         store = await context.open()
         await store.chat.add_message(message(1))
         await context.advance(23 * HOUR)
@@ -234,8 +234,8 @@ class LifetimeClauses:
         )
 
     @clause(Capability.CHAT)
-    async def test_a_chat_lives_for_24_hours(self, context: ContractContext) -> None:
-        """A chat lives for 24 hours after its last message and is gone then."""
+    async def test_a_chat_expires_after_24_hours(self, context: ContractContext) -> None:
+        """A chat expires 24 hours after its last message."""
         store = await context.open()
         await store.chat.add_message(message(1))
         ttl = await store.chat.chat_ttl("A3X9K2")
@@ -251,7 +251,7 @@ class LifetimeClauses:
 
     @clause(Capability.CHAT)
     async def test_each_message_renews_the_chat(self, context: ContractContext) -> None:
-        """Every message gives the whole chat its full TTL again."""
+        """Every new message renews the TTL of the whole chat."""
         store = await context.open()
         await store.chat.add_message(message(1))
         await context.advance(23 * HOUR)
@@ -266,8 +266,8 @@ class LifetimeClauses:
         )
 
     @clause(Capability.CHAT)
-    async def test_reading_a_chat_renews_nothing(self, context: ContractContext) -> None:
-        """Reading a chat and asking for its TTL never extend its life."""
+    async def test_reading_a_chat_does_not_renew(self, context: ContractContext) -> None:
+        """Reading a chat or its TTL does not renew the TTL."""
         store = await context.open()
         await store.chat.add_message(message(1))
         await context.advance(23 * HOUR)
@@ -281,8 +281,8 @@ class LifetimeClauses:
         )
 
     @clause(Capability.CHAT)
-    async def test_the_chat_ttl_can_be_set(self, context: ContractContext) -> None:
-        """A chat lives as long as chat_ttl says."""
+    async def test_the_chat_ttl_is_configurable(self, context: ContractContext) -> None:
+        """A chat expires after chat_ttl."""
         store = await context.open(chat_ttl=timedelta(hours=1))
         await store.chat.add_message(message(1))
         await context.advance(HOUR - MINUTE)
@@ -295,8 +295,8 @@ class LifetimeClauses:
         )
 
     @clause(Capability.CHAT)
-    async def test_writing_a_room_renews_no_chat(self, context: ContractContext) -> None:
-        """A write to a room does not extend the life of its chat."""
+    async def test_writing_a_room_does_not_renew_the_chat(self, context: ContractContext) -> None:
+        """A write to a room does not renew the TTL of its chat."""
         store = await context.open()
         await store.rooms.create_room(room())
         await store.chat.add_message(message(1))

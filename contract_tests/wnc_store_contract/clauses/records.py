@@ -56,8 +56,8 @@ class RecordClauses:
     """What happens to a record as a whole."""
 
     @clause()
-    async def test_create_room_begins_the_revision(self, context: ContractContext) -> None:
-        """The first commit of a room makes its revision 1."""
+    async def test_create_room_starts_the_revision(self, context: ContractContext) -> None:
+        """The first commit of a room sets its revision to 1."""
         store = await context.open()
         await store.rooms.create_room(room())
         found = await store.rooms.get_room("A3X9K2")
@@ -65,50 +65,50 @@ class RecordClauses:
         assert found.rev == 1
 
     @clause()
-    async def test_update_room_raises_the_revision(self, context: ContractContext) -> None:
-        """update_room raises the revision by one, whatever revision the given room has."""
+    async def test_update_room_increments_the_revision(self, context: ContractContext) -> None:
+        """update_room increments the revision, whatever revision the new room has."""
         await raises_the_revision(context, lambda store: store.rooms.update_room("A3X9K2", room(rev=0)))
 
     @clause()
-    async def test_edit_room_raises_the_revision(self, context: ContractContext) -> None:
-        """edit_room raises the revision by one, whatever the change does to it."""
+    async def test_edit_room_increments_the_revision(self, context: ContractContext) -> None:
+        """edit_room increments the revision, whatever revision the change returns."""
         await raises_the_revision(
             context, lambda store: store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"rev": 70}))
         )
 
     @clause()
-    async def test_add_user_to_room_raises_the_revision(self, context: ContractContext) -> None:
-        """add_user_to_room raises the revision by one."""
+    async def test_add_user_to_room_increments_the_revision(self, context: ContractContext) -> None:
+        """add_user_to_room increments the revision."""
         await raises_the_revision(context, lambda store: store.rooms.add_user_to_room("A3X9K2", user("new")))
 
     @clause()
-    async def test_remove_user_from_room_raises_the_revision(self, context: ContractContext) -> None:
-        """remove_user_from_room raises the revision by one."""
+    async def test_remove_user_from_room_increments_the_revision(self, context: ContractContext) -> None:
+        """remove_user_from_room increments the revision."""
         await raises_the_revision(context, lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest"))
 
     @clause()
-    async def test_transfer_host_raises_the_revision(self, context: ContractContext) -> None:
-        """transfer_host raises the revision by one."""
+    async def test_transfer_host_increments_the_revision(self, context: ContractContext) -> None:
+        """transfer_host increments the revision."""
         await raises_the_revision(context, lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
 
     @clause()
-    async def test_update_video_state_raises_the_revision(self, context: ContractContext) -> None:
-        """update_video_state raises the revision by one."""
+    async def test_update_video_state_increments_the_revision(self, context: ContractContext) -> None:
+        """update_video_state increments the revision."""
         await raises_the_revision(context, lambda store: store.rooms.update_video_state("A3X9K2", VideoState()))
 
     @clause()
-    async def test_set_video_url_raises_the_revision(self, context: ContractContext) -> None:
-        """set_video_url raises the revision by one."""
+    async def test_set_video_url_increments_the_revision(self, context: ContractContext) -> None:
+        """set_video_url increments the revision."""
         await raises_the_revision(context, lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1"))
 
     @clause()
-    async def test_create_room_keeps_unknown_fields(self, context: ContractContext) -> None:
+    async def test_create_room_keeps_extra_fields(self, context: ContractContext) -> None:
         """create_room stores fields that the models do not declare."""
         await unknown_fields_survive(context, lambda store: store.rooms.get_room(NAME))
 
     @clause()
-    async def test_update_room_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """update_room stores the unknown fields of the given room."""
+    async def test_update_room_keeps_extra_fields(self, context: ContractContext) -> None:
+        """update_room stores the extra fields of the new room."""
 
         async def write_back(store: Store) -> None:
             found = await store.rooms.get_room(NAME)
@@ -118,45 +118,45 @@ class RecordClauses:
         await unknown_fields_survive(context, write_back)
 
     @clause()
-    async def test_edit_room_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """edit_room leaves the unknown fields that the change leaves."""
+    async def test_edit_room_keeps_extra_fields(self, context: ContractContext) -> None:
+        """edit_room keeps the extra fields of the room that the change returns."""
         await unknown_fields_survive(
             context, lambda store: store.rooms.edit_room(NAME, lambda one: one.model_copy(update={"host_name": "N"}))
         )
 
     @clause()
-    async def test_a_join_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """add_user_to_room leaves unknown fields."""
+    async def test_a_join_keeps_extra_fields(self, context: ContractContext) -> None:
+        """add_user_to_room keeps extra fields."""
         await unknown_fields_survive(context, lambda store: store.rooms.add_user_to_room(NAME, user("new")))
 
     @clause()
-    async def test_a_rejoin_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """A user who joins again keeps the unknown fields that the new record does not set."""
+    async def test_a_rejoin_keeps_extra_fields(self, context: ContractContext) -> None:
+        """A rejoin keeps the user's extra fields that the new record does not set."""
         await unknown_fields_survive(context, lambda store: store.rooms.add_user_to_room(NAME, user("h1")))
 
     @clause()
-    async def test_a_leave_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """remove_user_from_room leaves the others' unknown fields."""
+    async def test_a_leave_keeps_extra_fields(self, context: ContractContext) -> None:
+        """remove_user_from_room keeps the extra fields of the room and the other users."""
         await unknown_fields_survive(context, lambda store: store.rooms.remove_user_from_room(NAME, "guest"))
 
     @clause()
-    async def test_a_transfer_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """transfer_host leaves unknown fields."""
+    async def test_a_transfer_keeps_extra_fields(self, context: ContractContext) -> None:
+        """transfer_host keeps extra fields."""
         await unknown_fields_survive(context, lambda store: store.rooms.transfer_host(NAME, "guest"))
 
     @clause()
-    async def test_a_video_state_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """update_video_state leaves unknown fields, those of the state too."""
+    async def test_a_video_state_keeps_extra_fields(self, context: ContractContext) -> None:
+        """update_video_state keeps extra fields, including those of the state."""
         await unknown_fields_survive(context, lambda store: store.rooms.update_video_state(NAME, VideoState()))
 
     @clause()
-    async def test_a_new_video_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """set_video_url leaves unknown fields, those of the state too."""
+    async def test_a_new_video_keeps_extra_fields(self, context: ContractContext) -> None:
+        """set_video_url keeps extra fields, including those of the state."""
         await unknown_fields_survive(context, lambda store: store.rooms.set_video_url(NAME, "https://video.example/1"))
 
     @clause()
-    async def test_unknown_fields_are_never_taken_for_known_ones(self, context: ContractContext) -> None:
-        """Unknown fields that are named like an attribute in Python never become it, whatever is written."""
+    async def test_extra_fields_never_set_attributes(self, context: ContractContext) -> None:
+        """An extra field that is named like a Python attribute never sets that attribute."""
         store = await context.open()
         odd = {"is_host": True, "current_time": "junk", "host_token": "x"}
         state = VideoState(last_update_time=1).with_extra(odd)
@@ -170,8 +170,8 @@ class RecordClauses:
         assert "host_token" not in after.to_public_json()
 
     @clause()
-    async def test_given_records_are_not_shared(self, context: ContractContext) -> None:
-        """Changing what was passed in, deep inside, does not change what is stored."""
+    async def test_written_records_are_copied(self, context: ContractContext) -> None:
+        """Changing a record after it was written does not change the stored record."""
         store = await context.open()
         settings = {"isChatLocked": True, "words": ["a"]}
         given = room(settings=settings)
@@ -182,8 +182,8 @@ class RecordClauses:
         assert found.model_extra == {"settings": {"isChatLocked": True, "words": ["a"]}}
 
     @clause()
-    async def test_returned_records_are_not_shared(self, context: ContractContext) -> None:
-        """Changing what was returned, deep inside, is refused or does not change what is stored."""
+    async def test_returned_records_are_copied(self, context: ContractContext) -> None:
+        """Changing a returned record raises an error or does not change the stored record."""
         store = await context.open()
         await store.rooms.create_room(room(settings={"words": ["a"]}))
         found = await store.rooms.get_room("A3X9K2")
@@ -204,8 +204,8 @@ class RecordClauses:
         assert again.model_extra == {"settings": {"words": ["a"]}}
 
     @clause()
-    async def test_text_is_kept_as_it_is(self, context: ContractContext) -> None:
-        """Names and unknown fields are read back character by character: not trimmed, normalized or cut at a NUL."""
+    async def test_text_is_stored_unchanged(self, context: ContractContext) -> None:
+        """Names and extra fields are read back character by character."""
         store = await context.open()
         for text in TEXTS:
             await store.rooms.create_room(room(host_name=text, users=(user("host", name=text),), note={"text": [text]}))
@@ -216,8 +216,8 @@ class RecordClauses:
             await store.rooms.delete_room("A3X9K2")
 
     @clause(Capability.CHAT)
-    async def test_messages_are_kept_as_they_are(self, context: ContractContext) -> None:
-        """A message's text and its writer's name are read back character by character."""
+    async def test_message_text_is_stored_unchanged(self, context: ContractContext) -> None:
+        """The text and the user name of a message are read back character by character."""
         store = await context.open()
         for number, text in enumerate(TEXTS):
             await store.chat.add_message(message(number, message=text, user_name=text))
@@ -225,8 +225,8 @@ class RecordClauses:
         assert [(one.message, one.user_name) for one in kept] == [(text, text) for text in TEXTS]
 
     @clause()
-    async def test_integers_are_kept_as_they_are(self, context: ContractContext) -> None:
-        """Integers in unknown fields are read back digit by digit, also those that a double can't hold."""
+    async def test_integers_are_stored_unchanged(self, context: ContractContext) -> None:
+        """Integers in extra fields are read back exactly, even if a double cannot represent them."""
         store = await context.open()
         counts = {"small": 0, "large": [2**53 + 1, -(2**53) - 1, 2**63]}
         await store.rooms.create_room(room(counts=counts))

@@ -90,13 +90,13 @@ REMEMBERED: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     (
         "rooms",
         ("get_room", "room_exists"),
-        ("a_room_that_another_changed_is_read_anew", "a_second_client_sees_the_same"),
+        ("room_reads_see_writes_of_other_clients", "two_clients_share_data"),
     ),
-    ("TTLs", ("room_ttl",), ("a_ttl_that_another_gave_is_read_anew",)),
-    ("lists", ("active_room_ids",), ("a_room_that_another_made_is_listed",)),
-    ("chats", ("get_messages", "chat_ttl"), ("a_chat_that_another_changed_is_read_anew",)),
-    ("connections", ("count",), ("a_connection_of_another_counts",)),
-    ("hits", ("peek",), ("a_hit_of_another_counts",)),
+    ("TTLs", ("room_ttl",), ("ttl_reads_see_writes_of_other_clients",)),
+    ("lists", ("active_room_ids",), ("listings_see_writes_of_other_clients",)),
+    ("chats", ("get_messages", "chat_ttl"), ("chat_reads_see_writes_of_other_clients",)),
+    ("connections", ("count",), ("connection_counts_see_other_clients",)),
+    ("hits", ("peek",), ("hit_counts_see_other_clients",)),
 )
 for what, reads, reds in REMEMBERED:
     MUTANTS.breaks(HARNESS, *reds, name=f"{what} are remembered while others write")(remembers(*reads))
@@ -104,10 +104,10 @@ for what, reads, reds in REMEMBERED:
 
 @MUTANTS.breaks(
     (MemoryRoomStore, "_update"),
-    "two_clients_change_at_the_same_moment",
-    "two_clients_join_at_the_same_moment",
-    "a_leave_and_a_join_through_two_clients",
-    "changes_of_two_clients_come_in_order",
+    "concurrent_changes_of_two_clients_are_all_kept",
+    "concurrent_joins_of_two_clients_are_all_kept",
+    "a_concurrent_last_leave_and_join_are_consistent",
+    "concurrent_changes_of_two_clients_are_ordered",
 )
 async def only_own_changes_are_waited_for(
     self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
@@ -125,7 +125,7 @@ async def only_own_changes_are_waited_for(
         return after
 
 
-@MUTANTS.breaks((MemoryRoomStore, "edit_room"), "an_edit_that_is_broken_off_harms_no_other")
+@MUTANTS.breaks((MemoryRoomStore, "edit_room"), "a_base_exception_affects_only_its_caller")
 async def only_exceptions_unlock(self: MemoryRoomStore, room_id: str, change: Callable[[Room], Room]) -> Room:
     """A room is locked while it is edited; a change that raises what is no Exception leaves it locked."""
     try:
@@ -136,7 +136,7 @@ async def only_exceptions_unlock(self: MemoryRoomStore, room_id: str, change: Ca
         raise
 
 
-@MUTANTS.breaks((MemoryRoomStore, "room_exists"), "calls_under_way_end_when_the_store_is_closed")
+@MUTANTS.breaks((MemoryRoomStore, "room_exists"), "closing_ends_running_calls")
 async def a_call_waits_for_a_worker_that_is_gone(self: MemoryRoomStore, room_id: str) -> bool:
     """Whoever is in the middle of a call when the store is closed is never told."""
     found = await room_exists(self, room_id)
@@ -167,10 +167,10 @@ def deaf(right: Call) -> Call:
 
 
 for part, name, right, red in (
-    (MemoryRoomStore, "_update", mutate, "a_cancelled_caller_is_told"),
-    (MemoryChatStore, "_add", append, "a_cancelled_writer_is_told"),
-    (MemoryConnectionCounter, "_acquire", acquire, "a_cancelled_connection_is_told"),
-    (MemoryRateLimiter, "_hit", hit, "a_cancelled_hit_is_told"),
+    (MemoryRoomStore, "_update", mutate, "cancelled_room_calls_raise"),
+    (MemoryChatStore, "_add", append, "cancelled_chat_calls_raise"),
+    (MemoryConnectionCounter, "_acquire", acquire, "cancelled_connection_calls_raise"),
+    (MemoryRateLimiter, "_hit", hit, "cancelled_rate_limit_calls_raise"),
 ):
     MUTANTS.breaks((part, name), red, name=f"{name} swallows a cancellation")(deaf(right))
 
@@ -187,5 +187,5 @@ def shares(part: str, kept: str) -> Callable[..., MemoryStore]:
 
 
 for part, kept in (("chat", "_chats"), ("connections", "_leases"), ("rate_limits", "_hits")):
-    red = f"prefixes_are_namespaces_of_{part.removesuffix('s')}s"
+    red = f"prefixes_separate_{part.removesuffix('s')}s"
     MUTANTS.breaks(HARNESS, red, name=f"{part} without a prefix")(shares(part, kept))

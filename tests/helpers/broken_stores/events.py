@@ -24,11 +24,11 @@ own_init, of_message, append = ChangeEvents.__init__, ChangeEvents.for_message, 
 
 @MUTANTS.breaks(
     (SubscriberRegistry, "dispatch"),
-    "each_reader_hears_all",
-    "a_reader_that_left_hears_no_more",
-    "many_subscribe_at_the_same_moment",
-    "a_slow_reader_harms_no_other",
-    "a_slow_reader_is_told_what_it_lost",
+    "every_subscriber_receives_every_event",
+    "leaving_the_context_ends_the_subscription",
+    "concurrent_subscriptions_all_receive",
+    "a_slow_subscriber_affects_no_other",
+    "a_slow_subscriber_receives_a_resync",
 )
 def one_reader_of_a_room_hears(self: SubscriberRegistry, told: Iterable[RoomEvent]) -> None:
     """Only one of a room's readers gets an event."""
@@ -39,9 +39,9 @@ def one_reader_of_a_room_hears(self: SubscriberRegistry, told: Iterable[RoomEven
 
 @MUTANTS.breaks(
     (SubscriberRegistry, "dispatch"),
-    "many_subscribe_at_the_same_moment",
-    "rooms_are_heard_apart",
-    "what_changes_nothing_is_not_told",
+    "concurrent_subscriptions_all_receive",
+    "subscribers_receive_only_their_rooms_events",
+    "calls_without_effect_are_not_published",
 )
 def every_reader_hears_everything(self: SubscriberRegistry, told: Iterable[RoomEvent]) -> None:
     """Rooms are not told apart."""
@@ -53,10 +53,10 @@ def every_reader_hears_everything(self: SubscriberRegistry, told: Iterable[RoomE
 
 @MUTANTS.breaks(
     (SubscriberRegistry, "dispatch"),
-    "a_reader_that_left_hears_no_more",
-    "a_slow_reader_harms_no_other",
-    "a_slow_reader_is_told_what_it_lost",
-    "each_reader_hears_all",
+    "leaving_the_context_ends_the_subscription",
+    "a_slow_subscriber_affects_no_other",
+    "a_slow_subscriber_receives_a_resync",
+    "every_subscriber_receives_every_event",
 )
 def an_event_is_told_twice(self: SubscriberRegistry, told: Iterable[RoomEvent]) -> None:
     """Where a room has two readers, each hears everything two times."""
@@ -64,14 +64,14 @@ def an_event_is_told_twice(self: SubscriberRegistry, told: Iterable[RoomEvent]) 
         deliver(self, (event,) * len(self._queues.get(event.room_id, ())))
 
 
-@MUTANTS.breaks((EventQueue, "put"), "a_slow_reader_is_told_what_it_lost")
+@MUTANTS.breaks((EventQueue, "put"), "a_slow_subscriber_receives_a_resync")
 def a_queue_has_no_end(self: EventQueue, event: RoomEvent) -> None:
     """As many events wait as there are."""
     self._events.append(event)
     self._changed.set()
 
 
-@MUTANTS.breaks((EventQueue, "put"), "events_come_in_order", "joins_at_the_same_moment_are_all_told")
+@MUTANTS.breaks((EventQueue, "put"), "events_are_delivered_in_order", "concurrent_joins_are_all_published")
 def the_newest_is_told_first(self: EventQueue, event: RoomEvent) -> None:
     """When many events wait, others overtake them."""
     give(self, event)
@@ -79,25 +79,25 @@ def the_newest_is_told_first(self: EventQueue, event: RoomEvent) -> None:
         self._events.appendleft(self._events.pop())
 
 
-@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_reader_is_told_what_it_lost")
+@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_subscriber_receives_a_resync")
 def a_loss_is_silent(_self: EventQueue) -> None:
     """What a slow reader misses is not told."""
 
 
-@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_reader_is_told_what_it_lost")
+@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_subscriber_receives_a_resync")
 def every_loss_is_told(self: EventQueue) -> None:
     """Each lost event puts a marker into the queue."""
     self._events.append(Resync(room_id=self.room_id))
 
 
-@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_reader_is_told_what_it_lost")
+@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_subscriber_receives_a_resync")
 def a_loss_is_the_last_that_is_told(self: EventQueue) -> None:
     """After a loss nothing comes again."""
     lose(self)
     self._size = 0
 
 
-@MUTANTS.breaks((EventQueue, "__anext__"), "a_cancelled_reading_loses_nothing")
+@MUTANTS.breaks((EventQueue, "__anext__"), "a_cancelled_read_loses_no_event")
 async def a_cancelled_reading_takes_an_event(self: EventQueue) -> RoomEvent:
     """The event is taken before the call is sure to return it."""
     while not self._events:
@@ -111,18 +111,22 @@ async def a_cancelled_reading_takes_an_event(self: EventQueue) -> RoomEvent:
     return event
 
 
-@MUTANTS.breaks((EventQueue, "close"), "a_reader_that_left_hears_no_more", "closing_ends_a_reading")
+@MUTANTS.breaks(
+    (EventQueue, "close"), "leaving_the_context_ends_the_subscription", "closing_the_store_ends_its_subscriptions"
+)
 def a_reading_never_ends(_self: EventQueue, _reason: type[Exception]) -> None:
     """Readers are left waiting."""
 
 
-@MUTANTS.breaks((EventQueue, "close"), "closing_ends_a_reading")
+@MUTANTS.breaks((EventQueue, "close"), "closing_the_store_ends_its_subscriptions")
 def a_closed_store_ends_readings_quietly(self: EventQueue, _reason: type[Exception]) -> None:
     """Readers can't tell that the store was closed."""
     end(self, StopAsyncIteration)
 
 
-@MUTANTS.breaks((MemoryRoomEvents, "_unsubscribe"), "nothing_is_heard_from_before", "the_end_of_a_room_is_told")
+@MUTANTS.breaks(
+    (MemoryRoomEvents, "_unsubscribe"), "new_subscribers_receive_no_earlier_events", "a_deleted_room_is_published"
+)
 def what_came_before_is_told(self: MemoryRoomEvents, reader: EventQueue) -> None:
     """What comes when nobody listens any more is kept for the next reader of the room."""
     self._subscribers.discard(reader)
@@ -142,11 +146,11 @@ def what_came_before_is_told(self: MemoryRoomEvents, reader: EventQueue) -> None
 
 @MUTANTS.breaks(
     (MemoryRoomEvents, "_subscribe"),
-    "a_reader_that_left_hears_no_more",
-    "a_slow_reader_harms_no_other",
-    "a_slow_reader_is_told_what_it_lost",
-    "each_reader_hears_all",
-    "many_subscribe_at_the_same_moment",
+    "leaving_the_context_ends_the_subscription",
+    "a_slow_subscriber_affects_no_other",
+    "a_slow_subscriber_receives_a_resync",
+    "every_subscriber_receives_every_event",
+    "concurrent_subscriptions_all_receive",
 )
 async def a_subscription_begins_late(self: MemoryRoomEvents, reader: EventQueue) -> None:
     """Who is not the first reader of a room is entered before the subscription stands."""
@@ -158,21 +162,21 @@ async def a_subscription_begins_late(self: MemoryRoomEvents, reader: EventQueue)
 
 @MUTANTS.breaks(
     (MemoryRoomEvents, "_unsubscribe"),
-    "a_reader_that_left_hears_no_more",
-    "closing_one_client_leaves_the_others_reading",
+    "leaving_the_context_ends_the_subscription",
+    "closing_one_client_keeps_other_subscriptions",
 )
 def who_leaves_takes_the_others_along(self: MemoryRoomEvents, reader: EventQueue) -> None:
     """The room's channel is given up while others read it."""
     self._subscribers._queues.pop(reader.room_id, None)
 
 
-@MUTANTS.breaks((events, "validated"), "what_is_no_event_is_refused")
+@MUTANTS.breaks((events, "validated"), "invalid_events_are_rejected")
 def an_event_is_not_checked(event: RoomEvent, _kind: type[RoomEvent]) -> RoomEvent:
     """Whatever a caller passes is published."""
     return event
 
 
-@MUTANTS.breaks((BaseRoomEvents, "publish"), "a_large_event_is_refused", "what_is_no_event_is_refused")
+@MUTANTS.breaks((BaseRoomEvents, "publish"), "an_oversized_event_is_rejected", "invalid_events_are_rejected")
 async def any_size_goes(self: BaseRoomEvents, room_id: str, event: RoomEvent) -> None:
     """Nobody looks how large an event is, or whose."""
     self._check(room_id)
@@ -180,7 +184,7 @@ async def any_size_goes(self: BaseRoomEvents, room_id: str, event: RoomEvent) ->
     await self._publish(EncodedEvent(event, to_wire(event)))
 
 
-@MUTANTS.breaks((ChangeEvents, "__init__"), "changes_are_told_only_when_asked_for")
+@MUTANTS.breaks((ChangeEvents, "__init__"), "changes_are_published_only_if_enabled")
 def changes_are_told_unasked(self: ChangeEvents, settings: StoreSettings) -> None:
     """The setting is not heeded."""
     own_init(self, settings.model_copy(update={"publish_changes": True}))
@@ -188,8 +192,8 @@ def changes_are_told_unasked(self: ChangeEvents, settings: StoreSettings) -> Non
 
 @MUTANTS.breaks(
     (ChangeEvents, "_encode_or_resync"),
-    "a_change_too_large_for_an_event_is_told",
-    "a_message_too_large_for_an_event_is_told",
+    "an_oversized_change_is_published_as_resync",
+    "an_oversized_message_is_published_as_resync",
 )
 def a_change_is_as_large_as_it_likes(_self: ChangeEvents, event: RoomEvent) -> EncodedEvent:
     """Nobody looks how large an event is."""
@@ -198,14 +202,14 @@ def a_change_is_as_large_as_it_likes(_self: ChangeEvents, event: RoomEvent) -> E
 
 @MUTANTS.breaks(
     (events, "diff_rooms"),
-    "a_handover_is_told",
-    "a_join_is_told",
-    "a_leave_is_told",
-    "changes_of_two_clients_come_in_order",
-    "joins_at_the_same_moment_are_all_told",
-    "the_end_of_a_room_is_told",
-    "the_video_is_told",
-    "whole_rooms_are_told",
+    "a_host_transfer_is_published",
+    "a_join_is_published",
+    "a_leave_is_published",
+    "concurrent_changes_of_two_clients_are_ordered",
+    "concurrent_joins_are_all_published",
+    "a_deleted_room_is_published",
+    "video_changes_are_published",
+    "edits_and_updates_are_published",
 )
 def changes_have_the_revision_before(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
     """A reader takes every event for one that the room holds already."""
@@ -213,13 +217,13 @@ def changes_have_the_revision_before(before: Room | None, after: Room | None) ->
     return [one.model_copy(update={"rev": one.rev - 1}) if one.rev is not None else one for one in found]
 
 
-@MUTANTS.breaks((events, "diff_rooms"), "a_new_room_is_told", "an_end_of_time_is_not_told")
+@MUTANTS.breaks((events, "diff_rooms"), "a_new_room_is_published", "expiry_is_not_published")
 def a_new_room_has_a_revision(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
     """Who knew an older room of that id takes the new one for late."""
     return [RoomChanged(room_id=after.id, rev=after.rev)] if after and not before else diff_rooms(before, after)
 
 
-@MUTANTS.breaks((events, "diff_rooms"), "a_leave_is_told", "whole_rooms_are_told")
+@MUTANTS.breaks((events, "diff_rooms"), "a_leave_is_published", "edits_and_updates_are_published")
 def only_the_first_event_of_a_commit_is_told(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
     """What else a commit does is not told."""
     return diff_rooms(before, after)[:1]
@@ -227,13 +231,13 @@ def only_the_first_event_of_a_commit_is_told(before: Room | None, after: Room | 
 
 @MUTANTS.breaks(
     (events, "diff_rooms"),
-    "a_change_too_large_for_an_event_is_told",
-    "a_handover_is_told",
-    "a_join_is_told",
-    "a_leave_is_told",
-    "joins_at_the_same_moment_are_all_told",
-    "the_video_is_told",
-    "whole_rooms_are_told",
+    "an_oversized_change_is_published_as_resync",
+    "a_host_transfer_is_published",
+    "a_join_is_published",
+    "a_leave_is_published",
+    "concurrent_joins_are_all_published",
+    "video_changes_are_published",
+    "edits_and_updates_are_published",
 )
 def whole_rooms_are_all_that_is_told(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
     """Every change is a RoomChanged."""
@@ -244,10 +248,10 @@ def whole_rooms_are_all_that_is_told(before: Room | None, after: Room | None) ->
 
 @MUTANTS.breaks(
     (events, "diff_rooms"),
-    "a_new_room_is_told",
-    "an_end_of_time_is_not_told",
-    "no_host_token_is_told",
-    "whole_rooms_are_told",
+    "a_new_room_is_published",
+    "expiry_is_not_published",
+    "host_tokens_are_not_published",
+    "edits_and_updates_are_published",
 )
 def a_change_tells_the_room(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
     """The whole room goes with every RoomChanged."""
@@ -257,20 +261,20 @@ def a_change_tells_the_room(before: Room | None, after: Room | None) -> Sequence
     ]
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_delete"), "an_end_of_time_is_not_told", "what_changes_nothing_is_not_told")
+@MUTANTS.breaks((MemoryRoomStore, "_delete"), "expiry_is_not_published", "calls_without_effect_are_not_published")
 async def a_deletion_is_always_told(self: MemoryRoomStore, room_id: str) -> bool:
     """The deletion of a room that is not there is told."""
     self._dispatch(self._change_events.for_delete(room_id))
     return self._remove(room_id)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_delete"), "the_end_of_a_room_is_told")
+@MUTANTS.breaks((MemoryRoomStore, "_delete"), "a_deleted_room_is_published")
 async def a_deletion_is_not_told(self: MemoryRoomStore, room_id: str) -> bool:
     """A room ends in silence."""
     return self._remove(room_id)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "an_end_of_time_is_not_told")
+@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "expiry_is_not_published")
 async def a_sweep_is_told(self: MemoryRoomStore) -> int:
     """Each room that has expired is told by the next sweep."""
     gone = [room_id for room_id in self._rooms._entries if self._rooms.get(room_id) is None]
@@ -280,7 +284,7 @@ async def a_sweep_is_told(self: MemoryRoomStore) -> int:
     return len(gone)
 
 
-@MUTANTS.breaks((MemoryChatStore, "_add"), "a_message_is_told")
+@MUTANTS.breaks((MemoryChatStore, "_add"), "a_message_is_published")
 async def a_repeated_message_is_told(self: MemoryChatStore, message: ChatMessage) -> None:
     """Every call is told, whether it adds a message or not."""
     if any(one.id == message.id for one in await self._get_messages(message.room_id)):
@@ -288,14 +292,14 @@ async def a_repeated_message_is_told(self: MemoryChatStore, message: ChatMessage
     await append(self, message)
 
 
-@MUTANTS.breaks((ChangeEvents, "for_message"), "a_message_is_told")
+@MUTANTS.breaks((ChangeEvents, "for_message"), "a_message_is_published")
 def a_message_is_told_without_its_unknown_fields(self: ChangeEvents, message: ChatMessage) -> Sequence[EncodedEvent]:
     """What the library does not know is left out."""
     known = {name: getattr(message, name) for name in ChatMessage.model_fields}
     return of_message(self, ChatMessage(**known))
 
 
-@MUTANTS.breaks((MemoryChatStore, "_delete_messages"), "cleared_messages_are_told")
+@MUTANTS.breaks((MemoryChatStore, "_delete_messages"), "a_cleared_chat_is_published")
 async def a_clearing_is_always_told(self: MemoryChatStore, room_id: str) -> None:
     """The clearing of an empty chat is told."""
     self._chats.pop(room_id)
@@ -315,12 +319,12 @@ class CutHarness(MemoryHarness):
 CUTS = Mistakes(CutHarness)
 
 
-@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_reader_is_told_of_a_cut")
+@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_lost_connection_produces_a_resync")
 def a_cut_is_silent(_self: SubscriberRegistry) -> None:
     """What was published meanwhile is missing, and nobody is told."""
 
 
-@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_reader_is_told_of_a_cut")
+@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_lost_connection_produces_a_resync")
 def a_cut_is_told_to_one(self: SubscriberRegistry) -> None:
     """Only the readers of one room are told."""
     for readers in tuple(self._queues.values())[:1]:
@@ -328,7 +332,7 @@ def a_cut_is_told_to_one(self: SubscriberRegistry) -> None:
             reader.mark_gap()
 
 
-@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_reader_is_told_of_a_cut")
+@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_lost_connection_produces_a_resync")
 def a_cut_ends_the_reading(self: SubscriberRegistry) -> None:
     """Readers are told, and hear nothing any more."""
     for readers in self._queues.values():
@@ -360,6 +364,6 @@ class SilentHarness(MemoryHarness):
 SILENT = Mistakes(SilentHarness)
 
 
-@SILENT.breaks((SilentStore, "_check_events"), "changes_are_not_silently_untold")
+@SILENT.breaks((SilentStore, "_check_events"), "publish_changes_requires_events")
 def changes_are_silently_untold(_self: SilentStore) -> None:
     """Who asks for changes to be told never learns that nobody tells them."""

@@ -23,7 +23,7 @@ count_hit = MemoryRateLimiter.hit
 FOREVER_MS = 10**15
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "_release"), "releasing_what_is_not_held_changes_nothing")
+@MUTANTS.breaks((MemoryConnectionCounter, "_release"), "releasing_an_unknown_connection_has_no_effect")
 async def a_release_always_counts_down(self: MemoryConnectionCounter, key: str, connection_id: str) -> int:
     """Whoever releases what is not held ends somebody else's lease."""
     leases = self._live(key)
@@ -35,12 +35,12 @@ async def a_release_always_counts_down(self: MemoryConnectionCounter, key: str, 
 
 @MUTANTS.breaks(
     (MemoryConnectionCounter, "_set_leases"),
-    "a_lease_lasts_for_an_hour",
+    "a_lease_expires_after_an_hour",
     "acquire_renews_a_lease",
-    "the_lease_can_be_set",
-    "a_short_lease_shortens_no_other",
-    "a_limit_counts_no_dead_leases",
-    "a_cancelled_acquire_is_whole",
+    "the_lease_is_configurable",
+    "a_short_lease_does_not_shorten_others",
+    "expired_leases_do_not_count",
+    "a_cancelled_acquire_is_atomic",
 )
 def leases_never_end(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
     """A crashed process leaks its connections."""
@@ -56,7 +56,7 @@ async def an_acquire_does_not_renew(
     return (True, len(leases)) if connection_id in leases else await renew(self, key, connection_id, limit)
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "a_cancelled_acquire_is_whole")
+@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "a_cancelled_acquire_is_atomic")
 async def a_lease_is_given_its_end_a_moment_later(
     self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
 ) -> tuple[bool, int]:
@@ -70,7 +70,7 @@ async def a_lease_is_given_its_end_a_moment_later(
     return outcome
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "_set_leases"), "a_short_lease_shortens_no_other")
+@MUTANTS.breaks((MemoryConnectionCounter, "_set_leases"), "a_short_lease_does_not_shorten_others")
 def a_short_lease_shortens_all(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
     """All leases of a key end with the one that was acquired last."""
     keep(self, key, leases)
@@ -78,7 +78,7 @@ def a_short_lease_shortens_all(self: MemoryConnectionCounter, key: str, leases: 
         self._leases.set(key, leases, self._ttl_ms)
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "acquire"), "a_limit_holds_among_many")
+@MUTANTS.breaks((MemoryConnectionCounter, "acquire"), "the_limit_holds_for_concurrent_calls")
 async def a_limit_is_checked_too_early(
     self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: int | None = None
 ) -> int:
@@ -89,7 +89,7 @@ async def a_limit_is_checked_too_early(
     return await acquire(self, key, connection_id)
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "acquire"), "a_limit_is_an_int")
+@MUTANTS.breaks((MemoryConnectionCounter, "acquire"), "a_limit_must_be_an_integer")
 async def a_limit_may_be_any_number(
     self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: float | None = None
 ) -> int:
@@ -97,7 +97,7 @@ async def a_limit_may_be_any_number(
     return await acquire(self, key, connection_id, limit=int(limit) if isinstance(limit, float) else limit)
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "a_limit_refuses_no_renewal")
+@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "renewals_at_the_limit_are_accepted")
 async def a_limit_refuses_renewals(
     self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
 ) -> tuple[bool, int]:
@@ -107,7 +107,10 @@ async def a_limit_refuses_renewals(
 
 
 @MUTANTS.breaks(
-    (MemoryConnectionCounter, "_count"), "a_lease_lasts_for_an_hour", "acquire_renews_a_lease", "the_lease_can_be_set"
+    (MemoryConnectionCounter, "_count"),
+    "a_lease_expires_after_an_hour",
+    "acquire_renews_a_lease",
+    "the_lease_is_configurable",
 )
 async def counting_renews(self: MemoryConnectionCounter, key: str) -> int:
     """A count gives every lease its full time again."""
@@ -117,7 +120,7 @@ async def counting_renews(self: MemoryConnectionCounter, key: str) -> int:
 
 
 @MUTANTS.breaks(
-    (MemoryRateLimiter, "_hit"), "a_window_is_fixed", "a_refusal_says_when_to_come_back", "the_window_can_be_set"
+    (MemoryRateLimiter, "_hit"), "a_window_is_fixed", "a_rejected_hit_returns_retry_after", "the_window_is_configurable"
 )
 async def every_hit_begins_a_window(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """Whoever keeps trying never gets in."""
@@ -126,7 +129,7 @@ async def every_hit_begins_a_window(self: MemoryRateLimiter, key: str, cost: int
     return await peek(self, key)
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_first_hit_is_whole")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_first_hit_is_atomic")
 async def a_window_is_given_its_end_a_moment_later(
     self: MemoryRateLimiter, key: str, cost: int
 ) -> tuple[int, timedelta]:
@@ -141,7 +144,7 @@ async def a_window_is_given_its_end_a_moment_later(
     return found
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_hit_is_whole")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_cancelled_hit_is_atomic")
 async def what_a_hit_costs_is_counted_one_by_one(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """A hit that costs more is many hits."""
     for _ in range(cost - 1):
@@ -150,7 +153,7 @@ async def what_a_hit_costs_is_counted_one_by_one(self: MemoryRateLimiter, key: s
     return await hit(self, key, 1)
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_hit_may_cost_more")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_hit_counts_its_cost")
 async def a_refused_hit_does_not_count(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """What is over the limit is not counted, unlike in the Node app."""
     counted, left = await peek(self, key)
@@ -159,13 +162,13 @@ async def a_refused_hit_does_not_count(self: MemoryRateLimiter, key: str, cost: 
     return await hit(self, key, cost)
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "hit"), "a_cost_is_an_int")
+@MUTANTS.breaks((MemoryRateLimiter, "hit"), "a_cost_must_be_an_integer")
 async def true_is_a_cost(self: MemoryRateLimiter, key: str, cost: int = 1) -> RateLimitDecision:
     """What Python takes for a number is one."""
     return await count_hit(self, key, int(cost) if isinstance(cost, bool) else cost)
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "hit"), "a_cost_is_an_int")
+@MUTANTS.breaks((MemoryRateLimiter, "hit"), "a_cost_must_be_an_integer")
 async def a_refused_cost_is_counted_before(self: MemoryRateLimiter, key: str, cost: int = 1) -> RateLimitDecision:
     """What a hit costs is looked at when it has been counted."""
     if type(cost) is not int:
@@ -173,7 +176,7 @@ async def a_refused_cost_is_counted_before(self: MemoryRateLimiter, key: str, co
     return await count_hit(self, key, cost)
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "peek"), "peek_counts_nothing", "a_hit_of_another_counts")
+@MUTANTS.breaks((MemoryRateLimiter, "peek"), "peek_counts_nothing", "hit_counts_see_other_clients")
 async def a_peek_counts(self: MemoryRateLimiter, key: str) -> RateLimitDecision:
     """Looking is a hit."""
     decision = await look(self, key)
@@ -181,14 +184,16 @@ async def a_peek_counts(self: MemoryRateLimiter, key: str) -> RateLimitDecision:
     return decision
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "_reset"), "reset_forgets", "hits_of_keys_that_look_alike_are_apart")
+@MUTANTS.breaks(
+    (MemoryRateLimiter, "_reset"), "reset_deletes_the_hits_of_one_key", "rate_limits_with_similar_keys_are_distinct"
+)
 async def a_reset_forgets_everybody(self: MemoryRateLimiter, key: str) -> None:
     """Everybody's hits are forgotten."""
     for one in list(self._hits.live_keys()):
         self._hits.pop(one or key)
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "hits_at_the_same_moment_all_count")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "concurrent_hits_are_all_counted")
 async def hits_get_lost(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """Reading and writing the count are two steps."""
     counted, left = await peek(self, key)
@@ -202,8 +207,8 @@ async def hits_get_lost(self: MemoryRateLimiter, key: str, cost: int) -> tuple[i
     (MemoryRateLimiter, "_hit"),
     "360_hits_a_minute_are_allowed",
     "a_window_is_fixed",
-    "the_window_can_be_set",
-    "a_refusal_says_when_to_come_back",
+    "the_window_is_configurable",
+    "a_rejected_hit_returns_retry_after",
     "peek_counts_nothing",
 )
 async def a_window_never_ends(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
@@ -214,7 +219,7 @@ async def a_window_never_ends(self: MemoryRateLimiter, key: str, cost: int) -> t
     return counted, min(left, timedelta(milliseconds=self._window_ms))
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_window_is_exact_to_the_millisecond")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "rate_limit_windows_have_millisecond_precision")
 async def a_window_in_whole_seconds(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """What is left of a window is cut."""
     counted, left = await hit(self, key, cost)

@@ -43,7 +43,7 @@ def without_renewal(method: str) -> Callable[..., Awaitable[object]]:
 for method, *others in (
     ("update_room",),
     ("edit_room",),
-    ("add_user_to_room", "clients_may_differ_in_settings", "a_ttl_that_another_gave_is_read_anew"),
+    ("add_user_to_room", "clients_may_differ_in_settings", "ttl_reads_see_writes_of_other_clients"),
     ("remove_user_from_room",),
     ("transfer_host",),
     ("update_video_state",),
@@ -53,7 +53,7 @@ for method, *others in (
     breaks(without_renewal(method))
 
 
-@MUTANTS.breaks((MemoryRoomStore, "get_room"), "reading_a_room_renews_nothing", "a_room_lives_for_24_hours")
+@MUTANTS.breaks((MemoryRoomStore, "get_room"), "reading_a_room_does_not_renew", "a_room_expires_after_24_hours")
 async def reading_a_room_renews_it(self: MemoryRoomStore, room_id: str) -> Room | None:
     """A room that is looked at lives on."""
     room = await get_room(self, room_id)
@@ -61,14 +61,14 @@ async def reading_a_room_renews_it(self: MemoryRoomStore, room_id: str) -> Room 
     return room
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_get_ttl"), "a_rooms_ttl_is_exact_to_the_millisecond")
+@MUTANTS.breaks((MemoryRoomStore, "_get_ttl"), "room_ttl_has_millisecond_precision")
 async def a_ttl_is_told_in_whole_seconds(self: MemoryRoomStore, room_id: str) -> timedelta | None:
     """The milliseconds are cut off."""
     left = self._rooms.remaining_ms(room_id)
     return None if left is None else timedelta(seconds=left // 1000)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_replace"), "writing_a_room_renews_no_chat")
+@MUTANTS.breaks((MemoryRoomStore, "_replace"), "writing_a_room_does_not_renew_the_chat")
 def writing_a_room_renews_the_chat(
     self: MemoryRoomStore, room_id: str, before: Entry[Room], after: Room | None
 ) -> bool:
@@ -77,7 +77,7 @@ def writing_a_room_renews_the_chat(
     return replace(self, room_id, before, after)
 
 
-@MUTANTS.breaks((MemoryChatStore, "__init__"), "a_message_renews_no_room")
+@MUTANTS.breaks((MemoryChatStore, "__init__"), "a_message_does_not_renew_the_room")
 def a_message_renews_the_room(
     self: MemoryChatStore, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle
 ) -> None:
@@ -101,9 +101,9 @@ async def a_message_does_not_renew_the_chat(self: MemoryChatStore, message: Chat
 
 @MUTANTS.breaks(
     (MemoryChatStore, "_get_messages"),
-    "reading_a_chat_renews_nothing",
-    "a_chat_lives_for_24_hours",
-    "the_chat_ttl_can_be_set",
+    "reading_a_chat_does_not_renew",
+    "a_chat_expires_after_24_hours",
+    "the_chat_ttl_is_configurable",
     "each_message_renews_the_chat",
 )
 async def reading_a_chat_renews_it(self: MemoryChatStore, room_id: str) -> Sequence[ChatMessage]:

@@ -29,10 +29,10 @@ async def dead_rooms_are_listed(self: MemoryRoomStore) -> AsyncIterator[str]:
     "many_rooms_are_listed",
     "deleted_rooms_are_not_listed",
     "expired_rooms_are_not_listed",
-    "the_sweep_counts_what_it_removes",
-    "listing_bears_changes",
-    "listing_renews_nothing",
-    "a_room_that_another_made_is_listed",
+    "a_sweep_returns_the_number_of_removed_rooms",
+    "rooms_may_change_while_they_are_listed",
+    "listing_does_not_renew",
+    "listings_see_writes_of_other_clients",
 )
 async def rooms_are_listed_twice(self: MemoryRoomStore) -> AsyncIterator[str]:
     """Each room comes two times."""
@@ -41,7 +41,7 @@ async def rooms_are_listed_twice(self: MemoryRoomStore) -> AsyncIterator[str]:
         yield room_id
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "the_sweep_counts_what_it_removes")
+@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "a_sweep_returns_the_number_of_removed_rooms")
 async def a_sweep_counts_nothing(self: MemoryRoomStore) -> int:
     """It does its work and says that there was none."""
     sum(self._rooms.purge_expired())

@@ -24,11 +24,11 @@ FOREVER_MS = 10**15
 
 @MUTANTS.breaks(
     (MemoryRoomStore, "_create"),
-    "create_refuses_an_id_that_lives",
-    "a_refused_create_keeps_the_chat",
-    "one_of_many_creates_wins",
-    "one_of_two_clients_creates",
-    "what_changes_nothing_is_not_told",
+    "create_rejects_the_id_of_a_live_room",
+    "a_rejected_create_keeps_the_chat",
+    "one_of_many_creates_succeeds",
+    "one_of_two_clients_creates_a_room",
+    "calls_without_effect_are_not_published",
 )
 async def a_create_overwrites(self: MemoryRoomStore, room: Room) -> bool:
     """Whatever room has that id is replaced."""
@@ -37,7 +37,7 @@ async def a_create_overwrites(self: MemoryRoomStore, room: Room) -> bool:
 
 
 @MUTANTS.breaks(
-    (MemoryRoomStore, "_create"), "create_clears_chat_left_behind", "a_new_room_is_told", "an_end_of_time_is_not_told"
+    (MemoryRoomStore, "_create"), "create_clears_a_leftover_chat", "a_new_room_is_published", "expiry_is_not_published"
 )
 async def a_create_keeps_old_chat(self: MemoryRoomStore, room: Room) -> bool:
     """The chat of an earlier room becomes the new one's."""
@@ -47,7 +47,7 @@ async def a_create_keeps_old_chat(self: MemoryRoomStore, room: Room) -> bool:
     return True
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_create"), "a_cancelled_create_takes_no_chat_alone")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "a_cancelled_create_clears_the_chat_atomically")
 async def a_create_is_two_steps(self: MemoryRoomStore, room: Room) -> bool:
     """The chat left behind is gone a moment before the room is there."""
     if self._rooms.get(room.id) is None:
@@ -56,7 +56,7 @@ async def a_create_is_two_steps(self: MemoryRoomStore, room: Room) -> bool:
     return await insert(self, room)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_delete"), "a_cancelled_deletion_takes_all_along")
+@MUTANTS.breaks((MemoryRoomStore, "_delete"), "a_cancelled_delete_removes_the_chat_atomically")
 async def a_deletion_is_two_steps(self: MemoryRoomStore, room_id: str) -> bool:
     """The chat is gone a moment before the room is."""
     self._chats.pop(room_id)
@@ -64,7 +64,7 @@ async def a_deletion_is_two_steps(self: MemoryRoomStore, room_id: str) -> bool:
     return await remove(self, room_id)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_update"), "a_cancelled_leave_of_the_last_takes_all_along")
+@MUTANTS.breaks((MemoryRoomStore, "_update"), "a_cancelled_last_leave_removes_the_chat_atomically")
 async def the_last_one_out_takes_two_steps(
     self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
 ) -> Room | None:
@@ -78,13 +78,13 @@ async def the_last_one_out_takes_two_steps(
 
 @MUTANTS.breaks(
     (MemoryRoomStore, "_update"),
-    "a_cancelled_update_is_whole",
-    "a_cancelled_edit_is_whole",
-    "a_cancelled_join_is_whole",
-    "a_cancelled_leave_is_whole",
-    "a_cancelled_transfer_is_whole",
-    "a_cancelled_video_state_is_whole",
-    "a_cancelled_video_is_whole",
+    "a_cancelled_update_is_atomic",
+    "a_cancelled_edit_is_atomic",
+    "a_cancelled_join_is_atomic",
+    "a_cancelled_leave_is_atomic",
+    "a_cancelled_transfer_is_atomic",
+    "a_cancelled_video_state_is_atomic",
+    "a_cancelled_video_url_is_atomic",
 )
 async def a_change_is_renewed_a_moment_later(
     self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
@@ -100,7 +100,9 @@ async def a_change_is_renewed_a_moment_later(
     return after
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_create"), "a_cancelled_create_is_whole", "a_cancelled_create_takes_no_chat_alone")
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_create"), "a_cancelled_create_is_atomic", "a_cancelled_create_clears_the_chat_atomically"
+)
 async def a_new_room_is_given_its_end_a_moment_later(self: MemoryRoomStore, room: Room) -> bool:
     """A room is written without an end, and given one in a second step."""
     inserted = await insert(self, room)
@@ -119,7 +121,7 @@ def thawed(value: Any) -> Any:
     return [thawed(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_create"), "returned_records_are_not_shared")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "returned_records_are_copied")
 async def state_is_shared(self: MemoryRoomStore, room: Room) -> bool:
     """What is kept can be changed in place."""
     return await insert(self, room.with_extra(thawed(room.model_extra)))
@@ -127,10 +129,10 @@ async def state_is_shared(self: MemoryRoomStore, room: Room) -> bool:
 
 @MUTANTS.breaks(
     (MemoryRoomStore, "update_room"),
-    "update_makes_no_ghost",
-    "update_refuses_a_deleted_room",
-    "writes_find_no_expired_room",
-    "what_changes_nothing_is_not_told",
+    "update_does_not_create_a_room",
+    "update_does_not_recreate_a_deleted_room",
+    "writes_ignore_an_expired_room",
+    "calls_without_effect_are_not_published",
 )
 async def an_update_makes_a_ghost(self: MemoryRoomStore, room_id: str, room: Room) -> None:
     """A room that is not there is written, as the original does."""
@@ -140,14 +142,14 @@ async def an_update_makes_a_ghost(self: MemoryRoomStore, room_id: str, room: Roo
         self._rooms.set(room_id, room, self._room_ttl_ms)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "delete_room"), "delete_takes_the_chat_along", "the_end_of_a_room_is_told")
+@MUTANTS.breaks((MemoryRoomStore, "delete_room"), "delete_removes_the_chat", "a_deleted_room_is_published")
 async def a_deletion_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """A room that is deleted by name leaves its chat."""
     self._check(room_id)
     return self._rooms.pop(room_id) is not None
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_remove"), "the_last_one_out_takes_the_chat_along", "delete_takes_the_chat_along")
+@MUTANTS.breaks((MemoryRoomStore, "_remove"), "the_last_leave_deletes_the_chat", "delete_removes_the_chat")
 def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """A room leaves its chat, however it is deleted."""
     return self._rooms.pop(room_id) is not None
@@ -155,11 +157,11 @@ def the_last_one_out_leaves_the_chat(self: MemoryRoomStore, room_id: str) -> boo
 
 @MUTANTS.breaks(
     (MemoryRoomStore, "_delete"),
-    "delete_tells_who_deleted",
-    "one_of_many_deletes_wins",
-    "one_of_two_clients_deletes",
-    "writes_find_no_expired_room",
-    "what_changes_nothing_is_not_told",
+    "delete_returns_whether_it_deleted",
+    "one_of_many_deletes_succeeds",
+    "one_of_two_clients_deletes_a_room",
+    "writes_ignore_an_expired_room",
+    "calls_without_effect_are_not_published",
 )
 async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> bool:
     """Whoever asks is told that it was them."""
@@ -169,17 +171,17 @@ async def everybody_deleted_the_room(self: MemoryRoomStore, room_id: str) -> boo
 
 @MUTANTS.breaks(
     (MemoryRoomStore, "_update"),
-    "joins_at_the_same_moment_all_stay",
-    "two_clients_join_at_the_same_moment",
-    "two_clients_change_at_the_same_moment",
-    "an_edit_that_is_broken_off_harms_no_other",
-    "a_leave_and_a_join_through_two_clients",
-    "one_failing_edit_harms_no_other",
-    "a_cancelled_caller_takes_nobody_down",
-    "edits_at_the_same_moment_all_count",
-    "all_leave_at_the_same_moment",
-    "changes_of_two_clients_come_in_order",
-    "joins_at_the_same_moment_are_all_told",
+    "concurrent_joins_are_all_kept",
+    "concurrent_joins_of_two_clients_are_all_kept",
+    "concurrent_changes_of_two_clients_are_all_kept",
+    "a_base_exception_affects_only_its_caller",
+    "a_concurrent_last_leave_and_join_are_consistent",
+    "a_failing_edit_affects_only_its_caller",
+    "a_cancelled_call_affects_no_other_call",
+    "concurrent_edits_are_all_applied",
+    "concurrent_leaves_delete_the_room",
+    "concurrent_changes_of_two_clients_are_ordered",
+    "concurrent_joins_are_all_published",
 )
 async def a_lost_update(self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
     """What was made of the room as read is written a moment later, whatever the room is by then."""
@@ -194,7 +196,7 @@ async def a_lost_update(self: MemoryRoomStore, room_id: str, rule: Callable[[Roo
     return after
 
 
-@MUTANTS.breaks((MemoryRoomStore, "remove_user_from_room"), "the_host_is_always_in_the_room")
+@MUTANTS.breaks((MemoryRoomStore, "remove_user_from_room"), "the_host_is_always_a_user_of_the_room")
 async def a_handover_in_two_steps(self: MemoryRoomStore, room_id: str, user_id: str) -> Room | None:
     """The user goes, and whoever should be host then becomes it a while later: the sooner asked, the later."""
     before = self._rooms.get(room_id)
@@ -210,7 +212,7 @@ async def a_handover_in_two_steps(self: MemoryRoomStore, room_id: str, user_id: 
     return after
 
 
-@MUTANTS.breaks((MemoryRoomStore, "add_user_to_room"), "a_late_join_revives_no_room")
+@MUTANTS.breaks((MemoryRoomStore, "add_user_to_room"), "a_late_join_does_not_recreate_the_room")
 async def a_late_join_revives(self: MemoryRoomStore, room_id: str, user: User) -> Room:
     """The room that was there a moment ago is brought back, to be joined."""
     self._check(room_id)
@@ -221,7 +223,7 @@ async def a_late_join_revives(self: MemoryRoomStore, room_id: str, user: User) -
     return await add_user_to_room(self, room_id, user)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_create"), "one_of_many_creates_wins", "one_of_two_clients_creates")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "one_of_many_creates_succeeds", "one_of_two_clients_creates_a_room")
 async def a_create_looks_too_early(self: MemoryRoomStore, room: Room) -> bool:
     """Others may come in between the look and the write."""
     if self._rooms.get(room.id) is not None:
@@ -231,7 +233,9 @@ async def a_create_looks_too_early(self: MemoryRoomStore, room: Room) -> bool:
     return await insert(self, room)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_update"), "a_leave_and_a_join_through_two_clients", "the_end_of_a_room_is_told")
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_update"), "a_concurrent_last_leave_and_join_are_consistent", "a_deleted_room_is_published"
+)
 async def the_last_one_out_does_not_look_back(
     self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
 ) -> Room | None:
@@ -244,20 +248,20 @@ async def the_last_one_out_does_not_look_back(
     return None
 
 
-@MUTANTS.breaks((rooms, "validated"), "create_refuses_a_broken_room", "writes_refuse_broken_records")
+@MUTANTS.breaks((rooms, "validated"), "create_rejects_an_invalid_room", "writes_reject_invalid_records")
 def what_is_written_is_not_checked(record: Record, _kind: type[Record]) -> Record:
     """Whatever a caller passes is stored."""
     return record
 
 
-@MUTANTS.breaks((rules, "edit"), "edit_wants_a_room_back")
+@MUTANTS.breaks((rules, "edit"), "an_edit_must_return_a_room")
 def an_edit_takes_nothing_for_no_change(room: Room, change: Callable[[Room], Room | None]) -> Room:
     """A change that returns nothing has changed nothing."""
     changed = change(room)
     return room if changed is None else edit(room, lambda _room: changed)
 
 
-@MUTANTS.breaks((Record, "with_extra"), "unknown_fields_are_never_taken_for_known_ones")
+@MUTANTS.breaks((Record, "with_extra"), "extra_fields_never_set_attributes")
 def unknown_fields_become_known(self: Record, fields: Mapping[str, Any]) -> Record:
     """An unknown field that is named like an attribute sets it."""
     return self.model_copy(update=dict(fields))

@@ -26,9 +26,9 @@ def like(pattern: str, text: str) -> bool:
 
 @MUTANTS.breaks(
     (TTLMap, "pop"),
-    "rooms_of_ids_that_look_alike_are_apart",
-    "chats_of_ids_that_look_alike_are_apart",
-    "hits_of_keys_that_look_alike_are_apart",
+    "rooms_with_similar_ids_are_distinct",
+    "chats_with_similar_ids_are_distinct",
+    "rate_limits_with_similar_keys_are_distinct",
 )
 def a_key_is_deleted_as_a_pattern(self: TTLMap[Any], key: str) -> Entry[Any] | None:
     """DELETE ... WHERE key LIKE: an underscore stands for any character."""
@@ -37,7 +37,7 @@ def a_key_is_deleted_as_a_pattern(self: TTLMap[Any], key: str) -> Entry[Any] | N
     return pop(self, key)
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "_release"), "connections_of_keys_that_look_alike_are_apart")
+@MUTANTS.breaks((MemoryConnectionCounter, "_release"), "connections_with_similar_keys_are_distinct")
 async def a_connection_is_released_as_a_pattern(self: MemoryConnectionCounter, key: str, connection_id: str) -> int:
     """Likewise."""
     for other in self._live(key):
@@ -46,19 +46,19 @@ async def a_connection_is_released_as_a_pattern(self: MemoryConnectionCounter, k
     return await release(self, key, connection_id)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_create"), "text_is_kept_as_it_is")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "text_is_stored_unchanged")
 async def names_are_cut_at_a_nul(self: MemoryRoomStore, room: Room) -> bool:
     """A driver in C takes a NUL for the end of the text."""
     return await insert(self, room.model_copy(update={"host_name": room.host_name.partition("\x00")[0]}))
 
 
-@MUTANTS.breaks((MemoryChatStore, "_add"), "messages_are_kept_as_they_are")
+@MUTANTS.breaks((MemoryChatStore, "_add"), "message_text_is_stored_unchanged")
 async def messages_are_normalized(self: MemoryChatStore, message: ChatMessage) -> None:
     """Someone thought it better for searching."""
     await append(self, message.model_copy(update={"message": unicodedata.normalize("NFC", message.message)}))
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_create"), "integers_are_kept_as_they_are")
+@MUTANTS.breaks((MemoryRoomStore, "_create"), "integers_are_stored_unchanged")
 async def numbers_are_doubles(self: MemoryRoomStore, room: Room) -> bool:
     """JSON is parsed by something that knows no integers."""
     counts = room.model_extra.get("counts")

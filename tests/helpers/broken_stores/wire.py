@@ -28,7 +28,7 @@ read_chat, append = RedisChatStore._get_messages, RedisChatStore._add
 @MUTANTS.breaks(
     (redis_commit_path, "encode_with_nonce"),
     "an_absent_host_token_stays_absent",
-    "every_room_of_node_is_carried_unchanged",
+    "node_rooms_are_preserved",
 )
 def an_absent_token_becomes_null(room: Room) -> bytes:
     """A room that has no host token is written with one that is null."""
@@ -38,11 +38,11 @@ def an_absent_token_becomes_null(room: Room) -> bytes:
 
 @MUTANTS.breaks(
     (redis_chat, "encode_with_nonce"),
-    "a_message_is_stored_as_node_writes_it",
+    "a_message_is_stored_as_node_json",
     "a_message_is_read_back",
-    "a_message_of_half_an_emoji_is_known_again",
-    "every_message_of_node_is_read",
-    "a_message_too_large_for_an_event_is_told",
+    "a_lone_surrogate_is_deduplicated",
+    "node_messages_are_preserved",
+    "an_oversized_message_is_published_as_resync",
 )
 def a_timestamp_in_seconds(message: ChatMessage) -> bytes:
     """The time of a message is not in milliseconds."""
@@ -52,7 +52,7 @@ def a_timestamp_in_seconds(message: ChatMessage) -> bytes:
 @MUTANTS.breaks(
     (RedisRoomStore, "_get"),
     "a_corrupt_room_is_not_absent",
-    "a_corrupt_record_stays_private",
+    "corrupt_records_are_not_disclosed",
     "a_room_under_another_id_is_corrupt",
 )
 async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> VersionedRoom[bytes] | None:
@@ -63,9 +63,7 @@ async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> Versio
         return None
 
 
-@MUTANTS.breaks(
-    (RedisChatStore, "_get_messages"), "a_corrupt_message_hides_no_other", "no_kind_of_damage_hides_a_message"
-)
+@MUTANTS.breaks((RedisChatStore, "_get_messages"), "a_corrupt_message_is_skipped", "any_corrupt_message_is_skipped")
 async def a_corrupt_message_hides_the_others(self: RedisChatStore, room_id: str) -> Sequence[ChatMessage]:
     """One bad entry, and the chat is empty."""
     messages = await read_chat(self, room_id)
@@ -84,7 +82,7 @@ MUTANTS.append(
         "nothing is trimmed",
         (redis_chat, "APPEND"),
         without(APPEND, "LTRIM"),
-        frozenset({"test_what_is_trimmed_is_gone"}),
+        frozenset({"test_trimmed_messages_are_deleted"}),
         FakeHarness,
     )
 )
@@ -93,7 +91,7 @@ MUTANTS.append(
         "a count is never given an end again",
         (redis_guards, "HIT"),
         replace(HIT, source=HIT.source.replace(b"left < 0", b"count == tonumber(ARGV[1])")),
-        frozenset({"test_a_count_without_an_end_is_mended"}),
+        frozenset({"test_a_counter_without_a_ttl_is_repaired"}),
         FakeHarness,
     )
 )
@@ -110,7 +108,7 @@ MUTANTS.append(
         "an index without an end is given one",
         (redis_commit_path, "COMMIT"),
         replace(COMMIT, source=COMMIT.source.replace(b"left >= 0 and", b"true and")),
-        frozenset({"test_a_foreign_index_keeps_its_rooms"}),
+        frozenset({"test_an_external_index_keeps_its_rooms"}),
         FakeHarness,
     )
 )
@@ -122,13 +120,13 @@ MUTANTS.append(
             COMMIT,
             source=COMMIT.source.replace(b"local stored =", b"publish()\npublish = function() end\nlocal stored ="),
         ),
-        frozenset({"test_what_changes_nothing_is_not_told"}),
+        frozenset({"test_calls_without_effect_are_not_published"}),
         FakeHarness,
     )
 )
 
 
-@MUTANTS.breaks((RedisChatStore, "_add"), "no_kind_of_damage_hides_a_message")
+@MUTANTS.breaks((RedisChatStore, "_add"), "any_corrupt_message_is_skipped")
 async def a_damaged_message_counts_as_kept(self: RedisChatStore, message: ChatMessage) -> None:
     """What the server finds under a message's id is not looked at again."""
     kept = await self._commands.read(b"LRANGE", self._keys.chat(message.room_id), b"-20", b"-1")
