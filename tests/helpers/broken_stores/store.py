@@ -1,17 +1,17 @@
-"""Mistakes in what holds for every method of a store."""
+"""Mutants of behaviour that all methods share."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from broken_stores.mutant import Mistakes
+from broken_stores.mutant import Mutants
 from wnc_store import HealthReport, InvalidIdError, StoreSettings
 from wnc_store.base import Lifecycle
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory.database import Namespace
 
-MUTANTS = Mistakes()
+MUTANTS = Mutants()
 
 namespace = MemoryDatabase.namespace
 
@@ -25,8 +25,8 @@ namespace = MemoryDatabase.namespace
     "invalid_rate_limit_keys_are_rejected",
     "invalid_event_room_ids_are_rejected",
 )
-def bad_ids_raise_something_else(_kind: type[InvalidIdError], *_args: object) -> ValueError:
-    """What is raised for a bad id is no InvalidIdError."""
+def invalid_ids_raise_value_error(_kind: type[InvalidIdError], *_args: object) -> ValueError:
+    """Raise ValueError instead of InvalidIdError."""
     return ValueError("bad")
 
 
@@ -39,8 +39,8 @@ def bad_ids_raise_something_else(_kind: type[InvalidIdError], *_args: object) ->
     "closed_rate_limits_raise",
     "closed_events_raise",
 )
-def a_closed_store_works_on(_self: Lifecycle) -> None:
-    """Nobody minds that it was closed."""
+def a_closed_store_keeps_working(_self: Lifecycle) -> None:
+    """Do not check whether the store is closed."""
 
 
 @MUTANTS.breaks(
@@ -67,8 +67,8 @@ def a_closed_store_works_on(_self: Lifecycle) -> None:
     "concurrent_changes_of_two_clients_are_all_kept",
     "concurrent_changes_of_two_clients_are_ordered",
 )
-def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
-    """Every client has data of its own."""
+def clients_do_not_share_data(self: MemoryHarness, **settings: Any) -> MemoryStore:
+    """Give every client its own data."""
     return MemoryStore(StoreSettings(**settings), clock=self._clock)
 
 
@@ -82,11 +82,11 @@ def clients_do_not_share(self: MemoryHarness, **settings: Any) -> MemoryStore:
     "prefixes_separate_events",
 )
 def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
-    """Stores of all prefixes share one namespace."""
+    """Use one namespace for all key prefixes."""
     return namespace(self, "")
 
 
 @MUTANTS.breaks((MemoryStore, "health"), "health_reports_a_working_store", "closed_rooms_raise")
-async def nothing_is_known_of_health(_self: MemoryStore) -> HealthReport:
-    """Nobody asks the store."""
+async def health_is_unknown(_self: MemoryStore) -> HealthReport:
+    """Return an empty report without querying the store."""
     return HealthReport("MemoryStore", None, None, ())
