@@ -1,4 +1,4 @@
-"""Chat: order, history, repetition."""
+"""Clauses about chats: order, history, duplicates."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from wnc_store_contract.factories import message, room
 from wnc_store_contract.harness import Capability
 
 
-async def kept(store: Store, limit: int | None = None) -> list[str]:
-    """Return the ids of the kept messages, in order."""
-    return [one.id for one in await store.chat.get_messages("A3X9K2", limit)]
+async def message_ids(store: Store, limit: int | None = None) -> list[str]:
+    """Return the ids of the stored messages, in order."""
+    return [entry.id for entry in await store.chat.get_messages("A3X9K2", limit)]
 
 
-def numbers(first: int, last: int) -> list[str]:
-    """Return the ids of the messages first to last."""
+def id_range(first: int, last: int) -> list[str]:
+    """Return the ids of the messages from `first` to `last`."""
     return [f"m{number}" for number in range(first, last + 1)]
 
 
 class ChatClauses:
-    """The last messages of each room."""
+    """Clauses about the messages of a room."""
 
     @clause(Capability.CHAT)
     async def test_a_new_chat_is_empty(self, context: ContractContext) -> None:
@@ -44,15 +44,15 @@ class ChatClauses:
         store = await context.open()
         with pytest.raises(ValueError, match="message"):
             await store.chat.add_message(message(1).model_copy(update={"message": ["not a text"]}))
-        assert await kept(store) == []
+        assert await message_ids(store) == []
 
     @clause(Capability.CHAT)
     async def test_messages_are_returned_oldest_first(self, context: ContractContext) -> None:
-        """Messages are returned in the order in which they were added, whatever their timestamps."""
+        """Messages are returned in the order in which they were added, independent of their timestamps."""
         store = await context.open()
         for number in (1, 2, 3):
             await store.chat.add_message(message(number, timestamp=1767225600000 - number))
-        assert await kept(store) == numbers(1, 3)
+        assert await message_ids(store) == id_range(1, 3)
 
     @clause(Capability.CHAT)
     async def test_twenty_messages_are_kept(self, context: ContractContext) -> None:
@@ -60,10 +60,10 @@ class ChatClauses:
         store = await context.open()
         for number in range(1, 21):
             await store.chat.add_message(message(number))
-        assert await kept(store) == numbers(1, 20)
+        assert await message_ids(store) == id_range(1, 20)
         for number in range(21, 26):
             await store.chat.add_message(message(number))
-        assert await kept(store) == numbers(6, 25)
+        assert await message_ids(store) == id_range(6, 25)
 
     @clause(Capability.CHAT)
     async def test_the_history_limit_is_configurable(self, context: ContractContext) -> None:
@@ -71,7 +71,7 @@ class ChatClauses:
         store = await context.open(chat_history_limit=3)
         for number in range(1, 6):
             await store.chat.add_message(message(number))
-        assert await kept(store) == numbers(3, 5)
+        assert await message_ids(store) == id_range(3, 5)
 
     @clause(Capability.CHAT)
     async def test_a_limit_returns_the_newest_messages(self, context: ContractContext) -> None:
@@ -79,9 +79,9 @@ class ChatClauses:
         store = await context.open()
         for number in range(1, 6):
             await store.chat.add_message(message(number))
-        assert await kept(store, 2) == numbers(4, 5)
-        assert await kept(store, 0) == []
-        assert await kept(store, 100) == numbers(1, 5)
+        assert await message_ids(store, 2) == id_range(4, 5)
+        assert await message_ids(store, 0) == []
+        assert await message_ids(store, 100) == id_range(1, 5)
 
     @clause(Capability.CHAT)
     async def test_a_negative_limit_is_rejected(self, context: ContractContext) -> None:
@@ -97,8 +97,8 @@ class ChatClauses:
         for number in (1, 2):
             await store.chat.add_message(message(number))
         await store.chat.add_message(message(1, message="again"))
-        found = await store.chat.get_messages("A3X9K2")
-        assert [(one.id, one.message) for one in found] == [("m1", "text 1"), ("m2", "text 2")]
+        stored = await store.chat.get_messages("A3X9K2")
+        assert [(entry.id, entry.message) for entry in stored] == [("m1", "text 1"), ("m2", "text 2")]
 
     @clause(Capability.CHAT)
     async def test_the_oldest_message_is_still_deduplicated(self, context: ContractContext) -> None:
@@ -107,7 +107,7 @@ class ChatClauses:
         for number in range(1, 21):
             await store.chat.add_message(message(number))
         await store.chat.add_message(message(1))
-        assert await kept(store) == numbers(1, 20)
+        assert await message_ids(store) == id_range(1, 20)
 
     @clause(Capability.CHAT)
     async def test_only_the_message_id_deduplicates(self, context: ContractContext) -> None:
@@ -115,7 +115,7 @@ class ChatClauses:
         store = await context.open()
         await store.chat.add_message(message(1, message='"id":"m2"', replyTo={"id": "m2", "messageId": "m2"}))
         await store.chat.add_message(message(2))
-        assert await kept(store) == numbers(1, 2)
+        assert await message_ids(store) == id_range(1, 2)
 
     @clause(Capability.CHAT)
     async def test_a_lone_surrogate_is_deduplicated(self, context: ContractContext) -> None:
@@ -143,24 +143,24 @@ class ChatClauses:
         await store.chat.add_message(message(1))
         await store.chat.add_message(message(2, "other"))
         await store.chat.clear_messages("A3X9K2")
-        assert await kept(store) == []
+        assert await message_ids(store) == []
         assert await store.rooms.room_exists("A3X9K2") is True
         assert len(await store.chat.get_messages("other")) == 1
         await store.chat.add_message(message(1))
-        assert await kept(store) == ["m1"]
+        assert await message_ids(store) == ["m1"]
 
     @clause(Capability.CHAT)
     async def test_clearing_an_empty_chat_has_no_effect(self, context: ContractContext) -> None:
         """clear_messages on an empty chat has no effect."""
         store = await context.open()
         await store.chat.clear_messages("A3X9K2")
-        assert await kept(store) == []
+        assert await message_ids(store) == []
 
     @clause(Capability.CHAT)
     async def test_the_returned_list_is_a_copy(self, context: ContractContext) -> None:
         """Changing the list that get_messages returned does not change the chat."""
         store = await context.open()
         await store.chat.add_message(message(1))
-        found: list[ChatMessage] = await store.chat.get_messages("A3X9K2")
-        found.clear()
-        assert await kept(store) == ["m1"]
+        stored: list[ChatMessage] = await store.chat.get_messages("A3X9K2")
+        stored.clear()
+        assert await message_ids(store) == ["m1"]

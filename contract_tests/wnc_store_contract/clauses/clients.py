@@ -1,4 +1,4 @@
-"""Several clients of the same data: what one wrote, another finds at once, also one that has looked before."""
+"""Clauses about consistency between clients: no client returns stale data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from wnc_store_contract.harness import Capability
 Write = Callable[[Store], Awaitable[object]]
 
 
-def renamed(found: Room) -> Room:
-    """Return a room of another name."""
-    return found.model_copy(update={"host_name": "New"})
+def renamed(stored: Room) -> Room:
+    """Return a room with another host name."""
+    return stored.model_copy(update={"host_name": "New"})
 
 
 ROOM_WRITES: tuple[Write, ...] = (
@@ -29,11 +29,11 @@ ROOM_WRITES: tuple[Write, ...] = (
     lambda store: store.rooms.remove_user_from_room(ROOM, "guest"),
     lambda store: store.rooms.delete_room(ROOM),
 )
-"""Writes of a room in an order in which each changes something."""
+"""Writes to a room, ordered so that each changes something."""
 
 
 class ClientClauses:
-    """One client writes, another reads."""
+    """Clauses with one client that writes and one that reads."""
 
     @clause(Capability.SHARED)
     async def test_two_clients_share_data(self, context: ContractContext) -> None:
@@ -51,11 +51,11 @@ class ClientClauses:
         before = await reader.rooms.get_room(ROOM)
         for write in ROOM_WRITES:
             await write(writer)
-            found = await reader.rooms.get_room(ROOM)
-            assert found != before
-            assert found == await writer.rooms.get_room(ROOM)
-            assert await reader.rooms.room_exists(ROOM) is (found is not None)
-            before = found
+            stored = await reader.rooms.get_room(ROOM)
+            assert stored != before
+            assert stored == await writer.rooms.get_room(ROOM)
+            assert await reader.rooms.room_exists(ROOM) is (stored is not None)
+            before = stored
 
     @clause(Capability.SHARED)
     async def test_ttl_reads_see_writes_of_other_clients(self, context: ContractContext) -> None:
@@ -90,7 +90,7 @@ class ClientClauses:
         writer, reader = await context.open(), await context.open()
         for number in (1, 2):
             await writer.chat.add_message(message(number))
-            assert [one.id for one in await reader.chat.get_messages(ROOM)][-1:] == [f"m{number}"]
+            assert [entry.id for entry in await reader.chat.get_messages(ROOM)][-1:] == [f"m{number}"]
         await writer.chat.clear_messages(ROOM)
         assert await reader.chat.get_messages(ROOM) == []
         assert await reader.chat.chat_ttl(ROOM) is None

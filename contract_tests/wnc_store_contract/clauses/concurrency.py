@@ -1,4 +1,4 @@
-"""Concurrent callers and clients: every operation happens as a whole or not at all."""
+"""Clauses about concurrent calls and clients: every operation is atomic."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CALLERS = 30
 
 async def read(store: Store) -> Room:
     """Return the room of the clause."""
-    found = await store.rooms.get_room("A3X9K2")
-    assert found is not None
-    return found
+    stored = await store.rooms.get_room("A3X9K2")
+    assert stored is not None
+    return stored
 
 
-def count(found: Room) -> Room:
-    """Return a room whose count is larger by one."""
-    return found.model_copy(update={"count": found.model_extra["count"] + 1})
+def count(stored: Room) -> Room:
+    """Return a room with its count incremented."""
+    return stored.model_copy(update={"count": stored.model_extra["count"] + 1})
 
 
 WRITES: tuple[Callable[[Store, int], Awaitable[object]], ...] = (
@@ -31,13 +31,13 @@ WRITES: tuple[Callable[[Store, int], Awaitable[object]], ...] = (
     lambda store, number: store.rooms.update_video_state("A3X9K2", VideoState(current_time=number)),
     lambda store, number: store.rooms.set_video_url("A3X9K2", f"https://video.example/{number}"),
     lambda store, number: store.rooms.edit_room(
-        "A3X9K2", lambda found: found.model_copy(update={"host_name": f"Name {number}"})
+        "A3X9K2", lambda current: current.model_copy(update={"host_name": f"Name {number}"})
     ),
 )
 
 
 class ConcurrencyClauses:
-    """Many at the same moment."""
+    """Clauses with concurrent calls."""
 
     @clause()
     async def test_concurrent_joins_are_all_kept(self, context: ContractContext) -> None:
@@ -46,8 +46,8 @@ class ConcurrencyClauses:
         await store.rooms.create_room(room())
         names = {f"u{number}" for number in range(CALLERS)}
         await asyncio.gather(*(store.rooms.add_user_to_room("A3X9K2", user(name)) for name in names))
-        found = await read(store)
-        assert sorted(one.id for one in found.users) == sorted({"host", *names})
+        stored = await read(store)
+        assert sorted(member.id for member in stored.users) == sorted({"host", *names})
 
     @clause(Capability.SHARED)
     async def test_concurrent_joins_of_two_clients_are_all_kept(self, context: ContractContext) -> None:
@@ -92,7 +92,7 @@ class ConcurrencyClauses:
 
         calls = [store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")) for number in range(10)]
         results = await asyncio.gather(*calls, store.rooms.edit_room("A3X9K2", fail), return_exceptions=True)
-        assert [type(one) for one in results] == [Room] * 10 + [LookupError]
+        assert [type(result) for result in results] == [Room] * 10 + [LookupError]
         assert len((await read(store)).users) == 11
 
     @clause()
@@ -101,15 +101,15 @@ class ConcurrencyClauses:
         store = await context.open()
         await store.rooms.create_room(room())
 
-        class BrokenOff(BaseException):
+        class AbortEdit(BaseException):
             pass
 
-        def break_off(_room: Room) -> Room:
-            raise BrokenOff
+        def abort(_room: Room) -> Room:
+            raise AbortEdit
 
         calls = [store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")) for number in range(3)]
-        results = await asyncio.gather(*calls, store.rooms.edit_room("A3X9K2", break_off), return_exceptions=True)
-        assert [type(one) for one in results] == [Room] * 3 + [BrokenOff]
+        results = await asyncio.gather(*calls, store.rooms.edit_room("A3X9K2", abort), return_exceptions=True)
+        assert [type(result) for result in results] == [Room] * 3 + [AbortEdit]
         assert len((await store.rooms.add_user_to_room("A3X9K2", user("late"))).users) == 5
 
     @clause()
@@ -117,14 +117,14 @@ class ConcurrencyClauses:
         """Cancelling one of several concurrent joins does not cancel or lose the others."""
         store = await context.open()
         await store.rooms.create_room(room())
-        for turns in range(12):
-            names = [f"u{turns}-{number}" for number in range(5)]
+        for steps in range(12):
+            names = [f"u{steps}-{number}" for number in range(5)]
             joins = [asyncio.ensure_future(store.rooms.add_user_to_room("A3X9K2", user(name))) for name in names]
-            for _ in range(turns):
+            for _ in range(steps):
                 await asyncio.sleep(0)
             joins[0].cancel()
             await asyncio.gather(*joins, return_exceptions=True)
-            assert set(names[1:]) <= {one.id for one in (await read(store)).users}
+            assert set(names[1:]) <= {member.id for member in (await read(store)).users}
 
     @clause(Capability.SHARED)
     async def test_one_of_two_clients_creates_a_room(self, context: ContractContext) -> None:
@@ -136,10 +136,10 @@ class ConcurrencyClauses:
                 second.rooms.create_room(room(f"r{number}", "second")),
                 return_exceptions=True,
             )
-            found = await first.rooms.get_room(f"r{number}")
-            assert found is not None
-            assert [type(one) for one in results if one is not None] == [RoomExistsError]
-            assert results[("first", "second").index(found.host_id)] is None
+            stored = await first.rooms.get_room(f"r{number}")
+            assert stored is not None
+            assert [type(result) for result in results if result is not None] == [RoomExistsError]
+            assert results[("first", "second").index(stored.host_id)] is None
 
     @clause(Capability.SHARED)
     async def test_one_of_two_clients_deletes_a_room(self, context: ContractContext) -> None:
@@ -165,9 +165,9 @@ class ConcurrencyClauses:
                 return_exceptions=True,
             )
             assert not isinstance(left, BaseException)
-            found = await first.rooms.get_room(room_id)
-            assert isinstance(joined, RoomNotFoundError if found is None else Room)
-            assert found is None or [one.id for one in found.users] == ["guest"]
+            stored = await first.rooms.get_room(room_id)
+            assert isinstance(joined, RoomNotFoundError if stored is None else Room)
+            assert stored is None or [member.id for member in stored.users] == ["guest"]
 
     @clause(Capability.SHARED, Capability.CHAT)
     async def test_concurrent_messages_of_two_clients_are_all_kept(self, context: ContractContext) -> None:
@@ -177,8 +177,8 @@ class ConcurrencyClauses:
             *(clients[number % 2].chat.add_message(message(number)) for number in range(18)),
             *(client.chat.add_message(message(99)) for client in clients),
         )
-        found = [one.id for one in await clients[0].chat.get_messages("A3X9K2")]
-        assert sorted(found) == sorted(["m99", *(f"m{number}" for number in range(18))])
+        stored = [entry.id for entry in await clients[0].chat.get_messages("A3X9K2")]
+        assert sorted(stored) == sorted(["m99", *(f"m{number}" for number in range(18))])
 
     @clause()
     async def test_one_of_many_creates_succeeds(self, context: ContractContext) -> None:
@@ -218,9 +218,9 @@ class ConcurrencyClauses:
             *(store.rooms.remove_user_from_room("A3X9K2", name) for name in names[:-1]),
             *(store.rooms.add_user_to_room("A3X9K2", user(f"late-{name}")) for name in names),
         )
-        found = await read(store)
-        assert found.user(found.host_id) is not None
-        assert len(found.users) == 11
+        stored = await read(store)
+        assert stored.user(stored.host_id) is not None
+        assert len(stored.users) == 11
 
     @clause()
     async def test_a_late_join_does_not_recreate_the_room(self, context: ContractContext) -> None:
@@ -234,7 +234,7 @@ class ConcurrencyClauses:
                 return_exceptions=True,
             )
             assert deleted is True
-            assert all(isinstance(one, (Room, RoomNotFoundError)) for one in joins)
+            assert all(isinstance(result, (Room, RoomNotFoundError)) for result in joins)
             assert await store.rooms.get_room("A3X9K2") is None
 
     @clause(Capability.CHAT)
@@ -242,12 +242,12 @@ class ConcurrencyClauses:
         """Concurrent messages are all stored, each once, up to the last 20."""
         store = await context.open()
         await asyncio.gather(*(store.chat.add_message(message(number)) for number in range(15)))
-        found = {one.id for one in await store.chat.get_messages("A3X9K2")}
-        assert found == {f"m{number}" for number in range(15)}
+        stored = {entry.id for entry in await store.chat.get_messages("A3X9K2")}
+        assert stored == {f"m{number}" for number in range(15)}
         await asyncio.gather(*(store.chat.add_message(message(number)) for number in range(15, 60)))
-        last = [one.id for one in await store.chat.get_messages("A3X9K2")]
+        last = [entry.id for entry in await store.chat.get_messages("A3X9K2")]
         assert len(last) == len(set(last)) == 20
-        assert not found & set(last)
+        assert not stored & set(last)
 
     @clause(Capability.CHAT)
     async def test_a_message_added_concurrently_is_kept_once(self, context: ContractContext) -> None:

@@ -1,4 +1,4 @@
-"""Connections and rate limits: what keeps guests from being too many."""
+"""Clauses about connection counts and rate limits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.harness import Capability
 
 MINUTE, HOUR = 60, 3600
-NO_NUMBERS: list[Any] = [True, 1.0, 1.5, float("nan"), "1", b"1"]
-"""What no count can be, though some of it looks like one."""
+NON_INTEGERS: list[Any] = [True, 1.0, 1.5, float("nan"), "1", b"1"]
+"""Values that are not valid counts, although some look like integers."""
 
 
 class ConnectionClauses:
-    """Leases of connections."""
+    """Clauses about the leases of connections."""
 
     @clause(Capability.CONNECTIONS)
     async def test_connections_are_counted(self, context: ContractContext) -> None:
@@ -146,7 +146,7 @@ class ConnectionClauses:
     async def test_a_limit_must_be_an_integer(self, context: ContractContext) -> None:
         """A limit that is not an integer, such as 1.5 or True, raises ValueError and counts nothing."""
         connections = (await context.open()).connections
-        for bad in NO_NUMBERS:
+        for bad in NON_INTEGERS:
             with pytest.raises(ValueError, match="limit"):
                 await connections.acquire("ip", "c1", limit=bad)
         assert await connections.count("ip") == 0
@@ -179,16 +179,16 @@ class ConnectionClauses:
 
 
 class RateLimitClauses:
-    """Hits in fixed windows."""
+    """Clauses about hits in fixed windows."""
 
     @clause(Capability.RATE_LIMITS)
     async def test_hits_reduce_the_remaining_count(self, context: ContractContext) -> None:
         """Each hit reduces the remaining count, and a hit beyond the limit is not allowed."""
         limits = (await context.open(rate_limit_max=3)).rate_limits
         decisions = [await limits.hit("ip") for _ in range(4)]
-        assert [one.allowed for one in decisions] == [True, True, True, False]
-        assert [one.remaining for one in decisions] == [2, 1, 0, 0]
-        assert {one.limit for one in decisions} == {3}
+        assert [decision.allowed for decision in decisions] == [True, True, True, False]
+        assert [decision.remaining for decision in decisions] == [2, 1, 0, 0]
+        assert {decision.limit for decision in decisions} == {3}
 
     @clause(Capability.RATE_LIMITS)
     async def test_a_rejected_hit_returns_retry_after(self, context: ContractContext) -> None:
@@ -247,7 +247,7 @@ class RateLimitClauses:
         """A cost that is not an integer, such as 1.5 or True, raises ValueError and counts nothing."""
         limits = (await context.open(rate_limit_max=5)).rate_limits
         for counted in range(2):
-            for bad in NO_NUMBERS:
+            for bad in NON_INTEGERS:
                 with pytest.raises(ValueError, match="cost"):
                     await limits.hit("ip", cost=bad)
             assert (await limits.hit("ip")).remaining == 4 - counted
@@ -278,7 +278,7 @@ class RateLimitClauses:
         """Of 100 concurrent hits through two clients, exactly as many are allowed as the limit allows."""
         clients = [await context.open(rate_limit_max=10), await context.open(rate_limit_max=10)]
         decisions = await asyncio.gather(*(clients[number % 2].rate_limits.hit("ip") for number in range(100)))
-        assert sum(one.allowed for one in decisions) == 10
+        assert sum(decision.allowed for decision in decisions) == 10
 
     @clause(Capability.RATE_LIMITS)
     async def test_invalid_rate_limit_keys_are_rejected(self, context: ContractContext) -> None:

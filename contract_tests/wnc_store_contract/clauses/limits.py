@@ -1,4 +1,4 @@
-"""Limits: what a caller writes may not be larger than the settings allow."""
+"""Clauses about size limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wnc_store_contract.harness import Capability
 
 
 class LimitClauses:
-    """How large things may be."""
+    """Clauses about the size limits of the settings."""
 
     @clause(Capability.CHAT)
     async def test_a_long_message_is_rejected(self, context: ContractContext) -> None:
@@ -22,7 +22,7 @@ class LimitClauses:
         with pytest.raises(LimitExceededError, match="message"):
             await store.chat.add_message(message(1, message="123456"))
         await store.chat.add_message(message(2, message="12345"))
-        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m2"]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == ["m2"]
 
     @clause(Capability.CHAT)
     async def test_a_long_name_in_a_message_is_rejected(self, context: ContractContext) -> None:
@@ -79,7 +79,7 @@ class LimitClauses:
         for call in (
             lambda: store.rooms.create_room(large.model_copy(update={"id": "B"})),
             lambda: store.rooms.update_room("A3X9K2", large),
-            lambda: store.rooms.edit_room("A3X9K2", lambda _one: large),
+            lambda: store.rooms.edit_room("A3X9K2", lambda _room: large),
             lambda: store.rooms.set_video_url("A3X9K2", f"https://video.example/{'x' * 2000}"),
             lambda: store.rooms.update_video_state("A3X9K2", VideoState().model_copy(update={"notes": "x" * 2000})),
         ):
@@ -104,7 +104,7 @@ class LimitClauses:
         assert await strict.rooms.get_room("A3X9K2") is not None
         await strict.rooms.update_video_state("A3X9K2", made.video_state)
         await strict.rooms.transfer_host("A3X9K2", "guest")
-        await strict.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"host_token": "t"}))
+        await strict.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"host_token": "t"}))
         assert await strict.rooms.remove_user_from_room("A3X9K2", "host") is not None
         with pytest.raises(LimitExceededError):
             await strict.rooms.add_user_to_room("A3X9K2", user("new", name="New"))

@@ -1,4 +1,4 @@
-"""The active rooms: listing and sweeping."""
+"""Clauses about listing and sweeping the active rooms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wnc_store_contract.harness import Capability
 
 HOUR = 3600
 MANY = 1200
-"""More rooms than one page of any index holds."""
+"""More rooms than an index returns in one page."""
 
 
 async def listed(store: Store) -> list[str]:
@@ -20,7 +20,7 @@ async def listed(store: Store) -> list[str]:
 
 
 class ListingClauses:
-    """Which rooms are active."""
+    """Clauses about `active_room_ids` and `sweep_active_rooms`."""
 
     @clause(Capability.LISTING)
     async def test_a_new_store_lists_no_rooms(self, context: ContractContext) -> None:
@@ -88,28 +88,28 @@ class ListingClauses:
         for number in range(20):
             await store.rooms.create_room(room(f"stays-{number}"))
             await store.rooms.create_room(room(f"goes-{number}"))
-        found: list[str] = []
+        stored: list[str] = []
         async for room_id in store.rooms.active_room_ids():
-            if not found:
+            if not stored:
                 for number in range(20):
                     await store.rooms.delete_room(f"goes-{number}")
                     await store.rooms.create_room(room(f"comes-{number}"))
-            found.append(room_id)
-        assert len(found) == len(set(found))
-        assert {f"stays-{number}" for number in range(20)} <= set(found)
+            stored.append(room_id)
+        assert len(stored) == len(set(stored))
+        assert {f"stays-{number}" for number in range(20)} <= set(stored)
 
     @clause(Capability.LISTING, Capability.SHARED)
     async def test_a_room_created_during_a_sweep_is_listed(self, context: ContractContext) -> None:
         """A room that one client creates while another sweeps the expired room of that id is listed."""
         sweeper, creator = await context.open(), await context.open()
-        for round_ in range(12):
+        for steps in range(12):
             await creator.rooms.create_room(room("A"))
             await context.advance(12 * HOUR)
             await creator.rooms.create_room(room("keeps-the-index"))
             await context.advance(12 * HOUR)
 
-            async def create_late(turns: int = round_) -> None:
-                for _ in range(turns):
+            async def create_late(delay: int = steps) -> None:
+                for _ in range(delay):
                     await asyncio.sleep(0)
                 await creator.rooms.create_room(room("A"))
 

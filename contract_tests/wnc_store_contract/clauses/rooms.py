@@ -1,4 +1,4 @@
-"""Rooms: create, read, replace, edit, delete."""
+"""Clauses about rooms: create, read, update, edit, delete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wnc_store_contract.harness import Capability
 
 
 class RoomClauses:
-    """What a room is from its creation to its deletion."""
+    """Clauses about the life cycle of a room."""
 
     @clause()
     async def test_a_new_harness_is_empty(self, context: ContractContext) -> None:
@@ -27,9 +27,9 @@ class RoomClauses:
         store = await context.open()
         created = room("A3X9K2", "host", "guest", video_url="https://video.example/1", video_type="m3u8")
         await store.rooms.create_room(created)
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.model_copy(update={"rev": 0}) == created
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.model_copy(update={"rev": 0}) == created
         assert await store.rooms.room_exists("A3X9K2") is True
 
     @clause()
@@ -41,7 +41,7 @@ class RoomClauses:
         await store.rooms.add_user_to_room("A", user("guest"))
         other = await store.rooms.get_room("A:1")
         assert other is not None
-        assert [one.id for one in other.users] == ["other"]
+        assert [member.id for member in other.users] == ["other"]
 
     @clause()
     async def test_create_rejects_the_id_of_a_live_room(self, context: ContractContext) -> None:
@@ -61,7 +61,7 @@ class RoomClauses:
         await store.chat.add_message(message(1))
         with pytest.raises(RoomExistsError):
             await store.rooms.create_room(room())
-        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m1"]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == ["m1"]
 
     @clause()
     async def test_the_id_of_a_deleted_room_can_be_reused(self, context: ContractContext) -> None:
@@ -70,9 +70,9 @@ class RoomClauses:
         await store.rooms.create_room(room("A3X9K2", "first"))
         await store.rooms.delete_room("A3X9K2")
         await store.rooms.create_room(room("A3X9K2", "second"))
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.host_id == "second"
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.host_id == "second"
 
     @clause(Capability.CHAT)
     async def test_create_clears_a_leftover_chat(self, context: ContractContext) -> None:
@@ -122,9 +122,9 @@ class RoomClauses:
         await store.rooms.create_room(room("A3X9K2", "old", "older", subtitles=["en"]))
         new = room("A3X9K2", "new", video_url="https://video.example/2", host_token=None)
         await store.rooms.update_room("A3X9K2", new)
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.model_copy(update={"rev": 0}) == new
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.model_copy(update={"rev": 0}) == new
 
     @clause()
     async def test_update_does_not_create_a_room(self, context: ContractContext) -> None:
@@ -160,7 +160,9 @@ class RoomClauses:
         """edit_room stores the room that the change returns, and returns the stored room."""
         store = await context.open()
         await store.rooms.create_room(room())
-        edited = await store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"host_name": "New name"}))
+        edited = await store.rooms.edit_room(
+            "A3X9K2", lambda current: current.model_copy(update={"host_name": "New name"})
+        )
         assert edited.host_name == "New name"
         assert await store.rooms.get_room("A3X9K2") == edited
 
@@ -169,7 +171,7 @@ class RoomClauses:
         """Editing a missing room raises RoomNotFoundError."""
         store = await context.open()
         with pytest.raises(RoomNotFoundError):
-            await store.rooms.edit_room("A3X9K2", lambda one: one)
+            await store.rooms.edit_room("A3X9K2", lambda current: current)
 
     @clause()
     async def test_a_failing_edit_changes_nothing(self, context: ContractContext) -> None:
@@ -192,7 +194,7 @@ class RoomClauses:
         store = await context.open()
         await store.rooms.create_room(room())
         with pytest.raises(ValueError, match="other"):
-            await store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"id": "other"}))
+            await store.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"id": "other"}))
         assert await store.rooms.room_exists("other") is False
         assert await store.rooms.room_exists("A3X9K2") is True
 
@@ -203,7 +205,7 @@ class RoomClauses:
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
         with pytest.raises(ValueError, match="users"):
-            await store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"users": ("not a user",)}))
+            await store.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"users": ("not a user",)}))
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
@@ -233,7 +235,7 @@ class RoomClauses:
         await store.chat.add_message(message(2, "other"))
         await store.rooms.delete_room("A3X9K2")
         assert await store.chat.get_messages("A3X9K2") == []
-        assert [one.id for one in await store.chat.get_messages("other")] == ["m2"]
+        assert [entry.id for entry in await store.chat.get_messages("other")] == ["m2"]
 
     @clause()
     async def test_the_video_state_is_replaced(self, context: ContractContext) -> None:

@@ -1,4 +1,4 @@
-"""The store as a whole: opening, closing, and what a backend leaves out."""
+"""Clauses about the store: health, close, key prefixes and undeclared capabilities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wnc_store_contract.harness import Capability
 
 
 class StoreClauses:
-    """What holds for every part of a store."""
+    """Clauses about all parts of a store."""
 
     @clause()
     async def test_ping_succeeds(self, context: ContractContext) -> None:
@@ -106,7 +106,7 @@ class StoreClauses:
             await store.aclose()
             ended, hanging = await asyncio.wait(calls, timeout=PATIENCE)
             assert not hanging
-            errors = [one.exception() for one in ended]
+            errors = [call.exception() for call in ended]
             assert [error for error in errors if error and not isinstance(error, StoreError)] == []
 
     @clause(Capability.SHARED)
@@ -134,9 +134,9 @@ class StoreClauses:
         assert await app2.rooms.get_room("A3X9K2") is None
         await app2.rooms.delete_room("A3X9K2")
         await app2.rooms.create_room(room("A3X9K2", "other"))
-        found = await app.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.host_id == "host"
+        stored = await app.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.host_id == "host"
 
     @clause(Capability.SHARED, Capability.CHAT)
     async def test_prefixes_separate_chats(self, context: ContractContext) -> None:
@@ -145,7 +145,7 @@ class StoreClauses:
         await app.chat.add_message(message(1))
         assert await app2.chat.get_messages("A3X9K2") == []
         await app2.chat.clear_messages("A3X9K2")
-        assert [one.id for one in await app.chat.get_messages("A3X9K2")] == ["m1"]
+        assert [entry.id for entry in await app.chat.get_messages("A3X9K2")] == ["m1"]
 
     @clause(Capability.SHARED, Capability.CONNECTIONS)
     async def test_prefixes_separate_connections(self, context: ContractContext) -> None:
@@ -201,13 +201,13 @@ class StoreClauses:
             Capability.RATE_LIMITS: lambda: rate_limit_calls(store.rate_limits, "ip"),
         }
         declared = context.harness.capabilities
-        for capability in (one for one in parts if one not in declared):
+        for capability in (part for part in parts if part not in declared):
             for call in parts[capability]():
                 try:
                     await call()
                 except NotSupportedError:
                     continue
                 pytest.fail(
-                    f"the store offers {capability.value}, and the harness does not declare it: "
+                    f"the store supports {capability.value}, but the harness does not declare it: "
                     f"add Capability.{capability.name} to {type(context.harness).__name__}.capabilities"
                 )

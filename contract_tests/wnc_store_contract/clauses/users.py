@@ -1,4 +1,4 @@
-"""Users: join, rejoin, leave, and who is host."""
+"""Clauses about users: join, rejoin, leave and host transfer."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from wnc_store_contract.factories import message, node_room, room, user
 from wnc_store_contract.harness import Capability
 
 
-def ids(found: Room | None) -> list[str]:
+def ids(stored: Room | None) -> list[str]:
     """Return the ids of a room's users, in order."""
-    assert found is not None
-    return [one.id for one in found.users]
+    assert stored is not None
+    return [member.id for member in stored.users]
 
 
-def hosts(found: Room | None) -> list[str]:
+def hosts(stored: Room | None) -> list[str]:
     """Return the ids of the users who are hosts."""
-    assert found is not None
-    return [one.id for one in found.users if one.is_host]
+    assert stored is not None
+    return [member.id for member in stored.users if member.is_host]
 
 
 class UserClauses:
-    """How users come and go, and what becomes of the host."""
+    """Clauses about the users of a room and its host."""
 
     @clause()
     async def test_a_join_appends_the_user(self, context: ContractContext) -> None:

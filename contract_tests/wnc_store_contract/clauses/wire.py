@@ -1,4 +1,4 @@
-"""The wire: what Node wrote is read, and what is written Node reads. By raw access, behind the store's back."""
+"""Clauses about the stored JSON, which the Node app reads and writes too, by raw access."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNREADABLE_ROOMS = [
 
 
 class WireClauses:
-    """The records as another writer of the same store sees them."""
+    """Clauses about stored records and index entries."""
 
     @clause(Capability.RAW)
     async def test_a_room_is_stored_as_node_json(self, context: ContractContext) -> None:
@@ -93,10 +93,10 @@ class WireClauses:
         records = list(node_records("message").values())
         for record in records:
             await raw.push_chat("A3X9K2", record)
-        found = await store.chat.get_messages("A3X9K2")
-        assert len(found) == len(records)
-        for one in found:
-            await store.chat.add_message(one.model_copy(update={"room_id": "copy"}))
+        stored = await store.chat.get_messages("A3X9K2")
+        assert len(stored) == len(records)
+        for entry in stored:
+            await store.chat.add_message(entry.model_copy(update={"room_id": "copy"}))
         copies = [parsed(entry) for entry in await raw.get_chat("copy")]
         assert [{**copy, "roomId": "A3X9K2"} for copy in copies] == [parsed(record) for record in records]
 
@@ -215,8 +215,10 @@ class WireClauses:
         for number in range(1, 20):
             await store.chat.add_message(message(number))
         await raw.push_chat("A3X9K2", b'{"id":"m20","roomId":"A3X9K2"}')
-        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == [f"m{number}" for number in range(1, 20)]
-        assert [one.id for one in await store.chat.get_messages("A3X9K2", 2)] == ["m18", "m19"]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == [
+            f"m{number}" for number in range(1, 20)
+        ]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2", 2)] == ["m18", "m19"]
 
     @clause(Capability.RAW, Capability.CHAT)
     async def test_any_corrupt_message_is_skipped(self, context: ContractContext) -> None:
@@ -227,9 +229,9 @@ class WireClauses:
             await raw.push_chat("A3X9K2", damaged.replace(b"2026-01-01T00:00:00.125Z", date))
         for entry in (b"", b"\xff", b"null", b'{"id":"m1"}', b'"m1"', b"[" * 5000):
             await raw.push_chat("A3X9K2", entry)
-        for number in (1, 4):  # the id of the damaged ones, which have all that a message has, but for the date
+        for number in (1, 4):  # m4 is also the id of the damaged entries with invalid dates
             await store.chat.add_message(message(number))
-        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m1", "m4"]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == ["m1", "m4"]
 
     @clause(Capability.RAW, Capability.LISTING)
     async def test_an_external_index_keeps_its_rooms(self, context: ContractContext) -> None:
@@ -249,4 +251,4 @@ class WireClauses:
         assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A3X9K2"]
         assert await store.rooms.sweep_active_rooms() == 1
         with pytest.raises(RoomNotFoundError):
-            await store.rooms.edit_room("dead", lambda one: one)
+            await store.rooms.edit_room("dead", lambda current: current)
