@@ -49,7 +49,7 @@ class Mutants(list[Mutant]):
         """Add the decorated function as a mutant.
 
         Args:
-            target: What it replaces.
+            target: The replaced function: its module or class, and its name.
             killed_by: The clauses that must fail, without their `test_`.
             name: The name of the mutant; by default the name of the function, in words.
         """
