@@ -158,7 +158,7 @@ def check_clauses(contract: type, suite: type) -> None:
             message = (
                 f"{contract.__qualname__} must not override, mark or remove the contract's {name}. If the backend does "
                 "not satisfy it yet, override it with a method that is marked "
-                "@pytest.mark.xfail(reason='...', strict=True) and calls the original"
+                "@pytest.mark.xfail(reason='...', strict=True) and calls the overridden clause"
             )
             raise TypeError(message)
     if any(mark.name in {"skip", "skipif", "xfail"} for mark in _marks(contract)):

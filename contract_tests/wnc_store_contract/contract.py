@@ -50,7 +50,7 @@ class StoreContract(
 
     Overriding, marking or removing a clause raises TypeError. The only exception: a clause that a backend does not
     satisfy yet may be overridden by a method that is marked `@pytest.mark.xfail(reason="...", strict=True)` and calls
-    the original.
+    the overridden clause.
     """
 
     @abstractmethod

@@ -130,7 +130,7 @@ def harness_by_name(name: str) -> Callable[[], Harness]:
     """Return the harness class of `package.module:Class`. Modules in the working directory are importable.
 
     Raises:
-        ConfigurationError: The class does not exist, is not a subclass of Harness, or requires arguments.
+        ConfigurationError: The class does not exist, is not a complete subclass of Harness, or requires arguments.
     """
     module, _, attribute = name.partition(":")
     with patch.object(sys, "path", [str(Path.cwd()), *sys.path]):
@@ -144,11 +144,12 @@ def harness_by_name(name: str) -> Callable[[], Harness]:
         raise ConfigurationError(message)
     try:
         inspect.signature(harness).bind()
-        missing = ", ".join(sorted(getattr(harness, "__abstractmethods__", ())))
     except TypeError as error:
-        missing = str(error)
+        message = f"harness {name!r} must be callable without arguments: {error}"
+        raise ConfigurationError(message) from error
+    missing = ", ".join(sorted(getattr(harness, "__abstractmethods__", ())))
     if missing:
-        message = f"harness {name!r} must be callable without arguments: {missing}"
+        message = f"harness {name!r} must implement {missing}"
         raise ConfigurationError(message)
     return lambda: _make(harness, repr(name))
 

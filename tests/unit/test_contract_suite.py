@@ -162,7 +162,7 @@ def test_a_mixin_must_not_override_a_clause() -> None:
 
 
 def test_an_xfail_with_a_reason_is_allowed(run_pytest: Callable[..., pytest.RunResult]) -> None:
-    """A clause may be overridden with a strict xfail that has a reason and calls the original."""
+    """A clause may be overridden with a strict xfail that has a reason and calls the overridden clause."""
     override = """
     @pytest.mark.xfail(reason="keeps 19, see our ticket", strict=True)
     def test_twenty_messages_are_kept(self):

@@ -112,7 +112,7 @@ def describe(state: State, before: State, after: State) -> str:
 
 
 async def assert_atomic(
-    context: ContractContext, write: Write, prepare: Write | None = None, *, ages: bool = True
+    context: ContractContext, write: Write, prepare: Write | None = None, *, advance_time: bool = True
 ) -> tuple[Store, Sequence[str]]:
     """Assert that a write, cancelled at any step, leaves either the state before it or the state after it.
 
@@ -120,7 +120,7 @@ async def assert_atomic(
         context: The context of the clause.
         write: The write.
         prepare: Called for each id before the write.
-        ages: Advance the time before the write, so that a renewed TTL differs from the old one.
+        advance_time: Advance the time before the write, so that a renewed TTL differs from the old one.
 
     Returns:
         The store, and the ids that were written.
@@ -131,7 +131,7 @@ async def assert_atomic(
     for key in ids:
         if prepare is not None:
             await prepare(store, key)
-    if ages:
+    if advance_time:
         await context.advance(FOUR_HOURS)
     before = await read_state(context, store, "uncancelled")
     await write(store, "uncancelled")
@@ -268,7 +268,7 @@ class CancellationClauses:
         async def acquire(store: Store, key: str) -> None:
             await store.connections.acquire(key, "new", limit=2)
 
-        store, ids = await assert_atomic(context, acquire, acquire_lease, ages=False)
+        store, ids = await assert_atomic(context, acquire, acquire_lease, advance_time=False)
         await context.advance(FOUR_HOURS)
         assert [key for key in ids if await store.connections.count(key)] == [], "these leases do not expire"
 
@@ -276,7 +276,7 @@ class CancellationClauses:
     async def test_a_cancelled_release_is_atomic(self, context: ContractContext) -> None:
         """A cancelled release either ends its lease or has no effect."""
         await assert_atomic(
-            context, lambda store, key: store.connections.release(key, "first"), acquire_lease, ages=False
+            context, lambda store, key: store.connections.release(key, "first"), acquire_lease, advance_time=False
         )
 
     @clause(Capability.RATE_LIMITS)
@@ -287,12 +287,12 @@ class CancellationClauses:
     @clause(Capability.RATE_LIMITS)
     async def test_a_cancelled_hit_is_atomic(self, context: ContractContext) -> None:
         """A cancelled hit either counts its full cost or has no effect."""
-        await assert_atomic(context, lambda store, key: store.rate_limits.hit(key, cost=5), add_hit, ages=False)
+        await assert_atomic(context, lambda store, key: store.rate_limits.hit(key, cost=5), add_hit, advance_time=False)
 
     @clause(Capability.RATE_LIMITS)
     async def test_a_cancelled_reset_is_atomic(self, context: ContractContext) -> None:
         """A cancelled reset either removes the count and its window or has no effect."""
-        await assert_atomic(context, lambda store, key: store.rate_limits.reset(key), add_hit, ages=False)
+        await assert_atomic(context, lambda store, key: store.rate_limits.reset(key), add_hit, advance_time=False)
 
     @clause()
     async def test_cancelled_room_calls_raise(self, context: ContractContext) -> None:

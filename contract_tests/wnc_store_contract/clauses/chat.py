@@ -121,10 +121,10 @@ class ChatClauses:
     async def test_a_lone_surrogate_is_deduplicated(self, context: ContractContext) -> None:
         """A message with a lone surrogate, as JavaScript produces it, is stored, and adding it again has no effect."""
         store = await context.open()
-        cut = message(1, message="\\\\ cut \ud83d", user_name="\ude00")
-        await store.chat.add_message(cut)
-        await store.chat.add_message(cut)
-        assert await store.chat.get_messages("A3X9K2") == [cut]
+        broken = message(1, message="\\\\ cut \ud83d", user_name="\ude00")
+        await store.chat.add_message(broken)
+        await store.chat.add_message(broken)
+        assert await store.chat.get_messages("A3X9K2") == [broken]
 
     @clause(Capability.CHAT)
     async def test_chats_are_independent(self, context: ContractContext) -> None:

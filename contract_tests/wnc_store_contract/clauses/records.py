@@ -26,7 +26,7 @@ NAME = "EXTRA1"
 async def assert_keeps_extra_fields(context: ContractContext, write: Callable[[Store], Awaitable[object]]) -> None:
     """Assert that a write keeps the extra fields of a room, its users and its video state."""
     store = await context.open()
-    made = node_room("room_with_unknown_fields")
+    made = node_room("room_with_extra_fields")
     state = made.video_state.model_copy(update={"playbackRate": 1.25})
     await store.rooms.create_room(made.model_copy(update={"video_state": state, "users": (*made.users, user("guest"))}))
     await write(store)
@@ -228,8 +228,8 @@ class RecordClauses:
         store = await context.open()
         for number, text in enumerate(TEXTS):
             await store.chat.add_message(message(number, message=text, user_name=text))
-        kept = await store.chat.get_messages("A3X9K2")
-        assert [(entry.message, entry.user_name) for entry in kept] == [(text, text) for text in TEXTS]
+        messages = await store.chat.get_messages("A3X9K2")
+        assert [(entry.message, entry.user_name) for entry in messages] == [(text, text) for text in TEXTS]
 
     @clause()
     async def test_integers_are_stored_unchanged(self, context: ContractContext) -> None:

@@ -159,10 +159,10 @@ async def test_concurrent_joins_of_processes_are_all_kept(path: Path) -> None:
         command = [sys.executable, "-c", JOIN_20_TIMES, f"sqlite://{path}"]
         processes = [subprocess.Popen([*command, name]) for name in ("first", "second", "third")]  # noqa: ASYNC220, S603 - our own arguments
         assert [process.wait(60) for process in processes] == [0, 0, 0]
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert len({user.id for user in found.users}) == 61
-        assert found.rev == 61
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert len({user.id for user in stored.users}) == 61
+        assert stored.rev == 61
 
 
 def is_locked(path: Path) -> bool:
