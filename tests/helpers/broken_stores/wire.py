@@ -70,17 +70,18 @@ async def a_corrupt_message_empties_the_chat(self: RedisChatStore, room_id: str)
     return messages if len(messages) == await self._commands.read(b"LLEN", self._keys.chat(room_id)) else []
 
 
-def without(script: Script, text: str) -> Script:
-    """Return a script without the lines that contain a text."""
-    lines = [line for line in script.source.decode().splitlines() if text not in line]
-    return replace(script, source="\n".join(lines).encode())
+def edited(script: Script, old: str, new: str) -> Script:
+    """Return a script in which `new` replaces `old`, which must occur."""
+    source = script.source.decode()
+    assert old in source
+    return replace(script, source=source.replace(old, new).encode())
 
 
 MUTANTS.append(
     Mutant(
         "chats are not trimmed",
         (redis_chat, "APPEND"),
-        without(APPEND, "LTRIM"),
+        edited(APPEND, "redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)", ""),
         frozenset({"test_trimmed_messages_are_deleted"}),
         FakeHarness,
     )
@@ -89,7 +90,7 @@ MUTANTS.append(
     Mutant(
         "a counter without a TTL is not repaired",
         (redis_limiters, "HIT"),
-        replace(HIT, source=HIT.source.replace(b"left < 0", b"count == tonumber(ARGV[1])")),
+        edited(HIT, "ttl < 0", "count == tonumber(ARGV[1])"),
         frozenset({"test_a_counter_without_a_ttl_is_repaired"}),
         FakeHarness,
     )
@@ -106,7 +107,7 @@ MUTANTS.append(
     Mutant(
         "an index without a TTL gets one",
         (redis_storage, "COMMIT"),
-        replace(COMMIT, source=COMMIT.source.replace(b"left >= 0 and", b"true and")),
+        edited(COMMIT, "ttl >= 0 and", "true and"),
         frozenset({"test_an_external_index_keeps_its_rooms"}),
         FakeHarness,
     )
@@ -115,10 +116,7 @@ MUTANTS.append(
     Mutant(
         "a commit is published before its version check",
         (redis_storage, "COMMIT"),
-        replace(
-            COMMIT,
-            source=COMMIT.source.replace(b"local stored =", b"publish()\npublish = function() end\nlocal stored ="),
-        ),
+        edited(COMMIT, "local stored =", "publish()\npublish = function() end\nlocal stored ="),
         frozenset({"test_calls_without_effect_are_not_published"}),
         FakeHarness,
     )
