@@ -1,4 +1,4 @@
-"""The contract in its quick form."""
+"""A quick form of the state machine for the contract tests of our own backends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import settings
 
 @pytest.fixture(autouse=True)
 def _few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try ten sequences of operations; tests/stress/contract tries as many as a stranger does."""
-    from wnc_store_contract import statemachine  # noqa: PLC0415 - pytest rewrites its assertions when it is imported
+    """Run ten sequences of operations; tests/stress/contract runs the shipped number."""
+    from wnc_store_contract import statemachine  # noqa: PLC0415 - imported while pytest runs, so that its assertions are rewritten
 
     monkeypatch.setattr(statemachine, "SETTINGS", settings(statemachine.SETTINGS, max_examples=10))

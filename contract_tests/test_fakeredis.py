@@ -1,4 +1,4 @@
-"""The Redis backend keeps the contract on fakeredis: quick, and not a proof."""
+"""The contract on the Redis backend with fakeredis: fast, but not a substitute for a real server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from wnc_store_contract import StoreContract
 
 
 class TestFakeRedis(StoreContract):
-    """A fake server for each clause."""
+    """A new fake server for each clause."""
 
     def make_harness(self) -> FakeHarness:
-        """Return a new fake server."""
+        """Return a harness with a new fake server."""
         return FakeHarness()

@@ -1,4 +1,4 @@
-"""The memory backend keeps the contract."""
+"""The contract on the memory backend."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from wnc_store_contract.memory import MemoryHarness
 
 
 class TestMemory(StoreContract):
-    """On memory, with a clock that is moved by hand."""
+    """Memory stores with a manual clock."""
 
     def make_harness(self) -> MemoryHarness:
-        """Return a new database."""
+        """Return a harness with a new database."""
         return MemoryHarness()

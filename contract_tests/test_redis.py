@@ -1,4 +1,4 @@
-"""The Redis backend keeps the contract on a real server; tests/stress/contract has its other clients and engines."""
+"""The contract on the Redis backend with a real server; tests/stress/contract has other clients and engines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wnc_store_contract.redis import RedisHarness
 
 
 class TestTcp(StoreContract):
-    """Over TCP, with the names of the Node app."""
+    """TCP, with the key names of the Node app."""
 
     server: RedisServer
 
@@ -19,5 +19,5 @@ class TestTcp(StoreContract):
         self.server = redis_server
 
     def make_harness(self) -> RedisHarness:
-        """Return the whole of database 0."""
+        """Return a harness that uses all of database 0."""
         return RedisHarness(self.server.url, key_prefix="")

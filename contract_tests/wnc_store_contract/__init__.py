@@ -1,4 +1,4 @@
-"""The contract suite: what every backend of wnc-store must do, as tests that a stranger can run on a backend.
+"""The contract suite: tests that every backend of wnc-store must pass.
 
     from wnc_store_contract import Harness, StoreContract
 
@@ -9,7 +9,7 @@
         def make_harness(self):
             return MyHarness()
 
-Run it with pytest, under any plugin or none: each clause runs in an event loop of its own.
+Run it with pytest. It needs no async plugin and works with any: each clause creates its own event loop.
 """
 
 from importlib.util import find_spec
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 for _needed in ("pytest", "hypothesis"):
     if find_spec(_needed) is None:
-        _message = f"the contract suite needs {_needed}: pip install 'wnc-store[contract]'"
+        _message = f"The contract suite requires {_needed}: pip install 'wnc-store[contract]'"
         raise ImportError(_message, name=_needed)
 
 import pytest  # noqa: E402 - after the check above
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Capability", "Clause", "Harness", "RawAccess", "RawHits", "StoreContract", "clauses_of"]
 
-# So that a stranger sees the values in a failed assertion. It has to come before the clauses are imported, and while
-# pytest runs: therefore they are imported only when StoreContract is first asked for.
+# pytest rewrites assertions to show the compared values. It can only do so if this call comes before the clauses are
+# imported, and if they are imported while pytest runs. So they are imported when StoreContract is first accessed.
 pytest.register_assert_rewrite("wnc_store_contract.clauses", "wnc_store_contract.statemachine")
 
 

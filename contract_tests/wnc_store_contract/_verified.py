@@ -1,4 +1,4 @@
-"""What `verify` runs: the contract on the harness that it was given."""
+"""The test module that `verify` runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from wnc_store_contract.harness import Harness, chosen_harness
 
 
 class TestVerified(StoreContract):
-    """The contract on a harness that is chosen at run time."""
+    """The contract on the harness that `verify` has chosen."""
 
     def make_harness(self) -> Harness:
-        """Return a new one of the chosen harness."""
+        """Return a new harness."""
         return chosen_harness.get()()

@@ -1,4 +1,4 @@
-"""One call of each method, for the clauses that hold for all of them."""
+"""One call of every method, for clauses about all methods."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Call = Callable[[], Awaitable[object]]
 
 
 def room_calls(rooms: RoomStore, room_id: str) -> Sequence[Call]:
-    """Return a call of each method that takes a room's id."""
+    """Return one call of each method that takes a room id."""
     return (
         lambda: rooms.create_room(room(room_id)),
         lambda: rooms.get_room(room_id),
         lambda: rooms.update_room(room_id, room(room_id)),
-        lambda: rooms.edit_room(room_id, lambda one: one),
+        lambda: rooms.edit_room(room_id, lambda found: found),
         lambda: rooms.delete_room(room_id),
         lambda: rooms.room_exists(room_id),
         lambda: rooms.add_user_to_room(room_id, user("guest")),
@@ -31,7 +31,7 @@ def room_calls(rooms: RoomStore, room_id: str) -> Sequence[Call]:
 
 
 def user_calls(rooms: RoomStore, user_id: str) -> Sequence[Call]:
-    """Return a call of each method that takes a user or a user's id."""
+    """Return one call of each method that takes a user or a user id."""
     return (
         lambda: rooms.create_room(room("other", user_id)),
         lambda: rooms.add_user_to_room("A3X9K2", user(user_id)),
@@ -41,7 +41,7 @@ def user_calls(rooms: RoomStore, user_id: str) -> Sequence[Call]:
 
 
 def chat_calls(chat: ChatStore, room_id: str) -> Sequence[Call]:
-    """Return a call of each method of the chat."""
+    """Return one call of each method of the chat."""
     return (
         lambda: chat.add_message(message(1, room_id)),
         lambda: chat.get_messages(room_id),
@@ -51,7 +51,7 @@ def chat_calls(chat: ChatStore, room_id: str) -> Sequence[Call]:
 
 
 def event_calls(events: RoomEvents, room_id: str) -> Sequence[Call]:
-    """Return a call of each method of the events; subscriptions are entered."""
+    """Return one call of each method of the events; a subscription is entered and left."""
 
     async def subscribe() -> None:
         async with events.subscribe(room_id):
@@ -61,7 +61,7 @@ def event_calls(events: RoomEvents, room_id: str) -> Sequence[Call]:
 
 
 def connection_calls(connections: ConnectionCounter, key: str, connection_id: str) -> Sequence[Call]:
-    """Return a call of each method of the connections."""
+    """Return one call of each method of the connections."""
     return (
         lambda: connections.acquire(key, connection_id),
         lambda: connections.release(key, connection_id),
@@ -70,7 +70,7 @@ def connection_calls(connections: ConnectionCounter, key: str, connection_id: st
 
 
 def rate_limit_calls(rate_limits: RateLimiter, key: str) -> Sequence[Call]:
-    """Return a call of each method of the rate limits."""
+    """Return one call of each method of the rate limits."""
     return (
         lambda: rate_limits.hit(key),
         lambda: rate_limits.peek(key),
@@ -79,7 +79,7 @@ def rate_limit_calls(rate_limits: RateLimiter, key: str) -> Sequence[Call]:
 
 
 async def all_raise(error: type[StoreError], calls: Sequence[Call]) -> None:
-    """Check that each call raises an error."""
+    """Assert that each call raises the error."""
     for call in calls:
         with pytest.raises(error):
             await call()

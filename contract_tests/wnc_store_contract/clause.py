@@ -1,4 +1,4 @@
-"""How a clause becomes a test, and how clauses are kept from being overridden."""
+"""The decorator that makes a test of a clause, and the metaclass that rejects overridden clauses."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from wnc_store import Store
 from wnc_store_contract.harness import Capability, Harness
 
 TIME_LIMIT = 60
-"""Seconds that a clause, or an operation of the state machine, may take before it counts as hanging."""
+"""Seconds after which a clause, or an operation of the state machine, fails as hung."""
 
 PATIENCE = 30
-"""Seconds that a clause waits for what has to come. That nothing comes is seen by what comes next, not by waiting."""
+"""Seconds that a clause waits for an expected event. No clause waits to find out that an event does not occur."""
 
 
 class ContractContext:
-    """What a clause works with: the harness, and stores that are closed when the clause ends."""
+    """The harness of a clause, and the stores that the clause has opened; they are closed when it ends."""
 
     def __init__(self, harness: Harness, stack: AsyncExitStack) -> None:
         self.harness = harness
         self._stack = stack
 
     async def open(self, **settings: Any) -> Store:
-        """Open another client of the harness's data."""
+        """Open a new client of the harness's data."""
         return await self._stack.enter_async_context(self.harness.open_store(**settings))
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the harness's time."""
         await self.harness.advance(seconds)
 
 
 class HasHarness(Protocol):
-    """The class that a stranger writes."""
+    """A test class of a backend's author."""
 
     def make_harness(self) -> Harness:
         """Return a new harness."""
@@ -52,9 +52,9 @@ class Clause:
     """One clause of the contract.
 
     Attributes:
-        name: of the test.
-        rule: the sentence that it proves.
-        needs: the capabilities without which it does not run.
+        name: The name of the test.
+        rule: The fact that it checks: the docstring.
+        needs: The capabilities that it requires.
     """
 
     name: str
@@ -67,9 +67,10 @@ Test = Callable[[Any], None]
 
 
 def clause(*needs: Capability) -> Callable[[Body], Test]:
-    """Make a test of `async def test_...(self, bench)`: on a new harness, in an event loop of its own.
+    """Make a synchronous test of `async def test_...(self, context)`.
 
-    A plain function, so that it runs under every pytest plugin and mode; pytest sees no argument but self.
+    The test runs on a new harness in a new event loop, so it needs no pytest plugin and works with any. pytest sees no
+    argument except self.
     """
 
     def decorate(body: Body) -> Test:
@@ -78,7 +79,7 @@ def clause(*needs: Capability) -> Callable[[Body], Test]:
             try:
                 asyncio.run(_run(self, body, frozenset(needs)))
             except BaseException as error:
-                error.__traceback__ = _from_the_clause_on(error.__traceback__, body)
+                error.__traceback__ = _trim_traceback(error.__traceback__, body)
                 raise
 
         return as_clause(body.__name__, test, body, frozenset(needs))
@@ -87,10 +88,14 @@ def clause(*needs: Capability) -> Callable[[Body], Test]:
 
 
 def as_clause(name: str, test: Test, body: Callable[..., object], needs: frozenset[Capability]) -> Test:
-    """Give a test its name and mark it as the clause that `body` is."""
+    """Name a test after its clause and attach the `Clause`.
+
+    Raises:
+        TypeError: `body` has no docstring.
+    """
     rule = inspect.getdoc(body)
     if not rule:
-        message = f"a clause says its rule in one sentence: {body.__qualname__} has no docstring"
+        message = f"a clause must state its rule in a docstring, but {body.__qualname__} has none"
         raise TypeError(message)
     test.__name__, test.__qualname__, test.__module__ = name, body.__qualname__, body.__module__
     test.__doc__ = rule
@@ -99,70 +104,69 @@ def as_clause(name: str, test: Test, body: Callable[..., object], needs: frozens
 
 
 def skip_without(harness: Harness, needs: frozenset[Capability]) -> None:
-    """Skip the running test if the harness lacks a capability."""
+    """Skip the current test if the harness lacks a capability."""
     missing = needs - harness.capabilities
     if missing:
         pytest.skip(f"not declared: {', '.join(sorted(missing))}")
 
 
 def clauses_of(contract: type) -> dict[str, Clause]:
-    """Return the clauses that a class has or inherits, by name, in the order of the suite."""
-    found: dict[str, Clause] = {}
+    """Return the clauses of a class by name, including inherited ones, in the order of the suite."""
+    clauses: dict[str, Clause] = {}
     for base in reversed(contract.__mro__):
         for name, member in vars(base).items():
-            if isinstance(mark := getattr(member, "clause", None), Clause):
-                found[name] = mark
-    return found
+            if isinstance(attached := getattr(member, "clause", None), Clause):
+                clauses[name] = attached
+    return clauses
 
 
 class ContractMeta(ABCMeta):
-    """The class of contracts: it keeps clauses from being overridden, removed, marked or skipped.
+    """Metaclass that rejects contracts that override, remove, mark or skip clauses.
 
-    It looks when a contract is made and whenever one of its attributes is set, which is what decorators of classes do.
+    It checks a contract when the class is created, and when an attribute is set or deleted, as class decorators do.
     """
 
     def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> None:
         super().__init__(name, bases, namespace, **options)
-        cls._refuse_changes()
+        cls._check()
 
     def __setattr__(cls, name: str, value: object) -> None:
         super().__setattr__(name, value)
         if name == "pytestmark" or name in clauses_of(cls):
-            cls._refuse_changes()
+            cls._check()
 
     def __delattr__(cls, name: str) -> None:
         super().__delattr__(name)
-        cls._refuse_changes()
+        cls._check()
 
-    def _refuse_changes(cls) -> None:
+    def _check(cls) -> None:
         suite = next((base for base in reversed(cls.__mro__) if type(base) is ContractMeta), cls)
         if cls is not suite:
-            refuse_changes(cls, suite)
+            check_clauses(cls, suite)
 
 
-def refuse_changes(contract: type, suite: type) -> None:
-    """Check that a contract has every clause of the suite as it is, or marked `xfail` with a reason, and strict.
+def check_clauses(contract: type, suite: type) -> None:
+    """Check that each clause of the suite is inherited unchanged or overridden with a strict `xfail` and a reason.
 
     Raises:
-        TypeError: it overrides, removes or marks a clause, or skips or excuses them all.
+        TypeError: The contract overrides, removes or marks a clause, or skips or xfails all clauses.
     """
     for name in clauses_of(suite):
-        member, clause_itself = inspect.getattr_static(contract, name, None), inspect.getattr_static(suite, name)
-        # A mark that is put on the inherited function marks the suite's own, for everybody.
-        if _marks(member) if member is clause_itself else not _is_excused(member):
+        member, original = inspect.getattr_static(contract, name, None), inspect.getattr_static(suite, name)
+        # A mark on an inherited function is a mark on the suite's function, which all contracts share.
+        if _marks(member) if member is original else not _is_xfail(member):
             message = (
-                f"{contract.__qualname__} overrides, marks or removes the contract's {name}. What can't hold yet is "
-                "marked @pytest.mark.xfail(reason='...', strict=True) and calls the clause that it overrides"
+                f"{contract.__qualname__} must not override, mark or remove the contract's {name}. If the backend does "
+                "not satisfy it yet, override it with a method that is marked "
+                "@pytest.mark.xfail(reason='...', strict=True) and calls the overridden clause"
             )
             raise TypeError(message)
     if any(mark.name in {"skip", "skipif", "xfail"} for mark in _marks(contract)):
-        message = (
-            f"{contract.__qualname__} skips or excuses the whole contract: mark single clauses xfail, with a reason"
-        )
+        message = f"{contract.__qualname__} must not skip or xfail the whole contract; mark single clauses as xfail"
         raise TypeError(message)
 
 
-def _is_excused(member: object) -> bool:
+def _is_xfail(member: object) -> bool:
     return any(
         mark.name == "xfail" and not mark.args and mark.kwargs.get("reason") and mark.kwargs.get("strict") is True
         for mark in _marks(member)
@@ -171,16 +175,16 @@ def _is_excused(member: object) -> bool:
 
 def _marks(item: object) -> list[pytest.Mark]:
     marks = getattr(item, "pytestmark", [])
-    listed = cast("list[Any]", marks if isinstance(marks, list) else [marks])
-    return [getattr(mark, "mark", mark) for mark in listed]
+    as_list = cast("list[Any]", marks if isinstance(marks, list) else [marks])
+    return [getattr(mark, "mark", mark) for mark in as_list]
 
 
-def _from_the_clause_on(trace: TracebackType | None, body: Body) -> TracebackType | None:
-    """Return a traceback without the frames of asyncio and of this module; as it is where the clause is not in it."""
-    code, found = cast("Any", body).__code__, trace
-    while found is not None and found.tb_frame.f_code is not code:
-        found = found.tb_next
-    return found or trace
+def _trim_traceback(trace: TracebackType | None, body: Body) -> TracebackType | None:
+    """Return a traceback without the frames outside the clause; unchanged if it does not contain the clause."""
+    code, current = cast("Any", body).__code__, trace
+    while current is not None and current.tb_frame.f_code is not code:
+        current = current.tb_next
+    return current or trace
 
 
 async def _run(case: HasHarness, body: Body, needs: frozenset[Capability]) -> None:
@@ -191,7 +195,7 @@ async def _run(case: HasHarness, body: Body, needs: frozenset[Capability]) -> No
             try:
                 await body(case, ContractContext(harness, stack))
             except (pytest.skip.Exception, pytest.xfail.Exception) as error:
-                message = f"a clause that runs is not skipped or excused from inside: {error}"
+                message = f"a harness must not skip or xfail a running clause: {error}"
                 raise AssertionError(message) from error
     finally:
         await harness.aclose()

@@ -1,4 +1,4 @@
-"""The contract: all clauses in one class."""
+"""The class that contains all clauses."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ class StoreContract(
     StoreClauses,
     metaclass=ContractMeta,
 ):
-    """The contract of a backend. Subclass it under a name that pytest collects, and write `make_harness`.
+    """The contract of a backend. Subclass it under a name that pytest collects, and implement `make_harness`.
 
-    A clause can't be overridden, marked or removed: that is a TypeError. One that can't hold yet is marked
-    `@pytest.mark.xfail(reason="...", strict=True)` and calls the clause it overrides.
+    Overriding, marking or removing a clause raises TypeError. The only exception: a clause that a backend does not
+    satisfy yet may be overridden by a method that is marked `@pytest.mark.xfail(reason="...", strict=True)` and calls
+    the overridden clause.
     """
 
     @abstractmethod
     def make_harness(self) -> Harness:
-        """Return a new harness; each clause asks for one."""
+        """Return a new harness. Called once for each clause."""

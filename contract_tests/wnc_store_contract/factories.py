@@ -1,4 +1,4 @@
-"""Records for the clauses, and those that Node 20 wrote."""
+"""Factories of records, and records that Node 20 wrote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from wnc_store import ChatMessage, Room, User, VideoState, from_wire
 
 ROOM = "A3X9K2"
-"""The id of a room that a clause needs but one of."""
+"""The default room id."""
 
 JOINED = datetime(2026, 1, 1, 12, 0, 0, 125000, tzinfo=UTC)
 
@@ -21,8 +21,8 @@ def user(user_id: str, **fields: Any) -> User:
     return User(id=user_id, **{**defaults, **fields})
 
 
-def room(room_id: str = "A3X9K2", *user_ids: str, **fields: Any) -> Room:
-    """Return a room whose first user is its host: "host", or the first of `user_ids`."""
+def room(room_id: str = ROOM, *user_ids: str, **fields: Any) -> Room:
+    """Return a room. Its host is the first of `user_ids`; by default its only user is "host"."""
     host_id, *others = user_ids or ("host",)
     host = user(host_id, is_host=True)
     defaults: dict[str, Any] = {
@@ -36,8 +36,8 @@ def room(room_id: str = "A3X9K2", *user_ids: str, **fields: Any) -> Room:
     return Room(id=room_id, **{**defaults, **fields})
 
 
-def message(number: int, room_id: str = "A3X9K2", **fields: Any) -> ChatMessage:
-    """Return message number so-and-so of a room; its id is "m" and the number."""
+def message(number: int, room_id: str = ROOM, **fields: Any) -> ChatMessage:
+    """Return a message with the id "m" followed by the number."""
     defaults: dict[str, Any] = {
         "id": f"m{number}",
         "user_id": "host",
@@ -49,12 +49,12 @@ def message(number: int, room_id: str = "A3X9K2", **fields: Any) -> ChatMessage:
 
 
 def node_record(name: str) -> bytes:
-    """Return a record as Node's JSON.stringify wrote it."""
+    """Return a record as written by Node's JSON.stringify."""
     return (files("wnc_store_contract") / "records" / f"{name}.json").read_bytes().strip()
 
 
 def node_records(kind: str) -> dict[str, bytes]:
-    """Return all records of a kind ("room" or "message") that Node wrote, by name."""
+    """Return all records of a kind ("room" or "message") that Node wrote, keyed by name."""
     folder = files("wnc_store_contract") / "records"
     names = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir())
     return {name: node_record(name) for name in names if name.startswith(kind)}
@@ -66,6 +66,6 @@ def node_room(name: str) -> Room:
 
 
 def parsed(data: bytes | None) -> Any:
-    """Return JSON as Python values."""
+    """Parse JSON that may contain lone surrogates."""
     assert data is not None
     return json.loads(data.decode("utf-8", "surrogatepass"))

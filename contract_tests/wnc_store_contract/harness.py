@@ -1,4 +1,4 @@
-"""The plug between the contract suite and a backend."""
+"""The adapter between the contract suite and a backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wnc_store import NotSupportedError, Store
 
 
 class Capability(StrEnum):
-    """What a backend may leave out. A part that is not declared must raise `NotSupportedError`."""
+    """Optional capabilities of a backend. Methods of an undeclared one must raise `NotSupportedError`."""
 
     CHAT = "chat"
     """`store.chat`."""
@@ -30,27 +30,27 @@ class Capability(StrEnum):
     """`store.events`, and the setting `publish_changes`."""
 
     DISCONNECT = "disconnect"
-    """`Harness.disconnect`: events arrive over connections that can be lost. Without it, these clauses do not run."""
+    """`Harness.disconnect`: events arrive over connections that can be lost. Otherwise its clauses are skipped."""
 
     SHARED = "shared"
-    """A second `open_store` is a second client of the same data. Without it, clauses on two clients do not run."""
+    """Each `open_store` returns another client of the same data. Otherwise clauses with two clients are skipped."""
 
     RAW = "raw"
-    """`Harness.raw`: records are stored as Node's JSON and can be reached behind the store's back. Without it, the
-    clauses on the wire format do not run."""
+    """`Harness.raw`: records are stored as the Node app's JSON and can be accessed without the store. Otherwise
+    clauses about the wire format are skipped."""
 
 
 class RawAccess(Protocol):
-    """The stored records, behind the store's back, as another writer of the same keys sees them."""
+    """Access to the stored records that bypasses the store, as another writer of the same keys has it."""
 
     async def get_room(self, room_id: str) -> bytes | None:
-        """Return what is stored as the room."""
+        """Return the stored bytes of the room."""
         ...
 
     async def put_room(self, room_id: str, data: bytes) -> None:
-        """Store these bytes as the room, listed, without any TTL: as Node's plain SET and SADD leave it.
+        """Store bytes as the room, without a TTL, and add it to the index, as plain SET and SADD do.
 
-        The room never expires, however far the harness advances, and the store tells `timedelta.max` as its TTL.
+        The room never expires, however far the harness advances, and the store returns `timedelta.max` as its TTL.
         """
         ...
 
@@ -59,71 +59,77 @@ class RawAccess(Protocol):
         ...
 
     async def push_chat(self, room_id: str, entry: bytes) -> None:
-        """Append these bytes to the chat, as Node's RPUSH does."""
+        """Append bytes to the chat, as RPUSH does."""
         ...
 
     async def list_room(self, room_id: str) -> None:
-        """Add an id to the index of active rooms, whether the room lives or not."""
+        """Add an id to the index of active rooms, even if the room does not exist."""
         ...
 
 
 class RawHits(Protocol):
-    """The counts of the rate limits, behind the store's back: the ASCII digits of an integer, if they are a count."""
+    """Access to the counts of rate limits that bypasses the store. A valid count is an integer in ASCII digits."""
 
     async def put_hits(self, key: str, data: bytes) -> None:
-        """Store these bytes as the count of a key, without any TTL: it never expires, until a hit begins its window."""
+        """Store bytes as the count of a key, without a TTL. It does not expire until a hit starts its window."""
         ...
 
     async def get_hits(self, key: str) -> bytes | None:
-        """Return what is stored as the count of a key: ASCII digits, also where the backend keeps a number."""
+        """Return the count of a key in ASCII digits, even if the backend stores a number."""
         ...
 
 
 class Harness(ABC):
-    """A fresh, empty place for data, and a hand on its clock. One is made for each clause.
+    """An empty storage location and control over its clock. Each clause gets a new harness.
 
     Attributes:
-        capabilities: what the backend offers beyond rooms; a class attribute. What is left out must not work.
+        capabilities: What the backend supports beyond rooms; a class attribute. List each capability: a set computed
+            from all of `Capability` would silently declare capabilities that are added later.
     """
 
     capabilities: frozenset[Capability] = frozenset()
 
     @abstractmethod
     def open_store(self, **settings: Any) -> Store:
-        """Return a store on this harness's data: empty at first; a second call is a second client of the same data.
+        """Return a new client of this harness's data, which is empty at first.
 
         Args:
-            settings: fields of `StoreSettings`; the others have their defaults.
+            **settings: Fields of `StoreSettings`; the other fields have their defaults.
         """
 
     @abstractmethod
     async def advance(self, seconds: float) -> None:
-        """Let time pass for the data, without sleeping where that can be."""
+        """Advance the time for the data, without sleeping if possible."""
 
     async def aclose(self) -> None:  # noqa: B027 - a harness may have nothing to remove
-        """Remove the data; called once, after the stores are closed."""
+        """Remove the data. Called once, after the stores are closed."""
 
     async def describe_existing_data(self) -> str | None:
-        """Say what of other people's is where this harness puts its data, or None: `wnc-store verify` refuses that."""
+        """Return a description of data that exists already in the storage location, or None.
+
+        `wnc-store verify` refuses to run if there is any, unless `--allow-nonempty` is given.
+        """
         return None
 
     async def disconnect(self) -> None:
-        """Cut the connections over which the stores of this harness get events; needs `Capability.DISCONNECT`."""
-        message = f"{type(self).__name__} can't cut connections"
+        """Close the connections over which this harness's stores receive events; for `Capability.DISCONNECT`."""
+        message = (
+            f"{type(self).__name__} does not implement disconnect(); declare Capability.DISCONNECT only if it does"
+        )
         raise NotSupportedError(message)
 
     @property
     def raw(self) -> RawAccess:
-        """The stored records; needs `Capability.RAW`."""
-        message = f"{type(self).__name__} has no raw access"
+        """Raw access to the stored records; for `Capability.RAW`."""
+        message = f"{type(self).__name__} does not implement raw; declare Capability.RAW only if it does"
         raise NotSupportedError(message)
 
     @property
     def raw_hits(self) -> RawHits:
-        """The counts of the rate limits; needs `Capability.RAW` and `Capability.RATE_LIMITS`."""
-        message = f"{type(self).__name__} has no raw access to rate limits"
+        """Raw access to the counts of rate limits; for `Capability.RAW` with `Capability.RATE_LIMITS`."""
+        message = f"{type(self).__name__} does not implement raw_hits, which Capability.RAW with RATE_LIMITS requires"
         raise NotSupportedError(message)
 
 
 chosen_harness: ContextVar[Callable[[], Harness]] = ContextVar("chosen_harness")
-"""What makes the harnesses of a contract that is run by `verify`."""
+"""The function that makes a harness for each clause that `verify` runs."""

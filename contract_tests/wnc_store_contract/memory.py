@@ -10,9 +10,18 @@ from wnc_store_memory import MemoryDatabase, MemoryStore
 
 
 class MemoryHarness(Harness):
-    """Memory stores on one database, with a clock that is moved by hand."""
+    """Memory stores on one database, with a manual clock."""
 
-    capabilities = frozenset(Capability) - {Capability.RAW, Capability.DISCONNECT}
+    capabilities = frozenset(
+        {
+            Capability.CHAT,
+            Capability.LISTING,
+            Capability.CONNECTIONS,
+            Capability.RATE_LIMITS,
+            Capability.EVENTS,
+            Capability.SHARED,
+        }
+    )
 
     def __init__(self, url: str = "memory://") -> None:
         if url != "memory://":
@@ -22,9 +31,9 @@ class MemoryHarness(Harness):
         self._database = MemoryDatabase(self._clock)
 
     def open_store(self, **settings: Any) -> MemoryStore:
-        """Return a store on the database."""
+        """Return a new client of the database."""
         return MemoryStore(StoreSettings(**settings), clock=self._clock, database=self._database)
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock."""
+        """Advance the clock."""
         self._clock.advance(seconds)

@@ -1,4 +1,4 @@
-"""The harness of the Redis backend, on any real or fake server."""
+"""The harness of the Redis backend, for any real or fake server."""
 
 from __future__ import annotations
 
@@ -8,24 +8,35 @@ from uuid import uuid4
 
 from wnc_store import StoreSettings
 from wnc_store_contract.harness import Capability, Harness
-from wnc_store_contract.redis_client import client_of, close
+from wnc_store_contract.redis_client import close, make_client
 from wnc_store_redis import RedisStore
 
 _UNSET = "unset"
 
 
 class RedisHarness(Harness):
-    """Redis stores with a client each, and one more client behind their backs.
+    """Redis stores with a client each, and another client for raw access.
 
-    Time passes by shortening the TTLs that the server counts: 24 hours take no time. Only keys that begin with the
-    prefix are touched, and they are removed at the end.
+    Time advances by shortening the TTLs on the server, without waiting. The harness accesses only keys that start with
+    its prefix, and removes them at the end.
 
     Args:
-        url: of a server, a cluster, or a service of Sentinels.
-        key_prefix: of all keys; one that nobody else has if left out. "" takes the whole database for its own.
+        url: The URL of a server, a cluster or a Sentinel service.
+        key_prefix: The prefix of all keys; unique by default. "" uses all keys of the database.
     """
 
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(
+        {
+            Capability.CHAT,
+            Capability.LISTING,
+            Capability.CONNECTIONS,
+            Capability.RATE_LIMITS,
+            Capability.EVENTS,
+            Capability.DISCONNECT,
+            Capability.SHARED,
+            Capability.RAW,
+        }
+    )
 
     def __init__(self, url: str, *, key_prefix: str = _UNSET) -> None:
         self._url = url
@@ -34,80 +45,80 @@ class RedisHarness(Harness):
         self._client = self.make_client()
 
     def make_client(self) -> Any:
-        """Return a client; redis-py's own way, so that the harness does not depend on what it checks."""
-        return client_of(self._url)
+        """Return a redis-py client, so that the harness does not depend on the backend under test."""
+        return make_client(self._url)
 
     def open_store(self, **settings: Any) -> RedisStore:
-        """Return a store on a client of its own."""
+        """Return a store with its own client."""
         return RedisStore.from_url(self.named(self._url), self.settings(**settings))
 
     def named(self, url: str) -> str:
-        """Return a URL whose connections bear a name, by which `cut` finds them."""
+        """Return the URL with a client name, by which `disconnect` finds the connections."""
         return f"{url}{'&' if '?' in url else '?'}client_name={self._client_name}"
 
     def settings(self, **settings: Any) -> StoreSettings:
-        """Return settings with the prefix of this harness before their own."""
+        """Return settings whose key prefix starts with the prefix of this harness."""
         key_prefix = f"{self.key_prefix}{settings.pop('key_prefix', '')}"
         return StoreSettings(key_prefix=key_prefix, **settings)
 
     async def advance(self, seconds: float) -> None:
-        """Shorten the TTL of each key, and delete those whose time is over."""
+        """Shorten the TTL of each key, and delete keys that expire by that."""
         delta = round(seconds * 1000)
         keys = [key async for key in self._keys()]
-        async with self._client.pipeline(transaction=False) as asked:
+        async with self._client.pipeline(transaction=False) as pipeline:
             for key in keys:
-                asked.pttl(key)
-            lefts = cast("list[int]", await asked.execute())
-        async with self._client.pipeline(transaction=False) as told:
-            for key, left in zip(keys, lefts, strict=True):
-                if left > delta:
-                    told.pexpire(key, left - delta)
-                elif left >= 0:
-                    told.delete(key)
-            # The leases of connections are scored by the server's time at which they end: they end so much sooner.
+                pipeline.pttl(key)
+            ttls = cast("list[int]", await pipeline.execute())
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for key, ttl in zip(keys, ttls, strict=True):
+                if ttl > delta:
+                    pipeline.pexpire(key, ttl - delta)
+                elif ttl >= 0:
+                    pipeline.delete(key)
+            # The score of a connection's lease is the server time at which it expires.
             for key in keys:
                 if b"connections:" in key:
                     for member in cast("list[bytes]", await self._client.zrange(key, 0, -1)):
-                        told.zincrby(key, -delta, member)
-            await told.execute()
+                        pipeline.zincrby(key, -delta, member)
+            await pipeline.execute()
 
     async def disconnect(self) -> None:
-        """Have the server close the connections that subscribe to channels, and no other."""
-        await self._cut()
+        """Kill the pub/sub connections of this harness's stores."""
+        await self._kill_pubsub()
 
-    async def _cut(self, **where: Any) -> None:
-        for client in cast("list[dict[str, str]]", await self._client.client_list(_type="pubsub", **where)):
+    async def _kill_pubsub(self, **target: Any) -> None:
+        for client in cast("list[dict[str, str]]", await self._client.client_list(_type="pubsub", **target)):
             if client["name"] == self._client_name:
-                await self._client.client_kill_filter(_id=client["id"], **where)
+                await self._client.client_kill_filter(_id=client["id"], **target)
 
     async def aclose(self) -> None:
-        """Remove the keys with the prefix, and no other."""
+        """Delete the keys with the prefix."""
         keys = [key async for key in self._keys()]
-        async with self._client.pipeline(transaction=False) as told:
+        async with self._client.pipeline(transaction=False) as pipeline:
             for key in keys:
-                told.delete(key)
-            await told.execute()
+                pipeline.delete(key)
+            await pipeline.execute()
         await close(self._client)
 
     async def describe_existing_data(self) -> str | None:
-        """Tell how many keys the database holds.
+        """Return how many keys the database contains, or None if it is empty.
 
         Raises:
-            StoreUnavailableError: the server can't be reached.
+            StoreUnavailableError: The server is unreachable.
         """
         async with self.open_store() as store:
             await store.ping()
         keys = await self._client.dbsize()
-        return f"the Redis database is not empty: it holds {keys} keys" if keys else None
+        return f"the Redis database is not empty: it contains {keys} keys" if keys else None
 
     @property
     def raw(self) -> RedisRaw:
-        """The stored records."""
+        """Raw access to the records."""
         return RedisRaw(self._client, self.key_prefix)
 
     @property
     def raw_hits(self) -> RedisRaw:
-        """The counts of the rate limits."""
+        """Raw access to the counts of rate limits."""
         return self.raw
 
     async def _keys(self) -> AsyncIterator[bytes]:
@@ -119,14 +130,14 @@ class RedisClusterHarness(RedisHarness):
     """Redis stores on a cluster."""
 
     async def disconnect(self) -> None:
-        """Do so on each master."""
+        """Kill the pub/sub connections on each master."""
         await self._client.initialize()
         for node in self._client.get_primaries():
-            await self._cut(target_nodes=node)
+            await self._kill_pubsub(target_nodes=node)
 
 
 class RedisRaw:
-    """The records as plain commands see them."""
+    """Raw access by plain Redis commands."""
 
     def __init__(self, client: Any, key_prefix: str) -> None:
         self._client = client

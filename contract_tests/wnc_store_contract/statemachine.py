@@ -1,6 +1,6 @@
-"""A Hypothesis state machine: any sequence of operations does what a plain model says.
+"""A Hypothesis state machine that compares a store with a simple model.
 
-The model is dicts and lists, written apart from `wnc_store.rules` on purpose: an error in a rule must not be in both.
+The model does not use `wnc_store.rules`, so that an error in a rule is not repeated in the model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability, Harness
 
 T = TypeVar("T")
-HOUR, DAY, KEPT = 3600, 86400, 20
+HOUR, DAY, HISTORY_LIMIT = 3600, 86400, 20
 
 ROOMS = st.sampled_from(["A", "B"])
 USERS = st.sampled_from(["u1", "u2", "u3", "u4"])
@@ -43,7 +43,7 @@ SETTINGS = settings(
     deadline=None,
     database=None,
     derandomize=True,
-    print_blob=False,  # it is printed where CI is set, and is of no use: the same steps come again by themselves
+    print_blob=False,  # not needed to reproduce a failure, because the run is derandomized
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
@@ -51,12 +51,12 @@ SETTINGS = settings(
 
 @dataclass
 class ModelRoom:
-    """What the model knows of a room."""
+    """The expected state of a room."""
 
     users: list[str]
     host: str
     hosts: set[str]
-    ends: int
+    expires: int
     rev: int = 1
     position: float = 12.5
     video: str | None = None
@@ -64,39 +64,39 @@ class ModelRoom:
 
 @dataclass
 class Model:
-    """What the model knows of the store."""
+    """The expected state of the store."""
 
     now: int = 0
     rooms: dict[str, ModelRoom] = field(default_factory=dict[str, ModelRoom])
     chats: dict[str, tuple[list[str], int]] = field(default_factory=dict[str, tuple[list[str], int]])
 
     def write(self, room_id: str) -> ModelRoom | None:
-        """Return a live room that is about to be written to."""
-        found = self.rooms.get(room_id)
-        if found:
-            found.rev += 1
-            found.ends = self.now + DAY
-        return found
+        """Count a write of a room, if it is live, and return the room."""
+        room = self.rooms.get(room_id)
+        if room:
+            room.rev += 1
+            room.expires = self.now + DAY
+        return room
 
     def delete(self, room_id: str) -> bool:
-        """Forget a room and its chat."""
+        """Delete a room and its chat."""
         self.chats.pop(room_id, None)
         return self.rooms.pop(room_id, None) is not None
 
     def advance(self, seconds: int) -> None:
-        """Forget what has expired."""
+        """Advance the time and delete expired rooms and chats."""
         self.now += seconds
-        self.rooms = {name: one for name, one in self.rooms.items() if one.ends > self.now}
-        self.chats = {name: one for name, one in self.chats.items() if one[1] > self.now}
+        self.rooms = {room_id: room for room_id, room in self.rooms.items() if room.expires > self.now}
+        self.chats = {room_id: chat for room_id, chat in self.chats.items() if chat[1] > self.now}
 
 
-def some_room_lives(machine: StoreMachine) -> bool:
-    """Keep the machine from spending its steps on rooms that are not there; when one lives, the other may not."""
+def a_room_exists(machine: StoreMachine) -> bool:
+    """Return whether any room exists: the machine should not spend its steps on missing rooms only."""
     return bool(machine.model.rooms)
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Operations on a store and on the model, side by side."""
+    """Operations that run on both the store and the model."""
 
     def __init__(self, harness: Harness, runner: asyncio.Runner) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store: Store = self.run(self.stack.enter_async_context(harness.open_store()))
 
     def run(self, operation: Awaitable[T]) -> T:
-        """Wait for an operation."""
+        """Run an operation with a time limit."""
         __tracebackhide__ = True
 
         async def wait() -> T:
@@ -123,21 +123,21 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.harness.aclose())
 
     def expect(self, error: type[Exception], operation: Awaitable[object]) -> None:
-        """Check that an operation raises."""
+        """Assert that an operation raises an error."""
         with pytest.raises(error):
             self.run(operation)
 
-    def check(self, room_id: str, found: Room | None) -> None:
-        """Check a room that an operation returned."""
+    def check(self, room_id: str, actual: Room | None) -> None:
+        """Assert that a room that an operation returned equals the model's."""
         expected = self.model.rooms.get(room_id)
-        assert (found is None) == (expected is None)
-        if found and expected:
-            assert [one.id for one in found.users] == expected.users
-            assert {one.id for one in found.users if one.is_host} == expected.hosts
-            assert (found.host_id, found.host_name) == (expected.host, f"Name of {expected.host}")
-            assert found.rev == expected.rev
-            assert found.video_state.current_time == expected.position
-            assert found.video_url == expected.video
+        assert (actual is None) == (expected is None)
+        if actual and expected:
+            assert [user.id for user in actual.users] == expected.users
+            assert {user.id for user in actual.users if user.is_host} == expected.hosts
+            assert (actual.host_id, actual.host_name) == (expected.host, f"Name of {expected.host}")
+            assert actual.rev == expected.rev
+            assert actual.video_state.current_time == expected.position
+            assert actual.video_url == expected.video
 
     @initialize()
     def begin(self) -> None:
@@ -158,143 +158,143 @@ class StoreMachine(RuleBasedStateMachine):
     def get(self, room_id: str) -> None:
         self.check(room_id, self.run(self.store.rooms.get_room(room_id)))
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS, user_id=USERS)
     def join(self, room_id: str, user_id: str) -> None:
         operation = self.store.rooms.add_user_to_room(room_id, user(user_id))
-        found = self.model.write(room_id)
-        if found is None:
+        expected = self.model.write(room_id)
+        if expected is None:
             self.expect(RoomNotFoundError, operation)
             return
-        found.users = [*(one for one in found.users if one != user_id), user_id]
-        found.hosts.discard(user_id)
+        expected.users = [*(other for other in expected.users if other != user_id), user_id]
+        expected.hosts.discard(user_id)
         self.check(room_id, self.run(operation))
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS, user_id=USERS)
     def leave(self, room_id: str, user_id: str) -> None:
-        found = self.model.rooms.get(room_id)
-        if found and user_id in found.users:
+        expected = self.model.rooms.get(room_id)
+        if expected and user_id in expected.users:
             self.model.write(room_id)
-            found.users.remove(user_id)
-            found.hosts.discard(user_id)
-            if not found.users:
+            expected.users.remove(user_id)
+            expected.hosts.discard(user_id)
+            if not expected.users:
                 self.model.delete(room_id)
-            elif found.host == user_id:
-                found.host = found.users[0]
-                found.hosts.add(found.host)
+            elif expected.host == user_id:
+                expected.host = expected.users[0]
+                expected.hosts.add(expected.host)
         self.check(room_id, self.run(self.store.rooms.remove_user_from_room(room_id, user_id)))
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS)
     def leave_as_host(self, room_id: str) -> None:
         if room_id in self.model.rooms:
             self.leave(room_id, self.model.rooms[room_id].host)
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS)
-    def everybody_leaves(self, room_id: str) -> None:
-        # By single leaves alone a room is hardly ever emptied: users join as often as they leave.
+    def all_users_leave(self, room_id: str) -> None:
+        # Single leaves rarely empty a room, because users join as often as they leave.
         if room_id in self.model.rooms:
             for user_id in tuple(self.model.rooms[room_id].users):
                 self.leave(room_id, user_id)
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS, user_id=USERS)
     def transfer(self, room_id: str, user_id: str) -> None:
         operation = self.store.rooms.transfer_host(room_id, user_id)
-        found = self.model.rooms.get(room_id)
-        if found is None:
+        expected = self.model.rooms.get(room_id)
+        if expected is None:
             self.expect(RoomNotFoundError, operation)
-        elif user_id not in found.users:
+        elif user_id not in expected.users:
             self.expect(UserNotFoundError, operation)
         else:
             self.model.write(room_id)
-            found.hosts.discard(found.host)
-            found.hosts.add(user_id)
-            found.host = user_id
+            expected.hosts.discard(expected.host)
+            expected.hosts.add(user_id)
+            expected.host = user_id
             self.check(room_id, self.run(operation))
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS, position=st.integers(0, 1000))
     def seek(self, room_id: str, position: int) -> None:
         operation = self.store.rooms.update_video_state(room_id, VideoState(current_time=position))
-        found = self.model.write(room_id)
-        if found is None:
+        expected = self.model.write(room_id)
+        if expected is None:
             self.expect(RoomNotFoundError, operation)
             return
-        found.position = position
+        expected.position = position
         self.check(room_id, self.run(operation))
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS)
-    def choose_video(self, room_id: str) -> None:
+    def set_video(self, room_id: str) -> None:
         operation = self.store.rooms.set_video_url(room_id, "https://video.example/1")
-        found = self.model.write(room_id)
-        if found is None:
+        expected = self.model.write(room_id)
+        if expected is None:
             self.expect(RoomNotFoundError, operation)
             return
-        found.position, found.video = 0, "https://video.example/1"
+        expected.position, expected.video = 0, "https://video.example/1"
         self.check(room_id, self.run(operation))
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS, position=st.integers(0, 1000))
     def edit(self, room_id: str, position: int) -> None:
-        def change(found: Room) -> Room:
-            return found.model_copy(update={"video_state": VideoState(current_time=position)})
+        def change(expected: Room) -> Room:
+            return expected.model_copy(update={"video_state": VideoState(current_time=position)})
 
         operation = self.store.rooms.edit_room(room_id, change)
-        found = self.model.write(room_id)
-        if found is None:
+        expected = self.model.write(room_id)
+        if expected is None:
             self.expect(RoomNotFoundError, operation)
             return
-        found.position = position
+        expected.position = position
         self.check(room_id, self.run(operation))
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS, party=PARTIES)
     def replace(self, room_id: str, party: list[str]) -> None:
         operation = self.store.rooms.update_room(room_id, room(room_id, *party))
-        found = self.model.write(room_id)
-        if found is None:
+        expected = self.model.write(room_id)
+        if expected is None:
             self.expect(RoomNotFoundError, operation)
             return
         self.run(operation)
-        self.model.rooms[room_id] = ModelRoom(party, party[0], {party[0]}, found.ends, found.rev)
+        self.model.rooms[room_id] = ModelRoom(party, party[0], {party[0]}, expected.expires, expected.rev)
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule(room_id=ROOMS)
     def delete(self, room_id: str) -> None:
         assert self.run(self.store.rooms.delete_room(room_id)) is self.model.delete(room_id)
 
     @rule(room_id=ROOMS, count=st.integers(1, 15))
-    def say(self, room_id: str, count: int) -> None:
+    def add_messages(self, room_id: str, count: int) -> None:
         for _ in range(count):
             self.messages += 1
-            self._say(room_id, self.messages)
+            self._add_message(room_id, self.messages)
 
     @rule(room_id=ROOMS, back=st.integers(0, 25))
-    def repeat(self, room_id: str, back: int) -> None:
-        self._say(room_id, max(0, self.messages - back))
+    def repeat_message(self, room_id: str, back: int) -> None:
+        self._add_message(room_id, max(0, self.messages - back))
 
-    def _say(self, room_id: str, number: int) -> None:
+    def _add_message(self, room_id: str, number: int) -> None:
         self.run(self.store.chat.add_message(message(number, room_id)))
-        kept, _ = self.model.chats.get(room_id, ([], 0))
-        if f"m{number}" not in kept:
-            self.model.chats[room_id] = ([*kept, f"m{number}"][-KEPT:], self.model.now + DAY)
+        stored, _ = self.model.chats.get(room_id, ([], 0))
+        if f"m{number}" not in stored:
+            self.model.chats[room_id] = ([*stored, f"m{number}"][-HISTORY_LIMIT:], self.model.now + DAY)
 
     @rule(room_id=ROOMS)
-    def clear(self, room_id: str) -> None:
+    def clear_chat(self, room_id: str) -> None:
         self.run(self.store.chat.clear_messages(room_id))
         self.model.chats.pop(room_id, None)
 
     @rule(hours=HOURS)
     def wait(self, hours: int) -> None:
-        # An hour is far more than the time that passes by itself on a real server while the machine runs.
+        # Whole hours, because on a real server some real time passes while the machine runs.
         self.run(self.harness.advance(hours * HOUR))
         self.model.advance(hours * HOUR)
 
-    @precondition(some_room_lives)
+    @precondition(a_room_exists)
     @rule()
     def a_day_passes(self) -> None:
         self.wait(24)
@@ -305,20 +305,20 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def rooms_and_chats_agree(self) -> None:
-        async def look() -> tuple[list[str], dict[str, list[str]]]:
+        async def read() -> tuple[list[str], dict[str, list[str]]]:
             listed = sorted([room_id async for room_id in self.store.rooms.active_room_ids()])
-            chats = {name: [one.id for one in await self.store.chat.get_messages(name)] for name in ("A", "B")}
+            chats = {name: [sent.id for sent in await self.store.chat.get_messages(name)] for name in ("A", "B")}
             return listed, chats
 
-        listed, chats = self.run(look())
+        listed, chats = self.run(read())
         assert listed == sorted(self.model.rooms)
         assert chats == {name: self.model.chats.get(name, ([], 0))[0] for name in ("A", "B")}
 
 
 def _any_sequence(case: HasHarness) -> None:
-    """Any sequence of operations does what a plain model of the rules says."""
+    """Any sequence of operations has the same results on the store and on a simple model."""
 
-    async def make_harness() -> Harness:  # in the event loop, as for every other clause
+    async def make_harness() -> Harness:  # in the event loop, as in every other clause
         return case.make_harness()
 
     with asyncio.Runner() as runner:
@@ -331,11 +331,11 @@ def _any_sequence(case: HasHarness) -> None:
         def machine() -> StoreMachine:
             return StoreMachine(runner.run(make_harness()), runner)
 
-        # Any callable that returns a machine will do, says Hypothesis' documentation; its type says less.
+        # Hypothesis documents that it accepts any callable that returns a machine; its type hint is narrower.
         run_state_machine_as_test(cast("Any", machine), settings=SETTINGS)
 
 
 class StateMachineClauses:
-    """Everything at once."""
+    """The clause that runs the state machine."""
 
     test_any_sequence_of_operations = as_clause("test_any_sequence_of_operations", _any_sequence, _any_sequence, NEEDS)

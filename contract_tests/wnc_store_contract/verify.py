@@ -1,4 +1,4 @@
-"""The contract on a backend that is named at run time, with a report: what `wnc-store verify` does."""
+"""The contract run on a backend chosen at run time, with a report: the core of `wnc-store verify`."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from wnc_store.factory import load_entry
 from wnc_store_contract.clause import Clause, clauses_of
 from wnc_store_contract.harness import Harness, chosen_harness
 
-_GROUP = "wnc_store.harnesses"
+_ENTRY_POINT_GROUP = "wnc_store.harnesses"
 
-_REWRITTEN = ("wnc_store_contract.clauses", "wnc_store_contract.statemachine")
+_REWRITTEN_MODULES = ("wnc_store_contract.clauses", "wnc_store_contract.statemachine")
 
-_MARK_OF_THE_REWRITTEN = "@pytest_ar"
-"""The name under which a module whose assertions pytest has rewritten holds what they call."""
+_REWRITE_NAME = "@pytest_ar"
+"""A name that pytest adds to each module whose assertions it has rewritten."""
 
 Outcome = Literal["passed", "failed", "skipped", "xfailed"]
 
 
 class Conformance(StrEnum):
-    """How much of the contract a backend keeps."""
+    """The extent to which a backend satisfies the contract."""
 
     FULL = "full"
     """Every clause ran and passed."""
 
     PARTIAL = "partial"
-    """Every clause that ran passed; some did not run, or are marked xfail, and the report says why."""
+    """No clause failed, but some were skipped or marked xfail. The report contains the reasons."""
 
     NONE = "none"
-    """A clause failed, or none ran."""
+    """A clause failed, or no clause ran."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one clause; `detail` says why it did not pass."""
+    """The result of one clause; `detail` is the reason why it did not pass."""
 
     clause: Clause
     outcome: Outcome
@@ -58,7 +58,7 @@ class Result:
 
     @property
     def reason(self) -> str:
-        """The first line of the detail, where it failed and what was compared; for any sequence its steps, too."""
+        """The first line of the detail, and the steps if the state machine failed."""
         first, _, rest = self.detail.partition("\n")
         _, begin, steps = rest.partition("\nstate = StoreMachine()")
         return f"{first}{begin}{steps}"
@@ -66,7 +66,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of the contract; `clauses` are the names of all of them."""
+    """The results of a run; `clauses` are the names of all collected clauses."""
 
     target: str
     results: list[Result] = field(default_factory=list[Result])
@@ -74,14 +74,14 @@ class Report:
 
     @property
     def level(self) -> Conformance:
-        """How much of the contract was kept."""
+        """The extent to which the backend satisfies the contract."""
         outcomes = {result.outcome for result in self.results}
         if "failed" in outcomes or "passed" not in outcomes or len(self.results) < len(self.clauses):
             return Conformance.NONE
         return Conformance.FULL if outcomes == {"passed"} else Conformance.PARTIAL
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many clauses ended so."""
+        """Return the number of clauses with an outcome."""
         return sum(result.outcome == outcome for result in self.results)
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -107,98 +107,105 @@ class Report:
 
 
 def harness_for_url(url: str) -> Callable[[], Harness]:
-    """Return what makes harnesses for a URL, by the entry points of the group `wnc_store.harnesses`.
+    """Return a factory of harnesses for a URL, found by the entry points of the group `wnc_store.harnesses`.
 
     Raises:
-        ConfigurationError: no harness for that scheme is installed, or its entry point names what is not there.
-        ImportError: a package that it needs is missing.
+        ConfigurationError: No harness for the scheme is installed, or its entry point cannot be loaded.
+        ImportError: A package that the harness requires is missing.
     """
     scheme = url.partition("://")[0] if "://" in url else ""
-    installed = {entry.name: entry for entry in entry_points(group=_GROUP)}
+    installed = {entry.name: entry for entry in entry_points(group=_ENTRY_POINT_GROUP)}
     if scheme not in installed:
         known = ", ".join(f"{name}://" for name in sorted(installed))
-        problem = f"no harness for {scheme}:// is installed" if scheme else "a store URL begins with its scheme and ://"
-        message = f"{problem}; installed: {known}. Or name a harness class with --harness"
+        problem = (
+            f"no harness for {scheme}:// is installed" if scheme else "a store URL must start with a scheme and ://"
+        )
+        message = f"{problem}; installed: {known}. Use one of them, or pass a harness class with --harness"
         raise ConfigurationError(message)
     make = cast("Callable[[str], Harness]", load_entry(installed[scheme], "harness"))
-    return lambda: _made(lambda: make(url), f"for {scheme}://", secret=url)
+    return lambda: _make(lambda: make(url), f"for {scheme}://", secret=url)
 
 
 def harness_by_name(name: str) -> Callable[[], Harness]:
-    """Return the harness class that `package.module:Class` names; modules in the working directory count.
+    """Return the harness class of `package.module:Class`. Modules in the working directory are importable.
 
     Raises:
-        ConfigurationError: there is no such class, it is no Harness, or it can't be made without arguments.
+        ConfigurationError: The class does not exist, is not a complete subclass of Harness, or requires arguments.
     """
     module, _, attribute = name.partition(":")
     with patch.object(sys, "path", [str(Path.cwd()), *sys.path]):
         try:
-            found: Any = getattr(importlib.import_module(module), attribute)
+            harness: Any = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
-            message = f"there is no harness {name!r} ({error}); name it as package.module:Class"
+            message = f"harness {name!r} not found ({error}); expected package.module:Class"
             raise ConfigurationError(message) from error
-    if not (isinstance(found, type) and issubclass(found, Harness)):
-        message = f"{name!r} is no subclass of wnc_store_contract.Harness"
+    if not (isinstance(harness, type) and issubclass(harness, Harness)):
+        message = f"{name!r} must be a subclass of wnc_store_contract.Harness"
         raise ConfigurationError(message)
     try:
-        inspect.signature(found).bind()
-        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        inspect.signature(harness).bind()
     except TypeError as error:
-        missing = str(error)
+        message = f"harness {name!r} must be callable without arguments: {error}"
+        raise ConfigurationError(message) from error
+    missing = ", ".join(sorted(getattr(harness, "__abstractmethods__", ())))
     if missing:
-        message = f"the harness {name!r} can't be made without arguments: {missing}"
+        message = f"harness {name!r} must implement {missing}"
         raise ConfigurationError(message)
-    return lambda: _made(found, repr(name))
+    return lambda: _make(harness, repr(name))
 
 
-def _made(make: Callable[[], Harness], name: str, *, secret: str = "") -> Harness:
+def _make(make: Callable[[], Harness], name: str, *, secret: str = "") -> Harness:
     """Make a harness.
 
     Raises:
-        ConfigurationError: it can't be made. What was raised is told, but no secret, as a URL may be.
+        ConfigurationError: The factory raised. The message contains its error without `secret`, which may be a URL.
     """
     try:
         return make()
-    except (StoreError, ImportError):  # which say what is wrong
+    except (StoreError, ImportError):  # their messages are clear already
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        message = f"the harness {name} can't be made: {told.replace(secret, 'the URL') if secret else told}"
+        cause = f"{type(error).__name__}: {error}"
+        message = f"making the harness {name} failed: {cause.replace(secret, 'the URL') if secret else cause}"
         raise ConfigurationError(message) from error
 
 
 def ensure_usable(make_harness: Callable[[], Harness], *, allow_nonempty: bool = False) -> None:
-    """Return if a harness gives stores, and nobody else's data is where it puts its own, or that is allowed.
+    """Check that a harness opens stores and that its storage location is empty.
+
+    Args:
+        make_harness: Makes the harness.
+        allow_nonempty: Accept a storage location that contains data.
 
     Raises:
-        ConfigurationError: it gives no store, or something is there.
+        ConfigurationError: The harness does not open a store, or the storage location contains data.
     """
 
-    async def look() -> str | None:
+    async def check() -> str | None:
         harness = make_harness()
         await _ensure_store(harness)
-        found = await harness.describe_existing_data()
-        await harness.aclose()  # not reached where the place can't be: then there is nothing to remove
-        return found
+        existing = await harness.describe_existing_data()
+        await harness.aclose()  # not called if the server is unreachable: nothing was written
+        return existing
 
-    found = asyncio.run(look())
-    if found and not allow_nonempty:
-        message = f"{found}. Choose an empty one, or allow it (--allow-nonempty): nothing but its own keys is touched"
+    existing = asyncio.run(check())
+    if existing and not allow_nonempty:
+        message = f"{existing}. Use an empty one or pass --allow-nonempty; verify changes only its own keys"
         raise ConfigurationError(message)
 
 
 async def _ensure_store(harness: Harness) -> None:
-    """Open a store, which connects to nothing yet, and close it."""
+    """Open a store without connecting, and close it."""
     store = harness.open_store()
     if hasattr(store, "rooms"):
         await store.aclose()
         return
     if inspect.iscoroutine(store):
         store.close()
-        found = "a coroutine: define it without async"
+        returned = "a coroutine: define it without async"
     else:
-        found = repr(store)
-    message = f"{type(harness).__name__}.open_store must return a store, and returned {found}"
+        returned = repr(store)
+    message = f"{type(harness).__name__}.open_store must return a store, but returned {returned}"
     raise ConfigurationError(message)
 
 
@@ -209,54 +216,54 @@ def verify(
     on_start: Callable[[int], None],
     on_result: Callable[[Result], None],
 ) -> Report:
-    """Run the contract with pytest, apart from the configuration, plugins and conftest files of where it is run.
+    """Run the contract with pytest, ignoring the configuration, plugins and conftest files of the working directory.
 
     Args:
-        make_harness: makes a new harness for each clause.
-        target: what is verified, for the report.
-        on_start: told how many clauses there are.
-        on_result: told each result as it comes.
+        make_harness: Makes a new harness for each clause.
+        target: The name of the backend in the report.
+        on_start: Called with the number of clauses.
+        on_result: Called with each result.
 
     Raises:
-        KeyboardInterrupt: it was interrupted, and says nothing of the backend.
+        KeyboardInterrupt: The run was interrupted, so there is no report.
     """
     report = Report(target)
     token = chosen_harness.set(make_harness)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "pytest.ini"
         config.write_text("[pytest]\n")
-        alone = {
+        environment = {
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTEST_ADDOPTS": "",
             "PYTEST_PLUGINS": "",
             "HYPOTHESIS_STORAGE_DIRECTORY": folder,
         }
         arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
-        _forget_what_shows_no_values()
-        with patch.dict(os.environ, alone):
-            ended = pytest.main(
+        _unload_unrewritten_clauses()
+        with patch.dict(os.environ, environment):
+            exit_code = pytest.main(
                 [*arguments, "--pyargs", "wnc_store_contract._verified"],
                 plugins=[_Recorder(report, on_start, on_result)],
             )
     chosen_harness.reset(token)
-    if ended is pytest.ExitCode.INTERRUPTED:
+    if exit_code is pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     return report
 
 
-def _forget_what_shows_no_values() -> None:
-    """Have the clauses imported again where a harness's module has imported them too early for pytest to rewrite them.
+def _unload_unrewritten_clauses() -> None:
+    """Unload the clauses if a harness's module imported them before pytest could rewrite their assertions.
 
-    Their assertions would fail without a word on what was compared.
+    Without the rewriting, failed assertions would not show the compared values.
     """
-    clauses = [name for name in sys.modules if name.startswith(_REWRITTEN)]
-    if not all(hasattr(sys.modules[name], _MARK_OF_THE_REWRITTEN) for name in clauses):
+    clauses = [name for name in sys.modules if name.startswith(_REWRITTEN_MODULES)]
+    if not all(hasattr(sys.modules[name], _REWRITE_NAME) for name in clauses):
         for name in (*clauses, "wnc_store_contract.contract", "wnc_store_contract._verified"):
             sys.modules.pop(name, None)
 
 
 class _Recorder:
-    """A pytest plugin that turns its reports into results."""
+    """A pytest plugin that collects the results."""
 
     def __init__(self, report: Report, on_start: Callable[[int], None], on_result: Callable[[Result], None]) -> None:
         self._report = report
@@ -265,18 +272,18 @@ class _Recorder:
         self._clauses: dict[str, Clause] = {}
 
     def pytest_configure(self) -> None:
-        """Have the clauses' assertions rewritten: only from here on is anybody there to do it."""
-        pytest.register_assert_rewrite(*_REWRITTEN)
+        """Register the clauses for assertion rewriting, which pytest supports only from this hook on."""
+        pytest.register_assert_rewrite(*_REWRITTEN_MODULES)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Learn the clauses."""
+        """Collect the clauses."""
         for item in session.items:
             self._clauses |= clauses_of(cast("pytest.Function", item).cls or object)
         self._report.clauses.extend(self._clauses)
         self._on_start(len(self._clauses))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the first word on a clause: its setup if that failed, else its call."""
+        """Record the result of a clause: of its setup if that failed or skipped, otherwise of its call."""
         if report.when == "call" or (report.when == "setup" and not report.passed):
             clause = self._clauses[report.location[2].rpartition(".")[2]]
             result = Result(clause, _outcome(report), _detail(report), report.duration)

@@ -25,7 +25,11 @@ def test_the_quickstart_runs(
 
 def test_the_sqlite_backend_keeps_the_contract() -> None:
     """The third-party backend's own tests and a clause of each kind pass, run as a stranger would: in its folder."""
-    clauses = ("a_rejoin_moves_to_the_end", "a_room_lives_for_24_hours", "messages_come_oldest_first")
+    clauses = (
+        "a_rejoin_moves_the_user_to_the_end",
+        "a_room_expires_after_24_hours",
+        "messages_are_returned_oldest_first",
+    )
     chosen = [f"tests/test_contract.py::TestSqlite::test_{clause}" for clause in clauses]
     run_pytest("tests/test_sqlite.py", *chosen, folder=EXAMPLES / "third_party_backend")
 

@@ -249,10 +249,13 @@ def test_verify_keeps_existing_data(url: str, part: int, monkeypatch: pytest.Mon
 def test_verify_reports_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
     """`verify` prints every rule with its outcome, one line per undeclared capability, and the level."""
     few_clauses(
-        monkeypatch, "test_twenty_messages_are_kept", "test_what_is_trimmed_is_gone", "test_a_reader_is_told_of_a_cut"
+        monkeypatch,
+        "test_twenty_messages_are_kept",
+        "test_trimmed_messages_are_deleted",
+        "test_a_lost_connection_produces_a_resync",
     )
     shown = wnc_store("verify", "memory://").stdout
-    assert "Of 25 messages the last 20 are kept" in shown
+    assert "A chat keeps the last 20 messages" in shown
     assert len(re.findall(r"^\d+ skipped: ", shown, re.MULTILINE)) == 2
     assert "1 skipped: raw\n" in shown
     assert "1 skipped: disconnect\n" in shown
@@ -293,7 +296,7 @@ from unittest import mock
 import pytest
 from wnc_store.cli import main
 
-pytest_main, names = pytest.main, "test_messages_at_the_same_moment_all_count or test_any_sequence_of_operations"
+pytest_main, names = pytest.main, "test_concurrent_messages_are_all_kept or test_any_sequence_of_operations"
 with mock.patch.object(pytest, "main", lambda arguments, plugins: pytest_main([*arguments, "-k", names], plugins)), \\
     mock.patch("sys.argv", ["wnc-store", "verify", "--harness", "test_mine:Broken"]):
     main()
@@ -306,7 +309,7 @@ def test_verify_prints_failures_last(tmp_path: Path) -> None:
     (tmp_path / "few.py").write_text(FEW)
     done = run(sys.executable, "few.py", cwd=tmp_path, env={**os.environ, "CI": "true"}, code=1)
     assert re.search(
-        r"^failed test_messages_at_the_same_moment_all_count: Of messages that many add .*\n"
+        r"^failed test_concurrent_messages_are_all_kept: Concurrent messages .*\n"
         r"    concurrency\.py:\d+: AssertionError: assert 19 == 20\n"
         r"failed test_any_sequence_of_operations: Any sequence .*\n"
         r"    test_mine\.py:\d+: RuntimeError: time stands still\n"

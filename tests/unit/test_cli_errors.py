@@ -67,7 +67,7 @@ def test_a_harness_that_does_not_take_the_url(monkeypatch: pytest.MonkeyPatch) -
     """If a harness raises when it is created with a URL, the one-line error does not contain the URL."""
     install(monkeypatch, "builtins:float")
     stderr = wnc_store("verify", f"mine://:{SECRET}@host", code=2).stderr
-    assert stderr.startswith("error: the harness for mine:// can't be made: ValueError: ")
+    assert stderr.startswith("error: making the harness for mine:// failed: ValueError: ")
     assert SECRET not in stderr
 
 
@@ -91,11 +91,11 @@ class ReturnsCoroutine(MemoryHarness):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("Raises", "the harness 'harnesses_in_error:Raises' can't be made: ValueError: out of order"),
-        ("ReturnsNone", "ReturnsNone.open_store must return a store, and returned None"),
+        ("Raises", "making the harness 'harnesses_in_error:Raises' failed: ValueError: out of order"),
+        ("ReturnsNone", "ReturnsNone.open_store must return a store, but returned None"),
         (
             "ReturnsCoroutine",
-            "ReturnsCoroutine.open_store must return a store, and returned a coroutine: define it without async",
+            "ReturnsCoroutine.open_store must return a store, but returned a coroutine: define it without async",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The contract suite as strangers use it: under any plugin, with the guard, with what a backend leaves out."""
+"""Tests of the contract suite as backend authors use it: plugins, overridden clauses, undeclared capabilities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wnc_store_memory.ttl_map import Entry
 
 pytest_plugins = ["pytester"]
 
-MINE = """
+CONTRACT_FILE = """
 from wnc_store_contract import StoreContract
 from wnc_store_contract.memory import MemoryHarness
 
@@ -27,22 +27,22 @@ class TestMine(StoreContract):
     def make_harness(self):
         return MemoryHarness()
 """
-SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")
-"""Without it pytest-asyncio warns of a coming change of its own."""
+LOOP_SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")
+"""pytest-asyncio warns of a deprecation if this option is not set."""
 
-FEW = "room_lives or users or joins or twenty or any_sequence"
+SOME_CLAUSES = "room_expires or users or joins or twenty or any_sequence"
 
 
 @pytest.fixture(name="run_pytest")
 def _run_pytest(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
-    """Run a stranger's test file, in this process, with a configuration of its own."""
+    """Run a test file in this process, with its own configuration."""
 
     def run(text: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(test_mine=text)
         pytester.makeini("[pytest]")
-        alone = ("-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:valkey")
-        scope = () if "no:asyncio" in options else SCOPE
-        return pytester.runpytest_inprocess("-q", "-W", "error", *alone, *scope, *options)
+        isolated = ("-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:valkey")
+        scope = () if "no:asyncio" in options else LOOP_SCOPE
+        return pytester.runpytest_inprocess("-q", "-W", "error", *isolated, *scope, *options)
 
     return run
 
@@ -61,40 +61,40 @@ def _run_pytest(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
 def test_the_suite_runs_under_any_plugin(
     run_pytest: Callable[..., pytest.RunResult], plugins: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The suite needs no async plugin, and runs under each of them without being told how."""
+    """The suite runs without async plugins and with each of them, without configuration."""
     monkeypatch.setattr(statemachine, "SETTINGS", settings(statemachine.SETTINGS, max_examples=1))
-    outcomes = run_pytest(MINE, "-k", FEW, *plugins).parseoutcomes()
+    outcomes = run_pytest(CONTRACT_FILE, "-k", SOME_CLAUSES, *plugins).parseoutcomes()
     assert set(outcomes) == {"passed", "deselected"}
 
 
 def contract_on(harness: Callable[[], Harness]) -> Any:
-    """Return the contract, whose clauses are called without pytest."""
+    """Return a contract whose clauses can be called without pytest."""
 
     class Case(StoreContract):
-        """On a harness."""
+        """The contract on the given harness."""
 
         def make_harness(self) -> Harness:
-            """Return a new one."""
+            """Return a new harness."""
             return harness()
 
     return Case()
 
 
-def test_a_strangers_file_is_short() -> None:
-    """A stranger's whole file has fewer than 25 lines."""
-    assert len(MINE.strip().splitlines()) < 25
+def test_a_contract_file_is_short() -> None:
+    """A file that runs the contract has fewer than 25 lines."""
+    assert len(CONTRACT_FILE.strip().splitlines()) < 25
 
 
 def test_a_failed_clause_shows_itself_and_the_values(
     run_pytest: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stranger whose backend fails sees the clause and what it compared, not the suite's runner and asyncio's."""
+    """A failed clause prints itself and the compared values, without the frames of the runner and asyncio."""
 
     def leave(room: Room, _user_id: str) -> Room:
         return room
 
     monkeypatch.setattr(rules, "leave", leave)
-    result = run_pytest(MINE, "-k", "a_guest_leaves")
+    result = run_pytest(CONTRACT_FILE, "-k", "a_leave_removes_the_user")
     result.assert_outcomes(failed=1, deselected=len(clauses_of(StoreContract)) - 1)
     output = result.stdout.str()
     assert "'first'" in output
@@ -103,18 +103,18 @@ def test_a_failed_clause_shows_itself_and_the_values(
     assert "runners.py:" not in output
 
 
-def test_a_failed_lifetime_says_what_was_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that does not renew a room fails with what was gone, and how long after which call."""
-    right = MemoryRoomStore._replace
+def test_a_failed_ttl_clause_names_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of a failed TTL clause names the record, the time and the call."""
+    original = MemoryRoomStore._replace
 
     def replace(self: MemoryRoomStore, room_id: str, before: Entry[Room], after: Room) -> bool:
-        left = self._rooms.remaining_ms(room_id)
-        done = right(self, room_id, before, after)
-        self._rooms.set(room_id, after, left or 0)
-        return done
+        remaining = self._rooms.remaining_ms(room_id)
+        replaced = original(self, room_id, before, after)
+        self._rooms.set(room_id, after, remaining or 0)
+        return replaced
 
     monkeypatch.setattr(MemoryRoomStore, "_replace", replace)
-    with pytest.raises(AssertionError, match="the room was gone 23 hours after add_user_to_room"):
+    with pytest.raises(AssertionError, match="the room had expired 23 hours after add_user_to_room"):
         contract_on(MemoryHarness).test_add_user_to_room_renews()
 
 
@@ -124,67 +124,67 @@ OVERRIDES = {
     "removal": "test_twenty_messages_are_kept = None",
     "skip mark": "test_twenty_messages_are_kept = pytest.mark.skip(StoreContract.test_twenty_messages_are_kept)",
     "xfail without a reason": "@pytest.mark.xfail\n    def test_twenty_messages_are_kept(self): assert False",
-    "xfail that may pass": XFAIL.format("(reason='x')"),
-    "xfail that is off": XFAIL.format("(False, reason='x', strict=True)"),
-    "mark for all, on the class": "pass\n\nTestMine = pytest.mark.skip(TestMine)",
-    "excuse for all": "pass\n\nTestMine = pytest.mark.xfail(reason='x')(TestMine)",
+    "xfail that is not strict": XFAIL.format("(reason='x')"),
+    "xfail with a false condition": XFAIL.format("(False, reason='x', strict=True)"),
+    "skip mark on the class": "pass\n\nTestMine = pytest.mark.skip(TestMine)",
+    "xfail mark on the class": "pass\n\nTestMine = pytest.mark.xfail(reason='x')(TestMine)",
     "later override": "pass\n\nTestMine.test_twenty_messages_are_kept = lambda self: None",
-    "own hook": "def __init_subclass__(cls): pass\n\nclass TestYours(TestMine):\n    test_a_guest_leaves = None",
-    "mark for all": "pytestmark = [pytest.mark.skip(reason='later')]",
+    "own hook": "def __init_subclass__(cls): pass\n\nclass TestYours(TestMine):\n    test_ping_succeeds = None",
+    "pytestmark": "pytestmark = [pytest.mark.skip(reason='later')]",
 }
 
 
 @pytest.mark.parametrize("line", OVERRIDES.values(), ids=OVERRIDES)
-def test_the_guard_refuses(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Overriding, removing or skipping a clause without an xfail and its reason is a TypeError."""
-    # The mark of one of them is put on the suite's own function; it goes when the test ends.
+def test_changed_clauses_are_rejected(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overriding, removing or skipping a clause raises TypeError, except with a strict xfail and a reason."""
+    # One line marks the suite's own function; monkeypatch removes the mark after the test.
     monkeypatch.setattr(StoreContract.test_twenty_messages_are_kept, "pytestmark", [], raising=False)
     with pytest.raises(TypeError, match="contract"):
-        exec(f"import pytest\n{MINE}\n    {line}\n", {"__name__": "test_mine"})  # noqa: S102 - a stranger's file
+        exec(f"import pytest\n{CONTRACT_FILE}\n    {line}\n", {"__name__": "test_mine"})  # noqa: S102 - a test file
 
 
-def test_what_the_guard_refuses_fails_the_run(run_pytest: Callable[..., pytest.RunResult]) -> None:
-    """A file that overrides a clause can't be collected, whatever is selected."""
-    result = run_pytest(f"{MINE}\n    {OVERRIDES['override']}\n", "-k", "nothing_else")
+def test_a_changed_clause_fails_the_run(run_pytest: Callable[..., pytest.RunResult]) -> None:
+    """A file that overrides a clause cannot be collected, even if no clause is selected."""
+    result = run_pytest(f"{CONTRACT_FILE}\n    {OVERRIDES['override']}\n", "-k", "nothing_else")
     assert result.ret is pytest.ExitCode.INTERRUPTED
     result.assert_outcomes(errors=1)
 
 
-def test_the_guard_refuses_a_mixin() -> None:
-    """A clause that a mixin overrides is refused as well."""
+def test_a_mixin_must_not_override_a_clause() -> None:
+    """A mixin that overrides a clause is rejected."""
 
     class Mixin:
         def test_twenty_messages_are_kept(self) -> None:
-            """Pretend."""
+            """Always pass."""
 
     with pytest.raises(TypeError, match="test_twenty_messages_are_kept"):
         type("TestMine", (Mixin, StoreContract), {})
 
 
 def test_an_xfail_with_a_reason_is_allowed(run_pytest: Callable[..., pytest.RunResult]) -> None:
-    """A clause that can't hold yet may be marked xfail with a reason, and calls the clause it overrides."""
-    excused = """
+    """A clause may be overridden with a strict xfail that has a reason and calls the overridden clause."""
+    override = """
     @pytest.mark.xfail(reason="keeps 19, see our ticket", strict=True)
     def test_twenty_messages_are_kept(self):
         super().test_twenty_messages_are_kept()
         raise AssertionError
 """
-    result = run_pytest(f"import pytest\n{MINE}{excused}", "-k", "twenty")
+    result = run_pytest(f"import pytest\n{CONTRACT_FILE}{override}", "-k", "twenty")
     result.assert_outcomes(xfailed=1, deselected=len(clauses_of(StoreContract)) - 1)
 
 
-def test_every_clause_says_one_rule() -> None:
-    """Every clause has a docstring of one sentence of its own."""
+def test_every_clause_has_a_unique_rule() -> None:
+    """Every clause has a docstring of one paragraph that no other clause has."""
     rules = [clause.rule for clause in clauses_of(StoreContract).values()]
     assert len(rules) == len(set(rules)) > 100
     assert all(rule.endswith(".") and "\n\n" not in rule for rule in rules)
 
 
-class NothingMore:
-    """A part that a backend does not offer."""
+class Unsupported:
+    """A part that a backend does not support."""
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse everything."""
+        """Raise NotSupportedError."""
         raise NotSupportedError(name)
 
 
@@ -194,31 +194,31 @@ class SmallHarness(MemoryHarness):
     capabilities = frozenset[Capability]()
 
     def open_store(self, **settings: Any) -> Any:
-        """Return a store with holes."""
+        """Return a store without the undeclared parts."""
         store: Any = super().open_store(**settings)
-        store.chat = NothingMore()
-        store.rooms._list = NothingMore().__getattr__
-        store.rooms._sweep = NothingMore().__getattr__
+        store.chat = Unsupported()
+        store.rooms._iter_ids = Unsupported().__getattr__
+        store.rooms._prune_index = Unsupported().__getattr__
         return store
 
 
-def test_what_is_not_declared_is_skipped() -> None:
-    """Clauses on parts that a harness does not declare are skipped and say what is missing; the others hold."""
+def test_clauses_of_undeclared_capabilities_are_skipped() -> None:
+    """Clauses that need an undeclared capability are skipped with a reason; the other clauses pass."""
     case = contract_on(SmallHarness)
-    told_of_the_rest = {"test_what_is_not_declared_is_not_supported", "test_changes_are_not_silently_untold"}
+    about_all_capabilities = {"test_undeclared_capabilities_raise", "test_publish_changes_requires_events"}
     for name, clause in clauses_of(StoreContract).items():
-        if not clause.needs and name not in told_of_the_rest:
+        if not clause.needs and name not in about_all_capabilities:
             getattr(case, name)()
         elif clause.needs:
             with pytest.raises(pytest.skip.Exception, match="not declared"):
                 getattr(case, name)()
 
 
-async def test_a_store_of_rooms_alone_says_what_it_lacks() -> None:
-    """A backend that sets only its rooms raises NotSupportedError for chat, connections, rate limits and events."""
+async def test_a_store_with_rooms_only_raises_for_other_parts() -> None:
+    """A backend with rooms only raises NotSupportedError for chat, connections, rate limits and events."""
 
-    class RoomsAlone(BaseStore):
-        """No part but rooms."""
+    class RoomsOnly(BaseStore):
+        """A store that sets no other part."""
 
         async def _ping(self) -> None:
             pass
@@ -226,89 +226,89 @@ async def test_a_store_of_rooms_alone_says_what_it_lacks() -> None:
         async def _close(self) -> None:
             pass
 
-    store = RoomsAlone(StoreSettings())
+    store = RoomsOnly(StoreSettings())
     await all_raise(NotSupportedError, chat_calls(store.chat, "A"))
     await all_raise(NotSupportedError, connection_calls(store.connections, "ip", "c1"))
     await all_raise(NotSupportedError, rate_limit_calls(store.rate_limits, "ip"))
     await all_raise(NotSupportedError, event_calls(store.events, "A"))
 
 
-def test_an_undeclared_part_that_works_is_red() -> None:
-    """A backend that offers what it does not declare fails: it would go untested."""
+def test_a_working_undeclared_capability_fails() -> None:
+    """A clause fails if a backend supports an undeclared capability, which would be untested."""
 
-    class Quiet(MemoryHarness):
-        """Chat and listing, undeclared."""
+    class UndeclaredHarness(MemoryHarness):
+        """A full backend that declares no capability."""
 
         capabilities = frozenset[Capability]()
 
-    with pytest.raises(pytest.fail.Exception, match=r"add Capability\.CHAT to Quiet\.capabilities"):
-        contract_on(Quiet).test_what_is_not_declared_is_not_supported()
+    with pytest.raises(pytest.fail.Exception, match=r"add Capability\.CHAT to UndeclaredHarness\.capabilities"):
+        contract_on(UndeclaredHarness).test_undeclared_capabilities_raise()
 
 
-def test_raw_access_is_refused_where_there_is_none() -> None:
-    """A harness without raw access says so."""
+def test_missing_raw_access_raises() -> None:
+    """The raw access of a harness without it raises NotSupportedError with the harness's name."""
     with pytest.raises(NotSupportedError, match="MemoryHarness"):
         assert MemoryHarness().raw
 
 
-@pytest.mark.parametrize("excuse", [pytest.skip, pytest.xfail])
-def test_a_harness_can_not_excuse_a_clause(excuse: Any) -> None:
-    """A harness that skips, or expects the failure of, the clause that is running fails it."""
+@pytest.mark.parametrize("outcome", [pytest.skip, pytest.xfail])
+def test_a_harness_must_not_skip_a_clause(outcome: Any) -> None:
+    """A harness that calls pytest.skip or pytest.xfail in a running clause fails the clause."""
 
-    class Excusing(MemoryHarness):
-        """Time does not pass here."""
+    class SkippingHarness(MemoryHarness):
+        """A harness that does not advance the time."""
 
         async def advance(self, seconds: float) -> None:
-            """Look for a way out."""
-            excuse(f"{seconds} seconds are too long")
+            """Skip or xfail the clause."""
+            outcome(f"{seconds} seconds are too long")
 
     with pytest.raises(AssertionError, match="too long"):
-        contract_on(Excusing).test_a_room_lives_for_24_hours()
+        contract_on(SkippingHarness).test_a_room_expires_after_24_hours()
 
 
 def test_a_contract_needs_a_harness() -> None:
-    """A contract without make_harness can't be made, and the error names the method."""
+    """Instantiating a contract without make_harness raises TypeError with the method's name."""
 
     class Case(StoreContract):
-        """The contract on nothing."""
+        """A contract without a harness."""
 
     with pytest.raises(TypeError, match="make_harness"):
         Case()  # type: ignore[abstract]  # pyright: ignore[reportAbstractUsage]
 
 
-def test_a_clause_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backend that never answers fails its clause when the time limit ends, instead of hanging the run."""
+def test_a_hung_clause_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that hangs fails its clause after the time limit."""
 
-    class Hanging(MemoryHarness):
+    class HangingHarness(MemoryHarness):
         """A backend whose ping never returns."""
 
         def open_store(self, **settings: Any) -> Any:
-            """Return a store that hangs."""
+            """Return a store whose ping hangs."""
             store: Any = super().open_store(**settings)
             store._ping = asyncio.Event().wait
             return store
 
     monkeypatch.setattr("wnc_store_contract.clause.TIME_LIMIT", 0.05)
     with pytest.raises(TimeoutError):
-        contract_on(Hanging).test_a_store_answers_a_ping()
+        contract_on(HangingHarness).test_ping_succeeds()
 
 
 def test_stores_are_closed_when_a_clause_ends() -> None:
-    """Every store that a clause opened is closed before the harness."""
+    """Every store that a clause has opened is closed before the harness."""
     opened: list[Store] = []
-    order: list[str] = []
+    states: list[str] = []
 
-    class Watched(MemoryHarness):
-        """A harness that remembers."""
+    class RecordingHarness(MemoryHarness):
+        """A harness that records its stores."""
 
         def open_store(self, **settings: Any) -> Any:
-            """Remember the store."""
+            """Open and record a store."""
             opened.append(super().open_store(**settings))
             return opened[-1]
 
         async def aclose(self) -> None:
-            """Remember whether the stores were closed by now."""
-            order.extend("closed" if store.closed else "open" for store in opened)
+            """Record whether the stores are closed."""
+            states.extend("closed" if store.closed else "open" for store in opened)
 
-    contract_on(Watched).test_a_second_client_sees_the_same()
-    assert order == ["closed", "closed"]
+    contract_on(RecordingHarness).test_two_clients_share_data()
+    assert states == ["closed", "closed"]

@@ -297,7 +297,7 @@ def test_a_valid_record_takes_the_fast_paths(record: Record) -> None:
     assert parsed(data) == record.to_json()
 
 
-@pytest.mark.parametrize("name", ["room_new", "room_playing_three_users", "room_with_unknown_fields"])
+@pytest.mark.parametrize("name", ["room_new", "room_playing_three_users", "room_with_extra_fields"])
 def test_a_room_of_node_takes_the_fast_encoder(name: str) -> None:
     """A record written by Node, with extra fields, is encoded without `Record.to_json`."""
     record = read(Room, node_record(name))

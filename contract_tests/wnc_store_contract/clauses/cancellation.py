@@ -1,4 +1,4 @@
-"""Cancelled callers: they are told, and wherever a write is cut off, it happened as a whole or not at all."""
+"""Cancellation: cancelled calls raise, and cancelled writes are atomic."""
 
 from __future__ import annotations
 
@@ -13,292 +13,307 @@ from wnc_store_contract.clause import PATIENCE, ContractContext, clause
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
 
-Act = Callable[[Store, str], Awaitable[object]]
-"""What is done to the room, or the key, of an id."""
+Write = Callable[[Store, str], Awaitable[object]]
+"""A write to the room, chat or key of an id."""
 
-Told = dict[str, Any]
-"""What a store tells of an id, by its name in words."""
+State = dict[str, Any]
+"""The observable state of an id: description to value."""
 
 STEPS = (*range(1, 11), *(round(10 * 1.3**power) for power in range(1, 18)))
-"""After how many steps of the event loop a caller is cancelled: each of the first ones, then ever later for servers."""
+"""The numbers of event-loop steps after which a caller is cancelled: 1 to 10, then longer intervals for servers."""
 
 FOUR_HOURS = 4 * 3600
 
 
-async def a_room(store: Store, room_id: str) -> None:
-    """Create a room of a host and a guest."""
+async def create_party(store: Store, room_id: str) -> None:
+    """Create a room with a host and a guest."""
     await store.rooms.create_room(room(room_id, "host", "guest"))
 
 
-async def a_room_of_one(store: Store, room_id: str) -> None:
-    """Create a room of a host."""
+async def create_room(store: Store, room_id: str) -> None:
+    """Create a room with a host."""
     await store.rooms.create_room(room(room_id))
 
 
-async def a_message(store: Store, room_id: str) -> None:
-    """Begin a chat."""
+async def add_first_message(store: Store, room_id: str) -> None:
+    """Add the first message of a chat."""
     await store.chat.add_message(message(1, room_id))
 
 
-async def a_room_with_chat(store: Store, room_id: str) -> None:
-    """Create a room of a host, and begin its chat."""
-    await a_room_of_one(store, room_id)
-    await a_message(store, room_id)
+async def create_room_with_chat(store: Store, room_id: str) -> None:
+    """Create a room with a host and a message."""
+    await create_room(store, room_id)
+    await add_first_message(store, room_id)
 
 
-async def a_full_chat(store: Store, room_id: str) -> None:
-    """Say as much as is kept."""
+async def fill_chat(store: Store, room_id: str) -> None:
+    """Add as many messages as a chat keeps."""
     for number in range(20):
         await store.chat.add_message(message(number, room_id))
 
 
-async def a_lease(store: Store, key: str) -> None:
+async def acquire_lease(store: Store, key: str) -> None:
     """Acquire a connection."""
     await store.connections.acquire(key, "first")
 
 
-async def a_hit(store: Store, key: str) -> None:
-    """Begin a window."""
+async def add_hit(store: Store, key: str) -> None:
+    """Start a window."""
     await store.rate_limits.hit(key)
 
 
 def hours(ttl: timedelta | None) -> int | None:
-    """Return a TTL in hours, as no machine takes half of one for a clause."""
+    """Return a TTL rounded to hours; a clause never runs for half an hour."""
     return None if ttl is None else round(ttl / timedelta(hours=1))
 
 
-async def seen(context: ContractContext, store: Store, one: str) -> Told:
-    """Return all that the store tells of the room, the chat and the key of an id, but for id and time of day."""
-    has, told = context.harness.capabilities, Told()
-    found = await store.rooms.get_room(one)
-    if found is not None:
-        state = found.video_state.model_copy(update={"last_update_time": 0})
-        found = found.model_copy(update={"id": "any", "video_state": state})
-    told["the room"] = found
-    told["the hours of the room"] = hours(await store.rooms.room_ttl(one))
-    if Capability.LISTING in has:
-        told["its listing"] = one in [room_id async for room_id in store.rooms.active_room_ids()]
-    if Capability.CHAT in has:
-        told["the chat"] = [kept.id for kept in await store.chat.get_messages(one)]
-        told["the hours of the chat"] = hours(await store.chat.chat_ttl(one))
-    if Capability.CONNECTIONS in has:
-        told["the connections"] = await store.connections.count(one)
-    if Capability.RATE_LIMITS in has:
-        decision = await store.rate_limits.peek(one)
-        told["the hits that are left"] = decision.remaining
-        told["the minutes of the window"] = round(decision.reset_after / timedelta(minutes=1))
-    return told
+async def read_state(context: ContractContext, store: Store, key: str) -> State:
+    """Return the state of the room, the chat and the limits of an id, without the id and the current time."""
+    capabilities, observed = context.harness.capabilities, State()
+    stored = await store.rooms.get_room(key)
+    if stored is not None:
+        state = stored.video_state.model_copy(update={"last_update_time": 0})
+        stored = stored.model_copy(update={"id": "any", "video_state": state})
+    observed["room"] = stored
+    observed["room TTL in hours"] = hours(await store.rooms.room_ttl(key))
+    if Capability.LISTING in capabilities:
+        observed["listed"] = key in [room_id async for room_id in store.rooms.active_room_ids()]
+    if Capability.CHAT in capabilities:
+        observed["chat"] = [sent.id for sent in await store.chat.get_messages(key)]
+        observed["chat TTL in hours"] = hours(await store.chat.chat_ttl(key))
+    if Capability.CONNECTIONS in capabilities:
+        observed["connections"] = await store.connections.count(key)
+    if Capability.RATE_LIMITS in capabilities:
+        decision = await store.rate_limits.peek(key)
+        observed["remaining hits"] = decision.remaining
+        observed["window in minutes"] = round(decision.reset_after / timedelta(minutes=1))
+    return observed
 
 
-async def settled(context: ContractContext, store: Store, one: str, allowed: Sequence[Told]) -> Told:
-    """Return what is seen as soon as it is allowed; else what it is when all that the caller left behind has ended."""
-    pause, end = 0.01, asyncio.get_running_loop().time() + PATIENCE
-    while (found := await seen(context, store, one)) not in allowed and asyncio.get_running_loop().time() < end:
-        await asyncio.sleep(pause)
-        pause *= 2
-    return found
+async def settled_state(context: ContractContext, store: Store, key: str, allowed: Sequence[State]) -> State:
+    """Return the state once it is an allowed one, or the last state that was read before the deadline."""
+    loop = asyncio.get_running_loop()
+    delay, deadline = 0.01, loop.time() + PATIENCE
+    while (state := await read_state(context, store, key)) not in allowed and loop.time() < deadline:
+        await asyncio.sleep(delay)
+        delay *= 2
+    return state
 
 
-def mixture(found: Told, before: Told, after: Told) -> str:
-    """Say which parts are as before a write, and which as after it."""
+def describe(state: State, before: State, after: State) -> str:
+    """Describe which parts of a state are those before a write and which are those after it."""
     parts: list[str] = []
-    for part, value in found.items():
+    for part, value in state.items():
         if value not in (before[part], after[part]):
             parts.append(f"{part}: {value!r} (before {before[part]!r}, after {after[part]!r})")
         elif before[part] != after[part]:
-            parts.append(f"{part} as {'before' if value == before[part] else 'after'}")
+            parts.append(f"{part}: as {'before' if value == before[part] else 'after'}")
     return "; ".join(parts)
 
 
-async def is_whole(
-    context: ContractContext, write: Act, prepare: Act | None = None, *, ages: bool = True
+async def assert_atomic(
+    context: ContractContext, write: Write, prepare: Write | None = None, *, advance_time: bool = True
 ) -> tuple[Store, Sequence[str]]:
-    """Check that a write, wherever it is cancelled, leaves what was there before it, or what is there after it.
+    """Assert that a write, cancelled at any step, leaves either the state before it or the state after it.
+
+    Args:
+        context: The context of the clause.
+        write: The write.
+        prepare: Called for each id before the write.
+        advance_time: Advance the time before the write, so that a renewed TTL differs from the old one.
 
     Returns:
-        The store, and the ids that were written to.
+        The store, and the ids that were written.
     """
     store = await context.open()
     names = {steps: f"after-{steps}" for steps in STEPS}
-    ids = ("whole", *names.values())
-    for one in ids:
+    ids = ("uncancelled", *names.values())
+    for key in ids:
         if prepare is not None:
-            await prepare(store, one)
-    if ages:
-        await context.advance(FOUR_HOURS)  # a TTL that is given again is told from one that is not
-    before = await seen(context, store, "whole")
-    await write(store, "whole")
-    after = await seen(context, store, "whole")
+            await prepare(store, key)
+    if advance_time:
+        await context.advance(FOUR_HOURS)
+    before = await read_state(context, store, "uncancelled")
+    await write(store, "uncancelled")
+    after = await read_state(context, store, "uncancelled")
     assert before != after
-    for steps, one in names.items():
-        writing = asyncio.ensure_future(write(store, one))
+    for steps, key in names.items():
+        task = asyncio.ensure_future(write(store, key))
         for _ in range(steps):
             await asyncio.sleep(0)
-        ended = writing.done()
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
-        allowed = (after,) if ended else (before, after)
-        found = await settled(context, store, one, allowed)
-        assert found in allowed, f"cancelled after {steps} steps it left {mixture(found, before, after)}"
-        if ended:
+        finished = task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        allowed = (after,) if finished else (before, after)
+        state = await settled_state(context, store, key, allowed)
+        assert state in allowed, f"cancelled after {steps} steps, the write left {describe(state, before, after)}"
+        if finished:
             break
     return store, ids
 
 
-async def are_told(calls: Sequence[Call]) -> None:
-    """Check that each call, wherever it is cancelled before it has ended, raises CancelledError soon."""
+async def assert_cancellable(calls: Sequence[Call]) -> None:
+    """Assert that each call, cancelled at any step, raises CancelledError promptly."""
     for call in calls:
         for steps in STEPS:
-            calling = asyncio.ensure_future(call())
+            task = asyncio.ensure_future(call())
             for _ in range(steps):
                 await asyncio.sleep(0)
-            if calling.done():
-                await asyncio.gather(calling, return_exceptions=True)
+            if task.done():
+                await asyncio.gather(task, return_exceptions=True)
                 break
-            calling.cancel()
-            await asyncio.wait([calling], timeout=PATIENCE)
-            assert calling.cancelled(), f"cancelled after {steps} steps it went on: {calling!r}"
+            task.cancel()
+            await asyncio.wait([task], timeout=PATIENCE)
+            assert task.cancelled(), f"cancelled after {steps} steps, the call did not raise CancelledError: {task!r}"
 
 
 class CancellationClauses:
-    """A caller that is cancelled after the first, second, third, ... step of the event loop."""
+    """Clauses about calls that are cancelled at each step of the event loop."""
 
     @clause()
-    async def test_a_cancelled_create_is_whole(self, context: ContractContext) -> None:
-        """A create_room that is cancelled anywhere leaves a room that is listed, or none."""
-        await is_whole(context, a_room)
+    async def test_a_cancelled_create_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled create_room either stores and lists the room or has no effect."""
+        await assert_atomic(context, create_party)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_create_takes_no_chat_alone(self, context: ContractContext) -> None:
-        """A create_room that is cancelled anywhere clears the chat left behind together with making the room."""
-        await is_whole(context, a_room, a_message)
+    async def test_a_cancelled_create_clears_the_chat_atomically(self, context: ContractContext) -> None:
+        """A cancelled create_room never deletes the leftover chat without creating the room."""
+        await assert_atomic(context, create_party, add_first_message)
 
     @clause()
-    async def test_a_cancelled_update_is_whole(self, context: ContractContext) -> None:
-        """An update_room that is cancelled anywhere replaces all of the room, with its full TTL, or nothing."""
-        await is_whole(context, lambda store, one: store.rooms.update_room(one, room(one, "new", "other")), a_room)
+    async def test_a_cancelled_update_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled update_room either replaces the room and renews its TTL or has no effect."""
+        await assert_atomic(
+            context, lambda store, key: store.rooms.update_room(key, room(key, "new", "other")), create_party
+        )
 
     @clause()
-    async def test_a_cancelled_edit_is_whole(self, context: ContractContext) -> None:
-        """An edit_room that is cancelled anywhere writes all that was changed, with the full TTL, or nothing."""
+    async def test_a_cancelled_edit_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled edit_room either writes every changed field and renews the TTL or has no effect."""
 
         def change(before: Room) -> Room:
             return before.model_copy(update={"host_name": "New", "settings": {"theme": "dark"}})
 
-        await is_whole(context, lambda store, one: store.rooms.edit_room(one, change), a_room)
+        await assert_atomic(context, lambda store, key: store.rooms.edit_room(key, change), create_party)
 
     @clause()
-    async def test_a_cancelled_deletion_is_whole(self, context: ContractContext) -> None:
-        """A delete_room that is cancelled anywhere takes the room and its listing, or nothing."""
-        await is_whole(context, lambda store, one: store.rooms.delete_room(one), a_room)
+    async def test_a_cancelled_delete_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled delete_room either removes the room and its listing or has no effect."""
+        await assert_atomic(context, lambda store, key: store.rooms.delete_room(key), create_party)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_deletion_takes_all_along(self, context: ContractContext) -> None:
-        """A delete_room that is cancelled anywhere takes the chat together with the room."""
-        await is_whole(context, lambda store, one: store.rooms.delete_room(one), a_room_with_chat)
+    async def test_a_cancelled_delete_removes_the_chat_atomically(self, context: ContractContext) -> None:
+        """A cancelled delete_room removes the chat if and only if it removes the room."""
+        await assert_atomic(context, lambda store, key: store.rooms.delete_room(key), create_room_with_chat)
 
     @clause()
-    async def test_a_cancelled_join_is_whole(self, context: ContractContext) -> None:
-        """An add_user_to_room that is cancelled anywhere adds the user and gives the full TTL, or does nothing."""
-        await is_whole(context, lambda store, one: store.rooms.add_user_to_room(one, user("new")), a_room)
+    async def test_a_cancelled_join_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled add_user_to_room either adds the user and renews the TTL or has no effect."""
+        await assert_atomic(context, lambda store, key: store.rooms.add_user_to_room(key, user("new")), create_party)
 
     @clause()
-    async def test_a_cancelled_leave_is_whole(self, context: ContractContext) -> None:
-        """A host's leave that is cancelled anywhere makes another one host, or leaves all as it was."""
-        await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room)
+    async def test_a_cancelled_leave_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled leave of the host either removes the host and promotes a user or has no effect."""
+        await assert_atomic(context, lambda store, key: store.rooms.remove_user_from_room(key, "host"), create_party)
 
     @clause()
-    async def test_a_cancelled_leave_of_the_last_is_whole(self, context: ContractContext) -> None:
-        """The last one's leave that is cancelled anywhere takes the room and its listing, or nothing."""
-        await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_of_one)
+    async def test_a_cancelled_last_leave_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled leave of the last user either removes the room and its listing or has no effect."""
+        await assert_atomic(context, lambda store, key: store.rooms.remove_user_from_room(key, "host"), create_room)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_leave_of_the_last_takes_all_along(self, context: ContractContext) -> None:
-        """The last one's leave that is cancelled anywhere takes the chat together with the room."""
-        await is_whole(context, lambda store, one: store.rooms.remove_user_from_room(one, "host"), a_room_with_chat)
+    async def test_a_cancelled_last_leave_removes_the_chat_atomically(self, context: ContractContext) -> None:
+        """A cancelled leave of the last user removes the chat if and only if it removes the room."""
+        await assert_atomic(
+            context, lambda store, key: store.rooms.remove_user_from_room(key, "host"), create_room_with_chat
+        )
 
     @clause()
-    async def test_a_cancelled_transfer_is_whole(self, context: ContractContext) -> None:
-        """A transfer_host that is cancelled anywhere ends one host's rank and begins the other's, or does nothing."""
-        await is_whole(context, lambda store, one: store.rooms.transfer_host(one, "guest"), a_room)
+    async def test_a_cancelled_transfer_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled transfer_host either updates the old and the new host or has no effect."""
+        await assert_atomic(context, lambda store, key: store.rooms.transfer_host(key, "guest"), create_party)
 
     @clause()
-    async def test_a_cancelled_video_state_is_whole(self, context: ContractContext) -> None:
-        """An update_video_state that is cancelled anywhere replaces all of the state, or nothing."""
+    async def test_a_cancelled_video_state_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled update_video_state either replaces the whole state or has no effect."""
         state = VideoState(is_playing=True, current_time=1, duration=2)
-        await is_whole(context, lambda store, one: store.rooms.update_video_state(one, state), a_room)
+        await assert_atomic(context, lambda store, key: store.rooms.update_video_state(key, state), create_party)
 
     @clause()
-    async def test_a_cancelled_video_is_whole(self, context: ContractContext) -> None:
-        """A set_video_url that is cancelled anywhere sets the video and resets its state, or does nothing."""
-        await is_whole(context, lambda store, one: store.rooms.set_video_url(one, "https://video.example/1"), a_room)
+    async def test_a_cancelled_video_url_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled set_video_url either sets the video and resets the state or has no effect."""
+        await assert_atomic(
+            context, lambda store, key: store.rooms.set_video_url(key, "https://video.example/1"), create_party
+        )
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_first_message_is_whole(self, context: ContractContext) -> None:
-        """An add_message that is cancelled anywhere begins a chat with a TTL, or none."""
-        await is_whole(context, a_message)
+    async def test_a_cancelled_first_message_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled first add_message either creates the chat with a TTL or has no effect."""
+        await assert_atomic(context, add_first_message)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_message_is_whole(self, context: ContractContext) -> None:
-        """An add_message that is cancelled anywhere adds one, drops the oldest and renews the chat, or does nothing."""
-        await is_whole(context, lambda store, one: store.chat.add_message(message(20, one)), a_full_chat)
+    async def test_a_cancelled_message_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled add_message either appends, trims and renews the chat or has no effect."""
+        await assert_atomic(context, lambda store, key: store.chat.add_message(message(20, key)), fill_chat)
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_clearing_is_whole(self, context: ContractContext) -> None:
-        """A clear_messages that is cancelled anywhere takes all messages, or none."""
-        await is_whole(context, lambda store, one: store.chat.clear_messages(one), a_full_chat)
+    async def test_a_cancelled_clear_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled clear_messages either deletes all messages or has no effect."""
+        await assert_atomic(context, lambda store, key: store.chat.clear_messages(key), fill_chat)
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_acquire_is_whole(self, context: ContractContext) -> None:
-        """An acquire that is cancelled anywhere begins a lease that ends, or none, and harms no other."""
+    async def test_a_cancelled_acquire_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled acquire either creates a lease that expires or has no effect, and other leases are unchanged."""
 
-        async def acquire(store: Store, one: str) -> None:
-            await store.connections.acquire(one, "new", limit=2)
+        async def acquire(store: Store, key: str) -> None:
+            await store.connections.acquire(key, "new", limit=2)
 
-        store, ids = await is_whole(context, acquire, a_lease, ages=False)
+        store, ids = await assert_atomic(context, acquire, acquire_lease, advance_time=False)
         await context.advance(FOUR_HOURS)
-        assert [one for one in ids if await store.connections.count(one)] == [], "these leases never end"
+        assert [key for key in ids if await store.connections.count(key)] == [], "these leases do not expire"
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_release_is_whole(self, context: ContractContext) -> None:
-        """A release that is cancelled anywhere ends its lease, or not."""
-        await is_whole(context, lambda store, one: store.connections.release(one, "first"), a_lease, ages=False)
+    async def test_a_cancelled_release_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled release either ends its lease or has no effect."""
+        await assert_atomic(
+            context, lambda store, key: store.connections.release(key, "first"), acquire_lease, advance_time=False
+        )
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_first_hit_is_whole(self, context: ContractContext) -> None:
-        """A hit that is cancelled anywhere begins a window with its count and its end, or none."""
-        await is_whole(context, a_hit)
+    async def test_a_cancelled_first_hit_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled first hit either starts a window that ends or has no effect."""
+        await assert_atomic(context, add_hit)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_hit_is_whole(self, context: ContractContext) -> None:
-        """A hit that is cancelled anywhere counts all that it costs, or nothing."""
-        await is_whole(context, lambda store, one: store.rate_limits.hit(one, cost=5), a_hit, ages=False)
+    async def test_a_cancelled_hit_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled hit either counts its full cost or has no effect."""
+        await assert_atomic(context, lambda store, key: store.rate_limits.hit(key, cost=5), add_hit, advance_time=False)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_reset_is_whole(self, context: ContractContext) -> None:
-        """A reset that is cancelled anywhere forgets the count and the end of its window, or nothing."""
-        await is_whole(context, lambda store, one: store.rate_limits.reset(one), a_hit, ages=False)
+    async def test_a_cancelled_reset_is_atomic(self, context: ContractContext) -> None:
+        """A cancelled reset either removes the count and its window or has no effect."""
+        await assert_atomic(context, lambda store, key: store.rate_limits.reset(key), add_hit, advance_time=False)
 
     @clause()
-    async def test_a_cancelled_caller_is_told(self, context: ContractContext) -> None:
-        """A call on rooms that is cancelled raises CancelledError, so that a timeout of the caller's ends it."""
+    async def test_cancelled_room_calls_raise(self, context: ContractContext) -> None:
+        """A cancelled call on rooms raises CancelledError promptly, so that asyncio.timeout works."""
         store = await context.open()
-        await are_told(room_calls(store.rooms, ROOM))
+        await assert_cancellable(room_calls(store.rooms, ROOM))
 
     @clause(Capability.CHAT)
-    async def test_a_cancelled_writer_is_told(self, context: ContractContext) -> None:
-        """A call on a chat that is cancelled raises CancelledError."""
+    async def test_cancelled_chat_calls_raise(self, context: ContractContext) -> None:
+        """A cancelled call on chats raises CancelledError promptly."""
         store = await context.open()
-        await are_told(chat_calls(store.chat, ROOM))
+        await assert_cancellable(chat_calls(store.chat, ROOM))
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_cancelled_connection_is_told(self, context: ContractContext) -> None:
-        """A call on connections that is cancelled raises CancelledError."""
+    async def test_cancelled_connection_calls_raise(self, context: ContractContext) -> None:
+        """A cancelled call on connections raises CancelledError promptly."""
         store = await context.open()
-        await are_told(connection_calls(store.connections, "ip", "c1"))
+        await assert_cancellable(connection_calls(store.connections, "ip", "c1"))
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cancelled_hit_is_told(self, context: ContractContext) -> None:
-        """A call on rate limits that is cancelled raises CancelledError."""
+    async def test_cancelled_rate_limit_calls_raise(self, context: ContractContext) -> None:
+        """A cancelled call on rate limits raises CancelledError promptly."""
         store = await context.open()
-        await are_told(rate_limit_calls(store.rate_limits, "ip"))
+        await assert_cancellable(rate_limit_calls(store.rate_limits, "ip"))

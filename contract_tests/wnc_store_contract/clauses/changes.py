@@ -1,4 +1,4 @@
-"""The store's own changes, published in the step that commits them."""
+"""Clauses about the events that the store publishes with its commits."""
 
 from __future__ import annotations
 
@@ -28,45 +28,48 @@ from wnc_store import (
     to_wire,
 )
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.clauses.events import heard, one
+from wnc_store_contract.clauses.events import drain, next_event
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
 
 RESYNC = Resync(room_id=ROOM)
 
 
-async def told(store: Store, change: Callable[[], Awaitable[object]]) -> Sequence[RoomEvent]:
-    """Return the events of a change."""
+async def events_of(store: Store, change: Callable[[], Awaitable[object]]) -> Sequence[RoomEvent]:
+    """Make a change and return the events of the room."""
     async with store.events.subscribe(ROOM) as events:
         await change()
-        return await heard(store, events)
+        return await drain(store, events)
 
 
-async def told_of_chat(store: Store, change: Callable[[], Awaitable[object]]) -> Sequence[RoomEvent]:
-    """Return the events of a change of a chat, up to those of a last message: a chat may have a channel of its own."""
+async def chat_events_of(store: Store, change: Callable[[], Awaitable[object]]) -> Sequence[RoomEvent]:
+    """Make a change to the chat and return its events.
+
+    A last message ends them, because a backend may publish chat events on a separate channel.
+    """
     last = message(0, id=str(uuid4()))
     async with store.events.subscribe(ROOM) as events:
         await change()
         await store.chat.add_message(last)
-        found: list[RoomEvent] = []
-        while (event := await one(events)) != MessageAdded(room_id=ROOM, message=last):
-            found.append(event)
-        return found
+        received: list[RoomEvent] = []
+        while (event := await next_event(events)) != MessageAdded(room_id=ROOM, message=last):
+            received.append(event)
+        return received
 
 
-async def opened(context: ContractContext, *users: str) -> Store:
-    """Return a store that publishes its changes and has a room of revision 1."""
+async def open_with_room(context: ContractContext, *users: str) -> Store:
+    """Open a store that publishes changes, and create a room with revision 1."""
     store = await context.open(publish_changes=True)
     await store.rooms.create_room(room(ROOM, *users))
     return store
 
 
 class ChangeClauses:
-    """With `publish_changes` the store tells what it changes."""
+    """Clauses about `publish_changes`."""
 
     @clause(Capability.EVENTS)
-    async def test_changes_are_told_only_when_asked_for(self, context: ContractContext) -> None:
-        """Without publish_changes no change is told."""
+    async def test_changes_are_published_only_if_enabled(self, context: ContractContext) -> None:
+        """Without publish_changes, the store publishes no changes."""
         store = await context.open()
 
         async def change() -> None:
@@ -74,97 +77,99 @@ class ChangeClauses:
             await store.rooms.add_user_to_room(ROOM, user("guest"))
             await store.rooms.delete_room(ROOM)
 
-        assert await told(store, change) == []
+        assert await events_of(store, change) == []
 
     @clause(Capability.EVENTS)
-    async def test_a_new_room_is_told(self, context: ContractContext) -> None:
-        """A new room is a RoomChanged without a revision."""
+    async def test_a_new_room_is_published(self, context: ContractContext) -> None:
+        """Creating a room publishes RoomChanged without a revision."""
         store = await context.open(publish_changes=True)
-        assert await told(store, lambda: store.rooms.create_room(room())) == [RoomChanged(room_id=ROOM)]
+        assert await events_of(store, lambda: store.rooms.create_room(room())) == [RoomChanged(room_id=ROOM)]
 
     @clause(Capability.EVENTS)
-    async def test_a_join_is_told(self, context: ContractContext) -> None:
-        """A join, and a rejoin, is a UserJoined with the user as stored and the room's revision."""
-        store = await opened(context, "host", "other")
+    async def test_a_join_is_published(self, context: ContractContext) -> None:
+        """A join or a rejoin publishes UserJoined with the stored user and the room's revision."""
+        store = await open_with_room(context, "host", "other")
         guest = user("guest", avatar="cat")
         joined = UserJoined(room_id=ROOM, rev=2, user=guest)
-        assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, guest)) == [joined]
+        assert await events_of(store, lambda: store.rooms.add_user_to_room(ROOM, guest)) == [joined]
         again = user("other", name="Again")
         joined = UserJoined(room_id=ROOM, rev=3, user=again)
-        assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, again)) == [joined]
+        assert await events_of(store, lambda: store.rooms.add_user_to_room(ROOM, again)) == [joined]
 
     @clause(Capability.EVENTS)
-    async def test_a_leave_is_told(self, context: ContractContext) -> None:
-        """A leave is a UserLeft; when the host leaves, HostChanged follows with the same revision."""
-        store = await opened(context, "host", "guest", "last")
+    async def test_a_leave_is_published(self, context: ContractContext) -> None:
+        """A leave publishes UserLeft; if the host leaves, HostChanged follows with the same revision."""
+        store = await open_with_room(context, "host", "guest", "last")
         rooms = store.rooms
-        assert await told(store, lambda: rooms.remove_user_from_room(ROOM, "guest")) == [
+        assert await events_of(store, lambda: rooms.remove_user_from_room(ROOM, "guest")) == [
             UserLeft(room_id=ROOM, rev=2, user=user("guest"))
         ]
-        assert await told(store, lambda: rooms.remove_user_from_room(ROOM, "host")) == [
+        assert await events_of(store, lambda: rooms.remove_user_from_room(ROOM, "host")) == [
             UserLeft(room_id=ROOM, rev=3, user=user("host", is_host=True)),
             HostChanged(room_id=ROOM, rev=3, host_id="last", host_name="Name of last"),
         ]
 
     @clause(Capability.EVENTS)
-    async def test_the_end_of_a_room_is_told(self, context: ContractContext) -> None:
-        """The last one's leaving, and a deletion, is one RoomClosed."""
-        store = await opened(context)
-        assert await told(store, lambda: store.rooms.remove_user_from_room(ROOM, "host")) == [
+    async def test_a_deleted_room_is_published(self, context: ContractContext) -> None:
+        """A deletion, or the leave of the last user, publishes exactly one RoomClosed."""
+        store = await open_with_room(context)
+        assert await events_of(store, lambda: store.rooms.remove_user_from_room(ROOM, "host")) == [
             RoomClosed(room_id=ROOM, rev=2)
         ]
         await store.rooms.create_room(room())
-        (closed,) = await told(store, lambda: store.rooms.delete_room(ROOM))
+        (closed,) = await events_of(store, lambda: store.rooms.delete_room(ROOM))
         assert isinstance(closed, RoomClosed)
 
     @clause(Capability.EVENTS)
-    async def test_a_handover_is_told(self, context: ContractContext) -> None:
-        """A handover is a HostChanged."""
-        store = await opened(context, "host", "guest")
-        assert await told(store, lambda: store.rooms.transfer_host(ROOM, "guest")) == [
+    async def test_a_host_transfer_is_published(self, context: ContractContext) -> None:
+        """transfer_host publishes HostChanged."""
+        store = await open_with_room(context, "host", "guest")
+        assert await events_of(store, lambda: store.rooms.transfer_host(ROOM, "guest")) == [
             HostChanged(room_id=ROOM, rev=2, host_id="guest", host_name="Name of guest")
         ]
 
     @clause(Capability.EVENTS)
-    async def test_the_video_is_told(self, context: ContractContext) -> None:
-        """Another state is a VideoStateChanged, another video a VideoSet, each with the state as stored."""
-        store = await opened(context)
+    async def test_video_changes_are_published(self, context: ContractContext) -> None:
+        """update_video_state publishes VideoStateChanged, and set_video_url publishes VideoSet."""
+        store = await open_with_room(context)
         state = VideoState(is_playing=True, current_time=1.5, duration=60, last_update_time=1767225600001)
-        assert await told(store, lambda: store.rooms.update_video_state(ROOM, state)) == [
+        assert await events_of(store, lambda: store.rooms.update_video_state(ROOM, state)) == [
             VideoStateChanged(room_id=ROOM, rev=2, video_state=state)
         ]
         url = "https://video.example/1"
-        events = await told(store, lambda: store.rooms.set_video_url(ROOM, url, "m3u8"))
-        found = await store.rooms.get_room(ROOM)
-        assert found is not None
+        events = await events_of(store, lambda: store.rooms.set_video_url(ROOM, url, "m3u8"))
+        stored = await store.rooms.get_room(ROOM)
+        assert stored is not None
         assert events == [
-            VideoSet(room_id=ROOM, rev=3, video_url=url, video_type="m3u8", video_state=found.video_state)
+            VideoSet(room_id=ROOM, rev=3, video_url=url, video_type="m3u8", video_state=stored.video_state)
         ]
 
     @clause(Capability.EVENTS)
-    async def test_whole_rooms_are_told(self, context: ContractContext) -> None:
-        """What edit_room and update_room change is told by the same events, and the rest of it by RoomChanged."""
-        store = await opened(context, "host", "guest")
+    async def test_edits_and_updates_are_published(self, context: ContractContext) -> None:
+        """edit_room and update_room publish an event per known change, and RoomChanged for other changes."""
+        store = await open_with_room(context, "host", "guest")
 
         def change(before: Room) -> Room:
             state = VideoState(current_time=3, last_update_time=1)
             users = (before.users[0], user("new"))
             return before.model_copy(update={"users": users, "video_state": state, "settings": {"theme": "dark"}})
 
-        assert await told(store, lambda: store.rooms.edit_room(ROOM, change)) == [
+        assert await events_of(store, lambda: store.rooms.edit_room(ROOM, change)) == [
             UserLeft(room_id=ROOM, rev=2, user=user("guest")),
             UserJoined(room_id=ROOM, rev=2, user=user("new")),
             VideoStateChanged(room_id=ROOM, rev=2, video_state=VideoState(current_time=3, last_update_time=1)),
             RoomChanged(room_id=ROOM, rev=2),
         ]
-        found = await store.rooms.get_room(ROOM)
-        assert found is not None
-        renewed = found.model_copy(update={"host_token": "another-token"})
-        assert await told(store, lambda: store.rooms.update_room(ROOM, renewed)) == [RoomChanged(room_id=ROOM, rev=3)]
+        stored = await store.rooms.get_room(ROOM)
+        assert stored is not None
+        renewed = stored.model_copy(update={"host_token": "another-token"})
+        assert await events_of(store, lambda: store.rooms.update_room(ROOM, renewed)) == [
+            RoomChanged(room_id=ROOM, rev=3)
+        ]
 
     @clause(Capability.EVENTS)
-    async def test_what_changes_nothing_is_not_told(self, context: ContractContext) -> None:
-        """The leaving of who is not there, the deletion of no room, and what is refused tell nothing."""
+    async def test_calls_without_effect_are_not_published(self, context: ContractContext) -> None:
+        """Calls that change nothing and calls that fail publish no events."""
         store = await context.open(publish_changes=True)
         rooms = store.rooms
         await rooms.create_room(room())
@@ -176,30 +181,30 @@ class ChangeClauses:
                 (RoomExistsError, lambda: rooms.create_room(room())),
                 (UserNotFoundError, lambda: rooms.transfer_host(ROOM, "nobody")),
                 (RoomNotFoundError, lambda: rooms.update_room("other", room("other"))),
-                (ZeroDivisionError, lambda: rooms.edit_room(ROOM, lambda _one: 1 // 0)),  # type: ignore[arg-type]
+                (ZeroDivisionError, lambda: rooms.edit_room(ROOM, lambda _room: 1 // 0)),  # type: ignore[arg-type]
             ):
                 with pytest.raises(error):
                     await call()
-            assert await heard(store, events) == []
-            assert await heard(store, other, "other") == []
+            assert await drain(store, events) == []
+            assert await drain(store, other, "other") == []
 
     @clause(Capability.EVENTS)
-    async def test_joins_at_the_same_moment_are_all_told(self, context: ContractContext) -> None:
-        """Of users who join at the same moment, each is told with a revision of its own, in their order."""
-        store = await opened(context)
+    async def test_concurrent_joins_are_all_published(self, context: ContractContext) -> None:
+        """Concurrent joins publish one UserJoined each, with consecutive revisions, in commit order."""
+        store = await open_with_room(context)
         joining = [store.rooms.add_user_to_room(ROOM, user(f"u{number}")) for number in range(50)]
-        events = await told(store, lambda: asyncio.gather(*joining))
-        found = await store.rooms.get_room(ROOM)
-        assert found is not None
+        events = await events_of(store, lambda: asyncio.gather(*joining))
+        stored = await store.rooms.get_room(ROOM)
+        assert stored is not None
         assert events == [
-            UserJoined(room_id=ROOM, rev=rev, user=joined) for rev, joined in enumerate(found.users[1:], start=2)
+            UserJoined(room_id=ROOM, rev=rev, user=joined) for rev, joined in enumerate(stored.users[1:], start=2)
         ]
         assert len(events) == 50
 
     @clause(Capability.EVENTS, Capability.SHARED)
-    async def test_changes_of_two_clients_come_in_order(self, context: ContractContext) -> None:
-        """The changes that two clients make of a room at the same moment are told in the order of their revisions."""
-        first, second = await opened(context), await context.open(publish_changes=True)
+    async def test_concurrent_changes_of_two_clients_are_ordered(self, context: ContractContext) -> None:
+        """Events of two clients that change a room concurrently arrive in the order of the revisions."""
+        first, second = await open_with_room(context), await context.open(publish_changes=True)
         async with first.events.subscribe(ROOM) as events:
             joining = [
                 store.rooms.add_user_to_room(ROOM, user(f"{name}{number}"))
@@ -207,58 +212,58 @@ class ChangeClauses:
                 for name, store in (("a", first), ("b", second))
             ]
             await asyncio.gather(*joining)
-            assert [(await one(events)).rev for _ in range(30)] == list(range(2, 32))
+            assert [(await next_event(events)).rev for _ in range(30)] == list(range(2, 32))
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_a_message_is_told(self, context: ContractContext) -> None:
-        """A new message is a MessageAdded with all of it; one that is repeated is not told."""
+    async def test_a_message_is_published(self, context: ContractContext) -> None:
+        """A new message publishes MessageAdded with all fields; a repeated message publishes nothing."""
         store = await context.open(publish_changes=True)
         sent = message(1, reactions={"👍": ["u1"]})
         added = MessageAdded(room_id=ROOM, message=sent)
-        assert await told_of_chat(store, lambda: store.chat.add_message(sent)) == [added]
-        assert await told_of_chat(store, lambda: store.chat.add_message(sent)) == []
+        assert await chat_events_of(store, lambda: store.chat.add_message(sent)) == [added]
+        assert await chat_events_of(store, lambda: store.chat.add_message(sent)) == []
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_cleared_messages_are_told(self, context: ContractContext) -> None:
-        """Messages that are cleared are a Resync; a chat that is empty already is not told."""
+    async def test_a_cleared_chat_is_published(self, context: ContractContext) -> None:
+        """Clearing messages publishes a Resync; clearing an empty chat publishes nothing."""
         store = await context.open(publish_changes=True)
-        assert await told_of_chat(store, lambda: store.chat.clear_messages(ROOM)) == []
-        assert await told_of_chat(store, lambda: store.chat.clear_messages(ROOM)) == [RESYNC]
+        assert await chat_events_of(store, lambda: store.chat.clear_messages(ROOM)) == []
+        assert await chat_events_of(store, lambda: store.chat.clear_messages(ROOM)) == [RESYNC]
 
     @clause(Capability.EVENTS, Capability.CHAT)
-    async def test_a_message_too_large_for_an_event_is_told(self, context: ContractContext) -> None:
-        """A message that makes an event of more than max_event_bytes is kept, and told by a Resync."""
+    async def test_an_oversized_message_is_published_as_resync(self, context: ContractContext) -> None:
+        """A message whose event would exceed max_event_bytes is stored and published as a Resync."""
         store = await context.open(publish_changes=True, max_event_bytes=1024)
         sent = message(1, message="x" * 1024)
-        assert await told_of_chat(store, lambda: store.chat.add_message(sent)) == [RESYNC]
+        assert await chat_events_of(store, lambda: store.chat.add_message(sent)) == [RESYNC]
         assert sent in await store.chat.get_messages(ROOM)
 
     @clause(Capability.EVENTS)
-    async def test_a_change_too_large_for_an_event_is_told(self, context: ContractContext) -> None:
-        """A change that makes an event of more than max_event_bytes is committed, and told by a Resync."""
+    async def test_an_oversized_change_is_published_as_resync(self, context: ContractContext) -> None:
+        """A change whose event would exceed max_event_bytes is committed and published as a Resync."""
         store = await context.open(publish_changes=True, max_event_bytes=1024)
         await store.rooms.create_room(room())
         large = user("guest", notes="x" * 1024)
-        assert await told(store, lambda: store.rooms.add_user_to_room(ROOM, large)) == [RESYNC]
-        found = await store.rooms.get_room(ROOM)
-        assert found is not None
-        assert found.users[-1] == large
+        assert await events_of(store, lambda: store.rooms.add_user_to_room(ROOM, large)) == [RESYNC]
+        stored = await store.rooms.get_room(ROOM)
+        assert stored is not None
+        assert stored.users[-1] == large
 
     @clause(Capability.EVENTS, Capability.LISTING)
-    async def test_an_end_of_time_is_not_told(self, context: ContractContext) -> None:
-        """Neither the end of a room's TTL nor a sweep is told; a new room of that id is."""
-        store = await opened(context)
+    async def test_expiry_is_not_published(self, context: ContractContext) -> None:
+        """Expiry and sweeps publish no events; a new room under the same id does."""
+        store = await open_with_room(context)
         async with store.events.subscribe(ROOM) as events:
             await context.advance(86_401)
             await store.rooms.sweep_active_rooms()
             await store.rooms.delete_room(ROOM)
-            assert await heard(store, events) == []
+            assert await drain(store, events) == []
             await store.rooms.create_room(room())
-            assert await heard(store, events) == [RoomChanged(room_id=ROOM)]
+            assert await drain(store, events) == [RoomChanged(room_id=ROOM)]
 
     @clause(Capability.EVENTS)
-    async def test_no_host_token_is_told(self, context: ContractContext) -> None:
-        """No event of a room's life holds its host token."""
+    async def test_host_tokens_are_not_published(self, context: ContractContext) -> None:
+        """No event contains a host token."""
         store = await context.open(publish_changes=True)
         rooms = store.rooms
 
@@ -269,6 +274,6 @@ class ChangeClauses:
             await rooms.remove_user_from_room(ROOM, "host")
             await rooms.delete_room(ROOM)
 
-        events = await told(store, life)
+        events = await events_of(store, life)
         assert len(events) >= 5
         assert b"SECRET" not in b"".join(map(to_wire, events))

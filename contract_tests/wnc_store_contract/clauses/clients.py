@@ -1,4 +1,4 @@
-"""Several clients of the same data: what one wrote, another finds at once, also one that has looked before."""
+"""Clauses about consistency between clients: no client returns stale data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from wnc_store_contract.harness import Capability
 Write = Callable[[Store], Awaitable[object]]
 
 
-def renamed(found: Room) -> Room:
-    """Return a room of another name."""
-    return found.model_copy(update={"host_name": "New"})
+def renamed(stored: Room) -> Room:
+    """Return a room with another host name."""
+    return stored.model_copy(update={"host_name": "New"})
 
 
 ROOM_WRITES: tuple[Write, ...] = (
@@ -29,15 +29,15 @@ ROOM_WRITES: tuple[Write, ...] = (
     lambda store: store.rooms.remove_user_from_room(ROOM, "guest"),
     lambda store: store.rooms.delete_room(ROOM),
 )
-"""Writes of a room in an order in which each changes something."""
+"""Writes to a room, ordered so that each changes something."""
 
 
 class ClientClauses:
-    """One client writes, another reads."""
+    """Clauses with one client that writes and one that reads."""
 
     @clause(Capability.SHARED)
-    async def test_a_second_client_sees_the_same(self, context: ContractContext) -> None:
-        """What one client wrote, another reads."""
+    async def test_two_clients_share_data(self, context: ContractContext) -> None:
+        """One client reads what another client wrote."""
         first, second = await context.open(), await context.open()
         await first.rooms.create_room(room())
         assert await second.rooms.get_room(ROOM) == await first.rooms.get_room(ROOM)
@@ -45,21 +45,21 @@ class ClientClauses:
         assert await first.rooms.get_room(ROOM) is None
 
     @clause(Capability.SHARED)
-    async def test_a_room_that_another_changed_is_read_anew(self, context: ContractContext) -> None:
-        """Each change of a room by one client is found at once by another that has read the room before."""
+    async def test_room_reads_see_writes_of_other_clients(self, context: ContractContext) -> None:
+        """A client that has read a room sees every later change by another client."""
         writer, reader = await context.open(), await context.open()
         before = await reader.rooms.get_room(ROOM)
         for write in ROOM_WRITES:
             await write(writer)
-            found = await reader.rooms.get_room(ROOM)
-            assert found != before
-            assert found == await writer.rooms.get_room(ROOM)
-            assert await reader.rooms.room_exists(ROOM) is (found is not None)
-            before = found
+            stored = await reader.rooms.get_room(ROOM)
+            assert stored != before
+            assert stored == await writer.rooms.get_room(ROOM)
+            assert await reader.rooms.room_exists(ROOM) is (stored is not None)
+            before = stored
 
     @clause(Capability.SHARED)
-    async def test_a_ttl_that_another_gave_is_read_anew(self, context: ContractContext) -> None:
-        """The full TTL that one client's write gives a room is found by another that has asked for it before."""
+    async def test_ttl_reads_see_writes_of_other_clients(self, context: ContractContext) -> None:
+        """A client that has read a room's TTL sees its renewal by another client."""
         writer, reader = await context.open(), await context.open()
         await writer.rooms.create_room(room())
         await context.advance(4 * 3600)
@@ -71,8 +71,8 @@ class ClientClauses:
         assert after - before > timedelta(hours=3)
 
     @clause(Capability.SHARED, Capability.LISTING)
-    async def test_a_room_that_another_made_is_listed(self, context: ContractContext) -> None:
-        """A room that one client made, or deleted, is listed so by another that has listed before."""
+    async def test_listings_see_writes_of_other_clients(self, context: ContractContext) -> None:
+        """A client that has listed rooms sees creations and deletions by another client."""
         writer, reader = await context.open(), await context.open()
 
         async def listed() -> list[str]:
@@ -85,19 +85,19 @@ class ClientClauses:
         assert await listed() == []
 
     @clause(Capability.SHARED, Capability.CHAT)
-    async def test_a_chat_that_another_changed_is_read_anew(self, context: ContractContext) -> None:
-        """What one client says, or clears, is found at once by another that has read the chat before."""
+    async def test_chat_reads_see_writes_of_other_clients(self, context: ContractContext) -> None:
+        """A client that has read a chat sees messages that another client adds and clears."""
         writer, reader = await context.open(), await context.open()
         for number in (1, 2):
             await writer.chat.add_message(message(number))
-            assert [one.id for one in await reader.chat.get_messages(ROOM)][-1:] == [f"m{number}"]
+            assert [entry.id for entry in await reader.chat.get_messages(ROOM)][-1:] == [f"m{number}"]
         await writer.chat.clear_messages(ROOM)
         assert await reader.chat.get_messages(ROOM) == []
         assert await reader.chat.chat_ttl(ROOM) is None
 
     @clause(Capability.SHARED, Capability.CONNECTIONS)
-    async def test_a_connection_of_another_counts(self, context: ContractContext) -> None:
-        """A connection that one client acquired, or released, is counted by another that has counted before."""
+    async def test_connection_counts_see_other_clients(self, context: ContractContext) -> None:
+        """A client that has counted connections sees another client's acquire and release."""
         writer, reader = await context.open(), await context.open()
         assert await reader.connections.count("ip") == 0
         await writer.connections.acquire("ip", "c1")
@@ -106,8 +106,8 @@ class ClientClauses:
         assert await reader.connections.count("ip") == 0
 
     @clause(Capability.SHARED, Capability.RATE_LIMITS)
-    async def test_a_hit_of_another_counts(self, context: ContractContext) -> None:
-        """A hit that one client counted, or forgot, is seen by another that has looked before."""
+    async def test_hit_counts_see_other_clients(self, context: ContractContext) -> None:
+        """A client that has peeked at a rate limit sees another client's hit and reset."""
         writer, reader = await context.open(), await context.open()
         limit = (await reader.rate_limits.peek("ip")).remaining
         await writer.rate_limits.hit("ip")

@@ -1,4 +1,4 @@
-"""Concurrent callers and clients: every operation happens as a whole or not at all."""
+"""Clauses about concurrent calls and clients: every operation is atomic."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CALLERS = 30
 
 async def read(store: Store) -> Room:
     """Return the room of the clause."""
-    found = await store.rooms.get_room("A3X9K2")
-    assert found is not None
-    return found
+    stored = await store.rooms.get_room("A3X9K2")
+    assert stored is not None
+    return stored
 
 
-def count(found: Room) -> Room:
-    """Return a room whose count is larger by one."""
-    return found.model_copy(update={"count": found.model_extra["count"] + 1})
+def count(stored: Room) -> Room:
+    """Return a room with its count incremented."""
+    return stored.model_copy(update={"count": stored.model_extra["count"] + 1})
 
 
 WRITES: tuple[Callable[[Store, int], Awaitable[object]], ...] = (
@@ -31,27 +31,27 @@ WRITES: tuple[Callable[[Store, int], Awaitable[object]], ...] = (
     lambda store, number: store.rooms.update_video_state("A3X9K2", VideoState(current_time=number)),
     lambda store, number: store.rooms.set_video_url("A3X9K2", f"https://video.example/{number}"),
     lambda store, number: store.rooms.edit_room(
-        "A3X9K2", lambda found: found.model_copy(update={"host_name": f"Name {number}"})
+        "A3X9K2", lambda current: current.model_copy(update={"host_name": f"Name {number}"})
     ),
 )
 
 
 class ConcurrencyClauses:
-    """Many at the same moment."""
+    """Clauses with concurrent calls."""
 
     @clause()
-    async def test_joins_at_the_same_moment_all_stay(self, context: ContractContext) -> None:
-        """Users who join one room at the same moment are all in it."""
+    async def test_concurrent_joins_are_all_kept(self, context: ContractContext) -> None:
+        """Users who join a room concurrently are all in it afterwards."""
         store = await context.open()
         await store.rooms.create_room(room())
         names = {f"u{number}" for number in range(CALLERS)}
         await asyncio.gather(*(store.rooms.add_user_to_room("A3X9K2", user(name)) for name in names))
-        found = await read(store)
-        assert sorted(one.id for one in found.users) == sorted({"host", *names})
+        stored = await read(store)
+        assert sorted(member.id for member in stored.users) == sorted({"host", *names})
 
     @clause(Capability.SHARED)
-    async def test_two_clients_join_at_the_same_moment(self, context: ContractContext) -> None:
-        """Two users who join through two clients at the same moment both stay, time after time."""
+    async def test_concurrent_joins_of_two_clients_are_all_kept(self, context: ContractContext) -> None:
+        """Users who join a room concurrently through two clients are all in it afterwards."""
         first, second = await context.open(), await context.open()
         await first.rooms.create_room(room())
         for number in range(10):
@@ -62,8 +62,8 @@ class ConcurrencyClauses:
         assert len((await read(first)).users) == 21
 
     @clause(Capability.SHARED)
-    async def test_two_clients_change_at_the_same_moment(self, context: ContractContext) -> None:
-        """Of the changes, of any kinds, that two clients make to a room at the same moment none is lost."""
+    async def test_concurrent_changes_of_two_clients_are_all_kept(self, context: ContractContext) -> None:
+        """Concurrent changes by two clients, of any kind, never overwrite each other."""
         first, second = await context.open(), await context.open()
         for write in WRITES:
             await first.rooms.create_room(room("A3X9K2", "host", "guest", "next", count=0))
@@ -73,8 +73,8 @@ class ConcurrencyClauses:
             await first.rooms.delete_room("A3X9K2")
 
     @clause()
-    async def test_edits_at_the_same_moment_all_count(self, context: ContractContext) -> None:
-        """Edits of one room at the same moment build on one another."""
+    async def test_concurrent_edits_are_all_applied(self, context: ContractContext) -> None:
+        """Concurrent edits of a room are applied one after another."""
         store = await context.open()
         await store.rooms.create_room(room(count=0))
 
@@ -82,8 +82,8 @@ class ConcurrencyClauses:
         assert (await read(store)).model_extra == {"count": CALLERS}
 
     @clause()
-    async def test_one_failing_edit_harms_no_other(self, context: ContractContext) -> None:
-        """A change that raises among others at the same moment raises for its caller only."""
+    async def test_a_failing_edit_affects_only_its_caller(self, context: ContractContext) -> None:
+        """If one of several concurrent edits raises, only its caller gets the error."""
         store = await context.open()
         await store.rooms.create_room(room())
 
@@ -92,43 +92,43 @@ class ConcurrencyClauses:
 
         calls = [store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")) for number in range(10)]
         results = await asyncio.gather(*calls, store.rooms.edit_room("A3X9K2", fail), return_exceptions=True)
-        assert [type(one) for one in results] == [Room] * 10 + [LookupError]
+        assert [type(result) for result in results] == [Room] * 10 + [LookupError]
         assert len((await read(store)).users) == 11
 
     @clause()
-    async def test_an_edit_that_is_broken_off_harms_no_other(self, context: ContractContext) -> None:
-        """What a change raises reaches its caller also if it is no Exception, and other changes of the room go on."""
+    async def test_a_base_exception_affects_only_its_caller(self, context: ContractContext) -> None:
+        """A BaseException raised by an edit reaches only its caller, and the room stays writable."""
         store = await context.open()
         await store.rooms.create_room(room())
 
-        class BrokenOff(BaseException):
+        class AbortEdit(BaseException):
             pass
 
-        def break_off(_room: Room) -> Room:
-            raise BrokenOff
+        def abort(_room: Room) -> Room:
+            raise AbortEdit
 
         calls = [store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")) for number in range(3)]
-        results = await asyncio.gather(*calls, store.rooms.edit_room("A3X9K2", break_off), return_exceptions=True)
-        assert [type(one) for one in results] == [Room] * 3 + [BrokenOff]
+        results = await asyncio.gather(*calls, store.rooms.edit_room("A3X9K2", abort), return_exceptions=True)
+        assert [type(result) for result in results] == [Room] * 3 + [AbortEdit]
         assert len((await store.rooms.add_user_to_room("A3X9K2", user("late"))).users) == 5
 
     @clause()
-    async def test_a_cancelled_caller_takes_nobody_down(self, context: ContractContext) -> None:
-        """Cancelling one of many callers on a room, at whatever moment, leaves the others their joins."""
+    async def test_a_cancelled_call_affects_no_other_call(self, context: ContractContext) -> None:
+        """Cancelling one of several concurrent joins does not cancel or lose the others."""
         store = await context.open()
         await store.rooms.create_room(room())
-        for turns in range(12):
-            names = [f"u{turns}-{number}" for number in range(5)]
+        for steps in range(12):
+            names = [f"u{steps}-{number}" for number in range(5)]
             joins = [asyncio.ensure_future(store.rooms.add_user_to_room("A3X9K2", user(name))) for name in names]
-            for _ in range(turns):
+            for _ in range(steps):
                 await asyncio.sleep(0)
             joins[0].cancel()
             await asyncio.gather(*joins, return_exceptions=True)
-            assert set(names[1:]) <= {one.id for one in (await read(store)).users}
+            assert set(names[1:]) <= {member.id for member in (await read(store)).users}
 
     @clause(Capability.SHARED)
-    async def test_one_of_two_clients_creates(self, context: ContractContext) -> None:
-        """Of two clients who create the same room at the same moment one succeeds, time after time."""
+    async def test_one_of_two_clients_creates_a_room(self, context: ContractContext) -> None:
+        """If two clients create the same room concurrently, exactly one succeeds."""
         first, second = await context.open(), await context.open()
         for number in range(10):
             results = await asyncio.gather(
@@ -136,14 +136,14 @@ class ConcurrencyClauses:
                 second.rooms.create_room(room(f"r{number}", "second")),
                 return_exceptions=True,
             )
-            found = await first.rooms.get_room(f"r{number}")
-            assert found is not None
-            assert [type(one) for one in results if one is not None] == [RoomExistsError]
-            assert results[("first", "second").index(found.host_id)] is None
+            stored = await first.rooms.get_room(f"r{number}")
+            assert stored is not None
+            assert [type(result) for result in results if result is not None] == [RoomExistsError]
+            assert results[("first", "second").index(stored.host_id)] is None
 
     @clause(Capability.SHARED)
-    async def test_one_of_two_clients_deletes(self, context: ContractContext) -> None:
-        """Of two clients who delete the same room at the same moment one is told True, time after time."""
+    async def test_one_of_two_clients_deletes_a_room(self, context: ContractContext) -> None:
+        """If two clients delete the same room concurrently, exactly one gets True."""
         first, second = await context.open(), await context.open()
         for number in range(10):
             await first.rooms.create_room(room(f"r{number}"))
@@ -153,8 +153,8 @@ class ConcurrencyClauses:
             assert sorted(results) == [False, True]
 
     @clause(Capability.SHARED)
-    async def test_a_leave_and_a_join_through_two_clients(self, context: ContractContext) -> None:
-        """When the last user leaves and another joins at the same moment, the join is kept or fails, never lost."""
+    async def test_a_concurrent_last_leave_and_join_are_consistent(self, context: ContractContext) -> None:
+        """If a user joins while the last user leaves, the join is stored or raises RoomNotFoundError."""
         first, second = await context.open(), await context.open()
         for number in range(10):
             room_id = f"r{number}"
@@ -165,24 +165,24 @@ class ConcurrencyClauses:
                 return_exceptions=True,
             )
             assert not isinstance(left, BaseException)
-            found = await first.rooms.get_room(room_id)
-            assert isinstance(joined, RoomNotFoundError if found is None else Room)
-            assert found is None or [one.id for one in found.users] == ["guest"]
+            stored = await first.rooms.get_room(room_id)
+            assert isinstance(joined, RoomNotFoundError if stored is None else Room)
+            assert stored is None or [member.id for member in stored.users] == ["guest"]
 
     @clause(Capability.SHARED, Capability.CHAT)
-    async def test_two_clients_write_messages(self, context: ContractContext) -> None:
-        """Messages that two clients add at the same moment are all kept, and one that both add is kept once."""
+    async def test_concurrent_messages_of_two_clients_are_all_kept(self, context: ContractContext) -> None:
+        """Concurrent messages of two clients are all stored, and a message that both add is stored once."""
         clients = [await context.open(), await context.open()]
         await asyncio.gather(
             *(clients[number % 2].chat.add_message(message(number)) for number in range(18)),
             *(client.chat.add_message(message(99)) for client in clients),
         )
-        found = [one.id for one in await clients[0].chat.get_messages("A3X9K2")]
-        assert sorted(found) == sorted(["m99", *(f"m{number}" for number in range(18))])
+        stored = [entry.id for entry in await clients[0].chat.get_messages("A3X9K2")]
+        assert sorted(stored) == sorted(["m99", *(f"m{number}" for number in range(18))])
 
     @clause()
-    async def test_one_of_many_creates_wins(self, context: ContractContext) -> None:
-        """Of many who create the same room at the same moment one succeeds, and its room is the one that is stored."""
+    async def test_one_of_many_creates_succeeds(self, context: ContractContext) -> None:
+        """If many callers create the same room concurrently, one succeeds and its room is the stored one."""
         store = await context.open()
         calls = [store.rooms.create_room(room("A3X9K2", f"u{number}")) for number in range(CALLERS)]
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -192,16 +192,16 @@ class ConcurrencyClauses:
         assert (await read(store)).host_id == f"u{winners[0]}"
 
     @clause()
-    async def test_one_of_many_deletes_wins(self, context: ContractContext) -> None:
-        """Of many who delete the same room at the same moment one is told True."""
+    async def test_one_of_many_deletes_succeeds(self, context: ContractContext) -> None:
+        """If many callers delete the same room concurrently, exactly one gets True."""
         store = await context.open()
         await store.rooms.create_room(room())
         results = await asyncio.gather(*(store.rooms.delete_room("A3X9K2") for _ in range(CALLERS)))
         assert sorted(results) == [False] * (CALLERS - 1) + [True]
 
     @clause()
-    async def test_all_leave_at_the_same_moment(self, context: ContractContext) -> None:
-        """When all leave at the same moment the room is gone."""
+    async def test_concurrent_leaves_delete_the_room(self, context: ContractContext) -> None:
+        """If all users leave concurrently, the room is deleted."""
         store = await context.open()
         names = ["host", *(f"u{number}" for number in range(CALLERS))]
         await store.rooms.create_room(room("A3X9K2", *names))
@@ -209,8 +209,8 @@ class ConcurrencyClauses:
         assert await store.rooms.get_room("A3X9K2") is None
 
     @clause()
-    async def test_the_host_is_always_in_the_room(self, context: ContractContext) -> None:
-        """While users join and hosts leave at the same moment, host_id always names a user of the room."""
+    async def test_the_host_is_always_a_user_of_the_room(self, context: ContractContext) -> None:
+        """After concurrent joins and leaves of hosts, host_id names a user of the room."""
         store = await context.open()
         names = [f"u{number}" for number in range(10)]
         await store.rooms.create_room(room("A3X9K2", *names))
@@ -218,13 +218,13 @@ class ConcurrencyClauses:
             *(store.rooms.remove_user_from_room("A3X9K2", name) for name in names[:-1]),
             *(store.rooms.add_user_to_room("A3X9K2", user(f"late-{name}")) for name in names),
         )
-        found = await read(store)
-        assert found.user(found.host_id) is not None
-        assert len(found.users) == 11
+        stored = await read(store)
+        assert stored.user(stored.host_id) is not None
+        assert len(stored.users) == 11
 
     @clause()
-    async def test_a_late_join_revives_no_room(self, context: ContractContext) -> None:
-        """A join at the moment of the deletion either makes it in time or fails; no room is left."""
+    async def test_a_late_join_does_not_recreate_the_room(self, context: ContractContext) -> None:
+        """A join concurrent with a deletion never recreates the room."""
         store = await context.open()
         for _ in range(10):
             await store.rooms.create_room(room())
@@ -234,24 +234,24 @@ class ConcurrencyClauses:
                 return_exceptions=True,
             )
             assert deleted is True
-            assert all(isinstance(one, (Room, RoomNotFoundError)) for one in joins)
+            assert all(isinstance(result, (Room, RoomNotFoundError)) for result in joins)
             assert await store.rooms.get_room("A3X9K2") is None
 
     @clause(Capability.CHAT)
-    async def test_messages_at_the_same_moment_all_count(self, context: ContractContext) -> None:
-        """Of messages that many add at the same moment the last 20 are kept, none of them twice."""
+    async def test_concurrent_messages_are_all_kept(self, context: ContractContext) -> None:
+        """Concurrent messages are all stored, each once, up to the last 20."""
         store = await context.open()
         await asyncio.gather(*(store.chat.add_message(message(number)) for number in range(15)))
-        found = {one.id for one in await store.chat.get_messages("A3X9K2")}
-        assert found == {f"m{number}" for number in range(15)}
+        stored = {entry.id for entry in await store.chat.get_messages("A3X9K2")}
+        assert stored == {f"m{number}" for number in range(15)}
         await asyncio.gather(*(store.chat.add_message(message(number)) for number in range(15, 60)))
-        last = [one.id for one in await store.chat.get_messages("A3X9K2")]
+        last = [entry.id for entry in await store.chat.get_messages("A3X9K2")]
         assert len(last) == len(set(last)) == 20
-        assert not found & set(last)
+        assert not stored & set(last)
 
     @clause(Capability.CHAT)
-    async def test_one_message_many_times_is_kept_once(self, context: ContractContext) -> None:
-        """A message that many add at the same moment is kept once."""
+    async def test_a_message_added_concurrently_is_kept_once(self, context: ContractContext) -> None:
+        """A message that many callers add concurrently is stored once."""
         store = await context.open()
         await asyncio.gather(*(store.chat.add_message(message(1)) for _ in range(CALLERS)))
         assert len(await store.chat.get_messages("A3X9K2")) == 1

@@ -1,4 +1,4 @@
-"""Connections and rate limits: what keeps guests from being too many."""
+"""Clauses about connection counts and rate limits."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.harness import Capability
 
 MINUTE, HOUR = 60, 3600
-NO_NUMBERS: list[Any] = [True, 1.0, 1.5, float("nan"), "1", b"1"]
-"""What no count can be, though some of it looks like one."""
+NON_INTEGERS: list[Any] = [True, 1.0, 1.5, float("nan"), "1", b"1"]
+"""Values that are not valid counts, although some look like integers."""
 
 
 class ConnectionClauses:
-    """Leases of connections."""
+    """Clauses about the leases of connections."""
 
     @clause(Capability.CONNECTIONS)
     async def test_connections_are_counted(self, context: ContractContext) -> None:
-        """Acquire and release return how many connections of the key there are, and so does count."""
+        """acquire, release and count return the number of connections of the key."""
         connections = (await context.open()).connections
         assert await connections.count("ip") == 0
         assert await connections.acquire("ip", "c1") == 1
@@ -33,8 +33,8 @@ class ConnectionClauses:
         assert await connections.count("ip") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_keys_are_counted_apart(self, context: ContractContext) -> None:
-        """The same connection id may be counted under two keys."""
+    async def test_connection_keys_are_independent(self, context: ContractContext) -> None:
+        """The same connection id is counted separately under each key."""
         connections = (await context.open()).connections
         await connections.acquire("1.2.3.4", "c1")
         await connections.acquire("::1", "c1")
@@ -43,14 +43,14 @@ class ConnectionClauses:
 
     @clause(Capability.CONNECTIONS)
     async def test_a_connection_counts_once(self, context: ContractContext) -> None:
-        """Acquiring what one has does not count it twice."""
+        """Acquiring a connection again does not count it twice."""
         connections = (await context.open()).connections
         await connections.acquire("ip", "c1")
         assert await connections.acquire("ip", "c1") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_releasing_what_is_not_held_changes_nothing(self, context: ContractContext) -> None:
-        """Releasing twice, or what was never acquired, changes nothing; the count is never negative."""
+    async def test_releasing_an_unknown_connection_has_no_effect(self, context: ContractContext) -> None:
+        """Releasing a connection that is not held has no effect, and the count is never negative."""
         connections = (await context.open()).connections
         assert await connections.release("ip", "c1") == 0
         await connections.acquire("ip", "c1")
@@ -59,8 +59,8 @@ class ConnectionClauses:
         assert await connections.release("ip", "c1") == 0
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_lease_lasts_for_an_hour(self, context: ContractContext) -> None:
-        """A connection that nobody renews is counted for an hour and no longer, as after a crash."""
+    async def test_a_lease_expires_after_an_hour(self, context: ContractContext) -> None:
+        """A connection that is not renewed is counted for one hour."""
         connections = (await context.open()).connections
         await connections.acquire("ip", "c1")
         await context.advance(HOUR - MINUTE)
@@ -73,7 +73,7 @@ class ConnectionClauses:
 
     @clause(Capability.CONNECTIONS)
     async def test_acquire_renews_a_lease(self, context: ContractContext) -> None:
-        """Acquiring what one has gives it its full hour again; counting and others' connections do not."""
+        """Acquiring a connection again renews its lease; counting it and acquiring others do not."""
         connections = (await context.open()).connections
         await connections.acquire("ip", "renewed")
         await connections.acquire("ip", "left")
@@ -85,8 +85,8 @@ class ConnectionClauses:
         assert await connections.release("ip", "renewed") == 0
 
     @clause(Capability.CONNECTIONS)
-    async def test_the_lease_can_be_set(self, context: ContractContext) -> None:
-        """A lease lasts as long as connection_ttl says."""
+    async def test_the_lease_is_configurable(self, context: ContractContext) -> None:
+        """A lease expires after connection_ttl."""
         connections = (await context.open(connection_ttl=timedelta(minutes=10))).connections
         await connections.acquire("ip", "c1")
         await context.advance(9 * MINUTE)
@@ -95,8 +95,8 @@ class ConnectionClauses:
         assert await connections.count("ip") == 0
 
     @clause(Capability.CONNECTIONS, Capability.SHARED)
-    async def test_a_short_lease_shortens_no_other(self, context: ContractContext) -> None:
-        """A client with a shorter connection_ttl does not shorten the leases of others."""
+    async def test_a_short_lease_does_not_shorten_others(self, context: ContractContext) -> None:
+        """A client with a shorter connection_ttl does not shorten the leases of other clients."""
         long, short = await context.open(), await context.open(connection_ttl=timedelta(minutes=1))
         await long.connections.acquire("ip", "long")
         assert await short.connections.acquire("ip", "short") == 2
@@ -104,8 +104,8 @@ class ConnectionClauses:
         assert await short.connections.count("ip") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_refuses(self, context: ContractContext) -> None:
-        """Beyond the limit a new connection is refused with LimitExceededError, and not counted."""
+    async def test_connections_beyond_the_limit_are_rejected(self, context: ContractContext) -> None:
+        """Acquiring beyond the limit raises LimitExceededError and counts nothing."""
         connections = (await context.open()).connections
         await connections.acquire("ip", "c1", limit=2)
         await connections.acquire("ip", "c2", limit=2)
@@ -116,16 +116,16 @@ class ConnectionClauses:
         assert await connections.acquire("ip", "c3", limit=2) == 2
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_refuses_no_renewal(self, context: ContractContext) -> None:
-        """At the limit, and beyond it, a connection that is held can still be renewed."""
+    async def test_renewals_at_the_limit_are_accepted(self, context: ContractContext) -> None:
+        """A held connection can be renewed at and beyond the limit."""
         connections = (await context.open()).connections
         await connections.acquire("ip", "c1")
         await connections.acquire("ip", "c2")
         assert await connections.acquire("ip", "c1", limit=1) == 2
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_counts_no_dead_leases(self, context: ContractContext) -> None:
-        """Leases that have ended do not count towards the limit, not even one's own."""
+    async def test_expired_leases_do_not_count(self, context: ContractContext) -> None:
+        """Expired leases do not count towards the limit."""
         connections = (await context.open()).connections
         await connections.acquire("ip", "c1")
         await context.advance(HOUR - MINUTE)
@@ -136,24 +136,24 @@ class ConnectionClauses:
         assert await connections.acquire("ip", "c1", limit=2) == 2
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_of_nothing_is_refused(self, context: ContractContext) -> None:
-        """A limit below 1 is a ValueError."""
+    async def test_a_limit_below_one_is_rejected(self, context: ContractContext) -> None:
+        """A limit below 1 raises ValueError."""
         connections = (await context.open()).connections
         with pytest.raises(ValueError, match="limit"):
             await connections.acquire("ip", "c1", limit=0)
 
     @clause(Capability.CONNECTIONS)
-    async def test_a_limit_is_an_int(self, context: ContractContext) -> None:
-        """A limit that is no int, such as 1.5 or True, is a ValueError, and nothing is counted."""
+    async def test_a_limit_must_be_an_integer(self, context: ContractContext) -> None:
+        """A limit that is not an integer, such as 1.5 or True, raises ValueError and counts nothing."""
         connections = (await context.open()).connections
-        for bad in NO_NUMBERS:
+        for bad in NON_INTEGERS:
             with pytest.raises(ValueError, match="limit"):
                 await connections.acquire("ip", "c1", limit=bad)
         assert await connections.count("ip") == 0
 
     @clause(Capability.CONNECTIONS, Capability.SHARED)
-    async def test_a_limit_holds_among_many(self, context: ContractContext) -> None:
-        """Of 100 who acquire at the same moment through two clients never more than the limit succeed."""
+    async def test_the_limit_holds_for_concurrent_calls(self, context: ContractContext) -> None:
+        """Of 100 concurrent acquires through two clients, exactly as many succeed as the limit allows."""
         clients = [await context.open(), await context.open()]
         calls = [clients[number % 2].connections.acquire("ip", f"c{number}", limit=10) for number in range(100)]
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -162,16 +162,16 @@ class ConnectionClauses:
         assert await clients[0].connections.count("ip") == 10
 
     @clause(Capability.CONNECTIONS, Capability.SHARED)
-    async def test_two_processes_may_hold_one_key(self, context: ContractContext) -> None:
-        """Connections of one key through two clients are counted together."""
+    async def test_clients_share_connection_counts(self, context: ContractContext) -> None:
+        """Connections that two clients hold under one key are counted together."""
         first, second = await context.open(), await context.open()
         await first.connections.acquire("ip", "c1")
         assert await second.connections.acquire("ip", "c2") == 2
         assert await second.connections.release("ip", "c1") == 1
 
     @clause(Capability.CONNECTIONS)
-    async def test_bad_connection_ids_are_refused(self, context: ContractContext) -> None:
-        """A key or a connection id that breaks the rules of ids is an InvalidIdError."""
+    async def test_invalid_connection_ids_are_rejected(self, context: ContractContext) -> None:
+        """An invalid key or connection id raises InvalidIdError."""
         connections = (await context.open()).connections
         for bad in ("", "a b", "a*", "x" * 200):
             await all_raise(InvalidIdError, connection_calls(connections, bad, "c1"))
@@ -179,20 +179,20 @@ class ConnectionClauses:
 
 
 class RateLimitClauses:
-    """Hits in fixed windows."""
+    """Clauses about hits in fixed windows."""
 
     @clause(Capability.RATE_LIMITS)
-    async def test_hits_are_counted_down(self, context: ContractContext) -> None:
-        """Each hit leaves one less, until the limit is reached; the next is not allowed."""
+    async def test_hits_reduce_the_remaining_count(self, context: ContractContext) -> None:
+        """Each hit reduces the remaining count, and a hit beyond the limit is not allowed."""
         limits = (await context.open(rate_limit_max=3)).rate_limits
         decisions = [await limits.hit("ip") for _ in range(4)]
-        assert [one.allowed for one in decisions] == [True, True, True, False]
-        assert [one.remaining for one in decisions] == [2, 1, 0, 0]
-        assert {one.limit for one in decisions} == {3}
+        assert [decision.allowed for decision in decisions] == [True, True, True, False]
+        assert [decision.remaining for decision in decisions] == [2, 1, 0, 0]
+        assert {decision.limit for decision in decisions} == {3}
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_refusal_says_when_to_come_back(self, context: ContractContext) -> None:
-        """A hit that is not allowed says how long the window still lasts; an allowed one says zero."""
+    async def test_a_rejected_hit_returns_retry_after(self, context: ContractContext) -> None:
+        """A rejected hit returns the rest of the window as retry_after; an allowed hit returns zero."""
         limits = (await context.open(rate_limit_max=1)).rate_limits
         allowed = await limits.hit("ip")
         assert allowed.retry_after == timedelta(0)
@@ -203,7 +203,7 @@ class RateLimitClauses:
 
     @clause(Capability.RATE_LIMITS)
     async def test_360_hits_a_minute_are_allowed(self, context: ContractContext) -> None:
-        """By default 360 hits are allowed in 60 seconds."""
+        """By default 360 hits per 60 seconds are allowed."""
         limits = (await context.open()).rate_limits
         assert (await limits.hit("ip", 359)).remaining == 1
         assert (await limits.hit("ip")).allowed is True
@@ -213,7 +213,7 @@ class RateLimitClauses:
 
     @clause(Capability.RATE_LIMITS)
     async def test_a_window_is_fixed(self, context: ContractContext) -> None:
-        """The window begins with its first hit, and no later hit makes it longer, allowed or not."""
+        """A window starts with its first hit, and later hits do not extend it."""
         limits = (await context.open(rate_limit_max=2)).rate_limits
         await limits.hit("ip")
         await context.advance(30)
@@ -223,8 +223,8 @@ class RateLimitClauses:
         assert (await limits.hit("ip")).remaining == 1
 
     @clause(Capability.RATE_LIMITS)
-    async def test_the_window_can_be_set(self, context: ContractContext) -> None:
-        """A window is as long as rate_limit_window says."""
+    async def test_the_window_is_configurable(self, context: ContractContext) -> None:
+        """A window ends after rate_limit_window."""
         limits = (await context.open(rate_limit_max=1, rate_limit_window=timedelta(hours=1))).rate_limits
         await limits.hit("ip")
         await context.advance(HOUR - MINUTE)
@@ -233,8 +233,8 @@ class RateLimitClauses:
         assert (await limits.hit("ip")).allowed is True
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_hit_may_cost_more(self, context: ContractContext) -> None:
-        """A hit counts as many times as it costs, also when it is refused; a cost below 1 is a ValueError."""
+    async def test_a_hit_counts_its_cost(self, context: ContractContext) -> None:
+        """A hit counts its cost even if it is rejected, and a cost below 1 raises ValueError."""
         limits = (await context.open(rate_limit_max=5)).rate_limits
         assert (await limits.hit("ip", cost=3)).remaining == 2
         assert (await limits.hit("ip", cost=3)).allowed is False
@@ -243,18 +243,18 @@ class RateLimitClauses:
             await limits.hit("ip", cost=0)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_a_cost_is_an_int(self, context: ContractContext) -> None:
-        """A cost that is no int, such as 1.5 or True, is a ValueError, and leaves the count as it was."""
+    async def test_a_cost_must_be_an_integer(self, context: ContractContext) -> None:
+        """A cost that is not an integer, such as 1.5 or True, raises ValueError and counts nothing."""
         limits = (await context.open(rate_limit_max=5)).rate_limits
         for counted in range(2):
-            for bad in NO_NUMBERS:
+            for bad in NON_INTEGERS:
                 with pytest.raises(ValueError, match="cost"):
                     await limits.hit("ip", cost=bad)
             assert (await limits.hit("ip")).remaining == 4 - counted
 
     @clause(Capability.RATE_LIMITS)
     async def test_peek_counts_nothing(self, context: ContractContext) -> None:
-        """Peek tells whether a hit would be allowed, begins no window and counts nothing."""
+        """Peeking returns whether a hit would be allowed; it starts no window and counts nothing."""
         limits = (await context.open(rate_limit_max=1)).rate_limits
         before = await limits.peek("ip")
         assert (before.allowed, before.remaining, before.reset_after) == (True, 1, timedelta(0))
@@ -264,8 +264,8 @@ class RateLimitClauses:
         assert timedelta(0) < after.retry_after <= timedelta(seconds=60)
 
     @clause(Capability.RATE_LIMITS)
-    async def test_reset_forgets(self, context: ContractContext) -> None:
-        """Reset forgets the hits of one key."""
+    async def test_reset_deletes_the_hits_of_one_key(self, context: ContractContext) -> None:
+        """Resetting deletes the hits of one key."""
         limits = (await context.open(rate_limit_max=1)).rate_limits
         await limits.hit("ip")
         await limits.hit("other")
@@ -274,15 +274,15 @@ class RateLimitClauses:
         assert (await limits.hit("other")).allowed is False
 
     @clause(Capability.RATE_LIMITS, Capability.SHARED)
-    async def test_hits_at_the_same_moment_all_count(self, context: ContractContext) -> None:
-        """Of 100 hits at the same moment through two clients as many are allowed as the limit says."""
+    async def test_concurrent_hits_are_all_counted(self, context: ContractContext) -> None:
+        """Of 100 concurrent hits through two clients, exactly as many are allowed as the limit allows."""
         clients = [await context.open(rate_limit_max=10), await context.open(rate_limit_max=10)]
         decisions = await asyncio.gather(*(clients[number % 2].rate_limits.hit("ip") for number in range(100)))
-        assert sum(one.allowed for one in decisions) == 10
+        assert sum(decision.allowed for decision in decisions) == 10
 
     @clause(Capability.RATE_LIMITS)
-    async def test_bad_rate_limit_keys_are_refused(self, context: ContractContext) -> None:
-        """A key that breaks the rules of ids is an InvalidIdError."""
+    async def test_invalid_rate_limit_keys_are_rejected(self, context: ContractContext) -> None:
+        """An invalid key raises InvalidIdError from every method of the rate limits."""
         limits = (await context.open()).rate_limits
         for bad in ("", "a b", "a*", "x" * 200):
             await all_raise(InvalidIdError, rate_limit_calls(limits, bad))

@@ -1,4 +1,4 @@
-"""Limits: what a caller writes may not be larger than the settings allow."""
+"""Clauses about size limits."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from wnc_store_contract.harness import Capability
 
 
 class LimitClauses:
-    """How large things may be."""
+    """Clauses about the size limits of the settings."""
 
     @clause(Capability.CHAT)
-    async def test_a_long_message_is_refused(self, context: ContractContext) -> None:
-        """A message longer than max_message_length is a LimitExceededError and is not kept; one as long is."""
+    async def test_a_long_message_is_rejected(self, context: ContractContext) -> None:
+        """A message longer than max_message_length raises LimitExceededError and is not stored."""
         store = await context.open(max_message_length=5)
         with pytest.raises(LimitExceededError, match="message"):
             await store.chat.add_message(message(1, message="123456"))
         await store.chat.add_message(message(2, message="12345"))
-        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m2"]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == ["m2"]
 
     @clause(Capability.CHAT)
-    async def test_a_long_name_in_a_message_is_refused(self, context: ContractContext) -> None:
-        """A message whose writer's name is longer than max_name_length is a LimitExceededError."""
+    async def test_a_long_name_in_a_message_is_rejected(self, context: ContractContext) -> None:
+        """A message whose user_name is longer than max_name_length raises LimitExceededError."""
         store = await context.open(max_name_length=5)
         with pytest.raises(LimitExceededError, match="name"):
             await store.chat.add_message(message(1, user_name="123456"))
 
     @clause()
-    async def test_a_long_name_is_refused(self, context: ContractContext) -> None:
-        """A user, or a room's host, whose name is longer than max_name_length is a LimitExceededError."""
+    async def test_a_long_name_is_rejected(self, context: ContractContext) -> None:
+        """A user or host whose name is longer than max_name_length raises LimitExceededError."""
         store = await context.open(max_name_length=12)
         with pytest.raises(LimitExceededError, match="name"):
             await store.rooms.create_room(room(host_name="x" * 13))
@@ -45,8 +45,8 @@ class LimitClauses:
         await store.rooms.add_user_to_room("A3X9K2", user("guest", name="x" * 12))
 
     @clause()
-    async def test_a_long_url_is_refused(self, context: ContractContext) -> None:
-        """A video's URL longer than max_url_length is a LimitExceededError."""
+    async def test_a_long_url_is_rejected(self, context: ContractContext) -> None:
+        """A video URL longer than max_url_length raises LimitExceededError."""
         store = await context.open(max_url_length=20)
         with pytest.raises(LimitExceededError, match="URL"):
             await store.rooms.create_room(room(video_url="https://video.example/12345"))
@@ -56,8 +56,8 @@ class LimitClauses:
         assert (await store.rooms.set_video_url("A3X9K2", "https://v.example/12")).video_url == "https://v.example/12"
 
     @clause()
-    async def test_a_room_may_be_full(self, context: ContractContext) -> None:
-        """Beyond max_users_per_room a join is a LimitExceededError; a rejoin, and a join after a leave, are not."""
+    async def test_a_full_room_rejects_joins(self, context: ContractContext) -> None:
+        """A join beyond max_users_per_room raises LimitExceededError; a rejoin does not."""
         store = await context.open(max_users_per_room=2)
         with pytest.raises(LimitExceededError, match="users"):
             await store.rooms.create_room(room("B", "u1", "u2", "u3"))
@@ -69,8 +69,8 @@ class LimitClauses:
         assert len((await store.rooms.add_user_to_room("A3X9K2", user("late"))).users) == 2
 
     @clause()
-    async def test_a_room_may_be_too_large(self, context: ContractContext) -> None:
-        """A write that makes a room larger than max_room_bytes is a LimitExceededError, and nothing is written."""
+    async def test_an_oversized_room_is_rejected(self, context: ContractContext) -> None:
+        """A write that makes a room larger than max_room_bytes raises LimitExceededError and stores nothing."""
         store = await context.open(max_room_bytes=2000)
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
@@ -79,7 +79,7 @@ class LimitClauses:
         for call in (
             lambda: store.rooms.create_room(large.model_copy(update={"id": "B"})),
             lambda: store.rooms.update_room("A3X9K2", large),
-            lambda: store.rooms.edit_room("A3X9K2", lambda _one: large),
+            lambda: store.rooms.edit_room("A3X9K2", lambda _room: large),
             lambda: store.rooms.set_video_url("A3X9K2", f"https://video.example/{'x' * 2000}"),
             lambda: store.rooms.update_video_state("A3X9K2", VideoState().model_copy(update={"notes": "x" * 2000})),
         ):
@@ -95,8 +95,8 @@ class LimitClauses:
         assert await store.rooms.room_exists("B") is False
 
     @clause(Capability.SHARED)
-    async def test_what_is_only_carried_is_not_refused(self, context: ContractContext) -> None:
-        """A room that another writer made larger than is allowed is read, and changed as long as it does not grow."""
+    async def test_existing_oversized_data_is_accepted(self, context: ContractContext) -> None:
+        """A room that exceeds the limits already can be read, and changed as long as it does not grow."""
         lax = await context.open()
         strict = await context.open(max_name_length=3, max_url_length=5, max_users_per_room=1, max_room_bytes=500)
         made = room("A3X9K2", "host", "guest", "third", video_url="https://video.example/1", notes="x" * 1000)
@@ -104,7 +104,7 @@ class LimitClauses:
         assert await strict.rooms.get_room("A3X9K2") is not None
         await strict.rooms.update_video_state("A3X9K2", made.video_state)
         await strict.rooms.transfer_host("A3X9K2", "guest")
-        await strict.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"host_token": "t"}))
+        await strict.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"host_token": "t"}))
         assert await strict.rooms.remove_user_from_room("A3X9K2", "host") is not None
         with pytest.raises(LimitExceededError):
             await strict.rooms.add_user_to_room("A3X9K2", user("new", name="New"))

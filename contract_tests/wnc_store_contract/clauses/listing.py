@@ -1,4 +1,4 @@
-"""The active rooms: listing and sweeping."""
+"""Clauses about listing and sweeping the active rooms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wnc_store_contract.harness import Capability
 
 HOUR = 3600
 MANY = 1200
-"""More rooms than one page of any index holds."""
+"""More rooms than an index returns in one page."""
 
 
 async def listed(store: Store) -> list[str]:
@@ -20,10 +20,10 @@ async def listed(store: Store) -> list[str]:
 
 
 class ListingClauses:
-    """Which rooms are active."""
+    """Clauses about `active_room_ids` and `sweep_active_rooms`."""
 
     @clause(Capability.LISTING)
-    async def test_nothing_is_listed_at_first(self, context: ContractContext) -> None:
+    async def test_a_new_store_lists_no_rooms(self, context: ContractContext) -> None:
         """A store without rooms lists none and has none to sweep."""
         store = await context.open()
         assert await listed(store) == []
@@ -31,7 +31,7 @@ class ListingClauses:
 
     @clause(Capability.LISTING)
     async def test_live_rooms_are_listed(self, context: ContractContext) -> None:
-        """Each live room is listed once, however often it was written to."""
+        """Every live room is listed once, however often it was written."""
         store = await context.open()
         await store.rooms.create_room(room("A"))
         await store.rooms.create_room(room("B"))
@@ -40,7 +40,7 @@ class ListingClauses:
 
     @clause(Capability.LISTING)
     async def test_many_rooms_are_listed(self, context: ContractContext) -> None:
-        """All rooms are listed, each once, when they are many."""
+        """All of 1200 rooms are listed, each once."""
         store = await context.open()
         names = [f"room-{number:04}" for number in range(MANY)]
         for start in range(0, MANY, 100):
@@ -49,7 +49,7 @@ class ListingClauses:
 
     @clause(Capability.LISTING)
     async def test_deleted_rooms_are_not_listed(self, context: ContractContext) -> None:
-        """A room that was deleted, or left by its last user, is not listed."""
+        """A deleted room, and a room that its last user left, is not listed."""
         store = await context.open()
         for room_id in ("A", "B", "C"):
             await store.rooms.create_room(room(room_id))
@@ -60,7 +60,7 @@ class ListingClauses:
 
     @clause(Capability.LISTING)
     async def test_expired_rooms_are_not_listed(self, context: ContractContext) -> None:
-        """A room whose TTL has ended is not listed, whether it was swept or not."""
+        """An expired room is not listed, even before a sweep."""
         store = await context.open()
         await store.rooms.create_room(room("A"))
         await context.advance(12 * HOUR)
@@ -69,8 +69,8 @@ class ListingClauses:
         assert await listed(store) == ["B"]
 
     @clause(Capability.LISTING)
-    async def test_the_sweep_counts_what_it_removes(self, context: ContractContext) -> None:
-        """sweep_active_rooms removes the entries of dead rooms, says how many, and leaves the live ones."""
+    async def test_a_sweep_returns_the_number_of_removed_rooms(self, context: ContractContext) -> None:
+        """sweep_active_rooms removes expired rooms, returns their number and keeps live rooms."""
         store = await context.open()
         await store.rooms.create_room(room("A"))
         await store.rooms.create_room(room("B"))
@@ -82,34 +82,34 @@ class ListingClauses:
         assert await listed(store) == ["C"]
 
     @clause(Capability.LISTING)
-    async def test_listing_bears_changes(self, context: ContractContext) -> None:
-        """Rooms may come and go while they are listed; those that stay are all listed, once."""
+    async def test_rooms_may_change_while_they_are_listed(self, context: ContractContext) -> None:
+        """Rooms that exist during the whole listing are listed once, even if others are created and deleted."""
         store = await context.open()
         for number in range(20):
             await store.rooms.create_room(room(f"stays-{number}"))
             await store.rooms.create_room(room(f"goes-{number}"))
-        found: list[str] = []
+        stored: list[str] = []
         async for room_id in store.rooms.active_room_ids():
-            if not found:
+            if not stored:
                 for number in range(20):
                     await store.rooms.delete_room(f"goes-{number}")
                     await store.rooms.create_room(room(f"comes-{number}"))
-            found.append(room_id)
-        assert len(found) == len(set(found))
-        assert {f"stays-{number}" for number in range(20)} <= set(found)
+            stored.append(room_id)
+        assert len(stored) == len(set(stored))
+        assert {f"stays-{number}" for number in range(20)} <= set(stored)
 
     @clause(Capability.LISTING, Capability.SHARED)
     async def test_a_room_created_during_a_sweep_is_listed(self, context: ContractContext) -> None:
-        """A room that one client creates while another sweeps its expired forerunner is listed."""
+        """A room that one client creates while another sweeps the expired room of that id is listed."""
         sweeper, creator = await context.open(), await context.open()
-        for round_ in range(12):
+        for steps in range(12):
             await creator.rooms.create_room(room("A"))
             await context.advance(12 * HOUR)
             await creator.rooms.create_room(room("keeps-the-index"))
             await context.advance(12 * HOUR)
 
-            async def create_late(turns: int = round_) -> None:
-                for _ in range(turns):
+            async def create_late(delay: int = steps) -> None:
+                for _ in range(delay):
                     await asyncio.sleep(0)
                 await creator.rooms.create_room(room("A"))
 

@@ -1,4 +1,4 @@
-"""Records: revisions, unknown fields, text and numbers, and that nobody can change them in place."""
+"""Clauses about records: revisions, extra fields, text, numbers and immutability."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from wnc_store import Store, VideoState
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.factories import message, node_room, parsed, room, user
+from wnc_store_contract.factories import message, node_room, room, user
 from wnc_store_contract.harness import Capability
 
 TEXTS = (
@@ -21,13 +21,12 @@ TEXTS = (
     "'\"\\%_{}[]<>",
 )
 NAME = "EXTRA1"
-UNKNOWN = parsed(b'{"videoMeta":{"headers":{},"tracks":[]},"settings":{"isChatLocked":true}}')
 
 
-async def unknown_fields_survive(context: ContractContext, write: Callable[[Store], Awaitable[object]]) -> None:
-    """Check that a write leaves the unknown fields of a room, its users and its video state as they are."""
+async def assert_keeps_extra_fields(context: ContractContext, write: Callable[[Store], Awaitable[object]]) -> None:
+    """Assert that a write keeps the extra fields of a room, its users and its video state."""
     store = await context.open()
-    made = node_room("room_with_unknown_fields")
+    made = node_room("room_with_extra_fields")
     state = made.video_state.model_copy(update={"playbackRate": 1.25})
     await store.rooms.create_room(made.model_copy(update={"video_state": state, "users": (*made.users, user("guest"))}))
     await write(store)
@@ -40,8 +39,8 @@ async def unknown_fields_survive(context: ContractContext, write: Callable[[Stor
     assert old_host.model_extra == {"avatar": None, "tags": []}
 
 
-async def raises_the_revision(context: ContractContext, write: Callable[[Store], Awaitable[object]]) -> None:
-    """Check that a write raises a room's revision by one."""
+async def assert_increments_revision(context: ContractContext, write: Callable[[Store], Awaitable[object]]) -> None:
+    """Assert that a write increments the room's revision."""
     store = await context.open()
     await store.rooms.create_room(room("A3X9K2", "host", "guest"))
     before = await store.rooms.get_room("A3X9K2")
@@ -53,110 +52,116 @@ async def raises_the_revision(context: ContractContext, write: Callable[[Store],
 
 
 class RecordClauses:
-    """What happens to a record as a whole."""
+    """Clauses about stored records."""
 
     @clause()
-    async def test_create_room_begins_the_revision(self, context: ContractContext) -> None:
-        """The first commit of a room makes its revision 1."""
+    async def test_create_room_starts_the_revision(self, context: ContractContext) -> None:
+        """The first commit of a room sets its revision to 1."""
         store = await context.open()
         await store.rooms.create_room(room())
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.rev == 1
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.rev == 1
 
     @clause()
-    async def test_update_room_raises_the_revision(self, context: ContractContext) -> None:
-        """update_room raises the revision by one, whatever revision the given room has."""
-        await raises_the_revision(context, lambda store: store.rooms.update_room("A3X9K2", room(rev=0)))
+    async def test_update_room_increments_the_revision(self, context: ContractContext) -> None:
+        """update_room increments the revision and ignores the revision of the new room."""
+        await assert_increments_revision(context, lambda store: store.rooms.update_room("A3X9K2", room(rev=0)))
 
     @clause()
-    async def test_edit_room_raises_the_revision(self, context: ContractContext) -> None:
-        """edit_room raises the revision by one, whatever the change does to it."""
-        await raises_the_revision(
-            context, lambda store: store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"rev": 70}))
+    async def test_edit_room_increments_the_revision(self, context: ContractContext) -> None:
+        """edit_room increments the revision and ignores the revision that the change returns."""
+        await assert_increments_revision(
+            context,
+            lambda store: store.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"rev": 70})),
         )
 
     @clause()
-    async def test_add_user_to_room_raises_the_revision(self, context: ContractContext) -> None:
-        """add_user_to_room raises the revision by one."""
-        await raises_the_revision(context, lambda store: store.rooms.add_user_to_room("A3X9K2", user("new")))
+    async def test_add_user_to_room_increments_the_revision(self, context: ContractContext) -> None:
+        """add_user_to_room increments the revision."""
+        await assert_increments_revision(context, lambda store: store.rooms.add_user_to_room("A3X9K2", user("new")))
 
     @clause()
-    async def test_remove_user_from_room_raises_the_revision(self, context: ContractContext) -> None:
-        """remove_user_from_room raises the revision by one."""
-        await raises_the_revision(context, lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest"))
+    async def test_remove_user_from_room_increments_the_revision(self, context: ContractContext) -> None:
+        """remove_user_from_room increments the revision."""
+        await assert_increments_revision(context, lambda store: store.rooms.remove_user_from_room("A3X9K2", "guest"))
 
     @clause()
-    async def test_transfer_host_raises_the_revision(self, context: ContractContext) -> None:
-        """transfer_host raises the revision by one."""
-        await raises_the_revision(context, lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
+    async def test_transfer_host_increments_the_revision(self, context: ContractContext) -> None:
+        """transfer_host increments the revision."""
+        await assert_increments_revision(context, lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
 
     @clause()
-    async def test_update_video_state_raises_the_revision(self, context: ContractContext) -> None:
-        """update_video_state raises the revision by one."""
-        await raises_the_revision(context, lambda store: store.rooms.update_video_state("A3X9K2", VideoState()))
+    async def test_update_video_state_increments_the_revision(self, context: ContractContext) -> None:
+        """update_video_state increments the revision."""
+        await assert_increments_revision(context, lambda store: store.rooms.update_video_state("A3X9K2", VideoState()))
 
     @clause()
-    async def test_set_video_url_raises_the_revision(self, context: ContractContext) -> None:
-        """set_video_url raises the revision by one."""
-        await raises_the_revision(context, lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1"))
+    async def test_set_video_url_increments_the_revision(self, context: ContractContext) -> None:
+        """set_video_url increments the revision."""
+        await assert_increments_revision(
+            context, lambda store: store.rooms.set_video_url("A3X9K2", "https://video.example/1")
+        )
 
     @clause()
-    async def test_create_room_keeps_unknown_fields(self, context: ContractContext) -> None:
+    async def test_create_room_keeps_extra_fields(self, context: ContractContext) -> None:
         """create_room stores fields that the models do not declare."""
-        await unknown_fields_survive(context, lambda store: store.rooms.get_room(NAME))
+        await assert_keeps_extra_fields(context, lambda store: store.rooms.get_room(NAME))
 
     @clause()
-    async def test_update_room_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """update_room stores the unknown fields of the given room."""
+    async def test_update_room_keeps_extra_fields(self, context: ContractContext) -> None:
+        """update_room stores the extra fields of the new room."""
 
         async def write_back(store: Store) -> None:
-            found = await store.rooms.get_room(NAME)
-            assert found is not None
-            await store.rooms.update_room(NAME, found)
+            stored = await store.rooms.get_room(NAME)
+            assert stored is not None
+            await store.rooms.update_room(NAME, stored)
 
-        await unknown_fields_survive(context, write_back)
+        await assert_keeps_extra_fields(context, write_back)
 
     @clause()
-    async def test_edit_room_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """edit_room leaves the unknown fields that the change leaves."""
-        await unknown_fields_survive(
-            context, lambda store: store.rooms.edit_room(NAME, lambda one: one.model_copy(update={"host_name": "N"}))
+    async def test_edit_room_keeps_extra_fields(self, context: ContractContext) -> None:
+        """edit_room keeps the extra fields of the room that the change returns."""
+        await assert_keeps_extra_fields(
+            context,
+            lambda store: store.rooms.edit_room(NAME, lambda current: current.model_copy(update={"host_name": "N"})),
         )
 
     @clause()
-    async def test_a_join_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """add_user_to_room leaves unknown fields."""
-        await unknown_fields_survive(context, lambda store: store.rooms.add_user_to_room(NAME, user("new")))
+    async def test_a_join_keeps_extra_fields(self, context: ContractContext) -> None:
+        """add_user_to_room keeps extra fields."""
+        await assert_keeps_extra_fields(context, lambda store: store.rooms.add_user_to_room(NAME, user("new")))
 
     @clause()
-    async def test_a_rejoin_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """A user who joins again keeps the unknown fields that the new record does not set."""
-        await unknown_fields_survive(context, lambda store: store.rooms.add_user_to_room(NAME, user("h1")))
+    async def test_a_rejoin_keeps_extra_fields(self, context: ContractContext) -> None:
+        """A rejoin keeps the user's extra fields that the new record does not set."""
+        await assert_keeps_extra_fields(context, lambda store: store.rooms.add_user_to_room(NAME, user("h1")))
 
     @clause()
-    async def test_a_leave_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """remove_user_from_room leaves the others' unknown fields."""
-        await unknown_fields_survive(context, lambda store: store.rooms.remove_user_from_room(NAME, "guest"))
+    async def test_a_leave_keeps_extra_fields(self, context: ContractContext) -> None:
+        """remove_user_from_room keeps the extra fields of the room and the other users."""
+        await assert_keeps_extra_fields(context, lambda store: store.rooms.remove_user_from_room(NAME, "guest"))
 
     @clause()
-    async def test_a_transfer_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """transfer_host leaves unknown fields."""
-        await unknown_fields_survive(context, lambda store: store.rooms.transfer_host(NAME, "guest"))
+    async def test_a_transfer_keeps_extra_fields(self, context: ContractContext) -> None:
+        """transfer_host keeps extra fields."""
+        await assert_keeps_extra_fields(context, lambda store: store.rooms.transfer_host(NAME, "guest"))
 
     @clause()
-    async def test_a_video_state_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """update_video_state leaves unknown fields, those of the state too."""
-        await unknown_fields_survive(context, lambda store: store.rooms.update_video_state(NAME, VideoState()))
+    async def test_a_video_state_keeps_extra_fields(self, context: ContractContext) -> None:
+        """update_video_state keeps extra fields, including those of the state."""
+        await assert_keeps_extra_fields(context, lambda store: store.rooms.update_video_state(NAME, VideoState()))
 
     @clause()
-    async def test_a_new_video_keeps_unknown_fields(self, context: ContractContext) -> None:
-        """set_video_url leaves unknown fields, those of the state too."""
-        await unknown_fields_survive(context, lambda store: store.rooms.set_video_url(NAME, "https://video.example/1"))
+    async def test_a_new_video_keeps_extra_fields(self, context: ContractContext) -> None:
+        """set_video_url keeps extra fields, including those of the state."""
+        await assert_keeps_extra_fields(
+            context, lambda store: store.rooms.set_video_url(NAME, "https://video.example/1")
+        )
 
     @clause()
-    async def test_unknown_fields_are_never_taken_for_known_ones(self, context: ContractContext) -> None:
-        """Unknown fields that are named like an attribute in Python never become it, whatever is written."""
+    async def test_extra_fields_never_set_attributes(self, context: ContractContext) -> None:
+        """An extra field that is named like a Python attribute never sets that attribute."""
         store = await context.open()
         odd = {"is_host": True, "current_time": "junk", "host_token": "x"}
         state = VideoState(last_update_time=1).with_extra(odd)
@@ -164,31 +169,33 @@ class RecordClauses:
         await store.rooms.create_room(made.with_extra(odd))
         await store.rooms.add_user_to_room("A3X9K2", user("guest"))
         await store.rooms.update_video_state("A3X9K2", VideoState(current_time=77, last_update_time=2))
-        after = await store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"video_url": "https://v"}))
+        after = await store.rooms.edit_room(
+            "A3X9K2", lambda current: current.model_copy(update={"video_url": "https://v"})
+        )
         assert (after.users[1].is_host, after.video_state.current_time) == (False, 77)
         assert after.host_token == "token-of-the-host"
         assert "host_token" not in after.to_public_json()
 
     @clause()
-    async def test_given_records_are_not_shared(self, context: ContractContext) -> None:
-        """Changing what was passed in, deep inside, does not change what is stored."""
+    async def test_written_records_are_copied(self, context: ContractContext) -> None:
+        """Changing a record after it was written does not change the stored record."""
         store = await context.open()
         settings = {"isChatLocked": True, "words": ["a"]}
-        given = room(settings=settings)
-        await store.rooms.create_room(given)
+        written = room(settings=settings)
+        await store.rooms.create_room(written)
         settings["words"].append("b")  # type: ignore[union-attr]
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.model_extra == {"settings": {"isChatLocked": True, "words": ["a"]}}
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.model_extra == {"settings": {"isChatLocked": True, "words": ["a"]}}
 
     @clause()
-    async def test_returned_records_are_not_shared(self, context: ContractContext) -> None:
-        """Changing what was returned, deep inside, is refused or does not change what is stored."""
+    async def test_returned_records_are_copied(self, context: ContractContext) -> None:
+        """Changing a returned record raises an error or does not change the stored record."""
         store = await context.open()
         await store.rooms.create_room(room(settings={"words": ["a"]}))
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        extra = found.model_extra
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        extra = stored.model_extra
         changes: list[Callable[[], object]] = [
             lambda: extra.update(x=1),
             lambda: extra["settings"].update(x=1),
@@ -204,33 +211,33 @@ class RecordClauses:
         assert again.model_extra == {"settings": {"words": ["a"]}}
 
     @clause()
-    async def test_text_is_kept_as_it_is(self, context: ContractContext) -> None:
-        """Names and unknown fields are read back character by character: not trimmed, normalized or cut at a NUL."""
+    async def test_text_is_stored_unchanged(self, context: ContractContext) -> None:
+        """Names and extra fields are read back character by character."""
         store = await context.open()
         for text in TEXTS:
             await store.rooms.create_room(room(host_name=text, users=(user("host", name=text),), note={"text": [text]}))
-            found = await store.rooms.add_user_to_room("A3X9K2", user("guest", name=text))
-            assert found == await store.rooms.get_room("A3X9K2")
-            assert [found.host_name, *(one.name for one in found.users)] == [text] * 3
-            assert found.model_extra == {"note": {"text": [text]}}
+            stored = await store.rooms.add_user_to_room("A3X9K2", user("guest", name=text))
+            assert stored == await store.rooms.get_room("A3X9K2")
+            assert [stored.host_name, *(member.name for member in stored.users)] == [text] * 3
+            assert stored.model_extra == {"note": {"text": [text]}}
             await store.rooms.delete_room("A3X9K2")
 
     @clause(Capability.CHAT)
-    async def test_messages_are_kept_as_they_are(self, context: ContractContext) -> None:
-        """A message's text and its writer's name are read back character by character."""
+    async def test_message_text_is_stored_unchanged(self, context: ContractContext) -> None:
+        """The text and the user name of a message are read back character by character."""
         store = await context.open()
         for number, text in enumerate(TEXTS):
             await store.chat.add_message(message(number, message=text, user_name=text))
-        kept = await store.chat.get_messages("A3X9K2")
-        assert [(one.message, one.user_name) for one in kept] == [(text, text) for text in TEXTS]
+        messages = await store.chat.get_messages("A3X9K2")
+        assert [(entry.message, entry.user_name) for entry in messages] == [(text, text) for text in TEXTS]
 
     @clause()
-    async def test_integers_are_kept_as_they_are(self, context: ContractContext) -> None:
-        """Integers in unknown fields are read back digit by digit, also those that a double can't hold."""
+    async def test_integers_are_stored_unchanged(self, context: ContractContext) -> None:
+        """Integers in extra fields are read back exactly, even if a double cannot represent them."""
         store = await context.open()
         counts = {"small": 0, "large": [2**53 + 1, -(2**53) - 1, 2**63]}
         await store.rooms.create_room(room(counts=counts))
         await store.rooms.add_user_to_room("A3X9K2", user("guest"))
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.model_extra == {"counts": counts}
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.model_extra == {"counts": counts}

@@ -1,4 +1,4 @@
-"""Rooms: create, read, replace, edit, delete."""
+"""Clauses about rooms: create, read, update, edit, delete."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wnc_store_contract.harness import Capability
 
 
 class RoomClauses:
-    """What a room is from its creation to its deletion."""
+    """Clauses about the life cycle of a room."""
 
     @clause()
     async def test_a_new_harness_is_empty(self, context: ContractContext) -> None:
-        """A store that nobody has written to holds no room."""
+        """A new harness contains no room."""
         store = await context.open()
         assert await store.rooms.get_room("A3X9K2") is None
         assert await store.rooms.room_exists("A3X9K2") is False
@@ -23,29 +23,29 @@ class RoomClauses:
 
     @clause()
     async def test_a_created_room_is_read_back(self, context: ContractContext) -> None:
-        """A created room is read back with everything it was created with."""
+        """A created room is read back with all its fields."""
         store = await context.open()
         created = room("A3X9K2", "host", "guest", video_url="https://video.example/1", video_type="m3u8")
         await store.rooms.create_room(created)
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.model_copy(update={"rev": 0}) == created
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.model_copy(update={"rev": 0}) == created
         assert await store.rooms.room_exists("A3X9K2") is True
 
     @clause()
-    async def test_rooms_are_apart(self, context: ContractContext) -> None:
-        """A write to one room leaves the others alone."""
+    async def test_rooms_are_independent(self, context: ContractContext) -> None:
+        """A write to one room does not change other rooms."""
         store = await context.open()
         await store.rooms.create_room(room("A"))
         await store.rooms.create_room(room("A:1", "other"))
         await store.rooms.add_user_to_room("A", user("guest"))
         other = await store.rooms.get_room("A:1")
         assert other is not None
-        assert [one.id for one in other.users] == ["other"]
+        assert [member.id for member in other.users] == ["other"]
 
     @clause()
-    async def test_create_refuses_an_id_that_lives(self, context: ContractContext) -> None:
-        """Creating a room under the id of a live room raises RoomExistsError and leaves that room as it is."""
+    async def test_create_rejects_the_id_of_a_live_room(self, context: ContractContext) -> None:
+        """Creating a room under the id of a live room raises RoomExistsError and changes nothing."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "first"))
         before = await store.rooms.get_room("A3X9K2")
@@ -54,45 +54,45 @@ class RoomClauses:
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause(Capability.CHAT)
-    async def test_a_refused_create_keeps_the_chat(self, context: ContractContext) -> None:
-        """Creating a room under the id of a live room leaves its chat as it is."""
+    async def test_a_rejected_create_keeps_the_chat(self, context: ContractContext) -> None:
+        """Creating a room under the id of a live room does not change its chat."""
         store = await context.open()
         await store.rooms.create_room(room())
         await store.chat.add_message(message(1))
         with pytest.raises(RoomExistsError):
             await store.rooms.create_room(room())
-        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m1"]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == ["m1"]
 
     @clause()
-    async def test_an_id_is_free_again_after_deletion(self, context: ContractContext) -> None:
-        """The id of a deleted room can be used for a new one."""
+    async def test_the_id_of_a_deleted_room_can_be_reused(self, context: ContractContext) -> None:
+        """A room can be created under the id of a deleted room."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "first"))
         await store.rooms.delete_room("A3X9K2")
         await store.rooms.create_room(room("A3X9K2", "second"))
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.host_id == "second"
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.host_id == "second"
 
     @clause(Capability.CHAT)
-    async def test_create_clears_chat_left_behind(self, context: ContractContext) -> None:
-        """A new room begins with an empty chat, whatever was said under its id before."""
+    async def test_create_clears_a_leftover_chat(self, context: ContractContext) -> None:
+        """A new room has an empty chat, even if its id had messages before."""
         store = await context.open()
         await store.chat.add_message(message(1))
         await store.rooms.create_room(room())
         assert await store.chat.get_messages("A3X9K2") == []
 
     @clause()
-    async def test_create_refuses_a_broken_room(self, context: ContractContext) -> None:
-        """A room that holds what its model forbids is a ValueError, and nothing is stored."""
+    async def test_create_rejects_an_invalid_room(self, context: ContractContext) -> None:
+        """Creating a room that its model does not allow raises ValueError and stores nothing."""
         store = await context.open()
         with pytest.raises(ValueError, match=r"host_?[Nn]ame"):
             await store.rooms.create_room(room().model_copy(update={"host_name": 5}))
         assert await store.rooms.get_room("A3X9K2") is None
 
     @clause()
-    async def test_writes_refuse_broken_records(self, context: ContractContext) -> None:
-        """A user, a state or a whole room that holds what its model forbids is a ValueError, and nothing is written."""
+    async def test_writes_reject_invalid_records(self, context: ContractContext) -> None:
+        """Writing a user, state or room that its model does not allow raises ValueError and changes nothing."""
         store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
@@ -106,8 +106,8 @@ class RoomClauses:
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
-    async def test_edit_wants_a_room_back(self, context: ContractContext) -> None:
-        """A change that returns no room is a TypeError, and nothing is written."""
+    async def test_an_edit_must_return_a_room(self, context: ContractContext) -> None:
+        """An edit that does not return a room raises TypeError and changes nothing."""
         store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
@@ -116,27 +116,27 @@ class RoomClauses:
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
-    async def test_update_replaces_all_of_a_room(self, context: ContractContext) -> None:
-        """update_room leaves nothing of the room that was there."""
+    async def test_update_replaces_the_whole_room(self, context: ContractContext) -> None:
+        """update_room keeps no field of the previous room."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "old", "older", subtitles=["en"]))
         new = room("A3X9K2", "new", video_url="https://video.example/2", host_token=None)
         await store.rooms.update_room("A3X9K2", new)
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.model_copy(update={"rev": 0}) == new
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.model_copy(update={"rev": 0}) == new
 
     @clause()
-    async def test_update_makes_no_ghost(self, context: ContractContext) -> None:
-        """Updating a room that is not there raises RoomNotFoundError and makes none."""
+    async def test_update_does_not_create_a_room(self, context: ContractContext) -> None:
+        """Updating a missing room raises RoomNotFoundError and creates nothing."""
         store = await context.open()
         with pytest.raises(RoomNotFoundError):
             await store.rooms.update_room("A3X9K2", room())
         assert await store.rooms.get_room("A3X9K2") is None
 
     @clause()
-    async def test_update_refuses_a_deleted_room(self, context: ContractContext) -> None:
-        """Updating a room that was deleted does not bring it back."""
+    async def test_update_does_not_recreate_a_deleted_room(self, context: ContractContext) -> None:
+        """Updating a deleted room does not recreate it."""
         store = await context.open()
         await store.rooms.create_room(room())
         await store.rooms.delete_room("A3X9K2")
@@ -145,8 +145,8 @@ class RoomClauses:
         assert await store.rooms.room_exists("A3X9K2") is False
 
     @clause()
-    async def test_update_refuses_another_rooms_id(self, context: ContractContext) -> None:
-        """Replacing a room by one of another id is a ValueError and changes neither."""
+    async def test_update_rejects_another_rooms_id(self, context: ContractContext) -> None:
+        """Updating a room with a room of another id raises ValueError and changes neither room."""
         store = await context.open()
         await store.rooms.create_room(room("A"))
         before = await store.rooms.get_room("A")
@@ -156,24 +156,26 @@ class RoomClauses:
         assert await store.rooms.get_room("B") is None
 
     @clause()
-    async def test_edit_returns_what_it_wrote(self, context: ContractContext) -> None:
-        """edit_room writes what the change returns, and returns it."""
+    async def test_edit_returns_the_stored_room(self, context: ContractContext) -> None:
+        """edit_room stores the room that the change returns, and returns the stored room."""
         store = await context.open()
         await store.rooms.create_room(room())
-        edited = await store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"host_name": "New name"}))
+        edited = await store.rooms.edit_room(
+            "A3X9K2", lambda current: current.model_copy(update={"host_name": "New name"})
+        )
         assert edited.host_name == "New name"
         assert await store.rooms.get_room("A3X9K2") == edited
 
     @clause()
-    async def test_edit_needs_a_room(self, context: ContractContext) -> None:
-        """Editing a room that is not there raises RoomNotFoundError."""
+    async def test_edit_requires_a_room(self, context: ContractContext) -> None:
+        """Editing a missing room raises RoomNotFoundError."""
         store = await context.open()
         with pytest.raises(RoomNotFoundError):
-            await store.rooms.edit_room("A3X9K2", lambda one: one)
+            await store.rooms.edit_room("A3X9K2", lambda current: current)
 
     @clause()
-    async def test_a_change_that_raises_writes_nothing(self, context: ContractContext) -> None:
-        """What a change raises reaches the caller, and the room stays as it was."""
+    async def test_a_failing_edit_changes_nothing(self, context: ContractContext) -> None:
+        """An error that the change raises reaches the caller, and the room is unchanged."""
         store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
@@ -187,28 +189,28 @@ class RoomClauses:
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
-    async def test_edit_keeps_the_id(self, context: ContractContext) -> None:
-        """A change that returns a room of another id is a ValueError, and nothing is written."""
+    async def test_an_edit_must_keep_the_id(self, context: ContractContext) -> None:
+        """An edit that returns a room of another id raises ValueError and changes nothing."""
         store = await context.open()
         await store.rooms.create_room(room())
         with pytest.raises(ValueError, match="other"):
-            await store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"id": "other"}))
+            await store.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"id": "other"}))
         assert await store.rooms.room_exists("other") is False
         assert await store.rooms.room_exists("A3X9K2") is True
 
     @clause()
-    async def test_edit_refuses_a_broken_room(self, context: ContractContext) -> None:
-        """A change that returns a room with values its model forbids is a ValueError, and nothing is written."""
+    async def test_an_edit_must_return_a_valid_room(self, context: ContractContext) -> None:
+        """An edit that returns a room that its model does not allow raises ValueError and changes nothing."""
         store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
         with pytest.raises(ValueError, match="users"):
-            await store.rooms.edit_room("A3X9K2", lambda one: one.model_copy(update={"users": ("not a user",)}))
+            await store.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"users": ("not a user",)}))
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
     async def test_delete_removes_the_room(self, context: ContractContext) -> None:
-        """A deleted room is gone."""
+        """A deleted room can no longer be read."""
         store = await context.open()
         await store.rooms.create_room(room())
         assert await store.rooms.delete_room("A3X9K2") is True
@@ -216,8 +218,8 @@ class RoomClauses:
         assert await store.rooms.room_exists("A3X9K2") is False
 
     @clause()
-    async def test_delete_tells_who_deleted(self, context: ContractContext) -> None:
-        """delete_room is False where there is no room to delete."""
+    async def test_delete_returns_whether_it_deleted(self, context: ContractContext) -> None:
+        """delete_room returns whether it deleted a room."""
         store = await context.open()
         assert await store.rooms.delete_room("A3X9K2") is False
         await store.rooms.create_room(room())
@@ -225,19 +227,19 @@ class RoomClauses:
         assert await store.rooms.delete_room("A3X9K2") is False
 
     @clause(Capability.CHAT)
-    async def test_delete_takes_the_chat_along(self, context: ContractContext) -> None:
-        """Deleting a room deletes its chat, and no other room's."""
+    async def test_delete_removes_the_chat(self, context: ContractContext) -> None:
+        """Deleting a room deletes its chat and no other."""
         store = await context.open()
         await store.rooms.create_room(room())
         await store.chat.add_message(message(1))
         await store.chat.add_message(message(2, "other"))
         await store.rooms.delete_room("A3X9K2")
         assert await store.chat.get_messages("A3X9K2") == []
-        assert [one.id for one in await store.chat.get_messages("other")] == ["m2"]
+        assert [entry.id for entry in await store.chat.get_messages("other")] == ["m2"]
 
     @clause()
     async def test_the_video_state_is_replaced(self, context: ContractContext) -> None:
-        """update_video_state replaces the state and nothing else."""
+        """update_video_state replaces the video state and nothing else."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "guest"))
         before = await store.rooms.get_room("A3X9K2")
@@ -248,15 +250,15 @@ class RoomClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_the_video_state_needs_a_room(self, context: ContractContext) -> None:
-        """Updating the video state of a room that is not there raises RoomNotFoundError."""
+    async def test_update_video_state_requires_a_room(self, context: ContractContext) -> None:
+        """Updating the video state of a missing room raises RoomNotFoundError."""
         store = await context.open()
         with pytest.raises(RoomNotFoundError):
             await store.rooms.update_video_state("A3X9K2", VideoState())
 
     @clause()
-    async def test_a_new_video_starts_anew(self, context: ContractContext) -> None:
-        """set_video_url sets URL and type and resets the state: paused, at 0 of 0 seconds."""
+    async def test_a_new_video_resets_the_state(self, context: ContractContext) -> None:
+        """set_video_url sets URL and type and resets the state: paused, position 0, duration 0."""
         store = await context.open()
         await store.rooms.create_room(room())
         after = await store.rooms.set_video_url("A3X9K2", "https://video.example/v.m3u8", "m3u8")
@@ -266,8 +268,8 @@ class RoomClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_a_new_video_is_stamped_with_now(self, context: ContractContext) -> None:
-        """set_video_url stamps the state with the time in epoch milliseconds: later for the later of two videos."""
+    async def test_a_new_video_sets_the_update_time(self, context: ContractContext) -> None:
+        """set_video_url sets last_update_time to the current time in epoch milliseconds."""
         store = await context.open()
         await store.rooms.create_room(room())
         first = await store.rooms.set_video_url("A3X9K2", "https://video.example/1")
@@ -278,15 +280,15 @@ class RoomClauses:
         assert all(time == int(time) for time in times)
 
     @clause()
-    async def test_a_video_is_from_youtube_by_default(self, context: ContractContext) -> None:
-        """set_video_url takes "youtube" for the type if none is given."""
+    async def test_youtube_is_the_default_video_type(self, context: ContractContext) -> None:
+        """set_video_url uses the type "youtube" by default."""
         store = await context.open()
         await store.rooms.create_room(room())
         assert (await store.rooms.set_video_url("A3X9K2", "https://video.example/1")).video_type == "youtube"
 
     @clause()
-    async def test_a_new_video_needs_a_room(self, context: ContractContext) -> None:
-        """Choosing a video for a room that is not there raises RoomNotFoundError."""
+    async def test_set_video_url_requires_a_room(self, context: ContractContext) -> None:
+        """Setting the video of a missing room raises RoomNotFoundError."""
         store = await context.open()
         with pytest.raises(RoomNotFoundError):
             await store.rooms.set_video_url("A3X9K2", "https://video.example/1")

@@ -1,4 +1,4 @@
-"""The store as a whole: opening, closing, and what a backend leaves out."""
+"""Clauses about the store: health, close, key prefixes and undeclared capabilities."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from wnc_store_contract.harness import Capability
 
 
 class StoreClauses:
-    """What holds for every part of a store."""
+    """Clauses about all parts of a store."""
 
     @clause()
-    async def test_a_store_answers_a_ping(self, context: ContractContext) -> None:
-        """A ping returns on a store that can serve."""
+    async def test_ping_succeeds(self, context: ContractContext) -> None:
+        """A ping returns if the store is available."""
         store = await context.open()
         await store.ping()
         assert store.closed is False
 
     @clause()
-    async def test_a_store_that_serves_says_so(self, context: ContractContext) -> None:
-        """The health of a store that can serve holds a good answer and its round trip, and is JSON."""
+    async def test_health_reports_a_working_store(self, context: ContractContext) -> None:
+        """The health report of an available store contains an ok check and a round trip, and can be serialized."""
         store = await context.open()
         health = await store.health()
         assert health.round_trip_ms is not None
@@ -45,7 +45,7 @@ class StoreClauses:
         assert json.loads(json.dumps(health.to_json()))["ok"] is health.ok is True
 
     @clause()
-    async def test_a_closed_store_refuses_everything(self, context: ContractContext) -> None:
+    async def test_closed_rooms_raise(self, context: ContractContext) -> None:
         """Every method of a closed store and of its rooms raises StoreClosedError."""
         store = await context.open()
         await store.rooms.create_room(room())
@@ -55,7 +55,7 @@ class StoreClauses:
         await all_raise(StoreClosedError, [store.ping, store.health, *room_calls(rooms, "A3X9K2")])
 
     @clause(Capability.LISTING)
-    async def test_a_closed_store_lists_nothing(self, context: ContractContext) -> None:
+    async def test_closed_listings_raise(self, context: ContractContext) -> None:
         """Listing and sweeping on a closed store raise StoreClosedError."""
         store = await context.open()
         await store.aclose()
@@ -65,7 +65,7 @@ class StoreClauses:
             await store.rooms.sweep_active_rooms()
 
     @clause(Capability.CHAT)
-    async def test_a_closed_chat_refuses_everything(self, context: ContractContext) -> None:
+    async def test_closed_chats_raise(self, context: ContractContext) -> None:
         """Every method of a closed store's chat raises StoreClosedError."""
         store = await context.open()
         chat = store.chat
@@ -73,30 +73,30 @@ class StoreClauses:
         await all_raise(StoreClosedError, chat_calls(chat, "A3X9K2"))
 
     @clause(Capability.CONNECTIONS)
-    async def test_closed_connections_refuse_everything(self, context: ContractContext) -> None:
+    async def test_closed_connections_raise(self, context: ContractContext) -> None:
         """Every method of a closed store's connections raises StoreClosedError."""
         store = await context.open()
         await store.aclose()
         await all_raise(StoreClosedError, connection_calls(store.connections, "ip", "c1"))
 
     @clause(Capability.RATE_LIMITS)
-    async def test_closed_rate_limits_refuse_everything(self, context: ContractContext) -> None:
+    async def test_closed_rate_limits_raise(self, context: ContractContext) -> None:
         """Every method of a closed store's rate limits raises StoreClosedError."""
         store = await context.open()
         await store.aclose()
         await all_raise(StoreClosedError, rate_limit_calls(store.rate_limits, "ip"))
 
     @clause()
-    async def test_closing_twice_does_nothing(self, context: ContractContext) -> None:
-        """Closing a closed store does nothing."""
+    async def test_closing_twice_has_no_effect(self, context: ContractContext) -> None:
+        """Closing a closed store has no effect."""
         store = await context.open()
         await store.aclose()
         await store.aclose()
         assert store.closed is True
 
     @clause()
-    async def test_calls_under_way_end_when_the_store_is_closed(self, context: ContractContext) -> None:
-        """Calls that are under way when their store is closed end, done or with a StoreError, and none hangs."""
+    async def test_closing_ends_running_calls(self, context: ContractContext) -> None:
+        """Calls that run while the store is closed succeed or raise a StoreError; none hangs."""
         for steps in range(8):
             store = await context.open()
             await store.rooms.create_room(room(f"r{steps}"))
@@ -106,12 +106,12 @@ class StoreClauses:
             await store.aclose()
             ended, hanging = await asyncio.wait(calls, timeout=PATIENCE)
             assert not hanging
-            errors = [one.exception() for one in ended]
+            errors = [call.exception() for call in ended]
             assert [error for error in errors if error and not isinstance(error, StoreError)] == []
 
     @clause(Capability.SHARED)
-    async def test_closing_one_client_leaves_the_other(self, context: ContractContext) -> None:
-        """A second client of the same data works on when the first is closed."""
+    async def test_closing_one_client_keeps_the_other_open(self, context: ContractContext) -> None:
+        """Closing one client does not affect another client of the same data."""
         first, second = await context.open(), await context.open()
         await first.rooms.create_room(room())
         await first.aclose()
@@ -119,7 +119,7 @@ class StoreClauses:
 
     @clause(Capability.SHARED)
     async def test_clients_may_differ_in_settings(self, context: ContractContext) -> None:
-        """The TTL of a room is that of the client who wrote it last."""
+        """The TTL of a room is that of the client that wrote it last."""
         first, second = await context.open(), await context.open(room_ttl=timedelta(hours=1))
         await first.rooms.create_room(room())
         await second.rooms.add_user_to_room("A3X9K2", user("guest"))
@@ -127,29 +127,29 @@ class StoreClauses:
         assert await first.rooms.room_exists("A3X9K2") is False
 
     @clause(Capability.SHARED)
-    async def test_prefixes_are_namespaces(self, context: ContractContext) -> None:
-        """Stores of different key prefixes see nothing of one another's rooms."""
+    async def test_prefixes_separate_rooms(self, context: ContractContext) -> None:
+        """Stores with different key prefixes do not share rooms."""
         app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.rooms.create_room(room())
         assert await app2.rooms.get_room("A3X9K2") is None
         await app2.rooms.delete_room("A3X9K2")
         await app2.rooms.create_room(room("A3X9K2", "other"))
-        found = await app.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert found.host_id == "host"
+        stored = await app.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.host_id == "host"
 
     @clause(Capability.SHARED, Capability.CHAT)
-    async def test_prefixes_are_namespaces_of_chats(self, context: ContractContext) -> None:
-        """Stores of different key prefixes see nothing of one another's chats."""
+    async def test_prefixes_separate_chats(self, context: ContractContext) -> None:
+        """Stores with different key prefixes do not share chats."""
         app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.chat.add_message(message(1))
         assert await app2.chat.get_messages("A3X9K2") == []
         await app2.chat.clear_messages("A3X9K2")
-        assert [one.id for one in await app.chat.get_messages("A3X9K2")] == ["m1"]
+        assert [entry.id for entry in await app.chat.get_messages("A3X9K2")] == ["m1"]
 
     @clause(Capability.SHARED, Capability.CONNECTIONS)
-    async def test_prefixes_are_namespaces_of_connections(self, context: ContractContext) -> None:
-        """Stores of different key prefixes count connections apart."""
+    async def test_prefixes_separate_connections(self, context: ContractContext) -> None:
+        """Stores with different key prefixes do not share connection counts."""
         app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.connections.acquire("ip", "c1")
         assert await app2.connections.count("ip") == 0
@@ -157,8 +157,8 @@ class StoreClauses:
         assert await app.connections.count("ip") == 1
 
     @clause(Capability.SHARED, Capability.RATE_LIMITS)
-    async def test_prefixes_are_namespaces_of_rate_limits(self, context: ContractContext) -> None:
-        """Stores of different key prefixes count hits apart."""
+    async def test_prefixes_separate_rate_limits(self, context: ContractContext) -> None:
+        """Stores with different key prefixes do not share rate limits."""
         app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         hit = await app.rate_limits.hit("ip")
         assert (await app2.rate_limits.peek("ip")).remaining == hit.remaining + 1
@@ -166,8 +166,8 @@ class StoreClauses:
         assert (await app.rate_limits.peek("ip")).remaining == hit.remaining
 
     @clause(Capability.SHARED, Capability.LISTING)
-    async def test_prefixes_are_listed_apart(self, context: ContractContext) -> None:
-        """Stores of different key prefixes list only their own rooms, also where one prefix begins with the other."""
+    async def test_prefixes_separate_listings(self, context: ContractContext) -> None:
+        """A store lists only the rooms of its own key prefix, even if another prefix starts with it."""
         app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.rooms.create_room(room("A"))
         await app2.rooms.create_room(room("B"))
@@ -177,8 +177,8 @@ class StoreClauses:
         assert "A" in [room_id async for room_id in app.rooms.active_room_ids()]
 
     @clause()
-    async def test_changes_are_not_silently_untold(self, context: ContractContext) -> None:
-        """A store without events refuses publish_changes with a ConfigurationError when it is made."""
+    async def test_publish_changes_requires_events(self, context: ContractContext) -> None:
+        """A store without events raises ConfigurationError if publish_changes is set."""
         if Capability.EVENTS in context.harness.capabilities:
             await context.open(publish_changes=True)
         else:
@@ -186,8 +186,8 @@ class StoreClauses:
                 context.harness.open_store(publish_changes=True)
 
     @clause()
-    async def test_what_is_not_declared_is_not_supported(self, context: ContractContext) -> None:
-        """A part that the harness does not declare raises NotSupportedError."""
+    async def test_undeclared_capabilities_raise(self, context: ContractContext) -> None:
+        """Methods of a capability that the harness does not declare raise NotSupportedError."""
         store = await context.open()
 
         async def list_rooms() -> list[str]:
@@ -201,13 +201,13 @@ class StoreClauses:
             Capability.RATE_LIMITS: lambda: rate_limit_calls(store.rate_limits, "ip"),
         }
         declared = context.harness.capabilities
-        for capability in (one for one in parts if one not in declared):
+        for capability in (part for part in parts if part not in declared):
             for call in parts[capability]():
                 try:
                     await call()
                 except NotSupportedError:
                     continue
                 pytest.fail(
-                    f"the store offers {capability.value}, and the harness does not declare it: "
+                    f"the store supports {capability.value}, but the harness does not declare it: "
                     f"add Capability.{capability.name} to {type(context.harness).__name__}.capabilities"
                 )

@@ -1,4 +1,4 @@
-"""Users: join, rejoin, leave, and who is host."""
+"""Clauses about users: join, rejoin, leave and host transfer."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from wnc_store_contract.factories import message, node_room, room, user
 from wnc_store_contract.harness import Capability
 
 
-def ids(found: Room | None) -> list[str]:
+def ids(stored: Room | None) -> list[str]:
     """Return the ids of a room's users, in order."""
-    assert found is not None
-    return [one.id for one in found.users]
+    assert stored is not None
+    return [member.id for member in stored.users]
 
 
-def hosts(found: Room | None) -> list[str]:
+def hosts(stored: Room | None) -> list[str]:
     """Return the ids of the users who are hosts."""
-    assert found is not None
-    return [one.id for one in found.users if one.is_host]
+    assert stored is not None
+    return [member.id for member in stored.users if member.is_host]
 
 
 class UserClauses:
-    """How users come and go, and what becomes of the host."""
+    """Clauses about the users of a room and its host."""
 
     @clause()
-    async def test_a_user_joins_at_the_end(self, context: ContractContext) -> None:
-        """add_user_to_room puts the user at the end and returns the room as it is stored."""
+    async def test_a_join_appends_the_user(self, context: ContractContext) -> None:
+        """add_user_to_room appends the user and returns the stored room."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first"))
         after = await store.rooms.add_user_to_room("A3X9K2", user("second"))
@@ -36,8 +36,8 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_a_rejoin_moves_to_the_end(self, context: ContractContext) -> None:
-        """A user who joins again is there once, at the end, as they are now."""
+    async def test_a_rejoin_moves_the_user_to_the_end(self, context: ContractContext) -> None:
+        """A rejoin moves the user to the end and replaces the record."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.add_user_to_room("A3X9K2", user("first", name="New name"))
@@ -45,8 +45,8 @@ class UserClauses:
         assert after.users[-1].name == "New name"
 
     @clause()
-    async def test_a_join_leaves_the_rest_of_the_room(self, context: ContractContext) -> None:
-        """A join changes nothing but the users, even when the user claims to be a host."""
+    async def test_a_join_changes_only_the_users(self, context: ContractContext) -> None:
+        """A join changes only the users, even if the new user has is_host set."""
         store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
@@ -55,16 +55,16 @@ class UserClauses:
         assert after == before.model_copy(update={"users": after.users, "rev": after.rev})
 
     @clause()
-    async def test_a_join_needs_a_room(self, context: ContractContext) -> None:
-        """Joining a room that is not there raises RoomNotFoundError and makes none."""
+    async def test_a_join_requires_a_room(self, context: ContractContext) -> None:
+        """Joining a missing room raises RoomNotFoundError and creates nothing."""
         store = await context.open()
         with pytest.raises(RoomNotFoundError):
             await store.rooms.add_user_to_room("A3X9K2", user("guest"))
         assert await store.rooms.room_exists("A3X9K2") is False
 
     @clause()
-    async def test_a_guest_leaves(self, context: ContractContext) -> None:
-        """remove_user_from_room takes the user out and leaves everybody else in order, and the host as it is."""
+    async def test_a_leave_removes_the_user(self, context: ContractContext) -> None:
+        """remove_user_from_room removes the user and keeps the order of the others and the host."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "first")
@@ -74,13 +74,13 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_leaving_a_room_that_is_not_there(self, context: ContractContext) -> None:
-        """Leaving a room that is not there is None."""
+    async def test_leaving_a_missing_room_returns_none(self, context: ContractContext) -> None:
+        """Leaving a missing room returns None."""
         store = await context.open()
         assert await store.rooms.remove_user_from_room("A3X9K2", "guest") is None
 
     @clause()
-    async def test_a_stranger_can_not_leave(self, context: ContractContext) -> None:
+    async def test_removing_an_unknown_user_has_no_effect(self, context: ContractContext) -> None:
         """Removing a user who is not in the room changes nothing and returns the room."""
         store = await context.open()
         await store.rooms.create_room(room())
@@ -89,15 +89,15 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
-    async def test_a_stranger_deletes_no_empty_room(self, context: ContractContext) -> None:
-        """Removing a user who is not there from a room that nobody has joined yet leaves the room."""
+    async def test_removing_an_unknown_user_keeps_an_empty_room(self, context: ContractContext) -> None:
+        """Removing an unknown user from a room without users does not delete the room."""
         store = await context.open()
         await store.rooms.create_room(room(users=()))
         assert await store.rooms.remove_user_from_room("A3X9K2", "stranger") is not None
         assert await store.rooms.room_exists("A3X9K2") is True
 
     @clause()
-    async def test_the_last_one_out_deletes_the_room(self, context: ContractContext) -> None:
+    async def test_the_last_leave_deletes_the_room(self, context: ContractContext) -> None:
         """When the last user leaves, the room is deleted."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "guest"))
@@ -106,7 +106,7 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") is None
 
     @clause(Capability.CHAT)
-    async def test_the_last_one_out_takes_the_chat_along(self, context: ContractContext) -> None:
+    async def test_the_last_leave_deletes_the_chat(self, context: ContractContext) -> None:
         """When the last user leaves, the chat is deleted with the room."""
         store = await context.open()
         await store.rooms.create_room(room())
@@ -115,8 +115,8 @@ class UserClauses:
         assert await store.chat.get_messages("A3X9K2") == []
 
     @clause()
-    async def test_the_host_hands_over_to_the_first(self, context: ContractContext) -> None:
-        """When the host leaves, host_id names the first of the users who stay."""
+    async def test_the_first_remaining_user_becomes_host(self, context: ContractContext) -> None:
+        """When the host leaves, host_id is the id of the first remaining user."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
@@ -126,8 +126,8 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_the_host_hands_over_the_name(self, context: ContractContext) -> None:
-        """When the host leaves, host_name is the new host's name."""
+    async def test_host_name_follows_the_host(self, context: ContractContext) -> None:
+        """When the host leaves, host_name is the name of the new host."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
@@ -135,8 +135,8 @@ class UserClauses:
         assert after.host_name == f"Name of {after.host_id}"
 
     @clause()
-    async def test_the_host_hands_over_the_rank(self, context: ContractContext) -> None:
-        """When the host leaves, the new host's is_host is true, and nobody else's changes."""
+    async def test_is_host_follows_the_host(self, context: ContractContext) -> None:
+        """When the host leaves, is_host of the new host becomes true, and no other user changes."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
@@ -145,7 +145,7 @@ class UserClauses:
 
     @clause()
     async def test_the_host_token_stays(self, context: ContractContext) -> None:
-        """When the host leaves, the host token stays as it is."""
+        """When the host leaves, host_token does not change."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first"))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
@@ -153,8 +153,8 @@ class UserClauses:
         assert after.verify_host_token("token-of-the-host")
 
     @clause()
-    async def test_a_cohost_leaves_without_a_handover(self, context: ContractContext) -> None:
-        """When a second host leaves, the host stays the host."""
+    async def test_a_cohost_leaves_without_a_host_change(self, context: ContractContext) -> None:
+        """When a co-host leaves, the host does not change."""
         store = await context.open()
         await store.rooms.create_room(node_room("room_two_hosts"))
         after = await store.rooms.remove_user_from_room("COHOST", "h2")
@@ -163,8 +163,8 @@ class UserClauses:
         assert hosts(after) == ["h1"]
 
     @clause()
-    async def test_a_handover_leaves_the_cohosts(self, context: ContractContext) -> None:
-        """When the host leaves, co-hosts stay hosts, also one who is not first in line."""
+    async def test_cohosts_stay_hosts_when_the_host_leaves(self, context: ContractContext) -> None:
+        """When the host leaves, co-hosts keep is_host."""
         store = await context.open()
         users = (user("host", is_host=True), user("guest"), user("cohost", is_host=True), user("last"))
         await store.rooms.create_room(room(users=users))
@@ -173,8 +173,8 @@ class UserClauses:
         assert {"cohost"} <= set(hosts(after)) <= {"cohost", after.host_id}
 
     @clause()
-    async def test_a_transfer_names_the_new_host(self, context: ContractContext) -> None:
-        """transfer_host sets host_id and host_name and makes the user a host, without moving anybody."""
+    async def test_a_transfer_sets_the_new_host(self, context: ContractContext) -> None:
+        """transfer_host sets host_id, host_name and is_host and keeps the order of the users."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "first", "second"))
         after = await store.rooms.transfer_host("A3X9K2", "second")
@@ -184,8 +184,8 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == after
 
     @clause()
-    async def test_a_transfer_ends_the_old_hosts_rank(self, context: ContractContext) -> None:
-        """After transfer_host the host until now is none any more, and a co-host still is one."""
+    async def test_a_transfer_clears_is_host_of_the_old_host(self, context: ContractContext) -> None:
+        """transfer_host clears is_host of the old host only; co-hosts keep it."""
         store = await context.open()
         users = (user("host", is_host=True), user("cohost", is_host=True), user("guest"))
         await store.rooms.create_room(room(users=users))
@@ -194,7 +194,7 @@ class UserClauses:
 
     @clause()
     async def test_a_transfer_to_the_host_keeps_the_host(self, context: ContractContext) -> None:
-        """transfer_host to the host leaves the host as it is."""
+        """transfer_host to the current host keeps the host."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "host", "guest"))
         after = await store.rooms.transfer_host("A3X9K2", "host")
@@ -202,8 +202,8 @@ class UserClauses:
         assert hosts(after) == ["host"]
 
     @clause()
-    async def test_a_transfer_needs_the_user(self, context: ContractContext) -> None:
-        """Transferring to somebody who is not in the room raises UserNotFoundError and changes nothing."""
+    async def test_a_transfer_requires_the_user(self, context: ContractContext) -> None:
+        """Transferring to a user who is not in the room raises UserNotFoundError and changes nothing."""
         store = await context.open()
         await store.rooms.create_room(room())
         before = await store.rooms.get_room("A3X9K2")
@@ -212,8 +212,8 @@ class UserClauses:
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
-    async def test_a_transfer_needs_a_room(self, context: ContractContext) -> None:
-        """Transferring in a room that is not there raises RoomNotFoundError."""
+    async def test_a_transfer_requires_a_room(self, context: ContractContext) -> None:
+        """Transferring the host of a missing room raises RoomNotFoundError."""
         store = await context.open()
         with pytest.raises(RoomNotFoundError):
             await store.rooms.transfer_host("A3X9K2", "guest")

@@ -1,4 +1,4 @@
-"""The wire: what Node wrote is read, and what is written Node reads. By raw access, behind the store's back."""
+"""Clauses about the stored JSON, which the Node app reads and writes too, by raw access."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ UNREADABLE_ROOMS = [
 
 
 class WireClauses:
-    """The records as another writer of the same store sees them."""
+    """Clauses about stored records and index entries."""
 
     @clause(Capability.RAW)
-    async def test_a_room_is_stored_as_node_writes_it(self, context: ContractContext) -> None:
-        """A stored room is the JSON that Node writes for it, and a `rev`."""
+    async def test_a_room_is_stored_as_node_json(self, context: ContractContext) -> None:
+        """A stored room is the JSON that the Node app writes, plus `rev`."""
         store, raw = await context.open(), context.harness.raw
         await store.rooms.create_room(room("A3X9K2", "host"))
         assert parsed(await raw.get_room("A3X9K2")) == {
@@ -50,14 +50,14 @@ class WireClauses:
 
     @clause(Capability.RAW)
     async def test_an_absent_host_token_stays_absent(self, context: ContractContext) -> None:
-        """A room without a host token is stored without that field, not with null."""
+        """A room without a host token is stored without that field."""
         store, raw = await context.open(), context.harness.raw
         await store.rooms.create_room(room(host_token=None))
         assert "hostToken" not in parsed(await raw.get_room("A3X9K2"))
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_a_message_is_stored_as_node_writes_it(self, context: ContractContext) -> None:
-        """A stored message is the JSON that Node writes for it, newest last."""
+    async def test_a_message_is_stored_as_node_json(self, context: ContractContext) -> None:
+        """A stored message is the JSON that the Node app writes, and the newest message is last."""
         store, raw = await context.open(), context.harness.raw
         await store.chat.add_message(message(1, message="👩‍👩‍👧"))
         await store.chat.add_message(message(2))
@@ -73,8 +73,8 @@ class WireClauses:
         assert parsed(second)["id"] == "m2"
 
     @clause(Capability.RAW)
-    async def test_every_room_of_node_is_carried_unchanged(self, context: ContractContext) -> None:
-        """A room that Node wrote is read, and after a join all but the users and `rev` is JSON-equal."""
+    async def test_node_rooms_are_preserved(self, context: ContractContext) -> None:
+        """After a join, a room that Node wrote is JSON-equal except for its users and `rev`."""
         store, raw = await context.open(), context.harness.raw
         for name, record in node_records("room").items():
             before = parsed(record)
@@ -87,22 +87,22 @@ class WireClauses:
             assert after == before, name
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_every_message_of_node_is_read(self, context: ContractContext) -> None:
-        """Messages that Node wrote are read in order, and are JSON-equal when they are written again elsewhere."""
+    async def test_node_messages_are_preserved(self, context: ContractContext) -> None:
+        """Messages that Node wrote are read in order and are JSON-equal when they are written again."""
         store, raw = await context.open(), context.harness.raw
         records = list(node_records("message").values())
         for record in records:
             await raw.push_chat("A3X9K2", record)
-        found = await store.chat.get_messages("A3X9K2")
-        assert len(found) == len(records)
-        for one in found:
-            await store.chat.add_message(one.model_copy(update={"room_id": "copy"}))
+        stored = await store.chat.get_messages("A3X9K2")
+        assert len(stored) == len(records)
+        for entry in stored:
+            await store.chat.add_message(entry.model_copy(update={"room_id": "copy"}))
         copies = [parsed(entry) for entry in await raw.get_chat("copy")]
         assert [{**copy, "roomId": "A3X9K2"} for copy in copies] == [parsed(record) for record in records]
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_a_message_of_node_is_not_repeated(self, context: ContractContext) -> None:
-        """A message whose id Node has already written changes nothing."""
+    async def test_node_messages_are_deduplicated(self, context: ContractContext) -> None:
+        """Adding a message whose id Node wrote already has no effect."""
         store, raw = await context.open(), context.harness.raw
         await raw.push_chat("A3X9K2", node_record("message_javascript_edges"))
         await store.chat.add_message(message(1, id="m5"))
@@ -110,7 +110,7 @@ class WireClauses:
 
     @clause(Capability.RAW)
     async def test_a_room_without_a_ttl_never_expires(self, context: ContractContext) -> None:
-        """A room that another writer left without a TTL lives on, and its TTL is timedelta.max."""
+        """A room that another writer stored without a TTL does not expire, and its TTL is timedelta.max."""
         store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", node_record("room_new"))
         await context.advance(1000 * 24 * 3600)
@@ -118,8 +118,8 @@ class WireClauses:
         assert await store.rooms.room_exists("A3X9K2") is True
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_what_is_trimmed_is_gone(self, context: ContractContext) -> None:
-        """A message that was pushed out is not stored any longer, even if another writer had kept more."""
+    async def test_trimmed_messages_are_deleted(self, context: ContractContext) -> None:
+        """Adding a message deletes all stored messages beyond the limit, even if another writer kept more."""
         store, raw = await context.open(), context.harness.raw
         for _ in range(30):
             await raw.push_chat("A3X9K2", node_record("message_plain"))
@@ -127,16 +127,16 @@ class WireClauses:
         assert len(await raw.get_chat("A3X9K2")) == 20
 
     @clause(Capability.RAW, Capability.RATE_LIMITS)
-    async def test_hits_are_counted_as_node_counts_them(self, context: ContractContext) -> None:
-        """The count of a rate limit is stored as a plain integer, and goes on from where another writer left it."""
+    async def test_hits_are_stored_as_node_counters(self, context: ContractContext) -> None:
+        """A rate limit is stored as a decimal integer and continues another writer's count."""
         store, raw = await context.open(rate_limit_max=10), context.harness.raw_hits
         await raw.put_hits("ip", b"7")
         assert (await store.rate_limits.hit("ip")).remaining == 2
         assert await raw.get_hits("ip") == b"8"
 
     @clause(Capability.RAW, Capability.RATE_LIMITS)
-    async def test_a_count_without_an_end_is_mended(self, context: ContractContext) -> None:
-        """A count that another writer left without an end is given a window by the next hit."""
+    async def test_a_counter_without_a_ttl_is_repaired(self, context: ContractContext) -> None:
+        """A hit gives a window to a count that another writer stored without a TTL."""
         store, raw = await context.open(rate_limit_max=10), context.harness.raw_hits
         await raw.put_hits("ip", b"10")
         assert (await store.rate_limits.peek("ip")).allowed is False
@@ -145,8 +145,8 @@ class WireClauses:
         assert (await store.rate_limits.hit("ip")).remaining == 9
 
     @clause(Capability.RAW, Capability.RATE_LIMITS)
-    async def test_what_is_no_count_is_corrupt(self, context: ContractContext) -> None:
-        """A rate limit whose key holds no integer is a CorruptRecordError, and is left as it is."""
+    async def test_an_invalid_counter_is_corrupt(self, context: ContractContext) -> None:
+        """A rate limit whose value is not an integer raises CorruptRecordError and is left unchanged."""
         store, raw = await context.open(), context.harness.raw_hits
         await raw.put_hits("ip", b"many")
         for call in (store.rate_limits.hit, store.rate_limits.peek):
@@ -155,8 +155,8 @@ class WireClauses:
         assert await raw.get_hits("ip") == b"many"
 
     @clause(Capability.RAW)
-    async def test_a_room_without_a_ttl_is_mended(self, context: ContractContext) -> None:
-        """A room that another writer left without a TTL has its full TTL after the next write."""
+    async def test_a_room_without_a_ttl_is_repaired(self, context: ContractContext) -> None:
+        """A write gives the full TTL to a room that another writer stored without one."""
         store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", node_record("room_new"))
         await context.advance(48 * 3600)
@@ -166,7 +166,7 @@ class WireClauses:
 
     @clause(Capability.RAW)
     async def test_a_corrupt_room_is_not_absent(self, context: ContractContext) -> None:
-        """A room that can't be read raises CorruptRecordError from reads and writes, and is left as it is."""
+        """An unreadable room raises CorruptRecordError from reads and writes and is left unchanged."""
         store, raw = await context.open(), context.harness.raw
         for record in UNREADABLE_ROOMS:
             await raw.put_room("A3X9K2", record)
@@ -182,15 +182,15 @@ class WireClauses:
 
     @clause(Capability.RAW)
     async def test_a_corrupt_room_can_be_deleted(self, context: ContractContext) -> None:
-        """delete_room deletes a room that can't be read."""
+        """delete_room deletes an unreadable room."""
         store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", b"{")
         assert await store.rooms.delete_room("A3X9K2") is True
         assert await raw.get_room("A3X9K2") is None
 
     @clause(Capability.RAW)
-    async def test_a_corrupt_record_stays_private(self, context: ContractContext) -> None:
-        """The error about a corrupt room names the room and shows nothing of what is stored."""
+    async def test_corrupt_records_are_not_disclosed(self, context: ContractContext) -> None:
+        """CorruptRecordError names the room and contains none of its stored values."""
         store, raw = await context.open(), context.harness.raw
         await raw.put_room(
             "A3X9K2", node_record("room_new").replace(b'"hostToken":"', b'"hostId":7,"hostToken":"SECRET')
@@ -202,38 +202,40 @@ class WireClauses:
 
     @clause(Capability.RAW)
     async def test_a_room_under_another_id_is_corrupt(self, context: ContractContext) -> None:
-        """A room that is stored under another room's id is a CorruptRecordError."""
+        """A room that is stored under another room's id raises CorruptRecordError."""
         store, raw = await context.open(), context.harness.raw
         await raw.put_room("other", node_record("room_new"))
         with pytest.raises(CorruptRecordError):
             await store.rooms.get_room("other")
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_a_corrupt_message_hides_no_other(self, context: ContractContext) -> None:
-        """Of 20 entries of which one can't be read the other 19 are served."""
+    async def test_a_corrupt_message_is_skipped(self, context: ContractContext) -> None:
+        """An unreadable message is skipped, and the other 19 of 20 are returned."""
         store, raw = await context.open(), context.harness.raw
         for number in range(1, 20):
             await store.chat.add_message(message(number))
         await raw.push_chat("A3X9K2", b'{"id":"m20","roomId":"A3X9K2"}')
-        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == [f"m{number}" for number in range(1, 20)]
-        assert [one.id for one in await store.chat.get_messages("A3X9K2", 2)] == ["m18", "m19"]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == [
+            f"m{number}" for number in range(1, 20)
+        ]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2", 2)] == ["m18", "m19"]
 
     @clause(Capability.RAW, Capability.CHAT)
-    async def test_no_kind_of_damage_hides_a_message(self, context: ContractContext) -> None:
-        """Whatever an entry holds that can't be read, the other messages are served, and one of its id can be added."""
+    async def test_any_corrupt_message_is_skipped(self, context: ContractContext) -> None:
+        """Unreadable chat entries of any kind are skipped, and a message with the same id can be added."""
         store, raw = await context.open(), context.harness.raw
         damaged = node_record("message_iso_timestamp")
         for date in ODD_DATES:
             await raw.push_chat("A3X9K2", damaged.replace(b"2026-01-01T00:00:00.125Z", date))
         for entry in (b"", b"\xff", b"null", b'{"id":"m1"}', b'"m1"', b"[" * 5000):
             await raw.push_chat("A3X9K2", entry)
-        for number in (1, 4):  # the id of the damaged ones, which have all that a message has, but for the date
+        for number in (1, 4):  # m4 is also the id of the damaged entries with invalid dates
             await store.chat.add_message(message(number))
-        assert [one.id for one in await store.chat.get_messages("A3X9K2")] == ["m1", "m4"]
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == ["m1", "m4"]
 
     @clause(Capability.RAW, Capability.LISTING)
-    async def test_a_foreign_index_keeps_its_rooms(self, context: ContractContext) -> None:
-        """An index that another writer left without an end does not expire because a room is created."""
+    async def test_an_external_index_keeps_its_rooms(self, context: ContractContext) -> None:
+        """Creating a room does not give a TTL to an index that another writer stored without one."""
         store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", node_record("room_new"))
         await store.rooms.create_room(room("other"))
@@ -241,12 +243,12 @@ class WireClauses:
         assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A3X9K2"]
 
     @clause(Capability.RAW, Capability.LISTING)
-    async def test_a_dead_entry_is_not_listed(self, context: ContractContext) -> None:
-        """An id in the index whose room is not there is not listed, and is swept."""
+    async def test_an_index_entry_without_a_room_is_not_listed(self, context: ContractContext) -> None:
+        """An index entry without a room is not listed and is removed by a sweep."""
         store, raw = await context.open(), context.harness.raw
         await raw.put_room("A3X9K2", node_record("room_new"))
         await raw.list_room("dead")
         assert [room_id async for room_id in store.rooms.active_room_ids()] == ["A3X9K2"]
         assert await store.rooms.sweep_active_rooms() == 1
         with pytest.raises(RoomNotFoundError):
-            await store.rooms.edit_room("dead", lambda one: one)
+            await store.rooms.edit_room("dead", lambda current: current)

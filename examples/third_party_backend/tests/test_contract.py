@@ -1,4 +1,4 @@
-"""The SQLite backend keeps the contract."""
+"""The contract on the SQLite backend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from wnc_store_sqlite.harness import SqliteHarness
 
 
 class TestSqlite(StoreContract):
-    """On a new file for each clause, with a clock that is moved by hand."""
+    """A new file and a manual clock for each clause."""
 
     def make_harness(self) -> SqliteHarness:
         """Return a harness on a new file."""

@@ -1,4 +1,4 @@
-"""What the contract does not ask for: the file, its URL, other processes, a database that can't be used."""
+"""Tests beyond the contract: the file, its URL, other processes, and files that are not usable."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from wnc_store_sqlite import SqliteStore, open_sqlite
 P = ParamSpec("P")
 
 MESSAGE = ChatMessage(room_id="A3X9K2", user_id="host", user_name="Host", message="text")
-IMPATIENT = StoreSettings(operation_timeout=timedelta(milliseconds=200))
-PATIENT = StoreSettings(operation_timeout=timedelta(minutes=1))
+SHORT_TIMEOUT = StoreSettings(operation_timeout=timedelta(milliseconds=200))
+LONG_TIMEOUT = StoreSettings(operation_timeout=timedelta(minutes=1))
 
 JOIN_20_TIMES = """
 import asyncio, sys
@@ -53,8 +53,8 @@ asyncio.run(join(*sys.argv[1:]))
 """
 
 
-def in_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test without a pytest plugin."""
+def async_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make a synchronous test of an async function, without a pytest plugin."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -73,9 +73,9 @@ def _path(tmp_path: Path) -> Path:
     return tmp_path / "rooms.db"
 
 
-@in_a_loop
+@async_test
 async def test_the_url_names_the_file(tmp_path: Path) -> None:
-    """open_store finds this backend by the scheme; the URL is the path of the file, percent-encoded where need be."""
+    """open_store finds this backend by the URL scheme and decodes the percent-encoded path."""
     async with open_store(f"sqlite://{tmp_path}/watch%20party.db") as store:
         await store.ping()
     assert isinstance(store, SqliteStore)
@@ -83,22 +83,22 @@ async def test_the_url_names_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rest", ["", "/", "rooms.db", "host/rooms.db", "/folder/", "/rooms.db?mode=ro", "/rooms.db#1"])
-def test_a_wrong_url_is_refused(rest: str) -> None:
-    """A URL that is more or less than an absolute path is a ConfigurationError that shows the right form."""
+def test_an_invalid_url_is_rejected(rest: str) -> None:
+    """A URL that is not exactly an absolute path raises ConfigurationError with an example."""
     with pytest.raises(ConfigurationError, match=r"sqlite:///var/lib/app/rooms\.db"):
         open_sqlite(f"sqlite://{rest}", StoreSettings(), SystemClock())
 
 
-def test_opening_touches_nothing(path: Path) -> None:
-    """No file is made before the store is used."""
+def test_opening_creates_no_file(path: Path) -> None:
+    """The file is created on the first use of the store."""
     backend: Backend = open_sqlite
     backend(f"sqlite://{path}", StoreSettings(), SystemClock())
     assert not path.exists()
 
 
-@in_a_loop
+@async_test
 async def test_data_survives_reopening(path: Path) -> None:
-    """What one store wrote, a later one on the same file reads, and the TTLs went on meanwhile."""
+    """A later store on the same file reads the data, and the TTLs continue while no store is open."""
     clock = ManualClock()
     async with SqliteStore(path, clock=clock) as store:
         await store.rooms.create_room(room())
@@ -109,9 +109,9 @@ async def test_data_survives_reopening(path: Path) -> None:
         assert await store.chat.get_messages("A3X9K2") == [MESSAGE]
 
 
-@in_a_loop
-async def test_prefixes_are_apart(path: Path) -> None:
-    """Stores of different key prefixes share a file and no data, even if one prefix begins with the other."""
+@async_test
+async def test_prefixes_separate_data(path: Path) -> None:
+    """Stores with different key prefixes on one file share no data, even if one prefix starts with the other."""
     clock = ManualClock()
     async with (
         SqliteStore(path, StoreSettings(key_prefix="app"), clock=clock) as app,
@@ -128,9 +128,9 @@ async def test_prefixes_are_apart(path: Path) -> None:
         assert (await app.rooms.sweep_active_rooms(), await app2.rooms.sweep_active_rooms()) == (0, 1)
 
 
-@in_a_loop
-async def test_the_sweep_frees_expired_chats(path: Path) -> None:
-    """sweep_active_rooms removes the rows of expired chats, too, and counts rooms only."""
+@async_test
+async def test_the_sweep_removes_expired_chats(path: Path) -> None:
+    """sweep_active_rooms also removes the rows of expired chats, but counts only rooms."""
     clock = ManualClock()
     async with SqliteStore(path, clock=clock) as store:
         await store.chat.add_message(MESSAGE)
@@ -140,9 +140,9 @@ async def test_the_sweep_frees_expired_chats(path: Path) -> None:
         assert other.execute("SELECT count(*) FROM wnc_messages").fetchone() == (0,)
 
 
-@in_a_loop
-async def test_a_row_may_never_expire(path: Path) -> None:
-    """A room that another program left without an end lives, and its TTL is timedelta.max."""
+@async_test
+async def test_a_room_without_an_expiry_is_read(path: Path) -> None:
+    """A room that another program stored without an expiry is live, and its TTL is timedelta.max."""
     async with SqliteStore(path) as store:
         await store.rooms.create_room(room())
         with closing(sqlite3.connect(path)) as other, other:
@@ -151,69 +151,69 @@ async def test_a_row_may_never_expire(path: Path) -> None:
         assert await store.rooms.room_ttl("A3X9K2") == timedelta.max
 
 
-@in_a_loop
-async def test_processes_join_at_the_same_moment(path: Path) -> None:
-    """Users who join one room through several processes are all in it."""
+@async_test
+async def test_concurrent_joins_of_processes_are_all_kept(path: Path) -> None:
+    """Users who join a room concurrently through several processes are all in it afterwards."""
     async with SqliteStore(path) as store:
         await store.rooms.create_room(room())
         command = [sys.executable, "-c", JOIN_20_TIMES, f"sqlite://{path}"]
         processes = [subprocess.Popen([*command, name]) for name in ("first", "second", "third")]  # noqa: ASYNC220, S603 - our own arguments
         assert [process.wait(60) for process in processes] == [0, 0, 0]
-        found = await store.rooms.get_room("A3X9K2")
-        assert found is not None
-        assert len({user.id for user in found.users}) == 61
-        assert found.rev == 61
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert len({user.id for user in stored.users}) == 61
+        assert stored.rev == 61
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a connection that reads, and waits for nobody, is refused."""
-    with closing(sqlite3.connect(path, timeout=0)) as witness:
+    """Return whether a read without a busy timeout fails."""
+    with closing(sqlite3.connect(path, timeout=0)) as other:
         try:
-            witness.execute("SELECT * FROM sqlite_master")
+            other.execute("SELECT * FROM sqlite_master")
         except sqlite3.OperationalError:
             return True
     return False
 
 
-@in_a_loop
+@async_test
 async def test_opening_waits_for_another_program(path: Path) -> None:
-    """A store that is first used while another program is at the file waits until that is done."""
+    """The first use of a store waits for the transaction of another program."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT * FROM sqlite_master").fetchall()
-        async with SqliteStore(path, PATIENT) as store:
+        async with SqliteStore(path, LONG_TIMEOUT) as store:
             creation = asyncio.ensure_future(store.rooms.create_room(room()))
-            # Who wants to write and waits for those who read keeps new ones from reading.
-            while not creation.done() and not is_locked(path):  # noqa: ASYNC110 - another thread's
+            # A pending writer blocks new readers, so the file is locked once the store waits.
+            while not creation.done() and not is_locked(path):  # noqa: ASYNC110 - the lock is another thread's
                 await asyncio.sleep(0.01)
             assert not creation.done()
             other.execute("ROLLBACK")
             await creation
 
 
-@in_a_loop
-async def test_a_locked_database_is_unavailable(path: Path) -> None:
-    """While another program is writing, reads work and writes raise StoreTimeoutError with the path; later they work.
+@async_test
+async def test_a_locked_file_raises_timeout(path: Path) -> None:
+    """While another program holds the write lock, reads succeed and writes raise StoreTimeoutError with the path.
 
-    A StoreTimeoutError is a StoreUnavailableError. Those who wait for their turn behind the first one get it as well.
+    Writes that wait for the store's own lock raise it too. Writes succeed after the other program has finished.
     """
-    async with SqliteStore(path, IMPATIENT) as store, SqliteStore(path, PATIENT) as patient:
-        await patient.rooms.create_room(room())
+    async with SqliteStore(path, SHORT_TIMEOUT) as store, SqliteStore(path, LONG_TIMEOUT) as other_store:
+        await other_store.rooms.create_room(room())
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             writes = [store.rooms.create_room(room("other")) for _ in range(3)]
             errors = await asyncio.gather(*writes, return_exceptions=True)
             assert {type(error) for error in errors} == {StoreTimeoutError}
             assert all(str(path) in str(error) for error in errors)
-            assert await patient.rooms.room_exists("A3X9K2") is True
-        while not await patient.rooms.room_exists("other"):
-            with suppress(StoreTimeoutError):  # a slow machine may take longer than this store waits
+            assert await other_store.rooms.room_exists("A3X9K2") is True
+        while not await other_store.rooms.room_exists("other"):
+            with suppress(StoreTimeoutError):  # the timeout is short for a slow machine
                 await store.rooms.create_room(room("other"))
 
 
-@in_a_loop
-async def test_closing_lets_one_finish(path: Path) -> None:
-    """Closing a store waits for the operation that is running; those that wait behind it raise StoreClosedError."""
+@async_test
+async def test_closing_waits_for_the_running_operation(path: Path) -> None:
+    """Closing a store waits for the running operation; queued operations raise StoreClosedError."""
     store = SqliteStore(path)
     await store.ping()
     creations = [asyncio.ensure_future(store.rooms.create_room(room(f"room-{number}"))) for number in range(5)]
@@ -230,22 +230,22 @@ def _text_file(tmp_path: Path) -> Path:
     return path
 
 
-@in_a_loop
-async def test_a_file_of_something_else_is_refused(text_file: Path) -> None:
-    """A file that is no SQLite database is a StoreError that names it and keeps its cause; no thread is left behind."""
+@async_test
+async def test_another_file_format_is_rejected(text_file: Path) -> None:
+    """A file that is not a SQLite database raises StoreError with path and cause, and leaves no thread running."""
     threads = set(threading.enumerate())
     async with SqliteStore(text_file) as store:
         with pytest.raises(StoreError, match=re.escape(str(text_file))) as caught:
             await store.ping()
         for thread in set(threading.enumerate()) - threads:
-            thread.join(30)  # it may be about to end
+            thread.join(30)  # it may be ending
         assert set(threading.enumerate()) <= threads
     assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
 
 
-@in_a_loop
+@async_test
 async def test_a_missing_folder_is_unavailable(path: Path) -> None:
-    """A path in a folder that is not there is a StoreUnavailableError, and works as soon as the folder is there."""
+    """A missing folder raises StoreUnavailableError until the folder exists."""
     folder = path.parent / "later"
     async with SqliteStore(folder / "rooms.db") as store:
         with pytest.raises(StoreUnavailableError, match=r"later/rooms\.db"):

@@ -1,4 +1,4 @@
-"""The primitives for chats; what they have to do is said in `wnc_store.base.BaseChatStore`."""
+"""The chat primitives; `wnc_store.base.BaseChatStore` documents what they must do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RENEW_CHAT = "UPDATE wnc_messages SET expires_ms = :now + :ttl WHERE prefix = :
 
 
 class SqliteChatStore(BaseChatStore):
-    """Chats in a database."""
+    """Chats in a SQLite file."""
 
     def __init__(self, database: Database, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         super().__init__(settings, lifecycle)
@@ -41,12 +41,12 @@ class SqliteChatStore(BaseChatStore):
 
     async def _add(self, message: ChatMessage) -> None:
         async with self._database.transaction() as db:
-            kept = await self._find(db, message.room_id)
-            if rules.append(kept, message, self._limit) is None:
+            messages = await self._find(db, message.room_id)
+            if rules.append(messages, message, self._limit) is None:
                 return
             values = self._database.values(message.room_id, data=to_wire(message), ttl=self._ttl_ms, limit=self._limit)
             await run(db, _ADD_MESSAGE, values)
-            await run(db, _TRIM_CHAT, values)  # before the renewal, which would bring expired messages back
+            await run(db, _TRIM_CHAT, values)  # before the renewal, which would make expired messages live again
             await run(db, _RENEW_CHAT, values)
 
     async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:

@@ -1,4 +1,4 @@
-"""The file: its tables, one connection to it, and SQLite's errors in the words of wnc-store."""
+"""The database file: its schema, its connection, and the translation of SQLite errors."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from wnc_store.base import Lifecycle
 
 MILLISECOND = timedelta(milliseconds=1)
 NEVER = 2**63 - 1
-"""The `expires_ms` of what never expires: SQLite's largest integer, so that `expires_ms > :now` needs no exception."""
+"""The `expires_ms` of rows that never expire: SQLite's largest integer, so that `expires_ms > :now` holds."""
 
 SCHEMA = """
-PRAGMA synchronous = NORMAL;            -- a power cut may cost the last commits, never the file
+PRAGMA synchronous = NORMAL;            -- a power failure may lose the last commits, but never corrupts the file
 
 CREATE TABLE IF NOT EXISTS wnc_rooms (
-    prefix      TEXT NOT NULL,          -- not part of the id, or "app" would list the rooms of "app2", too
+    prefix      TEXT NOT NULL,          -- separate from the id, so that "app" does not list the rooms of "app2"
     id          TEXT NOT NULL,
-    data        BLOB NOT NULL,          -- JSON as Node writes it
-    expires_ms  INTEGER NOT NULL,       -- epoch milliseconds; from then on the row counts as absent
+    data        BLOB NOT NULL,          -- JSON as the Node app writes it
+    expires_ms  INTEGER NOT NULL,       -- epoch milliseconds; later the row counts as absent
     PRIMARY KEY (prefix, id)
 ) STRICT;
 
@@ -34,22 +34,22 @@ CREATE TABLE IF NOT EXISTS wnc_messages (
     prefix      TEXT NOT NULL,
     room_id     TEXT NOT NULL,
     data        BLOB NOT NULL,
-    expires_ms  INTEGER NOT NULL        -- of the whole chat: the same in all its rows
+    expires_ms  INTEGER NOT NULL        -- expiry of the whole chat, the same in all its rows
 ) STRICT;
 
 CREATE INDEX IF NOT EXISTS wnc_messages_of_room ON wnc_messages (prefix, room_id, number);
 """
 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_CANNOT_SERVE_NOW = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+_UNAVAILABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 
 
 class Database:
-    """One connection to the file, opened when it is first used.
+    """One connection to the file, opened on first use.
 
-    The tasks of a store share it, and what one of them has not committed the others would see. So they take turns: for
-    a transaction, and for a single statement, too. A turn, and the end of other connections' writes, is each waited for
-    as long as `operation_timeout`.
+    All tasks of a store share the connection, so each would see the uncommitted writes of the others. A lock gives one
+    task at a time access, for a transaction or for a single statement. `operation_timeout` limits the wait for this
+    lock, and separately the wait for the write lock of other connections.
     """
 
     def __init__(self, path: str, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
@@ -58,64 +58,69 @@ class Database:
         self._timeout = settings.operation_timeout.total_seconds()
         self._clock = clock
         self._lifecycle = lifecycle
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._connection: aiosqlite.Connection | None = None
 
     def values(self, room_id: str = "", **more: object) -> dict[str, Any]:
-        """Return the values that statements name: :prefix, :id, :now (ask for them when it is your turn), and more."""
+        """Return the named parameters of a statement: prefix, id, now and others.
+
+        Call it while holding the connection, because the wait for it takes time.
+        """
         return {"prefix": self._prefix, "id": room_id, "now": self._clock.now_ms(), **more}
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[aiosqlite.Connection]:
-        """Take a turn on the connection, for a single statement.
+        """Lock the connection for a single statement.
 
         Raises:
-            StoreClosedError: the store was closed.
-            StoreUnavailableError: the file can't be used now. Nothing was written.
-            StoreError: it is no database of ours.
+            StoreClosedError: The store is closed.
+            StoreTimeoutError: The lock was not available within `operation_timeout`. Nothing was written.
+            StoreUnavailableError: The file is not accessible. Nothing was written.
+            StoreError: SQLite rejected the statement, for example because the file is not a SQLite database.
         """
         try:
             async with asyncio.timeout(self._timeout):
-                await self._turn.acquire()
+                await self._lock.acquire()
         except TimeoutError as error:
-            raise StoreTimeoutError(f"{self._path} was in use by this store for all of operation_timeout") from error
+            message = f"other operations of this store used {self._path} for longer than operation_timeout"
+            raise StoreTimeoutError(message) from error
         try:
-            self._lifecycle.ensure_open()  # it may have been closed while this one waited
-            yield await self._opened()
+            self._lifecycle.ensure_open()  # it may have been closed during the wait
+            yield await self._open()
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translate(error) from error
         finally:
-            self._turn.release()
+            self._lock.release()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[aiosqlite.Connection]:
-        """Take a turn on the connection, for statements that happen together or, if anything is raised, not at all."""
+        """Lock the connection for a transaction, which is rolled back if the block raises."""
         async with self.connection() as db:
             try:
-                # Locks out other connections' writes at once: what is read from here on holds until the commit.
+                # IMMEDIATE takes the write lock now: no other connection writes between our reads and the commit.
                 await run(db, "BEGIN IMMEDIATE")
                 yield db
                 await run(db, "COMMIT")
             except BaseException:
-                # After a cancellation, too, even a second one right here: the connection's thread works in the order
-                # in which it was told, so the next turn's BEGIN comes after this. Does nothing if COMMIT went through.
+                # This also handles a cancellation, even a second one during the rollback: the connection's thread
+                # runs statements in order, so the next BEGIN follows the rollback. It has no effect after COMMIT.
                 await db.rollback()
                 raise
 
     async def close(self) -> None:
-        """Close the connection when the turn that is being taken ends."""
-        async with self._turn:
+        """Close the connection after the operation that holds the lock."""
+        async with self._lock:
             if self._connection is not None:
                 await self._connection.close()
                 self._connection = None
 
-    async def _opened(self) -> aiosqlite.Connection:
+    async def _open(self) -> aiosqlite.Connection:
         if self._connection is None:
-            # `timeout` is SQLite's busy_timeout; without an isolation_level Python begins no transactions by itself.
+            # `timeout` is SQLite's busy_timeout. Without an isolation_level, Python starts no implicit transactions.
             db = await aiosqlite.connect(self._path, timeout=self._timeout, isolation_level=None)
             try:
-                # With a write-ahead log, readers and a writer do not wait for each other. The file stays in that mode,
-                # so a refusal because another connection is at the file just now does no harm.
+                # With a write-ahead log, readers and a writer do not block each other. The mode is stored in the file.
+                # If another connection prevents the switch, a later connection makes it.
                 with suppress(sqlite3.OperationalError):
                     await run(db, "PRAGMA journal_mode = WAL")
                 await db.executescript(SCHEMA)
@@ -125,22 +130,24 @@ class Database:
             self._connection = db
         return self._connection
 
-    def _translated(self, error: sqlite3.Error) -> StoreError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more than is needed here
+    def _translate(self, error: sqlite3.Error) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary result code
         if code in _LOCKED:
-            return StoreTimeoutError(f"{self._path} was locked by another connection for all of operation_timeout")
-        if code in _CANNOT_SERVE_NOW:
-            return StoreUnavailableError(f"{self._path} can't be used: {error}; check folder, permissions and disk")
-        return StoreError(f"SQLite refused the operation on {self._path}: {error}")
+            return StoreTimeoutError(f"another connection locked {self._path} for longer than operation_timeout")
+        if code in _UNAVAILABLE:
+            return StoreUnavailableError(
+                f"cannot access {self._path}: {error}; check its folder, its permissions and the disk"
+            )
+        return StoreError(f"SQLite rejected the operation on {self._path}: {error}")
 
 
 async def run(db: aiosqlite.Connection, sql: str, values: Mapping[str, object] | None = None) -> list[Any]:
-    """Run a statement to its end and return its rows."""
+    """Run a statement and return its rows."""
     return list(await db.execute_fetchall(sql, values))
 
 
 def remaining(rows: Sequence[tuple[bytes, int]], now_ms: int) -> timedelta | None:
-    """Return what is left of the TTL, given the (data, expires_ms) that were found."""
+    """Return the remaining TTL of (data, expires_ms) rows, or None if there are none."""
     if not rows:
         return None
     _, expires_ms = rows[0]

@@ -1,4 +1,4 @@
-"""The primitives for rooms; what they have to do is said in `wnc_store.base.BaseRoomStore`."""
+"""The room primitives; `wnc_store.base.BaseRoomStore` documents what they must do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SWEEP_ROOMS = "DELETE FROM wnc_rooms WHERE prefix = :prefix AND expires_ms <= :
 
 
 class SqliteRoomStore(BaseRoomStore[bytes]):
-    """Rooms in a database. The version of a room is the bytes that were read."""
+    """Rooms in a SQLite file. The version of a room is its stored bytes."""
 
     def __init__(self, database: Database, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
         super().__init__(settings, clock, lifecycle)
@@ -64,13 +64,13 @@ class SqliteRoomStore(BaseRoomStore[bytes]):
     async def _iter_ids(self) -> AsyncIterator[str]:
         async with self._database.connection() as db:
             rows = await run(db, _LIST_ROOMS, self._database.values())
-        for (room_id,) in rows:  # after the turn: the caller may take long over each of them
+        for (room_id,) in rows:  # after releasing the connection, because the caller may be slow
             yield room_id
 
     async def _prune_index(self) -> int:
         async with self._database.transaction() as db:
             values = self._database.values()
-            await run(db, SWEEP_CHATS, values)  # not counted: no index lists them
+            await run(db, SWEEP_CHATS, values)  # not counted, because chats are not indexed
             return len(await run(db, _SWEEP_ROOMS, values))
 
     async def _find(self, db: aiosqlite.Connection, room_id: str) -> VersionedRoom[bytes] | None:

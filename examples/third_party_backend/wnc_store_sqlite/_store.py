@@ -1,4 +1,4 @@
-"""A store in a SQLite file, and the URL that names it."""
+"""The store, and the function that opens it by URL."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from wnc_store_sqlite._rooms import SqliteRoomStore
 
 
 class SqliteStore(BaseStore):
-    """A store in a SQLite file, which is made if it is not there.
+    """A store in a SQLite file. Its first use creates the file.
 
     Args:
-        path: of the file; its folder has to be there.
-        settings: as everywhere; the defaults if left out.
-        clock: writes the times into records and counts the TTLs; the machine's if left out.
+        path: The path of the file. Its folder must exist.
+        settings: The settings; by default those of `StoreSettings`.
+        clock: The clock for times in records and for TTLs; by default the system clock.
     """
 
     def __init__(
@@ -43,14 +43,20 @@ def open_sqlite(url: str, settings: StoreSettings, clock: Clock) -> SqliteStore:
     """Return a store for `sqlite:///absolute/path.db` (see `wnc_store.Backend`).
 
     Raises:
-        ConfigurationError: the URL names no file, or something besides.
+        ConfigurationError: The URL is not the absolute path of a file, or has a host, a query or a fragment.
     """
     return SqliteStore(path_in(url), settings, clock=clock)
 
 
 def path_in(url: str) -> str:
-    """Return the path that a URL names, or raise ConfigurationError."""
-    found = re.fullmatch(r"sqlite://(/[^?#]*[^/?#])", url)
-    if found is None:
-        raise ConfigurationError("a SQLite URL is the absolute path of a file: sqlite:///var/lib/app/rooms.db")
-    return unquote(found[1])
+    """Return the file path of a URL.
+
+    Raises:
+        ConfigurationError: The URL is not the absolute path of a file.
+    """
+    match = re.fullmatch(r"sqlite://(/[^?#]*[^/?#])", url)
+    if match is None:
+        raise ConfigurationError(
+            "a SQLite URL must be the absolute path of a file, as in sqlite:///var/lib/app/rooms.db"
+        )
+    return unquote(match[1])

@@ -1,10 +1,10 @@
-"""Stores with one mistake each, and the clauses that must catch it.
+"""Mutants: stores with one defect each, and the clauses that must kill them.
 
-Each mistake breaks a rule or a primitive of a backend of ours, and names every clause that it turns red; the state
-machine, a net for everything, is left out of that.
+Each mutant replaces one function of a backend and names every clause that fails because of it. The state machine, which
+detects many defects, is not named.
 """
 
-from broken_stores import chat, clients, events, guards, lifetime, limits, listing, rooms, rules, store, text, wire
+from broken_stores import chat, clients, events, lifetime, limiters, limits, listing, rooms, rules, store, text, wire
 from broken_stores.mutant import Mutant
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -17,9 +17,9 @@ MUTANTS = [
     *lifetime.MUTANTS,
     *chat.MUTANTS,
     *events.MUTANTS,
-    *events.CUTS,
-    *events.SILENT,
-    *guards.MUTANTS,
+    *events.DISCONNECTS,
+    *events.UNSUPPORTED,
+    *limiters.MUTANTS,
     *limits.MUTANTS,
     *wire.MUTANTS,
     *clients.MUTANTS,

@@ -1,4 +1,4 @@
-"""How clauses run on a broken store: without waiting for what never comes."""
+"""Clauses run on a mutant, in virtual time: a clause that waits for a lost event ends at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wnc_store_contract import Harness, StoreContract
 
 
 class Case(StoreContract):
-    """The contract on the harness of a mistake."""
+    """The contract on the harness of a mutant."""
 
     def __init__(self, mutant: Mutant) -> None:
         self.mutant = mutant
@@ -30,19 +30,19 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def reds(mutant: Mutant, clauses: Iterable[str]) -> set[str]:
-    """Return which of some clauses fail on a store with a mistake."""
-    with mutant.made(), patch.object(asyncio, "run", _run):
+def failed_clauses(mutant: Mutant, clauses: Iterable[str]) -> set[str]:
+    """Return the clauses that fail on a mutant."""
+    with mutant.applied(), patch.object(asyncio, "run", _run):
         case = Case(mutant)
-        return {name for name in clauses if is_red(case, name)}
+        return {name for name in clauses if fails(case, name)}
 
 
-def is_red(case: Case, name: str) -> bool:
+def fails(case: Case, name: str) -> bool:
     """Run one clause and return whether it failed."""
     try:
         getattr(case, name)()
     except pytest.skip.Exception:
         return False
-    except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever a broken store raises
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001 - a mutant may raise anything
         return True
     return False

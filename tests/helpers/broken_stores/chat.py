@@ -1,4 +1,4 @@
-"""Mistakes in which messages are kept, and which are returned."""
+"""Mutants of the chat: which messages are stored and returned."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
-from broken_stores.mutant import Mistakes
+from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, StoreSettings, to_wire
 from wnc_store.base import Lifecycle, chat
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.rooms import MemoryChatStore
 
-MUTANTS = Mistakes()
+MUTANTS = Mutants()
 
-append_message, append = MemoryChatStore._add, ChatHistory.append
+add_message, append = MemoryChatStore._add, ChatHistory.append
 clear = MemoryChatStore._delete_messages
 FOREVER_MS = 10**15
 
@@ -23,7 +23,7 @@ init, get_messages = MemoryChatStore.__init__, MemoryChatStore.get_messages
 
 
 def with_limit(surplus: int) -> Callable[[MemoryChatStore, Namespace, StoreSettings, Lifecycle], None]:
-    """Return a constructor of chats that keep so many messages more than they should."""
+    """Return a constructor of a chat store that keeps `surplus` messages too many."""
 
     def broken(self: MemoryChatStore, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         limit = settings.chat_history_limit + surplus
@@ -32,86 +32,84 @@ def with_limit(surplus: int) -> Callable[[MemoryChatStore, Namespace, StoreSetti
     return broken
 
 
-LIMITED = {"twenty_messages_are_kept", "the_history_limit_can_be_set", "messages_at_the_same_moment_all_count"}
+LIMITED = {"twenty_messages_are_kept", "the_history_limit_is_configurable", "concurrent_messages_are_all_kept"}
 MUTANTS.breaks(
-    (MemoryChatStore, "__init__"), *LIMITED, "the_oldest_kept_message_can_not_be_repeated", name="19 messages are kept"
+    (MemoryChatStore, "__init__"), *LIMITED, "the_oldest_message_is_still_deduplicated", name="19 messages are kept"
 )(with_limit(-1))
 MUTANTS.breaks((MemoryChatStore, "__init__"), *LIMITED, name="21 messages are kept")(with_limit(1))
 
 
 @MUTANTS.breaks(
     (MemoryChatStore, "get_messages"),
-    "messages_come_oldest_first",
+    "messages_are_returned_oldest_first",
     "twenty_messages_are_kept",
-    "the_history_limit_can_be_set",
-    "a_limit_asks_for_the_newest",
-    "a_repeated_message_changes_nothing",
-    "the_oldest_kept_message_can_not_be_repeated",
-    "only_the_id_of_the_message_counts",
-    "messages_are_kept_as_they_are",
-    "a_chat_that_another_changed_is_read_anew",
+    "the_history_limit_is_configurable",
+    "a_limit_returns_the_newest_messages",
+    "a_repeated_message_has_no_effect",
+    "the_oldest_message_is_still_deduplicated",
+    "only_the_message_id_deduplicates",
+    "message_text_is_stored_unchanged",
+    "chat_reads_see_writes_of_other_clients",
 )
-async def messages_come_newest_first(
-    self: MemoryChatStore, room_id: str, limit: int | None = None
-) -> list[ChatMessage]:
-    """The messages come backwards."""
+async def messages_are_newest_first(self: MemoryChatStore, room_id: str, limit: int | None = None) -> list[ChatMessage]:
+    """Return the messages in reverse order."""
     return (await get_messages(self, room_id, limit))[::-1]
 
 
-@MUTANTS.breaks((MemoryChatStore, "get_messages"), "a_limit_asks_for_the_newest")
-async def a_limit_asks_for_the_oldest(
+@MUTANTS.breaks((MemoryChatStore, "get_messages"), "a_limit_returns_the_newest_messages")
+async def a_limit_returns_the_oldest(
     self: MemoryChatStore, room_id: str, limit: int | None = None
 ) -> list[ChatMessage]:
-    """As many messages as are wanted come, from the wrong end."""
-    wanted = len(await get_messages(self, room_id, limit))
-    return (await get_messages(self, room_id))[:wanted]
+    """Return the oldest messages instead of the newest."""
+    count = len(await get_messages(self, room_id, limit))
+    return (await get_messages(self, room_id))[:count]
 
 
 @MUTANTS.breaks(
     (ChatHistory, "append"),
-    "a_repeated_message_changes_nothing",
-    "the_oldest_kept_message_can_not_be_repeated",
-    "a_message_of_half_an_emoji_is_known_again",
-    "one_message_many_times_is_kept_once",
-    "a_repeated_message_renews_nothing",
-    "two_clients_write_messages",
-    "a_message_is_told",
+    "a_repeated_message_has_no_effect",
+    "the_oldest_message_is_still_deduplicated",
+    "a_lone_surrogate_is_deduplicated",
+    "a_message_added_concurrently_is_kept_once",
+    "a_repeated_message_does_not_renew",
+    "concurrent_messages_of_two_clients_are_all_kept",
+    "a_message_is_published",
 )
 def an_append_is_not_idempotent(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
-    """A message is added without a look at the others."""
+    """Append a message without checking its id."""
     self._ids.pop(message.id, None)
     return append(self, message, limit)
 
 
-@MUTANTS.breaks((ChatHistory, "append"), "the_oldest_kept_message_can_not_be_repeated")
-def an_append_forgets_the_oldest_message(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
-    """A message is looked for among all but the one that has to make room for it."""
+@MUTANTS.breaks((ChatHistory, "append"), "the_oldest_message_is_still_deduplicated")
+def an_append_trims_before_the_check(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
+    """Remove the oldest message before checking for a duplicate."""
     if len(self._messages) == limit:
         del self._ids[self._messages.pop(0).id]
     return append(self, message, limit)
 
 
-@MUTANTS.breaks((ChatHistory, "append"), "only_the_id_of_the_message_counts")
-def an_append_looks_for_the_id_anywhere(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
-    """A message is taken for known when its id stands anywhere in a kept one."""
-    known = any(f'"{message.id}"'.encode() in to_wire(one) for one in self._messages)
-    return not known and append(self, message, limit)
+@MUTANTS.breaks((ChatHistory, "append"), "only_the_message_id_deduplicates")
+def an_append_matches_the_id_anywhere(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
+    """Treat a message as a duplicate if its id occurs anywhere in a stored message."""
+    is_duplicate = any(f'"{message.id}"'.encode() in to_wire(stored) for stored in self._messages)
+    return not is_duplicate and append(self, message, limit)
 
 
-@MUTANTS.breaks((MemoryChatStore, "_add"), "a_repeated_message_renews_nothing")
-async def a_repeated_message_renews(self: MemoryChatStore, message: ChatMessage) -> None:
-    """Whoever repeats an old message keeps the chat alive."""
+@MUTANTS.breaks((MemoryChatStore, "_add"), "a_repeated_message_does_not_renew")
+async def a_repeated_message_renews_the_chat(self: MemoryChatStore, message: ChatMessage) -> None:
+    """Renew the chat's TTL for a duplicate."""
     entry = self._chats.get(message.room_id)
     if entry is not None:
         self._chats.set(message.room_id, entry.value, self._chat_ttl_ms)
-    await append_message(self, message)
+    await add_message(self, message)
 
 
-@MUTANTS.breaks((MemoryChatStore, "_add"), "a_cancelled_message_is_whole", "a_cancelled_first_message_is_whole")
-async def a_chat_is_given_its_end_a_moment_later(self: MemoryChatStore, message: ChatMessage) -> None:
-    """A message is written into a chat without an end, which is given one in a second step."""
+@MUTANTS.breaks((MemoryChatStore, "_add"), "a_cancelled_message_is_atomic", "a_cancelled_first_message_is_atomic")
+async def a_chats_ttl_is_set_in_a_second_step(self: MemoryChatStore, message: ChatMessage) -> None:
+    """Store the message without a TTL, then set the TTL."""
     before = self._chats.get(message.room_id)
-    await append_message(self, message)
+    await add_message(self, message)
     written = self._chats.get(message.room_id)
     if written is not None and written is not before:
         self._chats.set(message.room_id, written.value, FOREVER_MS)
@@ -120,9 +118,9 @@ async def a_chat_is_given_its_end_a_moment_later(self: MemoryChatStore, message:
             self._chats.set(message.room_id, written.value, self._chat_ttl_ms)
 
 
-@MUTANTS.breaks((MemoryChatStore, "_delete_messages"), "a_cancelled_clearing_is_whole")
-async def a_clearing_is_two_steps(self: MemoryChatStore, room_id: str) -> None:
-    """The older messages are gone a moment before the others are."""
+@MUTANTS.breaks((MemoryChatStore, "_delete_messages"), "a_cancelled_clear_is_atomic")
+async def a_clear_takes_two_steps(self: MemoryChatStore, room_id: str) -> None:
+    """Delete the older half of the messages first."""
     entry = self._chats.get(room_id)
     if entry is not None and (half := entry.value.newest(10)):
         self._chats.set(room_id, ChatHistory(half), entry.expires_ms - self._chats._now_ms())
@@ -130,14 +128,14 @@ async def a_clearing_is_two_steps(self: MemoryChatStore, room_id: str) -> None:
     await clear(self, room_id)
 
 
-@MUTANTS.breaks((MemoryChatStore, "_get_ttl"), "a_chats_ttl_is_exact_to_the_millisecond")
-async def a_chats_ttl_in_whole_seconds(self: MemoryChatStore, room_id: str) -> timedelta | None:
-    """The TTL is cut."""
-    left = self._chats.remaining_ms(room_id)
-    return None if left is None else timedelta(seconds=left // 1000)
+@MUTANTS.breaks((MemoryChatStore, "_get_ttl"), "chat_ttl_has_millisecond_precision")
+async def chat_ttl_is_in_whole_seconds(self: MemoryChatStore, room_id: str) -> timedelta | None:
+    """Round the TTL down to seconds."""
+    remaining = self._chats.remaining_ms(room_id)
+    return None if remaining is None else timedelta(seconds=remaining // 1000)
 
 
-@MUTANTS.breaks((chat, "validated"), "a_broken_message_is_refused")
-def a_message_is_not_checked(message: ChatMessage, _kind: type[ChatMessage]) -> ChatMessage:
-    """Whatever a caller passes is kept."""
+@MUTANTS.breaks((chat, "validated"), "an_invalid_message_is_rejected")
+def a_message_is_not_validated(message: ChatMessage, _kind: type[ChatMessage]) -> ChatMessage:
+    """Store whatever the caller passes."""
     return message

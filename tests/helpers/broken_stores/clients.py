@@ -1,4 +1,4 @@
-"""Mistakes that show between two clients of the same data, or where a call is cut off."""
+"""Mutants of consistency between clients, cancellation and close."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from broken_stores.mutant import Mistakes
+from broken_stores.mutant import Mutants
 from wnc_store import Room
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryStore
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
 from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 
-MUTANTS = Mistakes()
+MUTANTS = Mutants()
 
 edit_room = MemoryRoomStore.edit_room
 open_store, room_exists = MemoryHarness.open_store, MemoryRoomStore.room_exists
-mutate, append = MemoryRoomStore._update, MemoryChatStore._add
+update, add = MemoryRoomStore._update, MemoryChatStore._add
 acquire, hit = MemoryConnectionCounter._acquire, MemoryRateLimiter._hit
 
 Call = Callable[..., Awaitable[Any]]
 LOCKS: WeakKeyDictionary[MemoryRoomStore, dict[str, asyncio.Lock]] = WeakKeyDictionary()
 
 
-def remembering(store: MemoryStore, now: Callable[[], int], *reads: str) -> MemoryStore:
-    """Let a store remember what its reads returned, until it writes itself or the clock moves."""
-    known: dict[object, object] = {}
+def with_cached_reads(store: MemoryStore, now: Callable[[], int], *reads: str) -> MemoryStore:
+    """Make a store cache the results of reads until it writes itself or the clock moves."""
+    cache: dict[object, object] = {}
     for part in (store.rooms, store.chat, store.connections, store.rate_limits):
-        for name in (one for one in dir(part) if not one.startswith("_") and one != "active_room_ids"):
-            changed = remembered(getattr(part, name), known, now) if name in reads else forgetting(part, name, known)
+        for name in (member for member in dir(part) if not member.startswith("_") and member != "active_room_ids"):
+            changed = cached(getattr(part, name), cache, now) if name in reads else invalidating(part, name, cache)
             setattr(part, name, changed)
     if "active_room_ids" in reads:
         list_rooms = store.rooms.active_room_ids
@@ -39,7 +39,7 @@ def remembering(store: MemoryStore, now: Callable[[], int], *reads: str) -> Memo
         async def ids() -> list[str]:
             return [room_id async for room_id in list_rooms()]
 
-        read = remembered(ids, known, now)
+        read = cached(ids, cache, now)
 
         async def listed() -> AsyncIterator[str]:
             for room_id in await read():
@@ -49,70 +49,70 @@ def remembering(store: MemoryStore, now: Callable[[], int], *reads: str) -> Memo
     return store
 
 
-def remembered(right: Call, known: dict[object, object], now: Callable[[], int]) -> Call:
-    """Return a read that asks once."""
+def cached(original: Call, cache: dict[object, object], now: Callable[[], int]) -> Call:
+    """Return a read that caches its results."""
 
-    @functools.wraps(right)
+    @functools.wraps(original)
     async def read(*args: object) -> object:
-        place = (right.__name__, args, now())
-        if place not in known:
-            known[place] = await right(*args)
-        return known[place]
+        key = (original.__name__, args, now())
+        if key not in cache:
+            cache[key] = await original(*args)
+        return cache[key]
 
     return read
 
 
-def forgetting(part: object, name: str, known: dict[object, object]) -> Call:
-    """Return a call after which all is read anew."""
-    right: Call = getattr(part, name)
+def invalidating(part: object, name: str, cache: dict[object, object]) -> Call:
+    """Return a call that clears the cache."""
+    original: Call = getattr(part, name)
 
-    @functools.wraps(right)
+    @functools.wraps(original)
     async def write(*args: object, **options: object) -> object:
         try:
-            return await right(*args, **options)
+            return await original(*args, **options)
         finally:
-            known.clear()
+            cache.clear()
 
     return write
 
 
-def remembers(*reads: str) -> Callable[..., MemoryStore]:
-    """Return what opens stores that remember what these reads returned."""
+def caches(*reads: str) -> Callable[..., MemoryStore]:
+    """Return an `open_store` whose stores cache the results of these reads."""
 
     def broken(self: MemoryHarness, **settings: Any) -> MemoryStore:
-        return remembering(open_store(self, **settings), self._clock.monotonic_ms, *reads)
+        return with_cached_reads(open_store(self, **settings), self._clock.monotonic_ms, *reads)
 
     return broken
 
 
-HARNESS = (MemoryHarness, "open_store")
-REMEMBERED: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
+OPEN_STORE = (MemoryHarness, "open_store")
+CACHED_READS: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     (
         "rooms",
         ("get_room", "room_exists"),
-        ("a_room_that_another_changed_is_read_anew", "a_second_client_sees_the_same"),
+        ("room_reads_see_writes_of_other_clients", "two_clients_share_data"),
     ),
-    ("TTLs", ("room_ttl",), ("a_ttl_that_another_gave_is_read_anew",)),
-    ("lists", ("active_room_ids",), ("a_room_that_another_made_is_listed",)),
-    ("chats", ("get_messages", "chat_ttl"), ("a_chat_that_another_changed_is_read_anew",)),
-    ("connections", ("count",), ("a_connection_of_another_counts",)),
-    ("hits", ("peek",), ("a_hit_of_another_counts",)),
+    ("TTLs", ("room_ttl",), ("ttl_reads_see_writes_of_other_clients",)),
+    ("lists", ("active_room_ids",), ("listings_see_writes_of_other_clients",)),
+    ("chats", ("get_messages", "chat_ttl"), ("chat_reads_see_writes_of_other_clients",)),
+    ("connections", ("count",), ("connection_counts_see_other_clients",)),
+    ("hits", ("peek",), ("hit_counts_see_other_clients",)),
 )
-for what, reads, reds in REMEMBERED:
-    MUTANTS.breaks(HARNESS, *reds, name=f"{what} are remembered while others write")(remembers(*reads))
+for records, reads, killed_by in CACHED_READS:
+    MUTANTS.breaks(OPEN_STORE, *killed_by, name=f"{records} are cached while others write")(caches(*reads))
 
 
 @MUTANTS.breaks(
     (MemoryRoomStore, "_update"),
-    "two_clients_change_at_the_same_moment",
-    "two_clients_join_at_the_same_moment",
-    "a_leave_and_a_join_through_two_clients",
-    "changes_of_two_clients_come_in_order",
+    "concurrent_changes_of_two_clients_are_all_kept",
+    "concurrent_joins_of_two_clients_are_all_kept",
+    "a_concurrent_last_leave_and_join_are_consistent",
+    "concurrent_changes_of_two_clients_are_ordered",
 )
-async def only_own_changes_are_waited_for(
+async def updates_lock_only_within_a_client(
     self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]
 ) -> Room | None:
-    """A lock keeps the changes of one client apart; what another wrote meanwhile is overwritten."""
+    """Lock the room within this client only, and overwrite the writes of other clients."""
     async with LOCKS.setdefault(self, {}).setdefault(room_id, asyncio.Lock()):
         entry = self._rooms.get(room_id)
         after = None if entry is None else rule(entry.value)
@@ -125,9 +125,11 @@ async def only_own_changes_are_waited_for(
         return after
 
 
-@MUTANTS.breaks((MemoryRoomStore, "edit_room"), "an_edit_that_is_broken_off_harms_no_other")
-async def only_exceptions_unlock(self: MemoryRoomStore, room_id: str, change: Callable[[Room], Room]) -> Room:
-    """A room is locked while it is edited; a change that raises what is no Exception leaves it locked."""
+@MUTANTS.breaks((MemoryRoomStore, "edit_room"), "a_base_exception_affects_only_its_caller")
+async def a_base_exception_keeps_the_room_locked(
+    self: MemoryRoomStore, room_id: str, change: Callable[[Room], Room]
+) -> Room:
+    """Release the lock on Exception only, not on BaseException."""
     try:
         return await edit_room(self, room_id, change)
     except BaseException as error:
@@ -136,9 +138,9 @@ async def only_exceptions_unlock(self: MemoryRoomStore, room_id: str, change: Ca
         raise
 
 
-@MUTANTS.breaks((MemoryRoomStore, "room_exists"), "calls_under_way_end_when_the_store_is_closed")
-async def a_call_waits_for_a_worker_that_is_gone(self: MemoryRoomStore, room_id: str) -> bool:
-    """Whoever is in the middle of a call when the store is closed is never told."""
+@MUTANTS.breaks((MemoryRoomStore, "room_exists"), "closing_ends_running_calls")
+async def a_running_call_hangs_after_close(self: MemoryRoomStore, room_id: str) -> bool:
+    """Wait forever for a worker that has stopped."""
     found = await room_exists(self, room_id)
     await asyncio.sleep(0)
     if self._lifecycle.closed:
@@ -146,46 +148,46 @@ async def a_call_waits_for_a_worker_that_is_gone(self: MemoryRoomStore, room_id:
     return found
 
 
-def deaf(right: Call) -> Call:
-    """Return a call that ends what it began, and does not tell a cancelled caller."""
+def without_cancellation(original: Call) -> Call:
+    """Return a call that completes and returns normally even if its caller is cancelled."""
 
-    @functools.wraps(right)
+    @functools.wraps(original)
     async def call(*args: object) -> object:
         async def work() -> object:
             await asyncio.sleep(0)
-            return await right(*args)
+            return await original(*args)
 
-        working = asyncio.ensure_future(work())
-        while not working.done():
+        task = asyncio.ensure_future(work())
+        while not task.done():
             try:
-                await asyncio.wait([working])
+                await asyncio.wait([task])
             except asyncio.CancelledError:
                 continue
-        return working.result()
+        return task.result()
 
     return call
 
 
-for part, name, right, red in (
-    (MemoryRoomStore, "_update", mutate, "a_cancelled_caller_is_told"),
-    (MemoryChatStore, "_add", append, "a_cancelled_writer_is_told"),
-    (MemoryConnectionCounter, "_acquire", acquire, "a_cancelled_connection_is_told"),
-    (MemoryRateLimiter, "_hit", hit, "a_cancelled_hit_is_told"),
+for part, name, original, clause in (
+    (MemoryRoomStore, "_update", update, "cancelled_room_calls_raise"),
+    (MemoryChatStore, "_add", add, "cancelled_chat_calls_raise"),
+    (MemoryConnectionCounter, "_acquire", acquire, "cancelled_connection_calls_raise"),
+    (MemoryRateLimiter, "_hit", hit, "cancelled_rate_limit_calls_raise"),
 ):
-    MUTANTS.breaks((part, name), red, name=f"{name} swallows a cancellation")(deaf(right))
+    MUTANTS.breaks((part, name), clause, name=f"{name} swallows a cancellation")(without_cancellation(original))
 
 
-def shares(part: str, kept: str) -> Callable[..., MemoryStore]:
-    """Return what opens stores of which a part has forgotten the key prefix."""
+def without_prefix(part: str, attribute: str) -> Callable[..., MemoryStore]:
+    """Return an `open_store` whose stores ignore the key prefix in one part."""
 
     def broken(self: MemoryHarness, **settings: Any) -> MemoryStore:
         store = open_store(self, **settings)
-        setattr(getattr(store, part), kept, getattr(self._database.namespace(""), kept.removeprefix("_")))
+        setattr(getattr(store, part), attribute, getattr(self._database.namespace(""), attribute.removeprefix("_")))
         return store
 
     return broken
 
 
-for part, kept in (("chat", "_chats"), ("connections", "_leases"), ("rate_limits", "_hits")):
-    red = f"prefixes_are_namespaces_of_{part.removesuffix('s')}s"
-    MUTANTS.breaks(HARNESS, red, name=f"{part} without a prefix")(shares(part, kept))
+for part, attribute in (("chat", "_chats"), ("connections", "_leases"), ("rate_limits", "_hits")):
+    clause = f"prefixes_separate_{part.removesuffix('s')}s"
+    MUTANTS.breaks(OPEN_STORE, clause, name=f"{part} without a prefix")(without_prefix(part, attribute))

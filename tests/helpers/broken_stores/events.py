@@ -1,4 +1,4 @@
-"""Mistakes in who hears what, and in what is told."""
+"""Mutants of the delivery and the publication of events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from broken_stores.mutant import Mistakes
+from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, Clock, Resync, Room, RoomChanged, RoomEvent, StoreSettings, to_wire
 from wnc_store.base import BaseRoomEvents, ChangeEvents, EncodedEvent, EventQueue, SubscriberRegistry, events
 from wnc_store.base.diff import diff_rooms
@@ -16,90 +16,90 @@ from wnc_store_memory import MemoryStore
 from wnc_store_memory.events import MemoryRoomEvents
 from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 
-MUTANTS = Mistakes()
+MUTANTS = Mutants()
 
-give, lose, end, deliver = EventQueue.put, EventQueue.mark_gap, EventQueue.close, SubscriberRegistry.dispatch
-own_init, of_message, append = ChangeEvents.__init__, ChangeEvents.for_message, MemoryChatStore._add
-
-
-@MUTANTS.breaks(
-    (SubscriberRegistry, "dispatch"),
-    "each_reader_hears_all",
-    "a_reader_that_left_hears_no_more",
-    "many_subscribe_at_the_same_moment",
-    "a_slow_reader_harms_no_other",
-    "a_slow_reader_is_told_what_it_lost",
-)
-def one_reader_of_a_room_hears(self: SubscriberRegistry, told: Iterable[RoomEvent]) -> None:
-    """Only one of a room's readers gets an event."""
-    for event in told:
-        for reader in tuple(self._queues.get(event.room_id, ()))[:1]:
-            reader.put(event)
+put, mark_gap, close, dispatch = EventQueue.put, EventQueue.mark_gap, EventQueue.close, SubscriberRegistry.dispatch
+init, for_message, add = ChangeEvents.__init__, ChangeEvents.for_message, MemoryChatStore._add
 
 
 @MUTANTS.breaks(
     (SubscriberRegistry, "dispatch"),
-    "many_subscribe_at_the_same_moment",
-    "rooms_are_heard_apart",
-    "what_changes_nothing_is_not_told",
+    "every_subscriber_receives_every_event",
+    "leaving_the_context_ends_the_subscription",
+    "concurrent_subscriptions_all_receive",
+    "a_slow_subscriber_affects_no_other",
+    "a_slow_subscriber_receives_a_resync",
 )
-def every_reader_hears_everything(self: SubscriberRegistry, told: Iterable[RoomEvent]) -> None:
-    """Rooms are not told apart."""
-    for event in told:
-        for readers in self._queues.values():
-            for reader in readers:
-                reader.put(event)
+def one_subscriber_receives_an_event(self: SubscriberRegistry, published: Iterable[RoomEvent]) -> None:
+    """Deliver an event to only one of a room's subscribers."""
+    for event in published:
+        for queue in tuple(self._queues.get(event.room_id, ()))[:1]:
+            queue.put(event)
 
 
 @MUTANTS.breaks(
     (SubscriberRegistry, "dispatch"),
-    "a_reader_that_left_hears_no_more",
-    "a_slow_reader_harms_no_other",
-    "a_slow_reader_is_told_what_it_lost",
-    "each_reader_hears_all",
+    "concurrent_subscriptions_all_receive",
+    "subscribers_receive_only_their_rooms_events",
+    "calls_without_effect_are_not_published",
 )
-def an_event_is_told_twice(self: SubscriberRegistry, told: Iterable[RoomEvent]) -> None:
-    """Where a room has two readers, each hears everything two times."""
-    for event in told:
-        deliver(self, (event,) * len(self._queues.get(event.room_id, ())))
+def every_subscriber_receives_every_room(self: SubscriberRegistry, published: Iterable[RoomEvent]) -> None:
+    """Deliver an event to the subscribers of all rooms."""
+    for event in published:
+        for queues in self._queues.values():
+            for queue in queues:
+                queue.put(event)
 
 
-@MUTANTS.breaks((EventQueue, "put"), "a_slow_reader_is_told_what_it_lost")
-def a_queue_has_no_end(self: EventQueue, event: RoomEvent) -> None:
-    """As many events wait as there are."""
+@MUTANTS.breaks(
+    (SubscriberRegistry, "dispatch"),
+    "leaving_the_context_ends_the_subscription",
+    "a_slow_subscriber_affects_no_other",
+    "a_slow_subscriber_receives_a_resync",
+    "every_subscriber_receives_every_event",
+)
+def an_event_is_delivered_twice(self: SubscriberRegistry, published: Iterable[RoomEvent]) -> None:
+    """Deliver an event once per subscriber to every subscriber."""
+    for event in published:
+        dispatch(self, (event,) * len(self._queues.get(event.room_id, ())))
+
+
+@MUTANTS.breaks((EventQueue, "put"), "a_slow_subscriber_receives_a_resync")
+def a_queue_is_unbounded(self: EventQueue, event: RoomEvent) -> None:
+    """Queue any number of events."""
     self._events.append(event)
     self._changed.set()
 
 
-@MUTANTS.breaks((EventQueue, "put"), "events_come_in_order", "joins_at_the_same_moment_are_all_told")
-def the_newest_is_told_first(self: EventQueue, event: RoomEvent) -> None:
-    """When many events wait, others overtake them."""
-    give(self, event)
+@MUTANTS.breaks((EventQueue, "put"), "events_are_delivered_in_order", "concurrent_joins_are_all_published")
+def a_long_queue_is_reordered(self: EventQueue, event: RoomEvent) -> None:
+    """Let new events overtake the others in a long queue."""
+    put(self, event)
     if len(self._events) > 40:
         self._events.appendleft(self._events.pop())
 
 
-@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_reader_is_told_what_it_lost")
-def a_loss_is_silent(_self: EventQueue) -> None:
-    """What a slow reader misses is not told."""
+@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_subscriber_receives_a_resync")
+def lost_events_produce_no_resync(_self: EventQueue) -> None:
+    """Queue no Resync for lost events."""
 
 
-@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_reader_is_told_what_it_lost")
-def every_loss_is_told(self: EventQueue) -> None:
-    """Each lost event puts a marker into the queue."""
+@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_subscriber_receives_a_resync")
+def every_lost_event_produces_a_resync(self: EventQueue) -> None:
+    """Queue a Resync for each lost event."""
     self._events.append(Resync(room_id=self.room_id))
 
 
-@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_reader_is_told_what_it_lost")
-def a_loss_is_the_last_that_is_told(self: EventQueue) -> None:
-    """After a loss nothing comes again."""
-    lose(self)
+@MUTANTS.breaks((EventQueue, "mark_gap"), "a_slow_subscriber_receives_a_resync")
+def a_gap_ends_the_delivery(self: EventQueue) -> None:
+    """Deliver nothing after the first gap."""
+    mark_gap(self)
     self._size = 0
 
 
-@MUTANTS.breaks((EventQueue, "__anext__"), "a_cancelled_reading_loses_nothing")
-async def a_cancelled_reading_takes_an_event(self: EventQueue) -> RoomEvent:
-    """The event is taken before the call is sure to return it."""
+@MUTANTS.breaks((EventQueue, "__anext__"), "a_cancelled_read_loses_no_event")
+async def a_cancelled_read_removes_an_event(self: EventQueue) -> RoomEvent:
+    """Remove the event from the queue before the call is certain to return it."""
     while not self._events:
         if self._closed_with is not None:
             raise self._closed_with
@@ -111,132 +111,138 @@ async def a_cancelled_reading_takes_an_event(self: EventQueue) -> RoomEvent:
     return event
 
 
-@MUTANTS.breaks((EventQueue, "close"), "a_reader_that_left_hears_no_more", "closing_ends_a_reading")
-def a_reading_never_ends(_self: EventQueue, _reason: type[Exception]) -> None:
-    """Readers are left waiting."""
+@MUTANTS.breaks(
+    (EventQueue, "close"), "leaving_the_context_ends_the_subscription", "closing_the_store_ends_its_subscriptions"
+)
+def a_closed_subscription_hangs(_self: EventQueue, _reason: type[Exception]) -> None:
+    """Leave readers of a closed subscription waiting."""
 
 
-@MUTANTS.breaks((EventQueue, "close"), "closing_ends_a_reading")
-def a_closed_store_ends_readings_quietly(self: EventQueue, _reason: type[Exception]) -> None:
-    """Readers can't tell that the store was closed."""
-    end(self, StopAsyncIteration)
+@MUTANTS.breaks((EventQueue, "close"), "closing_the_store_ends_its_subscriptions")
+def closing_the_store_ends_iteration_silently(self: EventQueue, _reason: type[Exception]) -> None:
+    """End the iteration without StoreClosedError."""
+    close(self, StopAsyncIteration)
 
 
-@MUTANTS.breaks((MemoryRoomEvents, "_unsubscribe"), "nothing_is_heard_from_before", "the_end_of_a_room_is_told")
-def what_came_before_is_told(self: MemoryRoomEvents, reader: EventQueue) -> None:
-    """What comes when nobody listens any more is kept for the next reader of the room."""
-    self._subscribers.discard(reader)
-    if reader.room_id in self._subscribers.rooms():
+@MUTANTS.breaks(
+    (MemoryRoomEvents, "_unsubscribe"), "new_subscribers_receive_no_earlier_events", "a_deleted_room_is_published"
+)
+def earlier_events_are_replayed(self: MemoryRoomEvents, queue: EventQueue) -> None:
+    """Queue events while nobody is subscribed, and deliver them to the next subscriber."""
+    self._subscribers.discard(queue)
+    if queue.room_id in self._subscribers.rooms():
         return
-    attach = self._subscribe
+    subscribe = self._subscribe
 
-    async def attach_with_history(late: EventQueue) -> None:
-        if late.room_id == reader.room_id:
-            late._events = reader._events
-            self._subscribers.discard(reader)
-        await attach(late)
+    async def subscribe_with_history(late: EventQueue) -> None:
+        if late.room_id == queue.room_id:
+            late._events = queue._events
+            self._subscribers.discard(queue)
+        await subscribe(late)
 
-    self._subscribers.add(reader)
-    vars(self)["_subscribe"] = attach_with_history
+    self._subscribers.add(queue)
+    vars(self)["_subscribe"] = subscribe_with_history
 
 
 @MUTANTS.breaks(
     (MemoryRoomEvents, "_subscribe"),
-    "a_reader_that_left_hears_no_more",
-    "a_slow_reader_harms_no_other",
-    "a_slow_reader_is_told_what_it_lost",
-    "each_reader_hears_all",
-    "many_subscribe_at_the_same_moment",
+    "leaving_the_context_ends_the_subscription",
+    "a_slow_subscriber_affects_no_other",
+    "a_slow_subscriber_receives_a_resync",
+    "every_subscriber_receives_every_event",
+    "concurrent_subscriptions_all_receive",
 )
-async def a_subscription_begins_late(self: MemoryRoomEvents, reader: EventQueue) -> None:
-    """Who is not the first reader of a room is entered before the subscription stands."""
-    if reader.room_id in self._subscribers.rooms():
-        asyncio.get_running_loop().call_later(0.01, self._subscribers.add, reader)
+async def a_subscription_starts_late(self: MemoryRoomEvents, queue: EventQueue) -> None:
+    """Return from subscribe before the subscription is active, except for the first of a room."""
+    if queue.room_id in self._subscribers.rooms():
+        asyncio.get_running_loop().call_later(0.01, self._subscribers.add, queue)
     else:
-        self._subscribers.add(reader)
+        self._subscribers.add(queue)
 
 
 @MUTANTS.breaks(
     (MemoryRoomEvents, "_unsubscribe"),
-    "a_reader_that_left_hears_no_more",
-    "closing_one_client_leaves_the_others_reading",
+    "leaving_the_context_ends_the_subscription",
+    "closing_one_client_keeps_other_subscriptions",
 )
-def who_leaves_takes_the_others_along(self: MemoryRoomEvents, reader: EventQueue) -> None:
-    """The room's channel is given up while others read it."""
-    self._subscribers._queues.pop(reader.room_id, None)
+def unsubscribing_ends_other_subscriptions(self: MemoryRoomEvents, queue: EventQueue) -> None:
+    """Close the room's channel while others are subscribed."""
+    self._subscribers._queues.pop(queue.room_id, None)
 
 
-@MUTANTS.breaks((events, "validated"), "what_is_no_event_is_refused")
-def an_event_is_not_checked(event: RoomEvent, _kind: type[RoomEvent]) -> RoomEvent:
-    """Whatever a caller passes is published."""
+@MUTANTS.breaks((events, "validated"), "invalid_events_are_rejected")
+def an_event_is_not_validated(event: RoomEvent, _kind: type[RoomEvent]) -> RoomEvent:
+    """Publish whatever the caller passes."""
     return event
 
 
-@MUTANTS.breaks((BaseRoomEvents, "publish"), "a_large_event_is_refused", "what_is_no_event_is_refused")
-async def any_size_goes(self: BaseRoomEvents, room_id: str, event: RoomEvent) -> None:
-    """Nobody looks how large an event is, or whose."""
+@MUTANTS.breaks((BaseRoomEvents, "publish"), "an_oversized_event_is_rejected", "invalid_events_are_rejected")
+async def events_have_no_size_limit(self: BaseRoomEvents, room_id: str, event: RoomEvent) -> None:
+    """Check neither the size nor the room of an event."""
     self._check(room_id)
     event = events.validated(event, RoomEvent)
     await self._publish(EncodedEvent(event, to_wire(event)))
 
 
-@MUTANTS.breaks((ChangeEvents, "__init__"), "changes_are_told_only_when_asked_for")
-def changes_are_told_unasked(self: ChangeEvents, settings: StoreSettings) -> None:
-    """The setting is not heeded."""
-    own_init(self, settings.model_copy(update={"publish_changes": True}))
+@MUTANTS.breaks((ChangeEvents, "__init__"), "changes_are_published_only_if_enabled")
+def changes_are_always_published(self: ChangeEvents, settings: StoreSettings) -> None:
+    """Ignore the setting publish_changes."""
+    init(self, settings.model_copy(update={"publish_changes": True}))
 
 
 @MUTANTS.breaks(
     (ChangeEvents, "_encode_or_resync"),
-    "a_change_too_large_for_an_event_is_told",
-    "a_message_too_large_for_an_event_is_told",
+    "an_oversized_change_is_published_as_resync",
+    "an_oversized_message_is_published_as_resync",
 )
-def a_change_is_as_large_as_it_likes(_self: ChangeEvents, event: RoomEvent) -> EncodedEvent:
-    """Nobody looks how large an event is."""
+def change_events_have_no_size_limit(_self: ChangeEvents, event: RoomEvent) -> EncodedEvent:
+    """Do not check the size of a change's event."""
     return EncodedEvent(event, to_wire(event))
 
 
 @MUTANTS.breaks(
     (events, "diff_rooms"),
-    "a_handover_is_told",
-    "a_join_is_told",
-    "a_leave_is_told",
-    "changes_of_two_clients_come_in_order",
-    "joins_at_the_same_moment_are_all_told",
-    "the_end_of_a_room_is_told",
-    "the_video_is_told",
-    "whole_rooms_are_told",
+    "a_host_transfer_is_published",
+    "a_join_is_published",
+    "a_leave_is_published",
+    "concurrent_changes_of_two_clients_are_ordered",
+    "concurrent_joins_are_all_published",
+    "a_deleted_room_is_published",
+    "video_changes_are_published",
+    "edits_and_updates_are_published",
 )
-def changes_have_the_revision_before(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
-    """A reader takes every event for one that the room holds already."""
-    found = diff_rooms(before, after)
-    return [one.model_copy(update={"rev": one.rev - 1}) if one.rev is not None else one for one in found]
+def change_events_have_the_old_revision(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+    """Publish changes with the previous revision, so that subscribers skip them."""
+    return [
+        event.model_copy(update={"rev": event.rev - 1}) if event.rev is not None else event
+        for event in diff_rooms(before, after)
+    ]
 
 
-@MUTANTS.breaks((events, "diff_rooms"), "a_new_room_is_told", "an_end_of_time_is_not_told")
-def a_new_room_has_a_revision(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
-    """Who knew an older room of that id takes the new one for late."""
+@MUTANTS.breaks((events, "diff_rooms"), "a_new_room_is_published", "expiry_is_not_published")
+def new_room_events_have_a_revision(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+    """Publish a new room with its revision, so that subscribers who knew an older room skip it."""
     return [RoomChanged(room_id=after.id, rev=after.rev)] if after and not before else diff_rooms(before, after)
 
 
-@MUTANTS.breaks((events, "diff_rooms"), "a_leave_is_told", "whole_rooms_are_told")
-def only_the_first_event_of_a_commit_is_told(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
-    """What else a commit does is not told."""
+@MUTANTS.breaks((events, "diff_rooms"), "a_leave_is_published", "edits_and_updates_are_published")
+def only_the_first_event_of_a_commit_is_published(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+    """Drop the other events of a commit."""
     return diff_rooms(before, after)[:1]
 
 
 @MUTANTS.breaks(
     (events, "diff_rooms"),
-    "a_change_too_large_for_an_event_is_told",
-    "a_handover_is_told",
-    "a_join_is_told",
-    "a_leave_is_told",
-    "joins_at_the_same_moment_are_all_told",
-    "the_video_is_told",
-    "whole_rooms_are_told",
+    "an_oversized_change_is_published_as_resync",
+    "a_host_transfer_is_published",
+    "a_join_is_published",
+    "a_leave_is_published",
+    "concurrent_joins_are_all_published",
+    "video_changes_are_published",
+    "edits_and_updates_are_published",
 )
-def whole_rooms_are_all_that_is_told(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
-    """Every change is a RoomChanged."""
+def every_change_is_published_as_room_changed(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+    """Replace every event by RoomChanged."""
     if after is None or before is None or after is before:
         return diff_rooms(before, after)
     return [RoomChanged(room_id=after.id, rev=after.rev)]
@@ -244,101 +250,101 @@ def whole_rooms_are_all_that_is_told(before: Room | None, after: Room | None) ->
 
 @MUTANTS.breaks(
     (events, "diff_rooms"),
-    "a_new_room_is_told",
-    "an_end_of_time_is_not_told",
-    "no_host_token_is_told",
-    "whole_rooms_are_told",
+    "a_new_room_is_published",
+    "expiry_is_not_published",
+    "host_tokens_are_not_published",
+    "edits_and_updates_are_published",
 )
-def a_change_tells_the_room(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
-    """The whole room goes with every RoomChanged."""
-    found = diff_rooms(before, after)
+def room_changed_contains_the_room(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+    """Add the whole room to every RoomChanged."""
     return [
-        one.with_extra({"room": after.to_json()}) if after and isinstance(one, RoomChanged) else one for one in found
+        event.with_extra({"room": after.to_json()}) if after and isinstance(event, RoomChanged) else event
+        for event in diff_rooms(before, after)
     ]
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_delete"), "an_end_of_time_is_not_told", "what_changes_nothing_is_not_told")
-async def a_deletion_is_always_told(self: MemoryRoomStore, room_id: str) -> bool:
-    """The deletion of a room that is not there is told."""
+@MUTANTS.breaks((MemoryRoomStore, "_delete"), "expiry_is_not_published", "calls_without_effect_are_not_published")
+async def a_delete_without_effect_is_published(self: MemoryRoomStore, room_id: str) -> bool:
+    """Publish the deletion of a missing room."""
     self._dispatch(self._change_events.for_delete(room_id))
     return self._remove(room_id)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_delete"), "the_end_of_a_room_is_told")
-async def a_deletion_is_not_told(self: MemoryRoomStore, room_id: str) -> bool:
-    """A room ends in silence."""
+@MUTANTS.breaks((MemoryRoomStore, "_delete"), "a_deleted_room_is_published")
+async def a_delete_is_not_published(self: MemoryRoomStore, room_id: str) -> bool:
+    """Do not publish deletions."""
     return self._remove(room_id)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "an_end_of_time_is_not_told")
-async def a_sweep_is_told(self: MemoryRoomStore) -> int:
-    """Each room that has expired is told by the next sweep."""
-    gone = [room_id for room_id in self._rooms._entries if self._rooms.get(room_id) is None]
+@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "expiry_is_not_published")
+async def a_sweep_is_published(self: MemoryRoomStore) -> int:
+    """Publish each room that the sweep removes."""
+    expired = [room_id for room_id in self._rooms._entries if self._rooms.get(room_id) is None]
     list(self._rooms.purge_expired())
-    for room_id in gone:
+    for room_id in expired:
         self._dispatch(self._change_events.for_delete(room_id))
-    return len(gone)
+    return len(expired)
 
 
-@MUTANTS.breaks((MemoryChatStore, "_add"), "a_message_is_told")
-async def a_repeated_message_is_told(self: MemoryChatStore, message: ChatMessage) -> None:
-    """Every call is told, whether it adds a message or not."""
-    if any(one.id == message.id for one in await self._get_messages(message.room_id)):
+@MUTANTS.breaks((MemoryChatStore, "_add"), "a_message_is_published")
+async def a_repeated_message_is_published(self: MemoryChatStore, message: ChatMessage) -> None:
+    """Publish a message that is stored already."""
+    if any(stored.id == message.id for stored in await self._get_messages(message.room_id)):
         self._dispatch(self._change_events.for_message(message))
-    await append(self, message)
+    await add(self, message)
 
 
-@MUTANTS.breaks((ChangeEvents, "for_message"), "a_message_is_told")
-def a_message_is_told_without_its_unknown_fields(self: ChangeEvents, message: ChatMessage) -> Sequence[EncodedEvent]:
-    """What the library does not know is left out."""
-    known = {name: getattr(message, name) for name in ChatMessage.model_fields}
-    return of_message(self, ChatMessage(**known))
+@MUTANTS.breaks((ChangeEvents, "for_message"), "a_message_is_published")
+def message_events_drop_extra_fields(self: ChangeEvents, message: ChatMessage) -> Sequence[EncodedEvent]:
+    """Publish a message without its extra fields."""
+    declared = {name: getattr(message, name) for name in ChatMessage.model_fields}
+    return for_message(self, ChatMessage(**declared))
 
 
-@MUTANTS.breaks((MemoryChatStore, "_delete_messages"), "cleared_messages_are_told")
-async def a_clearing_is_always_told(self: MemoryChatStore, room_id: str) -> None:
-    """The clearing of an empty chat is told."""
+@MUTANTS.breaks((MemoryChatStore, "_delete_messages"), "a_cleared_chat_is_published")
+async def a_clear_without_effect_is_published(self: MemoryChatStore, room_id: str) -> None:
+    """Publish the clearing of an empty chat."""
     self._chats.pop(room_id)
     self._dispatch(self._change_events.for_reset(room_id))
 
 
-class CutHarness(MemoryHarness):
-    """Memory with a connection that can be lost: what `cut` does is what a store does that notices it."""
+class DisconnectHarness(MemoryHarness):
+    """Memory stores that behave as if they had lost a connection when `disconnect` is called."""
 
     capabilities = MemoryHarness.capabilities | {Capability.DISCONNECT}
 
     async def disconnect(self) -> None:
-        """Lose."""
+        """Mark a gap in every subscription."""
         self._database.namespace("").subscribers.mark_gap()
 
 
-CUTS = Mistakes(CutHarness)
+DISCONNECTS = Mutants(DisconnectHarness)
 
 
-@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_reader_is_told_of_a_cut")
-def a_cut_is_silent(_self: SubscriberRegistry) -> None:
-    """What was published meanwhile is missing, and nobody is told."""
+@DISCONNECTS.breaks((SubscriberRegistry, "mark_gap"), "a_lost_connection_produces_a_resync")
+def a_disconnect_produces_no_resync(_self: SubscriberRegistry) -> None:
+    """Queue no Resync after a disconnect."""
 
 
-@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_reader_is_told_of_a_cut")
-def a_cut_is_told_to_one(self: SubscriberRegistry) -> None:
-    """Only the readers of one room are told."""
-    for readers in tuple(self._queues.values())[:1]:
-        for reader in readers:
-            reader.mark_gap()
+@DISCONNECTS.breaks((SubscriberRegistry, "mark_gap"), "a_lost_connection_produces_a_resync")
+def a_disconnect_reaches_one_room(self: SubscriberRegistry) -> None:
+    """Queue a Resync only for the subscribers of one room."""
+    for queues in tuple(self._queues.values())[:1]:
+        for queue in queues:
+            queue.mark_gap()
 
 
-@CUTS.breaks((SubscriberRegistry, "mark_gap"), "a_reader_is_told_of_a_cut")
-def a_cut_ends_the_reading(self: SubscriberRegistry) -> None:
-    """Readers are told, and hear nothing any more."""
-    for readers in self._queues.values():
-        for reader in readers:
-            reader.mark_gap()
+@DISCONNECTS.breaks((SubscriberRegistry, "mark_gap"), "a_lost_connection_produces_a_resync")
+def a_disconnect_ends_the_delivery(self: SubscriberRegistry) -> None:
+    """Queue a Resync, then deliver nothing more."""
+    for queues in self._queues.values():
+        for queue in queues:
+            queue.mark_gap()
     self._queues.clear()
 
 
-class SilentStore(MemoryStore):
-    """A store in memory that tells no events."""
+class EventlessStore(MemoryStore):
+    """A memory store without events."""
 
     _supports_events = False
 
@@ -347,19 +353,19 @@ class SilentStore(MemoryStore):
         self.events = events.UnsupportedEvents()
 
 
-class SilentHarness(MemoryHarness):
-    """Such stores, which share nothing."""
+class EventlessHarness(MemoryHarness):
+    """Memory stores without events, each with its own data."""
 
-    capabilities = MemoryHarness.capabilities - {Capability.EVENTS, Capability.SHARED}
+    capabilities = frozenset({Capability.CHAT, Capability.LISTING, Capability.CONNECTIONS, Capability.RATE_LIMITS})
 
     def open_store(self, **settings: Any) -> MemoryStore:
-        """Return a new one."""
-        return SilentStore(StoreSettings(**settings), self._clock)
+        """Return a store with its own data."""
+        return EventlessStore(StoreSettings(**settings), self._clock)
 
 
-SILENT = Mistakes(SilentHarness)
+UNSUPPORTED = Mutants(EventlessHarness)
 
 
-@SILENT.breaks((SilentStore, "_check_events"), "changes_are_not_silently_untold")
-def changes_are_silently_untold(_self: SilentStore) -> None:
-    """Who asks for changes to be told never learns that nobody tells them."""
+@UNSUPPORTED.breaks((EventlessStore, "_check_events"), "publish_changes_requires_events")
+def publish_changes_is_ignored_without_events(_self: EventlessStore) -> None:
+    """Accept publish_changes although no events are published."""

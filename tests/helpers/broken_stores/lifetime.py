@@ -1,4 +1,4 @@
-"""Mistakes in what renews a room or a chat, and what does not."""
+"""Mutants of TTL renewal."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from broken_stores.mutant import Mistakes
+from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, Room, StoreSettings
 from wnc_store.base import Lifecycle
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 from wnc_store_memory.ttl_map import Entry, TTLMap
 
-MUTANTS = Mistakes()
+MUTANTS = Mutants()
 
 DAY_MS = 86_400_000
-replace, append, read = MemoryRoomStore._replace, MemoryChatStore._add, MemoryChatStore._get_messages
+replace, add, get_messages = MemoryRoomStore._replace, MemoryChatStore._add, MemoryChatStore._get_messages
 init_chat, get_room = MemoryChatStore.__init__, MemoryRoomStore.get_room
 
 
 def renew(entries: TTLMap[Any], key: str, ttl_ms: int | None) -> None:
-    """Give what lives a new TTL, if there is one to give."""
+    """Set the TTL of a live entry; None changes nothing."""
     entry = entries.get(key)
     if entry is not None and ttl_ms is not None:
         entries.set(key, entry.value, ttl_ms)
 
 
 def without_renewal(method: str) -> Callable[..., Awaitable[object]]:
-    """Return a method that leaves a room the TTL it had."""
-    right: Callable[..., Awaitable[object]] = getattr(MemoryRoomStore, method)
+    """Return a method that does not renew the TTL of the room."""
+    original: Callable[..., Awaitable[object]] = getattr(MemoryRoomStore, method)
 
     async def broken(self: MemoryRoomStore, room_id: str, *args: Any) -> object:
-        left = self._rooms.remaining_ms(room_id)
-        result = await right(self, room_id, *args)
-        renew(self._rooms, room_id, left)
+        remaining = self._rooms.remaining_ms(room_id)
+        result = await original(self, room_id, *args)
+        renew(self._rooms, room_id, remaining)
         return result
 
     return broken
@@ -43,7 +43,7 @@ def without_renewal(method: str) -> Callable[..., Awaitable[object]]:
 for method, *others in (
     ("update_room",),
     ("edit_room",),
-    ("add_user_to_room", "clients_may_differ_in_settings", "a_ttl_that_another_gave_is_read_anew"),
+    ("add_user_to_room", "clients_may_differ_in_settings", "ttl_reads_see_writes_of_other_clients"),
     ("remove_user_from_room",),
     ("transfer_host",),
     ("update_video_state",),
@@ -53,60 +53,60 @@ for method, *others in (
     breaks(without_renewal(method))
 
 
-@MUTANTS.breaks((MemoryRoomStore, "get_room"), "reading_a_room_renews_nothing", "a_room_lives_for_24_hours")
+@MUTANTS.breaks((MemoryRoomStore, "get_room"), "reading_a_room_does_not_renew", "a_room_expires_after_24_hours")
 async def reading_a_room_renews_it(self: MemoryRoomStore, room_id: str) -> Room | None:
-    """A room that is looked at lives on."""
+    """Renew the TTL of a room that is read."""
     room = await get_room(self, room_id)
     renew(self._rooms, room_id, self._room_ttl_ms)
     return room
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_get_ttl"), "a_rooms_ttl_is_exact_to_the_millisecond")
-async def a_ttl_is_told_in_whole_seconds(self: MemoryRoomStore, room_id: str) -> timedelta | None:
-    """The milliseconds are cut off."""
-    left = self._rooms.remaining_ms(room_id)
-    return None if left is None else timedelta(seconds=left // 1000)
+@MUTANTS.breaks((MemoryRoomStore, "_get_ttl"), "room_ttl_has_millisecond_precision")
+async def room_ttl_is_in_whole_seconds(self: MemoryRoomStore, room_id: str) -> timedelta | None:
+    """Round the TTL down to seconds."""
+    remaining = self._rooms.remaining_ms(room_id)
+    return None if remaining is None else timedelta(seconds=remaining // 1000)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_replace"), "writing_a_room_renews_no_chat")
+@MUTANTS.breaks((MemoryRoomStore, "_replace"), "writing_a_room_does_not_renew_the_chat")
 def writing_a_room_renews_the_chat(
     self: MemoryRoomStore, room_id: str, before: Entry[Room], after: Room | None
 ) -> bool:
-    """The chat lives as long as its room."""
+    """Renew the TTL of the chat with that of the room."""
     renew(self._chats, room_id, DAY_MS)
     return replace(self, room_id, before, after)
 
 
-@MUTANTS.breaks((MemoryChatStore, "__init__"), "a_message_renews_no_room")
+@MUTANTS.breaks((MemoryChatStore, "__init__"), "a_message_does_not_renew_the_room")
 def a_message_renews_the_room(
     self: MemoryChatStore, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle
 ) -> None:
-    """The room lives as long as its chat."""
+    """Renew the TTL of the room with that of the chat."""
 
-    async def append_and_renew(message: ChatMessage) -> None:
-        await append(self, message)
+    async def add_and_renew(message: ChatMessage) -> None:
+        await add(self, message)
         renew(namespace.rooms, message.room_id, DAY_MS)
 
     init_chat(self, namespace, settings, lifecycle)
-    self._add = append_and_renew
+    self._add = add_and_renew
 
 
 @MUTANTS.breaks((MemoryChatStore, "_add"), "each_message_renews_the_chat")
 async def a_message_does_not_renew_the_chat(self: MemoryChatStore, message: ChatMessage) -> None:
-    """The chat keeps the TTL of its first message."""
-    left = self._chats.remaining_ms(message.room_id)
-    await append(self, message)
-    renew(self._chats, message.room_id, left)
+    """Keep the TTL of the first message."""
+    remaining = self._chats.remaining_ms(message.room_id)
+    await add(self, message)
+    renew(self._chats, message.room_id, remaining)
 
 
 @MUTANTS.breaks(
     (MemoryChatStore, "_get_messages"),
-    "reading_a_chat_renews_nothing",
-    "a_chat_lives_for_24_hours",
-    "the_chat_ttl_can_be_set",
+    "reading_a_chat_does_not_renew",
+    "a_chat_expires_after_24_hours",
+    "the_chat_ttl_is_configurable",
     "each_message_renews_the_chat",
 )
 async def reading_a_chat_renews_it(self: MemoryChatStore, room_id: str) -> Sequence[ChatMessage]:
-    """A chat that is looked at lives on."""
+    """Renew the TTL of a chat that is read."""
     renew(self._chats, room_id, self._chat_ttl_ms)
-    return await read(self, room_id)
+    return await get_messages(self, room_id)

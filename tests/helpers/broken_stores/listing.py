@@ -1,25 +1,25 @@
-"""Mistakes in the list of rooms, and in the sweep that cleans it."""
+"""Mutants of the room listing and its sweep."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
-from broken_stores.mutant import Mistakes
+from broken_stores.mutant import Mutants
 from wnc_store_memory.rooms import MemoryRoomStore
 
-MUTANTS = Mistakes()
+MUTANTS = Mutants()
 
 
-def kept_ids(store: MemoryRoomStore) -> list[str]:
-    """Return the ids of all rooms that were not freed yet, the dead ones too."""
+def all_ids(store: MemoryRoomStore) -> list[str]:
+    """Return the ids of all rooms that were not purged yet, including expired ones."""
     return list(store._rooms._entries)
 
 
 @MUTANTS.breaks((MemoryRoomStore, "_iter_ids"), "expired_rooms_are_not_listed")
-async def dead_rooms_are_listed(self: MemoryRoomStore) -> AsyncIterator[str]:
-    """Rooms are listed until they are freed."""
-    for room_id in kept_ids(self):
+async def expired_rooms_are_listed(self: MemoryRoomStore) -> AsyncIterator[str]:
+    """List expired rooms until they are purged."""
+    for room_id in all_ids(self):
         yield room_id
 
 
@@ -29,31 +29,31 @@ async def dead_rooms_are_listed(self: MemoryRoomStore) -> AsyncIterator[str]:
     "many_rooms_are_listed",
     "deleted_rooms_are_not_listed",
     "expired_rooms_are_not_listed",
-    "the_sweep_counts_what_it_removes",
-    "listing_bears_changes",
-    "listing_renews_nothing",
-    "a_room_that_another_made_is_listed",
+    "a_sweep_returns_the_number_of_removed_rooms",
+    "rooms_may_change_while_they_are_listed",
+    "listing_does_not_renew",
+    "listings_see_writes_of_other_clients",
 )
 async def rooms_are_listed_twice(self: MemoryRoomStore) -> AsyncIterator[str]:
-    """Each room comes two times."""
+    """Yield each room id twice."""
     for room_id in self._rooms.live_keys():
         yield room_id
         yield room_id
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "the_sweep_counts_what_it_removes")
-async def a_sweep_counts_nothing(self: MemoryRoomStore) -> int:
-    """It does its work and says that there was none."""
+@MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "a_sweep_returns_the_number_of_removed_rooms")
+async def a_sweep_returns_zero(self: MemoryRoomStore) -> int:
+    """Remove expired rooms but return 0."""
     sum(self._rooms.purge_expired())
     return 0
 
 
 @MUTANTS.breaks((MemoryRoomStore, "_prune_index"), "a_room_created_during_a_sweep_is_listed")
-async def a_sweep_removes_what_was_created_meanwhile(self: MemoryRoomStore) -> int:
-    """It looks which rooms are dead, waits, and then removes them, whatever lives by now."""
-    dead = [room_id for room_id in kept_ids(self) if self._rooms.get(room_id) is None]
+async def a_sweep_removes_new_rooms(self: MemoryRoomStore) -> int:
+    """Remove rooms that were created again after the check for expired rooms."""
+    expired = [room_id for room_id in all_ids(self) if self._rooms.get(room_id) is None]
     await asyncio.sleep(0)
-    for room_id in dead:
+    for room_id in expired:
         self._rooms.pop(room_id)
     sum(self._rooms.purge_expired())
-    return len(dead)
+    return len(expired)

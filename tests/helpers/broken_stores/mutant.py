@@ -1,4 +1,4 @@
-"""What a mistake is, and how a module collects its mistakes."""
+"""A mutant, and the list to which a module adds its mutants."""
 
 from __future__ import annotations
 
@@ -11,51 +11,53 @@ from unittest.mock import patch
 from wnc_store_contract import Harness
 from wnc_store_contract.memory import MemoryHarness
 
-Place = tuple[object, str]
+Target = tuple[object, str]
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A broken function in the place of a right one.
+    """A broken function and the function that it replaces.
 
     Attributes:
-        name: what is wrong, in words; unique.
-        place: the module or class of the right function, and its name there.
-        reds: the clauses that it turns red.
-        harness: makes the stores that have the mistake.
+        name: The defect, in words; unique.
+        target: The module or class of the replaced function, and the function's name.
+        broken: The broken function, or another broken value.
+        killed_by: The clauses that must fail.
+        harness: Makes a harness whose stores use the function.
     """
 
     name: str
-    place: Place
+    target: Target
     broken: object
-    reds: frozenset[str]
+    killed_by: frozenset[str]
     harness: Callable[[], Harness]
 
-    def made(self) -> AbstractContextManager[object]:
-        """Return a context in which the mistake is made."""
-        return patch.object(*self.place, self.broken)
+    def applied(self) -> AbstractContextManager[object]:
+        """Return a context in which the function is replaced."""
+        return patch.object(*self.target, self.broken)
 
 
-class Mistakes(list[Mutant]):
-    """The mistakes of a module, all found by one harness."""
+class Mutants(list[Mutant]):
+    """The mutants of a module, all run on the same harness."""
 
     def __init__(self, harness: Callable[[], Harness] = MemoryHarness) -> None:
         super().__init__()
         self._harness = harness
 
-    def breaks(self, place: Place, *reds: str, name: str | None = None) -> Callable[[FunctionT], FunctionT]:
-        """Collect the decorated function as a mistake.
+    def breaks(self, target: Target, *killed_by: str, name: str | None = None) -> Callable[[FunctionT], FunctionT]:
+        """Add the decorated function as a mutant.
 
         Args:
-            place: where it goes.
-            reds: the clauses that it turns red, without their `test_`.
-            name: of the mistake; the function's, in words, if left out.
+            target: The replaced function: its module or class, and its name.
+            killed_by: The clauses that must fail, without their `test_`.
+            name: The name of the mutant; by default the name of the function, in words.
         """
 
         def collect(broken: FunctionT) -> FunctionT:
             words = name or broken.__name__.replace("_", " ")
-            self.append(Mutant(words, place, broken, frozenset(f"test_{one}" for one in reds), self._harness))
+            clauses = frozenset(f"test_{clause}" for clause in killed_by)
+            self.append(Mutant(words, target, broken, clauses, self._harness))
             return broken
 
         return collect

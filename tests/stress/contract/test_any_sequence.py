@@ -1,4 +1,4 @@
-"""The state machine in the form that is shipped, where contract_tests/ runs it in its quick form."""
+"""The state machine with the shipped number of sequences, which contract_tests/ reduces."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from wnc_store_contract.statemachine import StateMachineClauses
 
 
 class TestMemory(StateMachineClauses):
-    """On memory."""
+    """The memory backend."""
 
     def make_harness(self) -> MemoryHarness:
-        """Return a new database."""
+        """Return a harness with a new database."""
         return MemoryHarness()
 
 
 class TestFakeRedis(StateMachineClauses):
-    """On a fake server."""
+    """The Redis backend on a fake server."""
 
     def make_harness(self) -> FakeHarness:
-        """Return a new fake server."""
+        """Return a harness with a new fake server."""
         return FakeHarness()
 
 
 class TestTcp(StateMachineClauses):
-    """On a real server."""
+    """The Redis backend on a real server."""
 
     server: RedisServer
 
@@ -37,5 +37,5 @@ class TestTcp(StateMachineClauses):
         self.server = redis_server
 
     def make_harness(self) -> RedisHarness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return RedisHarness(self.server.url)

@@ -1,4 +1,4 @@
-"""A store that OpenTelemetry is told of keeps the contract as before."""
+"""The contract on a store that is instrumented with OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wnc_store_contract.memory import MemoryHarness
 
 
 class InstrumentedHarness(Harness):
-    """Instrumented stores in memory."""
+    """Instrumented memory stores."""
 
     capabilities = MemoryHarness.capabilities
 
@@ -26,17 +26,17 @@ class InstrumentedHarness(Harness):
         self._meter_provider = meter_provider
 
     def open_store(self, **settings: Any) -> Store:
-        """Return an instrumented store on the database."""
+        """Return an instrumented client of the database."""
         store = self._memory.open_store(**settings)
         return instrument(store, tracer_provider=self._tracer_provider, meter_provider=self._meter_provider)
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock."""
+        """Advance the clock."""
         await self._memory.advance(seconds)
 
 
 class TestInstrumented(StoreContract):
-    """In memory, with spans and metrics that are really made."""
+    """Memory stores with real spans and metrics."""
 
     @pytest.fixture(autouse=True)
     def _collect(self) -> Iterator[None]:
@@ -46,5 +46,5 @@ class TestInstrumented(StoreContract):
         self.meter_provider.shutdown()
 
     def make_harness(self) -> InstrumentedHarness:
-        """Return a new database."""
+        """Return a harness with a new database."""
         return InstrumentedHarness(self.tracer_provider, self.meter_provider)

@@ -1,4 +1,4 @@
-"""The Redis backend keeps the contract as a user that may do only what docs/redis-acl.md grants."""
+"""The contract on the Redis backend as a user with only the permissions of docs/redis-acl.md."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from wnc_store_redis import RedisStore
 
 
 class AclHarness(RedisHarness):
-    """Stores as the user of their prefix; what goes behind their backs goes as the default user."""
+    """Stores that connect as the user of their prefix; raw access uses the default user."""
 
-    capabilities = RedisHarness.capabilities - {Capability.DISCONNECT}  # the user may not give connections a name
+    capabilities = RedisHarness.capabilities - {Capability.DISCONNECT}  # the user may not run CLIENT SETNAME
 
     def __init__(self, server: RedisServer, key_prefix: str) -> None:
         super().__init__(server.url, key_prefix=key_prefix)
         self._server = server
 
     def open_store(self, **settings: Any) -> RedisStore:
-        """Return a store on a client of its own."""
-        wanted = self.settings(**settings)
-        return RedisStore.from_url(permit(self._server, wanted.key_prefix), wanted)
+        """Return a store with its own client."""
+        store_settings = self.settings(**settings)
+        return RedisStore.from_url(permit(self._server, store_settings.key_prefix), store_settings)
 
 
-@pytest.fixture(scope="module", name="guarded_server")
-def _guarded_server() -> Iterator[RedisServer]:
-    """A server whose users come and go with these tests."""
+@pytest.fixture(scope="module", name="acl_server")
+def _acl_server() -> Iterator[RedisServer]:
+    """A server whose users exist only for these tests."""
     with redis_server() as server:
         yield server
 
 
-class OnGuardedRedis:
-    """A harness on that server."""
+class OnAclServer:
+    """A test class that uses the server with the ACL users."""
 
     server: RedisServer
 
     @pytest.fixture(autouse=True)
-    def _use_server(self, guarded_server: RedisServer) -> None:
-        self.server = guarded_server
+    def _use_server(self, acl_server: RedisServer) -> None:
+        self.server = acl_server
 
 
-class TestAcl(OnGuardedRedis, StoreContract):
-    """With the names of the Node app."""
+class TestAcl(OnAclServer, StoreContract):
+    """The key names of the Node app."""
 
     def make_harness(self) -> AclHarness:
-        """Return the whole of database 0."""
+        """Return a harness that uses all of database 0."""
         return AclHarness(self.server, "")
 
 
-class TestAclWithPrefix(OnGuardedRedis, StoreContract):
-    """Behind the documented prefix."""
+class TestAclWithPrefix(OnAclServer, StoreContract):
+    """The documented key prefix."""
 
     def make_harness(self) -> AclHarness:
-        """Return the keys with the prefix."""
+        """Return a harness that uses the documented prefix."""
         return AclHarness(self.server, DOCUMENTED_PREFIX)

@@ -1,4 +1,4 @@
-"""The Redis backend keeps the contract on every kind of connection to a server, and on a client of the caller's."""
+"""The contract on the Redis backend with every kind of connection and with clients that the caller creates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wnc_store_contract.redis import RedisHarness
 
 
 class OnRealRedis:
-    """A harness on the server of the test run."""
+    """A test class that uses the server of the test run."""
 
     server: RedisServer
 
@@ -22,40 +22,40 @@ class OnRealRedis:
 
 
 class TestTcpWithPrefix(OnRealRedis, StoreContract):
-    """Over TCP, behind a prefix."""
+    """TCP with a key prefix."""
 
     def make_harness(self) -> RedisHarness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return RedisHarness(self.server.url)
 
 
 class TestUnixSocket(OnRealRedis, StoreContract):
-    """Over a Unix socket."""
+    """A Unix socket."""
 
     def make_harness(self) -> RedisHarness:
-        """Return the whole of database 1."""
+        """Return a harness that uses all of database 1."""
         return RedisHarness(self.server.unix_url, key_prefix="")
 
 
 class TestResp3(OnRealRedis, StoreContract):
-    """Over RESP3."""
+    """RESP3."""
 
     def make_harness(self) -> Resp3Harness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return Resp3Harness(self.server.url)
 
 
 class TestBytes(OnRealRedis, StoreContract):
-    """A client that returns bytes."""
+    """A caller's client that returns bytes."""
 
     def make_harness(self) -> CallersClientHarness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return CallersClientHarness(self.server.url)
 
 
 class TestStrings(OnRealRedis, StoreContract):
-    """A client that returns strings."""
+    """A caller's client that returns strings."""
 
     def make_harness(self) -> DecodingHarness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return DecodingHarness(self.server.url)

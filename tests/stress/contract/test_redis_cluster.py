@@ -1,4 +1,4 @@
-"""The Redis backend keeps the contract on a real cluster of three masters."""
+"""The contract on the Redis backend with a real cluster of three masters."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from wnc_store_contract.redis import RedisClusterHarness
 @pytest.fixture(scope="module", name="cluster")
 def _cluster() -> Iterator[Cluster]:
     """A cluster for these tests."""
-    with redis_cluster(replicas=0) as made:
-        yield made
+    with redis_cluster(replicas=0) as cluster:
+        yield cluster
 
 
 class TestCluster(StoreContract):
-    """With a prefix that nobody else has."""
+    """A unique key prefix."""
 
     cluster: Cluster
 
@@ -28,5 +28,5 @@ class TestCluster(StoreContract):
         self.cluster = cluster
 
     def make_harness(self) -> RedisClusterHarness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return RedisClusterHarness(self.cluster.url)

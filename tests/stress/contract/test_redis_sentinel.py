@@ -1,4 +1,4 @@
-"""The Redis backend keeps the contract through Sentinel, with writes that wait for the replica."""
+"""The contract on the Redis backend with Sentinel and replicated durability."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from wnc_store_contract.redis import RedisHarness
 
 
 class ReplicatedHarness(RedisHarness):
-    """Stores whose writes are on all replicas when they return."""
+    """Stores whose writes wait for all replicas."""
 
     def settings(self, **settings: Any) -> StoreSettings:
-        """Return settings with the prefix of this harness, and this durability."""
+        """Return settings with replicated durability."""
         return super().settings(durability="replicated", **settings)
 
 
 @pytest.fixture(scope="module", name="service")
 def _service() -> Iterator[Service]:
     """A master, a replica and a Sentinel."""
-    with sentinel_service(replicas=1, sentinels=1) as made:
-        yield made
+    with sentinel_service(replicas=1, sentinels=1) as service:
+        yield service
 
 
 class TestSentinel(StoreContract):
-    """With the names of the Node app."""
+    """The key names of the Node app."""
 
     service: Service
 
@@ -38,5 +38,5 @@ class TestSentinel(StoreContract):
         self.service = service
 
     def make_harness(self) -> ReplicatedHarness:
-        """Return the whole of database 0."""
+        """Return a harness that uses all of database 0."""
         return ReplicatedHarness(self.service.url, key_prefix="")

@@ -1,4 +1,4 @@
-"""The Redis backend keeps the contract on Redis 8 over either protocol, and on Valkey."""
+"""The contract on the Redis backend with Redis 8 over both protocols, and with Valkey."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wnc_store_contract.redis import RedisHarness
 
 @pytest.fixture(scope="module", name="redis8")
 def _redis8() -> Iterator[RedisServer]:
-    """A Redis 8."""
+    """A Redis 8 server."""
     server = RedisServer(program=redis_8())
     with running(server):
         yield server
@@ -23,14 +23,14 @@ def _redis8() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module", name="valkey_server")
 def _valkey_server() -> Iterator[RedisServer]:
-    """A Valkey."""
+    """A Valkey server."""
     server = RedisServer(program=valkey())
     with running(server):
         yield server
 
 
 class OnRedis8:
-    """A harness on that server."""
+    """A test class that uses the Redis 8 server."""
 
     server: RedisServer
 
@@ -41,23 +41,23 @@ class OnRedis8:
 
 
 class TestRedis8(OnRedis8, StoreContract):
-    """Over RESP2, which is the default."""
+    """Redis 8 over RESP2, the default."""
 
     def make_harness(self) -> RedisHarness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return RedisHarness(self.server.url)
 
 
 class TestRedis8Resp3(OnRedis8, StoreContract):
-    """Over RESP3."""
+    """Redis 8 over RESP3."""
 
     def make_harness(self) -> Resp3Harness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return Resp3Harness(self.server.url)
 
 
 class TestValkey(StoreContract):
-    """On a Valkey."""
+    """Valkey."""
 
     server: RedisServer
 
@@ -67,5 +67,5 @@ class TestValkey(StoreContract):
         self.server = valkey_server
 
     def make_harness(self) -> RedisHarness:
-        """Return a namespace of its own."""
+        """Return a harness with a unique key prefix."""
         return RedisHarness(self.server.url)

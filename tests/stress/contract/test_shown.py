@@ -1,4 +1,4 @@
-"""The whole contract, run as README and the third-party example show it."""
+"""The whole contract, run as shown in the README and in the third-party example."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from processes import run_pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_readmes_file_passes(tmp_path: Path) -> None:
-    """The test file that the README shows passes when it is run alone, as a stranger would."""
+def test_the_readme_example_passes(tmp_path: Path) -> None:
+    """The test file in the README passes when it runs alone."""
     (text,) = (
         block
         for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -22,5 +22,5 @@ def test_the_readmes_file_passes(tmp_path: Path) -> None:
 
 
 def test_the_sqlite_backend_keeps_the_contract() -> None:
-    """The third-party backend passes all of its tests, in its own folder."""
+    """All tests of the third-party backend pass in its own folder."""
     assert " passed" in run_pytest(folder=ROOT / "examples/third_party_backend")
