@@ -1,4 +1,4 @@
-"""Events on a cluster: each room's on the masters that keep it and its chat, and no others."""
+"""Events on a cluster: each room's on the master that keeps it, and no other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 
 from acl import PAGE, PLAIN
 from event_recorder import PUBLISHING, come_and_go, event, one
-from redis_cluster import Cluster, node, redis_cluster
+from redis_cluster import Cluster, node, redis_cluster, tagged
 from waiting import wait_until
 from wnc_store import (
     ConfigurationError,
     MessageAdded,
     Resync,
     RoomChanged,
+    Snapshot,
     StoreClosedError,
     StoreError,
     StoreSettings,
@@ -37,9 +38,9 @@ async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
         yield made
 
 
-def home(name: str) -> tuple[str, str]:
-    """Return the documented channels of a room and of its chat."""
-    return f"events:{{room:{name}}}", f"events:{{chat:{name}}}"
+def channel(name: str) -> str:
+    """Return the documented channel of a room."""
+    return f"events:{tagged(name)}"
 
 
 def listened(cluster: Cluster) -> list[set[str]]:
@@ -70,7 +71,7 @@ def calls(cluster: Cluster, command: str) -> list[int]:
 
 
 async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -> None:
-    """Events are published by SPUBLISH where the room or its chat is, and nothing is handed on to other masters."""
+    """Events are published by SPUBLISH where the room is, and nothing is handed on to other masters."""
     names = [cluster.names("shard", number, 1)[0] for number in range(3)]
     for master in cluster.masters:
         master.ask("CONFIG", "RESETSTAT")
@@ -90,40 +91,38 @@ async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -
             assert await one(events) == Resync(room_id=name)
             await store.rooms.delete_room(name)
             assert (await one(events)).room_id == name
-    chats = [sum(cluster.owner(f"chat:{name}") == number for name in names) for number in range(3)]
-    assert calls(cluster, "spublish") == [4 + 2 * chat for chat in chats]
+    assert calls(cluster, "spublish") == [6, 6, 6]
     assert calls(cluster, "publish") == [0, 0, 0]
     for master in cluster.masters:
         assert b"messages_publish" not in master.ask("CLUSTER", "INFO")
 
 
 async def test_a_connection_to_each_master_that_is_needed(cluster: Cluster, store: RedisStore) -> None:
-    """Any number of rooms is listened to over one connection to each master that has any of them or of their chats."""
-    found = (name for name in cluster.names("near", 0, 1000) if not cluster.owner(f"chat:{name}"))
-    first, second = next(found), next(found)
-    elsewhere = next(name for name in cluster.names("far", 1, 1000) if cluster.owner(f"chat:{name}") == 2)
+    """Any number of rooms is listened to over one connection to each master that has any of them."""
+    first, second = cluster.names("near", 0, 2)
+    elsewhere, *_ = cluster.names("far", 1, 1)
+    near = {channel(first), channel(second)}
     async with store.events.subscribe(first), store.events.subscribe(second):
         assert connections(cluster) == [1, 0, 0]
-        assert listened(cluster) == [{*home(first), *home(second)}, set(), set()]
+        assert listened(cluster) == [near, set(), set()]
         async with store.events.subscribe(elsewhere):
-            assert connections(cluster) == [1, 1, 1]
-            assert listened(cluster)[1:] == [{home(elsewhere)[0]}, {home(elsewhere)[1]}]
+            assert connections(cluster) == [1, 1, 0]
+            assert listened(cluster) == [near, {channel(elsewhere)}, set()]
 
         async def is_left() -> bool:
-            return listened(cluster) == [{*home(first), *home(second)}, set(), set()]
+            return listened(cluster) == [near, set(), set()]
 
         await wait_until(is_left)
 
 
 async def test_channels_have_the_documented_names(cluster: Cluster) -> None:
-    """Behind a prefix a channel is `{prefix}events:` and, in braces, the key of the room or of its chat."""
+    """Behind a prefix a channel is `{prefix}events:`, the room's bucket in braces, a colon and the room's id."""
     settings = StoreSettings(key_prefix="app:")
     told = '{"type":"roomChanged","roomId":"A","rev":3}'
     async with RedisStore.from_url(cluster.url, settings) as store, store.events.subscribe("A") as events:
-        for kind in ("room", "chat"):
-            master = cluster.masters[cluster.owner(f"app:{kind}:A")]
-            assert master.ask("SPUBLISH", f"app:events:{{app:{kind}:A}}", told) == b":1\r\n"
-            assert await one(events) == RoomChanged(room_id="A", rev=3)
+        master = cluster.masters[cluster.home("A")]
+        assert master.ask("SPUBLISH", f"app:{channel('A')}", told) == b":1\r\n"
+        assert await one(events) == RoomChanged(room_id="A", rev=3)
 
 
 async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
@@ -134,7 +133,7 @@ async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
         assert await one(events) == event(1, "stays")
 
         async def is_left() -> bool:
-            return set().union(*listened(cluster)) == set(home("stays"))
+            return set().union(*listened(cluster)) == {channel("stays")}
 
         await wait_until(is_left)
 
@@ -199,6 +198,7 @@ async def test_a_cluster_without_sharded_channels_is_said() -> None:
                 lambda: loud.rooms.add_user_to_room("A", user("guest")),
                 lambda: loud.rooms.delete_room("A"),
                 lambda: loud.rooms.remove_user_from_room("A", "host"),
+                lambda: loud.restore(Snapshot(room("B"), timedelta(days=1))),
                 lambda: loud.chat.add_message(message(2, "A")),
                 lambda: loud.chat.clear_messages("A"),
                 lambda: loud.events.publish("A", event(1, "A")),
@@ -243,7 +243,7 @@ async def test_the_documented_user_may_use_them(cluster: Cluster, without: str) 
     else:
         assert errors == []
     if without == "+spublish":
-        with node(cluster.masters[cluster.owner("room:A")]) as client:
-            assert not client.exists("room:A")
+        with node(cluster.masters[cluster.home("A")]) as client:
+            assert not client.exists(f"room:{tagged('A')}")
     for master in cluster.masters:
         master.ask("ACL", "DELUSER", PLAIN[0])

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.crc import key_slot
 
 from cluster_events import check_another_master, check_moving_rooms, other_than
 from event_recorder import PUBLISHING, event, one
-from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner
+from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner, slot_of, tagged
 from wnc_store import Resync
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
@@ -25,16 +24,12 @@ async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
 
 async def test_a_room_that_moves_is_told_of_a_gap(cluster: Cluster, store: RedisStore) -> None:
     """When a slot moves, the readers of its room get a Resync and hear on from its new master; no others do."""
-    owner = cluster.owner("room:moves")
+    owner = cluster.home("moves")
     target = other_than(owner)
-    stays = next(
-        name
-        for name in cluster.names("stays", owner, 1000)
-        if cluster.owner(f"chat:{name}") == cluster.owner("chat:moves")
-    )
+    stays, *_ = cluster.names("stays", owner, 1)
     await store.rooms.create_room(room("moves"))
     async with store.events.subscribe("moves") as moved, store.events.subscribe(stays) as stayed:
-        slot, channel = key_slot(b"room:moves"), "events:{room:moves}"
+        slot, channel = slot_of("moves"), f"events:{tagged('moves')}"
         subscribed = f"*2\r\n${len(channel)}\r\n{channel}\r\n:1\r\n".encode()
         for number, ends in enumerate([(owner, target), (target, owner)]):
             await asyncio.to_thread(migrate, cluster, slot, *ends)
@@ -50,8 +45,7 @@ async def test_what_happens_on_the_way_is_told(cluster: Cluster, store: RedisSto
     """While a slot is on its way, a change to a room that has moved already, or its chat, is told as a Resync."""
     for kind in ("room", "chat"):
         name = f"way-{kind}"
-        key = f"{kind}:{name}"
-        slot, owner = key_slot(key.encode()), cluster.owner(key)
+        slot, owner = slot_of(name), cluster.home(name)
         await store.rooms.create_room(room(name))
         await store.chat.add_message(message(1, name))
         async with store.events.subscribe(name) as events:
@@ -103,6 +97,6 @@ async def test_a_replica_is_neither_listened_to_nor_told() -> None:
                 await other.events.publish(name, event(1, name))
                 assert await one(events) == event(1, name)
                 for server, readers in ((old, 0), (new, 1)):
-                    told = server.ask("PUBSUB", "SHARDNUMSUB", f"events:{{room:{name}}}")
+                    told = server.ask("PUBSUB", "SHARDNUMSUB", f"events:{tagged(name)}")
                     assert told.endswith(f":{readers}\r\n".encode())
             assert b"cmdstat_spublish" not in old.ask("INFO", "commandstats")

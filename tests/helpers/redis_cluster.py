@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from redis import Redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -26,16 +27,16 @@ class Cluster:
         """The URL of a store."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{master.port}" for master in self.masters)
 
-    def owner(self, key: str) -> int:
-        """Return the number of the master that has a key's slot at first."""
-        return owner_of(key_slot(key.encode()), len(self.masters))
+    def home(self, name: str) -> int:
+        """Return the number of the master that has a room's slot at first."""
+        return owner_of(slot_of(name), len(self.masters))
 
-    def names(self, prefix: str, owner: int, count: int, kind: str = "room:") -> list[str]:
-        """Return ids whose keys lie on one master."""
+    def names(self, prefix: str, owner: int, count: int) -> list[str]:
+        """Return ids of rooms whose slots are on one master."""
         found: list[str] = []
         number = 0
         while len(found) < count:
-            if self.owner(f"{kind}{prefix}{number}") == owner:
+            if self.home(f"{prefix}{number}") == owner:
                 found.append(f"{prefix}{number}")
             number += 1
         return found
@@ -49,6 +50,16 @@ class Cluster:
     def wait_until_demoted(self, number: int) -> None:
         """Wait until a master whose place was taken, and that lives, follows the server that has it now."""
         wait_for_reply("master_link_status:up", self.masters[number], to=("INFO", "replication"))
+
+
+def tagged(name: str) -> str:
+    """Return how the documented keys and channels of a room end: with its bucket in braces, and its id."""
+    return f"{{{crc32(name.encode()) % 1024:04}}}:{name}"
+
+
+def slot_of(name: str) -> int:
+    """Return the slot of a room, its chat, its events and the index that lists it."""
+    return key_slot(f"room:{tagged(name)}".encode())
 
 
 def owner_of(slot: int, masters: int) -> int:
@@ -103,8 +114,8 @@ def _join(members: list[RedisServer], masters: int) -> Cluster:
     return cluster
 
 
-def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> int:
-    """Begin to move a slot from one master to another, and move its keys; return how many they were.
+def open_slot(cluster: Cluster, slot: int, source: int, target: int) -> None:
+    """Begin to move a slot from one master to another; its keys stay.
 
     Raises:
         TimeoutError: the masters do not agree on what was before.
@@ -116,6 +127,16 @@ def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> in
             "CLUSTER", "SETSLOT", slot, "IMPORTING", giver.execute_command("CLUSTER", "MYID").decode()
         )
         giver.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", there)
+
+
+def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> int:
+    """Begin to move a slot from one master to another, and move its keys; return how many they were.
+
+    Raises:
+        TimeoutError: the masters do not agree on what was before.
+    """
+    open_slot(cluster, slot, source, target)
+    with node(cluster.masters[source]) as giver:
         moved = 0
         while keys := giver.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
             port = cluster.masters[target].port
