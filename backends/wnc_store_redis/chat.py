@@ -67,4 +67,4 @@ class RedisChatStore(BaseChatStore):
         return parse_pttl(await self._commands.read(b"PTTL", self._keys.chat(room_id)))
 
     def _publish_args(self, room_id: str, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
-        return publish_args(self._keys.publish, self._keys.chat_events(room_id), encoded_events)
+        return publish_args(self._keys.publish, self._keys.events(room_id), encoded_events)

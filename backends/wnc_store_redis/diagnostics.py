@@ -22,7 +22,7 @@ from wnc_store import (
 from wnc_store_redis import scripts
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.transport.connection import Reply
-from wnc_store_redis.transport.executor import CommandExecutor
+from wnc_store_redis.transport.executor import Command, CommandExecutor
 
 _ENABLE_NOTIFICATIONS = "run CONFIG SET notify-keyspace-events with Kg$xe added to its flags, also in redis.conf"
 
@@ -61,24 +61,26 @@ async def read_activity(commands: CommandExecutor, keys: Keys) -> ServerActivity
     """Implement `SupportsServerActivity.activity`."""
     unavailable: list[str] = []
 
-    async def read(permission: str, *command: bytes) -> Reply | None:
+    async def read(permission: str, *requests: Command) -> list[Reply] | None:
         try:
-            return await commands.read(*command)
+            return await commands.read_many(requests)
         except ConfigurationError:
-            name = command[0].decode()
+            name = requests[0][0].decode()
             unavailable.append(f"the user is not permitted to run {name}: grant it {permission}")
             return None
 
-    room_count = await read("+scard", b"SCARD", keys.active_rooms)
-    command_statistics = await read("+info", b"INFO", b"commandstats")
-    slow_log = await read("+slowlog|get", b"SLOWLOG", b"GET", _SLOW_LOG_ENTRIES)
+    room_counts = await read("+scard", *((b"SCARD", keys.active_rooms(bucket)) for bucket in keys.buckets))
+    command_statistics = await read("+info", (b"INFO", b"commandstats"))
+    slow_log = await read("+slowlog|get", (b"SLOWLOG", b"GET", _SLOW_LOG_ENTRIES))
     operations = (
         ServerOperation(name, int(calls), int(microseconds) / 1e6)
-        for name, calls, microseconds in _COMMAND_STATISTICS.findall((command_statistics or b"").decode())
+        for name, calls, microseconds in _COMMAND_STATISTICS.findall(
+            command_statistics[0].decode() if command_statistics else ""
+        )
     )
-    return ServerActivity(
-        room_count, tuple(operations), tuple(map(_slow_log_entry, slow_log or ())), tuple(unavailable)
-    )
+    room_count = None if room_counts is None else sum(room_counts)
+    slow_entries = map(_slow_log_entry, slow_log[0] if slow_log else ())
+    return ServerActivity(room_count, tuple(operations), tuple(slow_entries), tuple(unavailable))
 
 
 def _slow_log_entry(entry: Reply) -> SlowLogEntry:

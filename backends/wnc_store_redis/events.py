@@ -1,7 +1,4 @@
-"""Room events over Redis pub/sub.
-
-Each room has one channel. On a cluster, its chat has a second one.
-"""
+"""Room events over Redis pub/sub: one channel for each room."""
 
 from __future__ import annotations
 
@@ -38,6 +35,7 @@ class RedisRoomEvents(BaseRoomEvents):
         super().__init__(settings, lifecycle)
         self._commands = commands
         self._keys = keys
+        self._is_cluster = isinstance(router, ClusterRouter)
         self._subscribers = SubscriberRegistry()
         self._timeout = settings.operation_timeout.total_seconds()
         self._subscriptions = SubscriptionManager(
@@ -114,13 +112,13 @@ class RedisRoomEvents(BaseRoomEvents):
             )
 
     async def _publish_data(self, channel: bytes, data: bytes) -> None:
-        if self._commands.is_sharded:
+        if self._is_cluster:
             await self._commands.publish(self._keys.key_for_channel(channel), channel, data)
         else:
             await self._commands.write(self._keys.publish, channel, data)
 
     def _channels_of(self, room_id: str) -> Sequence[bytes]:
-        events, chat_events = self._keys.events(room_id), self._keys.chat_events(room_id)
-        if chat_events != events:  # a cluster: each server publishes only its own keyspace notifications
-            return (events, chat_events)
-        return (events, self._keys.notifications(room_id)) if self._settings.notify_external_changes else (events,)
+        events = self._keys.events(room_id)
+        if self._is_cluster or not self._settings.notify_external_changes:
+            return (events,)  # on a cluster, each server publishes only its own keyspace notifications
+        return (events, self._keys.notifications(room_id))

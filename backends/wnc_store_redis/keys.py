@@ -1,87 +1,121 @@
-"""Names of keys and channels: those of the Node app, with a prefix."""
+"""The names of keys and channels: those of the Node app behind a prefix, and on a cluster with a hash tag.
+
+A cluster runs a script only if all its keys share a slot. Slots depend on the part of a key in braces, the hash tag. So
+on a cluster rooms are spread over buckets, and all keys of a bucket carry its tag:
+
+    room:ABC  chat:ABC  active-rooms  events:ABC                                on a single server
+    room:{0417}:ABC  chat:{0417}:ABC  active-rooms:{0417}  events:{0417}:ABC    on a cluster
+
+Neither prefixes nor ids contain braces, so the tag is the first pair of braces in a key.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+from zlib import crc32
+
+_BUCKETS = 1024
+
+_TAGS = tuple(b"{%04d}" % number for number in range(_BUCKETS))
+_TAG_SIZE = len(_TAGS[0])
+
 
 class Keys:
-    """The keys and channels of one prefix and database.
+    """The keys and channels of one namespace.
 
     Args:
-        prefix: the start of every key and channel name.
-        database: the number of the database. The databases of a server share their channels, so the channel names of
-            every database except 0 contain its number.
-        is_sharded: whether the name of a channel contains its key in braces, as a hash tag, so that both have the same
-            cluster slot. Neither prefixes nor ids contain braces.
+        prefix: The start of every key and channel.
+        database: The number of the database. Channels are shared by all databases of a server, so the names of channels
+            contain the number unless it is 0.
+        is_bucketed: Whether rooms are spread over buckets, as on a cluster.
 
     Attributes:
-        active_rooms: the key of the index of active rooms: a set of room ids.
-        publish: the command that publishes to these channels.
+        buckets: The hash tags of all buckets. On a single server, one empty tag.
+        publish: The command that publishes in these channels.
     """
 
-    def __init__(self, prefix: str, database: int, *, is_sharded: bool = False) -> None:
+    def __init__(self, prefix: str, database: int, *, is_bucketed: bool = False) -> None:
         self._room = f"{prefix}room:".encode()
         self._chat = f"{prefix}chat:".encode()
+        self._active_rooms = f"{prefix}active-rooms".encode()
         self._connections = f"{prefix}connections:".encode()
         self._rate_limit = f"{prefix}rl:".encode()
         self._notifications = f"__keyspace@{database}__:".encode() + self._room
         self._events = f"{prefix}events{f'@{database}' if database else ''}:".encode()
-        self._is_sharded = is_sharded
-        self.active_rooms = f"{prefix}active-rooms".encode()
-        self.publish = b"SPUBLISH" if is_sharded else b"PUBLISH"
+        self._is_bucketed = is_bucketed
+        self.buckets: Sequence[bytes] = _TAGS if is_bucketed else (b"",)
+        self.publish = b"SPUBLISH" if is_bucketed else b"PUBLISH"
 
-    def room(self, room_id: str | bytes) -> bytes:
+    def bucket(self, room_id: str) -> bytes:
+        """Return the hash tag of a room's bucket."""
+        return _TAGS[crc32(room_id.encode()) % _BUCKETS] if self._is_bucketed else b""
+
+    def active_rooms(self, bucket: bytes) -> bytes:
+        """Return the key of the index of a bucket's active rooms: a set of ids."""
+        return self._active_rooms + b":" + bucket if bucket else self._active_rooms
+
+    def index_ttl(self, room_ttl: timedelta) -> timedelta:
+        """Return how long an index lives at least when a room with this TTL was written.
+
+        The index of a bucket lists few rooms, often one. It outlives them, so that a sweep finds and counts them.
+        """
+        return 2 * room_ttl if self._is_bucketed else room_ttl
+
+    def listed_room(self, bucket: bytes, entry: bytes) -> bytes:
+        """Return the key of the room that an entry of a bucket's index stands for; always in the index's slot."""
+        return self._room + bucket + b":" + entry if bucket else self._room + entry
+
+    def of_room(self, room_id: str) -> list[bytes]:
+        """Return the keys of a room, of the index that lists it, and of its chat."""
+        return [self.room(room_id), self.active_rooms(self.bucket(room_id)), self.chat(room_id)]
+
+    def room(self, room_id: str) -> bytes:
         """Return the key of a room: a string of JSON."""
-        return self._room + _bytes(room_id)
+        return self._room + self._name(room_id)
 
     def connections(self, key: str) -> bytes:
-        """Return the key of a client's leases: a sorted set, scored by expiry time in epoch milliseconds."""
+        """Return the key of a client's leases: a sorted set, scored by the end of each in epoch milliseconds."""
         return self._connections + key.encode()
 
     def rate_limit(self, key: str) -> bytes:
         """Return the key of a client's hits: a plain integer."""
         return self._rate_limit + key.encode()
 
-    def chat(self, room_id: str | bytes) -> bytes:
+    def chat(self, room_id: str) -> bytes:
         """Return the key of a room's chat: a list of JSON, oldest first."""
-        return self._chat + _bytes(room_id)
+        return self._chat + self._name(room_id)
 
     def events(self, room_id: str) -> bytes:
         """Return the channel of a room's events: JSON."""
-        return self._channel(self.room(room_id)) if self._is_sharded else self._events + room_id.encode()
-
-    def chat_events(self, room_id: str) -> bytes:
-        """Return the channel of a chat's events: that of the room, or on a cluster a separate one."""
-        return self._channel(self.chat(room_id)) if self._is_sharded else self.events(room_id)
+        return self._events + self._name(room_id)
 
     def notifications(self, room_id: str) -> bytes:
-        """Return the channel of the server's keyspace notifications for a room's key."""
-        return self._notifications + room_id.encode()
+        """Return the channel of the server's notifications about a room's key."""
+        return self._notifications + self._name(room_id)
 
     def room_of_channel(self, channel: bytes) -> tuple[str, bool]:
-        """Return the room id of a channel, and whether the channel is that of keyspace notifications."""
-        is_notification = channel.startswith(self._notifications)
-        name = channel.removeprefix(self._notifications if is_notification else self._events)
-        if self._is_sharded:
-            key = self.key_for_channel(channel)
-            name = key.removeprefix(self._chat if key.startswith(self._chat) else self._room)
-        return name.decode(), is_notification
+        """Return the id of a channel's room, and whether it is a channel of the server's notifications."""
+        is_notified = channel.startswith(self._notifications)
+        name = channel.removeprefix(self._notifications if is_notified else self._events)
+        return (name[_TAG_SIZE + 1 :] if self._is_bucketed else name).decode(), is_notified
 
     def channel_for_key(self, key: bytes) -> bytes | None:
-        """Return the channel in the same slot as the key of a room or a chat; None for another key."""
-        return self._channel(key) if key.startswith((self._room, self._chat)) else None
+        """Return the channel of the room that has this key or whose chat has it; None for another key."""
+        for start in (self._room, self._chat):
+            if key.startswith(start):
+                return self._events + key.removeprefix(start)
+        return None
 
     def key_for_channel(self, channel: bytes) -> bytes:
-        """Return the key in the same slot as a sharded channel."""
-        return channel.removeprefix(self._events)[1:-1]
+        """Return the key of the room whose events a channel carries; on a cluster they share a slot."""
+        return self._room + channel.removeprefix(self._events)
 
-    def _channel(self, key: bytes) -> bytes:
-        return self._events + b"{" + key + b"}"
+    def _name(self, room_id: str) -> bytes:
+        encoded = room_id.encode()
+        return _TAGS[crc32(encoded) % _BUCKETS] + b":" + encoded if self._is_bucketed else encoded
 
 
 def text(key: bytes) -> str:
-    """Return a key as text, for error messages."""
+    """Return a key as errors show it."""
     return key.decode("utf-8", "replace")
-
-
-def _bytes(room_id: str | bytes) -> bytes:
-    return room_id.encode() if isinstance(room_id, str) else room_id

@@ -17,16 +17,18 @@ async def restore(
 ) -> None:
     """Implement `SupportsRestore.restore`."""
     room, chat_ttl = snapshot.room, snapshot.chat_ttl
+    room_ttl = _finite(snapshot.room_ttl, settings.room_ttl)
     messages = () if chat_ttl is None else snapshot.messages[-settings.chat_history_limit :]
     encoded_events = ChangeEvents(settings).for_reset(room.id)
     is_stored = await commands.run_script(
         RESTORE,
-        [keys.room(room.id), keys.active_rooms, keys.chat(room.id)],
+        keys.of_room(room.id),
         to_wire(room),
-        _ttl_millis(snapshot.room_ttl, settings.room_ttl),
+        to_millis(room_ttl),
+        to_millis(keys.index_ttl(room_ttl)),
         room.id.encode(),
         b"1" if replace else b"",
-        _ttl_millis(chat_ttl or timedelta.max, settings.chat_ttl),
+        to_millis(_finite(chat_ttl or timedelta.max, settings.chat_ttl)),
         *(publish_args(keys.publish, keys.events(room.id), encoded_events) or (b"", b"", b"")),
         *map(encode_with_nonce, messages),
     )
@@ -34,5 +36,5 @@ async def restore(
         raise RoomExistsError(room.id)
 
 
-def _ttl_millis(ttl: timedelta, full_ttl: timedelta) -> bytes:
-    return to_millis(full_ttl if ttl == timedelta.max else ttl)
+def _finite(ttl: timedelta, full_ttl: timedelta) -> timedelta:
+    return full_ttl if ttl == timedelta.max else ttl

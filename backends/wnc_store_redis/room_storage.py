@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from wnc_store import Room, StoreError, StoreSettings
 from wnc_store.base import ChangeEvents, EncodedEvent, VersionedRoom, VersionMismatch
@@ -25,6 +28,41 @@ _MAX_EXISTS_KEYS = 1000
 _SPLIT = 16
 """How many smaller EXISTS replace one whose keys exist only in part."""
 
+_SCAN_COUNT = b"500"
+"""COUNT of SSCAN: the approximate number of index entries that one call returns."""
+
+_CONCURRENT_BUCKETS = 64
+"""Number of buckets whose indexes are scanned at the same time."""
+
+
+class IndexPage(NamedTuple):
+    """Entries of the index of one bucket.
+
+    Attributes:
+        bucket: the hash tag of the bucket.
+        entries: ids of rooms, which may have expired.
+    """
+
+    bucket: bytes
+    entries: Sequence[bytes]
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A scan of the index of one bucket.
+
+    Attributes:
+        bucket: the hash tag of the bucket.
+        cursor: the cursor of the next page.
+        epoch: the server epoch of the cursor; None before the first page.
+        is_complete: whether the last page was read.
+    """
+
+    bucket: bytes
+    cursor: bytes = b"0"
+    epoch: Hashable = None
+    is_complete: bool = False
+
 
 @dataclass(slots=True)
 class PendingCommit:
@@ -33,15 +71,17 @@ class PendingCommit:
     Attributes:
         room_id: the id of the room.
         after: the room to store; None deletes the room.
+        keys: the keys of COMMIT.
         arguments: the arguments of COMMIT.
         deadline: when to give up, in the event loop's time.
-        script: the script in flight; None if other steps must come first.
+        script: the script in flight; None if it was not sent yet.
         deletion_ambiguous: whether a retry found the room to be deleted already gone. This commit may have deleted it,
             or another one.
     """
 
     room_id: str
     after: VersionedRoom[bytes] | None
+    keys: Sequence[bytes]
     arguments: Sequence[bytes]
     deadline: float
     script: InFlightScript | None = None
@@ -69,7 +109,7 @@ class RoomStorage:
     ) -> None:
         self._commands = commands
         self._keys = keys
-        self._ttl_ms = to_millis(settings.room_ttl)
+        self._ttls_ms = to_millis(settings.room_ttl), to_millis(keys.index_ttl(settings.room_ttl))
         self._change_events = change_events
         self._decode = decode
         self._statistics = commands.statistics
@@ -98,7 +138,8 @@ class RoomStorage:
         # A retry replaces the room by equal bytes and publishes nothing. It must not create the room: an earlier
         # attempt may have created it, and another client may have deleted it since.
         retry_args = self._arguments(room.id, new.version, new, ())
-        commit = PendingCommit(room.id, new, arguments, deadline or self.deadline())
+        keys = self._keys.of_room(room.id)
+        commit = PendingCommit(room.id, new, keys, arguments, deadline or self.deadline())
         mismatch, is_retry = await self._await_commit(commit, retry_args)
         if mismatch is None or not is_retry:
             return mismatch is None
@@ -111,7 +152,14 @@ class RoomStorage:
 
         The script is sent at the end of this tick of the event loop. Call `finish_commit` or `try_complete` afterwards.
         """
-        commit = self._prepare(before, after, encoded_events, deadline)
+        new = None if after is None else VersionedRoom(after, encode_with_nonce(after))
+        room_id = before.room.id
+        keys = self._keys.of_room(room_id)
+        if new is not None:
+            # An update does not use the chat, and Redis refuses scripts with a missing key in a slot that migrates.
+            del keys[2]
+        arguments = self._arguments(room_id, before.version, new, encoded_events)
+        commit = PendingCommit(room_id, new, keys, arguments, deadline)
         commit.script = self._send(commit)
         return commit
 
@@ -138,28 +186,57 @@ class RoomStorage:
         """Delete a room, its chat and its index entry, without reading them. Return whether there was a room."""
         self._cache.discard(room_id)
         events = self._publish_args(room_id, self._change_events.for_delete(room_id))
-        keys = self._all_keys(room_id)
+        keys = self._keys.of_room(room_id)
         return bool(await self._commands.run_script(REMOVE, keys, room_id.encode(), *events, deadline=deadline))
 
-    async def filter_existing(self, entries: Sequence[bytes]) -> Sequence[bytes]:
+    async def index_pages(self) -> AsyncIterator[Sequence[IndexPage]]:
+        """Yield the index of active rooms in pages. On a cluster, yield pages of several buckets together.
+
+        An entry may be yielded twice. Every entry that is present during the whole scan is yielded.
+        """
+        waiting, scans = deque(self._keys.buckets), list[_Scan]()
+        while waiting or scans:
+            while waiting and len(scans) < _CONCURRENT_BUCKETS:
+                scans.append(_Scan(waiting.popleft()))
+            pages = await asyncio.gather(*map(self._next_page, scans))
+            scans = [scan for scan in scans if not scan.is_complete]
+            pages = [page for page in pages if page.entries]
+            if pages:
+                yield pages
+
+    async def _next_page(self, scan: _Scan) -> IndexPage:
+        index = self._keys.active_rooms(scan.bucket)
+        scan.cursor, entries = await self._commands.read(b"SSCAN", index, scan.cursor, b"COUNT", _SCAN_COUNT)
+        previous_epoch, scan.epoch = scan.epoch, self._commands.server_epoch(index)
+        if previous_epoch not in {None, scan.epoch}:  # a cursor is valid on its own server only, so start again
+            scan.cursor, scan.epoch = b"0", None
+        else:
+            scan.is_complete = scan.cursor == b"0"
+        return IndexPage(scan.bucket, entries)
+
+    async def filter_existing(self, pages: Sequence[IndexPage]) -> Sequence[bytes]:
         """Return the index entries whose rooms exist, in any order.
 
         EXISTS returns a count for many keys. A part is split only if some of its rooms exist and others do not.
         """
         existing: list[bytes] = []
-        parts = _chunks(entries, _MAX_EXISTS_KEYS)
+        parts = [part for page in pages for part in _chunks(page, _MAX_EXISTS_KEYS)]
         while parts:
-            counts = await self._commands.read_many([(b"EXISTS", *map(self._keys.room, part)) for part in parts])
+            counts = await self._commands.read_many([(b"EXISTS", *self._room_keys(part)) for part in parts])
             counted = [*zip(parts, counts, strict=True)]
-            existing += [entry for part, count in counted if count == len(part) for entry in part]
-            mixed = [part for part, count in counted if 0 < count < len(part)]
-            parts = [smaller for part in mixed for smaller in _chunks(part, -(-len(part) // _SPLIT))]
+            existing += [entry for part, count in counted if count == len(part.entries) for entry in part.entries]
+            mixed = [part for part, count in counted if 0 < count < len(part.entries)]
+            parts = [smaller for part in mixed for smaller in _chunks(part, -(-len(part.entries) // _SPLIT))]
         return existing
 
-    async def prune_index(self, entries: Sequence[bytes]) -> int:
+    async def prune_index(self, pages: Sequence[IndexPage]) -> int:
         """Remove the index entries of rooms that no longer exist. Return how many were removed."""
-        rooms = [self._keys.room(entry) for entry in entries]
-        return await self._commands.run_script(SWEEP, [self._keys.active_rooms, *rooms], *entries)
+
+        def sweep(page: IndexPage) -> Awaitable[int]:
+            keys = [self._keys.active_rooms(page.bucket), *self._room_keys(page)]
+            return self._commands.run_script(SWEEP, keys, *page.entries)
+
+        return sum(await asyncio.gather(*map(sweep, pages)))
 
     def timeout_error(self, room_id: str, *, unanswered: bool) -> StoreError:
         """Return the error for an update that missed its deadline."""
@@ -170,16 +247,8 @@ class RoomStorage:
         lost = ConnectionResetError("the connection was lost, and others have changed the room since")
         return self._commands.to_store_error(lost, self._keys.room(room_id), unanswered=True)
 
-    def _prepare(
-        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: Sequence[EncodedEvent], deadline: float
-    ) -> PendingCommit:
-        new = None if after is None else VersionedRoom(after, encode_with_nonce(after))
-        room_id = before.room.id
-        return PendingCommit(room_id, new, self._arguments(room_id, before.version, new, encoded_events), deadline)
-
     def _send(self, commit: PendingCommit) -> InFlightScript:
-        keys = self._all_keys(commit.room_id)
-        return self._commands.start_script(COMMIT, keys, *commit.arguments, deadline=commit.deadline)
+        return self._commands.start_script(COMMIT, commit.keys, *commit.arguments, deadline=commit.deadline)
 
     async def _await_commit(
         self, commit: PendingCommit, retry_args: Sequence[bytes]
@@ -215,7 +284,7 @@ class RoomStorage:
         self, room_id: str, before: bytes, after: VersionedRoom[bytes] | None, encoded_events: Sequence[EncodedEvent]
     ) -> Sequence[bytes]:
         data = _ABSENT if after is None else after.version
-        return (before, data, self._ttl_ms, room_id.encode(), *self._publish_args(room_id, encoded_events))
+        return (before, data, *self._ttls_ms, room_id.encode(), *self._publish_args(room_id, encoded_events))
 
     def _publish_args(self, room_id: str, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
         return publish_args(self._keys.publish, self._keys.events(room_id), encoded_events)
@@ -226,9 +295,10 @@ class RoomStorage:
             return None
         return self._cache.read(room_id, data, self._decode)
 
-    def _all_keys(self, room_id: str) -> list[bytes]:
-        return [self._keys.room(room_id), self._keys.active_rooms, self._keys.chat(room_id)]
+    def _room_keys(self, page: IndexPage) -> list[bytes]:
+        return [self._keys.listed_room(page.bucket, entry) for entry in page.entries]
 
 
-def _chunks(entries: Sequence[bytes], size: int) -> list[Sequence[bytes]]:
-    return [entries[start : start + size] for start in range(0, len(entries), size)]
+def _chunks(page: IndexPage, size: int) -> list[IndexPage]:
+    bucket, entries = page
+    return [IndexPage(bucket, entries[start : start + size]) for start in range(0, len(entries), size)]

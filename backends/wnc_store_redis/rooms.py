@@ -13,11 +13,7 @@ from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.group_commit import GroupCommit, Transition
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.room_storage import RoomStorage
-from wnc_store_redis.sharded import ShardedRoomStorage
 from wnc_store_redis.transport.executor import CommandExecutor
-
-_SCAN_COUNT = b"500"
-"""COUNT of SSCAN: the approximate number of index entries that one call returns."""
 
 
 class RedisRoomStore(BaseRoomStore[bytes]):
@@ -29,8 +25,7 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         super().__init__(settings, clock, lifecycle)
         self._commands = commands
         self._keys = keys
-        storage_class = ShardedRoomStorage if commands.is_sharded else RoomStorage
-        self._storage = storage_class(commands, keys, settings, self._change_events, self._decode_stored)
+        self._storage = RoomStorage(commands, keys, settings, self._change_events, self._decode_stored)
         self._group_commit = GroupCommit(self._storage, self._change_events)
 
     def _update(self, room_id: str, transition: Transition, /) -> CoroutineType[Any, Any, Room | None]:
@@ -56,8 +51,8 @@ class RedisRoomStore(BaseRoomStore[bytes]):
 
     async def _iter_ids(self) -> AsyncIterator[str]:
         yielded: set[bytes] = set()  # SSCAN may return an entry twice
-        async for entries in self._index_pages():
-            for entry in await self._storage.filter_existing(entries):
+        async for pages in self._storage.index_pages():
+            for entry in await self._storage.filter_existing(pages):
                 room_id = entry.decode("utf-8", "replace")
                 if is_id(room_id) and entry not in yielded:
                     yielded.add(entry)
@@ -65,22 +60,9 @@ class RedisRoomStore(BaseRoomStore[bytes]):
 
     async def _prune_index(self) -> int:
         removed = 0
-        async for entries in self._index_pages():
-            removed += await self._storage.prune_index(entries)
+        async for pages in self._storage.index_pages():
+            removed += await self._storage.prune_index(pages)
         return removed
-
-    async def _index_pages(self) -> AsyncIterator[list[bytes]]:
-        index = self._keys.active_rooms
-        cursor, epoch = b"0", None
-        while True:
-            cursor, entries = await self._commands.read(b"SSCAN", index, cursor, b"COUNT", _SCAN_COUNT)
-            previous_epoch, epoch = epoch, self._commands.server_epoch(index)
-            if entries:
-                yield entries
-            if previous_epoch not in {None, epoch}:  # a cursor is valid on its own server only, so start again
-                cursor, epoch = b"0", None
-            elif cursor == b"0":
-                return
 
     def _decode_stored(self, room_id: str, data: bytes) -> Room:
         return self._decode(self._keys.room(room_id).decode(), room_id, data)

@@ -10,7 +10,6 @@ from typing import Self
 from wnc_store import (
     Clock,
     HealthCheck,
-    NotSupportedError,
     ServerActivity,
     Snapshot,
     StoreSettings,
@@ -25,6 +24,7 @@ from wnc_store_redis.keys import Keys
 from wnc_store_redis.limiters import RedisConnectionCounter, RedisRateLimiter
 from wnc_store_redis.restore import restore
 from wnc_store_redis.rooms import RedisRoomStore
+from wnc_store_redis.transport.cluster import ClusterRouter
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.url import Client, close, connect, database, router_for
@@ -51,7 +51,7 @@ class RedisStore(BaseStore):
         super().__init__(settings)
         self._statistics = Statistics()
         router = router_for(client, settings, self._statistics)
-        self._keys = keys = Keys(settings.key_prefix, database(client), is_sharded=router.is_sharded)
+        self._keys = keys = Keys(settings.key_prefix, database(client), is_bucketed=isinstance(router, ClusterRouter))
         self._own_client: Client | None = None
         self._opened_in = os.getpid()
         self._commands = CommandExecutor(router, settings.operation_timeout, self._statistics)
@@ -79,9 +79,6 @@ class RedisStore(BaseStore):
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
         """See `SupportsRestore.restore`."""
         self._lifecycle.ensure_open()
-        if self._commands.is_sharded:
-            message = "a cluster cannot restore a room and its chat atomically; restore into a single server"
-            raise NotSupportedError(message)
         await restore(self._commands, self._keys, self._settings, snapshot, replace=replace)
 
     def statistics(self) -> Mapping[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, cast
 from uuid import uuid4
+from zlib import crc32
 
 from wnc_store import StoreSettings
 from wnc_store_contract.harness import Capability, Harness
@@ -129,6 +130,11 @@ class RedisHarness(Harness):
 class RedisClusterHarness(RedisHarness):
     """Redis stores on a cluster."""
 
+    @property
+    def raw(self) -> RedisRaw:
+        """The stored records."""
+        return RedisClusterRaw(self._client, self.key_prefix)
+
     async def disconnect(self) -> None:
         """Kill the pub/sub connections on each master."""
         await self._client.initialize()
@@ -145,20 +151,20 @@ class RedisRaw:
 
     async def get_room(self, room_id: str) -> bytes | None:
         """GET."""
-        return await self._client.get(f"{self._prefix}room:{room_id}")
+        return await self._client.get(self._key("room", room_id))
 
     async def put_room(self, room_id: str, data: bytes) -> None:
         """SET and SADD."""
-        await self._client.set(f"{self._prefix}room:{room_id}", data)
+        await self._client.set(self._key("room", room_id), data)
         await self.list_room(room_id)
 
     async def get_chat(self, room_id: str) -> list[bytes]:
         """LRANGE."""
-        return await self._client.lrange(f"{self._prefix}chat:{room_id}", 0, -1)
+        return await self._client.lrange(self._key("chat", room_id), 0, -1)
 
     async def push_chat(self, room_id: str, entry: bytes) -> None:
         """RPUSH."""
-        await self._client.rpush(f"{self._prefix}chat:{room_id}", entry)
+        await self._client.rpush(self._key("chat", room_id), entry)
 
     async def put_hits(self, key: str, data: bytes) -> None:
         """SET."""
@@ -170,4 +176,26 @@ class RedisRaw:
 
     async def list_room(self, room_id: str) -> None:
         """SADD."""
-        await self._client.sadd(f"{self._prefix}active-rooms", room_id)
+        await self._client.sadd(self._index(room_id), room_id)
+
+    def _key(self, kind: str, room_id: str) -> str:
+        """Return the key of a room or of its chat."""
+        return f"{self._prefix}{kind}:{room_id}"
+
+    def _index(self, _room_id: str) -> str:
+        """Return the key of the index that lists a room."""
+        return f"{self._prefix}active-rooms"
+
+
+class RedisClusterRaw(RedisRaw):
+    """The records on a cluster, where all keys of a room have the same hash tag."""
+
+    def _key(self, kind: str, room_id: str) -> str:
+        return f"{self._prefix}{kind}:{_hash_tag(room_id)}:{room_id}"
+
+    def _index(self, room_id: str) -> str:
+        return f"{self._prefix}active-rooms:{_hash_tag(room_id)}"
+
+
+def _hash_tag(room_id: str) -> str:
+    return f"{{{crc32(room_id.encode()) % 1024:04}}}"

@@ -1,4 +1,4 @@
-"""Events on a cluster, which use the masters that own the rooms and chats."""
+"""Events on a cluster: each room's on the master that keeps it, and no other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 
 from acl import PAGE, PLAIN
 from event_recorder import PUBLISHING, come_and_go, event, one
-from redis_cluster import Cluster, node, redis_cluster
+from redis_cluster import Cluster, node, redis_cluster, tagged
 from waiting import wait_until
 from wnc_store import (
     ConfigurationError,
     MessageAdded,
     Resync,
     RoomChanged,
+    Snapshot,
     StoreClosedError,
     StoreError,
     StoreSettings,
@@ -32,18 +33,18 @@ NAME = "cluster-events"
 
 @pytest.fixture
 async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
-    """A store that publishes its changes and names its connections."""
+    """A store that publishes its changes, and whose connections have a name."""
     async with RedisStore.from_url(f"{cluster.url}?client_name={NAME}", PUBLISHING) as made:
         yield made
 
 
-def home(name: str) -> tuple[str, str]:
-    """Return the documented channels of a room and of its chat."""
-    return f"events:{{room:{name}}}", f"events:{{chat:{name}}}"
+def channel(name: str) -> str:
+    """Return the documented channel of a room."""
+    return f"events:{tagged(name)}"
 
 
 def listened(cluster: Cluster) -> list[set[str]]:
-    """Return the subscribed channels of each master."""
+    """Return the channels that each master has subscribers of."""
     found: list[set[str]] = []
     for master in cluster.masters:
         with node(master) as client:
@@ -52,7 +53,7 @@ def listened(cluster: Cluster) -> list[set[str]]:
 
 
 def connections(cluster: Cluster) -> list[int]:
-    """Return the number of `store`'s subscribed connections on each master."""
+    """Return how many connections of `store` each master has that subscribe to channels."""
     found: list[int] = []
     for master in cluster.masters:
         with node(master) as client:
@@ -70,7 +71,7 @@ def calls(cluster: Cluster, command: str) -> list[int]:
 
 
 async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -> None:
-    """Events use SPUBLISH on the shard of the room or its chat and are not forwarded to other masters."""
+    """Events are published by SPUBLISH where the room is, and nothing is handed on to other masters."""
     names = [cluster.names("shard", number, 1)[0] for number in range(3)]
     for master in cluster.masters:
         master.ask("CONFIG", "RESETSTAT")
@@ -90,57 +91,55 @@ async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -
             assert await one(events) == Resync(room_id=name)
             await store.rooms.delete_room(name)
             assert (await one(events)).room_id == name
-    chats = [sum(cluster.owner(f"chat:{name}") == number for name in names) for number in range(3)]
-    assert calls(cluster, "spublish") == [4 + 2 * chat for chat in chats]
+    assert calls(cluster, "spublish") == [6, 6, 6]
     assert calls(cluster, "publish") == [0, 0, 0]
     for master in cluster.masters:
         assert b"messages_publish" not in master.ask("CLUSTER", "INFO")
 
 
-async def test_one_connection_for_each_master(cluster: Cluster, store: RedisStore) -> None:
-    """Subscriptions to any number of rooms use one connection to each master that owns one of them."""
-    found = (name for name in cluster.names("near", 0, 1000) if not cluster.owner(f"chat:{name}"))
-    first, second = next(found), next(found)
-    elsewhere = next(name for name in cluster.names("far", 1, 1000) if cluster.owner(f"chat:{name}") == 2)
+async def test_a_connection_to_each_master_that_is_needed(cluster: Cluster, store: RedisStore) -> None:
+    """Any number of rooms is listened to over one connection to each master that has any of them."""
+    first, second = cluster.names("near", 0, 2)
+    elsewhere, *_ = cluster.names("far", 1, 1)
+    near = {channel(first), channel(second)}
     async with store.events.subscribe(first), store.events.subscribe(second):
         assert connections(cluster) == [1, 0, 0]
-        assert listened(cluster) == [{*home(first), *home(second)}, set(), set()]
+        assert listened(cluster) == [near, set(), set()]
         async with store.events.subscribe(elsewhere):
-            assert connections(cluster) == [1, 1, 1]
-            assert listened(cluster)[1:] == [{home(elsewhere)[0]}, {home(elsewhere)[1]}]
+            assert connections(cluster) == [1, 1, 0]
+            assert listened(cluster) == [near, {channel(elsewhere)}, set()]
 
         async def is_left() -> bool:
-            return listened(cluster) == [{*home(first), *home(second)}, set(), set()]
+            return listened(cluster) == [near, set(), set()]
 
         await wait_until(is_left)
 
 
 async def test_channels_have_the_documented_names(cluster: Cluster) -> None:
-    """A channel's name is the prefix, `events:`, and in braces the key of the room or of its chat."""
+    """Behind a prefix a channel is `{prefix}events:`, the room's bucket in braces, a colon and the room's id."""
     settings = StoreSettings(key_prefix="app:")
     told = '{"type":"roomChanged","roomId":"A","rev":3}'
     async with RedisStore.from_url(cluster.url, settings) as store, store.events.subscribe("A") as events:
-        for kind in ("room", "chat"):
-            master = cluster.masters[cluster.owner(f"app:{kind}:A")]
-            assert master.ask("SPUBLISH", f"app:events:{{app:{kind}:A}}", told) == b":1\r\n"
-            assert await one(events) == RoomChanged(room_id="A", rev=3)
+        master = cluster.masters[cluster.home("A")]
+        assert master.ask("SPUBLISH", f"app:{channel('A')}", told) == b":1\r\n"
+        assert await one(events) == RoomChanged(room_id="A", rev=3)
 
 
-async def test_cancelled_readers_leave_no_subscription(cluster: Cluster, store: RedisStore) -> None:
-    """Readers that are cancelled at any moment leave no subscription and do not affect other readers."""
+async def test_many_come_and_go(cluster: Cluster, store: RedisStore) -> None:
+    """Readers that are cancelled at any moment leave no subscription behind, and disturb no other."""
     async with store.events.subscribe("stays") as events:
         await come_and_go(store, 23)
         await store.events.publish("stays", event(1, "stays"))
         assert await one(events) == event(1, "stays")
 
         async def is_left() -> bool:
-            return set().union(*listened(cluster)) == set(home("stays"))
+            return set().union(*listened(cluster)) == {channel("stays")}
 
         await wait_until(is_left)
 
 
-async def test_a_close_ends_a_pending_subscription(cluster: Cluster) -> None:
-    """A pending subscription raises StoreClosedError when the store is closed, and no connection is left."""
+async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
+    """Who is still subscribing when the store is closed gets a StoreClosedError, and no connection is left."""
     name = cluster.names("closing", 0, 1)[0]
     store = RedisStore.from_url(f"{cluster.url}?client_name={NAME}")
     async with store.events.subscribe(name):
@@ -159,8 +158,8 @@ async def test_a_close_ends_a_pending_subscription(cluster: Cluster) -> None:
     await wait_until(is_closed)
 
 
-async def test_a_close_ends_the_search_for_a_master() -> None:
-    """A subscription without a reachable server raises StoreClosedError when the store is closed."""
+async def test_closing_ends_the_search_for_a_master() -> None:
+    """Who subscribes where no server answers gets a StoreClosedError when the store is closed."""
     settings = StoreSettings(operation_timeout=timedelta(hours=1))
     store = RedisStore.from_url("redis+cluster://127.0.0.1:1", settings)
     inside: Any = store._commands._router
@@ -172,8 +171,8 @@ async def test_a_close_ends_the_search_for_a_master() -> None:
         await entering
 
 
-def test_another_loop_is_rejected(cluster: Cluster) -> None:
-    """Subscribing on another event loop raises a StoreError and does not affect readers on the store's loop."""
+def test_another_loop_is_refused(cluster: Cluster) -> None:
+    """Subscribing on another event loop than the store's is a StoreError, and harms no reader on its own."""
     store = RedisStore.from_url(cluster.url)
     with asyncio.Runner() as runner, asyncio.Runner() as elsewhere:
         reading = store.events.subscribe("A")
@@ -186,8 +185,8 @@ def test_another_loop_is_rejected(cluster: Cluster) -> None:
         runner.run(store.aclose())
 
 
-async def test_a_cluster_without_sharded_channels() -> None:
-    """On servers without SPUBLISH (before Redis 7.0), events fail with an error and no change is half applied."""
+async def test_a_cluster_without_sharded_channels_is_said() -> None:
+    """Where the servers have no SPUBLISH, as before Redis 7.0, events are refused, and no change is half done."""
     old = ("--rename-command", "SPUBLISH", "", "--rename-command", "SSUBSCRIBE", "")
     with redis_cluster(*old, masters=1, replicas=0) as cluster:
         async with RedisStore.from_url(cluster.url) as quiet, RedisStore.from_url(cluster.url, PUBLISHING) as loud:
@@ -199,6 +198,7 @@ async def test_a_cluster_without_sharded_channels() -> None:
                 lambda: loud.rooms.add_user_to_room("A", user("guest")),
                 lambda: loud.rooms.delete_room("A"),
                 lambda: loud.rooms.remove_user_from_room("A", "host"),
+                lambda: loud.restore(Snapshot(room("B"), timedelta(days=1))),
                 lambda: loud.chat.add_message(message(2, "A")),
                 lambda: loud.chat.clear_messages("A"),
                 lambda: loud.events.publish("A", event(1, "A")),
@@ -212,12 +212,12 @@ async def test_a_cluster_without_sharded_channels() -> None:
 
 
 WORDS = "".join(re.findall(r"On a cluster it\s+needs\s+`([^`]+)`", PAGE.read_text())).split()
-"""The additional permissions for a cluster that the page documents."""
+"""What the page on permissions asks for on a cluster, besides the line."""
 
 
 @pytest.mark.parametrize("without", ["", "+spublish", "+ssubscribe", "+sunsubscribe"])
-async def test_the_documented_permissions_for_events(cluster: Cluster, without: str) -> None:
-    """Events work with the documented permissions for a cluster, and fail with NOPERM without one of them."""
+async def test_the_documented_user_may_use_them(cluster: Cluster, without: str) -> None:
+    """With the documented words for a cluster events work; without one of them they are refused with NOPERM."""
     granted = [word for word in WORDS if word != without]
     assert not without or len(granted) == len(WORDS) - 1
     for master in cluster.masters:
@@ -243,7 +243,7 @@ async def test_the_documented_permissions_for_events(cluster: Cluster, without: 
     else:
         assert errors == []
     if without == "+spublish":
-        with node(cluster.masters[cluster.owner("room:A")]) as client:
-            assert not client.exists("room:A")
+        with node(cluster.masters[cluster.home("A")]) as client:
+            assert not client.exists(f"room:{tagged('A')}")
     for master in cluster.masters:
         master.ask("ACL", "DELUSER", PLAIN[0])

@@ -1,4 +1,4 @@
-"""Events on a cluster with slot migrations and failovers: each gap has a Resync."""
+"""Events on a cluster whose slots move and whose masters die: nothing is missing without a Resync."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.crc import key_slot
 
 from cluster_events import check_another_master, check_moving_rooms, other_than
 from event_recorder import PUBLISHING, event, one
-from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner
+from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner, slot_of, tagged
 from wnc_store import Resync
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
@@ -23,18 +22,14 @@ async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
         yield made
 
 
-async def test_a_migrated_room_gets_a_resync(cluster: Cluster, store: RedisStore) -> None:
-    """When a slot migrates, readers of its room get a Resync and then events of the new master, and others do not."""
-    owner = cluster.owner("room:moves")
+async def test_a_room_that_moves_is_told_of_a_gap(cluster: Cluster, store: RedisStore) -> None:
+    """When a slot moves, the readers of its room get a Resync and hear on from its new master; no others do."""
+    owner = cluster.home("moves")
     target = other_than(owner)
-    stays = next(
-        name
-        for name in cluster.names("stays", owner, 1000)
-        if cluster.owner(f"chat:{name}") == cluster.owner("chat:moves")
-    )
+    stays, *_ = cluster.names("stays", owner, 1)
     await store.rooms.create_room(room("moves"))
     async with store.events.subscribe("moves") as moved, store.events.subscribe(stays) as stayed:
-        slot, channel = key_slot(b"room:moves"), "events:{room:moves}"
+        slot, channel = slot_of("moves"), f"events:{tagged('moves')}"
         subscribed = f"*2\r\n${len(channel)}\r\n{channel}\r\n:1\r\n".encode()
         for number, ends in enumerate([(owner, target), (target, owner)]):
             await asyncio.to_thread(migrate, cluster, slot, *ends)
@@ -46,12 +41,11 @@ async def test_a_migrated_room_gets_a_resync(cluster: Cluster, store: RedisStore
     await store.rooms.delete_room("moves")
 
 
-async def test_changes_during_a_migration(cluster: Cluster, store: RedisStore) -> None:
-    """A change of a room or chat that has already migrated is reported by a Resync."""
+async def test_what_happens_on_the_way_is_told(cluster: Cluster, store: RedisStore) -> None:
+    """While a slot is on its way, a change to a room that has moved already, or its chat, is told as a Resync."""
     for kind in ("room", "chat"):
         name = f"way-{kind}"
-        key = f"{kind}:{name}"
-        slot, owner = key_slot(key.encode()), cluster.owner(key)
+        slot, owner = slot_of(name), cluster.home(name)
         await store.rooms.create_room(room(name))
         await store.chat.add_message(message(1, name))
         async with store.events.subscribe(name) as events:
@@ -74,12 +68,12 @@ async def test_changes_during_a_migration(cluster: Cluster, store: RedisStore) -
 
 
 async def test_slots_move_under_load(cluster: Cluster) -> None:
-    """Each gap during slot migrations under load has a Resync, and other readers miss nothing."""
+    """While slots move to and fro under load, no event is missing without a Resync, and who stays misses none."""
     await check_moving_rooms(cluster, turns=1)
 
 
-async def test_a_failover() -> None:
-    """After a failover, readers of the dead master's rooms get a Resync and later events, and others miss nothing."""
+async def test_another_master_is_told() -> None:
+    """When a replica takes a dead master's place, its rooms' readers get a Resync and hear on; others miss nothing."""
     with redis_cluster() as cluster:
 
         async def replace() -> None:
@@ -89,8 +83,8 @@ async def test_a_failover() -> None:
         await check_another_master(cluster, replace)
 
 
-async def test_a_demoted_master_is_not_used() -> None:
-    """Neither publishers nor subscribers use a demoted master, which redirects them."""
+async def test_a_replica_is_neither_listened_to_nor_told() -> None:
+    """Who takes for a master what is a replica by now is sent on: there, no event may be heard, in either direction."""
     with redis_cluster(masters=1, replicas=1) as cluster:
         name = cluster.names("replaced", 0, 1)[0]
         async with RedisStore.from_url(cluster.url) as store, RedisStore.from_url(cluster.url) as other:
@@ -103,6 +97,6 @@ async def test_a_demoted_master_is_not_used() -> None:
                 await other.events.publish(name, event(1, name))
                 assert await one(events) == event(1, name)
                 for server, readers in ((old, 0), (new, 1)):
-                    told = server.ask("PUBSUB", "SHARDNUMSUB", f"events:{{room:{name}}}")
+                    told = server.ask("PUBSUB", "SHARDNUMSUB", f"events:{tagged(name)}")
                     assert told.endswith(f":{readers}\r\n".encode())
             assert b"cmdstat_spublish" not in old.ask("INFO", "commandstats")

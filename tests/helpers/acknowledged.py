@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
 
-from redis.crc import key_slot
-
-from redis_cluster import Cluster, migrate
+from redis_cluster import Cluster, migrate, slot_of
 from waiting import wait_until
 from wnc_store import Store, StoreClosedError, StoreError, StoreSettings
 from wnc_store_contract.factories import message, room, user
@@ -148,17 +146,17 @@ async def check_moves(cluster: Cluster, store: Store, turns: int) -> None:
         turns: how often the slots migrate in each direction.
     """
     load = Load(store, prefix="moving-")
-    keys = [*(f"{kind}:moving-{number}" for number in range(8) for kind in ("room", "chat")), "active-rooms"]
+    names = [f"moving-{number}" for number in range(8)]
     load.start()
     await load.go_on()
     moved = 0
     for turn in range(2 * turns):
-        for key in keys:
-            ends = (owner := cluster.owner(key), (owner + 1) % 3)
+        for name in names:
+            ends = (owner := cluster.home(name), (owner + 1) % 3)
             source, target = ends if turn % 2 == 0 else ends[::-1]
-            moved += await asyncio.to_thread(migrate, cluster, key_slot(key.encode()), source, target)
+            moved += await asyncio.to_thread(migrate, cluster, slot_of(name), source, target)
     await load.stop()
-    assert moved > len(keys)
+    assert moved > len(names)
     assert load.errors == {}
     assert await load.lost(store) == set()
     rooms = {one[0] for one in load.acknowledged}

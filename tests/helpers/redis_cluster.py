@@ -1,4 +1,4 @@
-"""A Redis Cluster of masters with one replica each."""
+"""A cluster: masters with a replica each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from redis import Redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -16,7 +17,7 @@ from redis_server import HANG_SECONDS, RedisServer, free_port, running, wait_for
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster. The replica of `masters[i]` is `replicas[i]`."""
+    """What runs; the replica of `masters[i]` is `replicas[i]`."""
 
     masters: tuple[RedisServer, ...]
     replicas: tuple[RedisServer, ...]
@@ -26,33 +27,43 @@ class Cluster:
         """The URL of a store."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{master.port}" for master in self.masters)
 
-    def owner(self, key: str) -> int:
-        """Return the number of the master that initially owns a key's slot."""
-        return owner_of(key_slot(key.encode()), len(self.masters))
+    def home(self, name: str) -> int:
+        """Return the number of the master that has a room's slot at first."""
+        return owner_of(slot_of(name), len(self.masters))
 
-    def names(self, prefix: str, owner: int, count: int, kind: str = "room:") -> list[str]:
-        """Return ids whose keys are on one master."""
+    def names(self, prefix: str, owner: int, count: int) -> list[str]:
+        """Return ids of rooms whose slots are on one master."""
         found: list[str] = []
         number = 0
         while len(found) < count:
-            if self.owner(f"{kind}{prefix}{number}") == owner:
+            if self.home(f"{prefix}{number}") == owner:
                 found.append(f"{prefix}{number}")
             number += 1
         return found
 
     def promote(self, number: int) -> None:
-        """Make a replica take over from its master, which may be running, paused or dead."""
+        """Have the replica of a master take its place, whether that master lives, hangs or is dead."""
         replica = self.replicas[number]
         assert replica.ask("CLUSTER", "FAILOVER", "TAKEOVER") == b"+OK\r\n"
         wait_for_reply("role:master", replica, to=("INFO", "replication"))
 
     def wait_until_demoted(self, number: int) -> None:
-        """Wait until a replaced master that is running replicates from its successor."""
+        """Wait until a master whose place was taken, and that lives, follows the server that has it now."""
         wait_for_reply("master_link_status:up", self.masters[number], to=("INFO", "replication"))
 
 
+def tagged(name: str) -> str:
+    """Return how the documented keys and channels of a room end: with its bucket in braces, and its id."""
+    return f"{{{crc32(name.encode()) % 1024:04}}}:{name}"
+
+
+def slot_of(name: str) -> int:
+    """Return the slot of a room, its chat, its events and the index that lists it."""
+    return key_slot(f"room:{tagged(name)}".encode())
+
+
 def owner_of(slot: int, masters: int) -> int:
-    """Return the number of the master that owns a slot."""
+    """Return the number of the master that has a slot."""
     return slot * masters // REDIS_CLUSTER_HASH_SLOTS
 
 
@@ -63,13 +74,13 @@ def node(process: RedisServer) -> Any:
 
 @contextmanager
 def redis_cluster(*options: str, masters: int = 3, replicas: int = 3) -> Generator[Cluster]:
-    """Run a cluster, and wait until it is complete. Each shard works alone (`cluster-require-full-coverage no`).
+    """Run a cluster, and wait until it is whole. Each shard lives for itself (`cluster-require-full-coverage no`).
 
-    Members do not mark a slow member as failed, so only a command promotes a replica.
+    The members do not take a slow member for a dead one: only a command promotes a replica.
     """
     alone = ("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0")
     common = ("--cluster-enabled", "yes", "--cluster-replica-no-failover", "yes", *alone, *options)
-    news = ("--cluster-node-timeout", "2000")  # members exchange their state twice in that time
+    news = ("--cluster-node-timeout", "2000")  # twice in that time, each member tells each other about itself
     members = [RedisServer(*common, *news, "--cluster-port", str(free_port())) for _ in range(masters + replicas)]
     with running(*members):
         cluster = _join(members, masters)
@@ -103,11 +114,11 @@ def _join(members: list[RedisServer], masters: int) -> Cluster:
     return cluster
 
 
-def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> int:
-    """Start to migrate a slot from one master to another and move its keys. Return the number of keys.
+def open_slot(cluster: Cluster, slot: int, source: int, target: int) -> None:
+    """Begin to move a slot from one master to another; its keys stay.
 
     Raises:
-        TimeoutError: the masters do not agree on the state before the migration.
+        TimeoutError: the masters do not agree on what was before.
     """
     _wait_for_agreement(cluster)
     with node(cluster.masters[source]) as giver, node(cluster.masters[target]) as taker:
@@ -116,6 +127,16 @@ def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> in
             "CLUSTER", "SETSLOT", slot, "IMPORTING", giver.execute_command("CLUSTER", "MYID").decode()
         )
         giver.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", there)
+
+
+def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> int:
+    """Begin to move a slot from one master to another, and move its keys; return how many they were.
+
+    Raises:
+        TimeoutError: the masters do not agree on what was before.
+    """
+    open_slot(cluster, slot, source, target)
+    with node(cluster.masters[source]) as giver:
         moved = 0
         while keys := giver.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
             port = cluster.masters[target].port
@@ -125,10 +146,10 @@ def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> in
 
 
 def _wait_for_agreement(cluster: Cluster) -> None:
-    """Wait until all masters report the same owner and epoch for each slot.
+    """Wait until all masters tell the same of who has which slots since when.
 
-    A master that takes a slot before it knows the newest epoch takes it with an old epoch. An earlier claim of the
-    former master then overrides it, and Redis deletes the slot's keys.
+    A master that takes a slot without having heard of the newest epoch takes it with too old a one: what the slot's
+    former master said before then undoes it, and Redis deletes the slot's keys.
     """
     deadline = time.monotonic() + HANG_SECONDS
     while len({_shards(master) for master in cluster.masters}) > 1:
@@ -139,7 +160,7 @@ def _wait_for_agreement(cluster: Cluster) -> None:
 
 
 def _shards(master: RedisServer) -> frozenset[tuple[str, ...]]:
-    """Return the id, epoch and slots of each node as one master reports them, without slots in migration."""
+    """Return each node's id, epoch and slots, as one master has them; without those that are on their way."""
     with node(master) as one:
         lines = one.execute_command("CLUSTER", "NODES").decode().splitlines()
     nodes = ((fields[0], fields[6], *fields[8:]) for fields in map(str.split, lines))
@@ -147,7 +168,7 @@ def _shards(master: RedisServer) -> frozenset[tuple[str, ...]]:
 
 
 def set_owner(cluster: Cluster, slot: int, owner: int, on: Sequence[int] = (0, 1, 2)) -> None:
-    """Set the owner of a slot on masters, beginning with the owner."""
+    """Tell masters which of them has a slot, beginning with that."""
     with node(cluster.masters[owner]) as taker:
         there = taker.execute_command("CLUSTER", "MYID").decode()
     for number in sorted(on, key=lambda number: number != owner):
@@ -156,7 +177,7 @@ def set_owner(cluster: Cluster, slot: int, owner: int, on: Sequence[int] = (0, 1
 
 
 def migrate(cluster: Cluster, slot: int, source: int, target: int) -> int:
-    """Migrate a slot with its keys, and return the number of keys."""
+    """Move a slot with its keys; return how many they were."""
     moved = begin_migration(cluster, slot, source, target)
     set_owner(cluster, slot, target)
     return moved

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,7 +17,6 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 from wnc_store import (
     CorruptRecordError,
-    NotSupportedError,
     Room,
     RoomExistsError,
     RoomNotFoundError,
@@ -179,9 +178,8 @@ async def _snapshot(store: Store, room_id: str) -> Snapshot | None:
 async def _restore(store: Store, snapshot: Snapshot, *, replace: bool) -> bool:
     """Restore a room; return False if the backend could only recreate it, with a full TTL and a new rev."""
     if isinstance(store, SupportsRestore):
-        with suppress(NotSupportedError):  # raised on a Redis Cluster
-            await store.restore(snapshot, replace=replace)
-            return True
+        await store.restore(snapshot, replace=replace)
+        return True
     await _recreate_room(store, snapshot, replace=replace)
     return False
 

@@ -1,7 +1,7 @@
 -- Delete a room, its index entry and its chat. The value of the room is not read.
 --
 -- KEYS[1]  the room
--- KEYS[2]  the index of active rooms: a set; omitted, like KEYS[3], if the keys are on different servers
+-- KEYS[2]  the index of active rooms: a set
 -- KEYS[3]  the chat of the room
 -- ARGV[1]  the id of the room
 -- ARGV[2..4]  only if an event is published: PUBLISH or SPUBLISH; the channel; the event
@@ -15,13 +15,9 @@ if ARGV[2] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[2], ARGV[3], '') then
   return redis.error_reply('NOPERM this user cannot run SPUBLISH')
 end
 
-if KEYS[2] then
-  redis.call('SREM', KEYS[2], ARGV[1])
-end
+redis.call('SREM', KEYS[2], ARGV[1])
 local removed = redis.call('DEL', KEYS[1])
-if KEYS[3] then
-  redis.call('DEL', KEYS[3])
-end
+redis.call('DEL', KEYS[3])
 if removed == 1 and ARGV[2] then
   redis.call(ARGV[2], ARGV[3], ARGV[4])
 end

@@ -58,8 +58,6 @@ class ClusterRouter:
         is_replicated: whether a write must be on all replicas of its master before it returns.
     """
 
-    is_sharded = True
-
     def __init__(self, client: RedisCluster, timeout: float, statistics: Statistics, *, is_replicated: bool) -> None:
         nodes: Sequence[Any] = list(client.nodes_manager.startup_nodes.values())
         self._connection_class = nodes[0].connection_class

@@ -65,7 +65,6 @@ class CommandExecutor:
         self.statistics = statistics
         self._opened_in = os.getpid()
         self._timeout = timeout.total_seconds()
-        self.is_sharded = router.is_sharded
 
     def deadline(self) -> float:
         """Return the deadline of an operation that begins now, in the event loop's time."""
@@ -120,16 +119,6 @@ class CommandExecutor:
             StoreError: the store belongs to another event loop, or was opened before a fork.
         """
         self._router.check_loop()
-
-    async def write_idempotent(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
-        """Run writes that may be applied twice, and whose unknown outcome is not reported."""
-
-        def send(command: Command) -> Awaitable[Reply]:
-            key = command[1]
-            attempt = partial(self._router.submit, key, pack_command(command), deadline, writes=True)
-            return self._with_retries(attempt, key, _ATTEMPTS)
-
-        return await asyncio.gather(*(send(command) for command in commands))
 
     async def run_script(
         self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float | None = None

@@ -25,11 +25,6 @@ class Router(Protocol):
         """The addresses of the servers, for error messages."""
         ...
 
-    @property
-    def is_sharded(self) -> bool:
-        """Whether keys may be on different servers, so that a script may use only one key."""
-        ...
-
     def check_loop(self) -> None:
         """See `MultiplexedConnection.check_loop`."""
         ...
@@ -72,8 +67,6 @@ class SingleNodeRouter(Router, Protocol):
 
 class StandaloneRouter:
     """Sends all commands to one server, which never changes."""
-
-    is_sharded = False
 
     def __init__(self, pool: Pool, node: NodeClient, endpoint: str) -> None:
         self.pool = pool

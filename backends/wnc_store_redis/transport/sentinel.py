@@ -36,8 +36,6 @@ class SentinelRouter:
         is_replicated: whether a write must be on all replicas before it returns.
     """
 
-    is_sharded = False
-
     def __init__(
         self, pool: SentinelConnectionPool, timeout: float, statistics: Statistics, *, is_replicated: bool
     ) -> None:

@@ -62,11 +62,16 @@ def told(result: Any) -> Any:
 
 
 def _changes(command: Sequence[bytes]) -> bool:
-    return command[1] == scripts.COMMIT.sha and command[6] != b""
+    return command[1] == scripts.COMMIT.sha and _before(command) != b""
 
 
 def _creates(command: Sequence[bytes]) -> bool:
-    return command[1] == scripts.COMMIT.sha and command[6] == b""
+    return command[1] == scripts.COMMIT.sha and _before(command) == b""
+
+
+def _before(command: Sequence[bytes]) -> bytes:
+    """Return the first argument of a script, which follows its keys."""
+    return command[3 + int(command[2])]
 
 
 def _nothing(_command: Sequence[bytes]) -> bool:

@@ -49,7 +49,6 @@ class FakeRouter:
     """
 
     endpoint = "host:1"
-    is_sharded = False
 
     def __init__(self, *replies: Any) -> None:
         self.replies = list(replies)
@@ -193,18 +192,11 @@ async def test_an_unknown_script_is_sent_with_its_source() -> None:
     assert router.deadlines[0] == router.deadlines[1]
 
 
-async def write_idempotent(commands: CommandExecutor) -> Any:
-    """Run one idempotent write."""
-    (reply,) = await commands.write_idempotent([(b"SREM", b"room:A")], commands.deadline())
-    return reply
-
-
 CALLS: dict[str, tuple[Callable[[CommandExecutor], Awaitable[Any]], int, type[StoreError]]] = {
     "read": (lambda commands: commands.read(b"GET", b"room:A"), 5, StoreUnavailableError),
     "write": (lambda commands: commands.write(b"DEL", b"room:A"), 1, OutcomeUnknownError),
     "a script": (lambda commands: commands.run_script(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
     "a read-only script": (lambda commands: commands.run_script(COUNT, [b"room:A"]), 5, StoreUnavailableError),
-    "an idempotent write": (write_idempotent, 5, StoreUnavailableError),
 }
 READING = {"read", "a read-only script"}
 
@@ -226,24 +218,19 @@ def test_a_fork_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert commands.forked
 
 
-@pytest.mark.parametrize("is_sharded", [True, False])
-def test_properties_of_the_router_are_passed_on(*, is_sharded: bool) -> None:
-    """An executor returns whether its router is sharded, and the router's epoch of a key."""
-    router = FakeRouter(7)
-    router.is_sharded = is_sharded
-    assert on(router).is_sharded is is_sharded
-    assert on(router).server_epoch(b"room:A") == b"room:A"
+def test_the_epoch_of_the_router_is_passed_on() -> None:
+    """An executor returns the router's epoch of a key."""
+    assert on(FakeRouter(7)).server_epoch(b"room:A") == b"room:A"
 
 
 async def test_commands_of_one_call_are_sent_together() -> None:
-    """The commands of one call are sent at once with its deadline, and their replies keep the order."""
+    """The commands of one call are sent at once with one deadline, and their replies keep the order."""
     router = FakeRouter(1, 2, 3)
-    first, second = [(b"SREM", b"k1"), (b"SREM", b"k2"), (b"SREM", b"k3")], [(b"GET", b"k1"), (b"GET", b"k2")]
-    assert await on(router).write_idempotent(first, 5.0) == [1, 2, 3]
-    assert router.sent == [list(command) for command in first]
+    commands = [(b"GET", b"k1"), (b"GET", b"k2"), (b"GET", b"k3")]
+    assert await on(router).read_many(commands) == [1, 2, 3]
+    assert router.sent == [list(command) for command in commands]
     assert router.keys == [b"k1", b"k2", b"k3"]
-    assert router.deadlines == [5.0] * 3
-    assert await on(FakeRouter(1, 2)).read_many(second) == [1, 2]
+    assert len(set(router.deadlines)) == 1
 
 
 @pytest.mark.parametrize("call", [commit, CALLS["read"][0]], ids=["commit", "read"])

@@ -90,7 +90,7 @@ class FakeStorage:
     ) -> PendingCommit:
         """See `RoomStorage.start_commit`. No script is sent."""
         self.committed.append(after)
-        return PendingCommit("A", after and stored(after), [before.version], deadline)
+        return PendingCommit("A", after and stored(after), [b"room:A"], [before.version], deadline)
 
     async def finish_commit(self, _commit: PendingCommit) -> VersionMismatch[bytes] | None:
         """See `RoomStorage.finish_commit`."""

@@ -24,9 +24,8 @@ from wnc_store.base import ChangeEvents, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.room_storage import PendingCommit, RoomStorage
+from wnc_store_redis.room_storage import IndexPage, PendingCommit, RoomStorage
 from wnc_store_redis.scripts import COMMIT
-from wnc_store_redis.sharded import ShardedRoomStorage
 from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
 from wnc_store_redis.transport.statistics import Statistics
 
@@ -72,11 +71,6 @@ class FakeExecutor:
         self.key_counts += [len(keys) for _, *keys in commands]
         return [sum(key in self.existing for key in keys) for _, *keys in commands]
 
-    async def write_idempotent(self, commands: Sequence[Any], deadline: float) -> Any:
-        """See `CommandExecutor.write_idempotent`."""
-        self.deadlines.add(deadline)
-        return [1] * len(commands)
-
     async def run_script(self, *_arguments: Any, deadline: float | None = None) -> int:
         """See `CommandExecutor.run_script`."""
         self.deadlines.add(deadline)
@@ -97,16 +91,14 @@ class FakeExecutor:
         return (OutcomeUnknownError if unanswered else StoreTimeoutError)(f"{error} {key.decode()}")
 
 
-def on(
-    commands: FakeExecutor, kind: type[RoomStorage] = RoomStorage, cache_bytes: int = StoreSettings().cache_bytes
-) -> RoomStorage:
+def on(commands: FakeExecutor, cache_bytes: int = StoreSettings().cache_bytes) -> RoomStorage:
     """Return a storage on an executor."""
     settings = StoreSettings(cache_bytes=cache_bytes)
 
     def decode(room_id: str, data: bytes) -> Room:
         return from_wire(Room, data, key=room_id)
 
-    return kind(cast("CommandExecutor", commands), Keys("", 0), settings, ChangeEvents(settings), decode)
+    return RoomStorage(cast("CommandExecutor", commands), Keys("", 0), settings, ChangeEvents(settings), decode)
 
 
 async def commit(
@@ -149,7 +141,7 @@ async def test_only_a_reply_that_reports_a_commit_completes_it(reply: Any, *, is
     pending = storage.start_commit(STORED, CHANGED, (), 1.0)
     assert pending.script is not None
     if reply is None:
-        pending = PendingCommit(pending.room_id, pending.after, pending.arguments, pending.deadline)
+        pending = PendingCommit(pending.room_id, pending.after, pending.keys, pending.arguments, pending.deadline)
     elif isinstance(reply, Exception):
         pending.script.reply.set_exception(reply)
     else:
@@ -259,7 +251,7 @@ async def test_existing_rooms_are_found_by_counting(rooms: Collection[int], coun
     """EXISTS counts all rooms of a page at once, and parts of it only if some of their rooms exist."""
     commands = FakeExecutor()
     commands.existing = {b"room:%d" % number for number in rooms}
-    existing = await on(commands).filter_existing([b"%d" % number for number in range(500)])
+    existing = await on(commands).filter_existing([IndexPage(b"", [b"%d" % number for number in range(500)])])
     assert sorted(int(entry) for entry in existing) == list(rooms)
     assert len(commands.key_counts) == count
 
@@ -268,14 +260,6 @@ async def test_one_exists_has_a_limited_number_of_keys() -> None:
     """A page of thousands of rooms, which SSCAN may return, is split, so that no command blocks the server for long."""
     commands = FakeExecutor()
     commands.existing = {b"room:%d" % number for number in range(3000)}
-    assert len(await on(commands).filter_existing([b"%d" % number for number in range(3000)])) == 3000
+    page = IndexPage(b"", [b"%d" % number for number in range(3000)])
+    assert len(await on(commands).filter_existing([page])) == 3000
     assert commands.key_counts == [1000] * 3
-
-
-@pytest.mark.parametrize("operation", ["create", "delete"])
-async def test_the_steps_on_a_cluster_share_one_deadline(operation: str) -> None:
-    """All steps of creating or deleting a room on a cluster use the same deadline."""
-    commands = FakeExecutor()
-    storage = on(commands, ShardedRoomStorage)
-    assert await (storage.create(room("A")) if operation == "create" else storage.delete("A")) is True
-    assert commands.deadlines == {1.0}
