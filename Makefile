@@ -84,7 +84,7 @@ clean:
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "wnc-store requires Python 3.11 or newer, found none. Run make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "creating $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "cannot create $(VENV): on Debian, install python3-venv" >&2; exit 1; }
 
 $(VENV)/.demo: $(INPUTS) | $(BIN)/python
 	@echo "installing wnc-store and its command line (a few seconds)"

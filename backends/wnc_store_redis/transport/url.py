@@ -115,11 +115,12 @@ def _sentinel(url: str, timeout: float) -> Redis:
     service = _SERVICE.fullmatch(parts.path)
     if service is None:
         raise ValueError
-    options = _options(url, service[2] or "", timeout)
-    sentinel_names = {name for name in options if name.startswith(_SENTINEL_PREFIX)}
-    sentinel_options = _default_options(_SENTINEL_TIMEOUT) | {
-        name.removeprefix(_SENTINEL_PREFIX): options.pop(name) for name in sentinel_names
-    }
+    pairs = parts.query.split("&") if parts.query else []
+    sentinel_pairs = [pair for pair in pairs if pair.startswith(_SENTINEL_PREFIX)]
+    server_query = "&".join(pair for pair in pairs if pair not in sentinel_pairs)
+    options = _options(urlunsplit(parts._replace(query=server_query)), service[2] or "", timeout)
+    sentinel_query = "&".join(pair.removeprefix(_SENTINEL_PREFIX) for pair in sentinel_pairs)
+    sentinel_options = _options(f"redis://?{sentinel_query}", "", _SENTINEL_TIMEOUT)
     manager: Any = Sentinel(_addresses(url, 26379), sentinel_kwargs=sentinel_options, **options)
     client: Redis = manager.master_for(service[1])
     for pool in (client.connection_pool, *(sentinel.connection_pool for sentinel in manager.sentinels)):

@@ -117,9 +117,10 @@ class Injector:
 
     async def _busy(self) -> None:
         script = asyncio.ensure_future(self._ask("EVAL", _ENDLESS, "0"))
-        await asyncio.sleep(_LASTING)
-        with suppress(RedisError):
-            await self._ask("SCRIPT", "KILL")
+        while not script.done():  # the script may start late
+            await asyncio.sleep(_LASTING)
+            with suppress(RedisError):
+                await self._ask("SCRIPT", "KILL")
         with suppress(RedisError):
             await script
 
