@@ -1,4 +1,4 @@
-"""The examples that have no test of their own elsewhere."""
+"""Examples without a test module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house: who imports whom, and what is public. What the wheel carries is looked at by `make wheel`."""
+"""Imports between packages, and public names. `make wheel` checks the contents of the wheel."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_make_refuses_an_environment_with_blanks() -> None:
 
 
 def test_the_version_is_told() -> None:
-    """The library and its command tell the version that is installed."""
+    """The library and its command report the installed version."""
     assert wnc_store.__version__ == version()
     told = CliRunner().invoke(app, ["--version"])
     assert (told.exit_code, told.stdout) == (0, f"wnc-store {version()}\n")

@@ -1,4 +1,4 @@
-"""README and docs: what they show runs, and what they link to or name is there."""
+"""The code, links and names in README and docs."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ async def test_slots_move_under_load(cluster: Cluster) -> None:
 
 
 async def test_a_key_that_has_moved_already_is_asked_for(cluster: Cluster) -> None:
-    """While a slot is on its way, its room is read and changed where it is by now; scripts need not be known there."""
+    """During a migration, a room is read and written on the target, even if the scripts are not loaded there."""
     async with RedisStore.from_url(cluster.url) as store:
         slot, owner = slot_of("asked"), cluster.home("asked")
         target = (owner + 1) % 3

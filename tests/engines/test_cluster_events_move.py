@@ -23,7 +23,7 @@ async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
 
 
 async def test_a_room_that_moves_is_told_of_a_gap(cluster: Cluster, store: RedisStore) -> None:
-    """When a slot moves, the readers of its room get a Resync and hear on from its new master; no others do."""
+    """When a slot moves, the subscribers of its rooms receive a Resync, and later events; no other subscriber does."""
     owner = cluster.home("moves")
     target = other_than(owner)
     stays, *_ = cluster.names("stays", owner, 1)
@@ -42,7 +42,7 @@ async def test_a_room_that_moves_is_told_of_a_gap(cluster: Cluster, store: Redis
 
 
 async def test_what_happens_on_the_way_is_told(cluster: Cluster, store: RedisStore) -> None:
-    """While a slot is on its way, a change to a room that has moved already, or its chat, is told as a Resync."""
+    """During the migration of a slot, a change to a room that has migrated, or to its chat, arrives as a Resync."""
     for kind in ("room", "chat"):
         name = f"way-{kind}"
         slot, owner = slot_of(name), cluster.home(name)
@@ -68,12 +68,12 @@ async def test_what_happens_on_the_way_is_told(cluster: Cluster, store: RedisSto
 
 
 async def test_slots_move_under_load(cluster: Cluster) -> None:
-    """While slots move to and fro under load, no event is missing without a Resync, and who stays misses none."""
+    """While slots move under load, each missing event has a Resync, and rooms that stay miss no event."""
     await check_moving_rooms(cluster, turns=1)
 
 
 async def test_another_master_is_told() -> None:
-    """When a replica takes a dead master's place, its rooms' readers get a Resync and hear on; others miss nothing."""
+    """When a replica is promoted, subscribers of its rooms receive a Resync and later events; others miss nothing."""
     with redis_cluster() as cluster:
 
         async def replace() -> None:
@@ -84,7 +84,7 @@ async def test_another_master_is_told() -> None:
 
 
 async def test_a_replica_is_neither_listened_to_nor_told() -> None:
-    """Who takes for a master what is a replica by now is sent on: there, no event may be heard, in either direction."""
+    """A store whose slot map names a replica as master neither subscribes nor publishes at the replica."""
     with redis_cluster(masters=1, replicas=1) as cluster:
         name = cluster.names("replaced", 0, 1)[0]
         async with RedisStore.from_url(cluster.url) as store, RedisStore.from_url(cluster.url) as other:

@@ -80,7 +80,7 @@ def redis_cluster(*options: str, masters: int = 3, replicas: int = 3) -> Generat
     """
     alone = ("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0")
     common = ("--cluster-enabled", "yes", "--cluster-replica-no-failover", "yes", *alone, *options)
-    news = ("--cluster-node-timeout", "2000")  # twice in that time, each member tells each other about itself
+    news = ("--cluster-node-timeout", "2000")  # within this time, each node sends its state to each other node twice
     members = [RedisServer(*common, *news, "--cluster-port", str(free_port())) for _ in range(masters + replicas)]
     with running(*members):
         cluster = _join(members, masters)
@@ -146,10 +146,10 @@ def begin_migration(cluster: Cluster, slot: int, source: int, target: int) -> in
 
 
 def _wait_for_agreement(cluster: Cluster) -> None:
-    """Wait until all masters tell the same of who has which slots since when.
+    """Wait until all masters agree on the owner and the epoch of each slot.
 
-    A master that takes a slot without having heard of the newest epoch takes it with too old a one: what the slot's
-    former master said before then undoes it, and Redis deletes the slot's keys.
+    A master that does not know the newest epoch takes over a slot with an older one. The next message of the former
+    master then reverts the takeover, and Redis deletes the keys of the slot.
     """
     deadline = time.monotonic() + HANG_SECONDS
     while len({_shards(master) for master in cluster.masters}) > 1:

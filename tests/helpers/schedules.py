@@ -9,7 +9,7 @@ Choice = tuple[str, Callable[[], None]]
 
 
 class Run(Protocol):
-    """Something that goes on as it is told to; what it can do next depends only on what was chosen before."""
+    """A run whose next steps are chosen. Its possible steps depend only on the earlier choices."""
 
     def choices(self) -> Sequence[Choice]:
         """Return what may happen next, each by its name; nothing when all is over."""

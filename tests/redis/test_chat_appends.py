@@ -1,4 +1,4 @@
-"""A message is stored once, whatever other writers have stored in the chat."""
+"""Appends to chats to which other writers append."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def ids(store: RedisStore) -> list[str]:
 async def test_an_entry_that_node_stores_twice_hides_no_message(
     first: RedisStore, second: RedisStore, client: Any, is_cleared: bool
 ) -> None:
-    """A store that knows Node's newest entry looks through the chat if the same bytes are the newest again."""
+    """Equal newest entries of the Node app do not prove that a chat is unchanged."""
     await client.rpush(CHAT, by_node(9))
     await first.chat.get_messages("A")
     if is_cleared:
@@ -58,7 +58,7 @@ async def test_an_entry_that_node_stores_twice_hides_no_message(
 async def test_an_append_after_an_entry_that_node_stores_twice_proves_nothing(
     first: RedisStore, second: RedisStore, client: Any
 ) -> None:
-    """A store that appends after Node's entry does not take for granted that it knows all messages before it."""
+    """A store that appends after an entry of the Node app searches the chat for the id of its next message."""
     await client.rpush(CHAT, by_node(9))
     await first.chat.get_messages("A")
     await second.chat.add_message(message(1, "A"))
@@ -71,7 +71,7 @@ async def test_an_append_after_an_entry_that_node_stores_twice_proves_nothing(
 async def test_an_id_that_node_stored_twice_is_known_until_its_last_entry_is_trimmed(
     first: RedisStore, client: Any
 ) -> None:
-    """A store that appends to a chat in which an id stands twice does not forget the id with its first entry."""
+    """An id that occurs twice is known until its last entry is trimmed."""
     await client.rpush(CHAT, by_node(1), by_node(2), by_node(3), by_node(1, message="again"))
     await first.chat.get_messages("A")
     for number in (4, 5, 1):
@@ -80,7 +80,7 @@ async def test_an_id_that_node_stored_twice_is_known_until_its_last_entry_is_tri
 
 
 async def test_an_append_to_an_unread_chat_proves_nothing(first: RedisStore, second: RedisStore) -> None:
-    """A store that appends to a chat that it has never read does not take for granted that it knows all messages."""
+    """A store that appends to a chat that it has never read searches the chat for the id of its next message."""
     await second.chat.add_message(message(1, "A"))
     for number in (2, 1):
         await first.chat.add_message(message(number, "A"))
@@ -91,7 +91,7 @@ async def test_an_append_to_an_unread_chat_proves_nothing(first: RedisStore, sec
 async def test_damaged_entries_with_the_id_do_not_keep_a_message_out(
     first: RedisStore, client: Any, newest: bytes
 ) -> None:
-    """A message is appended although entries that are not messages contain its id, whatever the newest entry is."""
+    """Damaged entries that contain the id of a message do not prevent its append."""
     await client.rpush(CHAT, b'{"id":"m1","damaged":1}', b'["id", {"id":"m1"}]', newest)
     await first.chat.add_message(message(1, "A"))
     await first.chat.add_message(message(1, "A"))

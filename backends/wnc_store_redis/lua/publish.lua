@@ -1,14 +1,14 @@
--- Publish an event on a cluster, at the master that has the slot: a replica takes SPUBLISH by itself, too, and readers at
--- the master may never hear of that; but it takes no script with a key.
+-- Publish an event on a cluster, at the master that owns the slot. A replica would accept a plain SPUBLISH, which
+-- subscribers at the master may never receive. A replica does not accept a script with a key.
 --
--- KEYS[1]  the key in whose slot the channel is
+-- KEYS[1]  a key in the slot of the channel
 -- ARGV[1]  the channel
 -- ARGV[2]  the event
 --
--- Returns how many have got it here.
+-- Returns the number of subscribers of this server that received the event.
 
--- Redis has SPUBLISH from 7.0 on, and acl_check_cmd, too.
+-- Redis has SPUBLISH and acl_check_cmd since version 7.0.
 if not redis.acl_check_cmd('SPUBLISH', ARGV[1], '') then
-  return redis.error_reply('NOPERM this user may not publish by SPUBLISH')
+  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
 end
 return redis.call('SPUBLISH', ARGV[1], ARGV[2])

@@ -1,4 +1,4 @@
-"""Subscriptions to sharded channels: on a cluster, each at the master that has the slot of its key."""
+"""Sharded pub/sub on a cluster."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from wnc_store_redis.transport.routing import Backoff
 
 
 class ClusterPubSub:
-    """A connection to each master that has the slot of a channel which is listened to.
+    """Subscriptions over one connection to each master that owns the slot of a subscribed channel.
 
-    A master says so itself when it gives a slot up, and refuses a channel whose slot it has not; its replicas take the
-    channel, and may never hear a thing, but refuse to read a key. So what stands is at the right master, whatever is
-    known here of the slots.
+    A master ends a subscription when it gives the slot away, and denies a channel whose slot it does not own. A replica
+    accepts the subscription, and may never receive a message, but denies a read of a key in the slot. Therefore a
+    subscription is confirmed by a read before and after it, and does not depend on the cached slot map.
 
     Args:
-        route: knows the masters.
-        timeout: as of a `PubSubConnection`, and for how long the right master is looked for.
-        ear: as of a `PubSubConnection`.
-        on_lost: likewise.
-        key_beside: gives a key in the slot of a channel.
+        router: finds the masters.
+        timeout: see `PubSubConnection`; also the time for finding the right master, in seconds.
+        handler: see `PubSubConnection`.
+        on_lost: see `PubSubConnection`.
+        key_for_channel: returns a key in the slot of a channel.
     """
 
     def __init__(
         self,
-        route: ClusterRouter,
+        router: ClusterRouter,
         timeout: float,
         handler: MessageHandler,
         on_lost: OnLost,
-        key_beside: Callable[[bytes], bytes],
+        key_for_channel: Callable[[bytes], bytes],
     ) -> None:
-        self._route = route
+        self._router = router
         self._timeout = timeout
         self._handler = handler
         self._on_lost = on_lost
-        self._key_beside = key_beside
+        self._key_for_channel = key_for_channel
         self._connections: dict[Address, PubSubConnection] = {}
         self._subscribing: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -50,15 +50,15 @@ class ClusterPubSub:
         self._subscribing.update(subscribing)
         try:
             await asyncio.gather(*subscribing)
-        except BaseException as error:  # also the end of the caller's patience with a server that says nothing
-            self._route.refresh_slots()
+        except BaseException as error:  # including the timeout of a caller if the server is silent
+            self._router.refresh_slots()
             if self._closed and isinstance(error, asyncio.CancelledError) and not _is_cancelled():
                 raise StoreClosedError from None
             raise
         finally:
             self._subscribing.difference_update(subscribing)
-            for one in subscribing:
-                one.cancel()
+            for subscription in subscribing:
+                subscription.cancel()
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
         """See `PubSub.unsubscribe`."""
@@ -80,29 +80,29 @@ class ClusterPubSub:
 
     async def _subscribe(self, channel: bytes) -> None:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        pauses = Backoff(deadline)
+        backoff = Backoff(deadline)
         while True:
-            address = await self._route.master_of(channel, deadline)
+            address = await self._router.master_of(channel, deadline)
             try:
                 await self._subscribe_at(channel, address, deadline)
             except StoreError:
                 raise
             except Exception as error:
-                if not (self._route.handle_error(error, channel, address) and await pauses.sleep()):
+                if not (self._router.handle_error(error, channel, address) and await backoff.sleep()):
                     raise
             else:
                 return
 
     async def _subscribe_at(self, channel: bytes, address: Address, deadline: float) -> None:
-        """Subscribe at a server that is the master before, so that nothing is heard twice, and still is afterwards."""
-        key, server = self._key_beside(channel), self._connection(address)
-        await self._route.check_master(key, address, deadline)
+        """Subscribe at the master. Check that it is the master before, so that no message arrives twice, and after."""
+        key, server = self._key_for_channel(channel), self._connection(address)
+        await self._router.check_master(key, address, deadline)
         is_new = channel not in server.channels
         try:
             await server.subscribe((channel,))
-            await self._route.check_master(key, address, deadline)
+            await self._router.check_master(key, address, deadline)
         except BaseException as error:
-            # Others may have come to rely on it meanwhile: they are told, and subscribe again.
+            # Other subscribers may use this subscription already. They are notified and subscribe again.
             if channel in server.channels and (is_new or is_moved(error)):
                 server.unsubscribe((channel,))
                 self._on_disconnect(address, (channel,))
@@ -113,24 +113,24 @@ class ClusterPubSub:
             raise StoreClosedError
         server = self._connections.get(address)
         if server is None:
-            pool, on_lost = self._route.connections(address), partial(self._on_disconnect, address)
+            pool, on_lost = self._router.connections(address), partial(self._on_disconnect, address)
             server = self._connections[address] = PubSubConnection(
                 pool, self._timeout, self._handler, on_lost, is_sharded=True
             )
         return server
 
     def _on_disconnect(self, address: Address, channels: Sequence[bytes]) -> None:
-        # Not at once: there may be more in the packet in which the master has said so.
+        # Not now, because the packet that ended the subscription may contain more messages.
         asyncio.get_running_loop().call_soon(self._close_if_idle, self._connections[address])
         self._on_lost(channels)
 
     def _close_if_idle(self, server: PubSubConnection) -> None:
-        """Give up the connection to a master over which there is nothing to hear: maybe it is one no more."""
+        """Close a connection without subscriptions: the server may not be a master any more."""
         if not server.channels:
             server.drop()
 
 
 def _is_cancelled() -> bool:
-    """Tell whether somebody has cancelled the running task itself."""
+    """Return whether the running task itself was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -64,13 +64,13 @@ class Wire:
         return "nowhere", 1
 
     async def check_master(self, _key: bytes, _address: object, _deadline: float) -> None:
-        """Be it, unless the test says otherwise of one look after the other."""
+        """Raise the next error of `refusals`, if there is one."""
         refusal = self.refusals.pop(0) if self.refusals else None
         if refusal is not None:
             raise refusal
 
     def handle_error(self, _failure: Exception, _key: bytes, _address: object) -> bool:
-        """Learn nothing, so that there is no other attempt."""
+        """Return that a retry is useless."""
         return False
 
     def refresh_slots(self) -> None:
@@ -80,8 +80,8 @@ class Wire:
         """Return nothing: the connection is this one."""
 
 
-async def test_what_comes_with_the_end_of_a_slot_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a master sends in one packet with the news that a slot has moved is taken, before its connection goes."""
+async def test_messages_in_the_packet_that_ends_a_subscription_are_received(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages in the packet in which a master ends a subscription are received before the connection is closed."""
     wire = Wire(monkeypatch)
     await wire.subscribe()
     wire.sharded.ping()
@@ -98,10 +98,10 @@ MOVED, DOWN = ResponseError("MOVED 1 nowhere:2"), ResponseError("CLUSTERDOWN The
     ("is_first", "error", "is_given_up"),
     [(False, MOVED, True), (False, DOWN, False), (True, MOVED, True), (True, DOWN, True)],
 )
-async def test_a_subscription_that_may_be_at_a_replica(
+async def test_an_unconfirmed_subscription_is_undone(
     monkeypatch: pytest.MonkeyPatch, *, is_first: bool, error: Exception, is_given_up: bool
 ) -> None:
-    """It is undone, and lost for whoever relies on it; but one that stood before only by the word of the server."""
+    """A subscription that may be at a replica is undone and reported as lost; an older one only after a move."""
     wire = Wire(monkeypatch)
     if not is_first:
         await wire.subscribe()
@@ -116,8 +116,8 @@ async def test_a_subscription_that_may_be_at_a_replica(
     await wire.sharded.aclose()
 
 
-async def test_who_gives_up_before_it_is_sure_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller who is cancelled between the subscription and the last look at the master undoes it."""
+async def test_a_cancelled_subscription_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that is cancelled between the subscription and its confirmation undoes the subscription."""
     wire = Wire(monkeypatch)
     wire.refusals = [None, asyncio.CancelledError()]
     with pytest.raises(asyncio.CancelledError):
@@ -126,8 +126,8 @@ async def test_who_gives_up_before_it_is_sure_leaves_nothing(monkeypatch: pytest
     await wire.sharded.aclose()
 
 
-async def test_nothing_is_asked_of_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a server is known beforehand to be no master, nothing is subscribed to there, so nothing is heard twice."""
+async def test_a_server_that_is_not_the_master_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is known not to be the master gets no subscription, so no message is received twice."""
     wire = Wire(monkeypatch)
     wire.refusals = [MOVED]
     with pytest.raises(ResponseError, match="MOVED"):
@@ -136,8 +136,8 @@ async def test_nothing_is_asked_of_a_replica(monkeypatch: pytest.MonkeyPatch) ->
     await wire.sharded.aclose()
 
 
-async def test_a_subscription_behind_one_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a slot has just arrived, so that of two subscriptions the second is taken, its end is told all the same."""
+async def test_a_subscription_after_a_rejected_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a server rejects the first of two subscriptions and accepts the second, the end of the second is reported."""
     wire = Wire(monkeypatch)
     calls = [asyncio.ensure_future(wire.sharded.subscribe([b"{A}"])) for _ in range(2)]
     await wait_until(lambda: len(wire.written) == 4)
