@@ -76,8 +76,8 @@ async def _recorded(target: Target, client: Any, operation: Operation) -> list[C
     async with _recorder(target.url) as (url, sent):
         settings = StoreSettings(key_prefix=target.prefix)
         async with open_store(url, settings=settings) as store:
-            await store.chat.get_messages(_ROOM)
             await _do(StoreClient(store), operation, "warm-up")  # connects, and loads the script
+            await store.chat.get_messages(_ROOM)  # after a read, the store knows all ids of the chat
             before = await _stored(target, client)
             sent.clear()
             await _do(StoreClient(store), operation, "recorded")
