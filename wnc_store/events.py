@@ -155,7 +155,8 @@ class RoomEvents(Protocol):
       `max_event_bytes`. Calls that change nothing, sweeps and expired TTLs publish nothing.
     - **Changes of other clients**: if `notify_external_changes` is on and the server sends notifications, a change by a
       client that publishes no events produces `RoomChanged` without a `rev`. A deletion or an expired TTL produces
-      `RoomClosed`.
+      `RoomClosed`. On a cluster, a deletion produces `Resync`, because a room that moves to another server looks
+      deleted.
     """
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:

@@ -86,7 +86,7 @@ class StoreSettings(BaseModel):
             `A-Z a-z 0-9 _ - . :`.
         publish_changes: Whether the store publishes an event for each change that it makes (`wnc_store.RoomEvents`).
         notify_external_changes: Whether subscribers receive events for changes by other clients that publish no events,
-            such as the Node app. The server must have keyspace notifications enabled.
+            such as the Node app. Every server must have keyspace notifications enabled.
         events_queue_size: Largest number of events that wait for a slow subscriber.
         max_event_bytes: Largest size of a published event.
         operation_timeout: Time after which an operation raises `StoreTimeoutError`. When rooms are listed or swept, the

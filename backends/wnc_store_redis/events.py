@@ -42,7 +42,7 @@ class RedisRoomEvents(BaseRoomEvents):
             commands, self._timeout, partial(self._make_pubsub, router), self._mark_gap
         )
         self._external_changes = ExternalChangeDetector(
-            lambda event: self._subscribers.dispatch((event,)), self._subscriptions.ping
+            lambda event: self._subscribers.dispatch((event,)), is_cluster=self._is_cluster
         )
         self._tasks: set[asyncio.Task[None]] = set()
         if isinstance(router, ClusterRouter) and settings.publish_changes:
@@ -61,22 +61,22 @@ class RedisRoomEvents(BaseRoomEvents):
         self._subscribers.discard(queue)
         self._subscriptions.release(self._channels_of(queue.room_id))
 
-    def on_message(self, channel: bytes, data: bytes) -> None:
+    def on_message(self, source: PubSubConnection, channel: bytes, data: bytes) -> None:
         """See `MessageHandler.on_message`."""
         room_id, is_notification = self._keys.room_of_channel(channel)
         if is_notification:
-            self._external_changes.on_notification(room_id, data)
+            self._external_changes.on_notification(source, room_id, data)
             return
         event = self._decode(text(channel), room_id, data)
         if event is None:
-            self._external_changes.flush()
+            self._external_changes.flush(source)
         else:
-            self._external_changes.on_event(event)
+            self._external_changes.on_event(source, event)
             self._subscribers.dispatch((event,))
 
-    def on_pong(self) -> None:
+    def on_pong(self, source: PubSubConnection) -> None:
         """See `MessageHandler.on_pong`."""
-        self._external_changes.flush()
+        self._external_changes.flush(source)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -86,7 +86,9 @@ class RedisRoomEvents(BaseRoomEvents):
 
     def _make_pubsub(self, router: SingleNodeRouter | ClusterRouter, on_lost: OnLost) -> PubSub:
         if isinstance(router, ClusterRouter):
-            return ClusterPubSub(router, self._timeout, self, on_lost, self._keys.key_for_channel)
+            keys, notifies = self._keys, self._settings.notify_external_changes
+            notifications = keys.notifications_for_channel if notifies else None
+            return ClusterPubSub(router, self._timeout, self, on_lost, keys.key_for_channel, notifications)
         pubsub = PubSubConnection(router.pool, self._timeout, self, on_lost)
         router.on_failover(pubsub.drop)
         return pubsub
@@ -120,5 +122,5 @@ class RedisRoomEvents(BaseRoomEvents):
     def _channels_of(self, room_id: str) -> Sequence[bytes]:
         events = self._keys.events(room_id)
         if self._is_cluster or not self._settings.notify_external_changes:
-            return (events,)  # on a cluster, each server publishes only its own keyspace notifications
+            return (events,)  # on a cluster, the channel of the notifications follows that of the events
         return (events, self._keys.notifications(room_id))

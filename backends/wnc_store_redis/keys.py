@@ -94,6 +94,10 @@ class Keys:
         """Return the channel of the server's notifications about a room's key."""
         return self._notifications + self._name(room_id)
 
+    def notifications_for_channel(self, channel: bytes) -> bytes:
+        """Return the channel of the server's notifications about the room whose events a channel carries."""
+        return self._notifications + channel.removeprefix(self._events)
+
     def room_of_channel(self, channel: bytes) -> tuple[str, bool]:
         """Return the id of a channel's room, and whether it is a channel of the server's notifications."""
         is_notified = channel.startswith(self._notifications)

@@ -83,10 +83,6 @@ class SubscriptionManager:
         if unused and not self._commands.forked:  # a forked child must not use the parent's connection
             self._pubsub.unsubscribe(unused)
 
-    def ping(self) -> None:
-        """See `PubSub.ping`."""
-        self._pubsub.ping()
-
     async def aclose(self) -> None:
         """Close the connections. In a forked child, do nothing: the connections belong to the parent."""
         self._closed = True

@@ -22,6 +22,7 @@ from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 PUBLISHING = StoreSettings(publish_changes=True)
+EXTERNAL = StoreSettings(publish_changes=True, notify_external_changes=True)
 LAST = "last"
 _WRITES = 10
 
@@ -140,7 +141,11 @@ async def write(store: RedisStore, ledger: Ledger, stop: asyncio.Event) -> None:
 
 
 async def observed(
-    cluster: Cluster, names: Iterable[str], disturb: Callable[[], Coroutine[None, None, None]], lost: Collection[str]
+    cluster: Cluster,
+    names: Iterable[str],
+    disturb: Callable[[], Coroutine[None, None, None]],
+    lost: Collection[str],
+    reading: StoreSettings,
 ) -> dict[str, Ledger]:
     """Write to rooms and read their events in two stores during a disturbance, and check the ledgers.
 
@@ -149,10 +154,14 @@ async def observed(
         names: ids of the rooms.
         disturb: the disturbance, which runs between some of the writes.
         lost: the rooms whose readers must receive a Resync.
+        reading: the settings of the store that reads the events.
     """
     ledgers = {name: Ledger(name) for name in names}
     stop = asyncio.Event()
-    async with RedisStore.from_url(cluster.url, PUBLISHING) as writer, RedisStore.from_url(cluster.url) as reader:
+    async with (
+        RedisStore.from_url(cluster.url, PUBLISHING) as writer,
+        RedisStore.from_url(cluster.url, reading) as reader,
+    ):
         for name in ledgers:
             await writer.rooms.create_room(room(name))
         entered = [asyncio.Event() for _ in ledgers]

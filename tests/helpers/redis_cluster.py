@@ -41,6 +41,11 @@ class Cluster:
             number += 1
         return found
 
+    def enable_notifications(self) -> None:
+        """Have every server send the keyspace notifications that the documentation names."""
+        for server in (*self.masters, *self.replicas):
+            assert server.ask("CONFIG", "SET", "notify-keyspace-events", "Kg$xe") == b"+OK\r\n"
+
     def promote(self, number: int) -> None:
         """Have the replica of a master take its place, whether that master lives, hangs or is dead."""
         replica = self.replicas[number]

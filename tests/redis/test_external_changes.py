@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from acl import permit
-from event_recorder import one
+from event_recorder import EXTERNAL, one
 from redis_server import RedisServer, redis_server
 from waiting import wait_until
 from wnc_store import (
@@ -30,7 +30,6 @@ from wnc_store_redis import RedisStore
 
 CHANGED, CLOSED = RoomChanged(room_id="A"), RoomClosed(room_id="A")
 LAST = AppEvent(room_id="A", name="last")
-EXTERNAL = StoreSettings(publish_changes=True, notify_external_changes=True)
 
 
 @pytest.fixture(scope="module", name="server")

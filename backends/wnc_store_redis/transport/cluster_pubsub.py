@@ -25,21 +25,25 @@ class ClusterPubSub:
         handler: see `PubSubConnection`.
         on_lost: see `PubSubConnection`.
         key_for_channel: returns a key in the slot of a channel.
+        notifications_for_channel: returns the channel of keyspace notifications to subscribe together with a channel,
+            at the same master; None for no notifications.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the last two name a key and a channel that belong to another channel
         self,
         router: ClusterRouter,
         timeout: float,
         handler: MessageHandler,
         on_lost: OnLost,
         key_for_channel: Callable[[bytes], bytes],
+        notifications_for_channel: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._router = router
         self._timeout = timeout
         self._handler = handler
         self._on_lost = on_lost
         self._key_for_channel = key_for_channel
+        self._notifications_for_channel = notifications_for_channel
         self._connections: dict[Address, PubSubConnection] = {}
         self._subscribing: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -65,11 +69,7 @@ class ClusterPubSub:
         for server in self._connections.values():
             for channel in server.channels.intersection(channels):
                 server.unsubscribe((channel,))
-
-    def ping(self) -> None:
-        """See `PubSub.ping`."""
-        for server in self._connections.values():
-            server.ping()
+                self._drop_notifications(server, channel)
 
     async def aclose(self) -> None:
         """See `PubSub.aclose`."""
@@ -100,6 +100,8 @@ class ClusterPubSub:
         is_new = channel not in server.channels
         try:
             await server.subscribe((channel,))
+            if self._notifications_for_channel is not None:
+                await server.subscribe((self._notifications_for_channel(channel),))
             await self._router.check_master(key, address, deadline)
         except BaseException as error:
             # Other subscribers may use this subscription already. They are notified and subscribe again.
@@ -107,6 +109,9 @@ class ClusterPubSub:
                 server.unsubscribe((channel,))
                 self._on_disconnect(address, (channel,))
             raise
+        finally:
+            if channel not in server.channels:  # it was lost before its notifications were subscribed
+                self._drop_notifications(server, channel)
 
     def _connection(self, address: Address) -> PubSubConnection:
         if self._closed:
@@ -120,9 +125,19 @@ class ClusterPubSub:
         return server
 
     def _on_disconnect(self, address: Address, channels: Sequence[bytes]) -> None:
+        server = self._connections[address]
+        for channel in channels:
+            self._drop_notifications(server, channel)
         # Not now, because the packet that ended the subscription may contain more messages.
-        asyncio.get_running_loop().call_soon(self._close_if_idle, self._connections[address])
+        asyncio.get_running_loop().call_soon(self._close_if_idle, server)
         self._on_lost(channels)
+
+    def _drop_notifications(self, server: PubSubConnection, channel: bytes) -> None:
+        """Unsubscribe from the notifications of a channel: a slot that migrates ends only the sharded subscription."""
+        if self._notifications_for_channel is not None:
+            notifications = self._notifications_for_channel(channel)
+            if notifications in server.channels:
+                server.unsubscribe((notifications,))
 
     def _close_if_idle(self, server: PubSubConnection) -> None:
         """Close a connection without subscriptions: the server may not be a master any more."""

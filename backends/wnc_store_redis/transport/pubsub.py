@@ -18,7 +18,12 @@ from wnc_store_redis.transport.tasks import cancel_all
 _MIN_HEARTBEAT = 1.0
 """Minimum seconds between heartbeats: a busy event loop must not look like a dead server."""
 
+_MESSAGES = {b"message", b"smessage"}
+
 _PING = pack_command((b"PING",))
+
+_KEYSPACE = b"__keyspace@"
+"""Start of the channels of keyspace notifications, which are never sharded."""
 
 OnLost = Callable[[Sequence[bytes]], None]
 """Called with channels whose subscription ended without a call of `unsubscribe`."""
@@ -31,12 +36,12 @@ class SubscriptionLostError(ConnectionError):
 class MessageHandler(Protocol):
     """Receives the messages of subscribed channels."""
 
-    def on_message(self, channel: bytes, data: bytes) -> None:
-        """Handle a message."""
+    def on_message(self, source: PubSubConnection, channel: bytes, data: bytes) -> None:
+        """Handle a message that arrived over a connection."""
         ...
 
-    def on_pong(self) -> None:
-        """Handle a pong: all messages that the server sent before it received the PING have arrived."""
+    def on_pong(self, source: PubSubConnection) -> None:
+        """Handle a pong: all messages that the server sent over the connection before it received the PING are here."""
         ...
 
 
@@ -55,10 +60,6 @@ class PubSub(Protocol):
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
         """Unsubscribe from channels."""
-        ...
-
-    def ping(self) -> None:
-        """Send a PING, so that `MessageHandler.on_pong` is called after all messages that are now in transit."""
         ...
 
     async def aclose(self) -> None:
@@ -91,7 +92,8 @@ class PubSubConnection:
         handler: receives the messages.
         on_lost: called with the channels that are no longer subscribed, because the connection was lost or a slot has
             migrated.
-        is_sharded: whether the channels are sharded channels of a cluster.
+        is_sharded: whether the channels, except those of keyspace notifications, are sharded channels of a cluster.
+            Then each call names one channel.
 
     Attributes:
         channels: the channels that are subscribed, or will be when the server has confirmed them.
@@ -106,9 +108,6 @@ class PubSubConnection:
         self._handler = handler
         self._on_lost = on_lost
         self._is_sharded = is_sharded
-        prefix = b"S" if is_sharded else b""
-        self._subscribe, self._unsubscribe = prefix + b"SUBSCRIBE", prefix + b"UNSUBSCRIBE"
-        self._message = prefix.lower() + b"message"
         self.channels: set[bytes] = set()
         self._connection: PipelinedConnection | None = None
         self._opening: asyncio.Future[None] | None = None
@@ -128,12 +127,13 @@ class PubSubConnection:
         """See `PubSub.unsubscribe`."""
         self.channels.difference_update(channels)
         if self._connection is not None:
-            self._connection.write([pack_command((self._unsubscribe, *channels))])
-            if self._is_sharded:
+            prefix = self._prefix(channels)
+            self._connection.write([pack_command((prefix + b"UNSUBSCRIBE", *channels))])
+            if prefix:
                 self._send_ping(channels[0])
 
     def ping(self) -> None:
-        """See `PubSub.ping`."""
+        """Send a PING, so that `MessageHandler.on_pong` is called after all messages that are now in transit."""
         if not self._barriers:  # else the pong of an earlier PING follows
             self._send_ping(None)
 
@@ -194,9 +194,13 @@ class PubSubConnection:
         new = set(channels) - self.channels
         self.channels |= new
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._connection.write([pack_command((self._subscribe, *channels))])
+        self._connection.write([pack_command((self._prefix(channels) + b"SUBSCRIBE", *channels))])
         self._send_ping(_Barrier(confirmed, channels, new))
         await confirmed
+
+    def _prefix(self, channels: Sequence[bytes]) -> bytes:
+        """Return the prefix of the commands for channels."""
+        return b"S" if self._is_sharded and not channels[0].startswith(_KEYSPACE) else b""
 
     def _send_ping(self, barrier: _Barrier | bytes | None) -> None:
         """Send a PING. Its pong passes the barrier: a subscription, a sharded channel to leave, or None."""
@@ -215,13 +219,14 @@ class PubSubConnection:
             kind, *message = cast("list[bytes]", reply) if isinstance(reply, list) else (b"pong",)
             if kind == b"pong":
                 self._pass_barrier()
-            elif kind == self._message:
-                self._handler.on_message(*message)
+            elif kind in _MESSAGES:
+                if message[0] in self.channels:  # else the server sent the message before it ended the subscription
+                    self._handler.on_message(self, *message)
             elif kind == b"sunsubscribe":
                 self._unsubscribed(message[0])
 
     def _pass_barrier(self) -> None:
-        self._handler.on_pong()
+        self._handler.on_pong(self)
         barrier = self._barriers.popleft()
         if barrier is None:
             return

@@ -13,19 +13,24 @@ from waiting import wait_until
 from wnc_store_redis.transport import pubsub as subscriber
 from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
 from wnc_store_redis.transport.node import pack_command
+from wnc_store_redis.transport.pubsub import PubSubConnection
 
 
 class Wire:
     """A connection to a master that says what the test says, and the route to it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, notifications_for_channel: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self.written: list[bytes] = []
         self.told: list[str] = []
         self.lost: list[Sequence[bytes]] = []
         self.refusals: list[BaseException | None] = []
         self.says: Callable[[Sequence[Any]], None] = self.told.extend
         monkeypatch.setattr(subscriber, "open_connection", self._open)
-        self.sharded = ClusterPubSub(cast("Any", self), 5, self, self.lost.append, lambda channel: channel)
+        self.sharded = ClusterPubSub(
+            cast("Any", self), 5, self, self.lost.append, lambda channel: channel, notifications_for_channel
+        )
 
     async def _open(self, _pool: object, on_replies: Any, _on_lost: object, *, pushes: bool) -> Wire:
         assert pushes
@@ -51,12 +56,14 @@ class Wire:
     async def aclose(self) -> None:
         """Do nothing."""
 
-    def on_message(self, channel: bytes, data: bytes) -> None:
-        """Write it down."""
+    def on_message(self, source: PubSubConnection, channel: bytes, data: bytes) -> None:
+        """Write it down, and keep the source."""
+        self.source = source
         self.told.append(f"{channel.decode()} {data.decode()}")
 
-    def on_pong(self) -> None:
-        """Write it down."""
+    def on_pong(self, source: PubSubConnection) -> None:
+        """Write it down, and keep the source."""
+        self.source = source
         self.told.append("pong")
 
     async def master_of(self, _channel: bytes, _deadline: float) -> tuple[str, int]:
@@ -84,7 +91,7 @@ async def test_messages_in_the_packet_that_ends_a_subscription_are_received(monk
     """Messages in the packet in which a master ends a subscription are received before the connection is closed."""
     wire = Wire(monkeypatch)
     await wire.subscribe()
-    wire.sharded.ping()
+    wire.source.ping()
     wire.says([[b"smessage", b"{A}", b"1"], [b"sunsubscribe", b"{A}", 0], b"PONG"])
     assert wire.told == ["pong", "{A} 1", "pong"]
     assert wire.lost == [(b"{A}",)]
@@ -146,5 +153,70 @@ async def test_a_subscription_after_a_rejected_one(monkeypatch: pytest.MonkeyPat
     assert isinstance(first, ResponseError)
     assert second is None
     wire.says([[b"sunsubscribe", b"{A}", 0]])
+    assert wire.lost == [(b"{A}",)]
+    await wire.sharded.aclose()
+
+
+NOTIFICATIONS = b"__keyspace@0__:{A}"
+
+
+async def subscribe_with_notifications(wire: Wire) -> None:
+    """Subscribe to a channel and its notifications, which the master confirms."""
+    subscribing = asyncio.ensure_future(wire.sharded.subscribe([b"{A}"]))
+    for command, channel in ((b"SSUBSCRIBE", b"{A}"), (b"SUBSCRIBE", NOTIFICATIONS)):
+        await wait_until(lambda: len(wire.written) == 2)
+        assert wire.written[0] == pack_command((command, channel))
+        wire.written.clear()
+        wire.says([[command.lower(), channel, 1], b"PONG"])
+    await subscribing
+
+
+async def test_notifications_end_with_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a master ends the subscription to a channel, that to its notifications ends, and their rest is dropped."""
+    wire = Wire(monkeypatch, lambda channel: b"__keyspace@0__:" + channel)
+    await subscribe_with_notifications(wire)
+    wire.told.clear()
+    wire.says([[b"message", NOTIFICATIONS, b"set"], [b"sunsubscribe", b"{A}", 0], [b"message", NOTIFICATIONS, b"del"]])
+    assert wire.told == [f"{NOTIFICATIONS.decode()} set"]
+    assert wire.written == [pack_command((b"UNSUBSCRIBE", NOTIFICATIONS))]
+    assert wire.lost == [(b"{A}",)]
+    await wire.sharded.aclose()
+
+
+async def test_notifications_are_unsubscribed_with_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unsubscribing from a channel also unsubscribes from its notifications."""
+    wire = Wire(monkeypatch, lambda channel: b"__keyspace@0__:" + channel)
+    await subscribe_with_notifications(wire)
+    wire.sharded.unsubscribe([b"{A}"])
+    assert pack_command((b"SUNSUBSCRIBE", b"{A}")) in wire.written
+    assert pack_command((b"UNSUBSCRIBE", NOTIFICATIONS)) in wire.written
+    assert wire.lost == []
+    await wire.sharded.aclose()
+
+
+async def test_denied_notifications_undo_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the server denies the notifications, the subscription to the channel is undone."""
+    wire = Wire(monkeypatch, lambda channel: b"__keyspace@0__:" + channel)
+    subscribing = asyncio.ensure_future(wire.sharded.subscribe([b"{A}"]))
+    await wait_until(lambda: len(wire.written) == 2)
+    wire.says([[b"ssubscribe", b"{A}", 1], b"PONG"])
+    await wait_until(lambda: len(wire.written) == 4)
+    wire.says([ResponseError("NOPERM this user has no permissions to access one of the channels"), b"PONG"])
+    with pytest.raises(ResponseError, match="NOPERM"):
+        await subscribing
+    assert pack_command((b"SUNSUBSCRIBE", b"{A}")) in wire.written
+    await wire.sharded.aclose()
+
+
+async def test_notifications_that_outlive_the_channel_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the channel ends while its notifications are being subscribed, they are unsubscribed."""
+    wire = Wire(monkeypatch, lambda channel: b"__keyspace@0__:" + channel)
+    subscribing = asyncio.ensure_future(wire.sharded.subscribe([b"{A}"]))
+    await wait_until(lambda: len(wire.written) == 2)
+    wire.says([[b"ssubscribe", b"{A}", 1], b"PONG"])
+    await wait_until(lambda: len(wire.written) == 4)
+    wire.says([[b"sunsubscribe", b"{A}", 0], [b"subscribe", NOTIFICATIONS, 1], b"PONG"])
+    await subscribing
+    assert wire.written[-1] == pack_command((b"UNSUBSCRIBE", NOTIFICATIONS))
     assert wire.lost == [(b"{A}",)]
     await wire.sharded.aclose()

@@ -58,6 +58,7 @@ def test_channels_lead_back_to_their_room(room_id: str, *, is_bucketed: bool) ->
     keys = Keys("app:", 0, is_bucketed=is_bucketed)
     assert keys.room_of_channel(keys.events(room_id)) == (room_id, False)
     assert keys.room_of_channel(keys.notifications(room_id)) == (room_id, True)
+    assert keys.notifications_for_channel(keys.events(room_id)) == keys.notifications(room_id)
     assert keys.key_for_channel(keys.events(room_id)) == keys.room(room_id)
     for key in (keys.room(room_id), keys.chat(room_id)):
         assert keys.channel_for_key(key) == keys.events(room_id)
