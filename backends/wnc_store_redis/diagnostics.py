@@ -5,6 +5,7 @@ The activity contains only names of commands and scripts, because arguments cont
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,7 +25,9 @@ from wnc_store_redis.keys import Keys
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.executor import Command, CommandExecutor
 
-_ENABLE_NOTIFICATIONS = "run CONFIG SET notify-keyspace-events with Kg$xe added to its flags, also in redis.conf"
+_ENABLE_NOTIFICATIONS = (
+    "run CONFIG SET notify-keyspace-events with Kg$xe added to its flags on every server, also in redis.conf"
+)
 
 _PROBE_CLIENT = "wnc-store-health"
 """Client whose leases are counted: a script that changes nothing."""
@@ -43,7 +46,7 @@ async def run_checks(
     """Return the server's version, or None if it is unknown, and the results of the checks."""
     checks = [
         await _check_scripts(commands, keys),
-        await _check_notifications(commands, needed=settings.notify_external_changes),
+        await _check_notifications(commands, keys, needed=settings.notify_external_changes),
     ]
     try:
         text = await commands.read(b"INFO")
@@ -104,26 +107,36 @@ async def _check_scripts(commands: CommandExecutor, keys: Keys) -> HealthCheck:
     return HealthCheck("scripts", "ok", "the server runs scripts")
 
 
-async def _check_notifications(commands: CommandExecutor, *, needed: bool) -> HealthCheck:
-    """Check whether the server publishes the keyspace notifications that `notify_external_changes` needs."""
+async def _check_notifications(commands: CommandExecutor, keys: Keys, *, needed: bool) -> HealthCheck:
+    """Check whether every master publishes the keyspace notifications that `notify_external_changes` needs."""
     name = "notifications"
+    # A key of each server. The router knows the servers, because a ping precedes the checks.
+    key_of = {commands.server_epoch(key): key for key in map(keys.active_rooms, keys.buckets)}
     try:
-        reply = await commands.read(b"CONFIG", b"GET", b"notify-keyspace-events")
-        over_resp3 = isinstance(reply, dict)
-        (value,) = cast("dict[bytes, bytes]", reply).values() if over_resp3 else cast("list[bytes]", reply)[1:]
+        values = await asyncio.gather(*(_read_notification_flags(commands, key) for key in key_of.values()))
     except (StoreError, ValueError):  # a hosted server may return an empty reply
         detail = "notify-keyspace-events cannot be read"
         hint = f"grant +config|get to read it; to enable notifications, {_ENABLE_NOTIFICATIONS}"
         return HealthCheck(name, "unknown" if needed else "ok", detail, hint if needed else "")
-    flags = value.decode()
-    missing = "".join(flag for flag in "Kg$xe" if flag not in flags.replace("A", "g$lshzxetd"))
+    enabled = [flags.replace("A", "g$lshzxetd") for flags in values]
+    missing = "".join(flag for flag in "Kg$xe" if not all(flag in flags for flags in enabled))
+    masters = f"{len(values)} masters" if len(values) > 1 else ""
     if not missing:
-        return HealthCheck(name, "ok", f"external changes can be detected: notify-keyspace-events is {flags}")
-    detail = f"external changes cannot be detected: notify-keyspace-events lacks {missing}"
+        where, flags = masters and f" on {masters}", " or ".join(sorted(set(values)))
+        return HealthCheck(name, "ok", f"external changes can be detected: notify-keyspace-events is {flags}{where}")
+    where = masters and f" on at least one of {masters}"
+    detail = f"external changes cannot be detected: notify-keyspace-events lacks {missing}{where}"
     if needed:
         return HealthCheck(name, "error", detail, _ENABLE_NOTIFICATIONS)
     hint = f"only to use notify_external_changes: {_ENABLE_NOTIFICATIONS}"
     return HealthCheck(name, "ok", f"{detail}, and notify_external_changes is off", hint)
+
+
+async def _read_notification_flags(commands: CommandExecutor, key: bytes) -> str:
+    reply = await commands.read(b"CONFIG", b"GET", b"notify-keyspace-events", key=key)
+    over_resp3 = isinstance(reply, dict)
+    (value,) = cast("dict[bytes, bytes]", reply).values() if over_resp3 else cast("list[bytes]", reply)[1:]
+    return value.decode()
 
 
 def _check_eviction(info: dict[str, str]) -> HealthCheck:

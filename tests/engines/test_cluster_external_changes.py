@@ -13,7 +13,7 @@ from cluster_events import other_than
 from event_recorder import EXTERNAL, one
 from redis_cluster import Cluster, begin_migration, redis_cluster, set_owner, slot_of, tagged
 from waiting import wait_until
-from wnc_store import AppEvent, Resync, RoomChanged, RoomClosed, RoomEvent, to_wire
+from wnc_store import AppEvent, HealthCheck, Resync, RoomChanged, RoomClosed, RoomEvent, StoreSettings, to_wire
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.redis_client import make_client
 from wnc_store_redis import RedisStore
@@ -160,3 +160,21 @@ async def test_the_documented_acl_pattern_is_sufficient(cluster: Cluster, client
     await client.delete(key("A"))
     for master in cluster.masters:
         master.ask("ACL", "DELUSER", PLAIN[0])
+
+
+async def test_health_checks_every_master(cluster: Cluster) -> None:
+    """The check of the notifications is ok if every master sends them, and an error if one does not."""
+
+    async def check() -> HealthCheck:
+        async with RedisStore.from_url(cluster.url, StoreSettings(notify_external_changes=True)) as store:
+            (found,) = [result for result in (await store.health()).checks if result.name == "notifications"]
+            return found
+
+    found = await check()
+    assert (found.status, found.detail.endswith(" on 3 masters")) == ("ok", True)
+    for master in cluster.masters:
+        master.ask("CONFIG", "SET", "notify-keyspace-events", "Kg$x")
+        found = await check()
+        assert found.status == "error"
+        assert found.detail.endswith("lacks e on at least one of 3 masters")
+        master.ask("CONFIG", "SET", "notify-keyspace-events", "Kg$xe")

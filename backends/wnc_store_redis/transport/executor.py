@@ -70,9 +70,10 @@ class CommandExecutor:
         """Return the deadline of an operation that begins now, in the event loop's time."""
         return asyncio.get_running_loop().time() + self._timeout
 
-    def read(self, *command: bytes, deadline: float | None = None) -> Awaitable[Reply]:
-        """Run a read-only command. Its second word is the key."""
-        key = command[1] if len(command) > 1 else b""
+    def read(self, *command: bytes, key: bytes | None = None, deadline: float | None = None) -> Awaitable[Reply]:
+        """Run a read-only command on the server of a key; by default, the command's second word."""
+        if key is None:
+            key = command[1] if len(command) > 1 else b""
         send = partial(self._router.submit, key, pack_command(command), deadline or self.deadline(), writes=False)
         return self._with_retries(send, key, _ATTEMPTS)
 
