@@ -1,4 +1,10 @@
-"""The router for a cluster."""
+"""The router for a cluster.
+
+`RedisCluster` of redis-py 8.1 cannot replace it. On `CLUSTERDOWN` it closes its connections to all masters, so a dead
+shard would fail calls for others. It acquires one connection for ASKING and another for the command, so writes to a
+migrating slot can fail. Each command occupies a connection until its reply, so commands of one tick cannot share a
+write, and errors do not state whether a write was sent.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Sharded pub/sub on a cluster."""
+"""Sharded pub/sub on a cluster.
+
+`ClusterPubSub` of redis-py 8.1 would break two promises of `RoomEvents`: that a subscription is active on return, and
+that each gap produces a `Resync`. Its `ssubscribe` returns before the server replies, and treats a channel as
+subscribed even if the server denies it or is a replica. When a slot migrates, its channels are resubscribed only after
+another command has refreshed the client's slot map, or after the next refresh if that fails, and nothing reports it.
+"""
 
 from __future__ import annotations
 
