@@ -47,16 +47,12 @@ def collect() -> dict[str, set[tuple[str, str]]]:
 
 
 def _fixed_messages() -> Iterator[tuple[str, str]]:
-    """Iterate over the messages that `__str__` methods of the error classes return."""
+    """Iterate over the messages that the constructors of the error classes make."""
     for node in ast.walk(ast.parse(Path(errors.__file__).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ClassDef):
-            for method in node.body:
-                if isinstance(method, ast.FunctionDef) and method.name == "__str__":
-                    for returned in ast.walk(method):
-                        if isinstance(returned, ast.Return):
-                            yield from (
-                                (node.name, text) for text in _texts(returned.value, {})
-                            )
+            for call in ast.walk(node):
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
+                    yield from ((node.name, text) for text in _texts(call.args[0], {}))
 
 
 def _raised_messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -72,7 +68,7 @@ def _raised_messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
                     and call.func.id in CLASSES
                 ):
                     kind = CLASSES[call.func.id]
-                    if "__str__" not in vars(kind) and call.args:
+                    if "__init__" not in vars(kind) and call.args:
                         yield from (
                             (kind.__name__, text) for text in _texts(call.args[0], names)
                         )

@@ -26,39 +26,34 @@ from __future__ import annotations
 class StoreError(Exception):
     """Base class of all errors raised by a store."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Without __init__, whose parameters are not `args`.
+        return type(self).__new__, (type(self), *self.args), self.__dict__
+
 
 class RoomNotFoundError(StoreError):
     """Raised when an operation requires a live room and no live room has that id."""
 
     def __init__(self, room_id: str) -> None:
-        super().__init__(room_id)
+        super().__init__(f"room {room_id!r} not found: it was deleted, has expired or was never created")
         self.room_id = room_id
-
-    def __str__(self) -> str:
-        return f"room {self.room_id!r} not found: it was deleted, has expired or was never created"
 
 
 class UserNotFoundError(StoreError):
     """Raised when an operation requires a user who is not in the room."""
 
     def __init__(self, room_id: str, user_id: str) -> None:
-        super().__init__(room_id, user_id)
+        super().__init__(f"user {user_id!r} is not in room {room_id!r}: add the user first")
         self.room_id = room_id
         self.user_id = user_id
-
-    def __str__(self) -> str:
-        return f"user {self.user_id!r} is not in room {self.room_id!r}: add the user first"
 
 
 class RoomExistsError(StoreError):
     """Raised when a room is created or restored with the id of a live room."""
 
     def __init__(self, room_id: str) -> None:
-        super().__init__(room_id)
+        super().__init__(f"room {room_id!r} already exists: choose another id, or replace the room with update_room")
         self.room_id = room_id
-
-    def __str__(self) -> str:
-        return f"room {self.room_id!r} already exists: choose another id, or replace the room with update_room"
 
 
 class InvalidIdError(StoreError, ValueError):
@@ -68,30 +63,20 @@ class InvalidIdError(StoreError, ValueError):
         shown = repr(value)
         if len(shown) > 40:  # noqa: PLR2004 - enough to recognise the id in a log line
             shown = f"{shown[:40]}…"
-        super().__init__(kind, shown)
+        super().__init__(f"invalid {kind} {shown}: expected 1-128 characters of A-Z a-z 0-9 _ - . :")
         self.kind = kind
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _invalid_id, self.args
-
-    def __str__(self) -> str:
-        _, shown = self.args
-        return f"invalid {self.kind} {shown}: expected 1-128 characters of A-Z a-z 0-9 _ - . :"
 
 
 class ConflictError(StoreError):
     """Raised when concurrent changes made every attempt to write a room fail. Nothing was written."""
 
     def __init__(self, room_id: str, attempts: int) -> None:
-        super().__init__(room_id, attempts)
+        super().__init__(
+            f"room {room_id!r} was changed concurrently during each of {attempts} attempts and nothing was written: "
+            "retry, or increase operation_timeout"
+        )
         self.room_id = room_id
         self.attempts = attempts
-
-    def __str__(self) -> str:
-        return (
-            f"room {self.room_id!r} was changed concurrently during each of {self.attempts} attempts and nothing was "
-            "written: retry, or increase operation_timeout"
-        )
 
 
 class LimitExceededError(StoreError):
@@ -104,28 +89,19 @@ class LimitExceededError(StoreError):
     """
 
     def __init__(self, what: str, *, limit: int, actual: int) -> None:
-        super().__init__(what, limit, actual)
+        super().__init__(f"{what} must be at most {limit}, got {actual}")
         self.what = what
         self.limit = limit
         self.actual = actual
-
-    def __str__(self) -> str:
-        return f"{self.what} must be at most {self.limit}, got {self.actual}"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _limit_exceeded, (self.what, self.limit, self.actual)
 
 
 class CorruptRecordError(StoreError):
     """Raised when a stored value is not a valid record of the expected kind. The value is left unchanged."""
 
     def __init__(self, key: str, reason: str) -> None:
-        super().__init__(key, reason)
+        super().__init__(f"the record at {key!r} can't be read and was left unchanged: {reason}")
         self.key = key
         self.reason = reason
-
-    def __str__(self) -> str:
-        return f"the record at {self.key!r} can't be read and was left unchanged: {self.reason}"
 
 
 class StoreUnavailableError(StoreError):
@@ -147,8 +123,8 @@ class OutcomeUnknownError(StoreUnavailableError):
 class StoreClosedError(StoreError):
     """Raised when a store is used after `aclose()`, and by iterators of events when their store is closed."""
 
-    def __str__(self) -> str:
-        return "the store is closed: open a new one with open_store()"
+    def __init__(self) -> None:
+        super().__init__("the store is closed: open a new one with open_store()")
 
 
 class NotSupportedError(StoreError):
@@ -157,13 +133,3 @@ class NotSupportedError(StoreError):
 
 class ConfigurationError(StoreError):
     """Raised when a URL, a setting or the configuration of the server is wrong. The message names it and the remedy."""
-
-
-def _limit_exceeded(what: str, limit: int, actual: int) -> LimitExceededError:
-    return LimitExceededError(what, limit=limit, actual=actual)
-
-
-def _invalid_id(kind: str, shown: str) -> InvalidIdError:
-    error = InvalidIdError(kind, "")
-    error.args = (kind, shown)
-    return error
