@@ -418,8 +418,8 @@ def test_it_costs_nothing_without_the_extra(module: str, monkeypatch: pytest.Mon
 def test_other_missing_modules_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """An import error for another module is raised."""
     monkeypatch.delitem(sys.modules, "wnc_store.otel.instrumented", raising=False)
-    monkeypatch.setitem(sys.modules, "wnc_store.health", None)
-    with pytest.raises(ImportError, match=r"wnc_store\.health"):
+    monkeypatch.setitem(sys.modules, "wnc_store.snapshots", None)
+    with pytest.raises(ImportError, match=r"wnc_store\.snapshots"):
         instrument(MemoryStore())
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from functools import wraps
 from importlib.metadata import version
 from time import perf_counter
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, Self, TypeVar, cast, get_origin, get_type_hints
 
 from opentelemetry.metrics import Counter, MeterProvider, get_meter
-from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider, get_tracer, set_span_in_context, use_span
+from opentelemetry.trace import SpanKind, StatusCode, TracerProvider, get_tracer, set_span_in_context, use_span
 
 from wnc_store.errors import (
     InvalidIdError,
@@ -24,12 +24,12 @@ from wnc_store.errors import (
     UserNotFoundError,
 )
 from wnc_store.events import RoomEvents
-from wnc_store.health import HealthReport
 from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter, RoomStore, Store
 from wnc_store.snapshots import SupportsRestore
 from wnc_store.statistics import SupportsServerActivity, SupportsStatistics
 
 ComponentT = TypeVar("ComponentT")
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 _SCOPE = "wnc_store"
 _BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
@@ -46,10 +46,6 @@ _EXPECTED_ERRORS = (
 )
 """Errors that do not set the span status, because the store works."""
 
-_OPTIONAL_PROTOCOLS: tuple[type, ...] = (SupportsStatistics, SupportsServerActivity, SupportsRestore)
-"""Protocols that the instrumented store supports if the underlying store does."""
-
-_COUNTER_DESCRIPTION = "Internal statistics of a store."
 _END = object()
 
 
@@ -60,11 +56,11 @@ class Telemetry:
         self, store: Store, system: str, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None
     ) -> None:
         # By the conventions, a span of kind CLIENT is a call that leaves the process.
-        self._kind = SpanKind.INTERNAL if system == "memory" else SpanKind.CLIENT
-        self._system = {"db.system.name": system}
-        self._tracer = get_tracer(_SCOPE, version("wnc-store"), tracer_provider)
+        self.kind = SpanKind.INTERNAL if system == "memory" else SpanKind.CLIENT
+        self.system = {"db.system.name": system}
+        self.tracer = get_tracer(_SCOPE, version("wnc-store"), tracer_provider)
         self._meter = get_meter(_SCOPE, version("wnc-store"), meter_provider)
-        self._duration = self._meter.create_histogram(
+        self.duration = self._meter.create_histogram(
             "db.client.operation.duration",
             unit="s",
             description="Duration of store operations.",
@@ -76,7 +72,7 @@ class Telemetry:
 
     def make_proxy(self, name: str, protocol: type[ComponentT], component: ComponentT) -> ComponentT:
         """Return a proxy of a store component that reports the operations of its protocol."""
-        proxy = _Proxy()
+        proxy = SimpleNamespace()
         self.add_methods(proxy, protocol, component, f"{name}.")
         return cast("ComponentT", proxy)
 
@@ -86,7 +82,7 @@ class Telemetry:
             if not name.startswith("_"):
                 setattr(proxy, name, self.wrap(f"{prefix}{name}", declared, getattr(target, name)))
 
-    def wrap(self, name: str, declared: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, name: str, declared: Callable[..., Any], method: MethodT) -> MethodT:
         """Wrap a method that is declared as a coroutine function or an async iterator. Return other methods as is."""
         if inspect.iscoroutinefunction(declared):
 
@@ -99,26 +95,15 @@ class Telemetry:
                 finally:
                     operation.end()
 
-            return call
+            return cast("MethodT", call)
         if get_origin(get_type_hints(declared)["return"]) is AsyncIterator:
 
             @wraps(declared)
             def iterate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
                 return self._iterate(name, method(*args, **kwargs))
 
-            return iterate
+            return cast("MethodT", iterate)
         return method
-
-    def start(self, name: str) -> Span:
-        """Start the span of an operation."""
-        return self._tracer.start_span(name, kind=self._kind, attributes={**self._system, **_operation(name)})
-
-    def end(self, name: str, span: Span, seconds: float, error: Mapping[str, str]) -> None:
-        """End the span of an operation, and record its duration."""
-        attributes = {**self._system, **_operation(name), **error}
-        self._duration.record(seconds, attributes, context=set_span_in_context(span))
-        span.end()
-        self.report_statistics()
 
     def report_statistics(self) -> None:
         """Add the increase of the store's statistics since the last report to the counters."""
@@ -126,8 +111,9 @@ class Telemetry:
             return
         for name, total in self._statistics().items():
             if name not in self._counters:
-                self._counters[name] = self._meter.create_counter(f"{_SCOPE}.{name}", description=_COUNTER_DESCRIPTION)
-            self._counters[name].add(total - self._reported.get(name, 0), self._system)
+                description = "Internal statistics of a store."
+                self._counters[name] = self._meter.create_counter(f"{_SCOPE}.{name}", description=description)
+            self._counters[name].add(total - self._reported.get(name, 0), self.system)
             self._reported[name] = total
 
     async def _iterate(self, name: str, items: AsyncIterator[Any]) -> AsyncGenerator[Any]:
@@ -146,19 +132,14 @@ class Telemetry:
             operation.end()
 
 
-class _Proxy:
-    """An object whose attributes are wrapped methods of a store component."""
-
-
 class _Operation:
     """The span, the duration and the error of one call."""
 
     def __init__(self, telemetry: Telemetry, name: str) -> None:
         self._telemetry = telemetry
-        self._name = name
-        self._span = telemetry.start(name)
+        self._attributes = {**telemetry.system, "db.operation.name": name}
+        self._span = telemetry.tracer.start_span(name, kind=telemetry.kind, attributes=self._attributes)
         self._seconds = 0.0
-        self._error: dict[str, str] = {}
 
     @contextmanager
     def running(self) -> Generator[None]:
@@ -168,8 +149,8 @@ class _Operation:
             with use_span(self._span, record_exception=False, set_status_on_exception=False):
                 yield
         except BaseException as error:
-            self._error = {"error.type": type(error).__qualname__}
-            self._span.set_attributes(self._error)
+            self._attributes["error.type"] = type(error).__qualname__
+            self._span.set_attribute("error.type", type(error).__qualname__)
             if not isinstance(error, _EXPECTED_ERRORS):
                 self._span.set_status(StatusCode.ERROR)
             raise
@@ -178,7 +159,9 @@ class _Operation:
 
     def end(self) -> None:
         """End the span and record the duration."""
-        self._telemetry.end(self._name, self._span, self._seconds, self._error)
+        self._telemetry.duration.record(self._seconds, self._attributes, context=set_span_in_context(self._span))
+        self._span.end()
+        self._telemetry.report_statistics()
 
 
 class InstrumentedStore:
@@ -192,9 +175,9 @@ class InstrumentedStore:
         self.connections: ConnectionCounter = telemetry.make_proxy("connections", ConnectionCounter, store.connections)
         self.rate_limits: RateLimiter = telemetry.make_proxy("rate_limits", RateLimiter, store.rate_limits)
         self.events: RoomEvents = telemetry.make_proxy("events", RoomEvents, store.events)
-        self._ping: Callable[[], Awaitable[None]] = telemetry.wrap("ping", Store.ping, store.ping)
-        self._health: Callable[[], Awaitable[HealthReport]] = telemetry.wrap("health", Store.health, store.health)
-        for protocol in _OPTIONAL_PROTOCOLS:
+        self.ping = telemetry.wrap("ping", Store.ping, store.ping)
+        self.health = telemetry.wrap("health", Store.health, store.health)
+        for protocol in (SupportsStatistics, SupportsServerActivity, SupportsRestore):
             if isinstance(store, protocol):
                 telemetry.add_methods(self, protocol, store)
 
@@ -202,14 +185,6 @@ class InstrumentedStore:
     def closed(self) -> bool:
         """See `Store.closed`."""
         return self._store.closed
-
-    async def ping(self) -> None:
-        """See `Store.ping`."""
-        await self._ping()
-
-    async def health(self) -> HealthReport:
-        """See `Store.health`."""
-        return await self._health()
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
@@ -228,7 +203,3 @@ class InstrumentedStore:
     ) -> None:
         """Close both stores."""
         await self.aclose()
-
-
-def _operation(name: str) -> dict[str, str]:
-    return {"db.operation.name": name}
