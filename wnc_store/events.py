@@ -15,10 +15,6 @@ from wnc_store.records.frozen import freeze
 from wnc_store.records.models import ChatMessage, Record, User, VideoState
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 class RoomEvent(Record):
     """Base class of all events.
 
@@ -29,7 +25,7 @@ class RoomEvent(Record):
     """
 
     room_id: str
-    rev: int | None = Field(default=None, ge=0, strict=True, exclude_if=_is_none)
+    rev: int | None = Field(default=None, ge=0, strict=True, exclude_if=lambda rev: rev is None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -40,8 +36,7 @@ class RoomEvent(Record):
         name = cast("dict[str, object]", value).get("type") if isinstance(value, dict) else None
         kind = _KINDS.get(name) if isinstance(name, str) else None
         if kind is None:
-            message = f"type must be one of {', '.join(_KINDS)}"
-            raise ValueError(message)
+            raise ValueError(f"type must be one of {', '.join(_KINDS)}")
         return cast("Self", kind.model_validate(value, by_alias=True, by_name=False))
 
 
@@ -121,21 +116,8 @@ class Resync(RoomEvent):
     type: Literal["resync"] = "resync"
 
 
-_KINDS: dict[str, type[RoomEvent]] = {
-    kind.model_fields["type"].default: kind
-    for kind in (
-        UserJoined,
-        UserLeft,
-        HostChanged,
-        VideoStateChanged,
-        VideoSet,
-        RoomChanged,
-        RoomClosed,
-        MessageAdded,
-        AppEvent,
-        Resync,
-    )
-}
+# Subclasses that an app defines later are not included.
+_KINDS = {kind.model_fields["type"].default: kind for kind in RoomEvent.__subclasses__()}
 
 
 class RoomEvents(Protocol):

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wnc_store.events import (
-    HostChanged,
-    RoomChanged,
-    RoomClosed,
-    RoomEvent,
-    UserJoined,
-    UserLeft,
-    VideoSet,
-    VideoStateChanged,
-)
+from wnc_store import events
 from wnc_store.records.models import Room, User
 
 
-def diff_rooms(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
+def diff_rooms(before: Room | None, after: Room | None) -> Sequence[events.RoomEvent]:
     """Return the ordered events that turn `before` into `after`.
 
     If the events do not describe the whole difference, the last one is `RoomChanged`. If `before` and `after` are the
@@ -28,28 +19,27 @@ def diff_rooms(before: Room | None, after: Room | None) -> Sequence[RoomEvent]:
         after: The room after the commit. None if the room was deleted.
     """
     if after is None:
-        return () if before is None else (RoomClosed(room_id=before.id, rev=before.rev + 1),)
+        return () if before is None else (events.RoomClosed(room_id=before.id, rev=before.rev + 1),)
     if before is None:
         # Without a rev: a subscriber may have read an earlier room with the same id and a higher rev.
-        return (RoomChanged(room_id=after.id),)
+        return (events.RoomChanged(room_id=after.id),)
     if after is before:
         return ()
     room_id, rev = after.id, after.rev
     same_users = after.users is before.users
     left, joined = ((), ()) if same_users else (_left(before, after), _joined(before, after))
-    events: list[RoomEvent] = []
-    events += [UserLeft(room_id=room_id, rev=rev, user=user) for user in left]
-    events += [UserJoined(room_id=room_id, rev=rev, user=user) for user in joined]
+    changes: list[events.RoomEvent] = [events.UserLeft(room_id=room_id, rev=rev, user=user) for user in left]
+    changes += [events.UserJoined(room_id=room_id, rev=rev, user=user) for user in joined]
     if (after.host_id, after.host_name) != (before.host_id, before.host_name):
-        events.append(HostChanged(room_id=room_id, rev=rev, host_id=after.host_id, host_name=after.host_name))
+        changes.append(events.HostChanged(room_id=room_id, rev=rev, host_id=after.host_id, host_name=after.host_name))
     state, url, kind = after.video_state, after.video_url, after.video_type
     if (url, kind) != (before.video_url, before.video_type):
-        events.append(VideoSet(room_id=room_id, rev=rev, video_url=url, video_type=kind, video_state=state))
+        changes.append(events.VideoSet(room_id=room_id, rev=rev, video_url=url, video_type=kind, video_state=state))
     elif state != before.video_state:
-        events.append(VideoStateChanged(room_id=room_id, rev=rev, video_state=state))
-    if not events or _apply_events(before, after, left, joined) != after:
-        events.append(RoomChanged(room_id=room_id, rev=rev))
-    return events
+        changes.append(events.VideoStateChanged(room_id=room_id, rev=rev, video_state=state))
+    if not changes or _apply_events(before, after, left, joined) != after:
+        changes.append(events.RoomChanged(room_id=room_id, rev=rev))
+    return changes
 
 
 def _left(before: Room, after: Room) -> Sequence[User]:
