@@ -60,16 +60,14 @@ def validated(record: RecordT, kind: type[RecordT]) -> RecordT:
         ValueError: `record` contains a value that can't be stored. The message names the fields and contains no values.
     """
     if not isinstance(record, kind):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-        message = f"expected a {kind.__name__}, got {type(record).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"expected a {kind.__name__}, got {type(record).__name__}")
     if type(record) is kind and (valid := fast_validated(record)) is not None:
         return valid
     aliases = {info.alias or name for name, info in kind.model_fields.items()}
     duplicates = sorted(aliases & record.model_extra.keys())
     if duplicates:
-        reason = (
-            f"the extra field {', '.join(duplicates)} has the JSON name of a declared field: set that field instead"
-        )
+        names = ", ".join(duplicates)
+        reason = f"the extra field {names} has the JSON name of a declared field: set that field instead"
     else:
         try:
             return kind.model_validate(record.to_json(), by_alias=True, by_name=False)
@@ -79,8 +77,7 @@ def validated(record: RecordT, kind: type[RecordT]) -> RecordT:
             reason = "a value is nested too deeply"
         except (AttributeError, TypeError):
             reason = "a field has a value of the wrong type"
-    message = f"this {kind.__name__} can't be stored: {reason}"
-    raise ValueError(message)
+    raise ValueError(f"this {kind.__name__} can't be stored: {reason}")
 
 
 def format_validation_errors(error: ValidationError) -> str:
@@ -100,8 +97,7 @@ def _parse(data: bytes) -> object:
 
 
 def _refuse_constant(_name: str) -> NoReturn:
-    message = "JSON can't represent NaN and Infinity"
-    raise ValueError(message)
+    raise ValueError("JSON can't represent NaN and Infinity")
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -7,11 +7,11 @@ exception, and the caller falls back to it: a subclass, a preserved date, NaN, o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from json.encoder import encode_basestring as quoted  # the C function that json.dumps uses
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from wnc_store.records.fields import wire_fields
 from wnc_store.records.js_types import iso, write_date, write_number, write_timestamp
@@ -59,27 +59,21 @@ def _encode_tuple(items: tuple[Any, ...]) -> str:
 
 def _encode_extra(kind: type[Record], extra: Mapping[str, Any]) -> str:
     if any(field.key in extra for field in wire_fields(kind)):
-        message = "an extra field has the JSON name of a declared field"
-        raise ValueError(message)
+        raise ValueError("an extra field has the JSON name of a declared field")
     return dumps(extra)[1:-1]
 
 
 def _encode_float(value: float) -> str:
     if isfinite(value):
         return repr(value)
-    message = "JSON can't represent NaN and Infinity"
-    raise ValueError(message)
-
-
-def _encode_date(value: datetime) -> str:
-    return f'"{iso(value)}"'
+    raise ValueError("JSON can't represent NaN and Infinity")
 
 
 # Direct access to the slot, because pydantic's attribute lookup is slow for missing attributes.
 _CACHED: _Encoders = {kind: kind.__dict__["_cached_json"].__get__ for kind in (User, VideoState)}
 
 _NUMBERS: _Encoders = {int: repr, float: _encode_float}
-_DATES: _Encoders = {datetime: _encode_date}
+_DATES: _Encoders = {datetime: lambda value: f'"{iso(value)}"'}
 _JSON: _Encoders = {
     **_NUMBERS,
     str: quoted,
@@ -96,19 +90,11 @@ _ENCODERS_FOR: Mapping[object, _Encoders] = {
     write_date: _DATES,
 }
 
-
-class _Field(NamedTuple):
-    name: str
-    key: str
-    exclude_if: Callable[[Any], bool] | None
-    encoders: _Encoders
-
-
 # Subclasses are not included, because they may override the serialization.
-_FIELDS: Mapping[type[Record], tuple[_Field, ...]] = {
-    kind: tuple(
-        _Field(field.name, f"{quoted(field.key)}:", field.exclude_if, _ENCODERS_FOR[field.serialize])
+_FIELDS: Mapping[type[Record], Sequence[tuple[str, str, Callable[[Any], bool] | None, _Encoders]]] = {
+    kind: [
+        (field.name, f"{quoted(field.key)}:", field.exclude_if, _ENCODERS_FOR[field.serialize])
         for field in wire_fields(kind)
-    )
+    ]
     for kind in (User, VideoState, Room, ChatMessage)
 }

@@ -54,26 +54,14 @@ def _with_fields_set(record: RecordT) -> RecordT:
         users = tuple([_with_fields_set(user) for user in values["users"]])
         written = kind.names.difference([name for name, exclude_if in kind.exclusions if exclude_if(values[name])])
         values = {**values, "video_state": _with_fields_set(values["video_state"]), "users": users}
-        return construct_copy(record, values, {}, intern_fields_set(written))
+        return construct_copy(record, values, {}, intern_fields_set(frozenset(written)))
     if record.__pydantic_fields_set__ == kind.names:
         return record
     return construct_copy(record, values.copy(), {}, kind.names)
 
 
-def _are_users(users: tuple[Any, ...]) -> bool:
-    return all(type(user) is User and _is_valid(user) for user in users)
-
-
 def _is_number(value: float) -> bool:
     return abs(value) < _LARGE
-
-
-def _is_count(value: int) -> bool:
-    return 0 <= value < _LARGE
-
-
-def _is_date(value: datetime) -> bool:
-    return value.tzinfo is UTC and not value.microsecond % 1000 and not value.fold
 
 
 _Tests = Mapping[type, Callable[[Any], bool] | None]
@@ -82,11 +70,11 @@ _TESTS_OF: Mapping[object, _Tests] = {
     str: {str: None},
     str | None: {str: None, type(None): None},
     bool: {bool: None},
-    int: {int: _is_count},
+    int: {int: lambda value: 0 <= value < _LARGE},
     float: {int: _is_number, float: _is_number},
-    datetime: {datetime: _is_date},
+    datetime: {datetime: lambda value: value.tzinfo is UTC and not value.microsecond % 1000 and not value.fold},
     VideoState: {VideoState: _is_valid},
-    tuple[User, ...]: {tuple: _are_users},
+    tuple[User, ...]: {tuple: lambda users: all(type(user) is User and _is_valid(user) for user in users)},
 }
 
 
@@ -96,12 +84,11 @@ class _Kind(NamedTuple):
     exclusions: tuple[tuple[str, Callable[[Any], bool]], ...]
 
 
-def _kind(kind: type[Record]) -> _Kind:
-    return _Kind(
-        intern_fields_set(kind.model_fields),
+_KINDS: Mapping[type[Record], _Kind] = {
+    kind: _Kind(
+        intern_fields_set(frozenset(kind.model_fields)),
         tuple((name, _TESTS_OF[info.annotation]) for name, info in kind.model_fields.items()),
         tuple((field.name, field.exclude_if) for field in wire_fields(kind) if field.exclude_if is not None),
     )
-
-
-_KINDS: Mapping[type[Record], _Kind] = {kind: _kind(kind) for kind in (User, VideoState, Room, ChatMessage)}
+    for kind in (User, VideoState, Room, ChatMessage)
+}

@@ -37,15 +37,10 @@ class FrozenList(list[Any]):
 
 
 def check_int(value: int) -> int:
-    """Return an integer that every JSON parser of Python can read.
-
-    Raises:
-        ValueError: The integer has more than 4000 digits.
-    """
+    """Return `value`. Raise `ValueError` beyond 4000 digits, because Python's JSON parsers limit the digits."""
     if abs(value) < _MAX_INT:
         return value
-    message = "an integer must have at most 4000 digits"
-    raise ValueError(message)
+    raise ValueError("an integer must have at most 4000 digits")
 
 
 def freeze(value: object) -> object:
@@ -65,8 +60,6 @@ def freeze(value: object) -> object:
     if isinstance(value, dict):
         members = cast("dict[object, object]", value)
         if not all(isinstance(key, str) for key in members):
-            message = "the keys of a JSON object must be strings"
-            raise ValueError(message)
+            raise ValueError("the keys of a JSON object must be strings")
         return FrozenDict({cast("str", key): freeze(member) for key, member in members.items()})
-    message = f"{type(value).__name__} is not a JSON value"
-    raise ValueError(message)
+    raise ValueError(f"{type(value).__name__} is not a JSON value")

@@ -85,19 +85,16 @@ def _parse_date(value: object) -> datetime:
         return _preserved_date(_FIRST, None)
     if isinstance(value, str):
         return _parse_iso(value)
-    message = "a date must be an ISO 8601 string or an aware datetime"
-    raise ValueError(message)
+    raise ValueError("a date must be an ISO 8601 string or an aware datetime")
 
 
 def _in_milliseconds(value: datetime) -> datetime:
     if value.tzinfo is None:
-        message = "a datetime must have a time zone, for example datetime.now(UTC)"
-        raise ValueError(message)
+        raise ValueError("a datetime must have a time zone, for example datetime.now(UTC)")
     try:
         value = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
     except OverflowError:
-        message = "a date must be within the years 1 to 9999 in UTC"
-        raise ValueError(message) from None
+        raise ValueError("a date must be within the years 1 to 9999 in UTC") from None
     return value.replace(microsecond=value.microsecond // 1000 * 1000)
 
 
@@ -114,8 +111,8 @@ def _from_iso(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        message = "a date must be an ISO 8601 string with a time zone"  # without the text, which may be secret
-    raise ValueError(message)
+        pass
+    raise ValueError("a date must be an ISO 8601 string with a time zone")  # without the text, which may be secret
 
 
 def write_date(value: datetime) -> str | None:
@@ -129,8 +126,7 @@ def _parse_number(value: object) -> float:
     if value is None:  # NaN and the infinities are null in JSON
         return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        message = "a number must be an int or a float"
-        raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueErrors
+        raise ValueError("a number must be an int or a float")  # noqa: TRY004 - pydantic reports ValueErrors
     if isinstance(value, int):
         return check_int(value)
     return value if math.isfinite(value) else math.nan

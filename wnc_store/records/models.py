@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hmac
+import operator
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -22,24 +23,12 @@ from wnc_store.records.frozen import FrozenDict, freeze
 from wnc_store.records.js_types import Date, Number, Timestamp
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-def _is_zero(value: int) -> bool:
-    return value == 0
-
-
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())
 
 
 _set = object.__setattr__
@@ -81,7 +70,7 @@ class Record(BaseModel):
                 extra[name] = freeze(value)
         fields_set = self.__pydantic_fields_set__
         if not fields_set.issuperset(changes):
-            fields_set = intern_fields_set(fields_set.union(changes))
+            fields_set = intern_fields_set(frozenset(fields_set.union(changes)))
         return construct_copy(self, values, extra, fields_set)
 
     def with_extra(self, fields: Mapping[str, Any]) -> Self:
@@ -109,13 +98,9 @@ class Record(BaseModel):
 
 
 @functools.lru_cache(maxsize=256)
-def _shared_set(names: frozenset[str]) -> set[str]:
-    return set(names)
-
-
-def intern_fields_set(names: Iterable[str]) -> set[str]:
+def intern_fields_set(names: frozenset[str]) -> set[str]:
     """Return a shared set of field names. A separate set would take as much memory as the rest of a record."""
-    return _shared_set(frozenset(names))
+    return set(names)
 
 
 def construct_copy(record: RecordT, values: dict[str, Any], extra: dict[str, Any], fields_set: set[str]) -> RecordT:
@@ -192,13 +177,13 @@ class Room(Record):
     id: str
     host_id: str
     host_name: str
-    host_token: str | None = Field(default=None, repr=False, exclude_if=_is_none)
+    host_token: str | None = Field(default=None, repr=False, exclude_if=lambda token: token is None)
     video_url: str | None = None
     video_type: str | None = None
     video_state: VideoState = Field(default_factory=VideoState)
     users: tuple[User, ...] = ()
     created_at: Date = Field(default_factory=_utc_now, validate_default=True)
-    rev: int = Field(default=0, ge=0, strict=True, exclude_if=_is_zero)
+    rev: int = Field(default=0, ge=0, strict=True, exclude_if=operator.not_)
 
     __slots__ = ("_user_index",)  # set by `wnc_store.records.user_index`; not a field, and not copied
 
@@ -206,7 +191,7 @@ class Room(Record):
     def hosted_by(cls, host: User, *, room_id: str) -> Room:
         """Return a new room with `host` as its host and only user, and a random host token."""
         host = host.model_copy(update={"is_host": True})
-        return cls(id=room_id, host_id=host.id, host_name=host.name, host_token=_new_id(), users=(host,))
+        return cls(id=room_id, host_id=host.id, host_name=host.name, host_token=str(uuid.uuid4()), users=(host,))
 
     def user(self, user_id: str) -> User | None:
         """Return the user with this id, or None."""
@@ -217,8 +202,7 @@ class Room(Record):
 
     def to_public_json(self) -> dict[str, JsonValue]:
         """Return the room as JSON values for guests: with extra fields, without the host token."""
-        value = self.to_json()
-        return {key: member for key, member in value.items() if key not in {"hostToken", "host_token"}}
+        return {key: member for key, member in self.to_json().items() if key not in {"hostToken", "host_token"}}
 
     def verify_host_token(self, candidate: str | None) -> bool:
         """Return whether `candidate` is the host token, in constant time. False if the room has no host token."""
@@ -242,7 +226,7 @@ class ChatMessage(Record):
         timestamp: Time of writing in milliseconds since the epoch.
     """
 
-    id: str = Field(default_factory=_new_id)
+    id: str = Field(default_factory=lambda: str(uuid.uuid4()))
     room_id: str
     user_id: str
     user_name: str

@@ -50,7 +50,7 @@ def max_encoded_bytes(room: Room) -> float:
 
 
 def extend_index(before: Room, after: Room, newcomer: User) -> None:
-    """Derive the index of `after` from `before`, to whose users `newcomer` was appended."""
+    """Derive the index of `after` from `before`. Between them, `newcomer` was appended to the users."""
     if len(before.users) <= _MAX_UNINDEXED:
         return
     index = _cached_index(before)
@@ -65,7 +65,7 @@ def extend_index(before: Room, after: Room, newcomer: User) -> None:
 
 
 def propagate_size(before: Room, after: Room, former: User, user: User) -> None:
-    """Derive the size of `after` from `before`, of whose users `former` was removed and `user` was appended."""
+    """Derive the size of `after` from `before`. Between them, `former` was removed and `user` was appended."""
     index = _cached_index(before)
     if index is not None and math.isfinite(index.max_encoded_bytes):
         size = index.max_encoded_bytes - _max_encoded_bytes((former,)) + _max_encoded_bytes((user,))
