@@ -55,8 +55,7 @@ class ManualClock:
         """
         step = delta if isinstance(delta, timedelta) else timedelta(seconds=delta)
         if step < timedelta(0):
-            message = f"delta must not be negative, got {delta!r}"
-            raise ValueError(message)
+            raise ValueError(f"delta must not be negative, got {delta!r}")
         self._elapsed_ms += step // timedelta(milliseconds=1)
 
     def now_ms(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from pydantic import JsonValue
@@ -56,8 +56,5 @@ class HealthReport:
             "backend": self.backend,
             "version": self.version,
             "roundTripMs": self.round_trip_ms,
-            "checks": [
-                {"name": check.name, "status": check.status, "detail": check.detail, "hint": check.hint}
-                for check in self.checks
-            ],
+            "checks": [asdict(check) for check in self.checks],
         }

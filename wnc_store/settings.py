@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -32,17 +33,14 @@ def _parse_seconds(value: object) -> object:
     try:
         return timedelta(seconds=float(value))
     except OverflowError:
-        message = "the duration must be at most 36500 days"
-        raise ValueError(message) from None
+        raise ValueError("the duration must be at most 36500 days") from None
 
 
 def _to_whole_milliseconds(value: timedelta) -> timedelta:
     if value < _MILLISECOND:
-        message = f"the duration must be at least 1 millisecond, got {value.total_seconds()} seconds"
-        raise ValueError(message)
+        raise ValueError(f"the duration must be at least 1 millisecond, got {value.total_seconds()} seconds")
     if value > _MAX_DURATION:
-        message = f"the duration must be at most 36500 days, got {value.days} days"
-        raise ValueError(message)
+        raise ValueError(f"the duration must be at most 36500 days, got {value.days} days")
     return value - value % _MILLISECOND
 
 
@@ -156,8 +154,6 @@ def _variable(name: str, environment: Mapping[str, str]) -> str:
 def _value(variable: str, environment: Mapping[str, str]) -> str | timedelta:
     value = environment[variable]
     if variable.endswith("_MS"):
-        try:
+        with suppress(ValueError, OverflowError):  # an invalid value is reported by its field
             return timedelta(milliseconds=float(value))
-        except (ValueError, OverflowError):
-            return value
     return value

@@ -42,8 +42,7 @@ class Snapshot:
         check_id("room id", self.room.id)
         chat_ttl = timedelta.max if self.chat_ttl is None else self.chat_ttl
         if min(self.room_ttl, chat_ttl) < _MILLISECOND:
-            message = f"the TTLs of room {self.room.id!r} and its chat must be at least 1 millisecond"
-            raise ValueError(message)
+            raise ValueError(f"the TTLs of room {self.room.id!r} and its chat must be at least 1 millisecond")
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the snapshot as JSON values. Room and messages are as stored, including the host token.

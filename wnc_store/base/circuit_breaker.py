@@ -30,7 +30,7 @@ _RELEASE_BATCH = 100
 
 
 class LimiterCircuitBreaker:
-    """Switch between the server and a store in memory, and the leases still to be released on the server.
+    """Switches limiters between the server and a store in memory, and replays releases when the server is back.
 
     The breaker opens when the server raises `StoreUnavailableError`. While it is open, calls use the store in memory.
     Once per `pause`, one call tries the server; if that succeeds, the breaker closes. Other calls do not wait for it.

@@ -26,10 +26,6 @@ class Lifecycle:
                 callback()
 
     def ensure_open(self) -> None:
-        """Check that the store is open.
-
-        Raises:
-            StoreClosedError: The store is closed.
-        """
+        """Raise `StoreClosedError` if the store is closed."""
         if self.closed:
             raise StoreClosedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import timedelta
+from typing import NoReturn
 
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
@@ -12,40 +13,26 @@ from wnc_store.rate_limit import RateLimitDecision
 from wnc_store.settings import StoreSettings
 
 _MAX_COST = 1_000_000_000
-_UNSUPPORTED_CONNECTIONS = "this backend does not count connections"
-_UNSUPPORTED_RATE_LIMITS = "this backend does not support rate limits"
 
 
 class UnsupportedConnections:
     """`ConnectionCounter` of a backend that does not count connections."""
 
-    async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
+    async def acquire(self, *_args: object, **_kwargs: object) -> NoReturn:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED_CONNECTIONS)
+        raise NotSupportedError("this backend does not count connections")
 
-    async def release(self, key: str, connection_id: str) -> int:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED_CONNECTIONS)
-
-    async def count(self, key: str) -> int:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED_CONNECTIONS)
+    release = count = acquire
 
 
 class UnsupportedRateLimits:
     """`RateLimiter` of a backend without rate limits."""
 
-    async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
+    async def hit(self, *_args: object, **_kwargs: object) -> NoReturn:
         """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED_RATE_LIMITS)
+        raise NotSupportedError("this backend does not support rate limits")
 
-    async def peek(self, key: str) -> RateLimitDecision:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED_RATE_LIMITS)
-
-    async def reset(self, key: str) -> None:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED_RATE_LIMITS)
+    peek = reset = hit
 
 
 class BaseConnectionCounter(ABC):
@@ -76,8 +63,7 @@ class BaseConnectionCounter(ABC):
         self._check(key)
         check_id("connection id", connection_id)
         if limit is not None and not (_is_int(limit) and limit >= 1):
-            message = f"limit must be None or an integer of at least 1, got {limit!r}"
-            raise ValueError(message)
+            raise ValueError(f"limit must be None or an integer of at least 1, got {limit!r}")
         acquired, count = await self._acquire(key, connection_id, limit)
         if not acquired:
             raise LimitExceededError(f"number of connections of {key!r}", limit=limit or 0, actual=count + 1)
@@ -126,8 +112,7 @@ class BaseRateLimiter(ABC):
         """See `RateLimiter.hit`."""
         self._check(key)
         if not (_is_int(cost) and 1 <= cost <= _MAX_COST):
-            message = f"cost must be an integer from 1 to {_MAX_COST}, got {cost!r}"
-            raise ValueError(message)
+            raise ValueError(f"cost must be an integer from 1 to {_MAX_COST}, got {cost!r}")
         count, remaining = await self._hit(key, cost)
         limit = self._settings.rate_limit_max
         return RateLimitDecision.of(count, limit, remaining, allowed=count <= limit)

@@ -24,44 +24,24 @@ class SizeLimits:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
-        self._max_bytes_without_users = _FIXED + MAX_BYTES_PER_CHAR * (
-            settings.max_name_length + settings.max_url_length
-        )
+        max_characters = settings.max_name_length + settings.max_url_length
+        self._max_bytes_without_users = _FIXED + MAX_BYTES_PER_CHAR * max_characters
 
     def check_message(self, message: ChatMessage) -> None:
-        """Check the text and the user name of a message.
-
-        Raises:
-            LimitExceededError: The text or the user name is too long.
-        """
+        """Raise `LimitExceededError` if the text or the user name of a message is too long."""
         self._check_length("message text (max_message_length)", message.message, self._settings.max_message_length)
         self._check_name("user name", message.user_name)
 
     def check_user(self, user: User) -> None:
-        """Check the name of a user.
-
-        Raises:
-            LimitExceededError: The name is too long.
-        """
+        """Raise `LimitExceededError` if the name of a user is too long."""
         self._check_name("user name", user.name)
 
     def check_url(self, url: str) -> None:
-        """Check a video URL.
-
-        Raises:
-            LimitExceededError: The URL is too long.
-        """
+        """Raise `LimitExceededError` if a video URL is too long."""
         self._check_length("video URL (max_url_length)", url, self._settings.max_url_length)
 
     def check_growth(self, before: Room | None, after: Room) -> Room:
-        """Check that a change does not grow a room beyond the limits of users and bytes.
-
-        Returns:
-            The room `after`.
-
-        Raises:
-            LimitExceededError: The room exceeds a limit and is larger than `before`.
-        """
+        """Return `after`. Raise `LimitExceededError` if it exceeds a limit and is larger than `before`."""
         users, users_before = len(after.users), len(before.users) if before else 0
         max_users, max_bytes = self._settings.max_users_per_room, self._settings.max_room_bytes
         if users > max(users_before, max_users):
@@ -73,13 +53,9 @@ class SizeLimits:
         return after
 
     def check_room(self, before: Room | None, after: Room) -> Room:
-        """Check every limit on a room made by a caller. Names and a URL that `before` already contains are accepted.
+        """Return `after`, a room made by a caller. Raise `LimitExceededError` if a name or the URL is too long.
 
-        Returns:
-            The room `after`.
-
-        Raises:
-            LimitExceededError: A new name or URL is too long, or the room is larger than `before` and exceeds a limit.
+        Names and a URL that `before` already contains are accepted. The size is checked as by `check_growth`.
         """
         if before is None or after.video_url != before.video_url:
             self.check_url(after.video_url or "")
