@@ -17,6 +17,7 @@ from wnc_store.cli.output import (
     Exit,
     add_row,
     err,
+    format_state,
     format_timestamp,
     format_ttl,
     out,
@@ -26,7 +27,7 @@ from wnc_store.cli.output import (
     sanitize,
     table,
 )
-from wnc_store.cli.runtime import AsJson, Url, UrlArgument, open_cli_store, run
+from wnc_store.cli.runtime import AsJson, Url, UrlArgument, async_command, open_cli_store, run
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.cli.watch import watch_room
@@ -70,67 +71,65 @@ def demo(
 
 
 @app.command()
-def rooms(
+@async_command
+async def rooms(
     *,
     url: Url = None,
     as_json: AsJson = False,
     limit: Annotated[int, typer.Option(min=0, help="Maximum number of rooms; 0 lists all.")] = 100,
 ) -> None:
     """List the active rooms."""
-
-    async def work() -> None:
-        async with open_cli_store(url) as store:
-            listed, more = await _list_rooms(store, limit)
-        if more:
-            print_notice(f"The store has more than {pluralize(limit, 'room')}. Use --limit 0 to list all.")
-        if as_json:
-            print_json([_room_json(room_id, room, ttl) for room_id, room, ttl in listed])
-            return
-        room_table = table(pluralize(len(listed), "active room"), *_ROOM_COLUMNS)
-        for room_id, room, ttl in listed:
-            add_row(room_table, _room_cells(room_id, room, ttl))
-        out.print(room_table)
-
-    run(work())
+    async with open_cli_store(url) as store:
+        listed, more = await _list_rooms(store, limit)
+    if more:
+        print_notice(f"The store has more than {pluralize(limit, 'room')}. Use --limit 0 to list all.")
+    if as_json:
+        print_json([_room_json(*entry) for entry in listed])
+        return
+    room_table = table(pluralize(len(listed), "active room"), "room", "host", "users", "video", "state", "TTL")
+    for room_id, room, ttl in listed:
+        cells: list[object] = [Text("unreadable", style="red"), "", "", ""]
+        if room is not None:
+            state = "playing" if room.video_state.is_playing else "paused"
+            cells = [room.host_name, len(room.users), room.video_url or "", state]
+        add_row(room_table, [room_id, *cells, format_ttl(ttl)])
+    out.print(room_table)
 
 
 @app.command()
-def show(room_id: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
+@async_command
+async def show(room_id: RoomId, *, url: Url = None, as_json: AsJson = False) -> None:
     """Show the users, the video and the TTL of a room."""
-
-    async def work() -> None:
-        async with open_cli_store(url) as store:
-            room = await store.rooms.get_room(room_id)
-            ttl = await store.rooms.room_ttl(room_id)
-        if room is None:
-            raise RoomNotFoundError(room_id)
-        if as_json:
-            print_json({"id": room_id, "ttlSeconds": _seconds(ttl), "room": room.to_public_json()})
-            return
-        state = room.video_state
-        fields = {
-            "host": f"{room.host_name} ({room.host_id})",
-            "host token": "set (not shown)" if room.host_token else "none",
-            "video": f"{room.video_url} ({room.video_type})" if room.video_url else "none",
-            "state": f"{'playing' if state.is_playing else 'paused'} at {state.current_time} of {state.duration} s",
-            "created": iso(room.created_at),
-            "revision": room.rev,
-            "TTL": format_ttl(ttl),
-        }
-        field_table = table(f"room {room_id}", "field", "value")
-        for name, value in fields.items():
-            add_row(field_table, [Text(name), value])
-        out.print(field_table)
-        user_table = table(pluralize(len(room.users), "user"), "user", "name", "host", "joined")
-        for user in room.users:
-            add_row(user_table, [user.id, user.name, "yes" if user.is_host else "", iso(user.joined_at)])
-        out.print(user_table)
-
-    run(work())
+    async with open_cli_store(url) as store:
+        room = await store.rooms.get_room(room_id)
+        ttl = await store.rooms.room_ttl(room_id)
+    if room is None:
+        raise RoomNotFoundError(room_id)
+    if as_json:
+        print_json({"id": room_id, "ttlSeconds": _seconds(ttl), "room": room.to_public_json()})
+        return
+    fields = {
+        "host": f"{room.host_name} ({room.host_id})",
+        "host token": "set (not shown)" if room.host_token else "none",
+        "video": f"{room.video_url} ({room.video_type})" if room.video_url else "none",
+        "state": format_state(room.video_state),
+        "created": iso(room.created_at),
+        "revision": room.rev,
+        "TTL": format_ttl(ttl),
+    }
+    field_table = table(f"room {room_id}", "field", "value")
+    for name, value in fields.items():
+        add_row(field_table, [name, value])
+    out.print(field_table)
+    user_table = table(pluralize(len(room.users), "user"), "user", "name", "host", "joined")
+    for user in room.users:
+        add_row(user_table, [user.id, user.name, "yes" if user.is_host else "", iso(user.joined_at)])
+    out.print(user_table)
 
 
 @app.command()
-def chat(
+@async_command
+async def chat(
     room_id: RoomId,
     *,
     url: Url = None,
@@ -138,25 +137,21 @@ def chat(
     limit: Annotated[int | None, typer.Option(min=0, help="Show only this many of the newest messages.")] = None,
 ) -> None:
     """Show the stored chat messages of a room, oldest first."""
-
-    async def work() -> None:
-        async with open_cli_store(url) as store:
-            messages = await store.chat.get_messages(room_id, limit)
-            ttl = await store.chat.chat_ttl(room_id)
-            exists = bool(ttl) or await store.rooms.room_exists(room_id)  # a chat may outlive its room
-        if as_json:
-            print_json([message.to_json() for message in messages])
-        if not exists:
-            raise RoomNotFoundError(room_id)
-        if as_json:
-            return
-        title = f"{pluralize(len(messages), 'message')} in {room_id}, TTL: {format_ttl(ttl)}"
-        chat_table = table(title, *_CHAT_COLUMNS)
-        for message in messages:
-            add_row(chat_table, [format_timestamp(message.timestamp), message.user_name, message.message])
-        out.print(chat_table)
-
-    run(work())
+    async with open_cli_store(url) as store:
+        messages = await store.chat.get_messages(room_id, limit)
+        ttl = await store.chat.chat_ttl(room_id)
+        exists = bool(ttl) or await store.rooms.room_exists(room_id)  # a chat may outlive its room
+    if as_json:
+        print_json([message.to_json() for message in messages])
+    if not exists:
+        raise RoomNotFoundError(room_id)
+    if as_json:
+        return
+    title = f"{pluralize(len(messages), 'message')} in {room_id}, TTL: {format_ttl(ttl)}"
+    chat_table = table(title, "sent", "user", "message")
+    for message in messages:
+        add_row(chat_table, [format_timestamp(message.timestamp), message.user_name, message.message])
+    out.print(chat_table)
 
 
 @app.command()
@@ -178,22 +173,20 @@ def watch(
 
 
 @app.command()
-def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
+@async_command
+async def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
     """Remove entries of expired rooms from the index of active rooms."""
-
-    async def work() -> None:
-        async with open_cli_store(url) as store:
-            removed = await store.rooms.sweep_active_rooms()
-        if as_json:
-            print_json({"removed": removed})
-        else:
-            out.print(f"removed {pluralize(removed, 'expired room')} from the index")
-
-    run(work())
+    async with open_cli_store(url) as store:
+        removed = await store.rooms.sweep_active_rooms()
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        out.print(f"removed {pluralize(removed, 'expired room')} from the index")
 
 
 @app.command()
-def limits(
+@async_command
+async def limits(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Client key, for example an IP address.")],
     *,
     url: Url = None,
@@ -201,86 +194,62 @@ def limits(
     reset: Annotated[bool, typer.Option("--reset", help="Reset the hits first.")] = False,
 ) -> None:
     """Show the connections and the rate limit of a client."""
-
-    async def work() -> None:
-        async with open_cli_store(url) as store:
-            if reset:
-                await store.rate_limits.reset(key)
-            connections = await store.connections.count(key)
-            hits = await store.rate_limits.peek(key)
-        if as_json:
-            seconds = hits.reset_after.total_seconds()
-            rate_limit = {"allowed": hits.allowed, "remaining": hits.remaining, "limit": hits.limit}
-            print_json({"key": key, "connections": connections, **rate_limit, "resetAfterSeconds": seconds})
-            return
-        out.print(sanitize(f"{key}: {pluralize(connections, 'connection')}"))
-        status = "next hit allowed" if hits.allowed else f"blocked for {format_ttl(hits.retry_after)}"
-        out.print(f"{hits.remaining} of {hits.limit} hits remaining in this window, {status}")
-
-    run(work())
+    async with open_cli_store(url) as store:
+        if reset:
+            await store.rate_limits.reset(key)
+        connections = await store.connections.count(key)
+        hits = await store.rate_limits.peek(key)
+    if as_json:
+        seconds = hits.reset_after.total_seconds()
+        rate_limit = {"allowed": hits.allowed, "remaining": hits.remaining, "limit": hits.limit}
+        print_json({"key": key, "connections": connections, **rate_limit, "resetAfterSeconds": seconds})
+        return
+    out.print(sanitize(f"{key}: {pluralize(connections, 'connection')}"))
+    status = "next hit allowed" if hits.allowed else f"blocked for {format_ttl(hits.retry_after)}"
+    out.print(f"{hits.remaining} of {hits.limit} hits remaining in this window, {status}")
 
 
 @app.command()
-def ping(*, url: Url = None, as_json: AsJson = False) -> None:
+@async_command
+async def ping(*, url: Url = None, as_json: AsJson = False) -> None:
     """Check that the store can serve requests. Exit 3 if it cannot."""
-
-    async def work() -> None:
-        async with open_cli_store(url) as store:
-            await store.ping()  # opens the connection
-            start = time.perf_counter()
-            await store.ping()
-            milliseconds = round((time.perf_counter() - start) * 1000, 3)
-        if as_json:
-            print_json({"ok": True, "milliseconds": milliseconds})
-        else:
-            out.print(f"the store replied in {milliseconds} ms")
-
-    run(work())
+    async with open_cli_store(url) as store:
+        await store.ping()  # opens the connection
+        start = time.perf_counter()
+        await store.ping()
+        milliseconds = round((time.perf_counter() - start) * 1000, 3)
+    if as_json:
+        print_json({"ok": True, "milliseconds": milliseconds})
+    else:
+        out.print(f"the store replied in {milliseconds} ms")
 
 
 @app.command()
-def doctor(
-    url: UrlArgument = None,
-    *,
-    as_json: AsJson = False,
-) -> None:
+@async_command
+async def doctor(url: UrlArgument = None, *, as_json: AsJson = False) -> None:
     """Check a server and its configuration, and suggest fixes. Exit 1 if a check fails, 3 without a reply."""
-
-    async def work() -> None:
-        async with open_cli_store(url) as store:
-            health = await store.health()
-        if as_json:
-            print_json(health.to_json())
-        else:
-            version = f", server {health.version}" if health.version else ""
-            check_table = table(f"{health.backend}{version}", *_CHECK_COLUMNS)
-            for check in health.checks:
-                status = Text(check.status, style=_STATUS_STYLES[check.status])
-                add_row(check_table, [check.name, status, check.detail, check.hint])
-            out.print(check_table)
-        if health.round_trip_ms is None:
-            raise typer.Exit(Exit.UNAVAILABLE)
-        if not health.ok:
-            raise typer.Exit(Exit.FAILED)
-
-    run(work())
+    async with open_cli_store(url) as store:
+        health = await store.health()
+    if as_json:
+        print_json(health.to_json())
+    else:
+        version = f", server {health.version}" if health.version else ""
+        check_table = table(f"{health.backend}{version}", "check", "status", "detail", "hint")
+        for check in health.checks:
+            status = Text(check.status, style=_STATUS_STYLES[check.status])
+            add_row(check_table, [check.name, status, check.detail, check.hint])
+        out.print(check_table)
+    if health.round_trip_ms is None:
+        raise typer.Exit(Exit.UNAVAILABLE)
+    if not health.ok:
+        raise typer.Exit(Exit.FAILED)
 
 
 app.command()(top)
 app.command("export")(export_rooms)
 app.command("import")(import_rooms)
 
-_CHECK_COLUMNS = ("check", "status", "detail", "hint")
 _STATUS_STYLES = {"ok": "green", "warning": "yellow", "error": "bold red", "unknown": "yellow"}
-_CHAT_COLUMNS = ("sent", "user", "message")
-_ROOM_COLUMNS = ("room", "host", "users", "video", "state", "TTL")
-
-
-def _room_cells(room_id: str, room: Room | None, ttl: timedelta | None) -> list[object]:
-    if room is None:
-        return [room_id, Text("unreadable", style="red"), "", "", "", format_ttl(ttl)]
-    state = "playing" if room.video_state.is_playing else "paused"
-    return [room_id, room.host_name, len(room.users), room.video_url or "", state, format_ttl(ttl)]
 
 
 def _room_json(room_id: str, room: Room | None, ttl: timedelta | None) -> dict[str, Any]:
@@ -313,9 +282,9 @@ async def _list_rooms(store: Store, limit: int) -> tuple[list[tuple[str, Room | 
             ttl = await store.rooms.room_ttl(room_id)
             try:
                 room = await store.rooms.get_room(room_id)
+                if room is None:
+                    continue
             except CorruptRecordError:
-                listed.append((room_id, None, ttl))
-                continue
-            if room is not None:
-                listed.append((room_id, room, ttl))
+                room = None
+            listed.append((room_id, room, ttl))
     return listed, False

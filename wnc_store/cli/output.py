@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wnc_store.records.js_types import from_milliseconds, iso
+from wnc_store.records.models import VideoState
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -67,6 +68,11 @@ def format_timestamp(milliseconds: float) -> str:
         return iso(from_milliseconds(int(milliseconds)))
     except (ValueError, OverflowError):
         return str(milliseconds)
+
+
+def format_state(state: VideoState) -> str:
+    """Return whether the video is playing, and the position."""
+    return f"{'playing' if state.is_playing else 'paused'} at {state.current_time} of {state.duration} s"
 
 
 def format_ttl(ttl: timedelta | None) -> str:

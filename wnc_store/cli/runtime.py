@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, NoReturn
+from functools import wraps
+from typing import Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from rich.text import Text
 
-from wnc_store import (
-    ConfigurationError,
-    InvalidIdError,
-    Store,
-    StoreError,
-    StoreUnavailableError,
-    configured_url,
-    open_store,
-)
 from wnc_store.cli.output import Exit, err, print_notice, sanitize
 from wnc_store.cli.sinks import OutputError
+from wnc_store.errors import ConfigurationError, InvalidIdError, StoreError, StoreUnavailableError
+from wnc_store.factory import configured_url, open_store
+from wnc_store.protocols import Store
 
-Url = Annotated[
-    str | None, typer.Option("--url", help="Store URL. Default: WNC_STORE_URL, else REDIS_URL, else memory://.")
-]
-UrlArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="URL", help="Store URL. Default: WNC_STORE_URL, else REDIS_URL, else memory://.", show_default=False
-    ),
-]
+P = ParamSpec("P")
+_URL_HELP = "Store URL. Default: WNC_STORE_URL, else REDIS_URL, else memory://."
+Url = Annotated[str | None, typer.Option("--url", help=_URL_HELP)]
+UrlArgument = Annotated[str | None, typer.Argument(metavar="URL", help=_URL_HELP, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-_CODES: tuple[tuple[type[Exception], Exit], ...] = (
-    (StoreUnavailableError, Exit.UNAVAILABLE),
-    (ConfigurationError, Exit.USAGE),
-    (InvalidIdError, Exit.USAGE),
-    (ImportError, Exit.USAGE),
-)
 
 
 @asynccontextmanager
@@ -58,9 +41,22 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         fail_with(error)
 
 
+def async_command(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Return a command that runs a coroutine function with `run`."""
+
+    @wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(function(*args, **kwargs))
+
+    return command
+
+
 def fail_with(error: Exception) -> NoReturn:
     """Print an error and exit with the code of its class."""
-    fail(str(error), next((code for kind, code in _CODES if isinstance(error, kind)), Exit.FAILED))
+    if isinstance(error, StoreUnavailableError):
+        fail(str(error), Exit.UNAVAILABLE)
+    is_usage_error = isinstance(error, ConfigurationError | InvalidIdError | ImportError)
+    fail(str(error), Exit.USAGE if is_usage_error else Exit.FAILED)
 
 
 def fail(message: str, code: Exit) -> NoReturn:

@@ -4,41 +4,24 @@ from __future__ import annotations
 
 import json
 
-from wnc_store.cli.output import out, print_notice, sanitize
-from wnc_store.events import (
-    AppEvent,
-    HostChanged,
-    MessageAdded,
-    Resync,
-    RoomChanged,
-    RoomClosed,
-    RoomEvent,
-    UserJoined,
-    UserLeft,
-    VideoSet,
-    VideoStateChanged,
-)
+from wnc_store import events
+from wnc_store.cli.output import format_state, out, print_notice, sanitize
 from wnc_store.protocols import Store
-from wnc_store.records.models import VideoState
 
 
 async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -> None:
-    """Print one line per event of a room.
+    """Print one line per event of a room, which does not have to exist. Return after `limit` events; 0 is no limit.
 
-    Args:
-        store: The store to subscribe to.
-        room_id: The room. It does not have to exist.
-        limit: Return after this many events; 0 means no limit.
-        as_json: Print JSON in ASCII, because texts of guests may contain any character.
+    JSON is printed in ASCII, because texts of guests may contain any character.
     """
-    async with store.events.subscribe(room_id) as events:
+    async with store.events.subscribe(room_id) as received:
         print_notice(
             f"Watching room {room_id}. Changes by stores without publish_changes=True are not shown. Stop with Ctrl-C."
         )
         if not await store.rooms.room_exists(room_id):
             print_notice(f"Room {room_id} not found. Waiting for it to be created.")
         printed = 0
-        async for event in events:
+        async for event in received:
             if as_json:
                 print(json.dumps(event.to_json()), flush=True)  # noqa: T201 - rich would wrap the lines
             else:
@@ -49,33 +32,29 @@ async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -
                 return
 
 
-_FIXED_TEXTS: dict[type[RoomEvent], str] = {
-    RoomChanged: "room changed",
-    RoomClosed: "room closed",
-    Resync: "events may be missing: read the room and its chat again",
+_FIXED_TEXTS: dict[type[events.RoomEvent], str] = {
+    events.RoomChanged: "room changed",
+    events.RoomClosed: "room closed",
+    events.Resync: "events may be missing: read the room and its chat again",
 }
 
 
-def _describe(event: RoomEvent) -> str:
+def _describe(event: events.RoomEvent) -> str:
     match event:
-        case UserJoined(user=user):
+        case events.UserJoined(user=user):
             text = f"{user.name} ({user.id}) joined"
-        case UserLeft(user=user):
+        case events.UserLeft(user=user):
             text = f"{user.name} ({user.id}) left"
-        case HostChanged(host_name=name, host_id=host_id):
+        case events.HostChanged(host_name=name, host_id=host_id):
             text = f"{name} ({host_id}) is now host"
-        case VideoStateChanged(video_state=state):
-            text = _state(state)
-        case VideoSet(video_url=url, video_type=kind, video_state=state):
-            text = f"video set to {url} ({kind}), {_state(state)}" if url else "video removed"
-        case MessageAdded(message=message):
+        case events.VideoStateChanged(video_state=state):
+            text = format_state(state)
+        case events.VideoSet(video_url=url, video_type=kind, video_state=state):
+            text = f"video set to {url} ({kind}), {format_state(state)}" if url else "video removed"
+        case events.MessageAdded(message=message):
             text = f"{message.user_name}: {message.message}"
-        case AppEvent(name=name, value=value):
+        case events.AppEvent(name=name, value=value):
             text = f"app event {name}: {json.dumps(value)}"
         case _:
             text = _FIXED_TEXTS[type(event)]
     return text
-
-
-def _state(state: VideoState) -> str:
-    return f"{'playing' if state.is_playing else 'paused'} at {state.current_time} of {state.duration} s"
