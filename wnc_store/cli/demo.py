@@ -10,18 +10,13 @@ from uuid import uuid4
 
 from rich.text import Text
 
-from wnc_store import (
-    ChatMessage,
-    ManualClock,
-    Room,
-    RoomNotFoundError,
-    Store,
-    StoreSettings,
-    User,
-    VideoState,
-    open_store,
-)
 from wnc_store.cli.output import format_ttl, out
+from wnc_store.clock import ManualClock
+from wnc_store.errors import RoomNotFoundError
+from wnc_store.factory import open_store
+from wnc_store.protocols import Store
+from wnc_store.records.models import ChatMessage, Room, User, VideoState
+from wnc_store.settings import StoreSettings
 
 _ROOM = "DEMO42"
 _SHORT_TTL = timedelta(seconds=1)
@@ -32,7 +27,7 @@ async def run_demo(url: str) -> None:
     if url == "memory://":
         clock = ManualClock()
 
-        async def advance_clock(_store: Store) -> None:
+        async def advance_clock() -> None:
             clock.advance(timedelta(hours=24))
 
         async with open_store(url, settings=StoreSettings(), clock=clock) as store:
@@ -42,7 +37,7 @@ async def run_demo(url: str) -> None:
     async with open_store(url, settings=settings) as store:
         short_settings = settings.model_copy(update={"room_ttl": _SHORT_TTL, "chat_ttl": _SHORT_TTL})
 
-        async def wait_for_expiry(_store: Store) -> None:
+        async def wait_for_expiry() -> None:
             async with open_store(url, settings=short_settings) as short_lived_store:
                 await short_lived_store.rooms.update_video_state(_ROOM, VideoState())
                 deadline = time.monotonic() + 10 * _SHORT_TTL.total_seconds()
@@ -56,7 +51,7 @@ async def run_demo(url: str) -> None:
             await store.rooms.delete_room(_ROOM)
 
 
-async def _print_room(store: Store, expiry_heading: str, expire: Callable[[Store], Awaitable[None]]) -> None:
+async def _print_room(store: Store, expiry_heading: str, expire: Callable[[], Awaitable[None]]) -> None:
     ada, grace, linus = (User(id=name.lower(), name=name) for name in ("Ada", "Grace", "Linus"))
 
     _heading("a host creates a room, and guests join")
@@ -88,7 +83,7 @@ async def _print_room(store: Store, expiry_heading: str, expire: Callable[[Store
     _fact("the room keeps its host token", room is not None and bool(room.host_token))
 
     _heading(expiry_heading)
-    await expire(store)
+    await expire()
     _fact("room exists", await store.rooms.room_exists(_ROOM))
     try:
         await store.rooms.add_user_to_room(_ROOM, ada)

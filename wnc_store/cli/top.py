@@ -9,28 +9,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from wnc_store import (
-    ChatMessage,
-    CorruptRecordError,
-    Room,
-    ServerActivity,
-    ServerOperation,
-    Store,
-    StoreSettings,
-    StoreUnavailableError,
-    SupportsServerActivity,
-)
 from wnc_store.cli.output import add_row, out, pluralize, sanitize, table
 from wnc_store.cli.runtime import AsJson, UrlArgument, open_cli_store, run
+from wnc_store.errors import CorruptRecordError, StoreUnavailableError
+from wnc_store.protocols import Store
 from wnc_store.records.js_types import iso
+from wnc_store.records.models import ChatMessage, Room
+from wnc_store.settings import StoreSettings
+from wnc_store.statistics import ServerActivity, ServerOperation, SupportsServerActivity
 
 _WINDOW_MS = 60_000
 """Time window of the message rate."""
@@ -42,8 +35,7 @@ _MAX_ROOMS, _MAX_OPERATIONS, _MAX_SLOW = 15, 8, 5
 """Maximum numbers of table rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class _RoomSample:
+class _RoomSample(NamedTuple):
     room: Room
     messages_per_second: float
 
@@ -60,8 +52,7 @@ class TopSample:
         unreadable: Number of sampled rooms that cannot be read.
         busiest: Rooms with the highest message rates, then with the most users.
         activity: Activity of the server; its operations are those since the previous sample.
-        seconds: Seconds since the previous sample; None for the first sample, whose operations are all that the server
-            has counted.
+        seconds: Seconds since the previous sample. None for the first sample, which contains all counted operations.
         at: Time of the sample.
     """
 
@@ -91,12 +82,8 @@ class TopSample:
             "messagesPerSecond": round(self.messages_per_second, 3),
             "unreadable": self.unreadable,
             "busiest": [
-                {
-                    "id": sample.room.id,
-                    "users": len(sample.room.users),
-                    "messagesPerSecond": round(sample.messages_per_second, 3),
-                }
-                for sample in self.busiest
+                {"id": room.id, "users": len(room.users), "messagesPerSecond": round(rate, 3)}
+                for room, rate in self.busiest
             ],
         }
         if self.activity is not None:
@@ -129,16 +116,17 @@ class Sampler:
 
     async def sample(self) -> TopSample:
         """Read up to `max_rooms` rooms, and query the activity of the server if the store supports that."""
-        room_ids, more = await self._list_room_ids()
-        samples: list[_RoomSample] = []
-        unreadable = 0
-        remaining = iter(room_ids)
-        while chunk := tuple(islice(remaining, _CONCURRENCY)):
-            for result in await asyncio.gather(*map(self._sample_room, chunk)):
-                if isinstance(result, _RoomSample):
-                    samples.append(result)
-                elif result is not None:
-                    unreadable += 1
+        room_ids: list[str] = []
+        more = False
+        async for room_id in self._store.rooms.active_room_ids():
+            more = len(room_ids) == self._max_rooms
+            if more:
+                break
+            room_ids.append(room_id)
+        results: list[_RoomSample | CorruptRecordError | None] = []
+        for start in range(0, len(room_ids), _CONCURRENCY):
+            results += await asyncio.gather(*map(self._sample_room, room_ids[start : start + _CONCURRENCY]))
+        samples = [result for result in results if isinstance(result, _RoomSample)]
         activity, seconds = await self._query_activity()
         total = len(room_ids) if not more else activity.listed_rooms if activity is not None else None
         factor = (total or len(room_ids)) / max(1, len(room_ids))
@@ -148,20 +136,11 @@ class Sampler:
             rooms=total,
             users=round(factor * sum(len(sample.room.users) for sample in samples)),
             messages_per_second=factor * sum(sample.messages_per_second for sample in samples),
-            unreadable=unreadable,
+            unreadable=sum(isinstance(result, CorruptRecordError) for result in results),
             busiest=busiest[:_MAX_ROOMS],
             activity=activity,
             seconds=seconds,
         )
-
-    async def _list_room_ids(self) -> tuple[list[str], bool]:
-        """Return up to `max_rooms` ids, and whether the store has more."""
-        room_ids: list[str] = []
-        async for room_id in self._store.rooms.active_room_ids():
-            if len(room_ids) == self._max_rooms:
-                return room_ids, True
-            room_ids.append(room_id)
-        return room_ids, False
 
     async def _sample_room(self, room_id: str) -> _RoomSample | CorruptRecordError | None:
         try:
@@ -252,46 +231,36 @@ def _slowest(operations: Sequence[ServerOperation]) -> list[ServerOperation]:
     return sorted(operations, key=_mean_ms, reverse=True)[:_MAX_OPERATIONS]
 
 
-def _render(backend: str, result: TopSample | StoreUnavailableError) -> RenderableType:
-    if isinstance(result, StoreUnavailableError):
-        return Text.assemble(("no reply, retrying: ", "bold red"), sanitize(result))
-    return Group(*_lines(backend, result), *_tables(result))
-
-
-def _lines(backend: str, sample: TopSample) -> list[Text]:
+def _render(backend: str, sample: TopSample | StoreUnavailableError) -> RenderableType:
+    if isinstance(sample, StoreUnavailableError):
+        return Text.assemble(("no reply, retrying: ", "bold red"), sanitize(sample))
     about = "" if sample.complete else "about "
     rooms = f"more than {sample.sampled} rooms" if sample.rooms is None else f"{about}{pluralize(sample.rooms, 'room')}"
     users = f"{about}{pluralize(sample.users, 'user')}{' in the sampled rooms' if sample.rooms is None else ''}"
     totals = f"{rooms}, {users}, {about}{sample.messages_per_second:.1f} messages/s"
-    lines = [Text.assemble((f"{backend} at {iso(sample.at)}: ", "bold"), totals)]
+    parts: list[RenderableType] = [Text.assemble((f"{backend} at {iso(sample.at)}: ", "bold"), totals)]
     if not sample.complete:
-        lines.append(Text(f"sampled {pluralize(sample.sampled, 'room')} (--sample)", style="yellow"))
+        parts.append(Text(f"sampled {pluralize(sample.sampled, 'room')} (--sample)", style="yellow"))
     if sample.unreadable:
-        lines.append(Text(pluralize(sample.unreadable, "unreadable room"), style="red"))
+        parts.append(Text(pluralize(sample.unreadable, "unreadable room"), style="red"))
     if sample.activity is None:
-        lines.append(Text("operations: not available, this backend does not report server activity", style="dim"))
+        parts.append(Text("operations: not available, this backend does not report server activity", style="dim"))
     else:
-        lines += [Text(unavailable, style="yellow") for unavailable in sample.activity.unavailable]
-    return lines
-
-
-def _tables(sample: TopSample) -> list[RenderableType]:
-    rooms = table("busiest rooms", "room", "host", "users", "messages/s", "state")
-    for busy in sample.busiest:
-        state = "playing" if busy.room.video_state.is_playing else "paused"
-        rate = f"{busy.messages_per_second:.2f}"
-        add_row(rooms, [busy.room.id, busy.room.host_name, len(busy.room.users), rate, state])
-    tables: list[RenderableType] = [rooms]
-    if sample.activity is None:
-        return tables
-    period = "since its statistics began" if sample.seconds is None else f"in the last {sample.seconds:.1f} s"
-    operations = table(f"slowest operations of the server {period}", "operation", "calls", "mean ms")
-    for operation in _slowest(sample.activity.operations):
-        add_row(operations, [operation.name, operation.calls, f"{_mean_ms(operation):.3f}"])
-    tables.append(operations)
-    if sample.activity.slow:
-        slow = table("latest entries of its slow log", "at", "operation", "ms")
-        for entry in sample.activity.slow[:_MAX_SLOW]:
-            add_row(slow, [iso(entry.at), entry.name, f"{entry.seconds * 1000:.1f}"])
-        tables.append(slow)
-    return tables
+        parts += [Text(unavailable, style="yellow") for unavailable in sample.activity.unavailable]
+    busiest = table("busiest rooms", "room", "host", "users", "messages/s", "state")
+    for room, rate in sample.busiest:
+        state = "playing" if room.video_state.is_playing else "paused"
+        add_row(busiest, [room.id, room.host_name, len(room.users), f"{rate:.2f}", state])
+    parts.append(busiest)
+    if sample.activity is not None:
+        period = "since its statistics began" if sample.seconds is None else f"in the last {sample.seconds:.1f} s"
+        operations = table(f"slowest operations of the server {period}", "operation", "calls", "mean ms")
+        for operation in _slowest(sample.activity.operations):
+            add_row(operations, [operation.name, operation.calls, f"{_mean_ms(operation):.3f}"])
+        parts.append(operations)
+        if sample.activity.slow:
+            slow = table("latest entries of its slow log", "at", "operation", "ms")
+            for entry in sample.activity.slow[:_MAX_SLOW]:
+                add_row(slow, [iso(entry.at), entry.name, f"{entry.seconds * 1000:.1f}"])
+            parts.append(slow)
+    return Group(*parts)
