@@ -2,8 +2,6 @@
 
 import io
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib.util import find_spec
 
 from wnc_store.cli.sinks import STANDARD_OUTPUT, OutputError, with_name
@@ -18,8 +16,7 @@ def main() -> None:
     """
     for package in ("typer", "rich"):
         if find_spec(package) is None:
-            message = f"the command line needs {package}: pip install 'wnc-store[cli]'"
-            raise SystemExit(message)
+            raise SystemExit(f"the command line needs {package}: pip install 'wnc-store[cli]'")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # its encoding may lack characters that guests use
             stream.reconfigure(errors="backslashreplace")
@@ -28,21 +25,13 @@ def main() -> None:
     from wnc_store.cli.runtime import print_error  # noqa: PLC0415 - after the check above
 
     try:
-        with _flush_at_end():
+        try:
             app()
+        finally:
+            if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison] - None if the stream is closed
+                sys.stdout.flush()  # while errors can still be reported
+    except BrokenPipeError:
+        sys.exit(1)
     except OutputError as error:
         print_error(str(error))
         sys.exit(1)
-
-
-@contextmanager
-def _flush_at_end() -> Generator[None]:
-    """Flush standard output while errors can still be reported. A closed pipe exits with code 1 and no message."""
-    try:
-        yield
-    finally:
-        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison] - None if the stream is closed
-            try:
-                sys.stdout.flush()
-            except BrokenPipeError:
-                sys.exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -42,14 +41,11 @@ def _load_command(entry: EntryPoint) -> Any:
     try:
         app.command(entry.name)(entry.load())
     except (ImportError, AttributeError) as error:
+        reason = str(error)
         any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
-        help_text = f"Not available: {escape(str(error))}"
-        app.command(entry.name, help=help_text, context_settings=any_arguments)(_failing(str(error)))
+
+        @app.command(entry.name, help=f"Not available: {escape(reason)}", context_settings=any_arguments)
+        def command() -> None:
+            fail(reason, Exit.USAGE)
+
     return typer.main.get_command(app)
-
-
-def _failing(reason: str) -> Callable[[], None]:
-    def command() -> None:
-        fail(reason, Exit.USAGE)
-
-    return command

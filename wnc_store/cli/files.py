@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -37,12 +37,8 @@ def open_input(file: Path) -> Generator[IO[bytes]]:
         stream = file.open("rb")
     except OSError as error:
         fail(f"cannot read {file}: {error.strerror}", Exit.USAGE)
-    with stream:
-        if stream.seekable():
-            yield stream
-            return
-        with _copied(stream) as copy:
-            yield copy
+    with stream, nullcontext(stream) if stream.seekable() else _copied(stream) as seekable:
+        yield seekable
 
 
 @contextmanager
@@ -71,10 +67,9 @@ def open_output(output: Path | None) -> Generator[IO[str]]:
 def ensure_writable(file: Path) -> None:
     """Exit with a usage error if the file cannot be written. For commands that write it after a long run."""
     target = file if file.exists() else file.parent
-    if not target.exists():
-        fail(f"cannot write to {file}: {os.strerror(errno.ENOENT)}", Exit.USAGE)
     if not os.access(target, os.W_OK):
-        fail(f"cannot write to {file}: {os.strerror(errno.EACCES)}", Exit.USAGE)
+        reason = os.strerror(errno.EACCES if target.exists() else errno.ENOENT)
+        fail(f"cannot write to {file}: {reason}", Exit.USAGE)
 
 
 @contextmanager
@@ -85,20 +80,16 @@ def _copied(stream: IO[bytes]) -> Generator[IO[bytes]]:
 
 
 def _open_in_place(output: Path) -> int | None:
-    """Return a descriptor of an existing pipe, device or open file; None if the output is a regular or a new file."""
-    descriptor = _open_descriptor(output)
-    if descriptor is not None:
-        return os.dup(descriptor)
-    return os.open(output, os.O_WRONLY) if output.exists() and not output.is_file() else None
+    """Return a descriptor of an existing pipe, device or open file; None if the output is a regular or a new file.
 
-
-def _open_descriptor(path: Path) -> int | None:
-    """Return the open descriptor of this process that a path such as /dev/stdout or /dev/fd/63 refers to."""
+    A path such as /dev/stdout or /dev/fd/63 refers to an open file of this process.
+    """
+    path = output
     while path.is_symlink():
         if path.parent.resolve() == _OPEN_DESCRIPTORS.resolve():
-            return int(path.name)
+            return os.dup(int(path.name))
         path = path.parent / path.readlink()
-    return None
+    return os.open(output, os.O_WRONLY) if output.exists() and not output.is_file() else None
 
 
 @contextmanager

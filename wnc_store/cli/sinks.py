@@ -55,9 +55,8 @@ class _Sink(io.FileIO):
             return memoryview(data).nbytes
         try:
             return super().write(data)
-        except BrokenPipeError:
-            self._failed = True
-            raise
         except OSError as error:
             self._failed = True
+            if isinstance(error, BrokenPipeError):
+                raise
             raise OutputError(self._name, error.strerror) from None
