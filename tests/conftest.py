@@ -1,12 +1,15 @@
-"""A durable server for each test that wants one."""
+"""Servers of different kinds for the tests that want one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
-from chaos.server import DurableServer, durable_server
+from chaos.server import DurableServer, admin, durable_server
+from redis_cluster import Cluster, redis_cluster
+from redis_server import RedisServer, redis_server
 
 
 @pytest.fixture(name="server")
@@ -14,3 +17,26 @@ def _server() -> Iterator[DurableServer]:
     """A server of the test's own that writes down everything."""
     with durable_server("--busy-reply-threshold", "20") as server:
         yield server
+
+
+@pytest.fixture(scope="module", name="cluster")
+def _cluster() -> Iterator[Cluster]:
+    """Three masters without replicas, shared by tests that leave them unchanged."""
+    with redis_cluster(replicas=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", name="acl_server")
+def _acl_server() -> Iterator[RedisServer]:
+    """A server whose users are created by the tests of one module."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def administrator(acl_server: RedisServer) -> AsyncIterator[Any]:
+    """The default user of that server, which has no data and no scripts."""
+    async with admin(acl_server.url) as made:
+        await made.flushall()
+        await made.script_flush()
+        yield made

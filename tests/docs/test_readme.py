@@ -8,7 +8,6 @@ import runpy
 import shlex
 import tomllib
 from collections.abc import AsyncIterator
-from inspect import getmembers, isfunction
 from pathlib import Path
 
 import pytest
@@ -16,20 +15,10 @@ from typer.testing import CliRunner
 
 import wnc_store
 import wnc_store.base
+from every_operation import operations
 from processes import run_pytest
 from redis_server import RedisServer
-from wnc_store import (
-    ChatMessage,
-    ChatStore,
-    ConnectionCounter,
-    RateLimiter,
-    Room,
-    RoomEvent,
-    RoomStore,
-    StoreSettings,
-    User,
-    open_store,
-)
+from wnc_store import ChatMessage, Room, RoomEvent, StoreSettings, User, open_store
 from wnc_store.cli.app import app
 from wnc_store_contract.clause import Clause
 from wnc_store_contract.verify import Report, Result
@@ -158,15 +147,8 @@ def test_the_names_of_typescript() -> None:
     """The table from TypeScript to Python names what is there, and omits no operation of rooms, chat or limits."""
     page = (ROOT / "docs/from-typescript.md").read_text()
     shown = set(re.findall(r"\| `store\.(\w+\.\w+)\(", page))
-    protocols = {"rooms": RoomStore, "chat": ChatStore, "rate_limits": RateLimiter, "connections": ConnectionCounter}
-    declared = {
-        f"{part}.{operation}"
-        for part, protocol in protocols.items()
-        for operation, _ in getmembers(protocol, isfunction)
-        if not operation.startswith("_")
-    }
     ours_alone = {"chat.chat_ttl", "connections.count", "connections.release", "rate_limits.peek", "rate_limits.reset"}
-    assert shown == declared - ours_alone
+    assert shown == operations() - ours_alone
 
 
 def test_the_reference_is_whole() -> None:

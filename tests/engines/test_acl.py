@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from redis import exceptions as driver
-from redis.asyncio import Redis
 
-from acl import DOCUMENTED_PREFIX, PLAIN, PREFIXED, permit, refusals, url_for
+from acl import DOCUMENTED_PREFIX, GRANTS, PLAIN, PREFIXED, permit, url_for
+from every_operation import refusals
 from redis_server import RedisServer, redis_server
 from wnc_store import OutcomeUnknownError, StoreSettings
 from wnc_store_contract.factories import room
 from wnc_store_redis import RedisStore
 from wnc_store_redis.transport.errors import to_store_error
 
-PREFIXES = ["", DOCUMENTED_PREFIX]
-PUBLISHING = StoreSettings(publish_changes=True)
-GRANTS = [word for word in PLAIN if word[0] in "~&+"]
 
-
-@pytest.fixture(scope="module", name="server")
-def _server() -> Iterator[RedisServer]:
-    """A server whose users are created by these tests."""
-    with redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def administrator(server: RedisServer) -> AsyncIterator[Any]:
-    """The default user, on a server without data and scripts."""
-    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as made:
-        await made.flushall()
-        await made.script_flush()
-        yield made
-
-
-@pytest.mark.parametrize("key_prefix", PREFIXES)
-async def test_the_permissions_are_sufficient(server: RedisServer, administrator: Any, key_prefix: str) -> None:
+@pytest.mark.parametrize("key_prefix", ["", DOCUMENTED_PREFIX])
+async def test_the_permissions_are_sufficient(acl_server: RedisServer, administrator: Any, key_prefix: str) -> None:
     """Every operation works for the documented user, even if the server does not know the scripts."""
     async with RedisStore.from_url(
-        permit(server, key_prefix), StoreSettings(key_prefix=key_prefix, publish_changes=True)
+        permit(acl_server, key_prefix), StoreSettings(key_prefix=key_prefix, publish_changes=True)
     ) as store:
         assert await refusals(store) == []
     assert sorted(await administrator.keys("*")) == [
-        f"{key_prefix}{name}".encode() for name in ("active-rooms", "room:B")
+        f"{key_prefix}{name}".encode() for name in ("active-rooms", "room:B-room")
     ]
 
 
@@ -66,9 +44,9 @@ async def test_the_permissions_work_in_the_configuration() -> None:
             assert await refusals(store) == []
 
 
-async def test_a_denied_command_in_a_script(server: RedisServer, administrator: Any) -> None:
+async def test_a_denied_command_in_a_script(acl_server: RedisServer, administrator: Any) -> None:
     """If the server denies a command inside a script, earlier commands stay applied and the outcome is unknown."""
-    async with RedisStore.from_url(permit(server, without="+pexpire")) as store:
+    async with RedisStore.from_url(permit(acl_server, without="+pexpire")) as store:
         with pytest.raises(OutcomeUnknownError, match=r"inside a script \(key 'room:A'\) with NOPERM"):
             await store.rooms.create_room(room("A"))
     assert sorted(await administrator.keys("*")) == [b"active-rooms", b"room:A"]
@@ -89,13 +67,13 @@ def test_errors_of_each_server_version_are_recognized(error: driver.ResponseErro
     assert "inside a script" in str(found)
 
 
-async def test_health_names_what_is_missing(server: RedisServer, administrator: Any) -> None:
+async def test_health_names_what_is_missing(acl_server: RedisServer, administrator: Any) -> None:
     """Health names each missing permission, and is ok for the documented permissions and INFO."""
     assert administrator
-    async with RedisStore.from_url(permit(server, without="+evalsha")) as store:
+    async with RedisStore.from_url(permit(acl_server, without="+evalsha")) as store:
         checks = {one.name: one for one in (await store.health()).checks}
     assert "NOPERM" in checks["scripts"].detail
     assert "EVALSHA" in checks["scripts"].hint
     assert "+info" in checks["set-up"].hint
-    async with RedisStore.from_url(permit(server, "", "+info")) as store:
+    async with RedisStore.from_url(permit(acl_server, "", "+info")) as store:
         assert {one.name: one for one in (await store.health()).checks}["scripts"].status == "ok"

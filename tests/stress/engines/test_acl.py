@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,38 +9,21 @@ import pytest
 from redis import exceptions as driver
 from redis.asyncio import Redis
 
-from acl import DOCUMENTED_PREFIX, PLAIN, permit, refusals
-from redis_server import RedisServer, redis_server
+from acl import DOCUMENTED_PREFIX, GRANTS, permit
+from chaos.server import admin
+from every_operation import refusals
+from redis_server import RedisServer
 from wnc_store import ConfigurationError, OutcomeUnknownError, StoreSettings
 from wnc_store_redis import RedisStore
 
-PREFIXES = ["", DOCUMENTED_PREFIX]
 IMPATIENT = StoreSettings(publish_changes=True, operation_timeout=timedelta(seconds=1))
-GRANTS = [word for word in PLAIN if word[0] in "~&+"]
-
-
-@pytest.fixture(scope="module", name="server")
-def _server() -> Iterator[RedisServer]:
-    """A server whose users are created by these tests."""
-    with redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def administrator(server: RedisServer) -> AsyncIterator[Any]:
-    """The default user, on a server without data and scripts."""
-    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain as made:
-        await made.flushall()
-        await made.script_flush()
-        yield made
 
 
 @pytest.mark.parametrize("grant", GRANTS)
-async def test_every_permission_is_needed(server: RedisServer, administrator: Any, grant: str) -> None:
+async def test_every_permission_is_needed(acl_server: RedisServer, administrator: Any, grant: str) -> None:
     """Without any one of the commands and key patterns, an operation fails with NOPERM."""
     assert administrator
-    async with RedisStore.from_url(permit(server, without=grant), IMPATIENT) as store:
+    async with RedisStore.from_url(permit(acl_server, without=grant), IMPATIENT) as store:
         errors = await refusals(store)
     refused = (ConfigurationError, OutcomeUnknownError)
     assert any(isinstance(error, refused) and "NOPERM" in str(error) for error in errors)
@@ -68,52 +50,49 @@ async def test_every_permission_is_needed(server: RedisServer, administrator: An
         "DEL active-rooms-2",
     ],
 )
-async def test_other_commands_are_denied(server: RedisServer, administrator: Any, command: str) -> None:
+async def test_other_commands_are_denied(acl_server: RedisServer, administrator: Any, command: str) -> None:
     """A command that is not permitted, or a key that matches no pattern, fails with NOPERM."""
     await administrator.mset({"foreign": "x", "other:room:A": "x"})
-    plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
-    async with plain as client:
+    async with admin(permit(acl_server)) as client:
         with pytest.raises(driver.NoPermissionError):
             await client.execute_command(*command.split())
     assert await administrator.mget("foreign", "other:room:A") == [b"x", b"x"]
 
 
-async def test_prefixes_are_separate(server: RedisServer, administrator: Any) -> None:
+async def test_prefixes_are_separate(acl_server: RedisServer, administrator: Any) -> None:
     """The user for a prefix can access neither keys without a prefix nor keys with a longer one."""
     keys = ("room:A", f"{DOCUMENTED_PREFIX}2room:A", "app2:room:A")
     await administrator.mset(dict.fromkeys(keys, "x"))
-    plain: Any = Redis.from_url(permit(server, DOCUMENTED_PREFIX))  # pyright: ignore[reportUnknownMemberType]
-    async with plain as client:
+    async with admin(permit(acl_server, DOCUMENTED_PREFIX)) as client:
         assert await client.get(f"{DOCUMENTED_PREFIX}room:A") is None
         for key in keys:
             with pytest.raises(driver.NoPermissionError):
                 await client.get(key)
 
 
-async def test_scripts_have_the_same_permissions(server: RedisServer, administrator: Any) -> None:
+async def test_scripts_have_the_same_permissions(acl_server: RedisServer, administrator: Any) -> None:
     """A script that the user runs is limited to the same commands and keys."""
     await administrator.set("foreign", "x")
-    plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
-    async with plain as client:
+    async with admin(permit(acl_server)) as client:
         for call in ("'GET', 'foreign'", "'FLUSHALL'", "'KEYS', '*'"):
             with pytest.raises(driver.ResponseError, match=r"can't|permission"):
                 await client.eval(f"return redis.call({call})", 0)
     assert await administrator.get("foreign") == b"x"
 
 
-async def test_a_callers_client_needs_no_other_permissions(server: RedisServer, administrator: Any) -> None:
+async def test_a_callers_client_needs_no_other_permissions(acl_server: RedisServer, administrator: Any) -> None:
     """A client with redis-py's defaults works with the same permissions and its handshake."""
     assert administrator
-    plain: Any = Redis.from_url(permit(server))  # pyright: ignore[reportUnknownMemberType]
+    plain: Any = Redis.from_url(permit(acl_server))  # pyright: ignore[reportUnknownMemberType]
     async with plain as client, RedisStore(client) as store:
         assert await refusals(store) == []
 
 
-async def test_another_database_needs_select(server: RedisServer, administrator: Any) -> None:
+async def test_another_database_needs_select(acl_server: RedisServer, administrator: Any) -> None:
     """A database other than 0 fails with NOPERM until +select is added."""
     assert administrator
-    async with RedisStore.from_url(permit(server).replace("/0", "/1")) as store:
+    async with RedisStore.from_url(permit(acl_server).replace("/0", "/1")) as store:
         with pytest.raises(ConfigurationError, match="NOPERM"):
             await store.ping()
-    async with RedisStore.from_url(permit(server, "", "+select", "&events@1:*").replace("/0", "/1")) as store:
+    async with RedisStore.from_url(permit(acl_server, "", "+select", "&events@1:*").replace("/0", "/1")) as store:
         assert await refusals(store) == []
