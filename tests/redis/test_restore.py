@@ -91,7 +91,7 @@ async def test_restoring_no_chat(store: Store, snapshot: Snapshot) -> None:
 async def test_restoring_over_a_room(store: Store) -> None:
     """An existing room and its chat are not changed without replace=True, and replaced completely with it."""
     await _restorer(store).restore(Snapshot(room("A", rev=1), HOUR, (message(1, "A"),), HOUR))
-    with pytest.raises(RoomExistsError):
+    with pytest.raises(RoomExistsError, match="'A'"):
         await _restorer(store).restore(Snapshot(room("A", rev=5), HOUR))
     restored = await store.rooms.get_room("A")
     assert restored is not None
