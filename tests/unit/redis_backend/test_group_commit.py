@@ -4,134 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from itertools import count
-from typing import Any, cast
 
 import pytest
 
-from virtual_time import VirtualTimeLoop, idle, now, pass_time
-from wnc_store import (
-    ConflictError,
-    OutcomeUnknownError,
-    Room,
-    StoreError,
-    StoreSettings,
-    StoreTimeoutError,
-    StoreUnavailableError,
-    to_wire,
+from fake_storage import (
+    CHANGED,
+    SECONDS,
+    STORED,
+    FakeStorage,
+    SentFakeStorage,
+    group,
+    outcomes,
+    set_host_name,
+    slow_group,
+    stored,
+    submit,
 )
-from wnc_store.base import ChangeEvents, VersionedRoom, VersionMismatch
+from virtual_time import VirtualTimeLoop, idle, now, pass_time
+from wnc_store import ConflictError, OutcomeUnknownError, Room, StoreError, StoreUnavailableError
+from wnc_store.base import VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import room, user
-from wnc_store_redis.group_commit import GroupCommit
-from wnc_store_redis.room_storage import PendingCommit, RoomStorage
-from wnc_store_redis.scripts import COMMIT
-from wnc_store_redis.transport.executor import InFlightScript
-
-
-def stored(value: Room) -> VersionedRoom[bytes]:
-    """Return a room with its stored bytes."""
-    return VersionedRoom(value, to_wire(value))
-
-
-STORED = stored(room("A"))
-CHANGED = stored(room("A", "host", "guest", rev=2))
-SECONDS = 2
-"""The time-out of an update."""
-
-
-class FakeStorage:
-    """A room storage whose test decides the outcome of each commit.
-
-    Args:
-        outcome: returns the outcome of each commit; by default a commit never ends.
-        seconds: how long each commit takes.
-
-    Attributes:
-        committed: the room of each commit.
-        stored: the room that a read returns.
-        reads: the deadline of each read.
-    """
-
-    def __init__(
-        self, outcome: Callable[[], VersionMismatch[bytes] | None] | None = None, seconds: float = 0.001
-    ) -> None:
-        self._outcome = outcome
-        self._seconds = seconds
-        self.committed: list[Room | None] = []
-        self.stored: VersionedRoom[bytes] | None = None
-        self.reads: list[float] = []
-
-    @property
-    def names(self) -> list[str | None]:
-        """The host name of the room of each commit."""
-        return [committed and committed.host_name for committed in self.committed]
-
-    def check_loop(self) -> None:
-        """See `RoomStorage.check_loop`."""
-
-    def deadline(self) -> float:
-        """See `RoomStorage.deadline`."""
-        return now() + SECONDS
-
-    def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
-        """See `RoomStorage.cached`."""
-        return STORED if room_id == "A" else None
-
-    async def get(self, _room_id: str, deadline: float) -> VersionedRoom[bytes] | None:
-        """See `RoomStorage.get`. Without a stored room the read never ends."""
-        self.reads.append(deadline)
-        if self.stored is None:
-            await asyncio.Event().wait()
-        await asyncio.sleep(self._seconds)
-        return self.stored
-
-    def start_commit(
-        self, before: VersionedRoom[bytes], after: Room | None, _encoded_events: object, deadline: float
-    ) -> PendingCommit:
-        """See `RoomStorage.start_commit`. No script is sent."""
-        self.committed.append(after)
-        return PendingCommit("A", after and stored(after), [b"room:A"], [before.version], deadline)
-
-    async def finish_commit(self, _commit: PendingCommit) -> VersionMismatch[bytes] | None:
-        """See `RoomStorage.finish_commit`."""
-        if self._outcome is None:
-            await asyncio.Event().wait()
-            raise AssertionError
-        await asyncio.sleep(self._seconds)
-        return self._outcome()
-
-    def timeout_error(self, room_id: str, *, unanswered: bool) -> StoreError:
-        """See `RoomStorage.timeout_error`."""
-        return OutcomeUnknownError(room_id) if unanswered else StoreTimeoutError(room_id)
-
-
-def group(storage: FakeStorage, clock: Callable[[], float] = lambda: 0.0) -> GroupCommit:
-    """Return a group commit without events, whose clock by default shows that transitions take no time."""
-    return GroupCommit(cast("RoomStorage", storage), ChangeEvents(StoreSettings()), clock)
-
-
-def slow_group(storage: FakeStorage) -> GroupCommit:
-    """Return a group commit whose clock allows one transition for each batch."""
-    return group(storage, cast("Callable[[], float]", count().__next__))
-
-
-def set_host_name(name: str) -> Callable[[Room], Room]:
-    """Return a transition that changes a room."""
-    return lambda before: before.model_copy(update={"host_name": name})
-
-
-async def submit(commits: GroupCommit, *names: str) -> list[asyncio.Future[Room | None]]:
-    """Submit updates. When this returns, the first one is sent, and the others wait."""
-    calls: list[asyncio.Future[Room | None]] = []
-    for name in names:
-        calls.append(asyncio.ensure_future(commits.submit("A", set_host_name(name))))
-        await idle()
-    return calls
-
-
-async def outcomes(*calls: asyncio.Future[Room | None]) -> list[str]:
-    """Return the results and errors of updates."""
-    return [repr(outcome) for outcome in await asyncio.gather(*calls, return_exceptions=True)]
+from wnc_store_redis.room_storage import PendingCommit
 
 
 async def test_a_waiting_update_times_out() -> None:
@@ -153,16 +46,6 @@ async def test_each_update_fails_at_its_own_deadline() -> None:
         await pass_time(seconds)
     assert await outcomes(*calls) == ["OutcomeUnknownError('A')", *["StoreTimeoutError('A')"] * 2]
     assert failed_at == pytest.approx([2, 3, 6], abs=0.05)
-
-
-async def test_an_update_that_always_conflicts_fails() -> None:
-    """An update whose attempts all conflict raises a ConflictError with the number of attempts before its deadline."""
-    storage, end = FakeStorage(lambda: VersionMismatch(STORED), seconds=0.1), now() + SECONDS
-    with pytest.raises(ConflictError) as caught:
-        await group(storage).submit("A", set_host_name("slow"))
-    assert end - 0.2 < now() <= end
-    assert caught.value.room_id == "A"
-    assert caught.value.attempts == len(storage.committed)
 
 
 async def test_an_update_without_time_for_another_attempt_fails() -> None:
@@ -288,21 +171,6 @@ async def test_each_caller_of_a_failed_commit_gets_its_own_error() -> None:
     assert [error.__cause__ for error in results if isinstance(error, BaseException)] == [cause, cause]
 
 
-async def test_an_update_of_a_missing_room_returns_none() -> None:
-    """If neither a commit nor a read finds the room, an update returns None."""
-
-    class EmptyFakeStorage(FakeStorage):
-        """A storage whose room was deleted."""
-
-        async def get(self, _room_id: str, deadline: float) -> None:
-            """See `RoomStorage.get`."""
-            self.reads.append(deadline)
-
-    storage = EmptyFakeStorage(lambda: VersionMismatch(None))
-    assert await group(storage).submit("A", set_host_name("late")) is None
-    assert storage.names == ["late"]
-
-
 async def test_updates_before_an_ambiguous_deletion_are_unknown_outcomes() -> None:
     """If another client may have deleted the room, the outcome of the updates before the deletion is unknown."""
 
@@ -375,43 +243,6 @@ async def test_cancelled_updates_do_not_block_others() -> None:
     asyncio.get_running_loop().call_soon(cancelled.cancel)
     assert await behind is storage.committed[0]
     assert cancelled.cancelled()
-
-
-class SentFakeStorage(FakeStorage):
-    """A storage that sends each commit at once. The test sets the replies.
-
-    Attributes:
-        replies: the future of each reply.
-        is_finished: whether `finish_commit` was called.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.replies: list[asyncio.Future[Any]] = []
-        self.is_finished = False
-
-    def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
-        """See `RoomStorage.cached`. Every room is cached."""
-        return stored(room(room_id))
-
-    def start_commit(
-        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: object, deadline: float
-    ) -> PendingCommit:
-        """See `RoomStorage.start_commit`."""
-        commit = super().start_commit(before, after, encoded_events, deadline)
-        self.replies.append(asyncio.get_running_loop().create_future())
-        commit.script = InFlightScript(COMMIT, [], (), deadline, self.replies[-1])
-        return commit
-
-    def try_complete(self, commit: PendingCommit) -> bool:
-        """See `RoomStorage.try_complete`."""
-        assert commit.script is not None
-        return commit.script.reply.result() == 1
-
-    async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
-        """See `RoomStorage.finish_commit`."""
-        self.is_finished = True
-        return await super().finish_commit(commit)
 
 
 async def is_committed(storage: SentFakeStorage, *calls: asyncio.Future[Room | None]) -> bool:
