@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import Redis
@@ -11,6 +12,10 @@ from redis.asyncio import Redis
 from chaos.ledger import Ledger, read_ledger
 from redis_server import RedisServer, running
 from waiting import wait_until
+from wnc_store import StoreSettings
+
+PATIENT = StoreSettings(operation_timeout=timedelta(hours=1))
+"""Settings with a deadline that no test reaches, except by advancing the clock."""
 
 _DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
 

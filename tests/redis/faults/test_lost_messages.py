@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from chaos.outcomes import outcome_of
-from chaos.server import DurableServer, admin
+from chaos.server import PATIENT, DurableServer, admin
 from proxy import Cut, Side, proxy_to
 from waiting import wait_until
 from wnc_store import Store, open_store
 from wnc_store_contract.factories import message, room
+from wnc_store_redis import RedisStore
 
 Step = Callable[[Store], Awaitable[object]]
 
@@ -50,7 +51,11 @@ async def _trim(other: Store) -> None:
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
 async def test_a_removed_message_is_not_added_again(server: DurableServer, step: Step, known: bool) -> None:
     """A message whose reply was lost is not added again after another client has removed it."""
-    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as other:
+    async with (
+        proxy_to(server.port) as proxy,
+        RedisStore.from_url(proxy.url, PATIENT) as store,
+        open_store(server.url) as other,
+    ):
         await other.rooms.create_room(room("A"))
         await other.chat.add_message(message(0, "A"))
         await store.chat.add_message(message(0, "before"))
@@ -62,6 +67,7 @@ async def test_a_removed_message_is_not_added_again(server: DurableServer, step:
         await step(other)
         proxy.disarm()
         outcome = await adding
+        assert store.statistics()["retries"] > 0
     assert outcome.kind == "unknown"
     assert [entry["id"] for entry in server.ledger().chats["A"] if entry].count("m1") == 1
 
@@ -73,12 +79,13 @@ async def test_an_added_message_is_never_reported_as_failed(server: DurableServe
         await direct.chat.add_message(message(0, "before"))
         kinds: dict[int, str] = {}
         for after in range(0, 900, 45):
-            async with proxy_to(server.port) as proxy, open_store(proxy.url) as store:
+            async with proxy_to(server.port) as proxy, RedisStore.from_url(proxy.url, PATIENT) as store:
                 await store.chat.get_messages(f"A{after}")
                 proxy.arm(Cut("reply", 0, "reset", then=Cut(side, after, "reset", stay_down=True)))
                 adding = asyncio.ensure_future(outcome_of(store.chat.add_message(message(1, f"A{after}"))))
                 while not (adding.done() or proxy.refusing):  # noqa: ASYNC110 - the proxy sets no event
                     await asyncio.sleep(0.001)
+                assert store.statistics()["retries"] > 0
                 await store.aclose()
                 kinds[after] = (await adding).kind
         counts = [len(server.ledger().chats[f"A{after}"]) for after in kinds]
@@ -88,11 +95,12 @@ async def test_an_added_message_is_never_reported_as_failed(server: DurableServe
 
 async def test_a_retry_adds_a_message_once(server: DurableServer) -> None:
     """A retry adds the message if the first attempt was lost before it ran, and does nothing if it ran."""
-    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store:
+    async with proxy_to(server.port) as proxy, RedisStore.from_url(proxy.url, PATIENT) as store:
         await store.chat.add_message(message(0, "A"))
         for number, cut in enumerate((Cut("request", 20), Cut("reply", 0), Cut("reply", 0, "reset")), 1):
             proxy.arm(cut)
             await store.chat.add_message(message(number, "A"))
+            assert store.statistics()["retries"] >= number
         assert [one.id for one in await store.chat.get_messages("A")] == [f"m{number}" for number in range(4)]
     assert len(server.ledger().chats["A"]) == 4
 
@@ -100,7 +108,11 @@ async def test_a_retry_adds_a_message_once(server: DurableServer) -> None:
 async def test_a_damaged_entry_leaves_the_outcome_unknown(server: DurableServer) -> None:
     """A retry recognizes its message by its bytes, so a damaged entry with the same id leaves the outcome unknown."""
     damaged = '{"id":"m1","roomId":"A","userId":"u","userName":"U","message":"x","timestamp":"yesterday"}'
-    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, admin(server.url) as client:
+    async with (
+        proxy_to(server.port) as proxy,
+        RedisStore.from_url(proxy.url, PATIENT) as store,
+        admin(server.url) as client,
+    ):
         await store.chat.add_message(message(0, "A"))
         await client.rpush("chat:A", damaged)
         proxy.arm(Cut("reply", 0, "reset"))
@@ -109,6 +121,7 @@ async def test_a_damaged_entry_leaves_the_outcome_unknown(server: DurableServer)
         await store.chat.add_message(message(1, "A"))
         proxy.arm(Cut("reply", 0, "reset"))
         await store.chat.add_message(message(1, "A"))
+        assert store.statistics()["retries"] >= 2
         assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m1"]
 
 

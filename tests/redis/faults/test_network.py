@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from chaos.outcomes import comparable, outcome_of
-from chaos.server import DurableServer, admin, quiet
+from chaos.server import PATIENT, DurableServer, admin, quiet
 from chaos.writes import WRITES, Write
+from counting import Counter
 from loop_clock import advance_until_done
 from proxy import Cut, proxy_to
 from waiting import wait_until
-from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
+from wnc_store import OutcomeUnknownError, Store, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
-
-PATIENT = StoreSettings(operation_timeout=timedelta(minutes=30))
 
 
 async def test_a_batch_with_a_deletion_has_an_unknown_outcome(server: DurableServer) -> None:
     """Updates batched with the last leave have an unknown outcome if the reply is lost and the room is gone."""
-    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as other:
+    async with (
+        proxy_to(server.port) as proxy,
+        RedisStore.from_url(proxy.url, PATIENT) as store,
+        open_store(server.url) as other,
+    ):
         await other.rooms.create_room(room("A"))
         await store.rooms.get_room("A")
         await other.rooms.delete_room("A")
@@ -36,13 +38,18 @@ async def test_a_batch_with_a_deletion_has_an_unknown_outcome(server: DurableSer
             store.rooms.remove_user_from_room("A", "late"),
             return_exceptions=True,
         )
+        assert store.statistics()["retries"] > 0
     assert [type(one) for one in told] == [OutcomeUnknownError, OutcomeUnknownError, type(None)]
 
 
 @pytest.mark.parametrize("attribute", ["delay", "slice_bytes"])
 async def test_delayed_and_sliced_replies(server: DurableServer, attribute: str) -> None:
     """Every operation returns the correct result over a network that delays chunks or sends single bytes."""
-    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as direct:
+    async with (
+        proxy_to(server.port) as proxy,
+        open_store(proxy.url, settings=PATIENT) as store,
+        open_store(server.url, settings=PATIENT) as direct,
+    ):
         setattr(proxy, attribute, 0.002 if attribute == "delay" else 1)
         for write in WRITES:
             name = write.name.replace(" ", "-")
@@ -56,13 +63,18 @@ async def test_delayed_and_sliced_replies(server: DurableServer, attribute: str)
 
 async def test_a_deleted_room_is_not_created_again(server: DurableServer) -> None:
     """A room whose create reply was lost is not created again after another client has deleted it."""
-    async with proxy_to(server.port) as proxy, open_store(proxy.url) as store, open_store(server.url) as other:
+    async with (
+        proxy_to(server.port) as proxy,
+        RedisStore.from_url(proxy.url, PATIENT) as store,
+        open_store(server.url) as other,
+    ):
         await store.rooms.create_room(room("before"))
         proxy.arm(Cut("reply", 0, "reset", stay_down=True))
         creating = asyncio.ensure_future(outcome_of(store.rooms.create_room(room("A"))))
         await wait_until(lambda: other.rooms.delete_room("A"))
         proxy.disarm()
         outcome = await creating
+        assert store.statistics()["retries"] > 0
     assert outcome.kind in {"done", "unknown"}
     assert [state and state["rev"] for state in server.ledger().rooms["A"]] == [1, None]
 
@@ -142,7 +154,7 @@ async def test_a_close_before_the_retry_leaves_the_outcome_unknown(server: Durab
     write = next(one for one in WRITES if one.name == name)
     async with proxy_to(server.port) as proxy, open_store(server.url) as direct:
         await _begin(direct, write)
-        store = open_store(proxy.url)
+        store = open_store(proxy.url, settings=PATIENT)
         await write.read(store, "A")
         before = await _state(direct, write)
         proxy.arm(Cut("reply", 0, "reset", stay_down=True))
@@ -185,3 +197,23 @@ async def test_a_rejected_retry_leaves_the_outcome_unknown(server: DurableServer
             assert (await outcome_of(call)).kind == "unknown"
             await client.config_set("min-replicas-to-write", 0)
             assert await _state(direct, write) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "count"), [("message", "pexpire", 2), ("join", "set", 2), ("last leave", "sadd", 1)]
+)
+async def test_a_retry_that_finds_its_write_writes_again(
+    server: DurableServer, name: str, command: str, count: int
+) -> None:
+    """A retry that finds its write applied writes without an effect, because WAIT covers only its own connection."""
+    write = next(one for one in WRITES if one.name == name)
+    async with proxy_to(server.port) as proxy, open_store(server.url) as direct, admin(server.url) as client:
+        await _begin(direct, write)
+        async with RedisStore.from_url(proxy.url, PATIENT) as store:
+            await write.read(store, "A")
+            counter = Counter(client)
+            await counter.start()
+            proxy.arm(Cut("reply", 0, "reset"))
+            await write.call(store, "A")
+            assert store.statistics()["retries"] > 0
+            assert (await counter.since())[command] == count
