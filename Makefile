@@ -82,7 +82,7 @@ clean:
 	rm -rf .venv .venv-* build dist .ruff_cache .pytest_cache .hypothesis .coverage tests/helpers/node_app/node_modules
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "wnc-store requires Python 3.11 or newer, found none. Run make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "wnc-store requires Python 3.11, 3.12 or 3.13, found none. Run make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "cannot create $(VENV): on Debian, install python3-venv" >&2; exit 1; }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import wnc_store_bench
 import wnc_store_contract
 import wnc_store_memory
 import wnc_store_redis
-from processes import run_python
+from processes import run, run_python
 from wnc_store.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,13 +131,22 @@ def test_modules_are_small() -> None:
     assert {str(path): size for path, size in sizes.items() if size > 400} == {}
 
 
+@pytest.mark.parametrize("minor", range(10, 15))
+def test_only_supported_pythons_are_chosen(minor: int, tmp_path: Path) -> None:
+    """`make` chooses a Python whose version is among the classifiers, and no older or newer one."""
+    fake = tmp_path / "python3"
+    fake.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, {minor}); $2"\n')
+    fake.chmod(0o755)
+    supported = f":: 3.{minor}" in (ROOT / "pyproject.toml").read_text()
+    found = run("/bin/sh", "scripts/find-python.sh", env={"PATH": str(tmp_path), "HOME": str(tmp_path)}).stdout
+    assert found == (f"{fake}\n" if supported else "")
+
+
 def test_make_refuses_an_environment_with_blanks() -> None:
     """A path that make would take for two is refused with what to do, before anything is made."""
-    command = ["make", "--dry-run", "demo", "VENV=two words"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode == 2
-    assert "VENV must be one path without spaces" in done.stderr
+    stderr = run("make", "--dry-run", "demo", "VENV=two words", env=environment, code=2).stderr
+    assert "VENV must be one path without spaces" in stderr
 
 
 def test_the_version_is_told() -> None:
