@@ -23,13 +23,20 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 from processes import reset_process_state  # noqa: E402 - in the folder added to sys.path above
 from redis_server import redis_server  # noqa: E402 - in the folder added to sys.path above
 
-PACKAGES = {"wnc_store", "wnc_store_memory", "wnc_store_redis", "wnc_store_contract", "wnc_store_bench"}
-DATA_FILES = {
-    *(f"{package}/py.typed" for package in PACKAGES),
-    *(f"wnc_store_redis/lua/{script}.lua" for script in ("append", "commit", "remove", "sweep")),
-    *(f"wnc_store_bench/node/{name}" for name in ("node_app.js", "package.json")),
-    "wnc_store_contract/records/room_javascript_edges.json",
+PACKAGES = {
+    "wnc_store": ROOT / "wnc_store",
+    "wnc_store_memory": ROOT / "backends/wnc_store_memory",
+    "wnc_store_redis": ROOT / "backends/wnc_store_redis",
+    "wnc_store_contract": ROOT / "contract_tests/wnc_store_contract",
+    "wnc_store_bench": ROOT / "benchmarks/wnc_store_bench",
 }
+FILES = {
+    f"{package}/{path.relative_to(folder).as_posix()}"
+    for package, folder in PACKAGES.items()
+    for path in folder.rglob("*")
+    if path.suffix in {".py", ".typed", ".lua", ".json", ".js"} and "node_modules" not in path.parts
+}
+"""Paths in the wheel of all source and data files."""
 
 BARE = """
 import wnc_store, wnc_store_memory
@@ -76,12 +83,12 @@ def run(*command: str | Path, cwd: Path) -> None:
 
 
 def check_files(wheel: Path) -> None:
-    """Check that the wheel contains the five packages, their data files and the metadata, and nothing else."""
+    """Check that the wheel contains all files of the five packages, the metadata, and nothing else."""
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.partition("/")[0] for name in names}
-    if top != PACKAGES | {f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"}:
+    if top != PACKAGES.keys() | {f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"}:
         sys.exit(f"the wheel contains {sorted(top)}, expected {sorted(PACKAGES)} and its metadata")
-    if missing := DATA_FILES - set(names):
+    if missing := FILES - set(names):
         sys.exit(f"files are missing from the wheel: {sorted(missing)}")
 
 
