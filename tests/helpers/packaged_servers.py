@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import platform
+import shutil
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+
+_COPIES = tempfile.TemporaryDirectory(prefix="wnc-servers-")
+"""Holds executable copies until this process ends. The files in the packages may lack the permission to run."""
 
 
 def redis_8() -> str:
@@ -22,6 +27,6 @@ def _executable(package: str, path: str) -> str:
     found = find_spec(package)
     assert found is not None, f"{package} is not installed: pip install --group servers"
     assert found.origin is not None
-    program = Path(found.origin).parent / path
-    program.chmod(0o755)
-    return str(program)
+    copy = Path(shutil.copy(Path(found.origin).parent / path, f"{_COPIES.name}/{package}"))
+    copy.chmod(0o755)
+    return str(copy)

@@ -17,6 +17,9 @@ from pathlib import Path
 HANG_SECONDS = 90
 """Ends a hanging wait. No verdict depends on it."""
 
+_MAX_TEMPORARY = 60
+"""Longest temporary folder whose sockets fit into the 104 bytes that systems allow for the path of a Unix socket."""
+
 _RESERVATIONS: list[socket.socket] = []
 
 
@@ -62,7 +65,8 @@ class RedisServer:
         program: str | None = None,
         password: str = "",
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="wnc-redis-")
+        short = None if len(tempfile.gettempdir()) <= _MAX_TEMPORARY else "/tmp"  # noqa: S108 - of the system
+        self._temporary = tempfile.TemporaryDirectory(prefix="wnc-redis-", dir=short)
         self.folder = Path(self._temporary.name)
         self.port = port or free_port()
         self.socket = self.folder / "redis.sock"

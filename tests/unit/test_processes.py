@@ -1,13 +1,16 @@
-"""The environment and the signals of child processes."""
+"""The environment, the signals and the sockets of child processes."""
 
 from __future__ import annotations
 
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from processes import reset_process_state, run
+from redis_server import RedisServer
 
 REPORT = """
 import os, signal, sys
@@ -28,3 +31,11 @@ def test_a_child_starts_in_a_known_state(monkeypatch: pytest.MonkeyPatch) -> Non
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     reset_process_state()
     assert run(sys.executable, "-c", REPORT).stdout.split("\n") == ["True", "True", "True", "[]", "UTC True", ""]
+
+
+def test_a_server_has_a_socket_with_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a server's Unix socket fits into 104 bytes, also if the temporary folder has a long path."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 100)))
+    server = RedisServer()
+    assert len(str(server.socket)) < 104
+    server.end()
