@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from counting import Counter
+from processes import start
 from wnc_store import CorruptRecordError, StoreSettings
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.redis import RedisHarness
@@ -113,3 +116,32 @@ async def test_the_harness_touches_only_its_own_keys(url: str, client: Any) -> N
     await harness.aclose()
     assert await client.keys("*") == [b"room:other"]
     assert await client.ttl("room:other") > 43_200
+
+
+LEASES = """
+import asyncio, sys
+from wnc_store import open_store
+
+async def main():
+    async with open_store(sys.argv[1]) as store:
+        for number in range(50):
+            await store.connections.acquire("ip", f"c{number}", limit=50)
+        print("acquired", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_the_leases_of_a_killed_process_expire(url: str, store: RedisStore) -> None:
+    """The leases of a process that was killed are counted until connection_ttl ends, and not after that."""
+    with start(sys.executable, "-c", LEASES, url) as process:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == "acquired\n"
+        process.kill()
+        await asyncio.to_thread(process.wait)
+    assert await store.connections.count("ip") == 50
+    harness = RedisHarness(url, key_prefix="")
+    await harness.advance(3600)
+    assert await store.connections.count("ip") == 0
+    await harness.aclose()
