@@ -11,14 +11,13 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from chaos.server import admin, emptied
 from redis_server import RedisServer, redis_server
 from serving import http_client, serving
 from waiting import wait_until
@@ -34,12 +33,9 @@ _LOCAL = "127.0.0.1"
 async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[RedisStore]:
     """The store of the example, on database 7, which is empty before and after the test."""
     url = redis_server.url.replace("/0", "/7")
-    plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
     monkeypatch.setenv("WNC_STORE_URL", url)
-    async with plain, RedisStore.from_url(url) as store:
-        await plain.flushdb()
+    async with emptied(url), RedisStore.from_url(url) as store:
         yield store
-        await plain.flushdb()
 
 
 async def _held(store: Store, number: int) -> bool:
@@ -100,13 +96,13 @@ async def test_a_client_disconnects(redis: RedisStore, *, reset: bool) -> None:
 async def test_a_long_connection(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lease of an open connection is renewed beyond `connection_ttl`."""
     monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "0.6")
-    plain: Any = Redis.from_url(os.environ["WNC_STORE_URL"])  # pyright: ignore[reportUnknownMemberType]
+    url = os.environ["WNC_STORE_URL"]
+    async with admin(url) as plain, serving(_example()) as server, await _enter(server) as guest:
 
-    async def lease_end() -> float:
-        leases = await plain.zrange(f"connections:{_LOCAL}", 0, -1, withscores=True)
-        return leases[0][1] if leases else 0
+        async def lease_end() -> float:
+            leases = await plain.zrange(f"connections:{_LOCAL}", 0, -1, withscores=True)
+            return leases[0][1] if leases else 0
 
-    async with plain, serving(_example()) as server, await _enter(server) as guest:
         assert await _echoes(guest)
         first = await lease_end() or (await plain.time())[0] * 1000
 

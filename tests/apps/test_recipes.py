@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import socketio  # pyright: ignore[reportMissingTypeStubs] - it is not typed
-from redis.asyncio import Redis
 
+from chaos.server import emptied
 from redis_server import RedisServer
 from serving import http_client, serving
 from wnc_store import open_store
@@ -50,11 +50,8 @@ async def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     server: RedisServer = request.getfixturevalue("redis_server")
     url = server.url.replace("/0", "/8")
     monkeypatch.setenv("WNC_STORE_URL", url)
-    plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain:
-        await plain.flushdb()
+    async with emptied(url):
         yield url
-        await plain.flushdb()
 
 
 def test_each_recipe_is_tested() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
 from unittest import mock
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from chaos.server import admin
+from wnc_store import Store, open_store
 from wnc_store.cli import main, output
 from wnc_store.cli.app import app
 
@@ -24,6 +28,26 @@ def wnc_store(*arguments: str, code: int = 0, stdin: bytes = b"") -> Result:
     result = CliRunner().invoke(app, arguments, input=stdin)
     assert result.exit_code == code, (result.output, result.exception)
     return result
+
+
+def on_redis(url: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Run a coroutine with a plain Redis client, and return its result."""
+
+    async def run() -> Any:
+        async with admin(url) as plain:
+            return await work(plain)
+
+    return asyncio.run(run())
+
+
+def on_store(url: str, work: Callable[[Store], Awaitable[object]]) -> None:
+    """Run a coroutine with a store."""
+
+    async def run() -> None:
+        async with open_store(url) as store:
+            await work(store)
+
+    asyncio.run(run())
 
 
 def program(*arguments: str, stdout: int | None = None, code: int = 0) -> str:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
+from chaos.server import admin, emptied
 from counting import Counter
 from proxy import Proxy, proxy_to
 from redis_server import RedisServer
@@ -19,22 +19,14 @@ from wnc_store_redis import RedisStore
 async def url(redis_server: RedisServer) -> AsyncIterator[str]:
     """URL of a database that is emptied before and after the test."""
     url = redis_server.url.replace("/0", "/2")
-    await _empty(url)
-    yield url
-    await _empty(url)
-
-
-async def _empty(url: str) -> None:
-    untyped: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
-    async with untyped as client:
-        await client.flushdb()
+    async with emptied(url):
+        yield url
 
 
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[Any]:
     """A redis-py client of the database."""
-    untyped: Any = Redis.from_url(url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
-    async with untyped as client:
+    async with admin(url) as client:
         yield client
 
 

@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
 import re
 import socket
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
-from command_line import wnc_store
+from chaos.server import emptied
+from command_line import on_redis, on_store, wnc_store
 from few_clauses import few_clauses
 from processes import run
 from redis_server import RedisServer
-from wnc_store import Room, User, VideoState, cli, open_store
+from wnc_store import VideoState, cli, open_store
 from wnc_store_contract import StoreContract, clauses_of
 from wnc_store_contract.factories import message, room
 
 SECRET = "SECRET-9f1c"
 
 
-def untyped_client(url: str) -> Any:
-    """Return a Redis client as `Any`, because redis-py's types are partly those of the synchronous client."""
-    return Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
-
-
 @pytest.fixture
-def url(redis_server: RedisServer) -> Any:
+async def url(redis_server: RedisServer) -> AsyncIterator[str]:
     """Database 3 with a room A of two users, 25 messages and an index entry without a room."""
     url = redis_server.url.replace("/0", "/3")
-
-    async def fill() -> None:
-        async with untyped_client(url) as client:
-            await client.flushdb()
-            async with open_store(url) as store:
-                await store.rooms.create_room(room("A", "host", "guest", host_token=SECRET))
-                await store.rooms.update_video_state("A", VideoState(is_playing=True, current_time=5))
-                for number in range(25):
-                    await store.chat.add_message(message(number, "A"))
-            await client.sadd("active-rooms", "dead")
-
-    async def empty() -> None:
-        async with untyped_client(url) as client:
-            await client.flushdb()
-
-    asyncio.run(fill())
-    yield url
-    asyncio.run(empty())
+    async with emptied(url) as client:
+        async with open_store(url) as store:
+            await store.rooms.create_room(room("A", "host", "guest", host_token=SECRET))
+            await store.rooms.update_video_state("A", VideoState(is_playing=True, current_time=5))
+            for number in range(25):
+                await store.chat.add_message(message(number, "A"))
+        await client.sadd("active-rooms", "dead")
+        yield url
 
 
 def as_json(*arguments: str) -> Any:
@@ -82,13 +67,8 @@ def test_rooms_lists_the_active_rooms(url: str) -> None:
 
 def test_rooms_lists_unreadable_rooms(url: str) -> None:
     """`rooms` lists a corrupt room as unreadable, lists the other rooms too, and reports that a limit omitted rooms."""
-
-    async def corrupt() -> None:
-        async with untyped_client(url) as client:
-            await client.set("room:B", SECRET)
-            await client.sadd("active-rooms", "B")
-
-    asyncio.run(corrupt())
+    on_redis(url, lambda plain: plain.set("room:B", SECRET))
+    on_redis(url, lambda plain: plain.sadd("active-rooms", "B"))
     shown = wnc_store("rooms", "--url", url).stdout
     assert "unreadable" in shown
     assert "no expiry" in shown
@@ -126,12 +106,7 @@ def test_chat_shows_the_messages(url: str) -> None:
 
 def test_texts_of_guests_are_sanitized(url: str) -> None:
     """Control characters and markup in texts of guests do not reach the terminal as such."""
-
-    async def send() -> None:
-        async with open_store(url) as store:
-            await store.chat.add_message(message(99, "A", message="\x1b[2J[red]x[/red]\r\n\ud83d"))
-
-    asyncio.run(send())
+    on_store(url, lambda store: store.chat.add_message(message(99, "A", message="\x1b[2J[red]x[/red]\r\n\ud83d")))
     shown = wnc_store("chat", "A", "--url", url, "--limit", "1").stdout
     assert "\x1b" not in shown
     assert "[red]x[/red]" in shown
@@ -140,12 +115,7 @@ def test_texts_of_guests_are_sanitized(url: str) -> None:
 
 def test_a_terminal_without_unicode(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Characters that the encoding of the terminal lacks are printed as escapes, and tables are drawn in ASCII."""
-
-    async def send() -> None:
-        async with open_store(url) as store:
-            await store.chat.add_message(message(99, "A", message="caf\u00e9 \U0001f37f"))
-
-    asyncio.run(send())
+    on_store(url, lambda store: store.chat.add_message(message(99, "A", message="caf\u00e9 \U0001f37f")))
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setattr(sys, "argv", ["wnc-store", "chat", "A", "--url", url, "--limit", "1"])
@@ -163,13 +133,8 @@ def test_sweep_reports_the_removed_entries(url: str) -> None:
 
 def test_limits_shows_connections_and_hits(url: str) -> None:
     """`limits` prints the connections and hits of a client, and resets the hits with --reset."""
-
-    async def count() -> None:
-        async with open_store(url) as store:
-            await store.connections.acquire("1.2.3.4", "c1")
-            await store.rate_limits.hit("1.2.3.4", 360)
-
-    asyncio.run(count())
+    on_store(url, lambda store: store.connections.acquire("1.2.3.4", "c1"))
+    on_store(url, lambda store: store.rate_limits.hit("1.2.3.4", 360))
     shown = wnc_store("limits", "1.2.3.4", "--url", url).stdout
     assert "1.2.3.4: 1 connection" in shown
     assert "0 of 360 hits remaining in this window, blocked for 0:0" in shown
@@ -363,29 +328,19 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_show_reports_a_missing_token(url: str) -> None:
     """`show` prints "none" for a room without a host token."""
-
-    async def create() -> None:
-        async with open_store(url) as store:
-            await store.rooms.create_room(Room(id="T", host_id="u", host_name="U", users=(User(id="u", name="U"),)))
-
-    asyncio.run(create())
+    on_store(url, lambda store: store.rooms.create_room(room("T", host_token=None)))
     assert "none" in wnc_store("show", "T", "--url", url).stdout
 
 
 def test_doctor_reports_a_wrong_configuration(redis_server: RedisServer) -> None:
     """`doctor` prints a failed check with a fix and exits 1; it exits 0 if all checks pass."""
     assert "noeviction" in wnc_store("doctor", redis_server.url).stdout
-
-    async def configure(policy: str) -> None:
-        async with untyped_client(redis_server.url) as client:
-            await client.config_set("maxmemory-policy", policy)
-
-    asyncio.run(configure("allkeys-lru"))
+    on_redis(redis_server.url, lambda plain: plain.config_set("maxmemory-policy", "allkeys-lru"))
     try:
         shown = wnc_store("doctor", redis_server.url, code=1).stdout
         report = json.loads(wnc_store("doctor", redis_server.url, "--json", code=1).stdout)
     finally:
-        asyncio.run(configure("noeviction"))
+        on_redis(redis_server.url, lambda plain: plain.config_set("maxmemory-policy", "noeviction"))
     assert "allkeys-lru" in shown
     assert "CONFIG SET maxmemory-policy noeviction" in shown
     assert report["ok"] is False

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from acl import permit
+from chaos.server import admin, emptied
 from event_recorder import EXTERNAL, one
 from redis_server import RedisServer, redis_server
 from waiting import wait_until
@@ -42,9 +42,7 @@ def _server() -> Iterator[RedisServer]:
 @pytest.fixture
 async def node(server: RedisServer) -> AsyncIterator[Any]:
     """A redis-py client that acts as the Node app, on an empty database."""
-    untyped: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with untyped as client:
-        await client.flushall()
+    async with emptied(server.url) as client:
         yield client
 
 
@@ -211,8 +209,7 @@ async def test_the_documented_acl_pattern_is_sufficient(server: RedisServer, nod
 
 async def check(server: RedisServer, flags: str, *, needed: bool, url: str = "") -> tuple[HealthReport, str, str, str]:
     """Return the health of a store on a server with the given flags, and the fields of its notification check."""
-    untyped: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with untyped as client:
+    async with admin(server.url) as client:
         await client.config_set("notify-keyspace-events", flags)
         async with RedisStore.from_url(url or server.url, StoreSettings(notify_external_changes=needed)) as store:
             health = await store.health()

@@ -6,8 +6,8 @@ import logging
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
+from chaos.server import admin
 from loop_clock import advance_loop
 from proxy import proxy_to
 from redis_server import RedisServer, free_port
@@ -19,8 +19,7 @@ from wnc_store_redis import RedisStore
 
 async def read_health(url: str, *configuration: str, **settings: Any) -> HealthReport:
     """Return the health of a store on a server whose configuration is changed during the call."""
-    client: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
-    async with client, RedisStore.from_url(url, StoreSettings(**settings)) as store:
+    async with admin(url) as client, RedisStore.from_url(url, StoreSettings(**settings)) as store:
         if not configuration:
             return await store.health()
         name, value = configuration
@@ -70,8 +69,7 @@ async def test_a_replica_is_an_error(redis_server: RedisServer) -> None:
 
 async def test_missing_permissions_are_reported(redis_server: RedisServer) -> None:
     """Health reports missing permissions for scripts and INFO instead of raising."""
-    untyped: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with untyped as client:
+    async with admin(redis_server.url) as client:
         await client.execute_command("ACL", "SETUSER", "pinger", "on", ">pw", "~*", "+ping")
         health = await read_health(redis_server.url.replace("redis://", "redis://pinger:pw@").replace("/0", ""))
         await client.execute_command("ACL", "DELUSER", "pinger")

@@ -6,12 +6,12 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from redis.asyncio import Redis
 
+from chaos.server import emptied
 from node import NodeApp, node_app
 from redis_server import RedisServer
 from wnc_store import ChatMessage, ManualClock, Room, VideoState, from_wire
@@ -70,10 +70,8 @@ async def _node(redis_server: RedisServer) -> AsyncIterator[NodeApp]:
 async def _shared(redis_server: RedisServer, node: NodeApp) -> AsyncIterator[Shared]:
     """A separate database, emptied after the test."""
     url = _url(redis_server)
-    redis = cast("Any", Redis.from_url(url, protocol=2))  # pyright: ignore[reportUnknownMemberType]
-    async with redis, RedisStore.from_url(url, clock=ManualClock(_NOW)) as store:
+    async with emptied(url) as redis, RedisStore.from_url(url, clock=ManualClock(_NOW)) as store:
         yield Shared(node, store, redis)
-        await redis.flushdb()
 
 
 def _node_user(user_id: str, **more: Any) -> dict[str, Any]:

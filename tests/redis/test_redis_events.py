@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 from redis.asyncio import Redis
 
+from chaos.server import admin
 from event_recorder import come_and_go, event, one
 from loop_clock import advance_loop
 from proxy import Cut, Proxy
@@ -83,8 +84,8 @@ async def test_databases_do_not_share_events(redis_server: RedisServer) -> None:
 
 async def test_a_channel_has_the_documented_name(redis_server: RedisServer) -> None:
     """The channel in database 0 is `{prefix}events:{room_id}`, and a message is the JSON of the event."""
-    untyped: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with untyped as client, RedisStore.from_url(redis_server.url, StoreSettings(key_prefix="app:")) as store:
+    settings = StoreSettings(key_prefix="app:")
+    async with admin(redis_server.url) as client, RedisStore.from_url(redis_server.url, settings) as store:
         async with store.events.subscribe("A") as events:
             await client.publish("app:events:A", '{"type":"roomChanged","roomId":"A","rev":3}')
             assert await one(events) == RoomChanged(room_id="A", rev=3)
@@ -117,9 +118,8 @@ async def test_invalid_messages_are_ignored(
     redis_server: RedisServer, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Messages that are not events of the room are ignored, and logged once without their content."""
-    untyped: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
     invalid = [b"SECRET", b"\xff", b'{"type":"SECRET","roomId":"A"}', b'{"type":"resync","roomId":"B"}', b"[" * 5000]
-    async with untyped as client, RedisStore.from_url(url) as store:
+    async with admin(redis_server.url) as client, RedisStore.from_url(url) as store:
         async with store.events.subscribe("A") as events:
             with caplog.at_level(logging.WARNING, logger="wnc_store"):
                 for data in [*invalid, *invalid]:
@@ -302,8 +302,7 @@ async def test_an_exhausted_pool_is_named_in_the_error(url: str) -> None:
 
 async def test_a_denied_channel_is_named(redis_server: RedisServer) -> None:
     """A user without access to a channel gets a ConfigurationError that names the channel and NOPERM."""
-    untyped: Any = Redis.from_url(redis_server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with untyped as client:
+    async with admin(redis_server.url) as client:
         await client.execute_command("ACL", "SETUSER", "unsubscribable", "on", ">pw", "~*", "+@all", "resetchannels")
         async with RedisStore.from_url(redis_server.url.replace("://", "://unsubscribable:pw@")) as store:
             with pytest.raises(ConfigurationError, match=r"'events:A'.*NOPERM"):

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 from rich.console import Console
 from typer.testing import Result
 
 from acl import permit
+from chaos.server import admin
 from command_line import wnc_store
 from processes import SECONDS, WNC_STORE, start
 from redis_server import RedisServer, redis_server
@@ -49,8 +49,7 @@ def _server() -> Any:
 @pytest.fixture
 async def redis(server: RedisServer) -> AsyncIterator[RedisStore]:
     """A store on that server with ten rooms of two users; only room-7 has messages."""
-    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain, RedisStore.from_url(server.url) as store:
+    async with admin(server.url) as plain, RedisStore.from_url(server.url) as store:
         await plain.flushall()
         await plain.slowlog_reset()
         for number in range(10):
@@ -156,8 +155,7 @@ async def test_a_backend_without_a_server() -> None:
 
 async def test_unreadable_rooms_are_counted(redis: RedisStore, server: RedisServer) -> None:
     """A corrupt room is counted as unreadable, and the other rooms are sampled."""
-    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain:
+    async with admin(server.url) as plain:
         await plain.set("room:room-3", SECRET)
     assert redis
     shown = (await _top(server.url, "--once")).stdout
@@ -204,8 +202,7 @@ def test_a_restarted_server() -> None:
 
 async def test_the_slow_log_contains_only_names(redis: RedisStore, server: RedisServer) -> None:
     """Slow log entries name the command or our script, and never contain arguments."""
-    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain:
+    async with admin(server.url) as plain:
         started, _ = await plain.time()
         await redis.chat.add_message(_recent_message(99))
         ended, _ = await plain.time()
@@ -220,8 +217,7 @@ async def test_the_slow_log_contains_only_names(redis: RedisStore, server: Redis
 
 async def test_commands_of_other_clients_in_the_slow_log(redis: RedisStore, server: RedisServer) -> None:
     """Slow log entries of other clients contain no arguments either."""
-    plain: Any = Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
-    async with plain:
+    async with admin(server.url) as plain:
         await plain.slowlog_reset()
         await plain.execute_command("EVAL", f"return '{SECRET}'", "0")
         await plain.execute_command("OBJECT", "HELP")

@@ -8,15 +8,14 @@ import re
 import shlex
 import stat
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
-from command_line import program, wnc_store
+from command_line import on_redis, program, wnc_store
 from processes import run
 from redis_cluster import redis_cluster
 from redis_server import RedisServer, redis_server
@@ -26,17 +25,6 @@ from wnc_store_contract.factories import message, node_record, node_records, roo
 SECRET = "SECRET-9f1c"
 INSTALLED = shlex.quote(str(Path(sys.executable).with_name("wnc-store")))
 HOUR = timedelta(hours=1)
-
-
-def on_redis(url: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Run a coroutine with a plain Redis client, and return its result."""
-
-    async def run() -> Any:
-        plain: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
-        async with plain:
-            return await work(plain)
-
-    return asyncio.run(run())
 
 
 @pytest.fixture

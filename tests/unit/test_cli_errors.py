@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
 
 from command_line import wnc_store
-from wnc_store import factory, open_store
+from wnc_store import factory
 from wnc_store.cli import commands
 from wnc_store_contract import verify
-from wnc_store_contract.factories import message, room
 
 SECRET = "SECRET-9f1c"
 
@@ -108,25 +106,3 @@ def test_a_harness_without_a_store(
     monkeypatch.chdir(tmp_path)
     result = wnc_store("verify", "--harness", f"harnesses_in_error:{name}", *options, code=2)
     assert result.output == f"error: {problem}\n"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """A store with a room without messages, and a chat without its room."""
-    store_url = f"sqlite://{tmp_path}/rooms.db"
-
-    async def fill() -> None:
-        async with open_store(store_url) as store:
-            await store.rooms.create_room(room("EMPTY"))
-            await store.chat.add_message(message(1, "CHAT"))
-
-    asyncio.run(fill())
-    return store_url
-
-
-def test_a_missing_chat(url: str) -> None:
-    """`chat` exits 1 if neither the room nor its chat exists, and 0 for a room without messages."""
-    assert "room 'nope' not found" in wnc_store("chat", "nope", "--url", url, code=1).stderr
-    assert wnc_store("chat", "nope", "--url", url, "--json", code=1).stdout == "[]\n"
-    assert "0 messages in EMPTY" in wnc_store("chat", "EMPTY", "--url", url).stdout
-    assert "1 message in CHAT" in wnc_store("chat", "CHAT", "--url", url).stdout

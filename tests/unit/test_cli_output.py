@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from pathlib import Path
 
 import pytest
 
-from command_line import program, wnc_store
+from command_line import on_store, program, wnc_store
 from few_clauses import few_clauses
 from processes import WNC_STORE, run
-from wnc_store import open_store
 from wnc_store_contract.factories import message, room
 
 FULL = "error: cannot write to standard output: No space left on device\n"
@@ -20,21 +18,18 @@ FULL = "error: cannot write to standard output: No space left on device\n"
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """The URL of a store with one room."""
+    """The URL of a store with a room, a room without messages, and a chat without its room."""
     store_url = f"sqlite://{tmp_path}/rooms.db"
-
-    async def fill() -> None:
-        async with open_store(store_url) as store:
-            await store.rooms.create_room(room("A"))
-            await store.chat.add_message(message(1, "A"))
-
-    asyncio.run(fill())
+    for room_id in ("A", "EMPTY"):
+        on_store(store_url, lambda store, room_id=room_id: store.rooms.create_room(room(room_id)))
+    for room_id in ("A", "CHAT"):
+        on_store(store_url, lambda store, room_id=room_id: store.chat.add_message(message(1, room_id)))
     return store_url
 
 
 def is_complete(lines: str) -> bool:
-    """Return whether an export of the one room has its footer."""
-    return json.loads(lines.splitlines()[-1]) == {"rooms": 1, "messages": 1}
+    """Return whether an export of the rooms has its footer."""
+    return json.loads(lines.splitlines()[-1]) == {"rooms": 2, "messages": 1}
 
 
 def read(pipe: int) -> str:
@@ -147,3 +142,11 @@ def test_bench_checks_its_output_files_first(option: str, tmp_path: Path) -> Non
     file = tmp_path / "none" / "run"
     stderr = wnc_store("bench", "redis://127.0.0.1:1/0", "--quick", option, str(file), code=2).stderr
     assert stderr == f"error: cannot write to {file}: No such file or directory\n"
+
+
+def test_a_missing_chat(url: str) -> None:
+    """`chat` exits 1 if neither the room nor its chat exists, and 0 for a room without messages."""
+    assert "room 'nope' not found" in wnc_store("chat", "nope", "--url", url, code=1).stderr
+    assert wnc_store("chat", "nope", "--url", url, "--json", code=1).stdout == "[]\n"
+    assert "0 messages in EMPTY" in wnc_store("chat", "EMPTY", "--url", url).stdout
+    assert "1 message in CHAT" in wnc_store("chat", "CHAT", "--url", url).stdout

@@ -47,6 +47,15 @@ async def admin(url: str) -> AsyncGenerator[Any]:
         yield client
 
 
+@asynccontextmanager
+async def emptied(url: str) -> AsyncGenerator[Any]:
+    """Connect a plain client to a database that is empty before and after the context."""
+    async with admin(url) as client:
+        await client.flushdb()
+        yield client
+        await client.flushdb()
+
+
 async def quiet(client: Any) -> None:
     """Wait until `client` is the only connection, so that all commands of other clients have been processed.
 
