@@ -280,13 +280,6 @@ def test_a_stopped_contender_is_reported() -> None:
     assert goals["1000 joins from 1 process: kept"].met is True
 
 
-def test_targets_have_separate_prefixes() -> None:
-    """Each contender has its own prefix below the prefix of the run."""
-    target = Target("redis://h", "p:")
-    assert target.of("a").prefix == "p:a:"
-    assert target.of("a") != target.of("b")
-
-
 def test_node_is_missing(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
     """If ioredis cannot be installed, the run notes it and measures the others."""
 

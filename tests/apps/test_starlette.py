@@ -18,7 +18,6 @@ from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Scope
 
-import wnc_store.starlette
 from waiting import wait_until
 from wnc_store import (
     ConnectionCounter,
@@ -189,13 +188,6 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImportError, match=r"wnc-store\[starlette\]") as caught:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
     assert caught.value.name == "starlette"
-
-
-def test_the_public_face_is_sorted() -> None:
-    """`__all__` is sorted, and every name exists."""
-    names = wnc_store.starlette.__all__
-    assert names == sorted(names)
-    assert all(hasattr(wnc_store.starlette, name) for name in names)
 
 
 # --- ConnectionGuard

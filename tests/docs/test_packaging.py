@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import wnc_store
 import wnc_store.base
+import wnc_store.starlette
 import wnc_store_bench
 import wnc_store_contract
 import wnc_store_memory
@@ -64,7 +65,11 @@ def test_other_packages_are_imported_by_their_commands_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [wnc_store, wnc_store.base, wnc_store_memory, wnc_store_redis, wnc_store_contract, wnc_store_bench]
+    "module",
+    [
+        *(wnc_store, wnc_store.base, wnc_store.starlette, wnc_store_memory),
+        *(wnc_store_redis, wnc_store_contract, wnc_store_bench),
+    ],
 )
 def test_the_public_face_is_sorted_and_whole(module: Any) -> None:
     """`__all__` is sorted and names what is there."""

@@ -159,14 +159,6 @@ async def test_a_reply_without_a_request_ends_the_connection(caplog: pytest.LogC
     assert not caplog.records
 
 
-async def test_killed_connections_are_replaced(store: RedisStore, client: Any) -> None:
-    """After the server has closed idle connections, the next operations work."""
-    await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(10)))
-    await client.client_kill_filter(_type="normal", skipme=True)
-    await store.rooms.create_room(room("A"))
-    assert all(await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(10))))
-
-
 async def test_cancelled_callers_do_not_shift_replies(store: RedisStore) -> None:
     """At whichever step callers are cancelled, each other caller gets the reply to its own command."""
     for number in range(20):

@@ -54,10 +54,3 @@ async def test_an_oversized_command_fails_alone() -> None:
             assert updated is not None
             assert [joined.id for joined in updated.users] == ["host", "guest"]
             assert sorted(m.id for m in await store.chat.get_messages("A")) == ["m0", "m1", "m2"]
-
-
-async def test_a_store_uses_one_connection(store: RedisStore, client: Any) -> None:
-    """A store uses one connection for a thousand callers."""
-    others = len(await client.client_list())
-    await asyncio.gather(*(store.rooms.get_room("A") for _ in range(1000)))
-    assert len(await client.client_list()) == others

@@ -135,15 +135,6 @@ async def test_both_update_a_room(shared: Shared) -> None:
     assert (found.video_state.is_playing, found.video_state.current_time) == (False, 0)
 
 
-async def test_a_rejoin_moves_the_user_to_the_end(shared: Shared) -> None:
-    """A user who rejoins through the other app is in the room once, at the end."""
-    await shared.node("createRoom", _node_room("ada", "bob"))
-    await shared.store.rooms.add_user_to_room(_ID, user("ada"))
-    assert [one["id"] for one in (await shared.node("getRoom", _ID))["users"]] == ["bob", "ada"]
-    await shared.node("addUser", _ID, _node_user("bob"))
-    assert [one.id for one in (await shared.python_room()).users] == ["ada", "bob"]
-
-
 async def test_node_keeps_the_revision(shared: Shared) -> None:
     """Writes of Node keep `rev`, and the next commit of Python increments it."""
     await shared.store.rooms.create_room(room(_ID, "ada", "bob"))
@@ -211,27 +202,6 @@ async def test_extra_fields_survive_python(shared: Shared) -> None:
     await check(users=[rejoined])
 
 
-async def test_python_transfers_the_host(shared: Shared) -> None:
-    """When Python removes the host, Node reads the next user as host, and the same host token."""
-    created = _node_room("ada", "bob", "eve")
-    await shared.node("createRoom", created)
-    await shared.store.rooms.remove_user_from_room(_ID, "ada")
-    found = await shared.node("getRoom", _ID)
-    assert (found["hostId"], found["hostName"]) == ("bob", "N bob")
-    assert [(one["id"], one["isHost"]) for one in found["users"]] == [("bob", True), ("eve", False)]
-    assert found["hostToken"] == created["hostToken"]
-
-
-async def test_node_transfers_the_host(shared: Shared) -> None:
-    """When Node removes the host, Python reads the next user as host, and the same host token."""
-    await shared.store.rooms.create_room(room(_ID, "ada", "bob", "eve"))
-    await shared.node("removeUser", _ID, "ada")
-    found = await shared.python_room()
-    assert (found.host_id, found.host_name) == ("bob", "Name of bob")
-    assert [(one.id, one.is_host) for one in found.users] == [("bob", True), ("eve", False)]
-    assert found.verify_host_token("token-of-the-host")
-
-
 def _epoch_ms(*dates: datetime) -> list[int]:
     return [round(date.timestamp() * 1000) for date in dates]
 
@@ -293,14 +263,6 @@ async def test_node_removes_the_last_user(shared: Shared) -> None:
     assert await shared.node("removeUser", _ID, "ada") is None
     assert await shared.store.rooms.get_room(_ID) is None
     await shared.assert_empty()
-
-
-async def test_a_room_without_a_ttl_gets_one(shared: Shared) -> None:
-    """A room that Node stored by SET without a TTL gets a TTL of 24 hours with the next write of Python."""
-    await shared.node("plainSet", f"room:{_ID}", json.dumps(_node_room("ada")))
-    assert await shared.store.rooms.room_ttl(_ID) == timedelta.max
-    await shared.store.rooms.add_user_to_room(_ID, user("bob"))
-    await shared.assert_all_expire(f"room:{_ID}", "active-rooms")
 
 
 @pytest.mark.parametrize("name", node_records("room"))

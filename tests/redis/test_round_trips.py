@@ -82,18 +82,6 @@ async def test_the_chat_is_not_searched_after_own_appends(store: RedisStore, cou
     assert [one.id for one in await store.chat.get_messages("A")] == [f"m{number}" for number in range(11, 31)]
 
 
-async def test_a_message_of_another_client_is_detected(url: str, store: RedisStore) -> None:
-    """A message that another client has added is not added again, although the chat was cached before."""
-    async with RedisStore.from_url(url) as other:
-        await store.chat.get_messages("A")
-        await other.chat.add_message(message(1, "A"))
-        await store.chat.add_message(message(1, "A"))
-        await store.chat.add_message(message(2, "A"))
-        await other.chat.add_message(message(2, "A"))
-        await asyncio.gather(*(each.chat.add_message(message(3, "A")) for each in (store, other) for _ in range(3)))
-    assert [one.id for one in await store.chat.get_messages("A")] == ["m0", "m1", "m2", "m3"]
-
-
 async def test_statistics_match_the_server(store: RedisStore, counter: Counter) -> None:
     """The statistics of a store match the server's counts of commits, commands and batches."""
     await store.chat.get_messages("A")
@@ -151,19 +139,6 @@ async def test_a_message_that_is_added_again_after_a_clear_is_a_new_entry(url: s
             await other.chat.add_message(message(number, "A"))
         await store.chat.add_message(message(2, "A"))
         assert [one.id for one in await other.chat.get_messages("A")] == ["m2", "m1"]
-
-
-async def test_a_corrupt_entry_with_the_id_is_not_a_duplicate(url: str, store: RedisStore, client: Any) -> None:
-    """A corrupt entry with the id of a message does not prevent adding the message, cached or not."""
-    for invalid in ('"timestamp":"yesterday"', '"timestamp":1,"replyTo":NaN'):
-        await client.delete("chat:A")
-        entry = f'{{"id":"m1","roomId":"A","userId":"u","userName":"U","message":"x",{invalid}}}'
-        await client.rpush("chat:A", entry)
-        async with RedisStore.from_url(url) as fresh:
-            await fresh.chat.add_message(message(1, "A"))
-            assert [one.id for one in await store.chat.get_messages("A")] == ["m1"]
-            await fresh.chat.add_message(message(1, "A"))
-            assert await client.llen("chat:A") == 2
 
 
 async def test_a_trimmed_id_that_is_added_again_is_the_newest(url: str, client: Any) -> None:

@@ -238,13 +238,6 @@ async def test_a_redis_user_without_permissions(redis: RedisStore, server: Redis
     assert (sample["rooms"], sample["unavailable"]) == (10, [])
 
 
-async def test_no_server() -> None:
-    """If no server replies to the first sample, the exit code is 3."""
-    with redis_server() as server:
-        pass
-    assert str(server.port) in (await _top(server.url, code=3)).stderr
-
-
 async def test_a_server_that_stops() -> None:
     """If the server stops after the first sample, `top` reports that and retries until it is back."""
     with ExitStack() as running:

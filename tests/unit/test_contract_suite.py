@@ -80,11 +80,6 @@ def contract_on(harness: Callable[[], Harness]) -> Any:
     return Case()
 
 
-def test_a_contract_file_is_short() -> None:
-    """A file that runs the contract has fewer than 25 lines."""
-    assert len(CONTRACT_FILE.strip().splitlines()) < 25
-
-
 def test_a_failed_clause_shows_itself_and_the_values(
     run_pytest: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from chaos.impatient import impatient_callers
 from chaos.server import DurableServer, admin, quiet
 from proxy import proxy_to
 from waiting import wait_until
@@ -17,12 +16,6 @@ from wnc_store_contract.factories import message, room, user
 
 def _open_files() -> int:
     return len(list(Path("/dev/fd").iterdir()))
-
-
-@pytest.mark.parametrize("seed", range(3))
-async def test_cancelled_callers_do_not_affect_others(seed: int) -> None:
-    """If half of a thousand callers are cancelled at random moments, each of the others gets its own reply."""
-    assert await impatient_callers(seed) == []
 
 
 async def test_cancelled_joins_do_not_affect_others(server: DurableServer) -> None:
