@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from wnc_store import Room
@@ -66,29 +64,6 @@ class Operation:
     end: float
     answer: Answer
     result: Result = None
-
-
-def write_history(path: Path, operations: Iterable[Operation]) -> None:
-    """Write a history into a file, one operation per line."""
-    with path.open("w", encoding="utf-8") as file:
-        for operation in operations:
-            file.write(json.dumps(asdict(operation)) + "\n")
-
-
-def read_history(path: Path) -> list[Operation]:
-    """Read a history from a file."""
-    operations: list[Operation] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        fields = json.loads(line)
-        if isinstance(fields["result"], list):
-            values: list[Any] = fields["result"]
-            if fields["kind"] == "read":
-                fields["result"] = tuple(values)
-            else:
-                rev, host, users, position, url = values
-                fields["result"] = View(rev, host, tuple(users), position, url)
-        operations.append(Operation(**fields))
-    return operations
 
 
 def settled(operations: Iterable[Operation]) -> list[Operation]:

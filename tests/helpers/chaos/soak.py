@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import sys
 import tempfile
 from collections import Counter
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from chaos.checker import Report, check
-from chaos.history import read_history
 from chaos.injector import Injector
 from chaos.ledger import Ledger
 from chaos.server import DurableServer, admin, durable_server, quiet
@@ -55,10 +55,10 @@ async def soak(faults: int, *, seed: int, processes: int = 2) -> Soak:
                 await quiet(client)
                 ledger = server.ledger()
                 lost = [problem async for problem in _differences(server, ledger)]
-        names = [f"{folder}/p{number}" for number in range(processes)]
-        operations = [one for name in names for one in read_history(Path(f"{name}.history"))]
-        errors = [line for name in names for line in _lines(f"{name}.errors")]
-    report = check(operations, ledger)
+        files = [Path(folder) / f"p{number}" for number in range(processes)]
+        results = [pickle.loads(file.read_bytes()) for file in files]  # noqa: S301 - written by our processes
+    report = check([one for history, _ in results for one in history], ledger)
+    errors = [error for _, some in results for error in some]
     report.problems += [f"a caller received an unexpected error: {error}" for error in errors] + lost
     return Soak(report, injector.injected)
 
@@ -102,7 +102,3 @@ async def _differences(server: DurableServer, ledger: Ledger) -> AsyncGenerator[
             last = (ledger.rooms.get(room) or [None])[-1]
             if (stored and json.loads(stored)) != last:
                 yield f"room {room} differs from the last write"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8").splitlines()

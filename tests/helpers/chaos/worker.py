@@ -1,13 +1,14 @@
 """Callers on a store, with a record of each call and its outcome.
 
-`python -m chaos.worker URL NAME SEED FOLDER` runs until its standard input is closed, and then writes `NAME.history`
-and `NAME.errors` into the folder.
+`python -m chaos.worker URL NAME SEED FOLDER` runs until its standard input is closed, and then writes the pickled
+histories and errors into the file `NAME` of the folder.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 import random
 import sys
 import time
@@ -16,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from chaos.history import Answer, Operation, Result, View, write_history
+from chaos.history import Answer, Operation, Result, View
 from wnc_store import (
     ChatMessage,
     ConflictError,
@@ -179,8 +180,7 @@ async def main(url: str, name: str, seed: str, folder: str) -> None:
         await asyncio.to_thread(sys.stdin.read)
         worker.stop()
         await work
-    write_history(Path(folder) / f"{name}.history", worker.history)
-    (Path(folder) / f"{name}.errors").write_text("".join(f"{error}\n" for error in worker.errors), encoding="utf-8")
+    (Path(folder) / name).write_bytes(pickle.dumps((worker.history, worker.errors)))
 
 
 if __name__ == "__main__":

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from chaos.server import DurableServer, admin
-from redis_cluster import redis_cluster
+from processes import run
+from waiting import SECONDS
 from wnc_store import (
     ManualClock,
-    Store,
     StoreClosedError,
     StoreError,
     StoreSettings,
@@ -56,23 +55,13 @@ async def test_ttls_follow_the_servers_clock(server: DurableServer, hours: int) 
 
 
 async def test_a_second_event_loop_is_rejected(server: DurableServer) -> None:
-    """A store that is used on another loop raises a StoreError with a remedy, and keeps working on its own loop."""
-    told: list[BaseException] = []
+    """A store that is used or closed on another loop raises a StoreError with a remedy, and works on its own loop."""
     async with open_store(server.url) as store:
         await store.ping()
-
-        def use() -> None:
-            try:
-                asyncio.run(store.rooms.create_room(room("A")))
-            except BaseException as error:  # noqa: BLE001 - the test examines the error
-                told.append(error)
-
-        thread = threading.Thread(target=use)
-        thread.start()
-        await asyncio.to_thread(thread.join, 60)
-        assert not thread.is_alive()
-        assert [type(error) for error in told] == [StoreError]
-        assert "event loop" in str(told[0])
+        for call in (store.rooms.create_room(room("A")), store.aclose()):
+            with pytest.raises(StoreError, match="event loop") as caught:
+                await asyncio.to_thread(asyncio.run, call)
+            assert type(caught.value) is StoreError
         assert await store.rooms.get_room("A") is None
 
 
@@ -82,28 +71,12 @@ async def test_a_change_on_a_second_event_loop_is_rejected(server: DurableServer
         await store.rooms.create_room(room("A"))
         joining = asyncio.ensure_future(store.rooms.add_user_to_room("A", user("guest")))
         await asyncio.sleep(0)
-        elsewhere = threading.Thread(target=_told_elsewhere, args=(store, told := list[BaseException]()))
-        elsewhere.start()
-        elsewhere.join(60)  # blocks this thread, so that the first change stays in progress
-        assert [type(error) for error in told] == [StoreError]
-        assert "event loop" in str(told[0])
+        with ThreadPoolExecutor() as elsewhere:
+            change = elsewhere.submit(asyncio.run, store.rooms.add_user_to_room("A", user("stranger")))
+            error = change.exception(SECONDS)  # blocks this thread, so that the first change stays in progress
+        assert type(error) is StoreError
+        assert "event loop" in str(error)
         assert [one.id for one in (await joining).users] == ["host", "guest"]
-
-
-def _told_elsewhere(store: Store, told: list[BaseException]) -> None:
-    try:
-        asyncio.run(store.rooms.add_user_to_room("A", user("stranger")))
-    except BaseException as error:  # noqa: BLE001 - the test examines the error
-        told.append(error)
-
-
-async def test_a_close_on_a_second_event_loop_is_rejected(server: DurableServer) -> None:
-    """A store that is closed on another loop raises a StoreError, and can still be closed on its own loop."""
-    store = open_store(server.url)
-    await store.ping()
-    with pytest.raises(StoreError, match="event loop"):
-        await asyncio.to_thread(asyncio.run, store.aclose())
-    await store.aclose()
 
 
 FORKING = """
@@ -166,22 +139,12 @@ asyncio.run(main())
 """
 
 
-async def forked(url: str) -> tuple[int, str]:
-    """Run the script, and return its exit code and standard error."""
-    command = [sys.executable, "-c", FORKING, url]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100, check=False)
-    return done.returncode, done.stderr
-
-
-async def test_a_store_is_rejected_in_a_forked_child(server: DurableServer) -> None:
+@pytest.mark.parametrize("engine", ["server", "cluster"])
+async def test_a_store_is_rejected_in_a_forked_child(engine: str, request: pytest.FixtureRequest) -> None:
     """In a forked child the parent's store raises a clear error, a new store works, and the parent is unaffected."""
-    assert await forked(server.url) == (0, "")
-
-
-async def test_a_store_is_rejected_in_a_forked_child_on_a_cluster() -> None:
-    """The same holds on a cluster."""
-    with redis_cluster(replicas=0) as cluster:
-        assert await forked(cluster.url) == (0, "")
+    url = request.getfixturevalue(engine).url
+    done = await asyncio.to_thread(run, sys.executable, "-c", FORKING, url)
+    assert done.stderr == ""
 
 
 async def test_calls_during_a_close(server: DurableServer) -> None:
