@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 import socket
 import struct
 import time
@@ -17,7 +16,7 @@ from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from chaos.server import admin, emptied
+from chaos.server import emptied
 from redis_server import RedisServer, redis_server
 from serving import http_client, serving
 from waiting import wait_until
@@ -91,27 +90,6 @@ async def test_a_client_disconnects(redis: RedisStore, *, reset: bool) -> None:
         guest.transport.abort()
         await wait_until(lambda: _held(redis, 0))
         await guest.wait_closed()
-
-
-async def test_a_long_connection(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease of an open connection is renewed beyond `connection_ttl`."""
-    monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "0.6")
-    url = os.environ["WNC_STORE_URL"]
-    async with admin(url) as plain, serving(_example()) as server, await _enter(server) as guest:
-
-        async def lease_end() -> float:
-            leases = await plain.zrange(f"connections:{_LOCAL}", 0, -1, withscores=True)
-            return leases[0][1] if leases else 0
-
-        assert await _echoes(guest)
-        first = await lease_end() or (await plain.time())[0] * 1000
-
-        async def is_renewed() -> bool:
-            return await lease_end() > first + 600
-
-        await wait_until(is_renewed)
-        assert await _echoes(guest)
-    assert await redis.connections.count(_LOCAL) == 0
 
 
 async def test_a_server_stops(redis: RedisStore) -> None:

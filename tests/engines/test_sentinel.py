@@ -138,13 +138,14 @@ async def test_a_write_that_not_all_replicas_confirm(mortal: Service) -> None:
 
 
 async def test_replicated_writes_need_a_replica() -> None:
-    """Without a replica, a replicated write fails and does not happen."""
+    """Without a replica, a replicated write fails and does not happen, with Sentinels and without."""
     settings = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=2))
     with sentinel_service(replicas=0, sentinels=1) as alone:
-        async with open_store(alone.url, settings=settings) as store:
-            with pytest.raises(StoreUnavailableError, match="NOREPLICAS"):
-                await store.rooms.create_room(room("A"))
-            assert await store.rooms.get_room("A") is None
+        for url in (alone.url, alone.servers[0].url):
+            async with open_store(url, settings=settings) as store:
+                with pytest.raises(StoreUnavailableError, match="NOREPLICAS"):
+                    await store.rooms.create_room(room("A"))
+                assert await store.rooms.get_room("A") is None
 
 
 async def test_a_user_without_info(service: Service) -> None:

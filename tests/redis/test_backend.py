@@ -20,14 +20,6 @@ from wnc_store_redis import RedisStore
 SECRET = "SECRET-9f1c"
 
 
-async def test_every_key_has_the_prefix(url: str, client: Any) -> None:
-    """The keys of rooms, chats and the index begin with the prefix."""
-    async with RedisStore.from_url(url, StoreSettings(key_prefix="app:")) as store:
-        await store.rooms.create_room(room("A"))
-        await store.chat.add_message(message(1, "A"))
-    assert sorted(await client.keys("*")) == [b"app:active-rooms", b"app:chat:A", b"app:room:A"]
-
-
 async def test_the_index_outlives_a_shorter_room(url: str, store: RedisStore, client: Any) -> None:
     """A room with a short TTL does not shorten the TTL of the index."""
     await store.rooms.create_room(room("long"))

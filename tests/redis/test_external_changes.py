@@ -16,7 +16,7 @@ from redis_server import RedisServer, redis_server
 from waiting import wait_until
 from wnc_store import (
     AppEvent,
-    HealthReport,
+    HealthCheck,
     Resync,
     RoomChanged,
     RoomClosed,
@@ -207,47 +207,46 @@ async def test_the_documented_acl_pattern_is_sufficient(server: RedisServer, nod
             assert await drain(store, events) == [CHANGED]
 
 
-async def check(server: RedisServer, flags: str, *, needed: bool, url: str = "") -> tuple[HealthReport, str, str, str]:
-    """Return the health of a store on a server with the given flags, and the fields of its notification check."""
+RUN = "run CONFIG SET notify-keyspace-events with Kg$xe "
+
+
+@pytest.mark.parametrize(
+    ("flags", "needed", "status", "detail", "hint"),
+    [
+        ("", True, "error", "lacks Kg$xe", RUN),
+        ("Kg$x", True, "error", "lacks e", RUN),
+        ("Eg$xe", True, "error", "lacks K", RUN),
+        ("Kgxe", True, "error", "lacks $", RUN),
+        ("", False, "ok", "cannot be detected", "CONFIG SET notify-keyspace-events"),
+        ("Kg$xe", True, "ok", "can be detected", ""),
+        ("Kg$xe", False, "ok", "can be detected", ""),
+        ("KEA", True, "ok", "can be detected", ""),
+        ("KA", False, "ok", "can be detected", ""),
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_health_reports_the_flags(  # noqa: PLR0913, PLR0917 - the parameters of a case
+    server: RedisServer, flags: str, needed: bool, status: str, detail: str, hint: str, protocol: int
+) -> None:
+    """Missing flags are an error if external changes are needed, and the hint names the command that adds them."""
     async with admin(server.url) as client:
         await client.config_set("notify-keyspace-events", flags)
-        async with RedisStore.from_url(url or server.url, StoreSettings(notify_external_changes=needed)) as store:
-            health = await store.health()
+        found = await notifications(f"{server.url}?protocol={protocol}", needed=needed)
         await client.config_set("notify-keyspace-events", "Kg$xe")
-    (found,) = [result for result in health.checks if result.name == "notifications"]
-    return health, found.status, found.detail, found.hint
+    assert (found.status, detail in found.detail, hint in found.hint) == (status, True, True)
 
 
-async def test_health_reports_missing_flags(server: RedisServer) -> None:
-    """If external changes are needed and flags are missing, the check is an error whose hint works."""
-    for flags, missing in (("", "Kg$xe"), ("Kg$x", "e"), ("Eg$xe", "K"), ("Kgxe", "$")):
-        health, status, detail, hint = await check(server, flags, needed=True)
-        assert (health.ok, status) == (False, "error")
-        assert f"lacks {missing}" in detail
-        assert hint.startswith("run CONFIG SET notify-keyspace-events with Kg$xe ")
-        assert (await check(server, "Kg$xe", needed=True))[1] == "ok"
-
-
-@pytest.mark.parametrize(("flags", "protocol"), [("Kg$xe", 2), ("KEA", 3), ("KA", 2)])
-async def test_health_reports_enabled_notifications(server: RedisServer, flags: str, protocol: int) -> None:
-    """If the server has the flags, the check is ok, whether external changes are needed or not."""
-    for needed in (True, False):
-        health, status, detail, _ = await check(server, flags, needed=needed, url=f"{server.url}?protocol={protocol}")
-        assert (health.ok, status) == (True, "ok")
-        assert "can be detected" in detail
-
-
-async def test_missing_flags_are_ok_if_not_needed(server: RedisServer) -> None:
-    """If external changes are not needed, missing flags are ok, and the hint names the command that adds them."""
-    health, status, detail, hint = await check(server, "", needed=False)
-    assert (health.ok, status) == (True, "ok")
-    assert "cannot be detected" in detail
-    assert "CONFIG SET notify-keyspace-events" in hint
+async def notifications(url: str, *, needed: bool) -> HealthCheck:
+    """Return the check of notifications in a store's health."""
+    async with RedisStore.from_url(url, StoreSettings(notify_external_changes=needed)) as store:
+        health = await store.health()
+    (found,) = [check for check in health.checks if check.name == "notifications"]
+    assert health.ok is (found.status != "error")
+    return found
 
 
 async def test_health_reports_a_missing_permission(server: RedisServer) -> None:
     """Without permission to read the configuration, the hint names the permission if external changes are needed."""
-    for needed, expected in ((True, "unknown"), (False, "ok")):
-        _, status, _, hint = await check(server, "", needed=needed, url=permit(server))
-        assert status == expected
-        assert ("+config|get" in hint) is needed
+    for needed, status in ((True, "unknown"), (False, "ok")):
+        found = await notifications(permit(server), needed=needed)
+        assert (found.status, "+config|get" in found.hint) == (status, needed)

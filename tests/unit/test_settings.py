@@ -58,31 +58,26 @@ def test_the_node_apps_variables_are_read() -> None:
     assert settings.rate_limit_window == timedelta(seconds=2)
 
 
-def test_a_wrong_variable_of_the_node_app_is_named() -> None:
-    """The error about an invalid variable of the Node app names the variable."""
-    with pytest.raises(ConfigurationError, match="RATE_LIMIT_WINDOW_MS"):
-        StoreSettings.from_environment({"RATE_LIMIT_WINDOW_MS": "soon"})
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ROOM_TTL", "soon"),
-        ("ROOM_TTL", "0"),
-        ("ROOM_TTL", "-5"),
-        ("ROOM_TTL", "1e400"),
-        ("CHAT_TTL", "0.0001"),
-        ("CHAT_HISTORY_LIMIT", "0"),
-        ("KEY_PREFIX", "app*"),
-        ("KEY_PREFIX", "app:\n"),
-        ("KEY_PREFIX", "app:room:"),
-        ("RATE_LIMIT_WINDOW", "1e15"),
+        ("WNC_STORE_ROOM_TTL", "soon"),
+        ("WNC_STORE_ROOM_TTL", "0"),
+        ("WNC_STORE_ROOM_TTL", "-5"),
+        ("WNC_STORE_ROOM_TTL", "1e400"),
+        ("WNC_STORE_CHAT_TTL", "0.0001"),
+        ("WNC_STORE_CHAT_HISTORY_LIMIT", "0"),
+        ("WNC_STORE_KEY_PREFIX", "app*"),
+        ("WNC_STORE_KEY_PREFIX", "app:\n"),
+        ("WNC_STORE_KEY_PREFIX", "app:room:"),
+        ("WNC_STORE_RATE_LIMIT_WINDOW", "1e15"),
+        ("RATE_LIMIT_WINDOW_MS", "soon"),
     ],
 )
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
     """An invalid variable raises ConfigurationError with its name and without a cause that contains the value."""
-    with pytest.raises(ConfigurationError, match=f"WNC_STORE_{name}") as caught:
-        StoreSettings.from_environment({f"WNC_STORE_{name}": value})
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        StoreSettings.from_environment({name: value})
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 
@@ -108,12 +103,12 @@ async def test_memory_is_the_default() -> None:
 
 
 async def test_the_url_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The URL is the argument, else WNC_STORE_URL, else REDIS_URL."""
+    """The URL is the argument, else WNC_STORE_URL, else REDIS_URL. Its scheme is case-insensitive."""
     monkeypatch.setenv("REDIS_URL", "redis://redis-url")
     assert configured_url() == "redis://redis-url"
     monkeypatch.setenv("WNC_STORE_URL", "redis://wnc-store-url")
     assert configured_url() == "redis://wnc-store-url"
-    async with open_store() as store, open_store("memory://") as other:
+    async with open_store() as store, open_store("MEMORY://") as other:
         assert isinstance(store, RedisStore)
         assert isinstance(other, MemoryStore)
 
@@ -201,9 +196,3 @@ def test_stores_of_closed_loops_are_removed() -> None:
     for _ in range(5):
         asyncio.run(use())
     assert len(factory._shared) <= 1
-
-
-async def test_a_scheme_is_case_insensitive() -> None:
-    """The scheme of a URL is case-insensitive."""
-    async with open_store("MEMORY://") as store:
-        await store.ping()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ import pytest
 from acknowledged import PATIENT, REPLICATED, check_failover
 from redis_sentinels import SERVICE, Service, sentinel_service
 from waiting import wait_until
-from wnc_store import StoreSettings, StoreUnavailableError, open_store
-from wnc_store_contract.factories import room
 from wnc_store_redis import RedisStore
 
 
@@ -50,13 +47,3 @@ async def test_a_failover_by_hand(service: Service, sentinel: int) -> None:
     async with RedisStore.from_url(url, PATIENT) as store, RedisStore.from_url(url, REPLICATED) as replicated:
         routes: list[Any] = [store._commands._router, replicated._commands._router]
         await check_failover(store, replicated, fail_over)
-
-
-async def test_replicated_writes_need_a_replica_without_sentinels() -> None:
-    """On a standalone server without a replica, a replicated write fails and does not happen."""
-    settings = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=2))
-    with sentinel_service(replicas=0, sentinels=1) as alone:
-        async with open_store(alone.servers[0].url, settings=settings) as store:
-            with pytest.raises(StoreUnavailableError, match="NOREPLICAS"):
-                await store.rooms.create_room(room("A"))
-            assert await store.rooms.get_room("A") is None
