@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import httpx
@@ -23,8 +24,6 @@ from wnc_store import (
     ConnectionCounter,
     ManualClock,
     OutcomeUnknownError,
-    RateLimitDecision,
-    RateLimiter,
     Store,
     StoreSettings,
     StoreUnavailableError,
@@ -51,25 +50,6 @@ def _guest(app: RateLimitMiddleware, address: str = _GUEST) -> httpx.AsyncClient
 
 def _limits(response: httpx.Response) -> tuple[int, ...]:
     return tuple(int(response.headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset"))
-
-
-class _SwitchableLimiter:
-    """A rate limiter that can be made unavailable."""
-
-    def __init__(self, inner: RateLimiter) -> None:
-        self._inner = inner
-        self.unavailable = True
-
-    async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
-        if self.unavailable:
-            raise StoreUnavailableError("no reply from secret-host:6379")
-        return await self._inner.hit(key, cost)
-
-    async def peek(self, key: str) -> RateLimitDecision:
-        return await self._inner.peek(key)
-
-    async def reset(self, key: str) -> None:
-        await self._inner.reset(key)
 
 
 async def test_the_rate_limit_of_a_window() -> None:
@@ -144,11 +124,12 @@ async def test_other_scopes_are_passed_through(kind: str) -> None:
 async def test_an_unavailable_store(*, allow: bool, caplog: pytest.LogCaptureFixture) -> None:
     """While the store is unavailable, requests get 503 with `Retry-After` or pass; each outage is logged once."""
     async with MemoryStore() as store:
-        switch = store.rate_limits = _SwitchableLimiter(store.rate_limits)
+        hit = Mock(wraps=store.rate_limits.hit)
+        store.rate_limits = Mock(hit=hit)
         app = RateLimitMiddleware(_greet, store=store, when_unavailable="allow" if allow else "refuse")
         async with _guest(app) as guest:
             for outage in (1, 2):
-                switch.unavailable = True
+                hit.side_effect = StoreUnavailableError("no reply from secret-host:6379")
                 for response in [await guest.get("/") for _ in range(3)]:
                     assert response.status_code == (200 if allow else 503)
                     assert response.headers.get("Retry-After") == (None if allow else "1")
@@ -156,7 +137,7 @@ async def test_an_unavailable_store(*, allow: bool, caplog: pytest.LogCaptureFix
                     assert "X-RateLimit-Limit" not in response.headers
                 logged = [record.levelno for record in caplog.records if record.name == "wnc_store"]
                 assert logged == [logging.WARNING] * outage
-                switch.unavailable = False
+                hit.side_effect = None
                 assert (await guest.get("/")).status_code == 200
 
 

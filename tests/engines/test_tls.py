@@ -111,19 +111,14 @@ async def test_a_mismatched_key_is_reported(tls: Tls, other_authority: Authority
     assert "key values mismatch: set ssl_keyfile" in str(error)
 
 
-async def test_a_wrong_authority_is_reported(tls: Tls, other_authority: Authority) -> None:
-    """If the URL trusts another CA, the error reports the failed verification and the option to set."""
-    error = await refused(tls.url(authority=other_authority, user=f"user:{SECRET}@"))
+@pytest.mark.parametrize("has_authority", [True, False])
+async def test_a_wrong_authority_is_reported(tls: Tls, other_authority: Authority, *, has_authority: bool) -> None:
+    """If the URL trusts another CA, or none beside the machine's, the error reports that and the option to set."""
+    authority = other_authority if has_authority else None
+    error = await refused(tls.url(authority=authority, user=f"user:{SECRET}@"))
     assert "certificate verify failed: " in str(error)
     assert "?ssl_ca_certs=" in str(error)
     assert isinstance(error.__cause__, driver.ConnectionError)
-
-
-async def test_a_private_authority_is_not_trusted_by_default(tls: Tls) -> None:
-    """Without a CA in the URL, the server's certificate must be signed by a CA that the machine trusts."""
-    error = await refused(tls.url(authority=None, user=f"user:{SECRET}@"))
-    assert "certificate verify failed: " in str(error)
-    assert "?ssl_ca_certs=" in str(error)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])

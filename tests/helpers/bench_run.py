@@ -36,11 +36,6 @@ class Smoke:
     left: dict[str, str]
 
 
-def bench_as_a_program(*arguments: str) -> str:
-    """Run the benchmark command in its own process, where warnings of other libraries do not fail the test."""
-    return run_python("-c", "from wnc_store.cli import main; main()", "bench", *arguments)
-
-
 def smoke(url: str, folder: Path, *arguments: str) -> Smoke:
     """Run the command quickly on a database that contains other keys."""
 
@@ -57,7 +52,8 @@ def smoke(url: str, folder: Path, *arguments: str) -> Smoke:
 
     asyncio.run(fill_server())
     files = ["--json", str(folder / "run.json"), "--chart", str(folder / "chart.png")]
-    printed = bench_as_a_program(url, "--quick", *files, *arguments)
+    # in its own process, where warnings of other libraries do not fail the test
+    printed = run_python("-c", "from wnc_store.cli import main; main()", "bench", url, "--quick", *files, *arguments)
     run = Result.model_validate_json((folder / "run.json").read_text())
     return Smoke(run, printed, (folder / "chart.png").read_bytes(), asyncio.run(all_keys()))
 

@@ -7,13 +7,15 @@ import random
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 Side = Literal["request", "reply"]
 How = Literal["close", "reset"]
+SIDES: Sequence[Side] = get_args(Side)
+HOWS: Sequence[How] = get_args(How)
 _Chunks = asyncio.Queue[tuple[float, bytes]]
 
 _CHUNK = 65_536
@@ -211,7 +213,7 @@ class Proxy:
                 self.refusing = True
             return replace(cut, after=cut.after - self.passed[side])
         if self._mean_bytes and self._random.random() < size / self._mean_bytes:
-            return Cut(side, self._random.randrange(size + 1), self._random.choice(("close", "reset")))
+            return Cut(side, self._random.randrange(size + 1), self._random.choice(HOWS))
         return None
 
     async def _forward(self, side: Side, data: bytes, sink: asyncio.StreamWriter) -> None:

@@ -292,20 +292,6 @@ def test_verify_refuses_other_objects_than_harnesses(name: str) -> None:
     assert "arness" in wnc_store("verify", "--harness", name, code=2).stderr
 
 
-def test_verify_needs_a_harness_without_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A harness that requires arguments or lacks a method exits 2 with a one-line error."""
-    (tmp_path / "unfinished_for_verify.py").write_text(
-        "from wnc_store_contract import Harness\n"
-        "class Abstract(Harness):\n"
-        "    pass\n"
-        "class Wants(Harness):\n"
-        "    def __init__(self, url): ...\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    assert "advance" in wnc_store("verify", "--harness", "unfinished_for_verify:Abstract", code=2).stderr
-    assert "url" in wnc_store("verify", "--harness", "unfinished_for_verify:Wants", code=2).stderr
-
-
 @pytest.mark.parametrize("arguments", [[], ["memory://", "--harness", "a:B"], ["postgres://x"], ["memory://x"]])
 def test_verify_needs_exactly_one_target(arguments: list[str]) -> None:
     """`verify` exits 2 unless it gets either a URL with a known scheme or a harness."""

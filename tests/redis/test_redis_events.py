@@ -91,29 +91,6 @@ async def test_a_channel_has_the_documented_name(redis_server: RedisServer) -> N
             assert await one(events) == RoomChanged(room_id="A", rev=3)
 
 
-async def test_without_publish_changes_nothing_is_published(
-    url: str, client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without publish_changes no command of a store contains a channel."""
-    assert client
-    async with RedisStore.from_url(url) as store:
-        commands: Any = store._commands
-        multiplexer = commands._router._node._writes
-        submit, sent = multiplexer.submit, bytearray()
-
-        def record(packed: bytes, deadline: float) -> Any:
-            sent.extend(packed)
-            return submit(packed, deadline)
-
-        monkeypatch.setattr(multiplexer, "submit", record)
-        await store.rooms.create_room(room("A"))
-        await store.rooms.add_user_to_room("A", user("guest"))
-        await store.chat.clear_messages("A")
-        await store.rooms.delete_room("A")
-    assert b"guest" in sent
-    assert b"events@2" not in sent
-
-
 async def test_invalid_messages_are_ignored(
     redis_server: RedisServer, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

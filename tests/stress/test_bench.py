@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from bench_run import PAGE, Smoke, bench_as_a_program, check_contender, check_left_behind, smoke
+from bench_run import PAGE, Smoke, check_contender, check_left_behind, smoke
 from redis_server import RedisServer
 from wnc_store_bench.contenders import CONTENDERS, IOREDIS, IOREDIS_AUTO, LOCK, WATCH, Contender
 from wnc_store_bench.load import OPERATIONS
@@ -97,8 +97,3 @@ def test_the_page_is_filled_from_the_run(whole: Smoke) -> None:
 async def test_contenders_do_the_same(contender: Contender, redis_server: RedisServer) -> None:
     """After a load, a contender leaves the same data as the store."""
     await check_contender(contender, redis_server.url.replace("/0", "/8"))
-
-
-def test_the_memory_parts_need_no_server() -> None:
-    """The parts in memory run without a server."""
-    assert "In memory, one caller" in bench_as_a_program("redis://127.0.0.1:1/0", "--quick", "--only", "memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -70,11 +71,18 @@ def test_a_harness_that_does_not_take_the_url(monkeypatch: pytest.MonkeyPatch) -
 
 
 HARNESSES = """
+from wnc_store_contract import Harness
 from wnc_store_contract.memory import MemoryHarness
 
 class Raises(MemoryHarness):
     def __init__(self):
         raise ValueError("out of order")
+
+class Abstract(Harness):
+    pass
+
+class Wants(MemoryHarness):
+    def __init__(self, url): ...
 
 class ReturnsNone(MemoryHarness):
     def open_store(self, **settings):
@@ -90,6 +98,8 @@ class ReturnsCoroutine(MemoryHarness):
     ("name", "problem"),
     [
         ("Raises", "making the harness 'harnesses_in_error:Raises' failed: ValueError: out of order"),
+        ("Abstract", "advance"),
+        ("Wants", "url"),
         ("ReturnsNone", "ReturnsNone.open_store must return a store, but returned None"),
         (
             "ReturnsCoroutine",
@@ -101,8 +111,8 @@ class ReturnsCoroutine(MemoryHarness):
 def test_a_harness_without_a_store(
     name: str, problem: str, options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A harness that raises or does not return a store is reported in one line before any clause runs."""
+    """A harness that cannot be created or does not return a store is reported in one line before any clause runs."""
     (tmp_path / "harnesses_in_error.py").write_text(HARNESSES)
     monkeypatch.chdir(tmp_path)
     result = wnc_store("verify", "--harness", f"harnesses_in_error:{name}", *options, code=2)
-    assert result.output == f"error: {problem}\n"
+    assert re.fullmatch(f"error: .*{re.escape(problem)}.*\n", result.output)

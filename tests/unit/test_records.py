@@ -134,18 +134,11 @@ def test_an_iso_timestamp_is_read_in_milliseconds() -> None:
     assert iso.model_copy(update={"timestamp": 5}).to_json()["timestamp"] == 5
 
 
-def test_a_lone_surrogate_is_preserved() -> None:
+@pytest.mark.parametrize("half", [b"\\ud83d", b"\xed\xa0\xbd"], ids=["escaped", "encoded"])
+def test_a_lone_surrogate_is_preserved(half: bytes) -> None:
     """A lone surrogate is read, and written as an escape sequence that JSON.parse reads."""
-    data = (
-        b'{"id":"u","name":"hi \\ud83d","isHost":false,"joinedAt":"2026-01-01T00:00:00Z","x":{"\\ud83d":["\\ude00"]}}'
-    )
-    assert to_wire(from_wire(User, data, key="k")) == data
-
-
-def test_an_encoded_lone_surrogate_is_read() -> None:
-    """A lone surrogate encoded as bytes is read, and written as an escape sequence."""
-    data = b'{"id":"u","name":"hi \xed\xa0\xbd","isHost":false,"joinedAt":"2026-01-01T00:00:00.000Z"}'
-    assert to_wire(from_wire(User, data, key="k")) == data.replace(b"\xed\xa0\xbd", b"\\ud83d")
+    data = b'{"id":"u","name":"hi %s","isHost":false,"joinedAt":"2026-01-01T00:00:00Z","x":{"%s":["\\ude00"]}}'
+    assert to_wire(from_wire(User, data % (half, half), key="k")) == data % (b"\\ud83d", b"\\ud83d")
 
 
 @pytest.mark.parametrize("low", [b"\xed\xb8\x80", b"\\ude00"])
@@ -269,12 +262,6 @@ def test_the_public_room_has_no_token() -> None:
 def test_the_host_token_is_verified(token: str | None, candidate: str | None, *, verified: bool) -> None:
     """Only an equal host token is verified, also with non-ASCII characters; a missing token never is."""
     assert room(host_token=token).verify_host_token(candidate) is verified
-
-
-def test_a_user_is_found_by_id() -> None:
-    """Room.user returns the user with an id, or None."""
-    assert room().user("host") == room().users[0]
-    assert room().user("nobody") is None
 
 
 def test_a_computed_date_has_the_standard_format() -> None:

@@ -11,12 +11,10 @@ from typing import Any
 from chaos.outcomes import Outcome, comparable, outcome_in_time, outcome_of, untruth
 from chaos.server import DurableServer, admin, quiet
 from chaos.writes import Write
-from proxy import Cut, How, Side, proxy_to
+from proxy import HOWS, SIDES, Cut, Side, proxy_to
 from wnc_store import StoreSettings
 from wnc_store_redis import RedisStore
 
-_SIDES: Sequence[Side] = ("request", "reply")
-_MANNERS: Sequence[How] = ("close", "reset")
 _AT_ONCE = 16
 _PATIENT = StoreSettings(operation_timeout=timedelta(seconds=60))
 _HURRIED = StoreSettings(operation_timeout=timedelta(seconds=1))
@@ -45,8 +43,8 @@ async def untruths(
     """
     sizes, expected = await _measure(server, write, warm=warm)
     cuts = [
-        Cut(side, after, _MANNERS[number % 2], stay_down=stay_down)
-        for side in _SIDES
+        Cut(side, after, HOWS[number % 2], stay_down=stay_down)
+        for side in SIDES
         for number, after in enumerate(_positions(sizes[side], stride))
     ]
     return await _try_all(server, write, cuts, expected, _HURRIED if stay_down else _PATIENT, warm=warm)

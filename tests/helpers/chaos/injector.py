@@ -12,7 +12,7 @@ from typing import Any, Literal
 from redis.exceptions import RedisError
 
 from chaos.server import DurableServer, admin
-from proxy import Cut, How, Proxy, Side
+from proxy import HOWS, SIDES, Cut, Proxy
 from waiting import wait_until
 
 _BYTES_BETWEEN = 100_000
@@ -77,15 +77,11 @@ class Injector:
 
     async def _cut_now(self) -> None:
         for proxy in self._proxies:
-            proxy.cut_all(self._manner())
+            proxy.cut_all(self._chance.choice(HOWS))
 
     async def _cut_within(self) -> None:
         for proxy in self._proxies:
-            side: Side = self._chance.choice(_SIDES)
-            proxy.arm(Cut(side, self._chance.randrange(5000), self._manner()))
-
-    def _manner(self) -> How:
-        return self._chance.choice(_MANNERS)
+            proxy.arm(Cut(self._chance.choice(SIDES), self._chance.randrange(5000), self._chance.choice(HOWS)))
 
     async def _black_hole(self) -> None:
         for proxy in self._proxies:
@@ -128,7 +124,3 @@ class Injector:
         self._server.kill()
         await asyncio.sleep(self._chance.random() * _LASTING)
         await asyncio.to_thread(self._server.start)
-
-
-_SIDES: Sequence[Side] = ("request", "reply")
-_MANNERS: Sequence[How] = ("close", "reset")

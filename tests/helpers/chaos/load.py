@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.checker import Report, check
 from chaos.server import admin, durable_server, quiet
 from chaos.worker import SETTINGS, Worker
-from proxy import Cut, Side, proxy_to
+from proxy import SIDES, Cut, proxy_to
 from wnc_store import open_store
 
-_SIDES: Sequence[Side] = ("request", "reply")
 _OPERATIONS = 1000
 _BETWEEN_CUTS = 20
 """Number of calls."""
@@ -48,7 +46,7 @@ async def under_cuts(seed: int) -> Judged:
             async def cut() -> None:
                 nonlocal faults
                 faults += 1
-                proxy.arm(Cut(chance.choice(_SIDES), chance.randrange(2000), "reset"))
+                proxy.arm(Cut(chance.choice(SIDES), chance.randrange(2000), "reset"))
 
             worker = Worker(store, "w", seed)
             await worker.work(_OPERATIONS, cut, _BETWEEN_CUTS)

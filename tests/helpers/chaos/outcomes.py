@@ -8,13 +8,7 @@ from typing import Any, Literal, cast
 
 import redis.exceptions
 
-from wnc_store import (
-    ChatMessage,
-    OutcomeUnknownError,
-    RateLimitDecision,
-    Room,
-    StoreUnavailableError,
-)
+from wnc_store import ChatMessage, OutcomeUnknownError, RateLimitDecision, Room, StoreUnavailableError
 
 Kind = Literal["done", "refused", "unknown", "wrong"]
 

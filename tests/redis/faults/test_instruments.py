@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
@@ -81,14 +80,6 @@ def test_identical_bytes_are_not_a_change() -> None:
         ledger.add([(b"SET", b"room:A", state)])
     ledger.add([(b"DEL", b"room:A", b"chat:A")])
     assert (ledger.changes("room:A"), ledger.changes("chat:A"), ledger.changes("rl:A")) == (3, 1, 0)
-
-
-def test_a_flush_deletes_everything() -> None:
-    """FLUSHALL deletes all existing rooms and chats."""
-    ledger = Ledger()
-    ledger.add([(b"SET", b"room:A", json.dumps({"id": "A"}).encode())])
-    ledger.add([(b"FLUSHALL",)])
-    assert ledger.rooms["A"] == [{"id": "A"}, None]
 
 
 @pytest.mark.parametrize("side", ["request", "reply"])

@@ -12,14 +12,7 @@ import pytest
 from chaos.server import DurableServer, admin
 from processes import run
 from waiting import SECONDS
-from wnc_store import (
-    ManualClock,
-    StoreClosedError,
-    StoreError,
-    StoreSettings,
-    StoreUnavailableError,
-    open_store,
-)
+from wnc_store import ManualClock, StoreClosedError, StoreError, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
 
 BRIEF = StoreSettings(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -17,16 +16,8 @@ from chaos.worker import SETTINGS, Worker
 from chaos.writes import WRITES, Write
 from redis_server import redis_server
 from waiting import wait_until
-from wnc_store import (
-    CorruptRecordError,
-    StoreError,
-    StoreTimeoutError,
-    StoreUnavailableError,
-    open_store,
-)
+from wnc_store import CorruptRecordError, StoreError, StoreTimeoutError, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
-
-BEGINS_A_FILE = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
 
 
 async def test_a_store_recovers(server: DurableServer) -> None:
@@ -53,29 +44,6 @@ async def test_closed_idle_connections_are_replaced(server: DurableServer) -> No
         found = await store.rooms.get_room("A")
     assert found is not None
     assert [one.id for one in found.users] == ["host", "guest"]
-
-
-async def test_a_server_is_reconfigured_under_load(server: DurableServer) -> None:
-    """Changes of memory, persistence and notification settings under load cause no error."""
-    turns = itertools.cycle(
-        [
-            *(("maxmemory", value) for value in ("100mb", "0")),
-            *(("appendfsync", value) for value in ("everysec", "always")),
-            *(("appendonly", value) for value in ("no", "yes")),
-            *(("notify-keyspace-events", value) for value in ("AKE", "")),
-        ]
-    )
-    async with open_store(server.url, settings=SETTINGS) as store, admin(server.url) as client:
-        worker = Worker(store, "w", seed=1)
-        await worker.work(800, lambda: client.config_set(*next(turns)), every=20)
-
-        async def is_written() -> bool:
-            persistence = await client.info("persistence")
-            return "1" not in {str(persistence[one]) for one in BEGINS_A_FILE}
-
-        await wait_until(is_written)  # the server must not exit during the rewrite
-    assert worker.errors == []
-    assert {one.answer for one in worker.history} <= {"ok", "not found", "exists", "unknown"}  # some were cancelled
 
 
 async def test_a_reply_above_the_output_limit(server: DurableServer) -> None:
