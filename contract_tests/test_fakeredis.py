@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fake_redis import FakeHarness
+from redis_harnesses import FakeHarness
 from wnc_store_contract import StoreContract
 
 

@@ -42,8 +42,8 @@ _SLOW = (
     f"{_INTERLEAVINGS}pairs",
     f"{_INTERLEAVINGS}triples",
     f"{_INTERLEAVINGS}all_pairs",
-    f"{_INTERLEAVINGS}equal_changes",
-    f"{_INTERLEAVINGS}a_mistake_is_found",
+    f"{_INTERLEAVINGS}equal_updates",
+    f"{_INTERLEAVINGS}a_mutant_is_detected",
     "tests/redis/test_multiplexer.py::test_an_oversized_command_fails_alone",
 )
 """Slow tests that kill no mutant that the faster tests miss."""

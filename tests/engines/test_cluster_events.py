@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -43,31 +43,32 @@ def channel(name: str) -> str:
     return f"events:{tagged(name)}"
 
 
-def listened(cluster: Cluster) -> list[set[str]]:
-    """Return the channels that each master has subscribers of."""
-    found: list[set[str]] = []
+T = TypeVar("T")
+
+
+def on_each(cluster: Cluster, ask: Callable[[Any], T]) -> list[T]:
+    """Return what a function of a plain client returns for each master."""
+    found: list[T] = []
     for master in cluster.masters:
         with node(master) as client:
-            found.append({one.decode() for one in client.execute_command("PUBSUB", "SHARDCHANNELS")})
+            found.append(ask(client))
     return found
+
+
+def listened(cluster: Cluster) -> list[set[str]]:
+    """Return the channels that each master has subscribers of."""
+    return on_each(cluster, lambda client: {one.decode() for one in client.execute_command("PUBSUB", "SHARDCHANNELS")})
 
 
 def connections(cluster: Cluster) -> list[int]:
     """Return how many connections of `store` each master has that subscribe to channels."""
-    found: list[int] = []
-    for master in cluster.masters:
-        with node(master) as client:
-            found.append([one["name"] for one in client.client_list(_type="pubsub")].count(NAME))
-    return found
+    return on_each(cluster, lambda client: [one["name"] for one in client.client_list(_type="pubsub")].count(NAME))
 
 
 def calls(cluster: Cluster, command: str) -> list[int]:
     """Return how often each master ran a command."""
-    found: list[int] = []
-    for master in cluster.masters:
-        with node(master) as client:
-            found.append(client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
-    return found
+    name = f"cmdstat_{command}"
+    return on_each(cluster, lambda client: client.info("commandstats").get(name, {"calls": 0})["calls"])
 
 
 async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -> None:

@@ -33,6 +33,9 @@ NOW = 1_767_225_600
 """Seconds."""
 
 
+pytestmark = pytest.mark.usefixtures("redis")
+
+
 @pytest.fixture(autouse=True)
 def _fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wall clock does not move, so that the message rates do not depend on the duration of a test."""
@@ -67,9 +70,8 @@ async def _top(*arguments: str, code: int = 0) -> Result:
     return await asyncio.to_thread(wnc_store, "top", *arguments, code=code)
 
 
-async def test_top_prints_totals(redis: RedisStore, server: RedisServer) -> None:
+async def test_top_prints_totals(server: RedisServer) -> None:
     """A sample prints the numbers of rooms, users and messages per second, and the busiest rooms first."""
-    assert redis
     shown = (await _top(server.url, "--once")).stdout
     assert "10 rooms, 20 users, 0.2 messages/s" in shown
     assert "sampled" not in shown
@@ -79,9 +81,8 @@ async def test_top_prints_totals(redis: RedisStore, server: RedisServer) -> None
     assert "Ada" in rows[0]
 
 
-async def test_json_for_scripts(redis: RedisStore, server: RedisServer) -> None:
+async def test_json_for_scripts(server: RedisServer) -> None:
     """With --json a sample is one line with the numbers of the table."""
-    assert redis
     (line,) = (await _top(server.url, "--once", "--json")).stdout.splitlines()
     sample = json.loads(line)
     assert (sample["rooms"], sample["sampled"], sample["projected"]) == (10, 10, False)
@@ -92,9 +93,8 @@ async def test_json_for_scripts(redis: RedisStore, server: RedisServer) -> None:
     assert sample["unavailable"] == []
 
 
-async def test_projected_totals_are_marked(redis: RedisStore, server: RedisServer) -> None:
+async def test_projected_totals_are_marked(server: RedisServer) -> None:
     """If there are more rooms than are sampled, the totals are projected and marked with "about"."""
-    assert redis
     shown = (await _top(server.url, "--once", "--sample", "4")).stdout
     assert "about 10 rooms, about 20 users, about " in shown
     assert "sampled 4 rooms" in shown
@@ -153,11 +153,10 @@ async def test_a_backend_without_a_server() -> None:
     assert "operations: not available" in printed.get()
 
 
-async def test_unreadable_rooms_are_counted(redis: RedisStore, server: RedisServer) -> None:
+async def test_unreadable_rooms_are_counted(server: RedisServer) -> None:
     """A corrupt room is counted as unreadable, and the other rooms are sampled."""
     async with admin(server.url) as plain:
         await plain.set("room:room-3", SECRET)
-    assert redis
     shown = (await _top(server.url, "--once")).stdout
     assert "1 unreadable room" in shown
     assert "10 rooms, 18 users" in shown
@@ -226,9 +225,8 @@ async def test_commands_of_other_clients_in_the_slow_log(redis: RedisStore, serv
     assert not any(SECRET in name for name in names)
 
 
-async def test_a_redis_user_without_permissions(redis: RedisStore, server: RedisServer) -> None:
+async def test_a_redis_user_without_permissions(server: RedisServer) -> None:
     """With the documented Redis user, the output names the missing permissions and shows everything else."""
-    assert redis
     shown = (await _top(permit(server), "--once")).stdout
     assert "10 rooms, 20 users" in shown
     for permission in ("+scard", "+info", "+slowlog|get"):
@@ -256,9 +254,8 @@ async def test_a_server_that_stops() -> None:
     assert "no reply, retrying" in printed.get()
 
 
-async def test_json_lines_until_ctrl_c(redis: RedisStore, server: RedisServer) -> None:
+async def test_json_lines_until_ctrl_c(server: RedisServer) -> None:
     """With --json it prints one line per sample until Ctrl-C, which exits 0."""
-    assert redis
     with start(*WNC_STORE, "top", server.url, "--json", "--interval", "0.1") as process:
         assert process.stdout is not None
         samples = [json.loads(await asyncio.to_thread(process.stdout.readline)) for _ in range(3)]
@@ -271,10 +268,9 @@ async def test_json_lines_until_ctrl_c(redis: RedisStore, server: RedisServer) -
 
 @pytest.mark.parametrize("terminal", [True, False])
 async def test_the_live_table(
-    redis: RedisStore, server: RedisServer, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
 ) -> None:
     """Each sample replaces the table on a terminal, and is printed below the previous one elsewhere."""
-    assert redis
     calls = 0
     take_sample = Sampler.sample
 

@@ -56,16 +56,23 @@ def with_fallback(
     return FallbackConnectionCounter(server, breaker), breaker
 
 
+async def released_during_an_outage(server: Server, count: int, *others: str) -> FallbackConnectionCounter:
+    """Return a counter that acquired leases, and then released those with a number while the server was away."""
+    connections, _ = with_fallback(server)
+    numbered = [f"c{number}" for number in range(count)]
+    for connection in (*numbered, *others):
+        await connections.acquire("ip", connection)
+    server.is_unavailable = True
+    for connection in numbered:
+        await connections.release("ip", connection)
+    server.is_unavailable = False
+    return connections
+
+
 async def test_releases_during_an_outage_are_replayed() -> None:
     """Leases released during an outage are released on the server before the first call after it."""
     server = Server()
-    connections, _ = with_fallback(server)
-    for number in range(250):
-        await connections.acquire("ip", f"c{number}")
-    server.is_unavailable = True
-    for number in range(249):
-        await connections.release("ip", f"c{number}")
-    server.is_unavailable = False
+    connections = await released_during_an_outage(server, 249, "stays")
     assert await connections.acquire("ip", "new", limit=2) == 2
     assert await server.count("ip") == 2
 
@@ -73,16 +80,12 @@ async def test_releases_during_an_outage_are_replayed() -> None:
 async def test_a_reacquired_lease_is_not_released() -> None:
     """A connection that was released and acquired again during an outage is still counted after it."""
     server = Server()
-    connections, _ = with_fallback(server)
-    for connection in ("a", "b"):
-        await connections.acquire("ip", connection)
+    connections = await released_during_an_outage(server, 2)
     server.is_unavailable = True
-    for connection in ("a", "b"):
-        await connections.release("ip", connection)
-    await connections.acquire("ip", "a")
+    await connections.acquire("ip", "c0")
     server.is_unavailable = False
     assert await connections.count("ip") == 1
-    assert await server.release("ip", "a") == 0
+    assert await server.release("ip", "c0") == 0
 
 
 async def test_unconfirmed_releases_are_replayed_again() -> None:
@@ -102,14 +105,7 @@ async def test_unconfirmed_releases_are_replayed_again() -> None:
 async def test_pending_releases_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long outage keeps a limited number of pending releases and drops the oldest."""
     monkeypatch.setattr(circuit_breaker, "_MAX_PENDING", 3)
-    server = Server()
-    connections, _ = with_fallback(server)
-    for number in range(5):
-        await connections.acquire("ip", f"c{number}")
-    server.is_unavailable = True
-    for number in range(5):
-        await connections.release("ip", f"c{number}")
-    server.is_unavailable = False
+    connections = await released_during_an_outage(Server(), 5)
     assert await connections.count("ip") == 2
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from broken_stores.mutant import Mutant, Mutants
-from fake_redis import FakeHarness
+from redis_harnesses import FakeHarness
 from wnc_store import ChatMessage, CorruptRecordError, Room, to_wire
 from wnc_store.base import VersionedRoom
 from wnc_store_redis import chat as redis_chat

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fake_redis import FakeHarness
+from redis_harnesses import FakeHarness
 from redis_server import RedisServer
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_contract.redis import RedisHarness

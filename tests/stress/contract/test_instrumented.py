@@ -9,30 +9,21 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from wnc_store import Store
 from wnc_store.otel import instrument
-from wnc_store_contract import Harness, StoreContract
+from wnc_store_contract import StoreContract
 from wnc_store_contract.memory import MemoryHarness
 
 
-class InstrumentedHarness(Harness):
+class InstrumentedHarness(MemoryHarness):
     """Instrumented memory stores."""
 
-    capabilities = MemoryHarness.capabilities
+    def __init__(self, **providers: Any) -> None:
+        super().__init__()
+        self._providers = providers
 
-    def __init__(self, tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
-        self._memory = MemoryHarness()
-        self._tracer_provider = tracer_provider
-        self._meter_provider = meter_provider
-
-    def open_store(self, **settings: Any) -> Store:
+    def open_store(self, **settings: Any) -> Any:
         """Return an instrumented client of the database."""
-        store = self._memory.open_store(**settings)
-        return instrument(store, tracer_provider=self._tracer_provider, meter_provider=self._meter_provider)
-
-    async def advance(self, seconds: float) -> None:
-        """Advance the clock."""
-        await self._memory.advance(seconds)
+        return instrument(super().open_store(**settings), **self._providers)
 
 
 class TestInstrumented(StoreContract):
@@ -40,11 +31,11 @@ class TestInstrumented(StoreContract):
 
     @pytest.fixture(autouse=True)
     def _collect(self) -> Iterator[None]:
-        self.tracer_provider, self.meter_provider = TracerProvider(), MeterProvider()
+        self.providers = {"tracer_provider": TracerProvider(), "meter_provider": MeterProvider()}
         yield
-        self.tracer_provider.shutdown()
-        self.meter_provider.shutdown()
+        for provider in self.providers.values():
+            provider.shutdown()
 
     def make_harness(self) -> InstrumentedHarness:
         """Return a harness with a new database."""
-        return InstrumentedHarness(self.tracer_provider, self.meter_provider)
+        return InstrumentedHarness(**self.providers)

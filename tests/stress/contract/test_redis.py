@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from acl import DOCUMENTED_PREFIX, permit
-from fake_redis import CallersClientHarness, DecodingHarness
+from redis_harnesses import CallersClientHarness, DecodingHarness, Resp3Harness
 from packaged_servers import redis_8, valkey
 from redis_sentinels import Service, sentinel_service
 from redis_server import RedisServer, running
-from resp3 import Resp3Harness
 from tls import Authority, tls_server, tls_url
 from wnc_store import StoreSettings
 from wnc_store_contract import Capability, StoreContract

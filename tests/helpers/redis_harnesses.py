@@ -1,4 +1,4 @@
-"""Harnesses for stores on redis-py clients of the caller, real and fake."""
+"""Harnesses of the Redis backend for other protocols and for clients of the caller, real and fake."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from redis.asyncio import Redis
 from wnc_store_contract import Capability
 from wnc_store_contract.redis import RedisHarness
 from wnc_store_redis import RedisStore
+
+
+class Resp3Harness(RedisHarness):
+    """Stores whose connections use RESP3."""
+
+    def open_store(self, **settings: Any) -> RedisStore:
+        """Return a store with its own client."""
+        return RedisStore.from_url(self.named(f"{self._url}?protocol=3"), self.settings(**settings))
 
 
 class CallersClientHarness(RedisHarness):
