@@ -108,19 +108,6 @@ async def test_all_connections_are_open_before_concurrent_joins(waits: bool, red
             assert len(await client.client_list()) - before >= target.connections
 
 
-async def test_server_counts_are_differences(redis_server: RedisServer) -> None:
-    """The server's counts since a reading are given by command, in reads and in bytes."""
-    async with plain_client(redis_server.url.replace("/0", "/8")) as client:
-        await client.get("nothing")
-        before = await read_server(client)
-        for _ in range(10):
-            await client.get("nothing")
-        spent = (await read_server(client)).since(before)
-    assert spent.count("get") == 10
-    assert spent.reads == 11
-    assert spent.bytes_in > 10 * len("nothing")
-
-
 async def test_keys_are_removed_after_a_failure(redis_server: RedisServer) -> None:
     """The keys of a run are removed even if it fails, and no prefix is used twice."""
     url = redis_server.url.replace("/0", "/8")

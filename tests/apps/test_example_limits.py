@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import socket
 import struct
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, ExitStack
-from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from chaos.server import emptied
 from redis_server import RedisServer, redis_server
-from serving import http_client, serving
-from waiting import wait_until
+from serving import http_client, load_example, serving
+from waiting import SECONDS, wait_until
 from wnc_store import Store
 from wnc_store_redis import RedisStore
 
-_SECONDS = 100
-"""Ends a hanging test. No verdict depends on it."""
 _LOCAL = "127.0.0.1"
 
 
@@ -41,29 +36,19 @@ async def _held(store: Store, number: int) -> bool:
     return await store.connections.count(_LOCAL) == number
 
 
-def _example() -> Starlette:
-    path = Path(__file__).parents[2] / "examples" / "limits" / "app.py"
-    spec = importlib.util.spec_from_file_location("limits_example", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.app
-
-
 async def _enter(server: str) -> ClientConnection:
-    return await connect(f"ws://{server}/echo", open_timeout=_SECONDS, close_timeout=_SECONDS, proxy=None)
+    return await connect(f"ws://{server}/echo", open_timeout=SECONDS, close_timeout=SECONDS, proxy=None)
 
 
 async def _echoes(guest: ClientConnection) -> bool:
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(SECONDS):
         await guest.send("hello")
         return await guest.recv() == "hello"
 
 
 async def test_the_eleventh_connection(redis: RedisStore) -> None:
     """Ten connections of a client are accepted, and the eleventh gets 403 until one of the ten is closed."""
-    async with serving(_example()) as server, AsyncExitStack() as stack:
+    async with serving(load_example("limits").app) as server, AsyncExitStack() as stack:
         guests = [await stack.enter_async_context(await _enter(server)) for _ in range(10)]
         assert all([await _echoes(guest) for guest in guests])
         for _ in range(2):
@@ -80,7 +65,7 @@ async def test_the_eleventh_connection(redis: RedisStore) -> None:
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_client_disconnects(redis: RedisStore, *, reset: bool) -> None:
     """A lease is released when its client's connection breaks without a closing handshake."""
-    async with serving(_example()) as server:
+    async with serving(load_example("limits").app) as server:
         guest = await _enter(server)
         assert await _echoes(guest)
         assert await redis.connections.count(_LOCAL) == 1
@@ -95,7 +80,7 @@ async def test_a_client_disconnects(redis: RedisStore, *, reset: bool) -> None:
 async def test_a_server_stops(redis: RedisStore) -> None:
     """A stopping server closes its connections and releases their leases."""
     async with AsyncExitStack() as stack:
-        async with serving(_example()) as server:
+        async with serving(load_example("limits").app) as server:
             guests = [await stack.enter_async_context(await _enter(server)) for _ in range(3)]
             assert all([await _echoes(guest) for guest in guests])
             assert await redis.connections.count(_LOCAL) == 3
@@ -106,7 +91,7 @@ async def test_too_many_requests(redis: RedisStore, monkeypatch: pytest.MonkeyPa
     """Requests above the limit get 429 and `Retry-After` from a real server, and WebSockets are not counted."""
     monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "2")
     before = time.time()
-    async with serving(_example()) as server, http_client() as guest:
+    async with serving(load_example("limits").app) as server, http_client() as guest:
         answers = [await guest.get(f"http://{server}/") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         names = [f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")]
@@ -125,7 +110,7 @@ async def test_redis_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as running:
         monkeypatch.setenv("WNC_STORE_URL", running.enter_context(redis_server()).url)
         async with (
-            serving(_example()) as server,
+            serving(load_example("limits").app) as server,
             await _enter(server) as early,
             http_client() as guest,
         ):

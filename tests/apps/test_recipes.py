@@ -17,13 +17,12 @@ import socketio  # pyright: ignore[reportMissingTypeStubs] - it is not typed
 from chaos.server import emptied
 from redis_server import RedisServer
 from serving import http_client, serving
+from waiting import SECONDS
 from wnc_store import open_store
 from wnc_store_memory import MemoryStore
 
 _RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
 _HTTP = ["dishka_app", "fastapi_app", "litestar_app", "starlette_app"]
-_SECONDS = 100
-"""Ends a hanging test. No verdict depends on it."""
 
 Load = Callable[[str], Any]
 
@@ -111,7 +110,7 @@ class _Guest:
     """A Socket.IO client that records the events it receives."""
 
     def __init__(self) -> None:
-        self._client: Any = socketio.AsyncClient(request_timeout=_SECONDS)
+        self._client: Any = socketio.AsyncClient(request_timeout=SECONDS)
         self.events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         for event in ("room", "message"):
             self._client.on(event, partial(self._on_event, event))
@@ -121,15 +120,15 @@ class _Guest:
 
     async def enter(self, server: str) -> None:
         """Connect."""
-        await self._client.connect(f"http://{server}", transports=["websocket"], wait_timeout=_SECONDS)
+        await self._client.connect(f"http://{server}", transports=["websocket"], wait_timeout=SECONDS)
 
     async def call(self, event: str, *args: str) -> Any:
         """Send an event and return its answer."""
-        return await self._client.call(event, args, timeout=_SECONDS)
+        return await self._client.call(event, args, timeout=SECONDS)
 
     async def next(self) -> tuple[str, Any]:
         """Return the next event."""
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             return await self.events.get()
 
     async def leave(self) -> None:
@@ -190,7 +189,7 @@ async def test_plain_asyncio_sweeps_repeatedly(load: Load) -> None:
         sweeping = asyncio.create_task(
             load("plain_asyncio").sweep_regularly(store.rooms, timedelta(milliseconds=1), reports.put_nowait)
         )
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             assert [await reports.get(), await reports.get()] == [0, 0]
         sweeping.cancel()
         with pytest.raises(asyncio.CancelledError):

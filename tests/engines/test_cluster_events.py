@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from acl import PAGE, PLAIN
-from event_recorder import PUBLISHING, come_and_go, event, one
+from event_recorder import PUBLISHING, check_another_loop, come_and_go, event, one
 from redis_cluster import Cluster, node, redis_cluster, tagged
 from waiting import wait_until
 from wnc_store import (
@@ -174,16 +174,7 @@ async def test_closing_ends_the_search_for_a_master() -> None:
 
 def test_another_loop_is_refused(cluster: Cluster) -> None:
     """Subscribing on another event loop than the store's is a StoreError, and harms no reader on its own."""
-    store = RedisStore.from_url(cluster.url)
-    with asyncio.Runner() as runner, asyncio.Runner() as elsewhere:
-        reading = store.events.subscribe("A")
-        events = runner.run(reading.__aenter__())
-        with pytest.raises(StoreError, match="another event loop"):
-            elsewhere.run(store.events.subscribe("A").__aenter__())
-        runner.run(store.events.publish("A", event(1, "A")))
-        assert runner.run(one(events)) == event(1, "A")
-        runner.run(reading.__aexit__(None, None, None))
-        runner.run(store.aclose())
+    check_another_loop(RedisStore.from_url(cluster.url))
 
 
 async def test_a_cluster_without_sharded_channels_is_said() -> None:

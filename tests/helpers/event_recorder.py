@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
+import pytest
+
 from redis_cluster import Cluster
 from waiting import SECONDS, wait_until
 from wnc_store import (
@@ -14,6 +16,7 @@ from wnc_store import (
     MessageAdded,
     Resync,
     RoomEvent,
+    StoreError,
     StoreSettings,
     StoreUnavailableError,
     UserJoined,
@@ -51,6 +54,19 @@ async def come_and_go(store: RedisStore, most_steps: int) -> None:
             await asyncio.sleep(0)
         reading.cancel()
         await asyncio.wait([reading])
+
+
+def check_another_loop(store: RedisStore) -> None:
+    """Check that a subscription in another event loop is rejected, and that a subscriber in the first still reads."""
+    with asyncio.Runner() as runner, asyncio.Runner() as elsewhere:
+        subscription = store.events.subscribe("A")
+        events = runner.run(subscription.__aenter__())
+        with pytest.raises(StoreError, match="another event loop"):
+            elsewhere.run(store.events.subscribe("A").__aenter__())
+        runner.run(store.events.publish("A", event(1)))
+        assert runner.run(one(events)) == event(1)
+        runner.run(subscription.__aexit__(None, None, None))
+        runner.run(store.aclose())
 
 
 class Ledger:

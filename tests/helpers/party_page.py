@@ -11,10 +11,9 @@ from typing import Any, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from waiting import SECONDS
 from wnc_store import ManualClock
 
-_SECONDS = 100
-"""Ends a hanging test. No verdict depends on it."""
 
 ReturnT = TypeVar("ReturnT")
 
@@ -35,7 +34,7 @@ class Page:
 
     async def receive(self, *kinds: str) -> dict[str, Any]:
         """Return the next message of one of these kinds, and discard the messages before it."""
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             while True:
                 message = json.loads(await self._socket.recv())
                 if message["type"] == "state":
@@ -46,7 +45,7 @@ class Page:
     async def receive_until(self, kind: str) -> list[dict[str, Any]]:
         """Return all messages up to the next message of a kind."""
         messages: list[dict[str, Any]] = []
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             while not messages or messages[-1]["type"] != kind:
                 messages.append(json.loads(await self._socket.recv()))
         return messages
@@ -60,7 +59,7 @@ class Page:
 
     async def closed(self) -> int:
         """Return the code with which the server closes the socket."""
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             await self._socket.wait_closed()
         assert self._socket.close_code is not None
         return self._socket.close_code
@@ -84,7 +83,7 @@ class Party:
 
     async def open(self, name: str, key: str | None = None) -> Page:
         """Return a page that has sent nothing."""
-        socket = await connect(f"ws://{self.address}/party", open_timeout=_SECONDS, ping_interval=None, proxy=None)
+        socket = await connect(f"ws://{self.address}/party", open_timeout=SECONDS, ping_interval=None, proxy=None)
         self._sockets.append(socket)
         return Page(socket, name, key or secrets.token_hex(16))
 

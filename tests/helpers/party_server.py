@@ -11,12 +11,10 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.request import urlopen
 
 from processes import ROOT, SECONDS
 
-_WORKERS = 2
 _SERVE = """
 import socket, sys, uvicorn
 config = uvicorn.Config("watch_party.app:app", ws="websockets-sansio", log_level="warning")
@@ -50,9 +48,7 @@ class PartyServer:
 def party_server(url: str, **settings: str) -> Generator[PartyServer]:
     """Run the watch party on a store. The settings are environment variables."""
     environment = {**os.environ, "WNC_STORE_URL": url, "PYTHONPATH": str(ROOT / "examples"), **settings}
-    with socket.create_server(
-        ("127.0.0.1", 0)
-    ) as listener:  # inherited by the server, so that no other process can take the port
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # inherited, so that no other process takes the port
         port, handle = listener.getsockname()[1], listener.fileno()
         process = subprocess.Popen(  # noqa: S603 - our own arguments
             [sys.executable, "-c", _SERVE, str(handle)],
@@ -74,12 +70,10 @@ def party_server(url: str, **settings: str) -> Generator[PartyServer]:
 
 @contextmanager
 def party_by_make(url: str, **settings: str) -> Generator[PartyServer]:
-    """Run `make party` on a store. `pid` is the process of one of its workers."""
+    """Run `make party` on a store."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    venv = os.path.relpath(
-        sys.prefix, ROOT
-    )  # a relative path, because make does not accept spaces, which the absolute path may contain
+    venv = os.path.relpath(sys.prefix, ROOT)  # make does not accept spaces, which the absolute path may contain
     nothing_to_install = f"--old-file={venv}/.party"
     command = ["make", "--silent", nothing_to_install, "party", f"URL={url}", f"PORT={port}", f"VENV={venv}"]
     with subprocess.Popen(  # noqa: S603 - our own arguments
@@ -94,28 +88,17 @@ def party_by_make(url: str, **settings: str) -> Generator[PartyServer]:
             line = process.stdout.readline().decode()
             assert line == f"The watch party is at http://127.0.0.1:{port}/ (control-C ends it)\n"
             _wait_until_ready(f"http://127.0.0.1:{port}/", process)
-            while len(workers := _workers(process.pid)) < _WORKERS:
-                time.sleep(0.05)
-            yield PartyServer(port, workers[0])
+            yield PartyServer(port, process.pid)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-
-
-def _workers(pid: int) -> list[int]:
-    """Return the worker processes below a process."""
-    children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()))
-    serve = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    return serve or [worker for child in children for worker in _workers(child)]
 
 
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until the server at an address is ready."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(
-            OSError
-        ):  # the socket listens before the server accepts, so requests to a starting server can time out
+        with suppress(OSError):  # the socket listens before the server accepts, so a request can time out
             urlopen(f"{address}healthz", timeout=5).close()  # noqa: S310 - our own
             return
         time.sleep(0.05)

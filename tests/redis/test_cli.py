@@ -177,21 +177,14 @@ def test_a_wrong_url_is_exit_2() -> None:
     assert SECRET not in result.output
 
 
-def test_demo_shows_the_life_cycle_of_a_room() -> None:
-    """`demo` in memory shows 20 of 25 messages, a change of host, expiry and the deletion of an empty room."""
-    output = wnc_store("demo").stdout
-    for line in (
-        "messages: 20, from 'message 6'",
-        "host is now: Grace",
-        "room exists: False",
-        "after the last user left: None",
-    ):
-        assert line in output
+DEMO = ("messages: 20, from 'message 6'", "host is now: Grace", "room exists: False", "after the last user left: None")
 
 
-def test_demo_leaves_nothing_behind(url: str) -> None:
-    """`demo` on Redis shows the same and deletes its keys."""
-    assert "room exists: False" in wnc_store("demo", "--url", url).stdout
+@pytest.mark.parametrize("on_server", [False, True])
+def test_demo_shows_the_life_cycle_of_a_room(url: str, *, on_server: bool) -> None:
+    """`demo` shows 20 of 25 messages, a change of host, expiry and a deletion, in memory and without a trace on Redis."""
+    output = wnc_store("demo", *(("--url", url) if on_server else ())).stdout
+    assert [line for line in DEMO if line not in output] == []
     assert [listed["id"] for listed in as_json("rooms", "--url", url)] == ["A"]
 
 

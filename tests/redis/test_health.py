@@ -67,17 +67,6 @@ async def test_a_replica_is_an_error(redis_server: RedisServer) -> None:
     assert status(health, "replication") == "error"
 
 
-async def test_missing_permissions_are_reported(redis_server: RedisServer) -> None:
-    """Health reports missing permissions for scripts and INFO instead of raising."""
-    async with admin(redis_server.url) as client:
-        await client.execute_command("ACL", "SETUSER", "pinger", "on", ">pw", "~*", "+ping")
-        health = await read_health(redis_server.url.replace("redis://", "redis://pinger:pw@").replace("/0", ""))
-        await client.execute_command("ACL", "DELUSER", "pinger")
-    assert not health.ok
-    assert status(health, "scripts") == "error"
-    assert status(health, "set-up") == "unknown"
-
-
 async def test_a_failed_inspection_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a backend's inspection of its server fails, the set-up is reported as unknown."""
 

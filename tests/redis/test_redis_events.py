@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from chaos.server import admin
-from event_recorder import come_and_go, event, one
+from event_recorder import check_another_loop, come_and_go, event, one
 from loop_clock import advance_loop
 from proxy import Cut, Proxy
 from redis_server import RedisServer, free_port, redis_server
@@ -24,7 +24,6 @@ from wnc_store import (
     Resync,
     RoomChanged,
     StoreClosedError,
-    StoreError,
     StoreSettings,
     StoreUnavailableError,
     UserJoined,
@@ -289,16 +288,7 @@ async def test_a_denied_channel_is_named(redis_server: RedisServer) -> None:
 
 def test_another_event_loop_is_rejected(url: str) -> None:
     """Subscribing in another event loop raises a StoreError, and does not affect other subscribers."""
-    store = RedisStore.from_url(url)
-    with asyncio.Runner() as runner, asyncio.Runner() as elsewhere:
-        subscription = store.events.subscribe("A")
-        events = runner.run(subscription.__aenter__())
-        with pytest.raises(StoreError, match="another event loop"):
-            elsewhere.run(store.events.subscribe("A").__aenter__())
-        runner.run(store.events.publish("A", event(1)))
-        assert runner.run(one(events)) == event(1)
-        runner.run(subscription.__aexit__(None, None, None))
-        runner.run(store.aclose())
+    check_another_loop(RedisStore.from_url(url))
 
 
 async def test_earlier_messages_are_not_delivered_to_a_new_subscriber(url: str) -> None:

@@ -66,15 +66,6 @@ def test_standard_output_by_any_name(url: str, output: str, tmp_path: Path, monk
     assert is_complete(file.read_text())
 
 
-def test_an_export_to_a_process_substitution(url: str) -> None:
-    """An export can be written to a descriptor by its name, as the shell passes it for `>(command)`."""
-    reader, writer = os.pipe()
-    wnc_store("export", url, "--output", f"/dev/fd/{writer}")
-    assert is_complete(read(reader))
-    os.close(reader)
-    os.close(writer)
-
-
 def test_a_link_stays_a_link(url: str, tmp_path: Path) -> None:
     """An export to a symbolic link creates or replaces the target of the link."""
     (tmp_path / "target").mkdir()

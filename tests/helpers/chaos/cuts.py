@@ -9,14 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 from chaos.outcomes import Outcome, comparable, outcome_in_time, outcome_of, untruth
-from chaos.server import DurableServer, admin, quiet
+from chaos.server import PATIENT, DurableServer, admin, quiet
 from chaos.writes import Write
 from proxy import HOWS, SIDES, Cut, Side, proxy_to
 from wnc_store import StoreSettings
 from wnc_store_redis import RedisStore
 
 _AT_ONCE = 16
-_PATIENT = StoreSettings(operation_timeout=timedelta(seconds=60))
 _HURRIED = StoreSettings(operation_timeout=timedelta(seconds=1))
 """For a network that stays down. Calls that must succeed afterwards are retried after a timeout."""
 
@@ -47,7 +46,7 @@ async def untruths(
         for side in SIDES
         for number, after in enumerate(_positions(sizes[side], stride))
     ]
-    return await _try_all(server, write, cuts, expected, _HURRIED if stay_down else _PATIENT, warm=warm)
+    return await _try_all(server, write, cuts, expected, _HURRIED if stay_down else PATIENT, warm=warm)
 
 
 def _positions(size: int, stride: int) -> list[int]:

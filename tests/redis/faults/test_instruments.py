@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from chaos.ledger import Ledger, commands, read_folder, transactions
 from chaos.outcomes import Outcome, untruth
 from chaos.server import durable_server
-from proxy import Cut, How, Side, proxy_to
+from proxy import Cut, How, Proxy, Side, proxy_to
 from waiting import wait_until
 from wnc_store import OutcomeUnknownError, StoreUnavailableError
 from wnc_store_contract.factories import message, room, user
@@ -82,24 +84,29 @@ def test_identical_bytes_are_not_a_change() -> None:
     assert (ledger.changes("room:A"), ledger.changes("chat:A"), ledger.changes("rl:A")) == (3, 1, 0)
 
 
+@asynccontextmanager
+async def echo_through_proxy() -> AsyncGenerator[tuple[Proxy, list[bytes]]]:
+    """Run a proxy to a server that sends back what it receives. Yield the proxy and the received chunks."""
+    received: list[bytes] = []
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):  # the connection was reset
+            while data := await reader.read(100):
+                received.append(data)
+                writer.write(data)
+        writer.close()
+
+    target = await asyncio.start_server(echo, "127.0.0.1", 0)
+    async with target, proxy_to(target.sockets[0].getsockname()[1]) as proxy:
+        yield proxy, received
+
+
 @pytest.mark.parametrize("side", ["request", "reply"])
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("after", [0, 1, 7, 10])
 async def test_a_cut_forwards_an_exact_number_of_bytes(side: Side, how: How, after: int) -> None:
     """A cut connection has forwarded exactly the given number of bytes, and the next connection forwards all."""
-    on_message: list[bytes] = []
-
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(100):
-                on_message.append(data)
-                writer.write(data)
-        except OSError:
-            pass  # the connection was reset
-        writer.close()
-
-    target = await asyncio.start_server(echo, "127.0.0.1", 0)
-    async with target, proxy_to(target.sockets[0].getsockname()[1]) as proxy:
+    async with echo_through_proxy() as (proxy, on_message):
         proxy.arm(Cut(side, after, how))
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         writer.write(b"0123456789")
@@ -126,13 +133,7 @@ async def test_a_cut_forwards_an_exact_number_of_bytes(side: Side, how: How, aft
 
 async def test_a_black_hole_holds_bytes_until_it_opens() -> None:
     """A black hole forwards nothing, and the held bytes follow when it opens, in one chunk or byte by byte."""
-
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(await reader.readexactly(10))
-        writer.close()
-
-    target = await asyncio.start_server(echo, "127.0.0.1", 0)
-    async with target, proxy_to(target.sockets[0].getsockname()[1]) as proxy:
+    async with echo_through_proxy() as (proxy, _):
         proxy.close_hole()
         proxy.slice_bytes = 1
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
