@@ -148,23 +148,23 @@ async def test_replicated_writes_need_a_replica() -> None:
                 assert await store.rooms.get_room("A") is None
 
 
-async def test_a_user_without_info(service: Service) -> None:
-    """A replicated write by a user who may not run INFO raises a ConfigurationError and does not happen."""
+@pytest.mark.parametrize(
+    ("denied", "error", "reason", "exists"),
+    [
+        ("info", ConfigurationError, "NOPERM", 0),
+        ("wait", OutcomeUnknownError, r"but WAIT failed with NOPERM \(grant \+wait to the user\)", 1),
+    ],
+)
+async def test_a_user_without_a_permission(
+    service: Service, denied: str, error: type[StoreError], reason: str, exists: int
+) -> None:
+    """A replicated write without INFO does not happen; without WAIT its outcome is unknown. The error names both."""
     server = service.servers[0]
-    server.ask("ACL", "SETUSER", "blind", "on", ">secret", "~*", "&*", "+@all", "-info")
-    async with open_store(server.url.replace("//", "//blind:secret@"), settings=REPLICATED) as store:
-        with pytest.raises(ConfigurationError, match="NOPERM"):
+    server.ask("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", f"-{denied}")
+    async with open_store(server.url.replace("//", "//limited:secret@"), settings=REPLICATED) as store:
+        with pytest.raises(error, match=reason):
             await store.rooms.create_room(room("A"))
-    assert server.ask("EXISTS", "room:A") == b":0\r\n"
-
-
-async def test_a_user_without_wait(service: Service) -> None:
-    """If the server denies WAIT, the outcome is unknown and the error names the missing permission."""
-    server = service.servers[0]
-    server.ask("ACL", "SETUSER", "hasty", "on", "nopass", "~*", "&*", "+@all", "-wait")
-    async with open_store(server.url.replace("//", "//hasty:any@"), settings=REPLICATED) as store:
-        with pytest.raises(OutcomeUnknownError, match=r"but WAIT failed with NOPERM \(grant \+wait to the user\)"):
-            await store.rooms.create_room(room("A"))
+    assert server.ask("EXISTS", "room:A") == f":{exists}\r\n".encode()
 
 
 async def test_replicated_writes_work_without_sentinels(service: Service) -> None:

@@ -29,20 +29,6 @@ async def test_the_index_outlives_a_shorter_room(url: str, store: RedisStore, cl
     assert await client.pttl("active-rooms") > 43_200_000
 
 
-async def test_flushed_scripts_are_loaded_again(store: RedisStore, client: Any) -> None:
-    """Operations work after SCRIPT FLUSH."""
-    await store.rooms.create_room(room("A"))
-    await client.script_flush()
-    await store.rooms.add_user_to_room("A", user("guest"))
-    await client.script_flush()
-    await store.chat.add_message(message(1, "A"))
-    await client.script_flush()
-    assert await store.rooms.sweep_active_rooms() == 0
-    await client.script_flush()
-    assert await store.rooms.delete_room("A") is True
-    assert await client.keys("*") == []
-
-
 async def test_a_corrupt_message_is_logged_once(
     store: RedisStore, client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -59,24 +59,16 @@ def test_a_copied_room_has_no_index(size: int) -> None:
     assert [one.id for one in again.users] == [*(one.id for one in before.users[1:]), "z", "u0"]
 
 
-def test_joins_derive_the_index() -> None:
-    """Joins derive the index, so each user of a large room is indexed once."""
+@pytest.mark.parametrize(("prefix", "users", "sized"), [("new", 140, 140), ("u", 40, 40 + 2 * 39)])
+def test_joins_derive_the_index(prefix: str, users: int, sized: int) -> None:
+    """Joins derive the index and the size of the users, so only users that join again are measured again."""
     crowd = room("A", *(f"u{number}" for number in range(40)))
     limits = SizeLimits(StoreSettings())
-    with mock.patch.object(user_index, "_max_encoded_bytes", wraps=user_index._max_encoded_bytes) as look:
-        for number in range(100):
-            crowd = limits.check_growth(crowd, rules.join(crowd, user(f"new{number}")))
-    assert sum(len(call.args[0]) for call in look.call_args_list) == len(crowd.users) == 140
-
-
-def test_rejoins_derive_the_size() -> None:
-    """Rejoins derive the size of the users without computing it again."""
-    crowd = room("A", *(f"u{number}" for number in range(40)))
-    limits = SizeLimits(StoreSettings())
-    with mock.patch.object(user_index, "_max_encoded_bytes", wraps=user_index._max_encoded_bytes) as look:
-        for number in range(40):
-            crowd = limits.check_growth(crowd, rules.join(crowd, user(f"u{number}", name="longer")))
-    assert sum(len(call.args[0]) for call in look.call_args_list) == 40 + 2 * 39
+    with mock.patch.object(user_index, "_max_encoded_bytes", wraps=user_index._max_encoded_bytes) as measure:
+        for number in range(users - 40 or 40):
+            crowd = limits.check_growth(crowd, rules.join(crowd, user(f"{prefix}{number}", name="longer")))
+    assert len(crowd.users) == users
+    assert sum(len(call.args[0]) for call in measure.call_args_list) == sized
     assert user_index.max_encoded_bytes(crowd) == user_index._max_encoded_bytes(crowd.users)
 
 

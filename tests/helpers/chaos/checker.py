@@ -25,14 +25,10 @@ class Report:
     Attributes:
         problems: each violation; empty if the history is correct.
         operations: number of operations with each outcome.
-        resolved: number of messages with an unknown outcome that were added, and that were not.
-        steps: number of steps of the searches.
     """
 
     problems: list[str] = field(default_factory=list[str])
     operations: Counter[str] = field(default_factory=Counter[str])
-    resolved: Counter[str] = field(default_factory=Counter[str])
-    steps: int = 0
 
 
 def check(operations: Sequence[Operation], ledger: Ledger) -> Report:
@@ -45,7 +41,6 @@ def check(operations: Sequence[Operation], ledger: Ledger) -> Report:
         (rooms if one.kind in _ROOM_KINDS else chats if one.kind in _CHAT_KINDS else hits)[one.key].append(one)
     for key, mine in rooms.items():
         verdict = _room(mine, ledger.rooms.get(key, []))
-        report.steps += verdict.steps
         if verdict.problem:
             report.problems.append(f"room {key}: {verdict.problem}")
     for key, states in ledger.rooms.items():
@@ -53,12 +48,6 @@ def check(operations: Sequence[Operation], ledger: Ledger) -> Report:
     for key, mine in chats.items():
         log = [entry and entry["id"] for entry in ledger.chats.get(key, [])]
         report.problems += [f"chat {key}: {problem}" for problem in chat_problems(mine, log)]
-        said = set(log)
-        report.resolved.update(
-            "happened" if one.value in said else "did not happen"
-            for one in mine
-            if one.answer == "unknown" and one.kind == "say"
-        )
     for key, mine in hits.items():
         report.problems += [
             f"hits of {key}: {problem}" for problem in hit_problems(mine, ledger.steps.get(f"rl:{key}", 0))

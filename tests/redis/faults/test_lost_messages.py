@@ -127,7 +127,7 @@ async def test_a_damaged_entry_leaves_the_outcome_unknown(server: DurableServer)
 
 @pytest.mark.parametrize("message_id", ["a-b", "a.b", "a:b", "_", "-", "a" * 128, "A-z_0.9:-"])
 async def test_a_message_is_recognized_by_any_id(server: DurableServer, message_id: str) -> None:
-    """A retry recognizes its message by its id with any characters in it."""
+    """A message is recognized by its id, with any characters in it."""
     said: Any = message(1, "A", id=message_id)
     like: Any = message(1, "A", id=message_id.replace(".", "x").replace("-", "") + "x"[: len(message_id) < 128])
     async with open_store(server.url) as store, open_store(server.url) as other:

@@ -12,7 +12,6 @@ from chaos.load import under_cuts
 from chaos.soak import soak
 from wnc_store_redis import chat, limiters
 from wnc_store_redis.scripts import APPEND, HIT
-from wnc_store_redis.transport.executor import CommandExecutor
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -32,19 +31,10 @@ async def test_outcomes_are_correct_under_every_fault() -> None:
     assert done.report.operations["ok"] > 100
 
 
-_FAILURE = CommandExecutor.to_store_error
-
-
-def _sure(commands: CommandExecutor, error: BaseException, key: bytes, **_options: Any) -> Any:
-    """Report a write without a reply as not applied."""
-    return _FAILURE(commands, error, key)
-
-
 _RECOGNIZED = b"if is_present or #similar > 2"
 assert _RECOGNIZED in APPEND.source
 
 MUTANTS: dict[str, tuple[Any, str, Any, str]] = {
-    "an unknown outcome is a failure": (CommandExecutor, "to_store_error", _sure, "rejected"),
     "a hit is retried": (limiters, "HIT", replace(HIT, idempotent=True), "counted"),
     "a retry does not recognize its message": (
         chat,
