@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, ExitStack
 
@@ -85,24 +84,6 @@ async def test_a_server_stops(redis: RedisStore) -> None:
             assert all([await _echoes(guest) for guest in guests])
             assert await redis.connections.count(_LOCAL) == 3
         assert await redis.connections.count(_LOCAL) == 0
-
-
-async def test_too_many_requests(redis: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests above the limit get 429 and `Retry-After` from a real server, and WebSockets are not counted."""
-    monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "2")
-    before = time.time()
-    async with serving(load_example("limits").app) as server, http_client() as guest:
-        answers = [await guest.get(f"http://{server}/") for _ in range(3)]
-        assert [answer.status_code for answer in answers] == [200, 200, 429]
-        names = [f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")]
-        limits = [[int(answer.headers[name]) for name in names] for answer in answers]
-        assert [(limit, remaining) for limit, remaining, _ in limits] == [(2, 1), (2, 0), (2, 0)]
-        assert all(before < reset <= time.time() + 61 for _, _, reset in limits)
-        assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
-        assert answers[2].json()["error"] == "Too many requests"
-        async with await _enter(server) as websocket:
-            assert await _echoes(websocket)
-    assert (await redis.rate_limits.peek(_LOCAL)).remaining == 360 - 3
 
 
 async def test_redis_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cluster_events import check_another_master, check_moving_rooms, other_than
-from event_recorder import PUBLISHING, event, one
+from event_recorder import PUBLISHING, check_another_master, check_moving_rooms, event, one, other_than
 from redis_cluster import Cluster, begin_migration, migrate, redis_cluster, set_owner, slot_of, tagged
 from wnc_store import Resync
 from wnc_store_contract.factories import message, room, user

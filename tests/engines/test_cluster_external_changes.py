@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from acl import PLAIN
-from cluster_events import other_than
-from event_recorder import EXTERNAL, one
+from event_recorder import EXTERNAL, one, other_than
 from redis_cluster import Cluster, begin_migration, redis_cluster, set_owner, slot_of, tagged
 from waiting import wait_until
 from wnc_store import AppEvent, HealthCheck, Resync, RoomChanged, RoomClosed, RoomEvent, StoreSettings, to_wire

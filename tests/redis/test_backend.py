@@ -84,18 +84,6 @@ async def test_a_huge_ttl_is_capped(store: RedisStore, client: Any) -> None:
     assert await store.rooms.room_exists("A") is True
 
 
-async def test_the_harness_touches_only_its_own_keys(url: str, client: Any) -> None:
-    """The contract's harness does not change keys without its prefix, or their TTLs."""
-    await client.set("room:other", "x", ex=86_400)
-    harness = RedisHarness(url)
-    async with harness.open_store() as store:
-        await store.rooms.create_room(room("A"))
-        await harness.advance(80_000)
-    await harness.aclose()
-    assert await client.keys("*") == [b"room:other"]
-    assert await client.ttl("room:other") > 43_200
-
-
 LEASES = """
 import asyncio, sys
 from wnc_store import open_store

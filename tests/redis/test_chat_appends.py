@@ -21,18 +21,13 @@ def by_node(number: int, **fields: Any) -> bytes:
     return to_wire(message(number, "A", **fields))
 
 
-@pytest.fixture(name="first")
-async def _first(url: str) -> AsyncIterator[RedisStore]:
+async def _store(url: str) -> AsyncIterator[RedisStore]:
     """A store on the database."""
     async with RedisStore.from_url(url, PATIENT) as store:
         yield store
 
 
-@pytest.fixture(name="second")
-async def _second(url: str) -> AsyncIterator[RedisStore]:
-    """Another store on the same database."""
-    async with RedisStore.from_url(url, PATIENT) as store:
-        yield store
+first, second = pytest.fixture(_store, name="first"), pytest.fixture(_store, name="second")
 
 
 async def ids(store: RedisStore) -> list[str]:

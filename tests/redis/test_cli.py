@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from chaos.server import emptied
-from command_line import on_redis, on_store, wnc_store
-from few_clauses import few_clauses
+from command_line import few_clauses, on_redis, on_store, wnc_store
 from processes import run
 from redis_server import RedisServer
 from wnc_store import VideoState, cli, open_store
@@ -202,6 +201,7 @@ def test_verify_keeps_existing_data(url: str, part: int, monkeypatch: pytest.Mon
     assert (report["level"], report["failed"], report["skipped"]) == ("full", 0, 0)
     assert SECRET not in json.dumps(report)
     assert as_json("show", "A", "--url", url)["room"]["rev"] == 2
+    assert as_json("rooms", "--url", url)[0]["ttlSeconds"] > 43_200  # clauses advance the time of their own keys
 
 
 def test_verify_reports_the_level(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,13 +22,6 @@ async def test_a_join_is_one_round_trip(store: RedisStore, counter: Counter) -> 
     assert (counted["reads"], counted["evalsha"], counted["get"]) == (1, 1, 1)  # the GET in the script
 
 
-async def test_a_message_is_one_round_trip(store: RedisStore, counter: Counter) -> None:
-    """Adding a message is one script."""
-    await store.chat.add_message(message(1, "A"))
-    counted = await counter.since()
-    assert (counted["reads"], counted["evalsha"]) == (1, 1)
-
-
 async def test_an_uncached_room_is_read_first(url: str, store: RedisStore, counter: Counter) -> None:
     """An update of a room that is not cached takes two round trips."""
     assert store

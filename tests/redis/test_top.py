@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -118,24 +119,18 @@ async def test_a_sample_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async with MemoryStore() as store:
         for number in range(100):
             await store.rooms.create_room(room(f"r{number}"))
-        listed, read = 0, 0
-        active_room_ids, get_room = store.rooms.active_room_ids, store.rooms.get_room
+        active_room_ids, listed = store.rooms.active_room_ids, list[str]()
 
-        async def counting_list() -> AsyncIterator[str]:
-            nonlocal listed
+        async def record_ids() -> AsyncIterator[str]:
             async for room_id in active_room_ids():
-                listed += 1
+                listed.append(room_id)
                 yield room_id
 
-        async def counting_read(room_id: str) -> Any:
-            nonlocal read
-            read += 1
-            return await get_room(room_id)
-
-        monkeypatch.setattr(store.rooms, "active_room_ids", counting_list)
-        monkeypatch.setattr(store.rooms, "get_room", counting_read)
+        get_room = Mock(wraps=store.rooms.get_room)
+        monkeypatch.setattr(store.rooms, "active_room_ids", record_ids)
+        monkeypatch.setattr(store.rooms, "get_room", get_room)
         sample = await Sampler(store, 30).sample()
-    assert (listed, read) == (31, 30)
+    assert (len(listed), get_room.call_count) == (31, 30)
     assert (sample.sampled, sample.rooms, sample.users) == (30, None, 30)
     assert not sample.complete
 

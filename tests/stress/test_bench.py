@@ -66,20 +66,9 @@ def test_listing_and_sweeping_are_complete(whole: Smoke) -> None:
 def test_goals_are_shown_with_the_results(whole: Smoke) -> None:
     """Each goal is printed with a verdict, and a missed goal is not a failure."""
     names = " ".join(goal.name for goal in whole.run.goals)
-    for operation in OPERATIONS:
-        for against in ("redis-py", "ioredis"):
-            assert re.search(rf"{operation}: ops/s against the Node app's commands on {against}", names)
-            assert re.search(rf"{operation}: p99 against {against}", names)
-            assert re.search(rf"{operation}: server CPU against {against}", names)
-    for name in (
-        "WATCH/MULTI",
-        "commits",
-        "one plain GET",
-        "round trips",
-        "fastest library",
-        "slowest concurrent ping",
-    ):
-        assert name in names
+    wanted = [f"{operation}: {figure} against" for operation in OPERATIONS for figure in ("ops/s", "p99", "server CPU")]
+    wanted += ["WATCH/MULTI", "commits", "one plain GET", "round trips", "fastest library", "slowest concurrent ping"]
+    assert [name for name in wanted if name not in names] == []
     assert "not met" in whole.printed
 
 

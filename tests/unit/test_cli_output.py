@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import on_store, program, wnc_store
-from few_clauses import few_clauses
+from command_line import few_clauses, on_store, program, wnc_store
 from processes import WNC_STORE, run
 from wnc_store_contract.factories import message, room
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from redis_harnesses import FakeHarness
-from redis_server import RedisServer
 from wnc_store_contract.memory import MemoryHarness
-from wnc_store_contract.redis import RedisHarness
 from wnc_store_contract.statemachine import StateMachineClauses
 
 
@@ -25,17 +21,3 @@ class TestFakeRedis(StateMachineClauses):
     def make_harness(self) -> FakeHarness:
         """Return a harness with a new fake server."""
         return FakeHarness()
-
-
-class TestTcp(StateMachineClauses):
-    """The Redis backend on a real server."""
-
-    server: RedisServer
-
-    @pytest.fixture(autouse=True)
-    def _use_server(self, redis_server: RedisServer) -> None:
-        self.server = redis_server
-
-    def make_harness(self) -> RedisHarness:
-        """Return a harness with a unique key prefix."""
-        return RedisHarness(self.server.url)

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster_events import check_another_master, check_moving_rooms, other_than
-from event_recorder import EXTERNAL, PUBLISHING, event, one
+from event_recorder import EXTERNAL, PUBLISHING, check_another_master, check_moving_rooms, event, one, other_than
 from redis_cluster import Cluster, migrate, redis_cluster, slot_of, tagged
 from redis_server import wait_for_reply
 from waiting import wait_until
