@@ -26,7 +26,7 @@ from wnc_store_bench.load import percentile
 from wnc_store_bench.options import PARTS, chosen_contenders, chosen_parts
 from wnc_store_bench.report import NOT_MEASURED, fill, main
 from wnc_store_bench.results import ContentionRow, MemoryRow, SingleClientRow, Tables
-from wnc_store_bench.server import Target, plain_client, read_server, temporary_keys
+from wnc_store_bench.server import plain_client, temporary_keys
 from wnc_store_bench.spread import Spread, figure, ratios, spread
 
 SECRET = "SECRET-9f1c"

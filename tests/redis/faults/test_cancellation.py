@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from chaos.server import DurableServer, admin, quiet
 from proxy import proxy_to
 from waiting import wait_until
-from wnc_store import OutcomeUnknownError, Room, open_store
-from wnc_store_contract.factories import message, room, user
+from wnc_store import OutcomeUnknownError, open_store
+from wnc_store_contract.factories import message
 
 
 def _open_files() -> int:
