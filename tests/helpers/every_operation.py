@@ -44,7 +44,7 @@ async def refusals(store: Store) -> list[StoreError]:
         subscribe,
         subscribe,  # the error of unsubscribing arrives with the second call
         lambda: store.events.publish("A-room", AppEvent(room_id="A-room", name="A-name", value="A-text")),
-        lambda: rooms.create_room(room("A-room", "A-user", host_token="SECRET-9f1c")),
+        lambda: rooms.create_room(room("A-room", "A-user", host_token=SECRETS[0])),
         lambda: rooms.create_room(room("B-room")),
         lambda: rooms.get_room("A-room"),
         lambda: rooms.room_exists("A-room"),

@@ -14,7 +14,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from waiting import SECONDS
 from wnc_store import ManualClock
 
-
 ReturnT = TypeVar("ReturnT")
 
 

@@ -13,7 +13,7 @@ import pytest
 from counting import Counter
 from processes import start
 from wnc_store import CorruptRecordError, StoreSettings
-from wnc_store_contract.factories import message, room
+from wnc_store_contract.factories import room
 from wnc_store_contract.redis import RedisHarness
 from wnc_store_redis import RedisStore
 

@@ -181,7 +181,7 @@ DEMO = ("messages: 20, from 'message 6'", "host is now: Grace", "room exists: Fa
 
 @pytest.mark.parametrize("on_server", [False, True])
 def test_demo_shows_the_life_cycle_of_a_room(url: str, *, on_server: bool) -> None:
-    """`demo` shows 20 of 25 messages, a change of host, expiry and a deletion, in memory and without a trace on Redis."""
+    """`demo` shows 20 of 25 messages, a change of host, expiry and a deletion, and leaves no key behind on Redis."""
     output = wnc_store("demo", *(("--url", url) if on_server else ())).stdout
     assert [line for line in DEMO if line not in output] == []
     assert [listed["id"] for listed in as_json("rooms", "--url", url)] == ["A"]

@@ -39,7 +39,7 @@ from wnc_store import (
     open_store,
 )
 from wnc_store.otel import instrument, instrumented
-from wnc_store_contract.factories import message, room, user
+from wnc_store_contract.factories import room, user
 from wnc_store_memory import MemoryStore
 
 

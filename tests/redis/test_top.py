@@ -262,9 +262,7 @@ async def test_json_lines_until_ctrl_c(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-async def test_the_live_table(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
-) -> None:
+async def test_the_live_table(server: RedisServer, monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
     """Each sample replaces the table on a terminal, and is printed below the previous one elsewhere."""
     calls = 0
     take_sample = Sampler.sample

@@ -14,8 +14,8 @@ from watch_party.app import app
 from watch_party.identity import RejectedError
 
 from party_page import Party, names, visiting
-from processes import run
 from party_server import PartyServer, party_by_make, party_server
+from processes import run
 from redis_server import RedisServer
 from serving import http_client, serving
 from wnc_store import ChatMessage, Resync, Store, StoreUnavailableError

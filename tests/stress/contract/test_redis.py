@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from acl import DOCUMENTED_PREFIX, permit
-from redis_harnesses import CallersClientHarness, DecodingHarness, Resp3Harness
 from packaged_servers import redis_8, valkey
+from redis_harnesses import CallersClientHarness, DecodingHarness, Resp3Harness
 from redis_sentinels import Service, sentinel_service
 from redis_server import RedisServer, running
 from tls import Authority, tls_server, tls_url
