@@ -160,7 +160,7 @@ def test_no_server_is_exit_3() -> None:
         port = probe.getsockname()[1]
     for command in (["ping", "--url"], ["rooms", "--url"], ["verify"], ["doctor"], ["top"]):
         result = wnc_store(*command, f"redis://:{SECRET}@127.0.0.1:{port}/0", code=3)
-        assert f"127.0.0.1:{port}" in result.stderr
+        assert f"127.0.0.1:{port}" in result.output
         assert SECRET not in result.output
 
 
