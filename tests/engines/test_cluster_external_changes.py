@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from acl import PLAIN
-from event_recorder import EXTERNAL, one, other_than
+from event_recorder import EXTERNAL, drain, one, other_than
 from redis_cluster import Cluster, begin_migration, redis_cluster, set_owner, slot_of, tagged
 from waiting import wait_until
 from wnc_store import AppEvent, HealthCheck, Resync, RoomChanged, RoomClosed, RoomEvent, StoreSettings, to_wire
@@ -43,16 +43,6 @@ async def client(cluster: Cluster) -> AsyncIterator[Any]:
 def key(name: str) -> str:
     """Return the documented key of a room."""
     return f"room:{tagged(name)}"
-
-
-async def drain(store: RedisStore, name: str, events: AsyncIterator[RoomEvent]) -> Sequence[RoomEvent]:
-    """Publish a last event, and return all events that arrive before it."""
-    last = AppEvent(room_id=name, name="last")
-    await store.events.publish(name, last)
-    received: list[RoomEvent] = []
-    while (event := await one(events)) != last:
-        received.append(event)
-    return received
 
 
 async def test_external_changes_are_published(cluster: Cluster, store: RedisStore, client: Any) -> None:

@@ -41,6 +41,16 @@ async def one(events: AsyncIterator[RoomEvent]) -> RoomEvent:
         return await anext(events)
 
 
+async def drain(store: RedisStore, name: str, events: AsyncIterator[RoomEvent]) -> Sequence[RoomEvent]:
+    """Publish a last event, and return all events that arrive before it."""
+    last = AppEvent(room_id=name, name="last")
+    await store.events.publish(name, last)
+    received: list[RoomEvent] = []
+    while (found := await one(events)) != last:
+        received.append(found)
+    return received
+
+
 async def come_and_go(store: RedisStore, most_steps: int) -> None:
     """Start 200 readers of seven rooms, and cancel each after fewer than `most_steps` steps of the event loop."""
 

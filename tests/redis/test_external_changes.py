@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from acl import permit
 from chaos.server import admin, emptied
-from event_recorder import EXTERNAL, one
+from event_recorder import EXTERNAL, drain, one
 from redis_server import RedisServer, redis_server
 from waiting import wait_until
 from wnc_store import (
@@ -20,7 +20,6 @@ from wnc_store import (
     Resync,
     RoomChanged,
     RoomClosed,
-    RoomEvent,
     StoreSettings,
     VideoState,
     to_wire,
@@ -29,7 +28,6 @@ from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 CHANGED, CLOSED = RoomChanged(room_id="A"), RoomClosed(room_id="A")
-LAST = AppEvent(room_id="A", name="last")
 
 
 @pytest.fixture(scope="module", name="server")
@@ -55,15 +53,6 @@ async def store(server: RedisServer, node: object) -> AsyncIterator[RedisStore]:
         yield store
 
 
-async def drain(store: RedisStore, events: AsyncIterator[RoomEvent]) -> Sequence[RoomEvent]:
-    """Publish a last event, and return all events that arrive before it."""
-    await store.events.publish("A", LAST)
-    received: list[RoomEvent] = []
-    while (event := await one(events)) != LAST:
-        received.append(event)
-    return received
-
-
 async def write_as_node(node: Any, data: bytes) -> None:
     """Write a room as the Node app does."""
     await node.execute_command("SETEX", "room:A", 86400, data)
@@ -75,10 +64,10 @@ async def test_an_external_change_is_published(store: RedisStore, node: Any) -> 
     async with store.events.subscribe("A") as events:
         data = await node.get("room:A")
         await write_as_node(node, data)
-        assert await drain(store, events) == [CHANGED]
+        assert await drain(store, "A", events) == [CHANGED]
         await node.set("room:A", data)
         await write_as_node(node, data)
-        assert await drain(store, events) == [CHANGED, CHANGED]
+        assert await drain(store, "A", events) == [CHANGED, CHANGED]
 
 
 async def test_a_single_external_change_is_published_at_once(server: RedisServer, node: Any) -> None:
@@ -95,14 +84,14 @@ async def test_an_external_deletion_is_published(store: RedisStore, node: Any) -
         data = await node.get("room:A")
         await node.delete("room:A")
         await write_as_node(node, data)
-        assert await drain(store, events) == [CLOSED, CHANGED]
+        assert await drain(store, "A", events) == [CLOSED, CHANGED]
         await node.pexpire("room:A", 1)
 
         async def is_gone() -> bool:
             return await store.rooms.get_room("A") is None
 
         await wait_until(is_gone)
-        assert await drain(store, events) == [CLOSED]
+        assert await drain(store, "A", events) == [CLOSED]
 
 
 async def test_own_changes_are_not_published_twice(store: RedisStore, server: RedisServer) -> None:
@@ -120,7 +109,7 @@ async def test_own_changes_are_not_published_twice(store: RedisStore, server: Re
         await rooms.delete_room("A")
         await rooms.create_room(room("A"))
         await rooms.remove_user_from_room("A", "host")
-        received = await drain(other, events)
+        received = await drain(other, "A", events)
     assert [event.rev for event in received if event.rev is not None] == [*range(2, 42), 42, 43, 44, 45, 45, 46, 2]
     assert [event for event in received if event.rev is None and "message" not in event.to_json()] == [CLOSED, CHANGED]
 
@@ -140,7 +129,7 @@ async def test_concurrent_own_and_external_changes_are_published(store: RedisSto
                 await store.rooms.update_video_state("A", VideoState(current_time=number, last_update_time=number))
 
         await asyncio.gather(write_externally(), write())
-        received = await drain(store, events)
+        received = await drain(store, "A", events)
     assert received.count(CHANGED) == 50
     assert len(received) == 100
 
@@ -159,7 +148,7 @@ async def test_other_messages_do_not_hide_an_external_change(store: RedisStore, 
                 for room_id, follower in followers:
                     transaction.publish(f"events:{room_id}", follower)
                 await transaction.execute()
-        received = await drain(store, events)
+        received = await drain(store, "A", events)
     assert received == [CHANGED, typing, CHANGED, own, CHANGED]
 
 
@@ -169,20 +158,20 @@ async def test_only_changes_of_subscribed_rooms_are_published(
     """External changes are published only with the setting; a new TTL, another room or a chat is not a change."""
     async with RedisStore.from_url(server.url) as unnotified, unnotified.events.subscribe("A") as events:
         await node.set("room:A", await node.get("room:A"))
-        assert await drain(unnotified, events) == []
+        assert await drain(unnotified, "A", events) == []
     async with store.events.subscribe("A") as events:
         await node.expire("room:A", 1000)
         await node.persist("room:A")
         await node.set("room:AB", "x")
         await node.rpush("chat:A", "x")
-        assert await drain(store, events) == []
+        assert await drain(store, "A", events) == []
 
 
 async def test_a_store_that_does_not_publish_is_external(store: RedisStore, server: RedisServer) -> None:
     """A change by a store without publish_changes is an external change."""
     async with RedisStore.from_url(server.url) as silent, store.events.subscribe("A") as events:
         await silent.rooms.add_user_to_room("A", user("new"))
-        assert await drain(silent, events) == [CHANGED]
+        assert await drain(silent, "A", events) == [CHANGED]
 
 
 async def test_external_changes_are_published_after_a_lost_connection(store: RedisStore, node: Any) -> None:
@@ -191,7 +180,7 @@ async def test_external_changes_are_published_after_a_lost_connection(store: Red
         await node.client_kill_filter(_type="pubsub")
         assert await one(events) == Resync(room_id="A")
         await node.set("room:A", await node.get("room:A"))
-        assert await drain(store, events) == [CHANGED]
+        assert await drain(store, "A", events) == [CHANGED]
 
 
 async def test_the_documented_acl_pattern_is_sufficient(server: RedisServer, node: Any) -> None:
@@ -204,7 +193,7 @@ async def test_the_documented_acl_pattern_is_sufficient(server: RedisServer, nod
     async with RedisStore.from_url(permit(server, "", "&__keyspace@0__:room:*"), settings) as store:
         async with store.events.subscribe("A") as events:
             await node.set("room:A", to_wire(room("A")))
-            assert await drain(store, events) == [CHANGED]
+            assert await drain(store, "A", events) == [CHANGED]
 
 
 RUN = "run CONFIG SET notify-keyspace-events with Kg$xe "

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from wnc_store import NotSupportedError, Room, Store, StoreSettings, rules
+from wnc_store import ConfigurationError, NotSupportedError, Room, Store, StoreSettings, rules
 from wnc_store.base import BaseStore
 from wnc_store_contract import Capability, Harness, StoreContract, clauses_of, statemachine
 from wnc_store_contract.calls import all_raise, chat_calls, connection_calls, event_calls, rate_limit_calls
@@ -200,7 +200,7 @@ def test_clauses_of_undeclared_capabilities_are_skipped() -> None:
 
 
 async def test_a_store_with_rooms_only_raises_for_other_parts() -> None:
-    """A backend with rooms only raises NotSupportedError for chat, connections, rate limits and events."""
+    """A backend with rooms only raises NotSupportedError for other parts, and rejects publish_changes."""
 
     class RoomsOnly(BaseStore):
         """A store that sets no other part."""
@@ -216,6 +216,8 @@ async def test_a_store_with_rooms_only_raises_for_other_parts() -> None:
     await all_raise(NotSupportedError, connection_calls(store.connections, "ip", "c1"))
     await all_raise(NotSupportedError, rate_limit_calls(store.rate_limits, "ip"))
     await all_raise(NotSupportedError, event_calls(store.events, "A"))
+    with pytest.raises(ConfigurationError, match="publish_changes requires a backend with events, and RoomsOnly"):
+        RoomsOnly(StoreSettings(publish_changes=True))
 
 
 def test_a_working_undeclared_capability_fails() -> None:
