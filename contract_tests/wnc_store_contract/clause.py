@@ -1,19 +1,20 @@
-"""The decorator that makes a test of a clause, and the metaclass that rejects overridden clauses."""
+"""The decorator that makes a test of a clause, and the runner, which no harness or store can bypass."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from abc import ABCMeta
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
+from weakref import WeakKeyDictionary
 
 import pytest
 
 from wnc_store import Store
+from wnc_store_contract.explain import explain_failure, running
 from wnc_store_contract.harness import Capability, Harness
 
 TIME_LIMIT = 60
@@ -21,6 +22,16 @@ TIME_LIMIT = 60
 
 PATIENCE = 30
 """Seconds that a clause waits for an expected event. No clause waits to find out that an event does not occur."""
+
+outcomes: WeakKeyDictionary[object, str] = WeakKeyDictionary()
+"""The outcome of the clause that each test object ran. pytest must report the same."""
+
+_declared: WeakKeyDictionary[type, dict[type, frozenset[Capability]]] = WeakKeyDictionary()
+"""The capabilities that each class of harnesses has declared to each contract."""
+
+
+class NotDeclaredError(Exception):
+    """Raised by a clause that needs capabilities that the harness does not declare; the message lists them."""
 
 
 class ContractContext:
@@ -32,7 +43,11 @@ class ContractContext:
 
     async def open(self, **settings: Any) -> Store:
         """Open a new client of the harness's data."""
-        return await self._stack.enter_async_context(self.harness.open_store(**settings))
+        opened = AsyncExitStack()
+        store = await opened.enter_async_context(self.harness.open_store(**settings))
+        # A callback cannot suppress the error of a failed clause, as the store's __aexit__ could.
+        self._stack.push_async_callback(opened.aclose)
+        return store
 
     async def advance(self, seconds: float) -> None:
         """Advance the harness's time."""
@@ -75,12 +90,11 @@ def clause(*needs: Capability) -> Callable[[Body], Test]:
 
     def decorate(body: Body) -> Test:
         def test(self: HasHarness) -> None:
-            __tracebackhide__ = True
-            try:
-                asyncio.run(_run(self, body, frozenset(needs)))
-            except BaseException as error:
-                error.__traceback__ = _trim_traceback(error.__traceback__, body)
-                raise
+            ended: list[Body] = []
+            asyncio.run(_run(self, body, frozenset(needs), ended))
+            if not ended:
+                message = "asyncio.run returned before the clause ended; something has replaced it"
+                raise AssertionError(message)
 
         return as_clause(body.__name__, test, body, frozenset(needs))
 
@@ -88,26 +102,88 @@ def clause(*needs: Capability) -> Callable[[Body], Test]:
 
 
 def as_clause(name: str, test: Test, body: Callable[..., object], needs: frozenset[Capability]) -> Test:
-    """Name a test after its clause and attach the `Clause`.
+    """Name a test after its clause, attach the `Clause`, and explain its failures.
 
     Raises:
-        TypeError: `body` has no docstring.
+        TypeError: The docstring of `body` is missing.
     """
     rule = inspect.getdoc(body)
     if not rule:
         message = f"a clause must state its rule in a docstring, but {body.__qualname__} has none"
         raise TypeError(message)
-    test.__name__, test.__qualname__, test.__module__ = name, body.__qualname__, body.__module__
-    test.__doc__ = rule
-    cast("Any", test).clause = Clause(name, rule, needs)
-    return test
+
+    def run(self: HasHarness) -> None:
+        __tracebackhide__ = True
+        outcomes[self] = "failed"
+        token = running.set(True)
+        try:
+            test(self)
+        except NotDeclaredError as error:
+            outcomes[self], missing = "skipped", str(error)
+        except BaseException as error:
+            error.__traceback__ = _trim_traceback(error.__traceback__, body)
+            explained = explain_failure(error, rule)
+            if explained is error:
+                raise
+            _raise(explained)
+        else:
+            outcomes[self], missing = "passed", ""
+        finally:
+            running.reset(token)
+        if missing:
+            pytest.skip(f"not declared: {missing}")
+
+    run.__name__, run.__qualname__, run.__module__ = name, body.__qualname__, body.__module__
+    run.__doc__ = rule
+    cast("Any", run).clause = Clause(name, rule, needs)
+    return run
 
 
-def skip_without(harness: Harness, needs: frozenset[Capability]) -> None:
-    """Skip the current test if the harness lacks a capability."""
+def _raise(error: BaseException) -> NoReturn:
+    """Raise an error from a frame that is not hidden; pytest would add a line to a failure without one."""
+    raise error from None
+
+
+def make_harness(case: HasHarness) -> Harness:
+    """Return a new harness of a test.
+
+    Raises:
+        AssertionError: It is not a harness, or other harnesses of its class have declared other capabilities.
+    """
+    harness: Any = case.make_harness()
+    if not isinstance(harness, Harness):
+        message = f"{type(case).__name__}.make_harness must return a Harness, but returned {harness!r}"
+        raise AssertionError(message)  # noqa: TRY004 - the clause fails
+    check_capabilities(case, harness)
+    return harness
+
+
+def check_capabilities(case: HasHarness, harness: Harness) -> None:
+    """Check that a harness declares what it, and the harnesses of other clauses, have declared before.
+
+    Raises:
+        AssertionError: It does not.
+    """
+    declared = harness.capabilities
+    first = _declared.setdefault(type(case), {}).setdefault(type(harness), declared)
+    for capabilities in (declared, harness.capabilities):
+        if capabilities != first:
+            message = (
+                f"{type(harness).__name__}.capabilities must not change: it was {sorted(first)}, and then "
+                f"{sorted(capabilities)}"
+            )
+            raise AssertionError(message)
+
+
+def require(harness: Harness, needs: frozenset[Capability]) -> None:
+    """Check that a harness declares capabilities.
+
+    Raises:
+        NotDeclaredError: It does not, so that the clause is skipped.
+    """
     missing = needs - harness.capabilities
     if missing:
-        pytest.skip(f"not declared: {', '.join(sorted(missing))}")
+        raise NotDeclaredError(", ".join(sorted(missing)))
 
 
 def clauses_of(contract: type) -> dict[str, Clause]:
@@ -120,66 +196,7 @@ def clauses_of(contract: type) -> dict[str, Clause]:
     return clauses
 
 
-class ContractMeta(ABCMeta):
-    """Metaclass that rejects contracts that override, remove, mark or skip clauses.
-
-    It checks a contract when the class is created, and when an attribute is set or deleted, as class decorators do.
-    """
-
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> None:
-        super().__init__(name, bases, namespace, **options)
-        cls._check()
-
-    def __setattr__(cls, name: str, value: object) -> None:
-        super().__setattr__(name, value)
-        if name == "pytestmark" or name in clauses_of(cls):
-            cls._check()
-
-    def __delattr__(cls, name: str) -> None:
-        super().__delattr__(name)
-        cls._check()
-
-    def _check(cls) -> None:
-        suite = next((base for base in reversed(cls.__mro__) if type(base) is ContractMeta), cls)
-        if cls is not suite:
-            check_clauses(cls, suite)
-
-
-def check_clauses(contract: type, suite: type) -> None:
-    """Check that each clause of the suite is inherited unchanged or overridden with a strict `xfail` and a reason.
-
-    Raises:
-        TypeError: The contract overrides, removes or marks a clause, or skips or xfails all clauses.
-    """
-    for name in clauses_of(suite):
-        member, original = inspect.getattr_static(contract, name, None), inspect.getattr_static(suite, name)
-        # A mark on an inherited function is a mark on the suite's function, which all contracts share.
-        if _marks(member) if member is original else not _is_xfail(member):
-            message = (
-                f"{contract.__qualname__} must not override, mark or remove the contract's {name}. If the backend does "
-                "not satisfy it yet, override it with a method that is marked "
-                "@pytest.mark.xfail(reason='...', strict=True) and calls the overridden clause"
-            )
-            raise TypeError(message)
-    if any(mark.name in {"skip", "skipif", "xfail"} for mark in _marks(contract)):
-        message = f"{contract.__qualname__} must not skip or xfail the whole contract; mark single clauses as xfail"
-        raise TypeError(message)
-
-
-def _is_xfail(member: object) -> bool:
-    return any(
-        mark.name == "xfail" and not mark.args and mark.kwargs.get("reason") and mark.kwargs.get("strict") is True
-        for mark in _marks(member)
-    )
-
-
-def _marks(item: object) -> list[pytest.Mark]:
-    marks = getattr(item, "pytestmark", [])
-    as_list = cast("list[Any]", marks if isinstance(marks, list) else [marks])
-    return [getattr(mark, "mark", mark) for mark in as_list]
-
-
-def _trim_traceback(trace: TracebackType | None, body: Body) -> TracebackType | None:
+def _trim_traceback(trace: TracebackType | None, body: Callable[..., object]) -> TracebackType | None:
     """Return a traceback without the frames outside the clause; unchanged if it does not contain the clause."""
     code, current = cast("Any", body).__code__, trace
     while current is not None and current.tb_frame.f_code is not code:
@@ -187,15 +204,16 @@ def _trim_traceback(trace: TracebackType | None, body: Body) -> TracebackType | 
     return current or trace
 
 
-async def _run(case: HasHarness, body: Body, needs: frozenset[Capability]) -> None:
-    harness = case.make_harness()
+async def _run(case: HasHarness, body: Body, needs: frozenset[Capability], ended: list[Body]) -> None:
+    harness = make_harness(case)
     try:
-        skip_without(harness, needs)
+        require(harness, needs)
         async with asyncio.timeout(TIME_LIMIT), AsyncExitStack() as stack:
-            try:
-                await body(case, ContractContext(harness, stack))
-            except (pytest.skip.Exception, pytest.xfail.Exception) as error:
-                message = f"a harness must not skip or xfail a running clause: {error}"
-                raise AssertionError(message) from error
-    finally:
-        await harness.aclose()
+            await body(case, ContractContext(harness, stack))
+        check_capabilities(case, harness)
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to report
+            await harness.aclose()
+        raise
+    await harness.aclose()
+    ended.append(body)

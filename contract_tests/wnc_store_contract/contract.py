@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from wnc_store_contract.clause import ContractMeta
 from wnc_store_contract.clauses.cancellation import CancellationClauses
 from wnc_store_contract.clauses.changes import ChangeClauses
 from wnc_store_contract.clauses.chat import ChatClauses
 from wnc_store_contract.clauses.clients import ClientClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
 from wnc_store_contract.clauses.events import EventClauses
+from wnc_store_contract.clauses.harness import HarnessClauses
 from wnc_store_contract.clauses.ids import IdClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.limiters import ConnectionClauses, RateLimitClauses
@@ -21,6 +21,7 @@ from wnc_store_contract.clauses.rooms import RoomClauses
 from wnc_store_contract.clauses.store import StoreClauses
 from wnc_store_contract.clauses.users import UserClauses
 from wnc_store_contract.clauses.wire import WireClauses
+from wnc_store_contract.guard import ContractMeta
 from wnc_store_contract.harness import Harness
 from wnc_store_contract.statemachine import StateMachineClauses
 
@@ -44,13 +45,15 @@ class StoreContract(
     UserClauses,
     RoomClauses,
     StoreClauses,
+    HarnessClauses,
     metaclass=ContractMeta,
 ):
     """The contract of a backend. Subclass it under a name that pytest collects, and implement `make_harness`.
 
     Overriding, marking or removing a clause raises TypeError. The only exception: a clause that a backend does not
     satisfy yet may be overridden by a method that is marked `@pytest.mark.xfail(reason="...", strict=True)` and calls
-    the overridden clause.
+    the overridden clause. A clause that a mark, fixture, hook, configuration file or plugin skips, deselects or reports
+    otherwise fails the run; only the command line selects clauses.
     """
 
     @abstractmethod

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from wnc_store import Room, RoomExistsError, RoomNotFoundError, Store, UserNotFoundError, VideoState
-from wnc_store_contract.clause import TIME_LIMIT, HasHarness, as_clause, skip_without
+from wnc_store_contract.clause import TIME_LIMIT, HasHarness, as_clause, make_harness, require
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability, Harness
 
@@ -318,18 +318,18 @@ class StoreMachine(RuleBasedStateMachine):
 def _any_sequence(case: HasHarness) -> None:
     """Any sequence of operations has the same results on the store and on a simple model."""
 
-    async def make_harness() -> Harness:  # in the event loop, as in every other clause
-        return case.make_harness()
+    async def new_harness() -> Harness:  # in the event loop, as in every other clause
+        return make_harness(case)
 
     with asyncio.Runner() as runner:
-        harness = runner.run(make_harness())
+        harness = runner.run(new_harness())
         try:
-            skip_without(harness, NEEDS)
+            require(harness, NEEDS)
         finally:
             runner.run(harness.aclose())
 
         def machine() -> StoreMachine:
-            return StoreMachine(runner.run(make_harness()), runner)
+            return StoreMachine(runner.run(new_harness()), runner)
 
         # Hypothesis documents that it accepts any callable that returns a machine; its type hint is narrower.
         run_state_machine_as_test(cast("Any", machine), settings=SETTINGS)

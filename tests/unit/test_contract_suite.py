@@ -116,6 +116,7 @@ def test_a_failed_ttl_clause_names_the_call(monkeypatch: pytest.MonkeyPatch) -> 
 XFAIL = "@pytest.mark.xfail{}\n    def test_twenty_messages_are_kept(self): pass"
 OVERRIDES = {
     "override": "def test_twenty_messages_are_kept(self): assert True",
+    "fixture of the same name": "test_twenty_messages_are_kept = pytest.fixture(lambda self: None)",
     "removal": "test_twenty_messages_are_kept = None",
     "skip mark": "test_twenty_messages_are_kept = pytest.mark.skip(StoreContract.test_twenty_messages_are_kept)",
     "xfail without a reason": "@pytest.mark.xfail\n    def test_twenty_messages_are_kept(self): assert False",
@@ -163,6 +164,12 @@ def test_every_clause_has_a_unique_rule() -> None:
     rules = [clause.rule for clause in clauses_of(StoreContract).values()]
     assert len(rules) == len(set(rules)) > 100
     assert all(rule.endswith(".") and "\n\n" not in rule for rule in rules)
+
+
+def test_no_clause_hides_another() -> None:
+    """No two classes of the suite define clauses of the same name."""
+    names = [name for base in StoreContract.__mro__ for name, member in vars(base).items() if hasattr(member, "clause")]
+    assert sorted(names) == sorted(clauses_of(StoreContract))
 
 
 class Unsupported:
@@ -236,21 +243,6 @@ def test_missing_raw_access_raises() -> None:
     """The raw access of a harness without it raises NotSupportedError with the harness's name."""
     with pytest.raises(NotSupportedError, match="MemoryHarness"):
         assert MemoryHarness().raw
-
-
-@pytest.mark.parametrize("outcome", [pytest.skip, pytest.xfail])
-def test_a_harness_must_not_skip_a_clause(outcome: Any) -> None:
-    """A harness that calls pytest.skip or pytest.xfail in a running clause fails the clause."""
-
-    class SkippingHarness(MemoryHarness):
-        """A harness that does not advance the time."""
-
-        async def advance(self, seconds: float) -> None:
-            """Skip or xfail the clause."""
-            outcome(f"{seconds} seconds are too long")
-
-    with pytest.raises(AssertionError, match="too long"):
-        contract_on(SkippingHarness).test_a_room_expires_after_24_hours()
 
 
 def test_a_contract_needs_a_harness() -> None:
