@@ -1,9 +1,10 @@
-"""The test module that `verify` runs."""
+"""The test module that the process of `verify` runs."""
 
 from __future__ import annotations
 
+from wnc_store_contract._process import chosen_harness
 from wnc_store_contract.contract import StoreContract
-from wnc_store_contract.harness import Harness, chosen_harness
+from wnc_store_contract.harness import Harness
 
 
 class TestVerified(StoreContract):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from textwrap import indent
 from typing import Annotated
 
@@ -11,29 +11,28 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from wnc_store import StoreError
-from wnc_store.cli.output import Exit, add_row, err, out, print_json, table
+from wnc_store import StoreError, __version__
+from wnc_store.cli.output import Exit, add_row, err, out, pluralize, print_json, sanitize, table
 from wnc_store.cli.runtime import AsJson, fail, fail_with
-from wnc_store_contract.harness import Harness
-from wnc_store_contract.verify import (
-    Conformance,
-    Report,
-    Result,
-    ensure_usable,
-    harness_by_name,
-    harness_for_url,
-)
+from wnc_store_contract._process import Request
+from wnc_store_contract.clause import Clause
+from wnc_store_contract.verify import CLAUSES, Conformance, Report, Result, find_harness, select_clauses
 from wnc_store_contract.verify import verify as run_contract
 
-_STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "xfailed": "yellow"}
+_STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 
 
-def verify(
+def verify(  # noqa: PLR0913 - each is an option
     url: Annotated[
         str | None, typer.Argument(metavar="URL", help="The store to verify, for example redis://host:6379/9.")
     ] = None,
     *,
     harness: Annotated[str | None, typer.Option(help="A harness instead of a URL: package.module:Class.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run only clauses whose name or rule contains this text; repeatable.")
+    ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop after the first failed clause.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="List every clause with its outcome.")] = False,
     as_json: AsJson = False,
     allow_nonempty: Annotated[
         bool, typer.Option("--allow-nonempty", help="Run even if the database holds data; only its own keys change.")
@@ -43,58 +42,70 @@ def verify(
     if (url is None) == (harness is None):
         fail("expected either a URL or --harness", Exit.USAGE)
     try:
-        make_harness = harness_for_url(url) if url is not None else harness_by_name(harness or "")
-        ensure_usable(make_harness, allow_nonempty=allow_nonempty)
+        selected = select_clauses(only or [])
+        names = [clause.name for clause in selected] if only else None
+        entry = find_harness(url) if url is not None else harness or ""
+        request = Request(entry, url, names, fail_fast, allow_nonempty)
         # Only the URL's scheme is printed: the URL may contain a password.
-        target = f"{url.partition('://')[0]}://" if url is not None else harness or ""
-        report = _run_with_progress(make_harness, target)
+        target = f"{url.partition('://')[0]}://" if url is not None else entry
+        report = _run_with_progress(request, target, selected)
     except (StoreError, ImportError) as error:
         fail_with(error)
     if as_json:
         print_json(report.to_json())
     else:
-        _print_report(report)
+        _print_report(report, show_all=show_all)
     if report.level is Conformance.NONE:
         raise typer.Exit(Exit.FAILED)
 
 
-def _run_with_progress(make_harness: Callable[[], Harness], target: str) -> Report:
+def _run_with_progress(request: Request, target: str, selected: Sequence[Clause]) -> Report:
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("", total=None)
-
-        def start(total: int) -> None:
-            progress.update(task, total=total)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("", total=len(selected))
 
         def advance(result: Result) -> None:
             progress.update(task, advance=1, description=result.clause.name.removeprefix("test_").replace("_", " "))
 
         try:
-            return run_contract(make_harness, target, on_start=start, on_result=advance)
+            return run_contract(request, target, selected, on_result=advance)
         except KeyboardInterrupt:
-            done, total = progress.tasks[task].completed, progress.tasks[task].total or 0
-            fail(f"interrupted after {done:.0f} of {total:.0f} clauses", Exit.INTERRUPTED)
+            done = progress.tasks[task].completed
+            fail(f"interrupted after {done:.0f} of {len(selected)} clauses", Exit.INTERRUPTED)
 
 
-def _print_report(report: Report) -> None:
-    clauses = table(f"contract results for {report.target}", "rule", "outcome")
-    for result in report.results:
-        add_row(clauses, [result.clause.rule, Text(result.outcome, style=_STYLES[result.outcome])])
-    out.print(clauses)
+def _print_report(report: Report, *, show_all: bool) -> None:
+    if show_all:
+        clauses = table(f"contract results for {report.target}", "rule", "outcome")
+        for result in report.results:
+            add_row(clauses, [result.clause.rule, Text(result.outcome, style=_STYLES[result.outcome])])
+        out.print(clauses)
     # Skipped clauses share one line per reason. Failures come last, where the terminal ends.
     skipped = Counter(result.reason for result in report.results if result.outcome == "skipped")
     for reason, count in skipped.items():
         out.print(Text.assemble((f"{count} skipped", _STYLES["skipped"]), f": {reason.removeprefix('not declared: ')}"))
-    for outcome in ("xfailed", "failed"):
-        for result in report.results:
-            if result.outcome == outcome:
-                details = f" {result.clause.name}: {result.clause.rule}\n{indent(result.reason, '    ')}"
-                out.print(Text.assemble((outcome, _STYLES[outcome]), details), soft_wrap=True)
+    _print_failures(report)
+    if report.problem:
+        out.print(Text.assemble(("error: ", "bold red"), sanitize(report.problem)), soft_wrap=True)
     if report.level is Conformance.PARTIAL:
-        out.print(
-            "partial: every clause that ran passed; undeclared capabilities and xfailed clauses were not verified"
-        )
-    outcomes = ("passed", "failed", "skipped", "xfailed")
-    counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in outcomes if report.count(outcome))
+        out.print("partial: every clause that ran passed; undeclared capabilities were not verified")
+    counts = ", ".join(
+        f"{report.count(outcome)} {outcome}" for outcome in ("passed", "failed", "skipped") if report.count(outcome)
+    )
     style = "bold red" if report.level is Conformance.NONE else "bold green"
-    out.print(Text.assemble("level: ", (report.level.value, style), f" ({counts})"))
+    suite = f"contract suite {__version__}, {len(report.selected)} of {len(CLAUSES)} clauses"
+    out.print(
+        Text.assemble("level: ", (report.level.value, style), f" ({counts or 'no results'}; {suite})"), soft_wrap=True
+    )
+
+
+def _print_failures(report: Report) -> None:
+    """Print each failed clause with its rule and reason. Failures of the same reason, as of a harness, are one."""
+    failures: dict[str, list[Clause]] = defaultdict(list)
+    for result in report.results:
+        if result.outcome == "failed":
+            failures[result.reason].append(result.clause)
+    for reason, (first, *others) in failures.items():
+        rule = f" and {pluralize(len(others), 'other clause')}" if others else f": {first.rule}"
+        details = f" {first.name}{rule}\n{indent(reason, '    ')}"
+        out.print(Text.assemble(("failed", _STYLES["failed"]), details), soft_wrap=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextvars import ContextVar
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -83,8 +81,8 @@ class Harness(ABC):
     """An empty storage location and control over its clock. Each clause gets a new harness.
 
     Attributes:
-        capabilities: What the backend supports beyond rooms; a class attribute. List each capability: a set computed
-            from all of `Capability` would silently declare capabilities that are added later.
+        capabilities: What the backend supports beyond rooms; a class attribute that never changes. List each
+            capability: a set computed from all of `Capability` would silently declare those that are added later.
     """
 
     capabilities: frozenset[Capability] = frozenset()
@@ -129,7 +127,3 @@ class Harness(ABC):
         """Raw access to the counts of rate limits; for `Capability.RAW` with `Capability.RATE_LIMITS`."""
         message = f"{type(self).__name__} does not implement raw_hits, which Capability.RAW with RATE_LIMITS requires"
         raise NotSupportedError(message)
-
-
-chosen_harness: ContextVar[Callable[[], Harness]] = ContextVar("chosen_harness")
-"""The function that makes a harness for each clause that `verify` runs."""

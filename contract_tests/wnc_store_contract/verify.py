@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-import inspect
+import json
 import os
+import signal
+import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Any, Literal, cast
-from unittest.mock import patch
+from typing import Any, Literal
 
-import pytest
 from pydantic import JsonValue
 
-from wnc_store import ConfigurationError, StoreError
-from wnc_store.factory import load_entry
+from wnc_store import ConfigurationError, __version__
+from wnc_store_contract import StoreContract
+from wnc_store_contract._process import ERRORS, Request
 from wnc_store_contract.clause import Clause, clauses_of
-from wnc_store_contract.harness import Harness, chosen_harness
+from wnc_store_contract.clauses.harness import HarnessClauses
 
-_ENTRY_POINT_GROUP = "wnc_store.harnesses"
+CLAUSES = clauses_of(StoreContract)
 
-_REWRITTEN_MODULES = ("wnc_store_contract.clauses", "wnc_store_contract.statemachine")
-
-_REWRITE_NAME = "@pytest_ar"
-"""A name that pytest adds to each module whose assertions it has rewritten."""
-
-Outcome = Literal["passed", "failed", "skipped", "xfailed"]
+Outcome = Literal["passed", "failed", "skipped"]
 
 
 class Conformance(StrEnum):
@@ -41,10 +35,13 @@ class Conformance(StrEnum):
     """Every clause ran and passed."""
 
     PARTIAL = "partial"
-    """No clause failed, but some were skipped or marked xfail. The report contains the reasons."""
+    """No clause failed, but some were skipped. The report contains the reasons."""
+
+    SELECTED = "selected"
+    """No clause failed, but only selected clauses ran."""
 
     NONE = "none"
-    """A clause failed, or no clause ran."""
+    """A clause failed, no clause ran, or the run did not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +61,43 @@ class Result:
         return f"{first}{begin}{steps}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
-    """The results of a run; `clauses` are the names of all collected clauses."""
+    """The results of a run.
+
+    Attributes:
+        target: The name of the backend.
+        selected: The clauses that must have a result.
+        results: The results.
+        crash: Why the run did not end, or "".
+    """
 
     target: str
+    selected: Sequence[Clause]
     results: list[Result] = field(default_factory=list[Result])
-    clauses: list[str] = field(default_factory=list[str])
+    crash: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Why the results do not describe the backend: the run did not end, or the harness is wrong. Otherwise ""."""
+        if self.crash:
+            return self.crash
+        about_harness = clauses_of(HarnessClauses)
+        wrong = [
+            result.clause.name
+            for result in self.results
+            if result.outcome == "failed" and result.clause.name in about_harness
+        ]
+        return f"the other results depend on {', '.join(wrong)}: correct this first" if wrong else ""
 
     @property
     def level(self) -> Conformance:
         """The extent to which the backend satisfies the contract."""
         outcomes = {result.outcome for result in self.results}
-        if "failed" in outcomes or "passed" not in outcomes or len(self.results) < len(self.clauses):
+        if self.crash or "failed" in outcomes or "passed" not in outcomes or len(self.results) != len(self.selected):
             return Conformance.NONE
+        if len(self.selected) < len(CLAUSES):
+            return Conformance.SELECTED
         return Conformance.FULL if outcomes == {"passed"} else Conformance.PARTIAL
 
     def count(self, outcome: Outcome) -> int:
@@ -88,11 +108,12 @@ class Report:
         """Return the report as JSON values."""
         return {
             "target": self.target,
+            "suite": __version__,
             "level": self.level.value,
+            "problem": self.problem or None,
             "passed": self.count("passed"),
             "failed": self.count("failed"),
             "skipped": self.count("skipped"),
-            "xfailed": self.count("xfailed"),
             "clauses": [
                 {
                     "name": result.clause.name,
@@ -106,15 +127,14 @@ class Report:
         }
 
 
-def harness_for_url(url: str) -> Callable[[], Harness]:
-    """Return a factory of harnesses for a URL, found by the entry points of the group `wnc_store.harnesses`.
+def find_harness(url: str) -> str:
+    """Return the value of the entry point, in the group `wnc_store.harnesses`, of the harness for a URL.
 
     Raises:
-        ConfigurationError: No harness for the scheme is installed, or its entry point cannot be loaded.
-        ImportError: A package that the harness requires is missing.
+        ConfigurationError: No harness for the scheme is installed.
     """
     scheme = url.partition("://")[0] if "://" in url else ""
-    installed = {entry.name: entry for entry in entry_points(group=_ENTRY_POINT_GROUP)}
+    installed = {entry.name: entry for entry in entry_points(group="wnc_store.harnesses")}
     if scheme not in installed:
         known = ", ".join(f"{name}://" for name in sorted(installed))
         problem = (
@@ -122,183 +142,123 @@ def harness_for_url(url: str) -> Callable[[], Harness]:
         )
         message = f"{problem}; installed: {known}. Use one of them, or pass a harness class with --harness"
         raise ConfigurationError(message)
-    make = cast("Callable[[str], Harness]", load_entry(installed[scheme], "harness"))
-    return lambda: _make(lambda: make(url), f"for {scheme}://", secret=url)
+    return installed[scheme].value
 
 
-def harness_by_name(name: str) -> Callable[[], Harness]:
-    """Return the harness class of `package.module:Class`. Modules in the working directory are importable.
+def select_clauses(patterns: Sequence[str]) -> list[Clause]:
+    """Return the clauses whose name or rule contains one of the patterns, in the order of the suite; all without any.
 
-    Raises:
-        ConfigurationError: The class does not exist, is not a complete subclass of Harness, or requires arguments.
-    """
-    module, _, attribute = name.partition(":")
-    with patch.object(sys, "path", [str(Path.cwd()), *sys.path]):
-        try:
-            harness: Any = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            message = f"harness {name!r} not found ({error}); expected package.module:Class"
-            raise ConfigurationError(message) from error
-    if not (isinstance(harness, type) and issubclass(harness, Harness)):
-        message = f"{name!r} must be a subclass of wnc_store_contract.Harness"
-        raise ConfigurationError(message)
-    try:
-        inspect.signature(harness).bind()
-    except TypeError as error:
-        message = f"harness {name!r} must be callable without arguments: {error}"
-        raise ConfigurationError(message) from error
-    missing = ", ".join(sorted(getattr(harness, "__abstractmethods__", ())))
-    if missing:
-        message = f"harness {name!r} must implement {missing}"
-        raise ConfigurationError(message)
-    return lambda: _make(harness, repr(name))
-
-
-def _make(make: Callable[[], Harness], name: str, *, secret: str = "") -> Harness:
-    """Make a harness.
+    Patterns ignore case and may contain the wildcards `*`, `?` and `[...]`.
 
     Raises:
-        ConfigurationError: The factory raised. The message contains its error without `secret`, which may be a URL.
+        ConfigurationError: No clause matches.
     """
-    try:
-        return make()
-    except (StoreError, ImportError):  # their messages are clear already
-        raise
-    except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
-        message = f"making the harness {name} failed: {cause.replace(secret, 'the URL') if secret else cause}"
-        raise ConfigurationError(message) from error
+    wanted = [f"*{pattern.lower()}*" for pattern in patterns]
 
+    def matches(clause: Clause) -> bool:
+        return any(fnmatchcase(text.lower(), pattern) for pattern in wanted for text in (clause.name, clause.rule))
 
-def ensure_usable(make_harness: Callable[[], Harness], *, allow_nonempty: bool = False) -> None:
-    """Check that a harness opens stores and that its storage location is empty.
-
-    Args:
-        make_harness: Makes the harness.
-        allow_nonempty: Accept a storage location that contains data.
-
-    Raises:
-        ConfigurationError: The harness does not open a store, or the storage location contains data.
-    """
-
-    async def check() -> str | None:
-        harness = make_harness()
-        await _ensure_store(harness)
-        existing = await harness.describe_existing_data()
-        await harness.aclose()  # not called if the server is unreachable: nothing was written
-        return existing
-
-    existing = asyncio.run(check())
-    if existing and not allow_nonempty:
-        message = f"{existing}. Use an empty one or pass --allow-nonempty; verify changes only its own keys"
+    selected = [clause for clause in CLAUSES.values() if not wanted or matches(clause)]
+    if not selected:
+        message = f"no clause matches {' or '.join(map(repr, patterns))}"
         raise ConfigurationError(message)
-
-
-async def _ensure_store(harness: Harness) -> None:
-    """Open a store without connecting, and close it."""
-    store = harness.open_store()
-    if hasattr(store, "rooms"):
-        await store.aclose()
-        return
-    if inspect.iscoroutine(store):
-        store.close()
-        returned = "a coroutine: define it without async"
-    else:
-        returned = repr(store)
-    message = f"{type(harness).__name__}.open_store must return a store, but returned {returned}"
-    raise ConfigurationError(message)
+    return selected
 
 
 def verify(
-    make_harness: Callable[[], Harness],
+    request: Request,
     target: str,
+    selected: Sequence[Clause],
     *,
-    on_start: Callable[[int], None],
     on_result: Callable[[Result], None],
 ) -> Report:
-    """Run the contract with pytest, ignoring the configuration, plugins and conftest files of the working directory.
+    """Run clauses in another process, so that a backend can end or damage only that process.
 
     Args:
-        make_harness: Makes a new harness for each clause.
+        request: The harness, and options of the run.
         target: The name of the backend in the report.
-        on_start: Called with the number of clauses.
+        selected: The clauses of the request.
         on_result: Called with each result.
 
     Raises:
-        KeyboardInterrupt: The run was interrupted, so there is no report.
+        StoreError: The harness is not usable.
+        ImportError: A package that the harness requires is missing.
+        KeyboardInterrupt: The run was interrupted and is not reported.
     """
-    report = Report(target)
-    token = chosen_harness.set(make_harness)
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "pytest.ini"
-        config.write_text("[pytest]\n")
-        environment = {
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTEST_ADDOPTS": "",
-            "PYTEST_PLUGINS": "",
-            "HYPOTHESIS_STORAGE_DIRECTORY": folder,
-        }
-        arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
-        _unload_unrewritten_clauses()
-        with patch.dict(os.environ, environment):
-            exit_code = pytest.main(
-                [*arguments, "--pyargs", "wnc_store_contract._verified"],
-                plugins=[_Recorder(report, on_start, on_result)],
-            )
-    chosen_harness.reset(token)
-    if exit_code is pytest.ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
+    environment = {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+        "PYTEST_PLUGINS": "",
+        "PYTHONOPTIMIZE": "",  # would remove assertions
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", "from wnc_store_contract._process import main; main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=os.environ | environment,
+        start_new_session=True,  # Ctrl-C reaches only this process, which interrupts the other one once
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    report = Report(target, selected)
+    reader = _Reader(report, on_result)
+    try:
+        with suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(request.to_json())
+        try:
+            reader.read(process.stdout)
+        except KeyboardInterrupt:
+            if sys.platform != "win32":  # where Ctrl-C reaches both processes
+                process.send_signal(signal.SIGINT)
+            reader.read(process.stdout)  # until the harness has removed its data, or a second Ctrl-C
+            raise
+        code = process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    if reader.error:
+        raise reader.error
+    missing = len(selected) - len(report.results)
+    if not reader.ended or (missing and not (request.fail_fast and report.count("failed"))):
+        during = f"during {reader.running.name}" if reader.running else "before the first clause"
+        report.crash = (
+            f"the process that ran the clauses ended with exit code {code} {during}; results of {missing} of "
+            f"{len(selected)} clauses are missing"
+        )
     return report
 
 
-def _unload_unrewritten_clauses() -> None:
-    """Unload the clauses if a harness's module imported them before pytest could rewrite their assertions.
+class _Reader:
+    """Reads what the process of the clauses reports, until the process ends.
 
-    Without the rewriting, failed assertions would not show the compared values.
+    Attributes:
+        running: The clause that has started and not ended.
+        error: Why the harness is not usable.
+        ended: Whether the process has reported that it reached its end.
     """
-    clauses = [name for name in sys.modules if name.startswith(_REWRITTEN_MODULES)]
-    if not all(hasattr(sys.modules[name], _REWRITE_NAME) for name in clauses):
-        for name in (*clauses, "wnc_store_contract.contract", "wnc_store_contract._verified"):
-            sys.modules.pop(name, None)
 
-
-class _Recorder:
-    """A pytest plugin that collects the results."""
-
-    def __init__(self, report: Report, on_start: Callable[[int], None], on_result: Callable[[Result], None]) -> None:
+    def __init__(self, report: Report, on_result: Callable[[Result], None]) -> None:
+        self.running: Clause | None = None
+        self.error: Exception | None = None
+        self.ended = False
         self._report = report
-        self._on_start = on_start
         self._on_result = on_result
-        self._clauses: dict[str, Clause] = {}
 
-    def pytest_configure(self) -> None:
-        """Register the clauses for assertion rewriting, which pytest supports only from this hook on."""
-        pytest.register_assert_rewrite(*_REWRITTEN_MODULES)
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Collect the clauses."""
-        for item in session.items:
-            self._clauses |= clauses_of(cast("pytest.Function", item).cls or object)
-        self._report.clauses.extend(self._clauses)
-        self._on_start(len(self._clauses))
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record the result of a clause: of its setup if that failed or skipped, otherwise of its call."""
-        if report.when == "call" or (report.when == "setup" and not report.passed):
-            clause = self._clauses[report.location[2].rpartition(".")[2]]
-            result = Result(clause, _outcome(report), _detail(report), report.duration)
-            self._report.results.append(result)
-            self._on_result(result)
-
-
-def _outcome(report: pytest.TestReport) -> Outcome:
-    return "xfailed" if report.skipped and hasattr(report, "wasxfail") else report.outcome
-
-
-def _detail(report: pytest.TestReport) -> str:
-    if report.passed:
-        return ""
-    if isinstance(report.longrepr, tuple):
-        return report.longrepr[2].removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return f"{Path(crash.path).name}:{crash.lineno}: {crash.message}" if crash else str(report.longrepr)
+    def read(self, lines: Iterable[str]) -> None:
+        """Add the results to the report."""
+        for line in lines:
+            event: dict[str, Any] = json.loads(line)
+            match event.pop("event"):
+                case "start":
+                    self.running = CLAUSES[event["name"]]
+                case "result":
+                    result = Result(CLAUSES[event.pop("name")], **event)
+                    self.running = None
+                    self._report.results.append(result)
+                    self._on_result(result)
+                case "error":
+                    self.error = ERRORS[event["kind"]](event["message"])
+                case _:
+                    self.ended = True

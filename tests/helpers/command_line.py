@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable, Container, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 from unittest import mock
@@ -18,7 +18,6 @@ from chaos.server import admin
 from wnc_store import Store, open_store
 from wnc_store.cli import main, output
 from wnc_store.cli.app import app
-from wnc_store_contract import Clause, clauses_of, verify
 
 for _console in (output.out, output.err):
     _console.width = 200
@@ -88,28 +87,3 @@ def _standard_output(descriptor: int | None) -> Generator[None]:
     finally:
         os.dup2(original, 1)
         os.close(original)
-
-
-class _ClauseFilter:
-    """A pytest plugin that deselects all clauses except the given ones."""
-
-    def __init__(self, names: Container[str]) -> None:
-        self._names = names
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Remove the other items."""
-        items[:] = [item for item in items if item.name in self._names]
-
-
-def few_clauses(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    """Restrict the contract to the given clauses."""
-    pytest_main = pytest.main
-
-    def filtered_main(arguments: list[str], plugins: Sequence[object]) -> int | pytest.ExitCode:
-        return pytest_main(arguments, [*plugins, _ClauseFilter(names)])
-
-    def filtered_clauses(contract: type) -> dict[str, Clause]:
-        return {name: clause for name, clause in clauses_of(contract).items() if name in names}
-
-    monkeypatch.setattr(pytest, "main", filtered_main)
-    monkeypatch.setattr(verify, "clauses_of", filtered_clauses)

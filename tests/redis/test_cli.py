@@ -9,14 +9,15 @@ import re
 import socket
 import sys
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chaos.server import emptied
-from command_line import few_clauses, on_redis, on_store, wnc_store
-from processes import run
+from command_line import on_redis, on_store, wnc_store
+from processes import WNC_STORE, run
 from redis_server import RedisServer
 from wnc_store import VideoState, cli, open_store
 from wnc_store_contract import StoreContract, clauses_of
@@ -193,31 +194,62 @@ def test_verify_refuses_a_nonempty_database(url: str) -> None:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_verify_keeps_existing_data(url: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_keeps_existing_data(url: str, part: int) -> None:
     """No clause that `verify --allow-nonempty` runs changes existing data."""
-    names = [name for name in clauses_of(StoreContract) if name != "test_any_sequence_of_operations"]
-    few_clauses(monkeypatch, *names[part::4])
-    report = as_json("verify", url, "--allow-nonempty")
-    assert (report["level"], report["failed"], report["skipped"]) == ("full", 0, 0)
+    names = [name for name in clauses_of(StoreContract) if name != "test_any_sequence_of_operations"][part::4]
+    report = as_json("verify", url, "--allow-nonempty", *(word for name in names for word in ("--only", name)))
+    assert (report["level"], report["problem"], report["failed"], report["skipped"]) == ("selected", None, 0, 0)
+    assert report["passed"] >= len(names)
     assert SECRET not in json.dumps(report)
     assert as_json("show", "A", "--url", url)["room"]["rev"] == 2
     assert as_json("rooms", "--url", url)[0]["ttlSeconds"] > 43_200  # clauses advance the time of their own keys
 
 
-def test_verify_reports_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`verify` prints every rule with its outcome, one line per undeclared capability, and the level."""
-    few_clauses(
-        monkeypatch,
-        "test_twenty_messages_are_kept",
-        "test_trimmed_messages_are_deleted",
-        "test_a_lost_connection_produces_a_resync",
+SOME = (
+    "--only",
+    "test_twenty_messages_are_kept",
+    "--only",
+    "room_is_stored_as_node_json",
+    "--only",
+    "lost_connection_produces",
+)
+
+
+def test_verify_prints_skips_by_reason_and_the_level() -> None:
+    """`verify` prints one line per undeclared capability, and the level with the version of the suite."""
+    shown = wnc_store("verify", "memory://", *SOME).stdout
+    assert re.fullmatch(
+        r"1 skipped: disconnect\n\d+ skipped: raw\n"
+        rf"level: selected \(1 passed, \d+ skipped; contract suite {version('wnc-store')}, \d+ of \d+ clauses\)\n",
+        shown,
+    ), shown
+
+
+def test_verify_lists_all_clauses_on_request() -> None:
+    """`verify --all` prints every rule with its outcome, too."""
+    shown = wnc_store("verify", "memory://", *SOME, "--all").stdout
+    assert re.search(r"A chat keeps the last 20 messages.*passed", shown)
+    assert re.search(r"After lost connections.*skipped", shown)
+
+
+def test_verify_reports_as_json() -> None:
+    """`verify --json` prints the version of the suite, the level, and each clause with its rule and outcome."""
+    report = as_json("verify", "memory://", "--only", "twenty_messages_are_kept")
+    (clause,) = report.pop("clauses")
+    assert clause["name"] == "test_twenty_messages_are_kept"
+    assert clause["rule"].startswith("A chat keeps the last 20 messages")
+    assert (clause["outcome"], clause["detail"]) == ("passed", "")
+    counts = {"passed": 1, "failed": 0, "skipped": 0}
+    suite = version("wnc-store")
+    assert report == {"target": "memory://", "suite": suite, "level": "selected", "problem": None, **counts}
+
+
+def test_verify_refuses_a_pattern_without_clauses() -> None:
+    """`verify --only` exits 2 if no clause matches."""
+    assert (
+        "no clause matches 'nothing like it'"
+        in wnc_store("verify", "memory://", "--only", "nothing like it", code=2).stderr
     )
-    shown = wnc_store("verify", "memory://").stdout
-    assert "A chat keeps the last 20 messages" in shown
-    assert len(re.findall(r"^\d+ skipped: ", shown, re.MULTILINE)) == 2
-    assert "1 skipped: raw\n" in shown
-    assert "1 skipped: disconnect\n" in shown
-    assert "level: partial" in shown
 
 
 BROKEN = """
@@ -241,36 +273,35 @@ def test_verify_takes_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """`verify --harness` imports a class from the working directory; a broken backend exits 1 and names the clause."""
     (tmp_path / "mine_for_verify.py").write_text(BROKEN)
     monkeypatch.chdir(tmp_path)
-    few_clauses(monkeypatch, "test_twenty_messages_are_kept")
-    result = wnc_store("verify", "--harness", "mine_for_verify:Broken", code=1)
-    assert "failed test_twenty_messages_are_kept" in result.stdout
-    assert "assert ['m2', 'm3'" in result.stdout
+    result = wnc_store("verify", "--harness", "mine_for_verify:Broken", "--only", "twenty_messages_are_kept", code=1)
+    assert "failed test_twenty_messages_are_kept: A chat keeps the last 20 messages" in result.stdout
+    assert re.search(r"^    chat\.py:\d+: expected \[.*\], got \['m", result.stdout, re.MULTILINE)
     assert list(tmp_path.glob(".*")) == []
     assert "level: none" in result.stdout
 
 
-FEW = """
-from unittest import mock
-import pytest
-from wnc_store.cli import main
-
-pytest_main, names = pytest.main, "test_concurrent_messages_are_all_kept or test_any_sequence_of_operations"
-with mock.patch.object(pytest, "main", lambda arguments, plugins: pytest_main([*arguments, "-k", names], plugins)), \\
-    mock.patch("sys.argv", ["wnc-store", "verify", "--harness", "test_mine:Broken"]):
-    main()
-"""
+def test_verify_stops_after_a_failure_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify --fail-fast` runs no clause after the first one that fails."""
+    (tmp_path / "failing_for_verify.py").write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    done = wnc_store("verify", "--harness", "failing_for_verify:Broken", "--fail-fast", "--json", code=1)
+    report = json.loads(done.stdout)
+    outcomes = [clause["outcome"] for clause in report["clauses"]]
+    assert (report["level"], outcomes.count("failed"), outcomes[-1]) == ("none", 1, "failed")
+    assert len(outcomes) < len(clauses_of(StoreContract))
 
 
 def test_verify_prints_failures_last(tmp_path: Path) -> None:
-    """Failures come last, with their rule and the compared values, also in CI and after an earlier import."""
+    """Failures come last, with their rule and the compared values; a harness's error is one line."""
     (tmp_path / "test_mine.py").write_text(BROKEN)
-    (tmp_path / "few.py").write_text(FEW)
-    done = run(sys.executable, "few.py", cwd=tmp_path, env={**os.environ, "CI": "true"}, code=1)
+    only = ("--only", "concurrent_messages_are_all_kept", "--only", "any_sequence_of_operations")
+    command = (*WNC_STORE, "verify", "--harness", "test_mine:Broken", *only)
+    done = run(*command, cwd=tmp_path, env={**os.environ, "CI": "true"}, code=1)
     assert re.search(
         r"^failed test_concurrent_messages_are_all_kept: Concurrent messages .*\n"
-        r"    concurrency\.py:\d+: AssertionError: assert 19 == 20\n"
+        r"    concurrency\.py:\d+: expected 20, got 19\n"
         r"failed test_any_sequence_of_operations: Any sequence .*\n"
-        r"    test_mine\.py:\d+: RuntimeError: time stands still\n"
+        r"    the harness failed: RuntimeError: time stands still, in advance \(test_mine\.py:\d+\)\n"
         r"    state = StoreMachine\(\)\n"
         r"(    state\..*\n)+"
         r"level: none",

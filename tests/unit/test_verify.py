@@ -1,0 +1,146 @@
+"""Runs of `wnc-store verify` on harnesses that are wrong, fail, or end the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from command_line import wnc_store
+from processes import run
+
+
+def test_a_skipping_harness_is_refused_by_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify` exits 2 with one line if a harness skips when it is made."""
+    (tmp_path / "skips_for_verify.py").write_text(
+        "import pytest\n"
+        "from wnc_store_contract.memory import MemoryHarness\n"
+        "class Skips(MemoryHarness):\n"
+        "    def __init__(self):\n"
+        "        pytest.skip('no server here')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert wnc_store("verify", "--harness", "skips_for_verify:Skips", code=2).stderr == (
+        "error: a harness or store must not skip, xfail or end a clause, but raised Skipped: no server here, in "
+        "__init__ (skips_for_verify.py:5)\n"
+    )
+
+
+def test_verify_reports_a_wrong_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report of `verify` states that the other results depend on the failed clause about the harness."""
+    (tmp_path / "standing_for_verify.py").write_text(
+        "from wnc_store_contract.memory import MemoryHarness\n"
+        "class Standing(MemoryHarness):\n"
+        "    async def advance(self, seconds):\n"
+        "        pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    only = ("--only", "advance_moves", "--only", "ping_succeeds")
+    shown = wnc_store("verify", "--harness", "standing_for_verify:Standing", *only, code=1).stdout
+    assert "    harness.py:" in shown
+    assert "the harness is wrong: advance(43200) must move the time" in shown
+    assert "error: the other results depend on test_advance_moves_the_time_of_the_data: correct this first\n" in shown
+
+
+FAILING = """
+from wnc_store_contract.memory import MemoryHarness
+
+class Failing(MemoryHarness):
+    async def advance(self, seconds):
+        raise RuntimeError("time stands still")
+"""
+
+
+def test_a_failing_harness_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same error of a harness in several clauses is one line with the place, after the number of clauses."""
+    (tmp_path / "failing_harness.py").write_text(FAILING)
+    monkeypatch.chdir(tmp_path)
+    only = ("--only", "the_id_of_an_expired_room", "--only", "writes_ignore_an_expired_room")
+    shown = wnc_store("verify", "--harness", "failing_harness:Failing", *only, code=1).stdout
+    assert shown.startswith(
+        "failed test_writes_ignore_an_expired_room and 1 other clause\n"
+        "    the harness failed: RuntimeError: time stands still, in advance (failing_harness.py:6)\n"
+        "level: none "
+    )
+
+
+def test_a_harness_module_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify` exits 2 with one line that names the error and its place if the harness's module cannot be imported."""
+    (tmp_path / "failing_import.py").write_text("limit = 1\nlimit / 0\n")
+    monkeypatch.chdir(tmp_path)
+    assert wnc_store("verify", "--harness", "failing_import:Mine", code=2).stderr == (
+        "error: importing the harness 'failing_import:Mine' failed: ZeroDivisionError: division by zero "
+        "(failing_import.py:2)\n"
+    )
+
+
+def test_a_harness_may_import_from_the_working_directory_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules of the working directory are importable while the clauses run, too."""
+    (tmp_path / "my_settings.py").write_text("PREFIX = 'mine:'\n")
+    (tmp_path / "late_import.py").write_text(
+        "from wnc_store_contract.memory import MemoryHarness\n"
+        "class Late(MemoryHarness):\n"
+        "    def open_store(self, **settings):\n"
+        "        from my_settings import PREFIX\n"
+        "        return super().open_store(**{'key_prefix': PREFIX, **settings})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    wnc_store("verify", "--harness", "late_import:Late", "--only", "ping_succeeds")
+
+
+EXITS = """
+import os
+from wnc_store_contract.memory import MemoryHarness
+
+class AtStart(MemoryHarness):
+    def __init__(self):
+        os._exit(0)
+
+class Later(MemoryHarness):
+    made = 0
+
+    def __init__(self):
+        super().__init__()
+        Later.made += 1
+        if Later.made > 2:
+            os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("harness", "place"),
+    [
+        ("AtStart", "before the first clause; results of 2 of 2"),
+        ("Later", "during test_closing_twice_has_no_effect; results of 1 of 2"),
+    ],
+)
+def test_a_backend_cannot_end_the_report(
+    harness: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify` reports the level none if the backend ends the process of the clauses, also with exit code 0."""
+    (tmp_path / "exits_for_verify.py").write_text(EXITS)
+    monkeypatch.chdir(tmp_path)
+    only = ("--only", "ping_succeeds", "--only", "closing_twice_has_no_effect")
+    shown = wnc_store("verify", "--harness", f"exits_for_verify:{harness}", *only, code=1).stdout
+    assert f"error: the process that ran the clauses ended with exit code 0 {place} clauses are missing\n" in shown
+    assert "level: none" in shown
+
+
+def test_verify_ignores_pytest_configuration(tmp_path: Path) -> None:
+    """`verify` ignores the working directory's conftest and configuration files, and pytest's environment variables."""
+    (tmp_path / "conftest.py").write_text("raise RuntimeError\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -k nothing\n")
+    environment = {"PYTEST_ADDOPTS": "-k nothing", "PYTEST_PLUGINS": "no_such_plugin", "PYTHONOPTIMIZE": "1"}
+    command = (
+        sys.executable,
+        "-c",
+        "from wnc_store.cli import main; main()",
+        "verify",
+        "memory://",
+        "--only",
+        "ping_succeeds",
+    )
+    done = run(*command, cwd=tmp_path, env={**os.environ, **environment})
+    assert done.stdout.startswith("level: selected (1 passed;")
