@@ -32,6 +32,7 @@ _REDIS = (
     "cache",
     "chat",
     "transport/executor",
+    "transport/retry",
     "transport/multiplexer",
     "transport/connection",
 )

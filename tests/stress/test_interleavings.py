@@ -235,9 +235,9 @@ async def _forced(path: RoomStorage, commit: PendingCommit) -> Any:
     return conflict
 
 
-async def _believed(commands: CommandExecutor, sent: InFlightScript, *, again: Sequence[bytes]) -> Any:
+async def _believed(commands: CommandExecutor, sent: InFlightScript, *, retry_args: Sequence[bytes] | None) -> Any:
     """Take the reply to a retry for the reply to the first attempt."""
-    reply, repeated = await _SETTLED(commands, sent, retry_args=again)
+    reply, repeated = await _SETTLED(commands, sent, retry_args=retry_args)
     return (1 if repeated else reply), repeated
 
 

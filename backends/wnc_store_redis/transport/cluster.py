@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import RedisCluster
@@ -20,34 +19,19 @@ from redis.exceptions import ResponseError
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import ConnectionFactory, Pool, Reply
 from wnc_store_redis.transport.errors import code_of
-from wnc_store_redis.transport.multiplexer import NoReplyError
 from wnc_store_redis.transport.node import NodeClient, pack_command
-from wnc_store_redis.transport.routing import Backoff, is_retryable
+from wnc_store_redis.transport.retry import NoReplyError, RedirectedError, may_pass
 from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.tasks import cancel_all
 
 Address = tuple[str, int]
-Failure = ResponseError | NoReplyError
 
 _SLOTS = pack_command((b"CLUSTER", b"SLOTS"))
 _NO_SERVER = ResponseError("CLUSTERDOWN no server is known to serve the slot")
-_REDIRECTION_LOOP = ResponseError("CLUSTERDOWN the servers redirect the command to one another")
-_RETRYABLE = {"CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "LOADING", "READONLY", "NOREPLICAS"}
-"""Temporary errors during a failover or a slot migration. The command was not executed."""
+_REDIRECTED = RedirectedError("CLUSTERDOWN the servers redirect the command to one another")
 
 _HUNG_AFTER = 0.25
 """If a caller cancels a call after this many seconds, the server may be down."""
-
-_IMMEDIATE_REDIRECTIONS = 3
-"""How many redirections a command follows without a delay."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Redirection:
-    """A MOVED or ASK reply: the server to use. ASK applies to one command only, because the slot is migrating."""
-
-    target: Address
-    is_ask: bool
 
 
 class ClusterRouter:
@@ -63,6 +47,8 @@ class ClusterRouter:
         statistics: the counters of the store.
         is_replicated: whether a write must be on all replicas of its master before it returns.
     """
+
+    has_failover = True
 
     def __init__(self, client: RedisCluster, timeout: float, statistics: Statistics, *, is_replicated: bool) -> None:
         nodes: Sequence[Any] = list(client.nodes_manager.startup_nodes.values())
@@ -81,10 +67,11 @@ class ClusterRouter:
         self._nodes: dict[Address, NodeClient] = {}
         self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._masters: list[Address] = []
-        self._migrating: dict[int, Address] = {}
+        self._migrating: dict[int | None, Address] = {}
+        """Slot -> the server that it migrates to, if that server was the last to reply."""
         self._round_robin = 0
         self._refreshing: asyncio.Task[None] | None = None
-        self._slot_error: Failure = _NO_SERVER
+        self._slot_error: BaseException = _NO_SERVER
         self._closed = False
 
     async def submit(
@@ -93,32 +80,26 @@ class ClusterRouter:
         """See `Router.submit`. A command without a key goes to any master."""
         self.check_loop()
         slot = key_slot(key) if key else None
-        backoff, redirections = Backoff(deadline), 0
-        ask_target: Address | None = None
-        while True:
-            address = ask_target or await self._address(slot, deadline)
-            outcome = await self._try(address, packed, deadline, writes=writes, asking=ask_target is not None)
-            redirection = None if address is None else _redirection(outcome, address)
-            if redirection is None and not _is_retryable(outcome):
-                break
-            ask_target = redirection.target if redirection is not None and redirection.is_ask else None
-            if ask_target is not None and on_ask is not None:
-                ask_target, packed, on_ask = None, on_ask, None
-            self._update_slot(slot, redirection)
-            redirections += redirection is not None
-            is_immediate = redirection is not None and redirections <= _IMMEDIATE_REDIRECTIONS
-            if not is_immediate and not await backoff.sleep():
-                break
+        address = await self._address(slot, deadline)
+        reply = await self._send(address, packed, deadline, writes=writes)
+        is_redirected = isinstance(reply, ResponseError) and code_of(reply) == "ASK"
+        if is_redirected:  # for this command only, because the slot is migrating
             self._statistics.retries += 1
-        if isinstance(outcome, NoReplyError):
-            raise outcome
-        if redirection is not None:
-            return _REDIRECTION_LOOP
-        self._track_migration(slot, ask_target)
-        if writes and ask_target is not None and not isinstance(outcome, ResponseError):
+            if on_ask is not None:
+                is_redirected, packed = False, on_ask
+            else:
+                address = _target(reply, address)
+            reply = await self._send(address, packed, deadline, writes=writes, asking=is_redirected)
+        if isinstance(reply, ResponseError):
+            return self._update_slot(slot, reply, address)
+        if is_redirected and slot is not None:
+            self._migrating[slot] = address
+        elif self._migrating:
+            self._migrating.pop(slot, None)
+        if is_redirected and writes:
             for callback in self._ask_callbacks:
                 callback(key)
-        return outcome
+        return reply
 
     def check_loop(self) -> None:
         """See `Router.check_loop`."""
@@ -132,42 +113,26 @@ class ClusterRouter:
         self._ask_callbacks.append(callback)
 
     async def master_of(self, key: bytes, deadline: float) -> Address:
-        """Return the master that serves the slot of a key or a channel, waiting until one is known.
+        """Return the master that serves the slot of a key or a channel.
 
         Raises:
             StoreClosedError: the router was closed.
-            Exception: no master is known before the deadline.
+            NoReplyError: no master is known.
         """
-        backoff = Backoff(deadline)
-        while True:
-            if self._closed:
-                raise StoreClosedError
-            try:
-                address = await self._address(key_slot(key), deadline)
-            except NoReplyError as error:
-                raise error.reason from None
-            if address is not None:
-                return address
-            if not await backoff.sleep():
-                raise ResponseError(*_NO_SERVER.args)
+        if self._closed:
+            raise StoreClosedError
+        return await self._address(key_slot(key), deadline)
 
     async def check_master(self, key: bytes, address: Address, deadline: float) -> None:
         """Raise the reply of a server that does not serve the key as a master. Replicas reply to reads with MOVED."""
-        try:
-            reply = await self._node(address).submit(pack_command((b"EXISTS", key)), deadline, writes=False)
-        except NoReplyError as error:
-            raise error.reason from None
+        reply = await self._node(address).submit(pack_command((b"EXISTS", key)), deadline, writes=False)
         if isinstance(reply, ResponseError) and code_of(reply) != "ASK":  # a master sends ASK while the slot migrates
             raise reply
 
-    def handle_error(self, error: Exception, key: bytes, address: Address) -> bool:
-        """Update the slot map after a server failed for a key. Return whether another attempt may succeed."""
-        outcome = error if isinstance(error, ResponseError) else NoReplyError(error, sent=False)
-        redirection = _redirection(outcome, address)
-        if redirection is None and not _is_retryable(outcome):
-            return False
-        self._update_slot(key_slot(key), redirection)
-        return True
+    def handle_error(self, error: Exception, key: bytes, address: Address | None) -> BaseException:
+        """Update the slot map after a server failed for a key. Return the failure of the attempt."""
+        reason = error.reason if isinstance(error, NoReplyError) else error
+        return self._update_slot(key_slot(key), reason, address)
 
     def refresh_slots(self) -> None:
         """Refresh the slot map in the background: a server that is down sends no redirections."""
@@ -193,12 +158,18 @@ class ClusterRouter:
             await cancel_all([refreshing])
         await asyncio.gather(*(node.aclose() for node in self._nodes.values()))
 
-    async def _address(self, slot: int | None, deadline: float) -> Address | None:
-        """Return the master of a slot, or any master if `slot` is None. Return None if a refresh finds none."""
+    async def _address(self, slot: int | None, deadline: float) -> Address:
+        """Return the master of a slot, or any master if `slot` is None.
+
+        Raises:
+            NoReplyError: a refresh of the slot map found none.
+        """
         address = self._cached_address(slot)
         if address is None:
             await self._refreshed(deadline)
             address = self._cached_address(slot)
+        if address is None:
+            raise NoReplyError(self._slot_error, sent=False)
         return address
 
     def _cached_address(self, slot: int | None) -> Address | None:
@@ -207,30 +178,29 @@ class ClusterRouter:
         self._round_robin += 1
         return self._masters[self._round_robin % len(self._masters)] if self._masters else None
 
-    async def _try(
-        self, address: Address | None, packed: bytes, deadline: float, *, writes: bool, asking: bool
-    ) -> Reply | NoReplyError:
-        if address is None:
-            return self._slot_error
+    async def _send(
+        self, address: Address, packed: bytes, deadline: float, *, writes: bool, asking: bool = False
+    ) -> Reply:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         try:
             return await self._node(address).submit(packed, deadline, writes=writes, asking=asking)
-        except NoReplyError as error:
+        except NoReplyError:
             self._refresh()  # a replica may have replaced the server, which then sends no MOVED
-            return error
+            raise
         except asyncio.CancelledError:
             if loop.time() - started_at > _HUNG_AFTER:  # as above, for a caller that waits for less than the time-out
                 self._refresh()
             raise
 
-    def _update_slot(self, slot: int | None, redirection: _Redirection | None) -> None:
-        """Store a MOVED redirection in the slot map, and refresh the map. Ignore ASK redirections."""
-        if redirection is not None and redirection.is_ask:
-            return
-        if redirection is not None and slot is not None:
-            self._slots[slot] = redirection.target
-        self._refresh()
+    def _update_slot(self, slot: int | None, failure: BaseException, sender: Address | None) -> BaseException:
+        """Update the slot map after a failure. Return the failure, or `_REDIRECTED` in place of a redirection."""
+        code = code_of(failure) if isinstance(failure, ResponseError) else ""
+        if code == "MOVED" and slot is not None and sender is not None:
+            self._slots[slot] = _target(failure, sender)
+        if code == "MOVED" or may_pass(failure):
+            self._refresh()
+        return _REDIRECTED if code in {"MOVED", "ASK"} else failure
 
     def _node(self, address: Address) -> NodeClient:
         node = self._nodes.get(address)
@@ -245,15 +215,6 @@ class ClusterRouter:
 
     def _candidates(self) -> Sequence[Address]:
         return list(dict.fromkeys([*self._masters, *self._seeds]))
-
-    def _track_migration(self, slot: int | None, ask_target: Address | None) -> None:
-        """Record whether the server that a slot migrates to has answered for it, for `server_epoch`."""
-        if slot is None:
-            return
-        if ask_target is not None:
-            self._migrating[slot] = ask_target
-        elif self._migrating:
-            self._migrating.pop(slot, None)
 
     def _refresh(self) -> asyncio.Task[None]:
         """Start to refresh the slot map, unless a refresh is in progress."""
@@ -280,7 +241,7 @@ class ClusterRouter:
         """Query all known servers, and use the first slot map that arrives."""
         deadline = asyncio.get_running_loop().time() + self._timeout
         queries = {asyncio.ensure_future(self._query_slots(address, deadline)) for address in self._candidates()}
-        failures: list[Failure] = []
+        failures: list[BaseException] = []
         try:
             for query in asyncio.as_completed(queries):
                 ranges = await query
@@ -293,19 +254,18 @@ class ClusterRouter:
                         self._slots[first : last + 1] = [address] * (last + 1 - first)
                     self._masters = list(dict.fromkeys(address for _, _, address in ranges))
                     return
-            permanent = (failure for failure in failures if not _is_retryable(failure))
+            permanent = (failure for failure in failures if not may_pass(failure))
             self._slot_error = next(permanent, failures[-1] if failures else _NO_SERVER)
         finally:
             for query in queries:
                 query.cancel()
 
-    async def _query_slots(self, address: Address, deadline: float) -> list[tuple[int, int, Address]] | Failure:
+    async def _query_slots(self, address: Address, deadline: float) -> list[tuple[int, int, Address]] | BaseException:
         """Return the slot ranges and their masters, an empty list if the server hangs, or the error of the query."""
         try:
             reply = await self._node(address).submit(_SLOTS, deadline, writes=False)
         except NoReplyError as error:
-            timed_out = isinstance(error.reason, TimeoutError)
-            return [] if timed_out else NoReplyError(error.reason, sent=False)  # the caller's command was not sent
+            return [] if isinstance(error.reason, TimeoutError) else error.reason
         except StoreClosedError:
             return []
         if isinstance(reply, ResponseError):
@@ -323,22 +283,12 @@ def _host(reported: bytes | str | None, queried: Address) -> str:
     return "" if host == "?" else host or queried[0]
 
 
-def _redirection(outcome: Reply | NoReplyError, sender: Address) -> _Redirection | None:
+def _target(redirection: BaseException, sender: Address) -> Address:
     """Parse `MOVED slot host:port` or `ASK slot host:port`. An empty host stands for the host of the sender."""
-    if not isinstance(outcome, ResponseError) or code_of(outcome) not in {"MOVED", "ASK"}:
-        return None
-    code, _, target = str(outcome).split()[:3]
-    host, _, port = target.rpartition(":")
-    return _Redirection((host or sender[0], int(port)), code == "ASK")
+    host, _, port = str(redirection).split()[2].rpartition(":")
+    return (host or sender[0], int(port))
 
 
 def is_moved(error: BaseException) -> bool:
     """Return whether a server replied with MOVED: it does not serve the slot."""
     return isinstance(error, ResponseError) and code_of(error) == "MOVED"
-
-
-def _is_retryable(outcome: Reply | NoReplyError) -> bool:
-    """Return whether a command was not executed for a reason that may pass."""
-    if isinstance(outcome, NoReplyError):
-        return is_retryable(outcome)
-    return isinstance(outcome, ResponseError) and code_of(outcome) in _RETRYABLE

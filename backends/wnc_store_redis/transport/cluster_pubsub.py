@@ -15,7 +15,7 @@ from functools import partial
 from wnc_store import StoreClosedError, StoreError
 from wnc_store_redis.transport.cluster import Address, ClusterRouter, is_moved
 from wnc_store_redis.transport.pubsub import MessageHandler, OnLost, PubSubConnection
-from wnc_store_redis.transport.routing import Backoff
+from wnc_store_redis.transport.retry import Attempts
 
 
 class ClusterPubSub:
@@ -86,15 +86,16 @@ class ClusterPubSub:
 
     async def _subscribe(self, channel: bytes) -> None:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        backoff = Backoff(deadline)
+        attempts = Attempts(deadline, has_failover=True)
         while True:
-            address = await self._router.master_of(channel, deadline)
+            address: Address | None = None
             try:
+                address = await self._router.master_of(channel, deadline)
                 await self._subscribe_at(channel, address, deadline)
             except StoreError:
                 raise
             except Exception as error:
-                if not (self._router.handle_error(error, channel, address) and await backoff.sleep()):
+                if not await attempts.another(self._router.handle_error(error, channel, address)):
                     raise
             else:
                 return

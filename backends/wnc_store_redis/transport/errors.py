@@ -18,8 +18,7 @@ from wnc_store import (
     StoreUnavailableError,
 )
 
-# Error code of the server -> explanation and hint. The server rejected the whole command, so nothing happened.
-_CANNOT_SERVE_NOW = {
+CANNOT_SERVE_NOW = {
     "LOADING": "the server is loading its data; try again soon",
     "BUSY": "another script is running for too long; end it with SCRIPT KILL",
     "OOM": "the server is out of memory; raise maxmemory, or let rooms expire",
@@ -30,6 +29,8 @@ _CANNOT_SERVE_NOW = {
     "CLUSTERDOWN": "the cluster is down",
     "TRYAGAIN": "a slot is migrating; try again",
 }
+"""Temporary error code -> explanation and hint. The server rejected the whole command, so nothing happened."""
+
 _CHECK_USER = "check the user and its permissions"
 _USE_CLUSTER = "the server is a node of a cluster, and the key belongs to another node; use redis+cluster://"
 _MISCONFIGURED = {
@@ -108,11 +109,6 @@ def to_store_error(
     return translated
 
 
-def is_retryable(error: driver.ResponseError) -> bool:
-    """Return whether the server may accept the command later."""
-    return code_of(error) in _CANNOT_SERVE_NOW
-
-
 def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, *, in_script: bool) -> StoreError:
     code = code_of(error)
     message = str(error).replace("`", "'")
@@ -131,8 +127,8 @@ def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, 
         code = "NOPERM"
     if code in _MISCONFIGURED:
         return ConfigurationError(f"{server} rejected the command{about} with {code}: {_MISCONFIGURED[code]}")
-    if code in _CANNOT_SERVE_NOW:
-        return StoreUnavailableError(f"{server} cannot serve requests now{about}, {code}: {_CANNOT_SERVE_NOW[code]}")
+    if code in CANNOT_SERVE_NOW:
+        return StoreUnavailableError(f"{server} cannot serve requests now{about}, {code}: {CANNOT_SERVE_NOW[code]}")
     return StoreError(f"{server} rejected the command{about} with {code}; nothing happened")
 
 
@@ -143,7 +139,7 @@ def _from_exception(error: BaseException, server: str, about: str) -> StoreError
         return ConfigurationError(f"{server} was not found; check the name of the service in the URL")
     if isinstance(error, driver.BusyLoadingError):
         return StoreUnavailableError(
-            f"{server} cannot serve requests now{about}, LOADING: {_CANNOT_SERVE_NOW['LOADING']}"
+            f"{server} cannot serve requests now{about}, LOADING: {CANNOT_SERVE_NOW['LOADING']}"
         )
     if isinstance(error, driver.DataError):
         return StoreError(f"redis-py rejected the command to {server}{about}; nothing was sent")

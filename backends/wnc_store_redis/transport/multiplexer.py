@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Sequence
 
 from wnc_store import StoreClosedError, StoreError
 from wnc_store_redis.transport.connection import PipelinedConnection, Pool, Reply, open_connection
+from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError
 from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.tasks import cancel_all
 
@@ -24,24 +25,6 @@ _LATENCY_MARGIN = 1.25
 
 _MIN_TIMER_INTERVAL = 0.01
 """Minimum seconds between two scans for missed deadlines: with many waiting commands a scan is slow."""
-
-
-class NoReplyError(Exception):
-    """Raised when no reply to a command will arrive.
-
-    Attributes:
-        reason: the error of the connection or of the attempt to connect; a TimeoutError after the deadline.
-        sent: whether the server may have received the command.
-    """
-
-    def __init__(self, reason: BaseException, *, sent: bool) -> None:
-        super().__init__()
-        self.reason = reason
-        self.sent = sent
-
-
-class ConnectHungError(ConnectionError):
-    """Raised when an attempt to connect hung, and the command has time left for another attempt."""
 
 
 class InFlightRequest:

@@ -12,7 +12,8 @@ from redis.exceptions import ResponseError
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply
 from wnc_store_redis.transport.errors import NotReplicatedError, code_of
-from wnc_store_redis.transport.multiplexer import MultiplexedConnection, NoReplyError
+from wnc_store_redis.transport.multiplexer import MultiplexedConnection
+from wnc_store_redis.transport.retry import NoReplyError, QueryLostError
 from wnc_store_redis.transport.statistics import Statistics
 
 # The type stub of hiredis accepts tuples of one element only.
@@ -27,8 +28,6 @@ _MAX_WAIT = 1.0
 
 _REPLICA_COUNT_TTL = 1.0
 """Seconds for which the number of replicas that a server reported is reused."""
-
-_ATTEMPTS = 3
 
 
 class NodeClient:
@@ -141,20 +140,16 @@ class NodeClient:
         return self._counted
 
     async def _query_replicas(self, deadline: float) -> int | ResponseError:
-        for attempt in range(_ATTEMPTS):
-            try:
-                reply = await self._reads.submit(_REPLICATION, deadline)
-            except NoReplyError as error:
-                if not error.sent or attempt == _ATTEMPTS - 1:
-                    raise NoReplyError(error.reason, sent=False) from None  # the write itself was not sent
-                continue
-            if isinstance(reply, bytes):
-                lines = (line.partition(b":") for line in reply.splitlines())
-                return next((int(value) for name, _, value in lines if name == b"connected_slaves"), 0) or _NO_REPLICA
-            if isinstance(reply, ResponseError):
-                return reply
-            break
-        return _NO_REPLICA
+        try:
+            reply = await self._reads.submit(_REPLICATION, deadline)
+        except NoReplyError as error:
+            is_lost = error.sent and not isinstance(error.reason, TimeoutError)
+            reason = QueryLostError(*error.reason.args) if is_lost else error.reason
+            raise NoReplyError(reason, sent=False) from None  # the write itself was not sent
+        if isinstance(reply, ResponseError):
+            return reply
+        lines = (line.partition(b":") for line in reply.splitlines())
+        return next((int(value) for name, _, value in lines if name == b"connected_slaves"), 0) or _NO_REPLICA
 
 
 def _submit(

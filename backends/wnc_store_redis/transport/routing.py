@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Protocol
 
-from redis.exceptions import AuthenticationError, AuthorizationError, DataError
-
 from wnc_store_redis.transport.connection import Pool, Reply
-from wnc_store_redis.transport.errors import UnknownServiceError
-from wnc_store_redis.transport.multiplexer import NoReplyError
 from wnc_store_redis.transport.node import NodeClient
-
-_FIRST_DELAY = 0.005
-_MAX_DELAY = 0.25
 
 
 class Router(Protocol):
@@ -25,6 +17,11 @@ class Router(Protocol):
         """The addresses of the servers, for error messages."""
         ...
 
+    @property
+    def has_failover(self) -> bool:
+        """Whether another server may take over from one that fails. Commands then wait for it until their deadline."""
+        ...
+
     def check_loop(self) -> None:
         """See `MultiplexedConnection.check_loop`."""
         ...
@@ -32,7 +29,9 @@ class Router(Protocol):
     def submit(
         self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
     ) -> Awaitable[Reply]:
-        """Send a command; see `MultiplexedConnection.submit`.
+        """Send a command once; see `MultiplexedConnection.submit`.
+
+        After a failure the router updates what it knows about the servers. The caller decides about another attempt.
 
         Args:
             key: the key of the command; b"" if it has none.
@@ -68,6 +67,8 @@ class SingleNodeRouter(Router, Protocol):
 class StandaloneRouter:
     """Sends all commands to one server, which never changes."""
 
+    has_failover = False
+
     def __init__(self, pool: Pool, node: NodeClient, endpoint: str) -> None:
         self.pool = pool
         self._node = node
@@ -99,25 +100,3 @@ class StandaloneRouter:
     async def aclose(self) -> None:
         """See `Router.aclose`."""
         await self._node.aclose()
-
-
-class Backoff:
-    """Exponential delays between attempts, until a deadline."""
-
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-        self._delay = _FIRST_DELAY
-
-    async def sleep(self) -> bool:
-        """Wait before the next attempt and return True, or return False at once if the deadline is too close."""
-        if asyncio.get_running_loop().time() + self._delay >= self._deadline:
-            return False
-        await asyncio.sleep(self._delay)
-        self._delay = min(2 * self._delay, _MAX_DELAY)
-        return True
-
-
-def is_retryable(error: NoReplyError) -> bool:
-    """Return whether a command was not sent for a reason that may pass."""
-    permanent = TimeoutError | AuthenticationError | AuthorizationError | DataError | UnknownServiceError
-    return not error.sent and not isinstance(error.reason, permanent)

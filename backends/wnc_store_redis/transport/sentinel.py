@@ -12,15 +12,12 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import code_of
-from wnc_store_redis.transport.multiplexer import NoReplyError
 from wnc_store_redis.transport.node import NodeClient
-from wnc_store_redis.transport.routing import Backoff, is_retryable
+from wnc_store_redis.transport.retry import NoReplyError
 from wnc_store_redis.transport.sentinel_monitor import Address, SentinelMonitor
 from wnc_store_redis.transport.statistics import Statistics
 
 _NOT_THE_MASTER = {"READONLY", "MASTERDOWN"}
-_RETRYABLE = {*_NOT_THE_MASTER, "NOREPLICAS", "LOADING"}
-"""Temporary errors during a failover. The command was not executed."""
 
 
 class SentinelRouter:
@@ -36,10 +33,11 @@ class SentinelRouter:
         is_replicated: whether a write must be on all replicas before it returns.
     """
 
+    has_failover = True
+
     def __init__(
         self, pool: SentinelConnectionPool, timeout: float, statistics: Statistics, *, is_replicated: bool
     ) -> None:
-        self._statistics = statistics
         untyped: Any = pool
         sentinels: Sequence[Redis] = untyped.sentinel_manager.sentinels
         service = str(untyped.service_name)
@@ -62,24 +60,12 @@ class SentinelRouter:
     ) -> Reply:
         """See `Router.submit`."""
         self._monitor.start()
-        backoff = Backoff(deadline)
-        while True:
-            if writes and not await self._monitor.wait_stable(deadline):
-                raise NoReplyError(TimeoutError(), sent=False)
-            try:
-                reply = await self._node.submit(packed, deadline, writes=writes)
-            except NoReplyError as error:
-                if not (is_retryable(error) and await backoff.sleep()):
-                    raise
-                self._statistics.retries += 1
-                continue
-            if not (isinstance(reply, ResponseError) and code_of(reply) in _RETRYABLE):
-                return reply
-            if code_of(reply) in _NOT_THE_MASTER:
-                self._node.drop()
-            if not await backoff.sleep():
-                return reply
-            self._statistics.retries += 1
+        if writes and not await self._monitor.wait_stable(deadline):
+            raise NoReplyError(TimeoutError(), sent=False)
+        reply = await self._node.submit(packed, deadline, writes=writes)
+        if isinstance(reply, ResponseError) and code_of(reply) in _NOT_THE_MASTER:
+            self._node.drop()
+        return reply
 
     def check_loop(self) -> None:
         """See `Router.check_loop`."""

@@ -76,9 +76,9 @@ class Wire:
         if refusal is not None:
             raise refusal
 
-    def handle_error(self, _failure: Exception, _key: bytes, _address: object) -> bool:
-        """Return that a retry is useless."""
-        return False
+    def handle_error(self, _failure: Exception, _key: bytes, _address: object) -> Exception:
+        """Return a permanent failure."""
+        return ResponseError("ERR")
 
     def refresh_slots(self) -> None:
         """Do nothing."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hiredis import Reader
-from redis.exceptions import ResponseError
+from redis.exceptions import AuthenticationError, ResponseError
 
 from virtual_time import now
 from wnc_store import (
@@ -22,14 +22,17 @@ from wnc_store import (
     StoreUnavailableError,
 )
 from wnc_store_redis.scripts import ACQUIRE, COMMIT, COUNT, PUBLISH
+from wnc_store_redis.transport.errors import UnknownServiceError
 from wnc_store_redis.transport.executor import CommandExecutor
-from wnc_store_redis.transport.multiplexer import ConnectHungError, NoReplyError
+from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError, QueryLostError, RedirectedError
 from wnc_store_redis.transport.statistics import Statistics
 
 LOST = NoReplyError(ConnectionResetError(), sent=True)
 REFUSED = NoReplyError(ConnectionRefusedError(), sent=False)
 SILENT = NoReplyError(TimeoutError(), sent=True)
 HUNG = NoReplyError(ConnectHungError(), sent=False)
+NOT_COUNTED = NoReplyError(QueryLostError(), sent=False)
+REDIRECTED = RedirectedError("CLUSTERDOWN redirected")
 LOADING = ResponseError("LOADING Redis is loading the dataset in memory")
 WRONG = ResponseError("ERR something is wrong")
 DENIED = ResponseError("ERR The user executing the script can't run this command or subcommand script: 1")
@@ -40,6 +43,7 @@ class FakeRouter:
     """A router with prepared replies. The last reply repeats.
 
     Attributes:
+        has_failover: whether another server may take over.
         sent: the commands.
         times: when each command was sent.
         keys: the key of each command.
@@ -50,7 +54,8 @@ class FakeRouter:
 
     endpoint = "host:1"
 
-    def __init__(self, *replies: Any) -> None:
+    def __init__(self, *replies: Any, has_failover: bool = False) -> None:
+        self.has_failover = has_failover
         self.replies = list(replies)
         self.sent: list[list[bytes]] = []
         self.times: list[float] = []
@@ -344,9 +349,9 @@ async def test_a_command_without_a_key_names_none() -> None:
     assert "key" not in str(caught.value)
 
 
-async def test_a_command_is_sent_again_after_a_hung_attempt_to_connect() -> None:
-    """A command that was not sent because an attempt to connect hung is sent later, as a first attempt."""
-    router = FakeRouter(HUNG, HUNG, [1])
+async def test_an_unsent_command_is_sent_again_if_the_server_may_be_available() -> None:
+    """A command that was not sent, although the server may be available, is sent later, as a first attempt."""
+    router = FakeRouter(HUNG, NOT_COUNTED, [1])
     assert await commit(on(router)) == ([1], False)
     assert [command[-1] for command in router.sent] == [b"first"] * 3
     assert router.delays == [0.005, 0.01]
@@ -354,15 +359,57 @@ async def test_a_command_is_sent_again_after_a_hung_attempt_to_connect() -> None
         assert await on(FakeRouter(*replies)).read(b"GET", b"room:A") == b"x"
 
 
-async def test_a_sharded_message_is_published_by_a_script() -> None:
-    """On a cluster a script with a key publishes, without retries; after ASK the plain command is sent."""
-    router = FakeRouter(NOSCRIPT, 1)
-    await on(router).publish(b"room:A", b"events:{room:A}", b"{}")
-    arguments = [b"1", b"room:A", b"events:{room:A}", b"{}"]
-    assert router.sent == [[b"EVALSHA", PUBLISH.sha, *arguments], [b"EVAL", PUBLISH.source, *arguments]]
-    assert router.keys == [b"room:A"] * 2
-    assert router.on_ask == [b"*3\r\n$8\r\nSPUBLISH\r\n$15\r\nevents:{room:A}\r\n$2\r\n{}\r\n"] * 2
-    assert router.writes == [True, True]
-    router = FakeRouter(LOST)  # the message may have been published
-    assert type(await failure(on(router).publish(b"room:A", b"room:A", b"{}"))) is OutcomeUnknownError
+async def test_the_command_after_ask_is_passed_on() -> None:
+    """The command to send after ASK is passed to the router with each attempt of a script."""
+    router = FakeRouter(NOSCRIPT, LOADING, 1, has_failover=True)
+    await on(router).run_script(PUBLISH, [b"room:A"], b"channel", b"{}", on_ask=b"SPUBLISH")
+    assert router.on_ask == [b"SPUBLISH"] * 3
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_calls_wait_for_a_failover(name: str) -> None:
+    """If another server may take over, calls are repeated while no server is reachable or the errors are temporary."""
+    failures = [REFUSED, LOADING, *[ResponseError(f"{code} x") for code in ("READONLY", "NOREPLICAS", "MASTERDOWN")]]
+    router = FakeRouter(*failures, 7, has_failover=True)
+    commands = on(router)
+    assert await CALLS[name][0](commands) == 7
+    assert commands.statistics.retries == 5
+    assert router.delays == [0.005, 0.01, 0.02, 0.04, 0.08]
+    router = FakeRouter(REFUSED, has_failover=True)
+    end = now() + 10
+    assert type(await failure(CALLS[name][0](on(router)))) is StoreUnavailableError
+    assert end - 0.25 <= now() < end
+
+
+@pytest.mark.parametrize("error", [AuthenticationError(), UnknownServiceError(), TimeoutError(), WRONG])
+async def test_a_permanent_failure_is_not_retried(error: BaseException) -> None:
+    """A failure that no failover ends is raised at once."""
+    router = FakeRouter(NoReplyError(error, sent=False), 7, has_failover=True)
+    with pytest.raises(StoreError):
+        await on(router).read(b"GET", b"room:A")
+    for code in ("BUSY", "OOM", "MISCONF", "ERR"):
+        assert isinstance(await failure(acquire(on(FakeRouter(ResponseError(code), 7, has_failover=True)))), StoreError)
     assert len(router.sent) == 1
+
+
+async def test_a_write_without_a_reply_is_not_repeated_after_a_failover() -> None:
+    """A write that may have been received is not sent again, even if another server may take over."""
+    for name in ("write", "a script"):
+        router = FakeRouter(REFUSED, LOST, 7, has_failover=True)
+        assert type(await failure(CALLS[name][0](on(router)))) is OutcomeUnknownError
+        assert len(router.sent) == 2
+
+
+@pytest.mark.parametrize("name", sorted(READING))
+async def test_a_read_is_repeated_at_once(name: str) -> None:
+    """After a lost connection a read is repeated without a delay, so it does not interrupt each attempt of a write."""
+    router = FakeRouter(LOST, LOST, 7)
+    assert await CALLS[name][0](on(router)) == 7
+    assert router.delays == [0, 0]
+
+
+async def test_redirections_are_followed_at_once() -> None:
+    """The first three redirections are followed without a delay."""
+    router = FakeRouter(*[REDIRECTED] * 5, 7, has_failover=True)
+    assert await CALLS["write"][0](on(router)) == 7
+    assert router.delays == [0, 0, 0, 0.005, 0.01]

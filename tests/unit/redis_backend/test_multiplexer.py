@@ -16,10 +16,9 @@ from wnc_store import StoreClosedError
 from wnc_store_redis.transport.multiplexer import (
     MAX_IN_FLIGHT,
     MAX_IN_FLIGHT_BYTES,
-    ConnectHungError,
     MultiplexedConnection,
-    NoReplyError,
 )
+from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError
 from wnc_store_redis.transport.statistics import Statistics
 
 TIMEOUT_SECONDS = 60
