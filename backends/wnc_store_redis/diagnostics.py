@@ -23,7 +23,7 @@ from wnc_store import (
 from wnc_store_redis import scripts
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.transport.connection import Reply
-from wnc_store_redis.transport.executor import Command, CommandExecutor
+from wnc_store_redis.transport.executor import Command, CommandExecutor, Script
 
 _ENABLE_NOTIFICATIONS = (
     "run CONFIG SET notify-keyspace-events with Kg$xe added to its flags on every server, also in redis.conf"
@@ -37,7 +37,7 @@ _SLOW_LOG_ENTRIES = b"32"
 
 _COMMAND_STATISTICS = re.compile(r"^cmdstat_([^:]+):calls=(\d+),usec=(\d+)", re.MULTILINE)
 _COMMAND_NAME = re.compile(r"[a-z_|-]{1,40}")
-_SCRIPTS = {script.sha: name.lower() for name, script in vars(scripts).items() if isinstance(script, scripts.Script)}
+_SCRIPTS = {script.sha: name.lower() for name, script in vars(scripts).items() if isinstance(script, Script)}
 
 
 async def run_checks(

@@ -16,7 +16,6 @@ from wnc_store_redis.subscriptions import SubscriptionManager
 from wnc_store_redis.transport.cluster import ClusterRouter
 from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
 from wnc_store_redis.transport.executor import CommandExecutor
-from wnc_store_redis.transport.node import pack_command
 from wnc_store_redis.transport.pubsub import OnLost, PubSub, PubSubConnection
 from wnc_store_redis.transport.routing import SingleNodeRouter
 
@@ -117,11 +116,7 @@ class RedisRoomEvents(BaseRoomEvents):
 
     async def _publish_data(self, channel: bytes, data: bytes) -> None:
         if self._is_cluster:
-            # While the slot migrates, its channels stay on the server that it migrates from.
-            on_ask = pack_command((self._keys.publish, channel, data))
-            await self._commands.run_script(
-                PUBLISH, [self._keys.key_for_channel(channel)], channel, data, on_ask=on_ask
-            )
+            await self._commands.run_script(PUBLISH, [self._keys.key_for_channel(channel)], channel, data)
         else:
             await self._commands.write(self._keys.publish, channel, data)
 

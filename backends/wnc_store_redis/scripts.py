@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib.resources import files
 
 from wnc_store.base import EncodedEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script.
-
-    Attributes:
-        source: the text of the script.
-        writes: whether the script may change data.
-        idempotent: whether a second run for the same call changes nothing and returns the same result.
-        sha: the SHA-1 digest of the source, for EVALSHA.
-    """
-
-    source: bytes
-    writes: bool
-    idempotent: bool
-    sha: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
+from wnc_store_redis.transport.executor import Script
 
 
 def publish_args(command: bytes, channel: bytes, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
@@ -35,8 +14,9 @@ def publish_args(command: bytes, channel: bytes, encoded_events: Sequence[Encode
     return (command, channel, *(encoded_event.data for encoded_event in encoded_events)) if encoded_events else ()
 
 
-def _read(name: str, *, writes: bool = True, idempotent: bool = False) -> Script:
-    return Script((files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes(), writes, idempotent)
+def _read(name: str, *, writes: bool = True, idempotent: bool = False, ask_command: bytes | None = None) -> Script:
+    source = (files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes()
+    return Script(source, writes, idempotent, ask_command)
 
 
 COMMIT = _read("commit")
@@ -50,4 +30,5 @@ RELEASE = _read("release", idempotent=True)
 COUNT = _read("count", writes=False, idempotent=True)
 HIT = _read("hit")
 PEEK = _read("peek", writes=False, idempotent=True)
-PUBLISH = _read("publish")
+# While a slot migrates, its channels stay on the server that it migrates from.
+PUBLISH = _read("publish", ask_command=b"SPUBLISH")

@@ -100,6 +100,13 @@ def test_backends_use_the_public_face_only(package: str) -> None:
                 assert {alias.name for alias in node.names} <= public[node.module], path
 
 
+def test_the_transport_does_not_depend_on_rooms() -> None:
+    """`transport/` of the Redis backend imports its own modules, and of the library only names that an app uses."""
+    for path in (PACKAGES["wnc_store_redis"] / "transport").rglob("*.py"):
+        ours = {name for name in imports(path) if name.startswith("wnc_store")}
+        assert {name for name in ours if not name.startswith("wnc_store_redis.transport.")} <= {"wnc_store"}, path
+
+
 def test_each_public_name_has_one_home() -> None:
     """`wnc_store` exports what an app needs, `wnc_store.base` what only the author of a backend needs."""
     assert not set(wnc_store.__all__) & set(wnc_store.base.__all__)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError, StoreError
-from wnc_store_redis.keys import text
-from wnc_store_redis.scripts import Script
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import code_of, to_store_error
 from wnc_store_redis.transport.node import pack_command
@@ -26,6 +26,28 @@ _SCRIPT_RESULTS = (int, list)
 """Types of the results of scripts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script.
+
+    Attributes:
+        source: the text of the script.
+        writes: whether the script may change data.
+        idempotent: whether a second run for the same call changes nothing and returns the same result.
+        ask_command: the command to send with the script's arguments instead, if a server of a cluster replies with ASK.
+        sha: the SHA-1 digest of the source, for EVALSHA.
+    """
+
+    source: bytes
+    writes: bool
+    idempotent: bool
+    ask_command: bytes | None = None
+    sha: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode())
+
+
 class InFlightScript(NamedTuple):
     """A script that was sent.
 
@@ -35,7 +57,6 @@ class InFlightScript(NamedTuple):
         arguments: its arguments.
         deadline: when to give up, in the event loop's time.
         reply: the future of the reply; see `Router.submit`.
-        on_ask: see `Router.submit`.
     """
 
     script: Script
@@ -43,7 +64,6 @@ class InFlightScript(NamedTuple):
     arguments: Sequence[bytes]
     deadline: float
     reply: asyncio.Future[Reply]
-    on_ask: bytes | None = None
 
 
 class CommandExecutor:
@@ -99,39 +119,17 @@ class CommandExecutor:
         self._router.check_loop()
 
     async def run_script(
-        self,
-        script: Script,
-        keys: Sequence[bytes],
-        *arguments: bytes,
-        deadline: float | None = None,
-        on_ask: bytes | None = None,
+        self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float | None = None
     ) -> Reply:
-        """Run a script. If it may have run without a reply, run it again only if it is idempotent.
-
-        Args:
-            script: the script.
-            keys: its keys; errors name the first.
-            arguments: its arguments.
-            deadline: when to give up, in the event loop's time.
-            on_ask: see `Router.submit`.
-        """
-        end = deadline or self.deadline()
-        in_flight = self.start_script(script, keys, *arguments, deadline=end, on_ask=on_ask)
+        """Run a script. If it may have run without a reply, run it again only if it is idempotent."""
+        in_flight = self.start_script(script, keys, *arguments, deadline=deadline or self.deadline())
         reply, _ = await self.finish_script(in_flight, retry_args=arguments if script.idempotent else None)
         return reply
 
-    def start_script(
-        self,
-        script: Script,
-        keys: Sequence[bytes],
-        *arguments: bytes,
-        deadline: float,
-        on_ask: bytes | None = None,
-    ) -> InFlightScript:
+    def start_script(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> InFlightScript:
         """Send a script by its SHA-1 at the end of this tick. Call `finish_script` for the outcome."""
-        packed = _pack_script(b"EVALSHA", script.sha, keys, arguments)
-        reply = self._router.submit(keys[0], packed, deadline, writes=script.writes, on_ask=on_ask)
-        return InFlightScript(script, keys, arguments, deadline, asyncio.ensure_future(reply), on_ask)
+        reply = self._evaluate(script, keys, arguments, deadline)
+        return InFlightScript(script, keys, arguments, deadline, asyncio.ensure_future(reply))
 
     async def finish_script(
         self, in_flight: InFlightScript, *, retry_args: Sequence[bytes] | None
@@ -162,7 +160,7 @@ class CommandExecutor:
         self, in_flight: InFlightScript, retry_args: Sequence[bytes] | None
     ) -> tuple[Reply, bool]:
         """Continue `finish_script` if the reply is an error, or if there is none."""
-        script, keys, arguments, deadline, _, on_ask = in_flight
+        script, keys, arguments, deadline, _ = in_flight
         is_retry = False
 
         def attempt(earlier: Attempts | None) -> Awaitable[Reply]:
@@ -171,7 +169,7 @@ class CommandExecutor:
                 return self._reply(in_flight)
             is_retry = earlier.unanswered > 0
             again = retry_args if is_retry and retry_args is not None else arguments
-            return self._reply(self.start_script(script, keys, *again, deadline=deadline, on_ask=on_ask))
+            return self._reply(self.start_script(script, keys, *again, deadline=deadline))
 
         limit = 1 if retry_args is None else MAX_UNANSWERED
         reply = await self._run(attempt, keys[0], deadline, limit, writes=script.writes, in_script=script.writes)
@@ -217,22 +215,32 @@ class CommandExecutor:
 
     async def _reply(self, in_flight: InFlightScript) -> Reply:
         """Return the reply to a script. Send the source if the server does not have the script in its cache."""
-        script, keys, arguments, deadline, future, on_ask = in_flight
+        script, keys, arguments, deadline, future = in_flight
         reply = await future
         if isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT":
-            packed = _pack_script(b"EVAL", script.source, keys, arguments)
-            reply = await self._router.submit(keys[0], packed, deadline, writes=script.writes, on_ask=on_ask)
+            reply = await self._evaluate(script, keys, arguments, deadline, by_source=True)
         return reply
+
+    def _evaluate(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Sequence[bytes],
+        deadline: float,
+        *,
+        by_source: bool = False,
+    ) -> Awaitable[Reply]:
+        command = (b"EVAL", script.source) if by_source else (b"EVALSHA", script.sha)
+        packed = pack_command((*command, str(len(keys)).encode(), *keys, *arguments))
+        on_ask = pack_command((script.ask_command, *arguments)) if script.ask_command else None
+        return self._router.submit(keys[0], packed, deadline, writes=script.writes, on_ask=on_ask)
 
     def to_store_error(
         self, error: BaseException, key: bytes, *, unanswered: bool = False, in_script: bool = False
     ) -> StoreError:
         """Translate an error of the driver or the server, or the reason of a `NoReplyError`; see `errors`."""
         reason = error.reason if isinstance(error, NoReplyError) else error
+        name = key.decode("utf-8", "replace")
         return to_store_error(
-            reason, endpoint=self._router.endpoint, key=text(key), unanswered=unanswered, in_script=in_script
+            reason, endpoint=self._router.endpoint, key=name, unanswered=unanswered, in_script=in_script
         )
-
-
-def _pack_script(command: bytes, body: bytes, keys: Sequence[bytes], arguments: Sequence[bytes]) -> bytes:
-    return pack_command((command, body, str(len(keys)).encode(), *keys, *arguments))

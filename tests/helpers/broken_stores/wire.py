@@ -17,7 +17,8 @@ from wnc_store_redis import rooms as redis_rooms
 from wnc_store_redis.chat import RedisChatStore
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.rooms import RedisRoomStore
-from wnc_store_redis.scripts import APPEND, COMMIT, HIT, Script
+from wnc_store_redis.scripts import APPEND, COMMIT, HIT
+from wnc_store_redis.transport.executor import Script
 
 MUTANTS = Mutants(FakeHarness)
 

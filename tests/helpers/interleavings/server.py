@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from wnc_store_redis import scripts
 from wnc_store_redis.transport.connection import Reply
+from wnc_store_redis.transport.executor import Script
 
 _TTL_MS = 86_400_000
 """The TTL of every key. Nothing expires here."""
@@ -127,7 +128,7 @@ def _reply(value: Any) -> Reply:
 
 @functools.cache
 def _sources() -> dict[bytes, bytes]:
-    found = (one for one in vars(scripts).values() if isinstance(one, scripts.Script))
+    found = (one for one in vars(scripts).values() if isinstance(one, Script))
     return {script.sha: script.source for script in found}
 
 

@@ -359,11 +359,14 @@ async def test_an_unsent_command_is_sent_again_if_the_server_may_be_available() 
         assert await on(FakeRouter(*replies)).read(b"GET", b"room:A") == b"x"
 
 
-async def test_the_command_after_ask_is_passed_on() -> None:
-    """The command to send after ASK is passed to the router with each attempt of a script."""
+async def test_a_sharded_message_is_published_by_a_script() -> None:
+    """On a cluster a script with a key publishes; after ASK the plain command is sent."""
     router = FakeRouter(NOSCRIPT, LOADING, 1, has_failover=True)
-    await on(router).run_script(PUBLISH, [b"room:A"], b"channel", b"{}", on_ask=b"SPUBLISH")
-    assert router.on_ask == [b"SPUBLISH"] * 3
+    await on(router).run_script(PUBLISH, [b"room:A"], b"events:{room:A}", b"{}")
+    arguments = [b"1", b"room:A", b"events:{room:A}", b"{}"]
+    by_sha, by_source = [b"EVALSHA", PUBLISH.sha, *arguments], [b"EVAL", PUBLISH.source, *arguments]
+    assert router.sent == [by_sha, by_source, by_sha]
+    assert router.on_ask == [b"*3\r\n$8\r\nSPUBLISH\r\n$15\r\nevents:{room:A}\r\n$2\r\n{}\r\n"] * 3
 
 
 @pytest.mark.parametrize("name", CALLS)
