@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.pubsub import OnLost, PubSub, PubSubConnection
 from wnc_store_redis.transport.routing import SingleNodeRouter
+from wnc_store_redis.transport.tasks import BackgroundTasks
 
 _logger = logging.getLogger("wnc_store")
 
@@ -45,7 +45,7 @@ class RedisRoomEvents(BaseRoomEvents):
         self._external_changes = ExternalChangeDetector(
             lambda event: self._subscribers.dispatch((event,)), is_cluster=self._is_cluster
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         if isinstance(router, ClusterRouter) and settings.publish_changes:
             router.on_ask_redirect(self._on_ask_redirect)
 
@@ -82,8 +82,7 @@ class RedisRoomEvents(BaseRoomEvents):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._subscriptions.aclose()
-        if self._tasks and not self._commands.forked:
-            await asyncio.wait(self._tasks)
+        await self._tasks.drain()
 
     def _make_pubsub(self, router: SingleNodeRouter | ClusterRouter, on_lost: OnLost) -> PubSub:
         if isinstance(router, ClusterRouter):
@@ -101,9 +100,7 @@ class RedisRoomEvents(BaseRoomEvents):
         """Publish a `Resync`: a script ran on the server that its slot migrates to, so its events reached nobody."""
         channel = self._keys.channel_for_key(key)
         if channel is not None:
-            task = asyncio.get_running_loop().create_task(self._publish_gap(channel))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.spawn(self._publish_gap(channel))
 
     async def _publish_gap(self, channel: bytes) -> None:
         room_id, _ = self._keys.room_of_channel(channel)

@@ -13,6 +13,7 @@ from wnc_store import ConflictError, Room
 from wnc_store.base import ChangeEvents, EncodedEvent, VersionedRoom
 from wnc_store_redis.room_storage import PendingCommit, RoomStorage
 from wnc_store_redis.transport.connection import Reply
+from wnc_store_redis.transport.tasks import BackgroundTasks
 
 Transition = Callable[[Room], Room | None]
 
@@ -109,7 +110,7 @@ class GroupCommit:
         self._queues: dict[str, list[_PendingUpdate]] = {}
         """Room id -> waiting updates. A room has an entry while updates of it wait or a commit of it is in progress."""
         self._ready_rooms: deque[str] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._pending: dict[_PendingUpdate, None] = {}
         """Updates that callers wait for, ordered by deadline: every operation has the same time-out."""
         self._deadline_timer: asyncio.TimerHandle | None = None
@@ -172,7 +173,7 @@ class GroupCommit:
             if batch.commit is not None and batch.commit.script is not None:
                 batch.commit.script.reply.add_done_callback(partial(self._on_reply, batch))
             else:
-                self._spawn_slow_path(batch)
+                self._tasks.spawn(self._run_batch(batch))
             return
         del self._queues[room_id]
 
@@ -183,12 +184,7 @@ class GroupCommit:
             self._resolve_all(batch)
             self._start_batch(batch.room_id)
         else:
-            self._spawn_slow_path(batch)
-
-    def _spawn_slow_path(self, batch: _Batch) -> None:
-        task = asyncio.get_running_loop().create_task(self._run_batch(batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._tasks.spawn(self._run_batch(batch))
 
     async def _run_batch(self, batch: _Batch) -> None:
         """Commit a batch, resolve its updates, and start the next batch."""

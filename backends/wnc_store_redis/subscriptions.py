@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from wnc_store import StoreError
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.pubsub import OnLost, PubSub, SubscriptionLostError
-from wnc_store_redis.transport.tasks import cancel_all
+from wnc_store_redis.transport.tasks import BackgroundTasks
 
 _logger = logging.getLogger("wnc_store")
 
@@ -44,7 +44,7 @@ class SubscriptionManager:
         self._refcounts: Counter[bytes] = Counter()
         self._resubscribing: dict[bytes, bool] = {}
         """Channel that is being resubscribed -> whether it was lost again during the current attempt."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._closed = False
 
     async def acquire(self, channels: Sequence[bytes]) -> None:
@@ -88,19 +88,15 @@ class SubscriptionManager:
         self._closed = True
         if self._commands.forked:
             return
-        for task in self._tasks:
-            task.cancel()
+        await self._tasks.aclose()
         await self._pubsub.aclose()
-        await cancel_all(self._tasks)
 
     def _on_lost(self, channels: Sequence[bytes]) -> None:
         lost = [channel for channel in channels if channel in self._refcounts]
         new = [channel for channel in lost if channel not in self._resubscribing]
         self._resubscribing.update(dict.fromkeys(lost, True))
         if new and not self._closed:
-            task = asyncio.get_running_loop().create_task(self._recover(new))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.spawn(self._recover(new))
 
     async def _recover(self, channels: Sequence[bytes]) -> None:
         """Resubscribe until that succeeds or no channel is in use. Then report where messages may be missing."""

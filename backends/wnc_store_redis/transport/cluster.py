@@ -22,7 +22,7 @@ from wnc_store_redis.transport.errors import code_of
 from wnc_store_redis.transport.node import NodeClient, pack_command
 from wnc_store_redis.transport.retry import NoReplyError, RedirectedError, may_pass
 from wnc_store_redis.transport.statistics import Statistics
-from wnc_store_redis.transport.tasks import cancel_all
+from wnc_store_redis.transport.tasks import BackgroundTasks
 
 Address = tuple[str, int]
 
@@ -70,6 +70,7 @@ class ClusterRouter:
         self._migrating: dict[int | None, Address] = {}
         """Slot -> the server that it migrates to, if that server was the last to reply."""
         self._round_robin = 0
+        self._tasks = BackgroundTasks()
         self._refreshing: asyncio.Task[None] | None = None
         self._slot_error: BaseException = _NO_SERVER
         self._closed = False
@@ -152,10 +153,7 @@ class ClusterRouter:
     async def aclose(self) -> None:
         """See `Router.aclose`."""
         self._closed = True
-        refreshing = self._refreshing
-        # The task may belong to the event loop of a parent process.
-        if refreshing is not None and refreshing.get_loop() is asyncio.get_running_loop():
-            await cancel_all([refreshing])
+        await self._tasks.aclose()
         await asyncio.gather(*(node.aclose() for node in self._nodes.values()))
 
     async def _address(self, slot: int | None, deadline: float) -> Address:
@@ -219,7 +217,7 @@ class ClusterRouter:
     def _refresh(self) -> asyncio.Task[None]:
         """Start to refresh the slot map, unless a refresh is in progress."""
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.get_running_loop().create_task(self._refresh_slot_map())
+            self._refreshing = self._tasks.spawn(self._refresh_slot_map())
         return self._refreshing
 
     async def _refreshed(self, deadline: float) -> None:

@@ -16,6 +16,7 @@ from wnc_store import StoreClosedError, StoreError
 from wnc_store_redis.transport.cluster import Address, ClusterRouter, is_moved
 from wnc_store_redis.transport.pubsub import MessageHandler, OnLost, PubSubConnection
 from wnc_store_redis.transport.retry import Attempts
+from wnc_store_redis.transport.tasks import BackgroundTasks
 
 
 class ClusterPubSub:
@@ -51,13 +52,12 @@ class ClusterPubSub:
         self._key_for_channel = key_for_channel
         self._notifications_for_channel = notifications_for_channel
         self._connections: dict[Address, PubSubConnection] = {}
-        self._subscribing: set[asyncio.Future[None]] = set()
+        self._tasks = BackgroundTasks()
         self._closed = False
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
         """See `PubSub.subscribe`."""
-        subscribing = [asyncio.ensure_future(self._subscribe(channel)) for channel in channels]
-        self._subscribing.update(subscribing)
+        subscribing = [self._tasks.spawn(self._subscribe(channel)) for channel in channels]
         try:
             await asyncio.gather(*subscribing)
         except BaseException as error:  # including the timeout of a caller if the server is silent
@@ -66,7 +66,6 @@ class ClusterPubSub:
                 raise StoreClosedError from None
             raise
         finally:
-            self._subscribing.difference_update(subscribing)
             for subscription in subscribing:
                 subscription.cancel()
 
@@ -80,8 +79,7 @@ class ClusterPubSub:
     async def aclose(self) -> None:
         """See `PubSub.aclose`."""
         self._closed = True
-        for subscribing in self._subscribing:
-            subscribing.cancel()
+        await self._tasks.aclose()
         await asyncio.gather(*(server.aclose() for server in self._connections.values()))
 
     async def _subscribe(self, channel: bytes) -> None:

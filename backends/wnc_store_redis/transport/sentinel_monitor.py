@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from wnc_store_redis.transport.errors import UnknownServiceError
-from wnc_store_redis.transport.tasks import cancel_all
+from wnc_store_redis.transport.tasks import BackgroundTasks
 
 Address = tuple[str, int]
 
@@ -62,8 +62,8 @@ class SentinelMonitor:
         self._states: dict[Redis, _SentinelState] = {}
         self._changed = asyncio.Event()
         self._failure: Exception | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._closed = False
+        self._tasks = BackgroundTasks()
+        self._started = False
 
     @property
     def master(self) -> Address | None:
@@ -78,9 +78,10 @@ class SentinelMonitor:
 
     def start(self) -> None:
         """Start to poll the Sentinels, unless that is already done."""
-        if not self._tasks:
-            loop = asyncio.get_running_loop()
-            self._tasks = [loop.create_task(self._listen(sentinel)) for sentinel in self._sentinels]
+        if not self._started:
+            self._started = True
+            for sentinel in self._sentinels:
+                self._tasks.spawn(self._listen(sentinel))
 
     async def wait_stable(self, deadline: float) -> bool:
         """Wait until no failover is in progress. Return False if the deadline passes first."""
@@ -111,19 +112,18 @@ class SentinelMonitor:
 
     async def aclose(self) -> None:
         """Stop polling the Sentinels."""
-        self._closed = True
-        await cancel_all(self._tasks)
+        await self._tasks.aclose()
 
     def _is_failing_over(self) -> bool:
         master = self.master
         return any(state.is_failing_over and state.master == master for state in self._states.values())
 
     async def _listen(self, sentinel: Redis) -> None:
-        while not self._closed:
+        while True:
             with suppress(Exception):  # the connection was lost: open another one below
                 async with cast("Any", sentinel).pubsub() as channel:
                     await channel.psubscribe("*")
-                    while not self._closed:
+                    while True:
                         await self._poll(sentinel)
                         await channel.get_message(timeout=_POLL_INTERVAL)
             await asyncio.sleep(_RECONNECT_DELAY)

@@ -1,21 +1,56 @@
-"""Cancellation of background tasks."""
+"""Background tasks and their end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 _CANCEL_AGAIN = 0.25
 """Seconds after which a task that still runs is cancelled again."""
 
 
-async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks, and return when they have ended.
+class BackgroundTasks:
+    """Tasks that outlive the call that starts them.
 
-    A task is cancelled until it ends, because redis-py may swallow a cancellation while it opens or closes a
-    connection. Without that, a close would wait as long as the server is silent.
+    Tasks of another event loop are never waited for: in a forked child, they belong to the parent process.
     """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        """Start a task, and keep it from being garbage-collected until it ends."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def drain(self) -> None:
+        """Wait until all tasks have ended."""
+        while running := self._running():
+            await asyncio.wait(running)
+
+    async def aclose(self) -> None:
+        """Cancel the tasks, and return when they have ended.
+
+        A task is cancelled until it ends, because redis-py may swallow a cancellation while it opens or closes a
+        connection. Without that, a close would wait as long as the server is silent.
+        """
+        while running := self._running():
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=_CANCEL_AGAIN)
+
+    def _running(self) -> set[asyncio.Task[Any]]:
+        loop = asyncio.get_running_loop()
+        return {task for task in self._tasks if task.get_loop() is loop}
+
+
+async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and return when they have ended; see `BackgroundTasks.aclose`."""
     running = set(tasks)
     while running:
         for task in running:
