@@ -1,4 +1,10 @@
-"""Monitoring of Sentinels: the master of a service, and failovers."""
+"""Monitoring of Sentinels: the master of a service, and failovers.
+
+redis-py's `Sentinel` cannot replace this module. It queries the Sentinels one after another, and only when it opens a
+connection. So writes would continue on the old master while a replica is promoted, and the failover would lose them.
+Connections to the old master would stay open after `+switch-master`. The first reply would be authoritative, even if
+another Sentinel has a higher configuration epoch.
+"""
 
 from __future__ import annotations
 
@@ -181,6 +187,7 @@ def _is_promotable(replica: Mapping[str, str], master: Address) -> bool:
 
 def _fields(reply: Any) -> dict[str, str]:
     """Return the fields of a reply, which is a flat list over RESP2 and a map over RESP3."""
+    # Not by the parser of redis-py: over RESP3, version 6.4 raises a KeyError.
     if isinstance(reply, dict):
         return {_text(name): _text(value) for name, value in cast("dict[Any, Any]", reply).items()}
     texts = [_text(part) for part in reply]
