@@ -83,13 +83,7 @@ def transport(url: str, settings: StoreSettings) -> Store:
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
     ) -> StreamConnection:
-        connection = await pool.get_connection()
-
-        async def release() -> None:
-            await connection.disconnect()
-            await pool.release(connection)
-
-        return StreamConnection(connection, release, on_replies, on_lost)
+        return StreamConnection(pool, await pool.get_connection(), on_replies, on_lost)
 
     module: Any = multiplexer
     module.open_connection = open_stream_connection

@@ -137,7 +137,7 @@ async def test_an_unused_subscription_is_not_retried(caplog: pytest.LogCaptureFi
                 pass
             manager: Any = store._events._subscriptions
             assert manager._pubsub._connection is not None
-        await wait_until(lambda: manager._pubsub._connection is None and not manager._tasks)
+        await wait_until(lambda: manager._pubsub._connection is None and not manager._resubscribing)
         assert not manager._refcounts
     assert caplog.text == ""
 
@@ -298,13 +298,13 @@ async def test_earlier_messages_are_not_delivered_to_a_new_subscriber(url: str) 
             untyped: Any = store.events
             pubsub: Any = untyped._subscriptions._pubsub
             delayed: list[Sequence[Any]] = []
-            pubsub._connection._on_replies = delayed.append
+            pubsub._connection.on_replies = delayed.append
             await store.events.publish("A", event(1))
             await wait_until(lambda: bool(delayed))
         subscription = store.events.subscribe("A")
         subscribing = asyncio.ensure_future(subscription.__aenter__())
         await wait_until(lambda: len(pubsub._barriers) == 1)
-        pubsub._connection._on_replies = pubsub._on_replies
+        pubsub._connection.on_replies = pubsub._on_replies
         for replies in delayed:
             pubsub._on_replies(replies)
         events = await subscribing

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from hiredis import PushNotification, Reader
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import InvalidResponse, ResponseError
 
+from wnc_store_redis.transport.tasks import BackgroundTasks
+
 Reply = Any
 """A reply of the server: bytes, int, None, a list of these, or a ResponseError."""
+
+OnDisconnect = Callable[[BaseException], None]
 
 _INCOMPLETE = object()
 
@@ -37,20 +43,42 @@ class Pool(Protocol):
         ...
 
 
-class PipelinedConnection(Protocol):
-    """A connection that sends commands immediately, and delivers replies in the order of the commands."""
+@dataclass(eq=False, repr=False)
+class PipelinedConnection(ABC):
+    """A connection that sends commands immediately, and delivers replies in the order of the commands.
 
+    Attributes:
+        pool: the source of the connection, which stays out of the pool until it is closed.
+        connection: the connection of redis-py.
+        on_replies: called with the replies that have arrived.
+        on_disconnect: called once if the connection is lost before it is closed or detached.
+    """
+
+    pool: Pool
+    connection: AbstractConnection
+    on_replies: Callable[[Sequence[Reply]], None]
+    on_disconnect: OnDisconnect
+
+    @abstractmethod
     def write(self, packed: Sequence[bytes]) -> None:
         """Send encoded commands. If the connection is lost, `on_disconnect` is called."""
-        ...
 
     def detach(self) -> None:
         """Stop calling the callbacks."""
-        ...
+        self.on_replies = self.on_disconnect = _ignore
 
     async def aclose(self) -> None:
         """Close the connection and release it to the pool."""
-        ...
+        self.detach()
+        try:
+            with suppress(Exception):  # the connection may already be lost
+                await self.connection.disconnect()
+        finally:
+            await self.pool.release(self.connection)
+
+    def _lose(self, error: BaseException) -> None:
+        callback, self.on_disconnect = self.on_disconnect, _ignore
+        callback(error)
 
 
 class ConnectionFactory:
@@ -82,79 +110,45 @@ class ConnectionFactory:
 async def open_connection(
     pool: Pool,
     on_replies: Callable[[Sequence[Reply]], None],
-    on_disconnect: Callable[[BaseException], None],
+    on_disconnect: OnDisconnect,
     *,
     pushes: bool = False,
 ) -> PipelinedConnection:
-    """Take a connection from the pool.
-
-    Args:
-        pool: the source of the connection, which stays out of the pool until it is closed.
-        on_replies: called with the replies that have arrived.
-        on_disconnect: called once if the connection is lost before it is closed or detached.
-        pushes: whether push messages of RESP3 are delivered among the replies, or discarded.
-    """
+    """Take a connection from the pool. With `pushes`, push messages of RESP3 are delivered among the replies."""
     connection = await pool.get_connection()
-    release = partial(_disconnect_and_release, pool, connection)
-    # redis-py does not give public access to its transport, and connections of fakeredis have none. `StreamConnection`
-    # supports fakeredis in the tests of apps, and a future redis-py that renames the attribute.
+    # redis-py does not give public access to its transport, and connections of fakeredis have none.
     if not hasattr(connection, "_writer"):
         _warn_slow_path()
     writer = getattr(connection, "_writer", None)
     if not isinstance(writer, asyncio.StreamWriter):
-        return StreamConnection(connection, release, on_replies, on_disconnect)
+        return StreamConnection(pool, connection, on_replies, on_disconnect)
+    pipelined = TransportConnection(pool, connection, on_replies, on_disconnect, writer.transport, pushes)
     if writer.transport.is_closing():
-        await release()
+        await pipelined.aclose()
         raise ConnectionResetError("Connection closed by server.")
-    return TransportConnection(writer.transport, release, on_replies, on_disconnect, pushes=pushes)
+    return pipelined
 
 
-class _BaseConnection:
-    """The callbacks of a connection, and their end."""
+@dataclass(eq=False, repr=False)
+class TransportConnection(PipelinedConnection, asyncio.Protocol):
+    """A connection that reads from the transport, without a task, a stream read and a time-out for each reply.
 
-    def __init__(
-        self,
-        release: Callable[[], Awaitable[None]],
-        on_replies: Callable[[Sequence[Reply]], None],
-        on_disconnect: Callable[[BaseException], None],
-    ) -> None:
-        self._release = release
-        self._on_replies = on_replies
-        self._disconnect_callback: Callable[[BaseException], None] | None = on_disconnect
+    Attributes:
+        transport: the transport of redis-py's connection.
+        pushes: see `open_connection`.
+    """
 
-    def detach(self) -> None:
-        """See `PipelinedConnection.detach`."""
-        self._on_replies = _discard
-        self._disconnect_callback = None
+    transport: asyncio.WriteTransport
+    pushes: bool
 
-    def _on_disconnect(self, error: BaseException) -> None:
-        callback, self._disconnect_callback = self._disconnect_callback, None
-        if callback is not None:
-            callback(error)
-
-
-class TransportConnection(_BaseConnection, asyncio.Protocol):
-    """A connection that reads from the transport, without a task, a stream read and a time-out for each reply."""
-
-    def __init__(
-        self,
-        transport: asyncio.WriteTransport,
-        release: Callable[[], Awaitable[None]],
-        on_replies: Callable[[Sequence[Reply]], None],
-        on_disconnect: Callable[[BaseException], None],
-        *,
-        pushes: bool,
-    ) -> None:
-        super().__init__(release, on_replies, on_disconnect)
-        self._transport = transport
-        self._pushes = pushes
+    def __post_init__(self) -> None:
         self._reader = Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=_INCOMPLETE)
-        self._driver = transport.get_protocol()
-        transport.set_protocol(self)
+        self._driver = self.transport.get_protocol()
+        self.transport.set_protocol(self)
 
     def write(self, packed: Sequence[bytes]) -> None:
         """See `PipelinedConnection.write`."""
-        self._transport.write(b"".join(packed))
+        self.transport.write(b"".join(packed))
 
     def data_received(self, data: bytes) -> None:
         """Deliver the complete replies."""
@@ -164,15 +158,15 @@ class TransportConnection(_BaseConnection, asyncio.Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _INCOMPLETE:
-                if self._pushes or type(reply) is not PushNotification:  # e.g. maintenance notifications
+                if self.pushes or type(reply) is not PushNotification:  # e.g. maintenance notifications
                     replies.append(reply)
         except Exception as error:  # noqa: BLE001 - any parser error means that the stream is unusable
             failure = error
         if replies:
-            self._on_replies(replies)
+            self.on_replies(replies)
         if failure is not None:
-            self._on_disconnect(failure)
-            self._transport.abort()
+            self._lose(failure)
+            self.transport.abort()
 
     def eof_received(self) -> None:
         """Let the transport close itself."""
@@ -180,34 +174,26 @@ class TransportConnection(_BaseConnection, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Report that the connection is lost."""
         self._driver.connection_lost(exc)  # redis-py waits for this call when it closes the connection
-        self._on_disconnect(exc or ConnectionResetError("Connection closed by server."))
+        self._lose(exc or ConnectionResetError("Connection closed by server."))
 
     def detach(self) -> None:
         """See `PipelinedConnection.detach`."""
         super().detach()
-        self._transport.abort()  # buffered data would wait for a peer that no longer reads
-
-    async def aclose(self) -> None:
-        """See `PipelinedConnection.aclose`."""
-        self.detach()
-        await self._release()
+        self.transport.abort()  # buffered data would wait for a peer that no longer reads
 
 
-class StreamConnection(_BaseConnection):
-    """A connection that reads each reply through redis-py: slower, but it needs no transport."""
+@dataclass(eq=False, repr=False)
+class StreamConnection(PipelinedConnection):
+    """A connection that reads each reply through redis-py: slower, but it needs no transport.
 
-    def __init__(
-        self,
-        connection: AbstractConnection,
-        release: Callable[[], Awaitable[None]],
-        on_replies: Callable[[Sequence[Reply]], None],
-        on_disconnect: Callable[[BaseException], None],
-    ) -> None:
-        super().__init__(release, on_replies, on_disconnect)
-        self._connection = connection
+    It supports fakeredis, which apps may use in tests, and versions of redis-py that hide the transport.
+    """
+
+    def __post_init__(self) -> None:
         self._send_queue: asyncio.Queue[bytes] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        self._sending, self._receiving = loop.create_task(self._send()), loop.create_task(self._receive())
+        self._tasks = BackgroundTasks()
+        self._tasks.spawn(self._send())
+        self._tasks.spawn(self._receive())
 
     def write(self, packed: Sequence[bytes]) -> None:
         """See `PipelinedConnection.write`."""
@@ -216,30 +202,26 @@ class StreamConnection(_BaseConnection):
     async def aclose(self) -> None:
         """See `PipelinedConnection.aclose`."""
         self.detach()
-        self._send_queue.put_nowait(b"")  # on Python 3.11, redis-py may swallow a cancellation while it sends
-        self._receiving.cancel()
-        await asyncio.wait([self._sending, self._receiving])
-        await self._release()
+        await self._tasks.aclose()
+        await super().aclose()
 
     async def _send(self) -> None:
         try:
-            while commands := await self._send_queue.get():
-                await self._connection.send_packed_command([commands])
+            while True:
+                await self.connection.send_packed_command([await self._send_queue.get()])
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._on_disconnect(error)
+            self._lose(error)
 
     async def _receive(self) -> None:
         try:
             while True:
-                self._on_replies([await self._reply()])
+                try:
+                    reply = await self.connection.read_response(disable_decoding=True)  # pyright: ignore[reportUnknownVariableType]
+                except ResponseError as error:
+                    reply = error
+                self.on_replies([reply])
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._on_disconnect(error)
-
-    async def _reply(self) -> Reply:
-        try:
-            return await self._connection.read_response(disable_decoding=True)  # pyright: ignore[reportUnknownVariableType]
-        except ResponseError as error:
-            return error
+            self._lose(error)
 
 
 @cache
@@ -251,13 +233,5 @@ def _warn_slow_path() -> None:
     )
 
 
-def _discard(_replies: object) -> None:
-    """Ignore the replies of a detached connection."""
-
-
-async def _disconnect_and_release(pool: Pool, connection: AbstractConnection) -> None:
-    try:
-        with suppress(Exception):  # the connection may already be lost
-            await connection.disconnect()
-    finally:
-        await pool.release(connection)
+def _ignore(_argument: object) -> None:
+    """Replace the callbacks of a detached connection."""

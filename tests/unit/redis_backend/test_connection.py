@@ -31,7 +31,7 @@ def connection(**attributes: Any) -> Any:
 async def test_commands_of_one_write_are_sent_together() -> None:
     """The commands of one call of write() are sent in one call of the driver."""
     driver_connection = connection()
-    pipelined = StreamConnection(driver_connection, AsyncMock(), Mock(), Mock())
+    pipelined = StreamConnection(AsyncMock(), driver_connection, Mock(), Mock())
     pipelined.write([b"a", b"b"])
     await idle()
     await pipelined.aclose()
@@ -48,3 +48,22 @@ async def test_a_missing_transport_is_logged_once(caplog: pytest.LogCaptureFixtu
         assert isinstance(pipelined, StreamConnection)
         await pipelined.aclose()
         assert sum("does not expose the transport" in record.getMessage() for record in caplog.records) == warnings
+
+
+async def test_a_late_reply_over_a_detached_connection_is_discarded() -> None:
+    """A reply that arrives after the connection was detached is not delivered."""
+    driver_connection, replied, on_replies = connection(), asyncio.Event(), Mock()
+
+    async def reply_once(**_: object) -> bytes:
+        await replied.wait()
+        replied.clear()
+        return b"late"
+
+    driver_connection.read_response = reply_once
+    pipelined = StreamConnection(AsyncMock(), driver_connection, on_replies, Mock())
+    await idle()
+    replied.set()
+    pipelined.detach()
+    await idle()
+    await pipelined.aclose()
+    on_replies.assert_not_called()
