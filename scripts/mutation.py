@@ -34,6 +34,7 @@ _REDIS = (
     "transport/executor",
     "transport/retry",
     "transport/multiplexer",
+    "transport/supervisor",
     "transport/connection",
 )
 

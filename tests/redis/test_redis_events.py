@@ -136,8 +136,8 @@ async def test_an_unused_subscription_is_not_retried(caplog: pytest.LogCaptureFi
             async with store.events.subscribe("A"):
                 pass
             manager: Any = store._events._subscriptions
-            assert manager._pubsub._connection is not None
-        await wait_until(lambda: manager._pubsub._connection is None and not manager._resubscribing)
+            assert manager._pubsub._supervisor.connection is not None
+        await wait_until(lambda: manager._pubsub._supervisor.connection is None and not manager._resubscribing)
         assert not manager._refcounts
     assert caplog.text == ""
 
@@ -298,13 +298,13 @@ async def test_earlier_messages_are_not_delivered_to_a_new_subscriber(url: str) 
             untyped: Any = store.events
             pubsub: Any = untyped._subscriptions._pubsub
             delayed: list[Sequence[Any]] = []
-            pubsub._connection.on_replies = delayed.append
+            pubsub._supervisor.connection.on_replies = delayed.append
             await store.events.publish("A", event(1))
             await wait_until(lambda: bool(delayed))
         subscription = store.events.subscribe("A")
         subscribing = asyncio.ensure_future(subscription.__aenter__())
         await wait_until(lambda: len(pubsub._barriers) == 1)
-        pubsub._connection.on_replies = pubsub._on_replies
+        pubsub._supervisor.connection.on_replies = pubsub._on_replies
         for replies in delayed:
             pubsub._on_replies(replies)
         events = await subscribing

@@ -271,7 +271,6 @@ def _sure(commands: CommandExecutor, error: BaseException, key: bytes, **_option
 
 def _silent(multiplexer: Any, _error: BaseException) -> None:
     """Forget the waiting callers of a lost connection."""
-    multiplexer._connection = None
     multiplexer._in_flight.clear()
     multiplexer._in_flight_bytes = 0
 

@@ -6,13 +6,14 @@ import asyncio
 import os
 import weakref
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from wnc_store import StoreClosedError, StoreError
-from wnc_store_redis.transport.connection import PipelinedConnection, Pool, Reply, open_connection
+from wnc_store_redis.transport.connection import Pool, Reply, open_connection
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError
 from wnc_store_redis.transport.statistics import Statistics
-from wnc_store_redis.transport.tasks import cancel_all
+from wnc_store_redis.transport.supervisor import ConnectionSupervisor
 
 MAX_IN_FLIGHT = 1024
 """Limit on commands in flight. The rest wait in this process, where a time-out is not an unknown outcome."""
@@ -48,7 +49,7 @@ class MultiplexedConnection:
 
     Args:
         pool: the source of connections.
-        timeout: how many seconds a connection with commands in flight may be silent before it is closed.
+        timeout: how many seconds an attempt to connect may take, or the server may be silent with commands in flight.
         statistics: the counters of the store.
 
     Attributes:
@@ -57,11 +58,11 @@ class MultiplexedConnection:
     """
 
     def __init__(self, pool: Pool, timeout: float, statistics: Statistics) -> None:
-        self._pool = pool
         self._timeout = timeout
         self._statistics = statistics
+        connect = partial(open_connection, pool, self._on_replies)
+        self._supervisor = ConnectionSupervisor(connect, timeout, self._on_connect, self._on_disconnect)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connection: PipelinedConnection | None = None
         self._send_queue: deque[InFlightRequest] = deque()
         self._in_flight: deque[InFlightRequest] = deque()
         self._in_flight_bytes = 0
@@ -70,8 +71,6 @@ class MultiplexedConnection:
         """Seconds between the last reply and the send time of its command."""
         self._flush_scheduled = False
         self._deadline_timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._connecting: asyncio.Task[None] | None = None
         self._closed = False
         self._drained: asyncio.Future[None] | None = None
         self.forked = False
@@ -120,8 +119,7 @@ class MultiplexedConnection:
 
     def drop(self) -> None:
         """Close the connection. The next command opens another."""
-        if self._connection is not None:
-            self._on_disconnect(ConnectionError("the connection was dropped"))
+        self._supervisor.disconnect(ConnectionError("the connection was dropped"))
 
     async def aclose(self) -> None:
         """Fail unsent commands, wait for sent ones, and close the connection."""
@@ -132,18 +130,12 @@ class MultiplexedConnection:
         self._send_queue.clear()
         if self.forked:
             return
-        if self._connecting is not None:
-            await cancel_all([self._connecting])
         if self._loop is not None and any(not request.future.done() for request in self._in_flight):
             self._drained = self._drained or self._loop.create_future()
             await asyncio.shield(self._drained)  # a second call of aclose() waits, too
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.aclose()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._supervisor.aclose()
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.forked:
@@ -157,9 +149,10 @@ class MultiplexedConnection:
     def _flush(self) -> None:
         """Send the waiting commands, up to the limits on commands in flight."""
         self._flush_scheduled = False
-        if self._connection is None:
-            if self._send_queue and self._connecting is None:
-                self._connecting = self._spawn(self._connect())
+        connection = self._supervisor.connection
+        if connection is None:
+            if self._send_queue:
+                self._supervisor.connect()
             return
         batch: list[bytes] = []
         send_queue, in_flight = self._send_queue, self._in_flight
@@ -184,38 +177,25 @@ class MultiplexedConnection:
                 self._last_reply_at = now  # the server owes replies from now on
             self._statistics.batches += 1
             self._statistics.commands += len(batch)
-            self._connection.write(batch)
+            connection.write(batch)
 
-    async def _connect(self) -> None:
-        timeout = asyncio.timeout(self._timeout)
-        try:
-            async with timeout:
-                connection = await open_connection(self._pool, self._on_replies, self._on_disconnect)
-        except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            self._fail_queued(error, has_hung=timeout.expired())
+    def _on_connect(self, error: Exception | None) -> None:
+        """Send the waiting commands, or fail them. After a hung attempt, those with time left may wait for another."""
+        if error is None:
+            self._flush()
             return
-        finally:
-            self._connecting = None
-        if self._closed:  # the driver may have swallowed the cancellation by aclose()
-            await connection.aclose()
-            return
-        self._connection = connection
-        self._flush()
-
-    def _fail_queued(self, error: Exception, *, has_hung: bool) -> None:
-        """Fail the waiting commands. After a hung attempt, those with time left may wait for another one."""
         waiting, self._send_queue = self._send_queue, deque()
         now = asyncio.get_running_loop().time()
         for request in waiting:
-            has_time = has_hung and request.deadline > now
-            _fail(request, ConnectHungError() if has_time else error, sent=False)
+            is_late = isinstance(error, ConnectHungError) and request.deadline <= now
+            _fail(request, TimeoutError() if is_late else error, sent=False)
 
     def _on_replies(self, replies: Sequence[Reply]) -> None:
         in_flight = self._in_flight
         self._last_reply_at = asyncio.get_running_loop().time()
         for reply in replies:
             if not in_flight:  # earlier replies may have gone to the wrong requests
-                self._on_disconnect(ConnectionError("the server sent a reply without a request"))
+                self._supervisor.disconnect(ConnectionError("the server sent a reply without a request"))
                 return
             request = in_flight.popleft()
             self._in_flight_bytes -= request.size
@@ -230,10 +210,6 @@ class MultiplexedConnection:
     def _on_disconnect(self, error: BaseException) -> None:
         """Fail the commands in flight. Unsent commands use the next connection."""
         self.disconnects += 1
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.detach()  # at once: a late reply must not be matched with a later request
-            self._spawn(connection.aclose())
         in_flight, self._in_flight, self._in_flight_bytes = self._in_flight, deque(), 0
         for request in in_flight:
             _fail(request, error, sent=True)
@@ -260,17 +236,11 @@ class MultiplexedConnection:
                     else:
                         deadlines.append(request.deadline)
         if self._in_flight and now - self._last_reply_at >= self._timeout:
-            self._on_disconnect(ConnectionError(f"the server sent nothing for {self._timeout:g} s"))
+            self._supervisor.disconnect(ConnectionError(f"the server sent nothing for {self._timeout:g} s"))
         elif self._in_flight:
             deadlines.append(self._last_reply_at + self._timeout)
         if deadlines:
             self._set_deadline_timer(loop, max(min(deadlines), now + _MIN_TIMER_INTERVAL))
-
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 def _fail(request: InFlightRequest, reason: BaseException, *, sent: bool) -> None:

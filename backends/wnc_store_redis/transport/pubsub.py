@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, cast
 
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError
-from wnc_store_redis.transport.connection import PipelinedConnection, Pool, Reply, open_connection
+from wnc_store_redis.transport.connection import Pool, Reply, open_connection
 from wnc_store_redis.transport.errors import code_of
 from wnc_store_redis.transport.node import pack_command
-from wnc_store_redis.transport.tasks import cancel_all
+from wnc_store_redis.transport.retry import ConnectHungError
+from wnc_store_redis.transport.supervisor import ConnectionSupervisor
 
 _MIN_HEARTBEAT = 1.0
 """Minimum seconds between heartbeats: a busy event loop must not look like a dead server."""
@@ -102,33 +104,40 @@ class PubSubConnection:
     def __init__(
         self, pool: Pool, timeout: float, handler: MessageHandler, on_lost: OnLost, *, is_sharded: bool = False
     ) -> None:
-        self._pool = pool
-        self._timeout = timeout
+        connect = partial(open_connection, pool, self._on_replies, pushes=True)
+        self._supervisor = ConnectionSupervisor(connect, timeout, self._on_connect, self._on_disconnect)
         self._heartbeat_interval = max(timeout, _MIN_HEARTBEAT)
         self._handler = handler
         self._on_lost = on_lost
         self._is_sharded = is_sharded
         self.channels: set[bytes] = set()
-        self._connection: PipelinedConnection | None = None
-        self._opening: asyncio.Future[None] | None = None
         self._barriers: deque[_Barrier | bytes | None] = deque()
         self._error: ResponseError | None = None
         self._heartbeat_timer: asyncio.TimerHandle | None = None
         self._is_silent = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closed = False
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
         """See `PubSub.subscribe`."""
-        await self._open()
-        await self._confirm(channels)
+        try:
+            await self._supervisor.wait_connected()
+        except ConnectHungError as error:  # a caller that joined the attempt late has time left for another one
+            raise SubscriptionLostError from error
+        connection = self._supervisor.connection
+        if connection is None:
+            raise SubscriptionLostError
+        new = set(channels) - self.channels
+        self.channels |= new
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection.write([pack_command((self._prefix(channels) + b"SUBSCRIBE", *channels))])
+        self._send_ping(_Barrier(confirmed, channels, new))
+        await confirmed
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
         """See `PubSub.unsubscribe`."""
         self.channels.difference_update(channels)
-        if self._connection is not None:
+        if self._supervisor.connection is not None:
             prefix = self._prefix(channels)
-            self._connection.write([pack_command((prefix + b"UNSUBSCRIBE", *channels))])
+            self._supervisor.connection.write([pack_command((prefix + b"UNSUBSCRIBE", *channels))])
             if prefix:
                 self._send_ping(channels[0])
 
@@ -139,64 +148,12 @@ class PubSubConnection:
 
     def drop(self) -> None:
         """Close the connection, because another server is master or no channel is left."""
-        if self._connection is not None:
-            self._on_disconnect(ConnectionError("the subscription connection was dropped"))
+        self._supervisor.disconnect(ConnectionError("the subscription connection was dropped"))
 
     async def aclose(self) -> None:
         """See `PubSub.aclose`."""
-        self._closed = True
-        connection, opening = self._detach_connection(StoreClosedError()), self._opening
-        for task in self._tasks:
-            task.cancel()
-        if connection is not None:
-            await connection.aclose()
-        await cancel_all(self._tasks)
-        if opening is not None and not opening.done():  # its task was cancelled before its first step
-            opening.set_exception(StoreClosedError())
-            opening.exception()  # mark the exception as retrieved: there may be no waiter
-
-    async def _open(self) -> None:
-        """Wait until the connection is open. Concurrent callers share one attempt."""
-        if self._closed:
-            raise StoreClosedError
-        if self._connection is None:
-            if self._opening is None:
-                self._opening = asyncio.get_running_loop().create_future()
-                self._spawn(self._connect(self._opening))
-            await asyncio.shield(self._opening)
-
-    async def _connect(self, opening: asyncio.Future[None]) -> None:
-        timeout = asyncio.timeout(self._timeout)
-        try:
-            async with timeout:
-                connection = await open_connection(self._pool, self._on_replies, self._on_disconnect, pushes=True)
-            if self._closed:  # the driver may have swallowed the cancellation by aclose()
-                await connection.aclose()
-                raise StoreClosedError  # noqa: TRY301 - handled below like every other error of the attempt
-        except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
-            # A caller that joined this attempt late has time left for another one.
-            opening.set_exception(SubscriptionLostError() if timeout.expired() else error)
-            opening.exception()  # mark the exception as retrieved: there may be no waiter
-            return
-        except asyncio.CancelledError:
-            opening.set_exception(StoreClosedError())
-            raise
-        finally:
-            self._opening = None
-        self._connection = connection
-        opening.set_result(None)
-        self._is_silent = False
-        self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat_interval, self._heartbeat)
-
-    async def _confirm(self, channels: Sequence[bytes]) -> None:
-        if self._connection is None:
-            raise SubscriptionLostError
-        new = set(channels) - self.channels
-        self.channels |= new
-        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._connection.write([pack_command((self._prefix(channels) + b"SUBSCRIBE", *channels))])
-        self._send_ping(_Barrier(confirmed, channels, new))
-        await confirmed
+        self._fail_barriers(StoreClosedError())
+        await self._supervisor.aclose()
 
     def _prefix(self, channels: Sequence[bytes]) -> bytes:
         """Return the prefix of the commands for channels."""
@@ -204,13 +161,16 @@ class PubSubConnection:
 
     def _send_ping(self, barrier: _Barrier | bytes | None) -> None:
         """Send a PING. Its pong passes the barrier: a subscription, a sharded channel to leave, or None."""
-        if self._connection is not None:
+        if self._supervisor.connection is not None:
             self._barriers.append(barrier)
-            self._connection.write([_PING])
+            self._supervisor.connection.write([_PING])
+
+    def _on_connect(self, error: Exception | None) -> None:
+        if error is None:
+            self._is_silent = False
+            self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat_interval, self._heartbeat)
 
     def _on_replies(self, replies: Sequence[Reply]) -> None:
-        if self._connection is None:  # the connection was dropped
-            return
         self._is_silent = False
         for reply in replies:
             if isinstance(reply, ResponseError):
@@ -250,16 +210,14 @@ class PubSubConnection:
             self._on_lost((channel,))
 
     def _on_disconnect(self, error: BaseException) -> None:
-        connection = self._detach_connection(SubscriptionLostError(*error.args))
-        if connection is not None:
-            self._spawn(connection.aclose())
+        self._fail_barriers(SubscriptionLostError(*error.args))
         channels = tuple(self.channels)
         self.channels.clear()
-        if channels and not self._closed:
+        if channels:
             self._on_lost(channels)
 
-    def _detach_connection(self, error: Exception) -> PipelinedConnection | None:
-        connection, self._connection = self._connection, None
+    def _fail_barriers(self, error: Exception) -> None:
+        """Fail the unconfirmed subscriptions of a connection, and stop its heartbeat."""
         self._error = None
         if self._heartbeat_timer is not None:
             self._heartbeat_timer.cancel()
@@ -267,18 +225,11 @@ class PubSubConnection:
         for barrier in barriers:
             if isinstance(barrier, _Barrier) and not barrier.confirmed.done():
                 barrier.confirmed.set_exception(error)
-        return connection
 
     def _heartbeat(self) -> None:
         if self._is_silent:
-            self._on_disconnect(ConnectionError(f"the server sent nothing for {self._heartbeat_interval:g} s"))
+            self._supervisor.disconnect(ConnectionError(f"the server sent nothing for {self._heartbeat_interval:g} s"))
             return
         self._is_silent = True
         self._send_ping(None)
         self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat_interval, self._heartbeat)
-
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -47,12 +47,3 @@ class BackgroundTasks:
     def _running(self) -> set[asyncio.Task[Any]]:
         loop = asyncio.get_running_loop()
         return {task for task in self._tasks if task.get_loop() is loop}
-
-
-async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks, and return when they have ended; see `BackgroundTasks.aclose`."""
-    running = set(tasks)
-    while running:
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN)

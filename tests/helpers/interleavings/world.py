@@ -134,7 +134,7 @@ class Process:
     @property
     def link(self) -> FakeLink | None:
         """The current connection, if there is one."""
-        return self.multiplexer._connection
+        return self.multiplexer._supervisor.connection
 
     @property
     def is_committing(self) -> bool:

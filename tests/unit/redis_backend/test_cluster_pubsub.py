@@ -53,6 +53,10 @@ class Wire:
         """Take a command."""
         self.written.extend(packed)
 
+    def detach(self) -> None:
+        """Discard what the master still says."""
+        self.says = lambda _: None
+
     async def aclose(self) -> None:
         """Do nothing."""
 
