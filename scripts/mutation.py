@@ -31,6 +31,7 @@ _REDIS = (
     "group_commit",
     "cache",
     "chat",
+    "script_results",
     "transport/executor",
     "transport/retry",
     "transport/multiplexer",

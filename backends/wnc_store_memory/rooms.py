@@ -6,20 +6,23 @@ Primitives that write contain no `await` before the write has completed, so they
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
-from wnc_store import ChatMessage, Clock, Room, StoreSettings
-from wnc_store.base import BaseChatStore, BaseRoomStore, Lifecycle, VersionedRoom, VersionMismatch
+from wnc_store import ChatMessage, Clock, ConflictError, Room, StoreSettings
+from wnc_store.base import BaseChatStore, BaseRoomStore, Lifecycle, Transition
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.ttl_map import Entry
 
 _MILLISECOND = timedelta(milliseconds=1)
 
+_MAX_ATTEMPTS = 100
+"""Number of attempts of an update whose transition writes the room itself each time."""
 
-class MemoryRoomStore(BaseRoomStore[Entry[Room]]):
-    """Rooms in memory. The version of a room is its entry in the map, compared by identity."""
+
+class MemoryRoomStore(BaseRoomStore):
+    """Rooms in memory."""
 
     def __init__(self, namespace: Namespace, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
         super().__init__(settings, clock, lifecycle)
@@ -28,9 +31,9 @@ class MemoryRoomStore(BaseRoomStore[Entry[Room]]):
         self._dispatch = namespace.dispatch
         self._room_ttl_ms = settings.room_ttl // _MILLISECOND
 
-    async def _get(self, room_id: str) -> VersionedRoom[Entry[Room]] | None:
+    async def _get(self, room_id: str) -> Room | None:
         entry = self._rooms.get(room_id)
-        return None if entry is None else VersionedRoom(entry.value, entry)
+        return None if entry is None else entry.value
 
     async def _create(self, room: Room) -> bool:
         if self._rooms.get(room.id) is not None:
@@ -40,20 +43,14 @@ class MemoryRoomStore(BaseRoomStore[Entry[Room]]):
         self._dispatch(self._change_events.for_commit(None, room))
         return True
 
-    async def _compare_and_set(
-        self, before: VersionedRoom[Entry[Room]], after: Room | None
-    ) -> VersionMismatch[Entry[Room]] | None:
-        if self._replace(before.room.id, before.version, after):
-            return None
-        return VersionMismatch(await self._get(before.room.id))
-
-    async def _update(self, room_id: str, transition: Callable[[Room], Room | None], /) -> Room | None:
-        entry = self._rooms.get(room_id)
-        after = None if entry is None else transition(entry.value)
-        if entry is None or after is entry.value or self._replace(room_id, entry, after):
-            return after
-        # The room expired during the transition, or the transition itself wrote the room.
-        return await super()._update(room_id, transition)
+    async def _update(self, room_id: str, transition: Transition, /) -> Room | None:
+        for _ in range(_MAX_ATTEMPTS):
+            entry = self._rooms.get(room_id)
+            after = None if entry is None else transition(entry.value)
+            if entry is None or after is entry.value or self._replace(room_id, entry, after):
+                return after
+            # The room expired during the transition, or the transition itself wrote the room.
+        raise ConflictError(room_id, _MAX_ATTEMPTS)
 
     async def _delete(self, room_id: str) -> bool:
         existed = self._remove(room_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wnc_store import Clock, ConfigurationError, Snapshot, StoreSettings
-from wnc_store.base import BaseStore
+from wnc_store.base import BaseStore, Lifecycle
 from wnc_store_memory.database import MemoryDatabase
 from wnc_store_memory.events import MemoryRoomEvents
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
@@ -21,8 +21,6 @@ class MemoryStore(BaseStore):
         database: Database to share with other stores. By default a new one.
     """
 
-    _supports_events = True
-
     def __init__(
         self,
         settings: StoreSettings | None = None,
@@ -30,15 +28,18 @@ class MemoryStore(BaseStore):
         clock: Clock | None = None,
         database: MemoryDatabase | None = None,
     ) -> None:
-        settings = settings or StoreSettings()
-        super().__init__(settings)
+        settings, lifecycle = settings or StoreSettings(), Lifecycle()
         database = database or MemoryDatabase(clock)
         self._namespace = namespace = database.namespace(settings.key_prefix)
-        self.rooms = MemoryRoomStore(namespace, settings, clock or database.clock, self._lifecycle)
-        self.chat = MemoryChatStore(namespace, settings, self._lifecycle)
-        self.connections = MemoryConnectionCounter(namespace, settings, database.clock, self._lifecycle)
-        self.events = MemoryRoomEvents(namespace, settings, self._lifecycle)
-        self.rate_limits = MemoryRateLimiter(namespace, settings, self._lifecycle)
+        self.rooms = MemoryRoomStore(namespace, settings, clock or database.clock, lifecycle)
+        super().__init__(
+            settings,
+            lifecycle,
+            chat=MemoryChatStore(namespace, settings, lifecycle),
+            connections=MemoryConnectionCounter(namespace, settings, database.clock, lifecycle),
+            rate_limits=MemoryRateLimiter(namespace, settings, lifecycle),
+            events=MemoryRoomEvents(namespace, settings, lifecycle),
+        )
 
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
         """See `SupportsRestore.restore`."""

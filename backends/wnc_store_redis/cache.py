@@ -6,13 +6,14 @@ caches save decoding, and they let a commit start without a read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from cachetools import LRUCache
 
-from wnc_store import ChatMessage, Room
-from wnc_store.base import VersionedRoom
+from wnc_store import ChatMessage
+from wnc_store.base import ChatDecoder, VersionedRoom, decode_room
 from wnc_store_redis.codec import has_nonce
+from wnc_store_redis.keys import text
 from wnc_store_redis.transport.statistics import Statistics
 
 _ID_BYTES = 32
@@ -46,14 +47,18 @@ class RoomCache:
         """Remove a room from the cache, if it is cached."""
         self._rooms.pop(room_id, None)
 
-    def read(self, room_id: str, data: bytes, decode: Callable[[str, bytes], Room]) -> VersionedRoom[bytes]:
-        """Return the room that `data` encodes. Call `decode` only if the cached bytes differ."""
+    def read(self, key: bytes, room_id: str, data: bytes) -> VersionedRoom[bytes]:
+        """Return the room that `data` encodes. Decode it only if the cached bytes differ.
+
+        Raises:
+            CorruptRecordError: `data` is not a room with this id. The error names the key.
+        """
         cached = self._rooms.get(room_id)
         if cached is not None and cached.version == data:
             self._statistics.cache_hits += 1
             return cached
         self._statistics.cache_misses += 1
-        cached = VersionedRoom(decode(room_id, data), data)
+        cached = VersionedRoom(decode_room(text(key), room_id, data), data)
         self.put(cached)
         return cached
 
@@ -106,25 +111,25 @@ class ChatCache:
     Args:
         max_bytes: limit on the size of all chats together; 0 disables the cache.
         limit: how many messages a chat keeps.
+        decoder: decodes entries that are not cached.
         statistics: counts hits and misses.
     """
 
-    def __init__(self, max_bytes: int, limit: int, statistics: Statistics) -> None:
+    def __init__(self, max_bytes: int, limit: int, decoder: ChatDecoder, statistics: Statistics) -> None:
         self._limit = limit
+        self._decoder = decoder
         self._statistics = statistics
         self._chats: LRUCache[str, _CachedChat] = LRUCache(
             max_bytes, lambda chat: chat.entries_size + len(chat.newest) + _ID_BYTES * limit
         )
 
-    def read(
-        self, room_id: str, entries: Sequence[bytes], decode: Callable[[Sequence[bytes]], Sequence[ChatMessage]]
-    ) -> Sequence[ChatMessage]:
-        """Return the messages that `entries` encode.
+    def read(self, key: bytes, room_id: str, entries: Sequence[bytes]) -> Sequence[ChatMessage]:
+        """Return the messages that `entries` encode. Decode only the entries that are not cached.
 
         Args:
+            key: the key of the chat, for the log.
             room_id: the room of the chat.
             entries: every entry of the chat, oldest first.
-            decode: called for each entry that is not cached; leaves out an entry that cannot be decoded.
         """
         if not entries:
             self._chats.pop(room_id, None)
@@ -140,7 +145,7 @@ class ChatCache:
         by_entry: dict[bytes, ChatMessage] = {}
         messages: list[ChatMessage] = []
         for entry in entries:
-            message = cached.get(entry) or next(iter(decode([entry])), None)
+            message = cached.get(entry) or self._decoder.decode(text(key), entry)
             if message is not None:
                 by_entry[entry] = message
                 messages.append(message)

@@ -5,17 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from wnc_store import ConflictError, Room
-from wnc_store.base import ChangeEvents, EncodedEvent, VersionedRoom
-from wnc_store_redis.room_storage import PendingCommit, RoomStorage
-from wnc_store_redis.transport.connection import Reply
-from wnc_store_redis.transport.tasks import BackgroundTasks
-
-Transition = Callable[[Room], Room | None]
+from wnc_store.base import ChangeEvents, EncodedEvent, Transition, VersionedRoom, VersionMismatch
+from wnc_store_redis.room_storage import FoundDeleted, PendingCommit, RoomStorage
 
 _MAX_APPLY_SECONDS = 0.02
 """Seconds for which updates of a room are applied before the event loop continues. The rest form the next batch."""
@@ -74,26 +68,11 @@ class _PendingUpdate:
             self.future.set_exception(duplicate)
 
 
-class _Batch:
-    """Updates that are committed together."""
-
-    __slots__ = ("commit", "room_id", "start", "updates")
-
-    def __init__(self, room_id: str) -> None:
-        self.room_id = room_id
-        self.updates: list[_PendingUpdate] = []
-        self.commit: PendingCommit | None = None
-        self.start = asyncio.get_running_loop().time()
-
-
 class GroupCommit:
     """Commits updates of rooms, at most one batch of a room at a time.
 
     Updates that arrive during a commit of their room wait, and form the next batch. Cancelling a caller removes only
     that caller's update, and only before the batch is sent.
-
-    Updates of a cached room are committed on top of the cached version, without a task. A task takes over only if the
-    room must be read, or if the reply reports anything but a commit.
 
     Args:
         storage: reads and commits rooms.
@@ -108,9 +87,8 @@ class GroupCommit:
         self._change_events = change_events
         self._now = now
         self._queues: dict[str, list[_PendingUpdate]] = {}
-        """Room id -> waiting updates. A room has an entry while updates of it wait or a commit of it is in progress."""
-        self._ready_rooms: deque[str] = deque()
-        self._tasks = BackgroundTasks()
+        """Room id -> waiting updates. A room has an entry while a task commits its updates."""
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._pending: dict[_PendingUpdate, None] = {}
         """Updates that callers wait for, ordered by deadline: every operation has the same time-out."""
         self._deadline_timer: asyncio.TimerHandle | None = None
@@ -120,14 +98,10 @@ class GroupCommit:
         self._storage.check_loop()  # before the update can join a queue of another loop, or of a parent process
         loop = asyncio.get_running_loop()
         update = _PendingUpdate(room_id, transition, loop.create_future(), self._storage.deadline())
-        queue = self._queues.get(room_id)
-        if queue is not None:
-            queue.append(update)
-        else:
-            self._queues[room_id] = [update]
-            if not self._ready_rooms:
-                loop.call_soon(self._start_ready)
-            self._ready_rooms.append(room_id)
+        self._queues.setdefault(room_id, []).append(update)
+        task = self._tasks.get(room_id)
+        if task is None or task.done():  # done: it was cancelled before it started
+            self._tasks[room_id] = loop.create_task(self._run(room_id))
         self._pending[update] = None
         if self._deadline_timer is None:  # one timer for all updates: a timer for each would cost more than the rest
             self._deadline_timer = loop.call_at(update.deadline + _DEADLINE_GRACE, self._on_deadline)
@@ -146,150 +120,104 @@ class GroupCommit:
                 return
             update.fail(self._storage.timeout_error(update.room_id, unanswered=update.is_sent))
 
-    def _start_ready(self) -> None:
-        """Start a batch for each room whose first updates arrived in this tick."""
-        try:
-            while self._ready_rooms:
-                self._start_batch(self._ready_rooms.popleft())
-        finally:
-            if self._ready_rooms:  # a transition raised KeyboardInterrupt or SystemExit; the other rooms continue
-                asyncio.get_running_loop().call_soon(self._start_ready)
-
-    def _start_batch(self, room_id: str) -> None:
-        """Start to commit the waiting updates of a room, without a task if possible."""
+    async def _run(self, room_id: str) -> None:
+        """Commit the updates of a room in batches until none wait."""
         while self._queues[room_id]:
-            batch = _Batch(room_id)
-            if not self._drain_queue(batch):
-                continue
-            stored = self._storage.cached(room_id)
+            batch: list[_PendingUpdate] = []
             try:
-                batch.commit = None if stored is None else self._attempt(batch, stored)
+                await self._commit(room_id, batch)
             except Exception as error:  # noqa: BLE001 - raised in every caller of the batch
-                self._fail(batch, error)
-                continue
-            except BaseException:
-                self._cancel_all(batch)
+                for update in batch:
+                    update.fail(error)
+            except BaseException:  # the event loop is shutting down, or a transition raised KeyboardInterrupt
+                del self._tasks[room_id]
+                for update in (*batch, *self._queues.pop(room_id)):
+                    update.future.cancel()
                 raise
-            if batch.commit is not None and batch.commit.script is not None:
-                batch.commit.script.reply.add_done_callback(partial(self._on_reply, batch))
             else:
-                self._tasks.spawn(self._run_batch(batch))
-            return
-        del self._queues[room_id]
+                for update in batch:
+                    update.resolve()
+        del self._queues[room_id], self._tasks[room_id]
 
-    def _on_reply(self, batch: _Batch, reply: asyncio.Future[Reply]) -> None:
-        if reply.cancelled():  # the event loop is shutting down
-            self._cancel_all(batch)
-        elif batch.commit is not None and self._storage.try_complete(batch.commit):
-            self._resolve_all(batch)
-            self._start_batch(batch.room_id)
-        else:
-            self._tasks.spawn(self._run_batch(batch))
+    async def _commit(self, room_id: str, batch: list[_PendingUpdate]) -> None:
+        """Move waiting updates into a batch, and commit it on top of the cached room.
 
-    async def _run_batch(self, batch: _Batch) -> None:
-        """Commit a batch, resolve its updates, and start the next batch."""
-        try:
-            await self._commit(batch)
-        except Exception as error:  # noqa: BLE001 - raised in every caller of the batch
-            self._fail(batch, error)
-        except BaseException:  # the event loop is shutting down
-            self._cancel_all(batch)
-            raise
-        else:
-            self._resolve_all(batch)
-        self._start_batch(batch.room_id)
-
-    def _resolve_all(self, batch: _Batch) -> None:
-        for update in batch.updates:
-            update.resolve()
-
-    def _fail(self, batch: _Batch, error: Exception) -> None:
-        for update in batch.updates:
-            update.fail(error)
-
-    def _cancel_all(self, batch: _Batch) -> None:
-        for update in (*batch.updates, *self._queues.pop(batch.room_id)):
-            update.future.cancel()
-
-    async def _commit(self, batch: _Batch) -> None:
-        """Commit a batch on top of the cached room. A read or the commit itself detects an outdated cache."""
-        room_id, updates = batch.room_id, batch.updates
-        attempts = 0
-        stored, is_fresh = None, False
+        A read or the commit itself detects an outdated cache.
+        """
+        attempts, started_at = 0, asyncio.get_running_loop().time()
+        stored, is_fresh = self._storage.cached(room_id), False
         while True:
-            if batch.commit is None:
-                is_fresh = not self._drain_queue(batch) and is_fresh
-                if not updates:
-                    return
-                if stored is None and not is_fresh:
-                    deadline = max(update.deadline for update in updates)
-                    stored, is_fresh = await self._storage.get(room_id, deadline), True
-                    _drop_cancelled(updates)
-                batch.commit = self._attempt(batch, stored)
-            if batch.commit is not None:
-                mismatch = await self._storage.finish_commit(batch.commit)
-                if mismatch is None:
-                    if batch.commit.deletion_ambiguous:
-                        self._fail_ambiguous(batch)
-                    return
-                attempts += 1
-                stored, is_fresh, batch.commit = mismatch.current, True, None
-                self._fail_expired(batch, attempts)
-            elif is_fresh:
+            is_fresh = not self._drain_queue(room_id, batch) and is_fresh
+            if not batch:
                 return
-            else:  # an update without effect needs the current room: the cached one may be out of date
-                stored = None
+            if stored is None and not is_fresh:
+                deadline = max(update.deadline for update in batch)
+                stored, is_fresh = await self._storage.get(room_id, deadline), True
+                _drop_cancelled(batch)
+            commit = self._attempt(room_id, batch, stored)
+            if commit is None:
+                if is_fresh:
+                    return
+                stored = None  # an update without effect needs the current room: the cached one may be out of date
+                continue
+            result = await self._storage.finish_commit(commit)
+            if isinstance(result, FoundDeleted):
+                self._fail_ambiguous(room_id, batch)
+            if not isinstance(result, VersionMismatch):
+                return
+            attempts += 1
+            stored, is_fresh = result.current, True
+            self._fail_expired(room_id, batch, attempts, started_at)
 
-    def _attempt(self, batch: _Batch, stored: VersionedRoom[bytes] | None) -> PendingCommit | None:
+    def _attempt(
+        self, room_id: str, batch: list[_PendingUpdate], stored: VersionedRoom[bytes] | None
+    ) -> PendingCommit | None:
         """Apply a batch to a room and start to commit the result. Return None if the room is unchanged."""
         before = after = None if stored is None else stored.room
         encoded_events: list[EncodedEvent] = []
         end = self._now() + _MAX_APPLY_SECONDS
-        for number, update in enumerate(batch.updates, start=1):
+        for number, update in enumerate(batch, start=1):
             previous, after = after, update.apply(after)
             encoded_events += self._change_events.for_commit(previous, after)
-            if self._now() > end:
-                self._requeue(batch, number)
+            if self._now() > end:  # the other updates form the next batch
+                self._queues[room_id][:0] = batch[number:]
+                del batch[number:]
         if stored is None or after is before:
             return None
-        for update in batch.updates:
+        for update in batch:
             update.is_sent = True
-        return self._storage.start_commit(
-            stored, after, encoded_events, max(update.deadline for update in batch.updates)
-        )
+        deadline = max(update.deadline for update in batch)
+        if after is None:
+            return self._storage.start_delete(stored, encoded_events, deadline)
+        return self._storage.start_commit(stored, after, encoded_events, deadline)
 
-    def _drain_queue(self, batch: _Batch) -> bool:
+    def _drain_queue(self, room_id: str, batch: list[_PendingUpdate]) -> bool:
         """Drop cancelled updates from a batch, and add the waiting ones. Return whether any were added."""
-        queue, updates = self._queues[batch.room_id], batch.updates
-        _drop_cancelled(updates)
+        queue = self._queues[room_id]
+        _drop_cancelled(batch)
         added = [update for update in queue if not update.future.done()]
-        updates += added
+        batch += added
         queue.clear()
         return bool(added)
 
-    def _fail_ambiguous(self, batch: _Batch) -> None:
-        """After an ambiguous deletion, fail the updates whose outcome is a room.
+    def _fail_ambiguous(self, room_id: str, batch: list[_PendingUpdate]) -> None:
+        """Fail the updates whose outcome is a room.
 
         Another client may have deleted the room before these updates were committed.
         """
-        for update in batch.updates:
+        for update in batch:
             if isinstance(update.outcome, Room):
-                update.fail(self._storage.outcome_unknown_error(batch.room_id))
+                update.fail(self._storage.outcome_unknown_error(room_id))
 
-    def _requeue(self, batch: _Batch, applied: int) -> None:
-        """Move all updates except the first `applied` ones back to the queue."""
-        self._queues[batch.room_id][:0] = batch.updates[applied:]
-        del batch.updates[applied:]
-
-    def _fail_expired(self, batch: _Batch, attempts: int) -> None:
+    def _fail_expired(self, room_id: str, batch: list[_PendingUpdate], attempts: int, started_at: float) -> None:
         """Fail the updates that would miss their deadlines in another attempt of average length."""
         now = asyncio.get_running_loop().time()
-        for update in batch.updates:
+        for update in batch:
             update.is_sent = False
-            if now + (now - batch.start) / attempts > update.deadline:
-                update.fail(ConflictError(batch.room_id, attempts))
+            if now + (now - started_at) / attempts > update.deadline:
+                update.fail(ConflictError(room_id, attempts))
 
 
-def _drop_cancelled(updates: list[_PendingUpdate]) -> None:
+def _drop_cancelled(batch: list[_PendingUpdate]) -> None:
     """Drop the updates whose callers were cancelled or got an error."""
-    updates[:] = [update for update in updates if not update.future.done()]
+    batch[:] = [update for update in batch if not update.future.done()]

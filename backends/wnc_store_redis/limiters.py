@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
-
-from wnc_store import CorruptRecordError, StoreSettings
+from wnc_store import StoreSettings
 from wnc_store.base import BaseConnectionCounter, BaseRateLimiter, Lifecycle
-from wnc_store_redis.codec import parse_pttl, to_millis
+from wnc_store_redis.codec import to_millis
 from wnc_store_redis.keys import Keys
+from wnc_store_redis.script_results import Lease, Window, decode_acquire, decode_hit, decode_peek
 from wnc_store_redis.scripts import ACQUIRE, COUNT, HIT, PEEK, RELEASE
 from wnc_store_redis.transport.executor import CommandExecutor
-
-_COUNT = re.compile(rb"0|[1-9]\d{0,14}")
-"""A valid count: the same check as in `hit.lua`."""
 
 
 class RedisConnectionCounter(BaseConnectionCounter):
@@ -25,13 +20,12 @@ class RedisConnectionCounter(BaseConnectionCounter):
         self._keys = keys
         self._ttl_ms = to_millis(settings.connection_ttl)
 
-    async def _acquire(self, key: str, connection_id: str, limit: int | None) -> tuple[bool, int]:
+    async def _acquire(self, key: str, connection_id: str, limit: int | None) -> Lease:
         max_leases = b"" if limit is None else str(limit).encode()
         leases = self._keys.connections(key)
-        is_acquired, count = await self._commands.run_script(
-            ACQUIRE, [leases], connection_id.encode(), self._ttl_ms, max_leases
+        return decode_acquire(
+            await self._commands.run_script(ACQUIRE, [leases], connection_id.encode(), self._ttl_ms, max_leases)
         )
-        return bool(is_acquired), count
 
     async def _release(self, key: str, connection_id: str) -> int:
         return await self._commands.run_script(RELEASE, [self._keys.connections(key)], connection_id.encode())
@@ -49,22 +43,13 @@ class RedisRateLimiter(BaseRateLimiter):
         self._keys = keys
         self._window_ms = to_millis(settings.rate_limit_window)
 
-    async def _hit(self, key: str, cost: int) -> tuple[int, timedelta]:
-        count, remaining_ms = await self._commands.run_script(
-            HIT, [self._keys.rate_limit(key)], str(cost).encode(), self._window_ms
-        )
-        return count, timedelta(milliseconds=remaining_ms)
-
-    async def _peek(self, key: str) -> tuple[int, timedelta]:
+    async def _hit(self, key: str, cost: int) -> Window:
         name = self._keys.rate_limit(key)
-        pttl, stored = await self._commands.run_script(PEEK, [name])
-        remaining = parse_pttl(pttl)
-        if stored is None or remaining is None:
-            return 0, timedelta(0)
-        if not _COUNT.fullmatch(stored):
-            raise CorruptRecordError(name.decode(), "expected an integer from 0 to 999999999999999")
-        # The next hit gives a count that never expires a full window.
-        return int(stored), self._settings.rate_limit_window if remaining == timedelta.max else remaining
+        return decode_hit(await self._commands.run_script(HIT, [name], str(cost).encode(), self._window_ms))
+
+    async def _peek(self, key: str) -> Window:
+        name = self._keys.rate_limit(key)
+        return decode_peek(await self._commands.run_script(PEEK, [name]), name, self._settings.rate_limit_window)
 
     async def _reset(self, key: str) -> None:
         await self._commands.write(b"DEL", self._keys.rate_limit(key))

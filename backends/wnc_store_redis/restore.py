@@ -8,7 +8,7 @@ from wnc_store import RoomExistsError, Snapshot, StoreSettings, to_wire
 from wnc_store.base import ChangeEvents
 from wnc_store_redis.codec import encode_with_nonce, to_millis
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.scripts import RESTORE, publish_args
+from wnc_store_redis.scripts import NO_EVENT, RESTORE, publish_args
 from wnc_store_redis.transport.executor import CommandExecutor
 
 
@@ -29,7 +29,7 @@ async def restore(
         room.id.encode(),
         b"1" if replace else b"",
         to_millis(_finite(chat_ttl or timedelta.max, settings.chat_ttl)),
-        *(publish_args(keys.publish, keys.events(room.id), encoded_events) or (b"", b"", b"")),
+        *(publish_args(keys, room.id, encoded_events) or NO_EVENT),
         *map(encode_with_nonce, messages),
     )
     if not is_stored:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from wnc_store import Room, StoreError, StoreSettings
-from wnc_store.base import ChangeEvents, EncodedEvent, VersionedRoom, VersionMismatch
+from wnc_store.base import ChangeEvents, Committed, EncodedEvent, VersionedRoom, VersionMismatch
 from wnc_store_redis.cache import RoomCache
 from wnc_store_redis.codec import encode_with_nonce, to_millis
 from wnc_store_redis.keys import Keys
+from wnc_store_redis.script_results import decode_commit
 from wnc_store_redis.scripts import COMMIT, REMOVE, SWEEP, publish_args
 from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
 
 _ABSENT = b""
 """Argument of COMMIT that stands for a room that does not exist."""
-
-_COMMITTED = 1
-"""Result of COMMIT when it has committed."""
 
 _MAX_EXISTS_KEYS = 1000
 """Keys in one EXISTS; more would block the server for too long."""
@@ -49,14 +47,7 @@ class IndexPage(NamedTuple):
 
 @dataclass(slots=True)
 class _Scan:
-    """A scan of the index of one bucket.
-
-    Attributes:
-        bucket: the hash tag of the bucket.
-        cursor: the cursor of the next page.
-        epoch: the server epoch of the cursor; None before the first page.
-        is_complete: whether the last page was read.
-    """
+    """A scan of the index of one bucket. `epoch` is the server epoch of the cursor, or None before the first page."""
 
     bucket: bytes
     cursor: bytes = b"0"
@@ -64,28 +55,25 @@ class _Scan:
     is_complete: bool = False
 
 
-@dataclass(slots=True)
-class PendingCommit:
+class PendingCommit(NamedTuple):
     """A commit whose outcome is not known yet.
 
     Attributes:
         room_id: the id of the room.
         after: the room to store; None deletes the room.
-        keys: the keys of COMMIT.
-        arguments: the arguments of COMMIT.
-        deadline: when to give up, in the event loop's time.
-        script: the script in flight; None if it was not sent yet.
-        deletion_ambiguous: whether a retry found the room to be deleted already gone. This commit may have deleted it,
-            or another one.
+        script: COMMIT, in flight.
+        retry_args: the arguments of COMMIT in a retry.
     """
 
     room_id: str
     after: VersionedRoom[bytes] | None
-    keys: Sequence[bytes]
-    arguments: Sequence[bytes]
-    deadline: float
-    script: InFlightScript | None = None
-    deletion_ambiguous: bool = False
+    script: InFlightScript
+    retry_args: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDeleted:
+    """Result of a deletion whose retry found no room: an earlier attempt deleted the room, or another client did."""
 
 
 class RoomStorage:
@@ -95,23 +83,16 @@ class RoomStorage:
         commands: runs commands and scripts.
         keys: the names of the keys.
         settings: the settings of the store.
-        change_events: encodes the events of creations and deletions. The caller of `start_commit` encodes its own.
-        decode: decodes a room from its id and its stored bytes.
+        change_events: encodes the events of `create` and `delete`. Callers of `start_commit` encode their own.
     """
 
     def __init__(
-        self,
-        commands: CommandExecutor,
-        keys: Keys,
-        settings: StoreSettings,
-        change_events: ChangeEvents,
-        decode: Callable[[str, bytes], Room],
+        self, commands: CommandExecutor, keys: Keys, settings: StoreSettings, change_events: ChangeEvents
     ) -> None:
         self._commands = commands
         self._keys = keys
         self._ttls_ms = to_millis(settings.room_ttl), to_millis(keys.index_ttl(settings.room_ttl))
         self._change_events = change_events
-        self._decode = decode
         self._statistics = commands.statistics
         self._cache = RoomCache(settings.cache_bytes // 4, self._statistics)
 
@@ -129,65 +110,61 @@ class RoomStorage:
 
     async def get(self, room_id: str, deadline: float | None = None) -> VersionedRoom[bytes] | None:
         """Return the live room, or None."""
-        return self._stored(room_id, await self._commands.read(b"GET", self._keys.room(room_id), deadline=deadline))
+        key = self._keys.room(room_id)
+        return self._stored(key, room_id, await self._commands.read(b"GET", key, deadline=deadline))
 
-    async def create(self, room: Room, deadline: float | None = None) -> bool:
+    async def create(self, room: Room) -> bool:
         """Store a room unless its id is in use. Return whether it was stored."""
         new = VersionedRoom(room, encode_with_nonce(room))
-        arguments = self._arguments(room.id, _ABSENT, new, self._change_events.for_commit(None, room))
+        encoded_events = self._change_events.for_commit(None, room)
+        commit = self._start(room.id, _ABSENT, new, encoded_events, self._commands.deadline())
         # A retry replaces the room by equal bytes and publishes nothing. It must not create the room: an earlier
         # attempt may have created it, and another client may have deleted it since.
-        retry_args = self._arguments(room.id, new.version, new, ())
-        keys = self._keys.of_room(room.id)
-        commit = PendingCommit(room.id, new, keys, arguments, deadline or self.deadline())
-        mismatch, is_retry = await self._await_commit(commit, retry_args)
-        if mismatch is None or not is_retry:
-            return mismatch is None
-        raise self.outcome_unknown_error(room.id)
+        commit = commit._replace(retry_args=self._arguments(room.id, new.version, new, ()))
+        return not isinstance(await self.finish_commit(commit), VersionMismatch)
 
     def start_commit(
-        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: Sequence[EncodedEvent], deadline: float
+        self, before: VersionedRoom[bytes], after: Room, encoded_events: Sequence[EncodedEvent], deadline: float
     ) -> PendingCommit:
         """Start to replace a room if it still equals `before`, and to publish events.
 
-        The script is sent at the end of this tick of the event loop. Call `finish_commit` or `try_complete` afterwards.
+        The script is sent at the end of this tick of the event loop. Call `finish_commit` afterwards.
         """
-        new = None if after is None else VersionedRoom(after, encode_with_nonce(after))
-        room_id = before.room.id
-        keys = self._keys.of_room(room_id)
-        if new is not None:
-            # An update does not use the chat, and Redis refuses scripts with a missing key in a slot that migrates.
-            del keys[2]
-        arguments = self._arguments(room_id, before.version, new, encoded_events)
-        commit = PendingCommit(room_id, new, keys, arguments, deadline)
-        commit.script = self._send(commit)
-        return commit
+        new = VersionedRoom(after, encode_with_nonce(after))
+        return self._start(before.room.id, before.version, new, encoded_events, deadline)
 
-    def try_complete(self, commit: PendingCommit) -> bool:
-        """Return whether the script was sent and its reply, which has arrived, reports that it has committed.
+    def start_delete(
+        self, before: VersionedRoom[bytes], encoded_events: Sequence[EncodedEvent], deadline: float
+    ) -> PendingCommit:
+        """Start to delete a room, its chat and its index entry if it still equals `before`. See `start_commit`."""
+        return self._start(before.room.id, before.version, None, encoded_events, deadline)
 
-        If so, `finish_commit` need not be called.
+    async def finish_commit(self, commit: PendingCommit) -> Committed | FoundDeleted | VersionMismatch[bytes]:
+        """Wait for the outcome of a commit.
+
+        Raises:
+            OutcomeUnknownError: a retry has found another room. An earlier attempt may have committed.
         """
-        reply = commit.script and commit.script.reply
-        if reply is None or reply.exception() is not None or reply.result() != _COMMITTED:
-            return False
-        self._cache_commit(commit)
-        return True
-
-    async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
-        """Wait for the outcome of a commit. Set `PendingCommit.deletion_ambiguous`."""
-        mismatch, is_retry = await self._await_commit(commit, commit.arguments)
-        if mismatch is not None and is_retry:
-            # An earlier attempt may have committed, and others may have changed the room since.
+        reply, is_retry = await self._commands.finish_script(commit.script, retry_args=commit.retry_args)
+        result = decode_commit(reply)
+        if isinstance(result, Committed):
+            self._cache_commit(commit)
+            return result
+        if is_retry and result.data == (commit.after and commit.after.version):
+            # The nonce of the stored bytes proves that an earlier attempt stored them. Nothing proves a deletion.
+            self._cache_commit(commit)
+            return FoundDeleted() if commit.after is None else Committed()
+        self._statistics.retries += 1
+        if is_retry:  # an earlier attempt may have committed, and others may have changed the room since
+            self._cache.discard(commit.room_id)
             raise self.outcome_unknown_error(commit.room_id)
-        return mismatch
+        return VersionMismatch(self._stored(commit.script.keys[0], commit.room_id, result.data))
 
-    async def delete(self, room_id: str, deadline: float | None = None) -> bool:
+    async def delete(self, room_id: str) -> bool:
         """Delete a room, its chat and its index entry, without reading them. Return whether there was a room."""
         self._cache.discard(room_id)
-        events = self._publish_args(room_id, self._change_events.for_delete(room_id))
-        keys = self._keys.of_room(room_id)
-        return bool(await self._commands.run_script(REMOVE, keys, room_id.encode(), *events, deadline=deadline))
+        events = publish_args(self._keys, room_id, self._change_events.for_delete(room_id))
+        return bool(await self._commands.run_script(REMOVE, self._keys.of_room(room_id), room_id.encode(), *events))
 
     async def index_pages(self) -> AsyncIterator[Sequence[IndexPage]]:
         """Yield the index of active rooms in pages. On a cluster, yield pages of several buckets together.
@@ -247,33 +224,23 @@ class RoomStorage:
         lost = ConnectionResetError("the connection was lost, and others have changed the room since")
         return self._commands.to_store_error(lost, self._keys.room(room_id), unanswered=True)
 
-    def _send(self, commit: PendingCommit) -> InFlightScript:
-        return self._commands.start_script(COMMIT, commit.keys, *commit.arguments, deadline=commit.deadline)
-
-    async def _await_commit(
-        self, commit: PendingCommit, retry_args: Sequence[bytes]
-    ) -> tuple[VersionMismatch[bytes] | None, bool]:
-        """Wait for the outcome of a commit.
-
-        A retry that finds the bytes that it was to store succeeds: their nonce proves that an earlier attempt of this
-        commit stored them.
-
-        Returns:
-            The mismatch, or None if the room was committed; and whether the script was retried, so that an earlier
-            attempt may have committed.
-        """
-        script = commit.script or self._send(commit)
-        reply, is_retry = await self._commands.finish_script(script, retry_args=retry_args)
-        current = None if reply == _COMMITTED else reply[1]
-        if reply == _COMMITTED or (is_retry and current == (commit.after and commit.after.version)):
-            commit.deletion_ambiguous = reply != _COMMITTED and commit.after is None
-            self._cache_commit(commit)
-            return None, is_retry
-        self._statistics.retries += 1
-        return VersionMismatch(self._stored(commit.room_id, current)), is_retry
+    def _start(
+        self,
+        room_id: str,
+        before: bytes,
+        after: VersionedRoom[bytes] | None,
+        encoded_events: Sequence[EncodedEvent],
+        deadline: float,
+    ) -> PendingCommit:
+        keys = self._keys.of_room(room_id)
+        if before != _ABSENT and after is not None:
+            # An update does not use the chat, and Redis refuses scripts with a missing key in a slot that migrates.
+            del keys[2]
+        arguments = self._arguments(room_id, before, after, encoded_events)
+        script = self._commands.start_script(COMMIT, keys, *arguments, deadline=deadline)
+        return PendingCommit(room_id, after, script, arguments)
 
     def _cache_commit(self, commit: PendingCommit) -> None:
-        """Update the cache after a commit."""
         if commit.after is None:
             self._cache.discard(commit.room_id)
         else:
@@ -284,16 +251,13 @@ class RoomStorage:
         self, room_id: str, before: bytes, after: VersionedRoom[bytes] | None, encoded_events: Sequence[EncodedEvent]
     ) -> Sequence[bytes]:
         data = _ABSENT if after is None else after.version
-        return (before, data, *self._ttls_ms, room_id.encode(), *self._publish_args(room_id, encoded_events))
+        return (before, data, *self._ttls_ms, room_id.encode(), *publish_args(self._keys, room_id, encoded_events))
 
-    def _publish_args(self, room_id: str, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
-        return publish_args(self._keys.publish, self._keys.events(room_id), encoded_events)
-
-    def _stored(self, room_id: str, data: bytes | None) -> VersionedRoom[bytes] | None:
+    def _stored(self, key: bytes, room_id: str, data: bytes | None) -> VersionedRoom[bytes] | None:
         if data is None:
             self._cache.discard(room_id)
             return None
-        return self._cache.read(room_id, data, self._decode)
+        return self._cache.read(key, room_id, data)
 
     def _room_keys(self, page: IndexPage) -> list[bytes]:
         return [self._keys.listed_room(page.bucket, entry) for entry in page.entries]

@@ -8,16 +8,16 @@ from types import CoroutineType
 from typing import Any
 
 from wnc_store import Clock, Room, StoreSettings, is_id
-from wnc_store.base import BaseRoomStore, Lifecycle, VersionedRoom, VersionMismatch
+from wnc_store.base import BaseRoomStore, Lifecycle, Transition
 from wnc_store_redis.codec import parse_pttl
-from wnc_store_redis.group_commit import GroupCommit, Transition
+from wnc_store_redis.group_commit import GroupCommit
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.room_storage import RoomStorage
 from wnc_store_redis.transport.executor import CommandExecutor
 
 
-class RedisRoomStore(BaseRoomStore[bytes]):
-    """`RoomStore` on Redis. The version of a room is its stored bytes."""
+class RedisRoomStore(BaseRoomStore):
+    """`RoomStore` on Redis."""
 
     def __init__(
         self, commands: CommandExecutor, keys: Keys, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle
@@ -25,26 +25,21 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         super().__init__(settings, clock, lifecycle)
         self._commands = commands
         self._keys = keys
-        self._storage = RoomStorage(commands, keys, settings, self._change_events, self._decode_stored)
+        self._storage = RoomStorage(commands, keys, settings, self._change_events)
         self._group_commit = GroupCommit(self._storage, self._change_events)
+
+    async def _get(self, room_id: str) -> Room | None:
+        stored = await self._storage.get(room_id)
+        return stored and stored.room
+
+    def _create(self, room: Room) -> CoroutineType[Any, Any, bool]:
+        return self._storage.create(room)
 
     def _update(self, room_id: str, transition: Transition, /) -> CoroutineType[Any, Any, Room | None]:
         return self._group_commit.submit(room_id, transition)
 
-    def _get(self, room_id: str) -> CoroutineType[Any, Any, VersionedRoom[bytes] | None]:
-        return self._storage.get(room_id)
-
-    async def _create(self, room: Room) -> bool:
-        return await self._storage.create(room)
-
-    async def _compare_and_set(self, before: VersionedRoom[bytes], after: Room | None) -> VersionMismatch[bytes] | None:
-        encoded_events = self._change_events.for_commit(before.room, after)
-        return await self._storage.finish_commit(
-            self._storage.start_commit(before, after, encoded_events, self._storage.deadline())
-        )
-
-    async def _delete(self, room_id: str) -> bool:
-        return await self._storage.delete(room_id)
+    def _delete(self, room_id: str) -> CoroutineType[Any, Any, bool]:
+        return self._storage.delete(room_id)
 
     async def _get_ttl(self, room_id: str) -> timedelta | None:
         return parse_pttl(await self._commands.read(b"PTTL", self._keys.room(room_id)))
@@ -63,6 +58,3 @@ class RedisRoomStore(BaseRoomStore[bytes]):
         async for pages in self._storage.index_pages():
             removed += await self._storage.prune_index(pages)
         return removed
-
-    def _decode_stored(self, room_id: str, data: bytes) -> Room:
-        return self._decode(self._keys.room(room_id).decode(), room_id, data)

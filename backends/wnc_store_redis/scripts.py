@@ -1,4 +1,4 @@
-"""Lua scripts. The header of each file in `lua/` documents its keys, arguments and results."""
+"""Lua scripts. The header of each file in `lua/` documents its keys, arguments and replies."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from wnc_store.base import EncodedEvent
+from wnc_store_redis.keys import Keys
 from wnc_store_redis.transport.executor import Script
 
 
-def publish_args(command: bytes, channel: bytes, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
+def publish_args(keys: Keys, room_id: str, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
     """Return the arguments that make a script publish events: command, channel and events; none without events."""
-    return (command, channel, *(encoded_event.data for encoded_event in encoded_events)) if encoded_events else ()
+    if not encoded_events:
+        return ()
+    return (keys.publish, keys.events(room_id), *(encoded_event.data for encoded_event in encoded_events))
+
+
+NO_EVENT = (b"", b"", b"")
+"""The arguments of APPEND and RESTORE that stand for no event."""
 
 
 def _read(name: str, *, writes: bool = True, idempotent: bool = False, ask_command: bytes | None = None) -> Script:

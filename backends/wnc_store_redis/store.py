@@ -16,7 +16,7 @@ from wnc_store import (
     SystemClock,
     open_store,
 )
-from wnc_store.base import BaseStore
+from wnc_store.base import BaseStore, Lifecycle
 from wnc_store_redis.chat import RedisChatStore
 from wnc_store_redis.diagnostics import read_activity, run_checks
 from wnc_store_redis.events import RedisRoomEvents
@@ -44,24 +44,24 @@ class RedisStore(BaseStore):
         ConfigurationError: the client is synchronous, or was made by `Sentinel.slave_for`.
     """
 
-    _supports_events = True
-
     def __init__(self, client: Client, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> None:
-        settings = settings or StoreSettings()
-        super().__init__(settings)
+        settings, clock, lifecycle = settings or StoreSettings(), clock or SystemClock(), Lifecycle()
         self._statistics = Statistics()
         router = router_for(client, settings, self._statistics)
         self._keys = keys = Keys(settings.key_prefix, database(client), is_bucketed=isinstance(router, ClusterRouter))
         self._own_client: Client | None = None
         self._opened_in = os.getpid()
-        self._commands = CommandExecutor(router, settings.operation_timeout, self._statistics)
-        self.rooms = RedisRoomStore(self._commands, keys, settings, clock or SystemClock(), self._lifecycle)
-        self.chat = RedisChatStore(self._commands, keys, settings, self._lifecycle)
-        self.events = self._events = RedisRoomEvents(router, self._commands, keys, settings, self._lifecycle)
-        connections = RedisConnectionCounter(self._commands, keys, settings, self._lifecycle)
-        rate_limits = RedisRateLimiter(self._commands, keys, settings, self._lifecycle)
-        self._set_limiters(
-            connections, rate_limits, open_fallback=lambda: open_store("memory://", settings=settings, clock=clock)
+        self._commands = commands = CommandExecutor(router, settings.operation_timeout, self._statistics)
+        self._events = RedisRoomEvents(router, commands, keys, settings, lifecycle)
+        self.rooms = RedisRoomStore(commands, keys, settings, clock, lifecycle)
+        super().__init__(
+            settings,
+            lifecycle,
+            chat=RedisChatStore(commands, keys, settings, lifecycle),
+            connections=RedisConnectionCounter(commands, keys, settings, lifecycle),
+            rate_limits=RedisRateLimiter(commands, keys, settings, lifecycle),
+            events=self._events,
+            open_fallback=lambda: open_store("memory://", settings=settings, clock=clock),
         )
 
     @classmethod

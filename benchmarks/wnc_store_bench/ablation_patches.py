@@ -16,6 +16,7 @@ from typing import Any
 from redis.asyncio import ConnectionPool
 
 from wnc_store import Room, Store, StoreSettings, open_store
+from wnc_store.base import Transition, VersionMismatch
 from wnc_store_redis.cache import ChatCache
 from wnc_store_redis.room_storage import RoomStorage
 from wnc_store_redis.rooms import RedisRoomStore
@@ -27,14 +28,19 @@ from wnc_store_redis.transport.multiplexer import MultiplexedConnection
 def group_commit(url: str, settings: StoreSettings) -> Store:
     """Commit each update of a room separately, based on the cached room or the room of the last conflict."""
 
-    async def commit(self: RedisRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
-        current = self._storage.cached(room_id) or await self._storage.get(room_id)
+    async def commit(self: RedisRoomStore, room_id: str, transition: Transition) -> Room | None:
+        storage = self._storage
+        current = storage.cached(room_id) or await storage.get(room_id)
         while current is not None:
-            after = rule(current.room)
-            conflict = await self._compare_and_set(current, after)
-            if conflict is None:
+            after, deadline = transition(current.room), storage.deadline()
+            if after is None:
+                pending = storage.start_delete(current, (), deadline)
+            else:
+                pending = storage.start_commit(current, after, (), deadline)
+            result = await storage.finish_commit(pending)
+            if not isinstance(result, VersionMismatch):
                 return after
-            current = conflict.current
+            current = result.current
         return None
 
     RedisRoomStore._update = commit

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from virtual_time import idle, now
 from wnc_store import OutcomeUnknownError, Room, StoreError, StoreSettings, StoreTimeoutError, to_wire
-from wnc_store.base import ChangeEvents, VersionedRoom, VersionMismatch
+from wnc_store.base import ChangeEvents, Committed, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import room
 from wnc_store_redis.group_commit import GroupCommit
-from wnc_store_redis.room_storage import PendingCommit, RoomStorage
+from wnc_store_redis.room_storage import FoundDeleted, PendingCommit, RoomStorage
 from wnc_store_redis.scripts import COMMIT
 from wnc_store_redis.transport.executor import InFlightScript
 
@@ -24,6 +24,7 @@ def stored(value: Room) -> VersionedRoom[bytes]:
 
 STORED = stored(room("A"))
 CHANGED = stored(room("A", "host", "guest", rev=2))
+Outcome = Committed | FoundDeleted | VersionMismatch[bytes]
 SECONDS = 2
 """The time-out of an update."""
 
@@ -41,9 +42,7 @@ class FakeStorage:
         reads: the deadline of each read.
     """
 
-    def __init__(
-        self, outcome: Callable[[], VersionMismatch[bytes] | None] | None = None, seconds: float = 0.001
-    ) -> None:
+    def __init__(self, outcome: Callable[[], Outcome] | None = None, seconds: float = 0.001) -> None:
         self._outcome = outcome
         self._seconds = seconds
         self.committed: list[Room | None] = []
@@ -75,13 +74,22 @@ class FakeStorage:
         return self.stored
 
     def start_commit(
-        self, before: VersionedRoom[bytes], after: Room | None, _encoded_events: object, deadline: float
+        self, before: VersionedRoom[bytes], after: Room, _encoded_events: object, deadline: float
     ) -> PendingCommit:
-        """See `RoomStorage.start_commit`. No script is sent."""
-        self.committed.append(after)
-        return PendingCommit("A", after and stored(after), [b"room:A"], [before.version], deadline)
+        """See `RoomStorage.start_commit`."""
+        return self._start(before, after, deadline)
 
-    async def finish_commit(self, _commit: PendingCommit) -> VersionMismatch[bytes] | None:
+    def start_delete(self, before: VersionedRoom[bytes], _encoded_events: object, deadline: float) -> PendingCommit:
+        """See `RoomStorage.start_delete`."""
+        return self._start(before, None, deadline)
+
+    def _start(self, before: VersionedRoom[bytes], after: Room | None, deadline: float) -> PendingCommit:
+        self.committed.append(after)
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        script = InFlightScript(COMMIT, [b"room:A"], [before.version], deadline, reply)
+        return PendingCommit("A", after and stored(after), script, script.arguments)
+
+    async def finish_commit(self, _commit: PendingCommit) -> Outcome:
         """See `RoomStorage.finish_commit`."""
         if self._outcome is None:
             await asyncio.Event().wait()
@@ -95,40 +103,24 @@ class FakeStorage:
 
 
 class SentFakeStorage(FakeStorage):
-    """A storage that sends each commit at once. The test sets the replies.
+    """A storage of many cached rooms. The test sets the replies.
 
     Attributes:
         replies: the future of each reply.
-        is_finished: whether `finish_commit` was called.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.replies: list[asyncio.Future[Any]] = []
-        self.is_finished = False
 
     def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
         """See `RoomStorage.cached`. Every room is cached."""
         return stored(room(room_id))
 
-    def start_commit(
-        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: object, deadline: float
-    ) -> PendingCommit:
-        """See `RoomStorage.start_commit`."""
-        commit = super().start_commit(before, after, encoded_events, deadline)
-        self.replies.append(asyncio.get_running_loop().create_future())
-        commit.script = InFlightScript(COMMIT, [], (), deadline, self.replies[-1])
-        return commit
-
-    def try_complete(self, commit: PendingCommit) -> bool:
-        """See `RoomStorage.try_complete`."""
-        assert commit.script is not None
-        return commit.script.reply.result() == 1
-
-    async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
+    async def finish_commit(self, commit: PendingCommit) -> Outcome:
         """See `RoomStorage.finish_commit`."""
-        self.is_finished = True
-        return await super().finish_commit(commit)
+        self.replies.append(commit.script.reply)
+        return await commit.script.reply
 
 
 def group(storage: FakeStorage, clock: Callable[[], float] = lambda: 0.0) -> GroupCommit:

@@ -32,6 +32,7 @@ from interleavings.operations import (
     transfer,
 )
 from interleavings.world import Plan, open_fake_link
+from wnc_store.base import VersionMismatch
 from wnc_store_contract.factories import message, room
 from wnc_store_redis import group_commit
 from wnc_store_redis.room_storage import PendingCommit, RoomStorage
@@ -227,12 +228,16 @@ async def _trusted(path: RoomStorage, room_id: str, deadline: float | None = Non
 
 async def _forced(path: RoomStorage, commit: PendingCommit) -> Any:
     """Commit again on top of the state that was found."""
-    conflict = await _COMMITTED(path, commit)
-    while conflict is not None and conflict.current is not None:
+    result = await _COMMITTED(path, commit)
+    while isinstance(result, VersionMismatch) and result.current is not None:
         after = commit.after and commit.after.room
-        commit = path.start_commit(conflict.current, after, (), commit.deadline)
-        conflict = await _COMMITTED(path, commit)
-    return conflict
+        deadline = commit.script.deadline
+        if after is None:
+            commit = path.start_delete(result.current, (), deadline)
+        else:
+            commit = path.start_commit(result.current, after, (), deadline)
+        result = await _COMMITTED(path, commit)
+    return result
 
 
 async def _believed(commands: CommandExecutor, sent: InFlightScript, *, retry_args: Sequence[bytes] | None) -> Any:
@@ -248,10 +253,10 @@ def _hasty(change: Any, room: Any) -> Any:
     return after
 
 
-def _stubborn(commits: Any, group: Any) -> bool:
+def _stubborn(commits: Any, room_id: str, batch: list[Any]) -> bool:
     """Keep the updates of cancelled callers."""
-    waiting = commits._queues[group.room_id]
-    group.updates += waiting
+    waiting = commits._queues[room_id]
+    batch += waiting
     added = bool(waiting)
     waiting.clear()
     return added

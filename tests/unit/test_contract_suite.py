@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from wnc_store import ConfigurationError, NotSupportedError, Room, Store, StoreSettings, rules
-from wnc_store.base import BaseStore
+from wnc_store.base import BaseStore, Lifecycle
 from wnc_store_contract import Capability, Harness, StoreContract, clauses_of, statemachine
 from wnc_store_contract.calls import all_raise, chat_calls, connection_calls, event_calls, rate_limit_calls
 from wnc_store_contract.memory import MemoryHarness
@@ -218,13 +218,13 @@ async def test_a_store_with_rooms_only_raises_for_other_parts() -> None:
         async def _close(self) -> None:
             pass
 
-    store = RoomsOnly(StoreSettings())
+    store = RoomsOnly(StoreSettings(), Lifecycle())
     await all_raise(NotSupportedError, chat_calls(store.chat, "A"))
     await all_raise(NotSupportedError, connection_calls(store.connections, "ip", "c1"))
     await all_raise(NotSupportedError, rate_limit_calls(store.rate_limits, "ip"))
     await all_raise(NotSupportedError, event_calls(store.events, "A"))
     with pytest.raises(ConfigurationError, match="publish_changes requires a backend with events, and RoomsOnly"):
-        RoomsOnly(StoreSettings(publish_changes=True))
+        RoomsOnly(StoreSettings(publish_changes=True), Lifecycle())
 
 
 def test_a_working_undeclared_capability_fails() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from waiting import SECONDS
 from wnc_store import (
+    ConflictError,
     ManualClock,
     Room,
     RoomEvent,
@@ -27,7 +28,6 @@ from wnc_store import (
     open_store,
     rules,
 )
-from wnc_store.base import VersionMismatch
 from wnc_store_contract.factories import message, room, user
 from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory.chat_history import ChatHistory
@@ -147,6 +147,23 @@ async def test_a_change_that_writes_its_room_is_applied_again() -> None:
     assert after is await store.rooms.get_room("A")
     assert after.video_url
     assert [one.id for one in after.users] == ["host", "guest"]
+
+
+async def test_a_change_that_always_writes_its_room_fails() -> None:
+    """A change that writes its room each time raises ConflictError instead of blocking the event loop."""
+    store = MemoryStore()
+    await store.rooms.create_room(room("A"))
+
+    def change(before: Room) -> Room:
+        with pytest.raises(StopIteration):
+            store.rooms.add_user_to_room("A", user("guest")).send(None)
+        return before.model_copy(update={"video_url": "https://video.example/1"})
+
+    with pytest.raises(ConflictError):
+        await store.rooms.edit_room("A", change)
+    found = await store.rooms.get_room("A")
+    assert found is not None
+    assert found.video_url is None
 
 
 class Value:
@@ -285,24 +302,6 @@ def test_only_a_live_entry_is_replaced() -> None:
     now[0] = 19
     assert not entries.replace("a", renewed, 4, ttl_ms=10)
     assert entries.get("a") is None
-
-
-async def test_a_stale_compare_and_set_changes_nothing() -> None:
-    """A compare-and-set with an old version changes nothing and returns the current state."""
-    store = MemoryStore()
-    await store.rooms.create_room(room("A"))
-    stale = await store.rooms._get("A")
-    assert stale is not None
-    newer = await store.rooms.add_user_to_room("A", user("guest"))
-    for thieves in (room("A", "host", "thief"), None):
-        conflict = await store.rooms._compare_and_set(stale, thieves)
-        assert conflict is not None
-        assert conflict.current is not None
-        assert conflict.current.room is newer
-        assert await store.rooms.get_room("A") is newer
-    await store.rooms.delete_room("A")
-    assert await store.rooms._compare_and_set(stale, room("A")) == VersionMismatch(None)
-    assert await store.rooms.get_room("A") is None
 
 
 async def test_a_url_opens_a_store_with_settings_and_clock() -> None:

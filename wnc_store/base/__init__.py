@@ -2,14 +2,17 @@
 
 The base classes implement the methods of the protocols with a few storage primitives, which are abstract methods whose
 names start with an underscore. A backend subclasses the base classes and implements the primitives. Atomic primitives
-have no default implementation, because a default would have a race condition.
+have no default implementation, because a default would have a race condition. For the same reason, a primitive that
+changes data publishes the events of the change (see `ChangeEvents`).
 """
 
 from wnc_store.base.chat import BaseChatStore
+from wnc_store.base.compare_and_set import Committed, CompareAndSetRoomStore, VersionedRoom, VersionMismatch
+from wnc_store.base.decode import ChatDecoder, decode_room
 from wnc_store.base.events import BaseRoomEvents, ChangeEvents, EncodedEvent, EventQueue, SubscriberRegistry
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.limiters import BaseConnectionCounter, BaseRateLimiter
-from wnc_store.base.rooms import BaseRoomStore, VersionedRoom, VersionMismatch
+from wnc_store.base.rooms import BaseRoomStore, Transition
 from wnc_store.base.store import BaseStore
 
 __all__ = [
@@ -20,10 +23,15 @@ __all__ = [
     "BaseRoomStore",
     "BaseStore",
     "ChangeEvents",
+    "ChatDecoder",
+    "Committed",
+    "CompareAndSetRoomStore",
     "EncodedEvent",
     "EventQueue",
     "Lifecycle",
     "SubscriberRegistry",
+    "Transition",
     "VersionMismatch",
     "VersionedRoom",
+    "decode_room",
 ]

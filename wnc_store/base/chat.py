@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-
-from cachetools import LRUCache
 
 from wnc_store.base.events import ChangeEvents
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.size_limits import SizeLimits
-from wnc_store.errors import CorruptRecordError, NotSupportedError
-from wnc_store.records.codec import from_wire, validated
+from wnc_store.records.codec import validated
 from wnc_store.records.models import ChatMessage
 from wnc_store.settings import StoreSettings
-
-_logger = logging.getLogger("wnc_store")
-_UNSUPPORTED = "this backend does not support chat"
-
-
-class UnsupportedChat:
-    """`ChatStore` of a backend without chat."""
-
-    async def add_message(self, message: ChatMessage) -> None:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED)
-
-    async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED)
-
-    async def clear_messages(self, room_id: str) -> None:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED)
-
-    async def chat_ttl(self, room_id: str) -> timedelta | None:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED)
 
 
 class BaseChatStore(ABC):
@@ -51,7 +23,6 @@ class BaseChatStore(ABC):
         self._lifecycle = lifecycle
         self._limits = SizeLimits(settings)
         self._change_events = ChangeEvents(settings)
-        self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
 
     @abstractmethod
     async def _add(self, message: ChatMessage) -> None:
@@ -62,7 +33,7 @@ class BaseChatStore(ABC):
 
     @abstractmethod
     async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
-        """Return the valid messages of a live chat, oldest first. `_decode` skips and logs invalid entries."""
+        """Return the valid messages of a live chat, oldest first. `ChatDecoder` skips invalid entries."""
 
     @abstractmethod
     async def _delete_messages(self, room_id: str) -> None:
@@ -99,19 +70,6 @@ class BaseChatStore(ABC):
         """See `ChatReader.chat_ttl`."""
         self._check(room_id)
         return await self._get_ttl(room_id)
-
-    def _decode(self, key: str, entries: Iterable[bytes]) -> list[ChatMessage]:
-        """Decode stored entries. An invalid entry is skipped and logged once."""
-        messages: list[ChatMessage] = []
-        for entry in entries:
-            try:
-                messages.append(from_wire(ChatMessage, entry, key=key))
-            except CorruptRecordError as error:
-                digest = hashlib.blake2b(entry, key=key.encode()[:64], digest_size=16).digest()
-                if digest not in self._logged:
-                    self._logged[digest] = None
-                    _logger.warning("skipped an invalid chat entry: %s", error)
-        return messages
 
     def _check(self, room_id: str) -> None:
         self._lifecycle.ensure_open()

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple, Self
 
-from cachetools import LRUCache
-
+from wnc_store.base.decode import SkippedValueLog
 from wnc_store.base.diff import diff_rooms
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.errors import CorruptRecordError, LimitExceededError, NotSupportedError, StoreClosedError
+from wnc_store.errors import CorruptRecordError, LimitExceededError, StoreClosedError
 from wnc_store.events import MessageAdded, Resync, RoomClosed, RoomEvent
 from wnc_store.records.codec import from_wire, to_wire, validated
 from wnc_store.records.models import ChatMessage, Room
 from wnc_store.settings import StoreSettings
-
-_logger = logging.getLogger("wnc_store")
-_UNSUPPORTED = "this backend does not support events"
-
-
-class UnsupportedEvents:
-    """`RoomEvents` of a backend without events."""
-
-    async def publish(self, room_id: str, event: RoomEvent) -> None:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED)
-
-    def subscribe(self, room_id: str) -> AbstractAsyncContextManager[AsyncIterator[RoomEvent]]:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError(_UNSUPPORTED)
 
 
 class EventQueue:
@@ -137,7 +119,7 @@ class BaseRoomEvents(ABC):
         self._settings = settings
         self._lifecycle = lifecycle
         self._open_queues: set[EventQueue] = set()
-        self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
+        self._skipped = SkippedValueLog()
         lifecycle.add_close_callback(self._close_queues)
 
     @abstractmethod
@@ -189,10 +171,7 @@ class BaseRoomEvents(ABC):
             problem = CorruptRecordError(channel, f"the event belongs to room {event.room_id!r}")
         except CorruptRecordError as error:
             problem = error
-        digest = hashlib.blake2b(data, key=channel.encode()[:64], digest_size=16).digest()
-        if digest not in self._logged:
-            self._logged[digest] = None
-            _logger.warning("skipped an invalid event: %s", problem)
+        self._skipped.warn("event", channel, data, problem)
         return None
 
     def _close_queues(self) -> None:

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import timedelta
-from typing import NoReturn
 
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.errors import LimitExceededError, NotSupportedError
+from wnc_store.errors import LimitExceededError
 from wnc_store.rate_limit import RateLimitDecision
 from wnc_store.settings import StoreSettings
 
 _MAX_COST = 1_000_000_000
-
-
-class UnsupportedConnections:
-    """`ConnectionCounter` of a backend that does not count connections."""
-
-    async def acquire(self, *_args: object, **_kwargs: object) -> NoReturn:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend does not count connections")
-
-    release = count = acquire
-
-
-class UnsupportedRateLimits:
-    """`RateLimiter` of a backend without rate limits."""
-
-    async def hit(self, *_args: object, **_kwargs: object) -> NoReturn:
-        """Raise `NotSupportedError`."""
-        raise NotSupportedError("this backend does not support rate limits")
-
-    peek = reset = hit
 
 
 class BaseConnectionCounter(ABC):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Generic, NamedTuple, TypeVar
 
 from wnc_store import rules
 from wnc_store.base.events import ChangeEvents
@@ -14,31 +12,16 @@ from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.size_limits import SizeLimits
 from wnc_store.clock import Clock
-from wnc_store.errors import ConflictError, CorruptRecordError, RoomExistsError, RoomNotFoundError
-from wnc_store.records.codec import from_wire, validated
+from wnc_store.errors import RoomExistsError, RoomNotFoundError
+from wnc_store.records.codec import validated
 from wnc_store.records.models import Room, User, VideoState
 from wnc_store.settings import StoreSettings
 
-VersionT = TypeVar("VersionT")
+Transition = Callable[[Room], Room | None]
+"""A function from the current room to the new one. None deletes the room; the same object changes nothing."""
 
 
-class VersionedRoom(NamedTuple, Generic[VersionT]):
-    """A stored room and its version.
-
-    The version is a value that differs for every state of the room, for example its bytes or a revision.
-    """
-
-    room: Room
-    version: VersionT
-
-
-class VersionMismatch(NamedTuple, Generic[VersionT]):
-    """Result of a failed compare-and-set: the current state of the room, or None if the room does not exist."""
-
-    current: VersionedRoom[VersionT] | None
-
-
-class BaseRoomStore(ABC, Generic[VersionT]):
+class BaseRoomStore(ABC):
     """`RoomStore` with seven primitives. The contract of the public methods is in `RoomStore`."""
 
     def __init__(self, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
@@ -49,7 +32,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._change_events = ChangeEvents(settings)
 
     @abstractmethod
-    async def _get(self, room_id: str) -> VersionedRoom[VersionT] | None:
+    async def _get(self, room_id: str) -> Room | None:
         """Return the live room with this id, or None."""
 
     @abstractmethod
@@ -63,19 +46,18 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         """
 
     @abstractmethod
-    async def _compare_and_set(
-        self, before: VersionedRoom[VersionT], after: Room | None
-    ) -> VersionMismatch[VersionT] | None:
-        """Atomically replace a room if its version is still `before.version`. Otherwise change nothing.
+    async def _update(self, room_id: str, transition: Transition, /) -> Room | None:
+        """Atomically apply a transition to a live room. `CompareAndSetRoomStore` implements this by compare-and-set.
 
-        The new room has its full TTL and is in the index.
-
-        Args:
-            before: The room as it was read.
-            after: The new room. None deletes the room, its chat and its index entry.
+        Call the transition on the current room, and again if others have changed the room since. If it raises, or
+        returns the same object, change nothing and do not renew the TTL. If it returns None, delete the room, its chat
+        and its index entry. Otherwise store the new room with its full TTL, and keep it in the index.
 
         Returns:
-            None if the room was replaced or deleted. Otherwise the current state.
+            The result of the transition. None if the room does not exist.
+
+        Raises:
+            ConflictError: Concurrent changes made every attempt fail within `operation_timeout`.
         """
 
     @abstractmethod
@@ -104,8 +86,7 @@ class BaseRoomStore(ABC, Generic[VersionT]):
     async def get_room(self, room_id: str) -> Room | None:
         """See `RoomReader.get_room`."""
         self._check(room_id)
-        stored = await self._get(room_id)
-        return stored and stored.room
+        return await self._get(room_id)
 
     async def update_room(self, room_id: str, room: Room) -> None:
         """See `RoomStore.update_room`."""
@@ -197,55 +178,12 @@ class BaseRoomStore(ABC, Generic[VersionT]):
         self._lifecycle.ensure_open()
         return await self._prune_index()
 
-    async def _update(self, room_id: str, transition: Callable[[Room], Room | None], /) -> Room | None:
-        """Apply a transition to a live room by compare-and-set, and retry after concurrent changes.
-
-        Returns:
-            The new room. None if the room did not exist or the transition deleted it.
-
-        Raises:
-            ConflictError: Concurrent changes made every attempt fail within `operation_timeout`.
-        """
-        timeout = self._settings.operation_timeout.total_seconds()
-        start = time.monotonic()
-        attempts = 0
-        current = await self._get(room_id)
-        while current is not None:
-            after = transition(current.room)
-            if after is current.room:
-                return after
-            mismatch = await self._compare_and_set(current, after)
-            if mismatch is None:
-                return after
-            attempts += 1
-            elapsed = time.monotonic() - start
-            if elapsed + elapsed / attempts > timeout:  # another attempt would exceed the timeout
-                raise ConflictError(room_id, attempts)
-            current = mismatch.current
-        return None
-
     def _validate_room(self, before: Room | None, after: Room) -> Room:
         """Check the ids and sizes of a room made by a caller. Values that `before` already contains are accepted."""
         known: set[str] = set() if before is None else {before.host_id, *(user.id for user in before.users)}
         for user_id in {after.host_id, *(user.id for user in after.users)} - known:
             check_id("user id", user_id)
         return self._limits.check_room(before, after)
-
-    def _decode(self, key: str, room_id: str, data: bytes) -> Room:
-        """Decode a stored room.
-
-        Args:
-            key: Key of the stored value, for the error message.
-            room_id: Expected id.
-            data: Stored JSON.
-
-        Raises:
-            CorruptRecordError: The value is not a valid room, or the room has another id.
-        """
-        room = from_wire(Room, data, key=key)
-        if room.id != room_id:
-            raise CorruptRecordError(key, f"expected room {room_id!r}, got room {room.id!r}")
-        return room
 
     def _check(self, room_id: str) -> None:
         self._lifecycle.ensure_open()

@@ -6,13 +6,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
-from wnc_store.base.chat import UnsupportedChat
 from wnc_store.base.circuit_breaker import FallbackConnectionCounter, FallbackRateLimiter, LimiterCircuitBreaker
-from wnc_store.base.events import UnsupportedEvents
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.base.limiters import UnsupportedConnections, UnsupportedRateLimits
+from wnc_store.base.unsupported import (
+    UnsupportedChat,
+    UnsupportedConnections,
+    UnsupportedEvents,
+    UnsupportedRateLimits,
+)
 from wnc_store.errors import ConfigurationError, StoreError
 from wnc_store.events import RoomEvents
 from wnc_store.health import HealthCheck, HealthReport
@@ -23,52 +26,48 @@ from wnc_store.settings import StoreSettings
 class BaseStore(ABC):
     """`Store` without its rooms.
 
-    A subclass calls `super().__init__(settings)` first, passes `self._lifecycle` to its components and assigns `rooms`.
-    `chat`, `connections`, `rate_limits` and `events` raise `NotSupportedError` unless the subclass assigns its own.
+    A subclass creates a `Lifecycle` and its components, which share the lifecycle. It assigns `rooms`, and passes the
+    other components to this constructor. A component that is left out raises `NotSupportedError`.
 
     Args:
         settings: Settings of the store.
+        lifecycle: Lifecycle of the store and its components.
+        chat, connections, rate_limits, events: The other components.
+        open_fallback: Opens an empty in-memory store, which replaces both limiters while the server is unavailable if
+            `limits_on_unavailable` is "memory". Called once here and once after each outage.
 
     Raises:
-        ConfigurationError: `publish_changes` is on and the backend does not support events.
+        ConfigurationError: `publish_changes` is on and there are no events.
     """
 
-    _supports_events: ClassVar[bool] = False
-    """Whether the backend assigns `events`. While False, the setting `publish_changes` is rejected."""
-
-    def __init__(self, settings: StoreSettings) -> None:
-        self._settings = settings
-        self._check_events()
-        self.chat: ChatStore = UnsupportedChat()
-        self.connections: ConnectionCounter = UnsupportedConnections()
-        self.rate_limits: RateLimiter = UnsupportedRateLimits()
-        self.events: RoomEvents = UnsupportedEvents()
-        self._lifecycle = Lifecycle()
-        self._resources_released = False
-        self._circuit_breaker: LimiterCircuitBreaker | None = None
-
-    def _set_limiters(
-        self, connections: ConnectionCounter, rate_limits: RateLimiter, *, open_fallback: Callable[[], Store]
+    def __init__(  # noqa: PLR0913 - a store and its components
+        self,
+        settings: StoreSettings,
+        lifecycle: Lifecycle,
+        *,
+        chat: ChatStore | None = None,
+        connections: ConnectionCounter | None = None,
+        rate_limits: RateLimiter | None = None,
+        events: RoomEvents | None = None,
+        open_fallback: Callable[[], Store] | None = None,
     ) -> None:
-        """Assign the limiters of a server, with an in-memory fallback if `limits_on_unavailable` is "memory".
-
-        Args:
-            connections: Connection counter on the server.
-            rate_limits: Rate limiter on the server.
-            open_fallback: Open an empty in-memory store. Called once here and once after each outage.
-        """
-        self.connections, self.rate_limits = connections, rate_limits
-        if self._settings.limits_on_unavailable == "memory":
-            self._circuit_breaker = LimiterCircuitBreaker(
-                connections.release, open_fallback, self._settings.operation_timeout
-            )
-            self.connections = FallbackConnectionCounter(connections, self._circuit_breaker)
-            self.rate_limits = FallbackRateLimiter(rate_limits, self._circuit_breaker)
-
-    def _check_events(self) -> None:
-        if self._settings.publish_changes and not self._supports_events:
+        if settings.publish_changes and events is None:
             message = f"publish_changes requires a backend with events, and {type(self).__name__} has none: turn it off"
             raise ConfigurationError(message)
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self.chat: ChatStore = chat or UnsupportedChat()
+        self.connections: ConnectionCounter = connections or UnsupportedConnections()
+        self.rate_limits: RateLimiter = rate_limits or UnsupportedRateLimits()
+        self.events: RoomEvents = events or UnsupportedEvents()
+        self._resources_released = False
+        self._circuit_breaker: LimiterCircuitBreaker | None = None
+        if open_fallback is not None and settings.limits_on_unavailable == "memory":
+            self._circuit_breaker = LimiterCircuitBreaker(
+                self.connections.release, open_fallback, settings.operation_timeout
+            )
+            self.connections = FallbackConnectionCounter(self.connections, self._circuit_breaker)
+            self.rate_limits = FallbackRateLimiter(self.rate_limits, self._circuit_breaker)
 
     @abstractmethod
     async def _ping(self) -> None:

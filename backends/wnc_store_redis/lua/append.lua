@@ -5,40 +5,41 @@
 -- ARGV[2]  the id of the message; it contains only A-Z a-z 0-9 _ - . : so its JSON encoding is unambiguous
 -- ARGV[3]  the maximum number of entries in the chat
 -- ARGV[4]  TTL of the chat in milliseconds
--- ARGV[5]  the newest entry, if the caller knows that no message of the chat has the id while that entry is the newest;
---          else ""
--- ARGV[6]  in a retry, the anchor: a unique entry that was in the chat before the first attempt, or "?" if no such entry
---          is known; in a first attempt ""
+-- ARGV[5]  in a first attempt, the newest entry, if the caller knows that no message of the chat has the id while that
+--          entry is the newest; in a retry, the anchor: a unique entry that was in the chat before the first attempt;
+--          "" if no such entry is known
+-- ARGV[6]  "1" in a retry, else ""
 -- ARGV[7..9]  PUBLISH or SPUBLISH, the channel and the event; "" each if no event is published
 -- ARGV[10..] entries that seem to have the id, but that the caller could not decode as messages with this id
 --
 -- Returns one of
---   n                       the message was appended after ARGV[5], and the chat has n > 0 entries
---   {n, newest}             the message was appended after the entry `newest` ("" if the chat was empty)
---   0                       nothing was appended: the chat contains the entry, from an earlier attempt
---   {0, newest, entry, ..}  nothing was appended: these entries may have the id; the caller must decode them to check
---   -1                      nothing was appended: the chat contains neither the entry nor the anchor. An earlier attempt
---                           may have appended the message, which may have been trimmed or deleted since.
+--   n                the message was appended after ARGV[5], and the chat has n > 0 entries
+--   {n, newest}      the message was appended after the entry `newest` ("" if the chat was empty)
+--   0                nothing was appended: the chat contains the entry, from an earlier attempt
+--   {0, entry, ..}   nothing was appended: these entries may have the id; the caller must decode them to check
+--   -1               nothing was appended by this retry: the chat contains neither the entry nor the anchor. An earlier
+--                    attempt may have appended the message, which may have been trimmed or deleted since.
 
 local newest = redis.call('LINDEX', KEYS[1], -1) or ''
-local is_known = newest ~= '' and newest == ARGV[5]
+local is_retry = ARGV[6] == '1'
+local is_known = not is_retry and newest ~= '' and newest == ARGV[5]
 
 if not is_known then
   local id = '"' .. ARGV[2] .. '"'
   local member = '"id"%s*:%s*' .. id:gsub('%p', '%%%0')
-  local is_present, has_anchor, similar = false, ARGV[6] == '', {0, newest}
+  local is_present, has_anchor, similar = false, not is_retry, {0}
   local is_other = {}
   for i = 10, #ARGV do
     is_other[ARGV[i]] = true
   end
   for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)) do
     is_present = is_present or entry == ARGV[1]
-    has_anchor = has_anchor or (entry == ARGV[6] and entry ~= '?')
+    has_anchor = has_anchor or (entry == ARGV[5] and entry ~= '')
     if not is_other[entry] and entry:find(id, 1, true) and entry:find(member) then
       table.insert(similar, entry)
     end
   end
-  if is_present or #similar > 2 then
+  if is_present or #similar > 1 then
     -- Write without an effect: on Redis 8, WAIT covers only writes of the same connection. The earlier attempt was sent
     -- over another connection.
     local ttl = redis.call('PTTL', KEYS[1])

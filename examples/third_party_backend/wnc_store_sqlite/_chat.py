@@ -8,7 +8,7 @@ from datetime import timedelta
 import aiosqlite
 
 from wnc_store import ChatMessage, StoreSettings, rules, to_wire
-from wnc_store.base import BaseChatStore, Lifecycle
+from wnc_store.base import BaseChatStore, ChatDecoder, Lifecycle
 from wnc_store_sqlite._database import MILLISECOND, Database, remaining, run
 
 DELETE_CHAT = "DELETE FROM wnc_messages WHERE prefix = :prefix AND room_id = :id"
@@ -36,6 +36,7 @@ class SqliteChatStore(BaseChatStore):
     def __init__(self, database: Database, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         super().__init__(settings, lifecycle)
         self._database = database
+        self._decoder = ChatDecoder()
         self._ttl_ms = settings.chat_ttl // MILLISECOND
         self._limit = settings.chat_history_limit
 
@@ -64,4 +65,5 @@ class SqliteChatStore(BaseChatStore):
 
     async def _find(self, db: aiosqlite.Connection, room_id: str) -> list[ChatMessage]:
         rows = await run(db, _FIND_CHAT, self._database.values(room_id, limit=self._limit))
-        return self._decode(f"wnc_messages/{self._settings.key_prefix}{room_id}", [data for data, _ in reversed(rows)])
+        key = f"wnc_messages/{self._settings.key_prefix}{room_id}"
+        return self._decoder.decode_all(key, [data for data, _ in reversed(rows)])

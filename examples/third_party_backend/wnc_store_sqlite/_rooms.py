@@ -1,4 +1,4 @@
-"""The room primitives; `wnc_store.base.BaseRoomStore` documents what they must do."""
+"""The room primitives; `wnc_store.base.CompareAndSetRoomStore` documents what they must do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 import aiosqlite
 
 from wnc_store import Clock, Room, StoreSettings, to_wire
-from wnc_store.base import BaseRoomStore, Lifecycle, VersionedRoom, VersionMismatch
+from wnc_store.base import Committed, CompareAndSetRoomStore, Lifecycle, VersionedRoom, VersionMismatch, decode_room
 from wnc_store_sqlite._chat import DELETE_CHAT, SWEEP_CHATS
 from wnc_store_sqlite._database import MILLISECOND, Database, remaining, run
 
@@ -19,7 +19,7 @@ _LIST_ROOMS = "SELECT id FROM wnc_rooms WHERE prefix = :prefix AND expires_ms > 
 _SWEEP_ROOMS = "DELETE FROM wnc_rooms WHERE prefix = :prefix AND expires_ms <= :now RETURNING id"
 
 
-class SqliteRoomStore(BaseRoomStore[bytes]):
+class SqliteRoomStore(CompareAndSetRoomStore[bytes]):
     """Rooms in a SQLite file. The version of a room is its stored bytes."""
 
     def __init__(self, database: Database, settings: StoreSettings, clock: Clock, lifecycle: Lifecycle) -> None:
@@ -27,7 +27,7 @@ class SqliteRoomStore(BaseRoomStore[bytes]):
         self._database = database
         self._ttl_ms = settings.room_ttl // MILLISECOND
 
-    async def _get(self, room_id: str) -> VersionedRoom[bytes] | None:
+    async def _get_versioned(self, room_id: str) -> VersionedRoom[bytes] | None:
         async with self._database.connection() as db:
             return await self._find(db, room_id)
 
@@ -40,17 +40,21 @@ class SqliteRoomStore(BaseRoomStore[bytes]):
             await run(db, _PUT_ROOM, values)
             return True
 
-    async def _compare_and_set(self, before: VersionedRoom[bytes], after: Room | None) -> VersionMismatch[bytes] | None:
-        room_id = before.room.id
+    async def _compare_and_set(self, before: VersionedRoom[bytes], after: Room) -> Committed | VersionMismatch[bytes]:
         async with self._database.transaction() as db:
-            current = await self._find(db, room_id)
+            current = await self._find(db, after.id)
             if current is None or current.version != before.version:
                 return VersionMismatch(current)
-            if after is None:
-                await self._delete_rows(db, room_id)
-            else:
-                await run(db, _PUT_ROOM, self._database.values(room_id, data=to_wire(after), ttl=self._ttl_ms))
-            return None
+            await run(db, _PUT_ROOM, self._database.values(after.id, data=to_wire(after), ttl=self._ttl_ms))
+            return Committed()
+
+    async def _compare_and_delete(self, before: VersionedRoom[bytes]) -> Committed | VersionMismatch[bytes]:
+        async with self._database.transaction() as db:
+            current = await self._find(db, before.room.id)
+            if current is None or current.version != before.version:
+                return VersionMismatch(current)
+            await self._delete_rows(db, before.room.id)
+            return Committed()
 
     async def _delete(self, room_id: str) -> bool:
         async with self._database.transaction() as db:
@@ -79,7 +83,7 @@ class SqliteRoomStore(BaseRoomStore[bytes]):
             return None
         data, _ = rows[0]
         key = f"wnc_rooms/{self._settings.key_prefix}{room_id}"
-        return VersionedRoom(self._decode(key, room_id, data), data)
+        return VersionedRoom(decode_room(key, room_id, data), data)
 
     async def _delete_rows(self, db: aiosqlite.Connection, room_id: str) -> bool:
         values = self._database.values(room_id)

@@ -7,7 +7,7 @@ import re
 from urllib.parse import unquote
 
 from wnc_store import Clock, ConfigurationError, StoreSettings, SystemClock
-from wnc_store.base import BaseStore
+from wnc_store.base import BaseStore, Lifecycle
 from wnc_store_sqlite._chat import SqliteChatStore
 from wnc_store_sqlite._database import Database, run
 from wnc_store_sqlite._rooms import SqliteRoomStore
@@ -25,11 +25,10 @@ class SqliteStore(BaseStore):
     def __init__(
         self, path: str | os.PathLike[str], settings: StoreSettings | None = None, *, clock: Clock | None = None
     ) -> None:
-        settings, clock = settings or StoreSettings(), clock or SystemClock()
-        super().__init__(settings)
-        self._database = Database(os.fspath(path), settings, clock, self._lifecycle)
-        self.rooms = SqliteRoomStore(self._database, settings, clock, self._lifecycle)
-        self.chat = SqliteChatStore(self._database, settings, self._lifecycle)
+        settings, clock, lifecycle = settings or StoreSettings(), clock or SystemClock(), Lifecycle()
+        self._database = Database(os.fspath(path), settings, clock, lifecycle)
+        self.rooms = SqliteRoomStore(self._database, settings, clock, lifecycle)
+        super().__init__(settings, lifecycle, chat=SqliteChatStore(self._database, settings, lifecycle))
 
     async def _ping(self) -> None:
         async with self._database.connection() as db:

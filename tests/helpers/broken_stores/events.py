@@ -8,7 +8,16 @@ from typing import Any
 
 from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, Clock, Resync, Room, RoomChanged, RoomEvent, StoreSettings, to_wire
-from wnc_store.base import BaseRoomEvents, ChangeEvents, EncodedEvent, EventQueue, SubscriberRegistry, events
+from wnc_store.base import (
+    BaseRoomEvents,
+    BaseStore,
+    ChangeEvents,
+    EncodedEvent,
+    EventQueue,
+    Lifecycle,
+    SubscriberRegistry,
+    events,
+)
 from wnc_store.base.diff import diff_rooms
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.memory import MemoryHarness
@@ -20,6 +29,7 @@ MUTANTS = Mutants()
 
 put, mark_gap, close, dispatch = EventQueue.put, EventQueue.mark_gap, EventQueue.close, SubscriberRegistry.dispatch
 init, for_message, add = ChangeEvents.__init__, ChangeEvents.for_message, MemoryChatStore._add
+init_store = BaseStore.__init__
 
 
 @MUTANTS.breaks(
@@ -346,11 +356,11 @@ def a_disconnect_ends_the_delivery(self: SubscriberRegistry) -> None:
 class EventlessStore(MemoryStore):
     """A memory store without events."""
 
-    _supports_events = False
-
     def __init__(self, settings: StoreSettings, clock: Clock) -> None:
-        super().__init__(settings, clock=clock)
-        self.events = events.UnsupportedEvents()
+        full = MemoryStore(settings.model_copy(update={"publish_changes": False}), clock=clock)
+        self.rooms = full.rooms
+        parts: dict[str, Any] = {"chat": full.chat, "connections": full.connections, "rate_limits": full.rate_limits}
+        super(MemoryStore, self).__init__(settings, full._lifecycle, **parts)
 
 
 class EventlessHarness(MemoryHarness):
@@ -366,6 +376,9 @@ class EventlessHarness(MemoryHarness):
 UNSUPPORTED = Mutants(EventlessHarness)
 
 
-@UNSUPPORTED.breaks((EventlessStore, "_check_events"), "publish_changes_requires_events")
-def publish_changes_is_ignored_without_events(_self: EventlessStore) -> None:
+@UNSUPPORTED.breaks((BaseStore, "__init__"), "publish_changes_requires_events")
+def publish_changes_is_ignored_without_events(
+    self: BaseStore, settings: StoreSettings, lifecycle: Lifecycle, **parts: Any
+) -> None:
     """Accept publish_changes although no events are published."""
+    init_store(self, settings.model_copy(update={"publish_changes": False}), lifecycle, **parts)

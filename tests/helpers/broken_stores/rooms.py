@@ -188,11 +188,11 @@ async def a_lost_update(self: MemoryRoomStore, room_id: str, rule: Callable[[Roo
     before = await self._get(room_id)
     if before is None:
         return None
-    after = rule(before.room)
+    after = rule(before)
     await asyncio.sleep(0)
-    current = await self._get(room_id)
-    if current is not None and after is not before.room:
-        await self._compare_and_set(current, after)
+    current = self._rooms.get(room_id)
+    if current is not None and after is not before:
+        self._replace(room_id, current, after)
     return after
 
 
@@ -219,7 +219,7 @@ async def a_late_join_recreates_the_room(self: MemoryRoomStore, room_id: str, us
     before = await self._get(room_id)
     await asyncio.sleep(0)
     if before is not None and await self._get(room_id) is None:
-        self._rooms.set(room_id, before.room, self._room_ttl_ms)
+        self._rooms.set(room_id, before, self._room_ttl_ms)
     return await add_user_to_room(self, room_id, user)
 
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from broken_stores.mutant import Mutant, Mutants
 from redis_harnesses import FakeHarness
 from wnc_store import ChatMessage, CorruptRecordError, Room, to_wire
-from wnc_store.base import VersionedRoom
 from wnc_store_redis import chat as redis_chat
 from wnc_store_redis import limiters as redis_limiters
 from wnc_store_redis import room_storage as redis_storage
@@ -56,7 +55,7 @@ def timestamps_are_in_seconds(message: ChatMessage) -> bytes:
     "corrupt_records_are_not_disclosed",
     "a_room_under_another_id_is_corrupt",
 )
-async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> VersionedRoom[bytes] | None:
+async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> Room | None:
     """Treat an unreadable room as absent."""
     try:
         return await get_room(self, room_id)

@@ -31,7 +31,7 @@ async def test_outcomes_are_correct_under_every_fault() -> None:
     assert done.report.operations["ok"] > 100
 
 
-_RECOGNIZED = b"if is_present or #similar > 2"
+_RECOGNIZED = b"if is_present or #similar > 1"
 assert _RECOGNIZED in APPEND.source
 
 MUTANTS: dict[str, tuple[Any, str, Any, str]] = {

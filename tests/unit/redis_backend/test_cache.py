@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from wnc_store import ChatMessage, Room, from_wire, to_wire
-from wnc_store.base import VersionedRoom
+from wnc_store import ChatMessage, from_wire, to_wire
+from wnc_store.base import ChatDecoder, VersionedRoom
 from wnc_store_contract.factories import message, room
 from wnc_store_redis.cache import ChatCache, RoomCache
 from wnc_store_redis.codec import encode_with_nonce
@@ -18,25 +16,21 @@ def stored(room_id: str, video_url: str = "") -> VersionedRoom[bytes]:
     return VersionedRoom(versioned, to_wire(versioned))
 
 
-class Decoder:
-    """Decodes rooms and messages.
+class CountingDecoder(ChatDecoder):
+    """A decoder of chats.
 
     Attributes:
-        decoded: the bytes of each call.
+        decoded: the entries of each call.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.decoded: list[bytes] = []
 
-    def room(self, _room_id: str, data: bytes) -> Room:
-        """Decode a room."""
-        self.decoded.append(data)
-        return from_wire(Room, data, key="k")
-
-    def messages(self, entries: Sequence[bytes]) -> list[ChatMessage]:
-        """Decode messages, except entries that begin with a question mark."""
-        self.decoded += entries
-        return [from_wire(ChatMessage, entry, key="k") for entry in entries if not entry.startswith(b"?")]
+    def decode(self, key: str, entry: bytes) -> ChatMessage | None:
+        """See `ChatDecoder.decode`."""
+        self.decoded.append(entry)
+        return super().decode(key, entry)
 
 
 SIZE = len(stored("A").version)
@@ -45,9 +39,11 @@ ANOTHER = encode_with_nonce(message(9, "A"))
 ID_BYTES = 32
 
 
-def cached_chats(max_bytes: int = 10_000, limit: int = 20, statistics: Statistics | None = None) -> ChatCache:
+def cached_chats(
+    decoder: ChatDecoder | None = None, max_bytes: int = 10_000, limit: int = 20, statistics: Statistics | None = None
+) -> ChatCache:
     """Return a cache of chats."""
-    return ChatCache(max_bytes, limit, statistics or Statistics())
+    return ChatCache(max_bytes, limit, decoder or ChatDecoder(), statistics or Statistics())
 
 
 def test_the_least_recently_used_room_is_evicted() -> None:
@@ -76,112 +72,110 @@ def test_a_room_that_exceeds_the_cache_is_removed() -> None:
 
 def test_equal_room_bytes_are_decoded_once() -> None:
     """A room is decoded only if its bytes differ from the cached bytes."""
-    rooms, decoder = RoomCache(10 * SIZE, Statistics()), Decoder()
+    rooms = RoomCache(10 * SIZE, Statistics())
     first, changed = stored("A"), stored("A", "https://video.example/1")
-    assert rooms.read("A", first.version, decoder.room) == first
-    assert rooms.read("A", first.version, decoder.room) is rooms.get("A")
-    assert rooms.read("A", changed.version, decoder.room) == changed
+    assert rooms.read(b"room", "A", first.version) == first
+    assert rooms.read(b"room", "A", first.version) is rooms.get("A")
+    assert rooms.read(b"room", "A", changed.version) == changed
     assert rooms.get("A") == changed
-    assert decoder.decoded == [first.version, changed.version]
 
 
 def test_room_hits_and_misses_are_counted() -> None:
     """Reading a room whose bytes are cached is a hit, and any other read is a miss."""
-    statistics, decoder = Statistics(), Decoder()
+    statistics = Statistics()
     rooms = RoomCache(10 * SIZE, statistics)
     for room_id in "ABCABCAB":
-        rooms.read(room_id, stored(room_id).version, decoder.room)
+        rooms.read(b"room", room_id, stored(room_id).version)
     assert (statistics.cache_hits, statistics.cache_misses) == (5, 3)
 
 
 def test_chat_hits_and_misses_are_counted() -> None:
     """Reading a chat whose entries are cached is a hit, and any other read is a miss."""
-    statistics, decoder = Statistics(), Decoder()
+    statistics = Statistics()
     chats = cached_chats(statistics=statistics)
     for size in (1, 2, 3, 3, 3):
-        chats.read("A", ENTRIES[:size], decoder.messages)
+        chats.read(b"chat", "A", ENTRIES[:size])
     assert (statistics.cache_hits, statistics.cache_misses) == (2, 3)
 
 
 def test_only_new_entries_are_decoded() -> None:
     """Only entries that the last read did not return are decoded, and messages keep their order."""
-    chats, decoder = cached_chats(), Decoder()
-    assert [m.id for m in chats.read("A", ENTRIES[:2], decoder.messages)] == ["m0", "m1"]
-    assert [m.id for m in chats.read("A", ENTRIES[1:], decoder.messages)] == ["m1", "m2", "m3"]
-    cached = chats.read("A", ENTRIES[1:], decoder.messages)
-    assert chats.read("A", ENTRIES[1:], decoder.messages) is cached
+    chats = cached_chats(decoder := CountingDecoder())
+    assert [m.id for m in chats.read(b"chat", "A", ENTRIES[:2])] == ["m0", "m1"]
+    assert [m.id for m in chats.read(b"chat", "A", ENTRIES[1:])] == ["m1", "m2", "m3"]
+    cached = chats.read(b"chat", "A", ENTRIES[1:])
+    assert chats.read(b"chat", "A", ENTRIES[1:]) is cached
     assert decoder.decoded == ENTRIES
-    assert [m.id for m in chats.read("A", ENTRIES[:1], decoder.messages)] == ["m0"]
+    assert [m.id for m in chats.read(b"chat", "A", ENTRIES[:1])] == ["m0"]
     assert decoder.decoded == [*ENTRIES, ENTRIES[0]]
-    assert chats.read("B", ENTRIES[:1], decoder.messages) == [from_wire(ChatMessage, ENTRIES[0], key="k")]
+    assert chats.read(b"chat", "B", ENTRIES[:1]) == [from_wire(ChatMessage, ENTRIES[0], key="k")]
     assert len(decoder.decoded) == 6
 
 
 def test_an_entry_that_cannot_be_decoded_is_left_out() -> None:
     """A corrupt entry is left out of every read, and the other messages are returned."""
-    chats, decoder = cached_chats(), Decoder()
+    chats = cached_chats(decoder := CountingDecoder())
     for _ in range(2):
-        assert [m.id for m in chats.read("A", [ENTRIES[0], b"?", ENTRIES[1]], decoder.messages)] == ["m0", "m1"]
+        assert [m.id for m in chats.read(b"chat", "A", [ENTRIES[0], b"?", ENTRIES[1]])] == ["m0", "m1"]
     assert decoder.decoded == [ENTRIES[0], b"?", ENTRIES[1]]
-    assert len(chats.read("A", [ENTRIES[0], b"?", ENTRIES[1], ENTRIES[2]], decoder.messages)) == 3
+    assert len(chats.read(b"chat", "A", [ENTRIES[0], b"?", ENTRIES[1], ENTRIES[2]])) == 3
     assert decoder.decoded == [ENTRIES[0], b"?", ENTRIES[1], b"?", ENTRIES[2]]
 
 
 def test_chats_are_evicted_by_size() -> None:
     """The size of a chat is that of its entries, its newest entry and its ids; a chat that is too large is removed."""
     max_bytes = sum(map(len, ENTRIES[:2])) + 2 + len(ENTRIES[1]) + ID_BYTES
-    chats, decoder = cached_chats(max_bytes, limit=1), Decoder()
-    chats.read("A", ENTRIES[:2], decoder.messages)
-    chats.read("A", ENTRIES[:2], decoder.messages)
+    chats = cached_chats(decoder := CountingDecoder(), max_bytes, limit=1)
+    chats.read(b"chat", "A", ENTRIES[:2])
+    chats.read(b"chat", "A", ENTRIES[:2])
     assert len(decoder.decoded) == 2
-    chats.read("A", ENTRIES[:3], decoder.messages)
-    chats.read("A", ENTRIES[:1], decoder.messages)
+    chats.read(b"chat", "A", ENTRIES[:3])
+    chats.read(b"chat", "A", ENTRIES[:1])
     assert len(decoder.decoded) == 4
-    chats.read("B", ENTRIES[:1], decoder.messages)
-    chats.read("A", ENTRIES[:1], decoder.messages)
+    chats.read(b"chat", "B", ENTRIES[:1])
+    chats.read(b"chat", "A", ENTRIES[:1])
     assert len(decoder.decoded) == 6
-    smaller = cached_chats(max_bytes - 1, limit=1)
-    smaller.read("A", ENTRIES[:2], decoder.messages)
+    smaller = cached_chats(max_bytes=max_bytes - 1, limit=1)
+    smaller.read(b"chat", "A", ENTRIES[:2])
     assert len(smaller._chats) == 0
 
 
 def test_empty_chats_are_not_cached() -> None:
     """Reading an empty chat removes it from the cache."""
-    decoder = Decoder()
     chats = cached_chats()
-    assert [chats.read(f"chat-{number}", [], decoder.messages) for number in range(100)] == [()] * 100
+    assert [chats.read(b"chat", f"chat-{number}", []) for number in range(100)] == [()] * 100
     assert len(chats._chats) == 0
-    chats.read("A", ENTRIES[:1], decoder.messages)
-    assert list(chats.read("A", [], decoder.messages)) == []
+    chats.read(b"chat", "A", ENTRIES[:1])
+    assert list(chats.read(b"chat", "A", [])) == []
     assert len(chats._chats) == 0
 
 
 def test_append_hints_are_evicted_by_size() -> None:
     """A cache with space for two hints evicts the first of three, a hint that grows, and the hint of an empty chat."""
     size = len(ENTRIES[0]) + ID_BYTES * 2
-    chats = cached_chats(2 * size, limit=2)
+    chats = cached_chats(max_bytes=2 * size, limit=2)
     for room_id in "ABC":
         chats.record_append(room_id, "m0", ENTRIES[0], b"", count=1)
     assert [chats.append_hint(room_id, "m1") for room_id in "ABC"] == [(b"", b""), *[(ENTRIES[0], ENTRIES[0])] * 2]
     chats.record_append("B", "m1", b"x" * 2 * size, ENTRIES[0], count=2)
     assert chats.append_hint("B", "m2") == (b"", b"")
-    chats.read("C", [], Decoder().messages)
+    chats.read(b"chat", "C", [])
     assert chats.append_hint("C", "m1") == (b"", b"")
-    disabled = cached_chats(0)
-    disabled.read("A", ENTRIES[:1], Decoder().messages)
+    disabled = cached_chats(max_bytes=0)
+    disabled.read(b"chat", "A", ENTRIES[:1])
     assert disabled.append_hint("A", "m1") == (b"", b"")
 
 
 def test_a_read_renews_the_append_hint() -> None:
     """After a read, the hint is the newest entry that was read, for ids that the chat does not contain."""
-    chats, decoder = cached_chats(), Decoder()
-    chats.read("A", ENTRIES[:2], decoder.messages)
+    chats = cached_chats()
+    chats.read(b"chat", "A", ENTRIES[:2])
     chats.record_append("A", "m2", ENTRIES[2], ENTRIES[1], count=3)
     assert chats.append_hint("A", "m3") == (ENTRIES[2], ENTRIES[2])
     assert chats.append_hint("A", "m0") == (b"", ENTRIES[2])
-    chats.read("A", ENTRIES[:2], decoder.messages)
+    chats.read(b"chat", "A", ENTRIES[:2])
     assert chats.append_hint("A", "m2") == (ENTRIES[1], ENTRIES[1])
-    chats.read("A", ENTRIES[1:], decoder.messages)
+    chats.read(b"chat", "A", ENTRIES[1:])
     assert chats.append_hint("A", "m0") == (ENTRIES[3], ENTRIES[3])
     chats.record_append("A", "m9", ANOTHER, b"an entry that was not read", count=5)
     assert chats.append_hint("A", "m1") == (b"", ANOTHER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from fake_storage import (
     SECONDS,
     STORED,
     FakeStorage,
+    Outcome,
     SentFakeStorage,
     group,
     outcomes,
@@ -22,9 +24,9 @@ from fake_storage import (
 )
 from virtual_time import VirtualTimeLoop, idle, now, pass_time
 from wnc_store import ConflictError, OutcomeUnknownError, Room, StoreError, StoreUnavailableError
-from wnc_store.base import VersionedRoom, VersionMismatch
+from wnc_store.base import Committed, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import room, user
-from wnc_store_redis.room_storage import PendingCommit
+from wnc_store_redis.room_storage import FoundDeleted, PendingCommit
 
 
 async def test_a_waiting_update_times_out() -> None:
@@ -50,7 +52,7 @@ async def test_each_update_fails_at_its_own_deadline() -> None:
 
 async def test_an_update_without_time_for_another_attempt_fails() -> None:
     """After four attempts of 0.45 s, an update with 0.2 s left fails, and one with 0.5 s left is retried."""
-    results: list[VersionMismatch[bytes] | None] = [*[VersionMismatch(STORED)] * 4, None]
+    results: list[Outcome] = [*[VersionMismatch(STORED)] * 4, Committed()]
     storage = FakeStorage(lambda: results.pop(0), seconds=0.45)
     commits = group(storage)
     (brief,) = await submit(commits, "brief")
@@ -98,7 +100,7 @@ async def test_a_mismatch_needs_no_read() -> None:
 
 async def test_updates_of_one_tick_are_one_commit() -> None:
     """Updates that are submitted in one tick are applied in order and committed together."""
-    storage = FakeStorage(lambda: None)
+    storage = FakeStorage(Committed)
     commits = group(storage)
     calls = [commits.submit("A", lambda current, name=f"u{n}": _with(current, name)) for n in range(1000)]
     rooms = await asyncio.gather(*calls)
@@ -112,7 +114,7 @@ def _with(before: Room, name: str) -> Room:
 
 async def test_updates_during_a_commit_are_the_next_one() -> None:
     """Updates that arrive during a commit are committed together after it."""
-    storage = FakeStorage(lambda: None)
+    storage = FakeStorage(Committed)
     commits = group(storage)
     await asyncio.gather(*await submit(commits, "first", *"abcdefgh"))
     assert storage.names == ["first", "h"]
@@ -126,16 +128,16 @@ async def test_several_processes_need_few_commits() -> None:
     class SharedFakeStorage(FakeStorage):
         """A storage that compares and sets a shared room."""
 
-        async def finish_commit(self, commit: PendingCommit) -> VersionMismatch[bytes] | None:
+        async def finish_commit(self, commit: PendingCommit) -> Outcome:
             """See `RoomStorage.finish_commit`."""
             nonlocal attempts
             await asyncio.sleep(0.001)
             attempts += 1
             assert commit.after is not None
-            if commit.arguments != [current[0].version]:
+            if commit.script.arguments != [current[0].version]:
                 return VersionMismatch(current[0])
             current[0] = commit.after
-            return None
+            return Committed()
 
     await asyncio.gather(
         *(
@@ -150,7 +152,7 @@ async def test_several_processes_need_few_commits() -> None:
 
 async def test_slow_transitions_are_committed_in_parts() -> None:
     """After transitions have used their time, the other updates wait for the next commit, also after a conflict."""
-    results: list[VersionMismatch[bytes] | None] = [None, VersionMismatch(STORED), None, None]
+    results: list[Outcome] = [Committed(), VersionMismatch(STORED), Committed(), Committed()]
     storage = FakeStorage(lambda: results.pop(0))
     commits = slow_group(storage)
     await asyncio.gather(*(commits.submit("A", set_host_name(str(number))) for number in range(3)))
@@ -161,7 +163,7 @@ async def test_each_caller_of_a_failed_commit_gets_its_own_error() -> None:
     """Each caller of a failed batch gets its own copy of the error, with the same cause."""
     cause = OSError("no route")
 
-    def fail() -> None:
+    def fail() -> Outcome:
         raise StoreUnavailableError("not now") from cause
 
     commits = group(FakeStorage(fail))
@@ -175,17 +177,13 @@ async def test_updates_before_an_ambiguous_deletion_are_unknown_outcomes() -> No
     """If another client may have deleted the room, the outcome of the updates before the deletion is unknown."""
 
     class EndedFakeStorage(FakeStorage):
-        """A storage whose retried commits find that the room was deleted."""
-
-        async def finish_commit(self, commit: PendingCommit) -> None:
-            """See `RoomStorage.finish_commit`."""
-            commit.deletion_ambiguous = True
+        """A storage with errors of unknown outcomes."""
 
         def outcome_unknown_error(self, room_id: str) -> StoreError:
             """See `RoomStorage.outcome_unknown_error`."""
             return OutcomeUnknownError(room_id)
 
-    commits = group(EndedFakeStorage())
+    commits = group(EndedFakeStorage(FoundDeleted))
     first, last = await asyncio.gather(
         commits.submit("A", set_host_name("first")), commits.submit("A", lambda _: None), return_exceptions=True
     )
@@ -196,7 +194,7 @@ async def test_a_transition_that_raises_stop_iteration_fails_alone() -> None:
     """A transition that raises StopIteration or CancelledError is a RuntimeError of its caller only."""
     cancelled_future: asyncio.Future[Room] = asyncio.get_running_loop().create_future()
     cancelled_future.cancel()
-    storage = FakeStorage(lambda: None)
+    storage = FakeStorage(Committed)
     commits = group(storage)
     transitions: list[Callable[[Room], Room]] = [
         set_host_name("first"),
@@ -219,7 +217,7 @@ async def test_a_transition_that_raises_stop_iteration_fails_alone() -> None:
 )
 async def test_cancelled_updates_are_not_committed(room_id: str, seconds: float) -> None:
     """An update that is cancelled before it is sent is not committed; the other updates are."""
-    storage = FakeStorage(lambda: None, seconds=0.1)
+    storage = FakeStorage(Committed, seconds=0.1)
     storage.stored = STORED
     commits = group(storage)
     for others in ([], ["u0", "u2"]):
@@ -235,7 +233,7 @@ async def test_cancelled_updates_are_not_committed(room_id: str, seconds: float)
 
 async def test_cancelled_updates_do_not_block_others() -> None:
     """If every update of a batch is cancelled, the updates behind it are committed."""
-    storage = FakeStorage(lambda: None)
+    storage = FakeStorage(Committed)
     commits = slow_group(storage)
     cancelled, behind = (
         asyncio.ensure_future(commits.submit("A", set_host_name(name))) for name in ("cancelled", "behind")
@@ -250,39 +248,42 @@ async def is_committed(storage: SentFakeStorage, *calls: asyncio.Future[Room | N
     while not all(call.done() for call in calls):
         for reply in storage.replies:
             if not reply.done():
-                reply.set_result(1)
+                reply.set_result(Committed())
         await idle()
     return [call.result() for call in calls] == storage.committed[-len(calls) :]
 
 
-async def test_a_cached_room_is_committed_without_a_task() -> None:
-    """A reply that reports a commit needs no task and no call of finish_commit; the waiting update is sent next."""
-    storage = SentFakeStorage()
-    calls = await submit(group(storage), "first", "second")
-    tasks = asyncio.all_tasks()
-    assert await is_committed(storage, *calls)
-    assert not storage.is_finished
-    assert asyncio.all_tasks() <= tasks
+async def cancel_tasks(others: set[asyncio.Future[Any]]) -> None:
+    """Cancel all tasks except `others`."""
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    await idle()
 
 
-@pytest.mark.parametrize("in_task", [False, True])
-async def test_callers_are_cancelled_when_the_event_loop_shuts_down(*, in_task: bool) -> None:
+async def test_callers_are_cancelled_when_the_event_loop_shuts_down() -> None:
     """When the event loop cancels its tasks, the callers of sent and of waiting updates are cancelled."""
-    storage = SentFakeStorage()
+    storage, before = SentFakeStorage(), asyncio.all_tasks()
     commits = group(storage)
     callers = await submit(commits, "sent", "waiting")
-    others = asyncio.all_tasks()
-    if in_task:
-        storage.replies[0].set_result([0, None])  # a mismatch, which a task handles
-        await idle()
-        assert storage.is_finished
-        for task in asyncio.all_tasks() - others:
-            task.cancel()
-    else:
-        storage.replies[0].cancel()
+    await cancel_tasks({*before, *callers})
     results = await asyncio.gather(*callers, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError] * 2
     assert await is_committed(storage, *await submit(commits, "again"))
+
+
+async def test_a_task_that_was_cancelled_before_it_started_blocks_no_room() -> None:
+    """If the task of a room is cancelled before it starts, the next update of the room starts another task."""
+    storage, others = SentFakeStorage(), asyncio.all_tasks()
+    commits = group(storage)
+    first = asyncio.ensure_future(commits.submit("A", set_host_name("first")))
+    asyncio.get_running_loop().call_soon(lambda: [task.cancel() for task in asyncio.all_tasks() - {*others, first}])
+    await idle()
+    assert storage.committed == []
+    second = asyncio.ensure_future(commits.submit("A", set_host_name("second")))
+    await idle()
+    assert storage.names == ["second"]
+    storage.replies[0].set_result(Committed())
+    assert [updated and updated.host_name for updated in await asyncio.gather(first, second)] == ["first", "second"]
 
 
 def test_a_keyboard_interrupt_does_not_block_rooms() -> None:
@@ -314,15 +315,12 @@ def test_a_keyboard_interrupt_does_not_block_rooms() -> None:
 class FailingFakeStorage(SentFakeStorage):
     """A storage whose first commit cannot be started."""
 
-    def start_commit(
-        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: object, deadline: float
-    ) -> PendingCommit:
-        """See `RoomStorage.start_commit`."""
-        if not self.committed:
-            self.committed.append(None)
+    def _start(self, before: VersionedRoom[bytes], after: Room | None, deadline: float) -> PendingCommit:
+        commit = super()._start(before, after, deadline)
+        if len(self.committed) == 1:
             message = "not sent"
             raise StoreUnavailableError(message)
-        return super().start_commit(before, after, encoded_events, deadline)
+        return commit
 
 
 async def test_a_commit_that_cannot_start_fails_alone() -> None:

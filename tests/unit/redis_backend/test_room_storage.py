@@ -17,16 +17,14 @@ from wnc_store import (
     StoreSettings,
     StoreTimeoutError,
     StoreUnavailableError,
-    from_wire,
     to_wire,
 )
-from wnc_store.base import ChangeEvents, VersionedRoom, VersionMismatch
+from wnc_store.base import ChangeEvents, Committed, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.room_storage import IndexPage, PendingCommit, RoomStorage
-from wnc_store_redis.scripts import COMMIT
-from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
+from wnc_store_redis.room_storage import FoundDeleted, IndexPage, RoomStorage
+from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript, Script
 from wnc_store_redis.transport.statistics import Statistics
 
 STORED = VersionedRoom(room("A"), to_wire(room("A")))
@@ -41,7 +39,6 @@ class FakeExecutor:
         reply: the reply to each script.
         is_retry: whether the reply is marked as the reply to a retry.
         retry_args: the arguments that a retry would use.
-        deadlines: the deadlines of all operations.
         existing: the keys of rooms that exist.
         key_counts: the number of keys of each EXISTS.
     """
@@ -50,19 +47,15 @@ class FakeExecutor:
         self.reply, self.is_retry = reply, is_retry
         self.statistics = Statistics()
         self.retry_args: list[bytes] = []
-        self.deadlines: set[float | None] = set()
         self.existing: Collection[bytes] = ()
         self.key_counts: list[int] = []
-        self._now = 0.0
 
     def deadline(self) -> float:
-        """See `CommandExecutor.deadline`. Each call returns a later deadline."""
-        self._now += 1
-        return self._now
+        """See `CommandExecutor.deadline`."""
+        return 1.0
 
-    async def read(self, name: bytes, *_arguments: bytes, deadline: float | None = None) -> Any:
+    async def read(self, name: bytes, *_arguments: bytes, **_options: Any) -> Any:
         """See `CommandExecutor.read`. GET returns the room."""
-        self.deadlines.add(deadline)
         return STORED.version if name == b"GET" else ()
 
     async def read_many(self, commands: Sequence[Sequence[bytes]]) -> list[int]:
@@ -71,15 +64,13 @@ class FakeExecutor:
         self.key_counts += [len(keys) for _, *keys in commands]
         return [sum(key in self.existing for key in keys) for _, *keys in commands]
 
-    async def run_script(self, *_arguments: Any, deadline: float | None = None) -> int:
+    async def run_script(self, *_arguments: Any) -> int:
         """See `CommandExecutor.run_script`."""
-        self.deadlines.add(deadline)
         return 1
 
-    def start_script(self, *_arguments: Any, deadline: float) -> InFlightScript:
+    def start_script(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> InFlightScript:
         """See `CommandExecutor.start_script`. No reply arrives."""
-        self.deadlines.add(deadline)
-        return InFlightScript(COMMIT, [], (), deadline, asyncio.get_running_loop().create_future())
+        return InFlightScript(script, keys, arguments, deadline, asyncio.get_running_loop().create_future())
 
     async def finish_script(self, _in_flight: InFlightScript, *, retry_args: list[bytes]) -> tuple[Any, bool]:
         """See `CommandExecutor.finish_script`."""
@@ -94,17 +85,15 @@ class FakeExecutor:
 def on(commands: FakeExecutor, cache_bytes: int = StoreSettings().cache_bytes) -> RoomStorage:
     """Return a storage on an executor."""
     settings = StoreSettings(cache_bytes=cache_bytes)
-
-    def decode(room_id: str, data: bytes) -> Room:
-        return from_wire(Room, data, key=room_id)
-
-    return RoomStorage(cast("CommandExecutor", commands), Keys("", 0), settings, ChangeEvents(settings), decode)
+    return RoomStorage(cast("CommandExecutor", commands), Keys("", 0), settings, ChangeEvents(settings))
 
 
 async def commit(
     storage: RoomStorage, before: VersionedRoom[bytes], after: Room | None
-) -> VersionMismatch[bytes] | None:
-    """Commit, and wait for the outcome."""
+) -> Committed | FoundDeleted | VersionMismatch[bytes]:
+    """Commit a room or a deletion, and wait for the outcome."""
+    if after is None:
+        return await storage.finish_commit(storage.start_delete(before, (), 1.0))
     return await storage.finish_commit(storage.start_commit(before, after, (), 1.0))
 
 
@@ -131,37 +120,18 @@ async def test_a_retried_creation(reply: Any, *, is_retry: bool, is_created: boo
     assert before == after != b""
 
 
-@pytest.mark.parametrize(
-    ("reply", "is_committed"), [(1, True), ([0, None], False), (ConnectionResetError(), False), (None, False)]
-)
-async def test_only_a_reply_that_reports_a_commit_completes_it(reply: Any, *, is_committed: bool) -> None:
-    """A commit is complete, counted and cached only if its reply reports it."""
-    commands = FakeExecutor()
-    storage = on(commands)
-    pending = storage.start_commit(STORED, CHANGED, (), 1.0)
-    assert pending.script is not None
-    if reply is None:
-        pending = PendingCommit(pending.room_id, pending.after, pending.keys, pending.arguments, pending.deadline)
-    elif isinstance(reply, Exception):
-        pending.script.reply.set_exception(reply)
-    else:
-        pending.script.reply.set_result(reply)
-    assert storage.try_complete(pending) is is_committed
-    assert storage.cached("A") == (pending.after if is_committed else None)
-    assert commands.statistics.commits == is_committed
-
-
 async def test_rooms_that_are_written_or_read_are_cached() -> None:
     """The cache contains a room as it was last committed, read or found, and no deleted room."""
     commands = FakeExecutor()
     storage = on(commands)
     assert await storage.get("A", 2.0) == storage.cached("A") == STORED
-    assert await commit(storage, STORED, CHANGED) is None
+    assert await commit(storage, STORED, CHANGED) == Committed()
     cached = storage.cached("A")
     assert cached is not None
     assert cached.room is CHANGED
     assert cached.version.rstrip() == to_wire(CHANGED)
-    assert await commit(storage, STORED, None) is None
+    assert await commit(storage, STORED, None) == Committed()
+    assert commands.statistics.commits == 2
     assert storage.cached("A") is None
     commands.reply = [0, STORED.version]
     assert await commit(storage, cached, CHANGED) == VersionMismatch(STORED)
@@ -183,8 +153,8 @@ async def test_rooms_use_a_quarter_of_the_cache(*, missing_bytes: int, is_cached
 
 
 async def test_a_retried_commit() -> None:
-    """A retried deletion succeeds if the room is gone; other mismatches of a retry are unknown outcomes."""
-    assert await commit(on(FakeExecutor([0, None], is_retry=True)), STORED, None) is None
+    """A retried deletion that finds no room may have been made by another client; other mismatches are unknown."""
+    assert await commit(on(FakeExecutor([0, None], is_retry=True)), STORED, None) == FoundDeleted()
     for current in (None, STORED.version):
         with pytest.raises(OutcomeUnknownError):
             await commit(on(FakeExecutor([0, current], is_retry=True)), STORED, CHANGED)

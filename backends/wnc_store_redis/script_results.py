@@ -1,0 +1,101 @@
+"""Results of the Lua scripts, decoded from their replies. Scripts that are not here reply with a plain number."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import Enum
+from typing import NamedTuple
+
+from wnc_store import CorruptRecordError
+from wnc_store.base import Committed
+from wnc_store_redis.codec import parse_pttl
+from wnc_store_redis.keys import text
+from wnc_store_redis.transport.connection import Reply
+
+_COMMITTED = 1
+
+_COUNT = re.compile(rb"0|[1-9]\d{0,14}")
+"""A valid count: the same check as in `hit.lua`."""
+
+
+class StoredBytes(NamedTuple):
+    """COMMIT changed nothing, because the room has these bytes, or does not exist if `data` is None."""
+
+    data: bytes | None
+
+
+class Appended(NamedTuple):
+    """APPEND stored the message after the entry `previous`, or b"" if there was none. The chat has `size` entries."""
+
+    size: int
+    previous: bytes
+
+
+class Similar(NamedTuple):
+    """APPEND stored nothing, because these entries may have the id of the message. Decode them to compare the ids."""
+
+    entries: list[bytes]
+
+
+class NotAppended(Enum):
+    """APPEND stored nothing."""
+
+    ALREADY_PRESENT = 0
+    """An earlier attempt has stored the message."""
+    UNKNOWN = -1
+    """An earlier attempt may have stored the message, which was removed since."""
+
+
+class Lease(NamedTuple):
+    """Result of ACQUIRE: whether the connection has a lease, and the number of leases of the client."""
+
+    is_active: bool
+    total: int
+
+
+class Window(NamedTuple):
+    """Result of HIT and PEEK: the number of hits, and the remaining time of the window."""
+
+    hits: int
+    remaining: timedelta
+
+
+def decode_commit(reply: Reply) -> Committed | StoredBytes:
+    """Decode a reply to COMMIT."""
+    return Committed() if reply == _COMMITTED else StoredBytes(reply[1])
+
+
+def decode_append(reply: Reply, newest: bytes) -> Appended | Similar | NotAppended:
+    """Decode a reply to APPEND, which the caller ran with this newest entry."""
+    if isinstance(reply, int):
+        return Appended(reply, newest) if reply > 0 else NotAppended(reply)
+    size, *entries = reply
+    return Appended(size, entries[0]) if size else Similar(entries)
+
+
+def decode_acquire(reply: Reply) -> Lease:
+    """Decode a reply to ACQUIRE."""
+    is_active, total = reply
+    return Lease(bool(is_active), total)
+
+
+def decode_hit(reply: Reply) -> Window:
+    """Decode a reply to HIT."""
+    hits, remaining_ms = reply
+    return Window(hits, timedelta(milliseconds=remaining_ms))
+
+
+def decode_peek(reply: Reply, key: bytes, full_window: timedelta) -> Window:
+    """Decode a reply to PEEK. A count that never expires has a full window, because the next hit starts it.
+
+    Raises:
+        CorruptRecordError: the stored value is not a count. The error names the key.
+    """
+    pttl, stored = reply
+    remaining = parse_pttl(pttl)
+    if stored is None or remaining is None:
+        return Window(0, timedelta(0))
+    if not _COUNT.fullmatch(stored):
+        raise CorruptRecordError(text(key), "expected an integer from 0 to 999999999999999")
+    return Window(int(stored), full_window if remaining == timedelta.max else remaining)

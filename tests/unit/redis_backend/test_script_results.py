@@ -1,0 +1,68 @@
+"""Tests of the decoded replies of scripts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from wnc_store import CorruptRecordError
+from wnc_store.base import Committed
+from wnc_store_redis.script_results import (
+    Appended,
+    Lease,
+    NotAppended,
+    Similar,
+    StoredBytes,
+    Window,
+    decode_acquire,
+    decode_append,
+    decode_commit,
+    decode_hit,
+    decode_peek,
+)
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "result"), [(1, Committed()), ([0, b"other"], StoredBytes(b"other")), ([0, None], StoredBytes(None))]
+)
+def test_commit_replies(reply: Any, result: Any) -> None:
+    """A reply to COMMIT reports the commit, or the bytes that are stored instead of the expected ones."""
+    assert decode_commit(reply) == result
+
+
+@pytest.mark.parametrize(
+    ("reply", "result"),
+    [
+        (3, Appended(3, b"newest")),
+        ([3, b"other"], Appended(3, b"other")),
+        (0, NotAppended.ALREADY_PRESENT),
+        ([0, b"first", b"second"], Similar([b"first", b"second"])),
+        (-1, NotAppended.UNKNOWN),
+    ],
+)
+def test_append_replies(reply: Any, result: Any) -> None:
+    """A reply to APPEND reports the appended entry's predecessor, or why nothing was appended."""
+    assert decode_append(reply, b"newest") == result
+
+
+def test_limiter_replies() -> None:
+    """The replies of the limiters' scripts are named results."""
+    assert decode_acquire([1, 2]) == Lease(is_active=True, total=2)
+    assert decode_hit([2, 1500]) == Window(2, timedelta(seconds=1.5))
+    assert decode_peek([1500, b"2"], b"rl:ip", MINUTE) == Window(2, timedelta(seconds=1.5))
+    assert decode_peek([-2, None], b"rl:ip", MINUTE) == Window(0, timedelta(0))
+
+
+def test_a_count_without_a_ttl_has_a_full_window() -> None:
+    """The next hit gives a count that never expires a full window."""
+    assert decode_peek([-1, b"2"], b"rl:ip", MINUTE) == Window(2, MINUTE)
+
+
+def test_a_corrupt_count_names_its_key() -> None:
+    """A count that is not an integer raises CorruptRecordError with its key."""
+    with pytest.raises(CorruptRecordError, match="rl:ip"):
+        decode_peek([1500, b"many"], b"rl:ip", MINUTE)

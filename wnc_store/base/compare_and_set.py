@@ -1,0 +1,90 @@
+"""Room store that commits updates by compare-and-set."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from wnc_store.base.rooms import BaseRoomStore, Transition
+from wnc_store.errors import ConflictError
+from wnc_store.records.models import Room
+
+VersionT = TypeVar("VersionT")
+
+
+class VersionedRoom(NamedTuple, Generic[VersionT]):
+    """A stored room and its version.
+
+    The version is a value that differs for every state of the room, for example its bytes or a revision.
+    """
+
+    room: Room
+    version: VersionT
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Result of a compare-and-set that took effect."""
+
+
+class VersionMismatch(NamedTuple, Generic[VersionT]):
+    """Result of a compare-and-set that changed nothing, because the room has another version.
+
+    Attributes:
+        current: The current state of the room. None if the room does not exist any more.
+    """
+
+    current: VersionedRoom[VersionT] | None
+
+
+class CompareAndSetRoomStore(BaseRoomStore, Generic[VersionT]):
+    """Room store that commits updates by compare-and-set, and retries them after concurrent changes.
+
+    Its primitives are those of `BaseRoomStore`, with `_get_versioned`, `_compare_and_set` and `_compare_and_delete`
+    instead of `_get` and `_update`.
+    """
+
+    @abstractmethod
+    async def _get_versioned(self, room_id: str) -> VersionedRoom[VersionT] | None:
+        """Return the live room with this id and its version, or None."""
+
+    @abstractmethod
+    async def _compare_and_set(
+        self, before: VersionedRoom[VersionT], after: Room
+    ) -> Committed | VersionMismatch[VersionT]:
+        """Atomically replace a room if its version is still `before.version`. Otherwise change nothing.
+
+        The new room has its full TTL and is in the index.
+        """
+
+    @abstractmethod
+    async def _compare_and_delete(self, before: VersionedRoom[VersionT]) -> Committed | VersionMismatch[VersionT]:
+        """Atomically delete a room, its chat and its index entry if its version is still `before.version`.
+
+        Otherwise change nothing.
+        """
+
+    async def _get(self, room_id: str) -> Room | None:
+        stored = await self._get_versioned(room_id)
+        return stored and stored.room
+
+    async def _update(self, room_id: str, transition: Transition, /) -> Room | None:
+        timeout = self._settings.operation_timeout.total_seconds()
+        start = time.monotonic()
+        attempts = 0
+        before = await self._get_versioned(room_id)
+        while before is not None:
+            after = transition(before.room)
+            if after is before.room:
+                return after
+            result = await (self._compare_and_delete(before) if after is None else self._compare_and_set(before, after))
+            if isinstance(result, Committed):
+                return after
+            attempts += 1
+            elapsed = time.monotonic() - start
+            if elapsed + elapsed / attempts > timeout:  # another attempt would exceed the timeout
+                raise ConflictError(room_id, attempts)
+            before = result.current
+        return None
