@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -20,8 +21,6 @@ HANG_SECONDS = 90
 _MAX_TEMPORARY = 60
 """Longest temporary folder whose sockets fit into the 104 bytes that systems allow for the path of a Unix socket."""
 
-_RESERVATIONS: list[socket.socket] = []
-
 
 def free_port() -> int:
     """Return a local port that no other process receives while this process lives.
@@ -34,7 +33,7 @@ def free_port() -> int:
     reservation.bind(("127.0.0.1", 0))
     port = int(reservation.getsockname()[1])
     if sys.platform == "linux":
-        _RESERVATIONS.append(reservation)
+        atexit.register(reservation.close)
     else:
         reservation.close()
     return port
