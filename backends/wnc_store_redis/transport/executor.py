@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
-from wnc_store import StoreClosedError, StoreError
+from wnc_store import SecretBytes, StoreClosedError, StoreError
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import code_of, to_store_error
 from wnc_store_redis.transport.node import pack_command
@@ -101,7 +101,7 @@ class CommandExecutor:
 
     def write(self, *command: bytes) -> Awaitable[Reply]:
         """Run a command that writes. It is not sent again if it may have been received. Its second word is the key."""
-        key, packed, end = command[1], pack_command(command), self.deadline()
+        key, packed, end = command[1], SecretBytes(pack_command(command)), self.deadline()
         submit = self._router.submit
         return self._run(lambda _: submit(key, packed, end, writes=True), key, end, limit=1, writes=True)
 
@@ -231,8 +231,8 @@ class CommandExecutor:
         by_source: bool = False,
     ) -> Awaitable[Reply]:
         command = (b"EVAL", script.source) if by_source else (b"EVALSHA", script.sha)
-        packed = pack_command((*command, str(len(keys)).encode(), *keys, *arguments))
-        on_ask = pack_command((script.ask_command, *arguments)) if script.ask_command else None
+        packed = SecretBytes(pack_command((*command, str(len(keys)).encode(), *keys, *arguments)))
+        on_ask = SecretBytes(pack_command((script.ask_command, *arguments))) if script.ask_command else None
         return self._router.submit(keys[0], packed, deadline, writes=script.writes, on_ask=on_ask)
 
     def to_store_error(
