@@ -7,8 +7,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from wnc_store import CorruptRecordError
-from wnc_store import SecretBytes
+from wnc_store import CorruptRecordError, SecretBytes
 from wnc_store.base import Committed
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.keys import text

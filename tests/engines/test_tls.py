@@ -152,8 +152,16 @@ async def test_plain_redis_on_a_tls_port_is_rejected(tls: Tls) -> None:
 
 
 async def test_tls_on_a_plain_port_is_rejected(tls: Tls, redis_server: RedisServer) -> None:
-    """A rediss:// URL with a port without TLS raises an error."""
-    await refused(replace(tls, server=redis_server).url(), operation_timeout=timedelta(milliseconds=500))
+    """A rediss:// URL with a port without TLS raises an error that names TLS."""
+    error = await refused(replace(tls, server=redis_server).url(), operation_timeout=timedelta(milliseconds=500))
+    assert f"Redis at localhost:{redis_server.port} over TLS did not reply in time" in str(error)
+    assert str(error).endswith("check the server and the network, and that the port accepts TLS")
+
+
+async def test_verification_can_be_disabled(elsewhere: Tls, other_authority: Authority) -> None:
+    """With ssl_cert_reqs=none in the URL, any certificate of any authority is accepted."""
+    async with open_store(elsewhere.url(authority=other_authority, ssl_cert_reqs="none")) as store:
+        await store.ping()
 
 
 CLOSED = "the server closed the connection; it may require TLS"
