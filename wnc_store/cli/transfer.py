@@ -16,7 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 from wnc_store.cli.files import STANDARD, open_input, open_output
 from wnc_store.cli.output import Exit, err, pluralize, print_notice
-from wnc_store.cli.runtime import UrlArgument, async_command, fail, open_cli_store, run
+from wnc_store.cli.runtime import UrlArgument, async_command, fail, open_cli_store, refuse_url, run
 from wnc_store.errors import CorruptRecordError, RoomExistsError, RoomNotFoundError, StoreError
 from wnc_store.protocols import Store
 from wnc_store.records.js_types import iso
@@ -32,7 +32,10 @@ async def export_rooms(
     url: UrlArgument = None,
     *,
     output: Annotated[
-        Path | None, typer.Option(help="Output file, with permissions 0600. Default, and for -: standard output.")
+        Path | None,
+        typer.Option(
+            help="Output file, with permissions 0600. Default, and for -: standard output.", callback=refuse_url
+        ),
     ] = None,
 ) -> None:
     """Export all active rooms with their chats, as JSON lines.
