@@ -81,11 +81,13 @@ class CommandExecutor:
     def __init__(self, router: Router, timeout: timedelta, statistics: Statistics) -> None:
         self._router = router
         self.statistics = statistics
-        self._opened_in = os.getpid()
+        self._used_in: int | None = None
         self._timeout = timeout.total_seconds()
 
     def deadline(self) -> float:
         """Return the deadline of an operation that begins now, in the event loop's time."""
+        if self._used_in is None:
+            self._used_in = os.getpid()
         return asyncio.get_running_loop().time() + self._timeout
 
     def read(self, *command: bytes, key: bytes | None = None, deadline: float | None = None) -> Awaitable[Reply]:
@@ -107,16 +109,18 @@ class CommandExecutor:
 
     @property
     def forked(self) -> bool:
-        """Whether this process was forked after the store was opened."""
-        return os.getpid() != self._opened_in
+        """Whether this process was forked after the store was first used."""
+        return self._used_in not in {None, os.getpid()}
 
     def check_loop(self) -> None:
         """Check that the store may be used in this event loop and process.
 
         Raises:
-            StoreError: the store belongs to another event loop, or was opened before a fork.
+            StoreError: the store belongs to another event loop, or was used before a fork.
         """
         self._router.check_loop()
+        if self._used_in is None:
+            self._used_in = os.getpid()
 
     async def run_script(
         self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float | None = None
