@@ -70,7 +70,7 @@ def import_rooms(
     """
     if overwrite and skip_existing:
         fail("--overwrite and --skip-existing exclude each other: pass at most one", Exit.USAGE)
-    if "://" not in url and file.parts and file.parts[0].endswith(":"):
+    if file.parts and file.parts[0].endswith(":"):
         # The message repeats neither argument: a URL may contain a password.
         fail("the arguments are in the wrong order, expected: wnc-store import URL FILE", Exit.USAGE)
     if url.partition("://")[0].lower() == "memory":
