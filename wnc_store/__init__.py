@@ -54,6 +54,7 @@ from wnc_store.protocols import (
 from wnc_store.rate_limit import RateLimitDecision
 from wnc_store.records.codec import from_wire, to_wire
 from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
+from wnc_store.records.secret import SecretBytes
 from wnc_store.settings import StoreSettings
 from wnc_store.snapshots import Snapshot, SupportsRestore
 from wnc_store.statistics import (
@@ -97,6 +98,7 @@ __all__ = [
     "RoomNotFoundError",
     "RoomReader",
     "RoomStore",
+    "SecretBytes",
     "ServerActivity",
     "ServerOperation",
     "SlowLogEntry",

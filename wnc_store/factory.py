@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from wnc_store.clock import Clock, SystemClock
 from wnc_store.errors import ConfigurationError
 from wnc_store.protocols import Backend, Store
+from wnc_store.records.secret import Secret
 from wnc_store.settings import StoreSettings
 
 _GROUP = "wnc_store.backends"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 _shared: dict[asyncio.AbstractEventLoop, tuple[int, Store]] = {}
 
@@ -37,11 +40,12 @@ def open_store(url: str | None = None, *, settings: StoreSettings | None = None,
             or an environment variable is invalid.
         ImportError: A package that the backend requires is missing. The message names the extra to install.
     """
-    url = configured_url() if url is None else url
-    scheme, separator, rest = url.partition("://")
-    scheme = scheme.lower() if separator else ""
+    url = Secret(configured_url() if url is None else url)
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
     backend = cast("Backend", load_entry(_find_backend(scheme), "backend"))
-    return backend(f"{scheme}://{rest}", settings or StoreSettings.from_environment(), clock or SystemClock())
+    return backend(
+        Secret(scheme + url[len(scheme) :]), settings or StoreSettings.from_environment(), clock or SystemClock()
+    )
 
 
 def get_store() -> Store:
@@ -86,8 +90,11 @@ def _find_backend(scheme: str) -> EntryPoint:
     installed = {entry.name: entry for entry in entry_points(group=_GROUP)}
     if scheme in installed:
         return installed[scheme]
-    # The message does not contain the URL, because the URL may contain a password.
-    problem = f"no backend for {scheme}:// is installed" if scheme else "a store URL must start with a scheme and ://"
+    # The message does not contain the URL, or what only looks like a scheme, because it may contain a password.
+    is_scheme = _SCHEME.fullmatch(scheme)
+    problem = (
+        f"no backend for {scheme}:// is installed" if is_scheme else "a store URL must start with a scheme and ://"
+    )
     choices = ", ".join(_describe(entry) for _, entry in sorted(installed.items())) or "none"
     message = f"{problem}: use one of {choices}, or install the package that provides the backend"
     raise ConfigurationError(message)

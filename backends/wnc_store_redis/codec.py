@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from wnc_store import Record, to_wire
+from wnc_store import Record, SecretBytes, to_wire
 
 _TO_WHITESPACE = bytes(b" \t\n\r"[byte & 3] for byte in range(256))
 _NONCE_BYTES = 16
@@ -21,7 +21,7 @@ def encode_with_nonce(record: Record) -> bytes:
     would store equal bytes, and a process whose reply was lost would take the other's commit for its own. A message
     that is added again after its chat was cleared would match the cached newest entry of the old chat.
     """
-    return to_wire(record) + os.urandom(_NONCE_BYTES).translate(_TO_WHITESPACE)
+    return SecretBytes(to_wire(record) + os.urandom(_NONCE_BYTES).translate(_TO_WHITESPACE))
 
 
 def has_nonce(entry: bytes) -> bool:

@@ -56,6 +56,7 @@ async def run_checks(
     except StoreError as error:  # some hosted and fake servers do not implement INFO
         return None, [*checks, HealthCheck("set-up", "unknown", str(error))]
     info = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+    checks += _check_mode(info, is_cluster=len(keys.buckets) > 1)
     checks += [_check_eviction(info), _check_persistence(info), _check_replication(info)]
     return info.get("redis_version"), checks
 
@@ -137,6 +138,16 @@ async def _read_notification_flags(commands: CommandExecutor, key: bytes) -> str
     over_resp3 = isinstance(reply, dict)
     (value,) = cast("dict[bytes, bytes]", reply).values() if over_resp3 else cast("list[bytes]", reply)[1:]
     return value.decode()
+
+
+def _check_mode(info: dict[str, str], *, is_cluster: bool) -> list[HealthCheck]:
+    """Return an error if the server is of another kind than the URL or the client."""
+    mode = info.get("redis_mode")
+    if mode == "cluster" and not is_cluster:
+        return [HealthCheck("mode", "error", "the server is a node of a cluster", "use redis+cluster://")]
+    if mode == "sentinel":
+        return [HealthCheck("mode", "error", "the server is a Sentinel", "use redis+sentinel://")]
+    return []
 
 
 def _check_eviction(info: dict[str, str]) -> HealthCheck:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from wnc_store import Room, StoreError, StoreSettings
+from wnc_store import Room, SecretBytes, StoreError, StoreSettings
 from wnc_store.base import ChangeEvents, Committed, EncodedEvent, VersionedRoom, VersionMismatch
 from wnc_store_redis.cache import RoomCache
 from wnc_store_redis.codec import encode_with_nonce, to_millis
@@ -147,6 +147,7 @@ class RoomStorage:
         """
         reply, is_retry = await self._commands.finish_script(commit.script, retry_args=commit.retry_args)
         result = decode_commit(reply)
+        del reply  # a tool that records local variables would show the host token
         if isinstance(result, Committed):
             self._cache_commit(commit)
             return result
@@ -257,6 +258,7 @@ class RoomStorage:
         if data is None:
             self._cache.discard(room_id)
             return None
+        data = SecretBytes(data)
         return self._cache.read(key, room_id, data)
 
     def _room_keys(self, page: IndexPage) -> list[bytes]:

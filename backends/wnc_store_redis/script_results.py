@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from wnc_store import CorruptRecordError
+from wnc_store import CorruptRecordError, SecretBytes
 from wnc_store.base import Committed
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.keys import text
@@ -63,7 +63,9 @@ class Window(NamedTuple):
 
 def decode_commit(reply: Reply) -> Committed | StoredBytes:
     """Decode a reply to COMMIT."""
-    return Committed() if reply == _COMMITTED else StoredBytes(reply[1])
+    if reply == _COMMITTED:
+        return Committed()
+    return StoredBytes(None if reply[1] is None else SecretBytes(reply[1]))
 
 
 def decode_append(reply: Reply, newest: bytes) -> Appended | Similar | NotAppended:

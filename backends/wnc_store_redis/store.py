@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Self
@@ -27,7 +26,7 @@ from wnc_store_redis.rooms import RedisRoomStore
 from wnc_store_redis.transport.cluster import ClusterRouter
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.statistics import Statistics
-from wnc_store_redis.transport.url import Client, close, connect, database, router_for
+from wnc_store_redis.transport.url import Client, connect, database, router_for
 
 
 class RedisStore(BaseStore):
@@ -35,8 +34,9 @@ class RedisStore(BaseStore):
 
     Args:
         client: an asyncio client of redis-py, with any `decode_responses`: a `Redis`, which may come from
-            `Sentinel.master_for`, or a `RedisCluster`. The store does not close it. The store uses the client's
-            time-outs, and ignores its retries, because they could run a write twice.
+            `Sentinel.master_for`, or a `RedisCluster`. The store does not close it. The store opens its own
+            connections with the client's options. It ignores the client's retries, because they could run a write
+            twice.
         settings: the settings; the defaults if omitted.
         clock: the clock for the times in records; the system's clock if omitted. TTLs use the server's clock.
 
@@ -49,8 +49,6 @@ class RedisStore(BaseStore):
         self._statistics = Statistics()
         router = router_for(client, settings, self._statistics)
         self._keys = keys = Keys(settings.key_prefix, database(client), is_bucketed=isinstance(router, ClusterRouter))
-        self._own_client: Client | None = None
-        self._opened_in = os.getpid()
         self._commands = commands = CommandExecutor(router, settings.operation_timeout, self._statistics)
         self._events = RedisRoomEvents(router, commands, keys, settings, lifecycle)
         self.rooms = RedisRoomStore(commands, keys, settings, clock, lifecycle)
@@ -66,15 +64,12 @@ class RedisStore(BaseStore):
 
     @classmethod
     def from_url(cls, url: str, settings: StoreSettings | None = None, *, clock: Clock | None = None) -> Self:
-        """Return a store that opens its own client, and closes it.
+        """Return a store for a URL of any supported scheme.
 
         Raises:
             ConfigurationError: the URL is invalid.
         """
-        client = connect(url, settings or StoreSettings())
-        store = cls(client, settings, clock=clock)
-        store._own_client = client
-        return store
+        return cls(connect(url, settings or StoreSettings()), settings, clock=clock)
 
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
         """See `SupportsRestore.restore`."""
@@ -101,9 +96,6 @@ class RedisStore(BaseStore):
             self._commands.check_loop()
         await self._events.aclose()
         await self._commands.aclose()
-        # A forked child must not close the client of its parent.
-        if self._own_client is not None and os.getpid() == self._opened_in:
-            await close(self._own_client)
 
 
 def open_redis(url: str, settings: StoreSettings, clock: Clock) -> RedisStore:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from wnc_store import StoreError, __version__
 from wnc_store.cli.output import Exit, add_row, err, out, pluralize, print_json, sanitize, table
-from wnc_store.cli.runtime import AsJson, fail, fail_with
+from wnc_store.cli.runtime import AsJson, fail, fail_with, refuse_url
 from wnc_store_contract._process import Request
 from wnc_store_contract.clause import Clause
 from wnc_store_contract.verify import CLAUSES, Conformance, Report, Result, find_harness, select_clauses
@@ -27,7 +27,9 @@ def verify(  # noqa: PLR0913 - each is an option
         str | None, typer.Argument(metavar="URL", help="The store to verify, for example redis://host:6379/9.")
     ] = None,
     *,
-    harness: Annotated[str | None, typer.Option(help="A harness instead of a URL: package.module:Class.")] = None,
+    harness: Annotated[
+        str | None, typer.Option(help="A harness instead of a URL: package.module:Class.", callback=refuse_url)
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Run only clauses whose name or rule contains this text; repeatable.")
     ] = None,

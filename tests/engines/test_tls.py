@@ -14,7 +14,7 @@ import pytest
 from redis import exceptions as driver
 from redis.asyncio import Redis
 
-from redis_server import RedisServer
+from redis_server import RedisServer, redis_server, running, wait_for_reply
 from tls import Authority, Signed, tls_server, tls_url
 from wnc_store import OutcomeUnknownError, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room
@@ -152,8 +152,16 @@ async def test_plain_redis_on_a_tls_port_is_rejected(tls: Tls) -> None:
 
 
 async def test_tls_on_a_plain_port_is_rejected(tls: Tls, redis_server: RedisServer) -> None:
-    """A rediss:// URL with a port without TLS raises an error."""
-    await refused(replace(tls, server=redis_server).url(), operation_timeout=timedelta(milliseconds=500))
+    """A rediss:// URL with a port without TLS raises an error that names TLS."""
+    error = await refused(replace(tls, server=redis_server).url(), operation_timeout=timedelta(milliseconds=500))
+    assert f"Redis at localhost:{redis_server.port} over TLS did not reply in time" in str(error)
+    assert str(error).endswith("check the server and the network, and that the port accepts TLS")
+
+
+async def test_verification_can_be_disabled(elsewhere: Tls, other_authority: Authority) -> None:
+    """With ssl_cert_reqs=none in the URL, any certificate of any authority is accepted."""
+    async with open_store(elsewhere.url(authority=other_authority, ssl_cert_reqs="none")) as store:
+        await store.ping()
 
 
 CLOSED = "the server closed the connection; it may require TLS"
@@ -201,3 +209,49 @@ def test_a_cyclic_chain_of_errors_ends() -> None:
     one, two = driver.ConnectionError("x"), driver.ConnectionError("y")
     one.__cause__, two.__cause__ = two, one
     assert isinstance(to_store_error(one, endpoint="h:1", key=""), StoreUnavailableError)
+
+
+@pytest.fixture
+def certificates(tls: Tls) -> dict[str, str]:
+    """The options of a server that uses TLS for clients, replicas and other servers."""
+    own = tls.authority.sign("127.0.0.1")
+    return {
+        "tls-cert-file": str(own.certificate),
+        "tls-key-file": str(own.key),
+        "tls-ca-cert-file": str(tls.authority.certificate),
+        "tls-auth-clients": "no",
+        "tls-replication": "yes",
+    }
+
+
+async def connects_only_with(authority: Authority, url: str, *options: str) -> None:
+    """Check that a store works with the TLS options of a URL, and that it verifies the server's certificate."""
+    trusted = "&".join(f"{option}=true&{option}_ca_certs={authority.certificate}" for option in options)
+    async with open_store(f"{url}?{trusted}") as store:
+        await store.rooms.create_room(room("A"))
+        assert await store.rooms.delete_room("A")
+    await refused(f"{url}?{'&'.join(f'{option}=true' for option in options)}", timedelta(milliseconds=500))
+
+
+async def test_sentinels_and_their_master_over_tls(tls: Tls, certificates: dict[str, str]) -> None:
+    """With ssl=true and sentinel_ssl=true in the URL, Sentinels and servers are used over TLS and are verified."""
+    arguments = [part for name, value in certificates.items() for part in (f"--{name}", value)]
+    lines = [f"{name} {value}" for name, value in certificates.items()]
+    with redis_server(tls=arguments) as master:
+        sentinel = RedisServer(
+            f"sentinel monitor party 127.0.0.1 {master.port} 1", *lines, sentinel=True, tls=arguments
+        )
+        with running(sentinel):
+            wait_for_reply("status=ok", sentinel, to=("INFO", "sentinel"))
+            await connects_only_with(
+                tls.authority, f"redis+sentinel://127.0.0.1:{sentinel.port}/party", "ssl", "sentinel_ssl"
+            )
+
+
+async def test_a_cluster_over_tls(tls: Tls, certificates: dict[str, str]) -> None:
+    """With ssl=true in the URL, the nodes of a cluster are used over TLS and are verified."""
+    arguments = [part for name, value in certificates.items() for part in (f"--{name}", value)]
+    with redis_server("--cluster-enabled", "yes", "--tls-cluster", "yes", tls=arguments) as node:
+        node.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        wait_for_reply("cluster_state:ok", node, to=("CLUSTER", "INFO"))
+        await connects_only_with(tls.authority, f"redis+cluster://127.0.0.1:{node.port}", "ssl")

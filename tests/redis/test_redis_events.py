@@ -10,7 +10,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from redis.asyncio import Redis
 
 from chaos.server import admin
 from event_recorder import check_another_loop, come_and_go, event, one
@@ -265,15 +264,6 @@ async def test_cancelled_subscribers_leave_no_subscription(url: str, client: Any
             assert await one(events) == event(1, "stays")
             async with store.events.subscribe("last"):
                 assert await subscribed(client) == [b"events@2:last", b"events@2:stays"]
-
-
-async def test_an_exhausted_pool_is_named_in_the_error(url: str) -> None:
-    """If the caller's pool lacks a second connection for events, the error names max_connections."""
-    untyped: Any = Redis.from_url(url, max_connections=1)  # pyright: ignore[reportUnknownMemberType]
-    async with untyped as client, RedisStore(client) as store:
-        await store.ping()
-        with pytest.raises(StoreUnavailableError, match="max_connections"):
-            await store.events.subscribe("A").__aenter__()
 
 
 async def test_a_denied_channel_is_named(redis_server: RedisServer) -> None:

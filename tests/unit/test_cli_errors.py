@@ -23,6 +23,46 @@ def test_an_empty_url_is_refused(arguments: tuple[str, ...]) -> None:
     assert stderr.startswith("error: a store URL must start with a scheme and ://")
 
 
+URL = f"redis://:{SECRET}@127.0.0.1:1/0"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rooms", URL),
+        ("rooms", f"redis://:{SECRET[:6]} {SECRET[6:]}@127.0.0.1"),
+        ("sweep", "--json", URL),
+        ("show", URL),
+        ("show", "A", URL),
+        ("chat", URL),
+        ("watch", URL),
+        ("limits", URL),
+        ("ping", URL),
+        ("rooms", "--limit", URL),
+        ("rooms", f"--limit={URL}"),
+        ("rooms", f"--{URL}"),
+        ("rooms", f"--json={URL}"),
+        ("doctor", "memory://", URL),
+        ("import", "memory://", URL),
+        ("import", URL, URL),
+        ("export", "memory://", "--output", URL),
+        ("verify", "--harness", URL),
+        ("verify", "memory://", URL),
+        ("verify", f"--{URL}"),
+        (URL,),
+        (URL, "rooms"),
+        (f"--{URL}",),
+        (f"--version={URL}",),
+    ],
+)
+def test_a_url_in_the_wrong_place_is_not_repeated(arguments: tuple[str, ...]) -> None:
+    """A URL that is passed where none is expected exits 2, and no part of it is printed."""
+    result = wnc_store(*arguments, code=2)
+    assert "error" in result.stderr.lower()
+    for part in (SECRET, SECRET[6:], "127.0.0.1"):
+        assert part not in result.output
+
+
 def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Register an entry point as the backend and the harness of the scheme mine."""
 

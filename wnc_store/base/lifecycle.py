@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
-from wnc_store.errors import StoreClosedError
+from wnc_store.errors import StoreClosedError, StoreError
 
 
 class Lifecycle:
@@ -12,6 +13,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.closed = False
+        self._is_checked = False
         self._close_callbacks: list[Callable[[], None]] = []
 
     def add_close_callback(self, callback: Callable[[], None]) -> None:
@@ -21,11 +23,28 @@ class Lifecycle:
     def close(self) -> None:
         """Close and run the callbacks. Closing again does nothing."""
         if not self.closed:
-            self.closed = True
+            self.closed, self._is_checked = True, False
             for callback in self._close_callbacks:
                 callback()
 
     def ensure_open(self) -> None:
-        """Raise `StoreClosedError` if the store is closed."""
+        """Raise `StoreClosedError` if the store is closed, and `StoreError` if it is not used with asyncio."""
+        if self._is_checked:
+            return
         if self.closed:
             raise StoreClosedError
+        ensure_asyncio()
+        self._is_checked = True
+
+
+def ensure_asyncio() -> None:
+    """Check that the caller runs in asyncio.
+
+    Raises:
+        StoreError: No event loop of asyncio is running, as under Trio.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        message = "wnc-store requires asyncio, and no event loop of asyncio is running; Trio is not supported"
+        raise StoreError(message) from None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from wnc_store.base.circuit_breaker import FallbackConnectionCounter, FallbackRateLimiter, LimiterCircuitBreaker
-from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.base.lifecycle import Lifecycle, ensure_asyncio
 from wnc_store.base.unsupported import (
     UnsupportedChat,
     UnsupportedConnections,
@@ -120,6 +120,7 @@ class BaseStore(ABC):
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
+        ensure_asyncio()
         self._lifecycle.close()
         if not self._resources_released:
             await self._close()

@@ -27,7 +27,7 @@ from wnc_store.cli.output import (
     sanitize,
     table,
 )
-from wnc_store.cli.runtime import AsJson, Url, UrlArgument, async_command, open_cli_store, run
+from wnc_store.cli.runtime import AsJson, Url, UrlArgument, async_command, open_cli_store, refuse_url, run
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
 from wnc_store.cli.watch import watch_room
@@ -43,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="Room id.")]
+RoomId = Annotated[str, typer.Argument(metavar="ROOM", help="Room id.", callback=refuse_url)]
 
 
 def _print_version(value: bool) -> None:
@@ -187,7 +187,9 @@ async def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
 @app.command()
 @async_command
 async def limits(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Client key, for example an IP address.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Client key, for example an IP address.", callback=refuse_url)
+    ],
     *,
     url: Url = None,
     as_json: AsJson = False,

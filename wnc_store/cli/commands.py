@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -13,6 +15,7 @@ from wnc_store.cli.output import Exit
 from wnc_store.cli.runtime import fail
 
 _GROUP = "wnc_store.commands"
+_UsageError: Any = typer.BadParameter.__base__
 
 
 class CommandGroup(TyperGroup):
@@ -20,6 +23,16 @@ class CommandGroup(TyperGroup):
 
     An entry point names a function that typer can run as a command. A built-in command of the same name wins.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options that precede the command."""
+        with _hidden_urls():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the arguments of the command, and run it."""
+        with _hidden_urls():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands, the built-in ones first."""
@@ -33,6 +46,19 @@ class CommandGroup(TyperGroup):
             return built_in
         entry = next(iter(entry_points(group=_GROUP, name=cmd_name)), None)
         return None if entry is None else _load_command(entry)
+
+
+@contextmanager
+def _hidden_urls() -> Generator[None]:
+    """Replace a usage error that repeats a URL, because a URL may contain a password."""
+    try:
+        yield
+    except _UsageError as error:
+        if "://" not in error.format_message():
+            raise
+    else:
+        return
+    fail("the command does not expect a URL in this place; see the --help of the command", Exit.USAGE)
 
 
 def _load_command(entry: EntryPoint) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -22,6 +23,18 @@ _URL_HELP = "Store URL. Default: WNC_STORE_URL, else REDIS_URL, else memory://."
 Url = Annotated[str | None, typer.Option("--url", help=_URL_HELP)]
 UrlArgument = Annotated[str | None, typer.Argument(metavar="URL", help=_URL_HELP, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def refuse_url(value: Any) -> Any:
+    """Return the value of an argument that is not a URL.
+
+    Raises:
+        typer.BadParameter: The value looks like a URL. The message does not contain it, because of the password.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
+        message = "a store URL is not expected here; see the --help of the command"
+        raise typer.BadParameter(message)
+    return value
 
 
 @asynccontextmanager

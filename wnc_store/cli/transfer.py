@@ -16,7 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 from wnc_store.cli.files import STANDARD, open_input, open_output
 from wnc_store.cli.output import Exit, err, pluralize, print_notice
-from wnc_store.cli.runtime import UrlArgument, async_command, fail, open_cli_store, run
+from wnc_store.cli.runtime import UrlArgument, async_command, fail, open_cli_store, refuse_url, run
 from wnc_store.errors import CorruptRecordError, RoomExistsError, RoomNotFoundError, StoreError
 from wnc_store.protocols import Store
 from wnc_store.records.js_types import iso
@@ -32,7 +32,10 @@ async def export_rooms(
     url: UrlArgument = None,
     *,
     output: Annotated[
-        Path | None, typer.Option(help="Output file, with permissions 0600. Default, and for -: standard output.")
+        Path | None,
+        typer.Option(
+            help="Output file, with permissions 0600. Default, and for -: standard output.", callback=refuse_url
+        ),
     ] = None,
 ) -> None:
     """Export all active rooms with their chats, as JSON lines.
@@ -67,7 +70,7 @@ def import_rooms(
     """
     if overwrite and skip_existing:
         fail("--overwrite and --skip-existing exclude each other: pass at most one", Exit.USAGE)
-    if "://" not in url and file.parts and file.parts[0].endswith(":"):
+    if file.parts and file.parts[0].endswith(":"):
         # The message repeats neither argument: a URL may contain a password.
         fail("the arguments are in the wrong order, expected: wnc-store import URL FILE", Exit.USAGE)
     if url.partition("://")[0].lower() == "memory":

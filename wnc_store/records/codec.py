@@ -12,19 +12,20 @@ from wnc_store.errors import CorruptRecordError
 from wnc_store.records.encode import dumps, encode_record
 from wnc_store.records.fast_validate import fast_validated
 from wnc_store.records.models import Record, RecordT
+from wnc_store.records.secret import SecretBytes
 
 
 def to_wire(record: Record) -> bytes:
-    """Encode a record as UTF-8 JSON."""
+    """Encode a record as UTF-8 JSON. The repr of the result is masked, because a room contains its host token."""
     try:
-        return encode_record(record).encode()
+        return SecretBytes(encode_record(record), "utf-8")
     except (LookupError, TypeError, ValueError):
         pass  # the record needs the general encoder below
     value = record.to_json()
     try:
-        return dumps(value).encode()
+        return SecretBytes(dumps(value), "utf-8")
     except UnicodeEncodeError:  # a lone surrogate, which JSON can represent only as an escape sequence
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        return SecretBytes(json.dumps(value, separators=(",", ":"), allow_nan=False), "utf-8")
 
 
 def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:

@@ -16,6 +16,7 @@ from typing import Any
 from wnc_store.records.fields import wire_fields
 from wnc_store.records.js_types import iso, write_date, write_number, write_timestamp
 from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
+from wnc_store.records.secret import Secret
 
 _Encoders = Mapping[type, Callable[[Any], str]]
 
@@ -77,6 +78,7 @@ _DATES: _Encoders = {datetime: lambda value: f'"{iso(value)}"'}
 _JSON: _Encoders = {
     **_NUMBERS,
     str: quoted,
+    Secret: quoted,
     bool: {False: "false", True: "true"}.__getitem__,
     type(None): {None: "null"}.__getitem__,
     tuple: _encode_tuple,

@@ -17,6 +17,7 @@ from wnc_store.records.models import (
     construct_copy,
     intern_fields_set,
 )
+from wnc_store.records.secret import Secret
 
 _LARGE = 2.0**63
 """Numbers from this size on are validated by pydantic."""
@@ -76,6 +77,7 @@ _TESTS_OF: Mapping[object, _Tests] = {
     VideoState: {VideoState: _is_valid},
     tuple[User, ...]: {tuple: lambda users: all(type(user) is User and _is_valid(user) for user in users)},
 }
+_TESTS_OF_FIELD: Mapping[str, _Tests] = {"host_token": {Secret: None, type(None): None}}
 
 
 class _Kind(NamedTuple):
@@ -87,7 +89,9 @@ class _Kind(NamedTuple):
 _KINDS: Mapping[type[Record], _Kind] = {
     kind: _Kind(
         intern_fields_set(frozenset(kind.model_fields)),
-        tuple((name, _TESTS_OF[info.annotation]) for name, info in kind.model_fields.items()),
+        tuple(
+            (name, _TESTS_OF_FIELD.get(name) or _TESTS_OF[info.annotation]) for name, info in kind.model_fields.items()
+        ),
         tuple((field.name, field.exclude_if) for field in wire_fields(kind) if field.exclude_if is not None),
     )
     for kind in (User, VideoState, Room, ChatMessage)

@@ -15,12 +15,22 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from wnc_store.records.fields import wire_fields
 from wnc_store.records.frozen import FrozenDict, freeze
 from wnc_store.records.js_types import Date, Number, Timestamp
+from wnc_store.records.secret import Secret, masked
 
 
 def _utc_now() -> datetime:
@@ -47,8 +57,17 @@ class Record(BaseModel):
         serialize_by_alias=True,
         hide_input_in_errors=True,
     )
-    if not TYPE_CHECKING:  # type checkers would add it to the arguments of the constructors
+    if not TYPE_CHECKING:  # type checkers would add it to the arguments of the constructors, and accept assignments
         __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]]
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Reject an assignment, without the value in the error or in a local variable, as it may be secret."""
+            if name.startswith("_"):
+                super().__setattr__(name, value)
+                return
+            del value
+            frozen = {"type": "frozen_instance", "loc": (name,), "input": None}
+            raise ValidationError.from_exception_data(type(self).__name__, [frozen], hide_input=True)
 
     @property
     def model_extra(self) -> FrozenDict:
@@ -92,8 +111,11 @@ class Record(BaseModel):
         return {**value, **(self.__pydantic_extra__ or {})}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Exclude the extra fields, because their values may be private."""
-        extra = self.__pydantic_extra__ or {}
+        """Exclude the extra fields, because their values may be private.
+
+        A traceback may contain a record whose validation has failed, which has no attributes yet.
+        """
+        extra: dict[str, Any] = getattr(self, "__pydantic_extra__", None) or {}
         return [(name, value) for name, value in super().__repr_args__() if name not in extra]
 
 
@@ -118,7 +140,7 @@ def _json(member: object) -> object:
         return member.to_json()
     if isinstance(member, tuple):
         return [_json(item) for item in cast("tuple[object, ...]", member)]
-    return member
+    return str(member) if isinstance(member, Secret) else member  # some JSON libraries refuse subclasses of str
 
 
 class User(Record):
@@ -164,7 +186,8 @@ class Room(Record):
         id: Id that guests enter to join.
         host_id: Id of the host.
         host_name: Name of the host.
-        host_token: Secret that authenticates the host. Excluded from the repr and from `to_public_json`.
+        host_token: Secret that authenticates the host. Excluded from the repr and from `to_public_json`, and with a
+            masked repr itself.
         video_url: URL of the video. None if no video is set.
         video_type: Type of the video, for example "youtube" or "m3u8". None if no video is set.
         video_state: Playback state.
@@ -177,7 +200,9 @@ class Room(Record):
     id: str
     host_id: str
     host_name: str
-    host_token: str | None = Field(default=None, repr=False, exclude_if=lambda token: token is None)
+    host_token: Annotated[str | None, AfterValidator(masked)] = Field(
+        default=None, repr=False, exclude_if=lambda token: token is None
+    )
     video_url: str | None = None
     video_type: str | None = None
     video_state: VideoState = Field(default_factory=VideoState)
@@ -191,7 +216,7 @@ class Room(Record):
     def hosted_by(cls, host: User, *, room_id: str) -> Room:
         """Return a new room with `host` as its host and only user, and a random host token."""
         host = host.model_copy(update={"is_host": True})
-        return cls(id=room_id, host_id=host.id, host_name=host.name, host_token=str(uuid.uuid4()), users=(host,))
+        return cls(id=room_id, host_id=host.id, host_name=host.name, host_token=Secret(uuid.uuid4()), users=(host,))
 
     def user(self, user_id: str) -> User | None:
         """Return the user with this id, or None."""

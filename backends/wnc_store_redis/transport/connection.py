@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from hiredis import PushNotification, Reader
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse, ResponseError
 
 from wnc_store_redis.transport.tasks import BackgroundTasks
@@ -26,13 +28,15 @@ Reply = Any
 
 OnDisconnect = Callable[[BaseException], None]
 
+NO_RETRIES = Retry(NoBackoff(), 0)
+
 _INCOMPLETE = object()
 
 _logger = logging.getLogger("wnc_store")
 
 
 class Pool(Protocol):
-    """A source of connections: a pool of redis-py, or a class of this package with the same methods."""
+    """A source of connections."""
 
     async def get_connection(self) -> AbstractConnection:
         """Return an open connection for exclusive use."""
@@ -84,18 +88,20 @@ class PipelinedConnection(ABC):
 class ConnectionFactory:
     """A source of connections to one server, with the class and the options of a client's connections.
 
+    A connection is opened without the client's retries, so that an error is reported at once.
+
     Args:
         connection_class: the class of the connections.
-        options: the keyword arguments of the class.
+        options: the keyword arguments of the class, read for each connection: the caller may replace a password.
     """
 
-    def __init__(self, connection_class: Any, options: dict[str, Any]) -> None:
+    def __init__(self, connection_class: Any, options: Mapping[str, Any]) -> None:
         self._connection_class = connection_class
         self._options = options
 
     async def get_connection(self) -> AbstractConnection:
         """See `Pool.get_connection`."""
-        connection: Any = self._connection_class(**self._options)
+        connection: Any = self._connection_class(**{**self._options, "retry": NO_RETRIES})
         try:
             await connection.connect()
         except BaseException:

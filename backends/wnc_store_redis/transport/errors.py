@@ -32,10 +32,10 @@ CANNOT_SERVE_NOW = {
 """Temporary error code -> explanation and hint. The server rejected the whole command, so nothing happened."""
 
 _CHECK_USER = "check the user and its permissions"
-_USE_CLUSTER = "the server is a node of a cluster, and the key belongs to another node; use redis+cluster://"
+_USE_CLUSTER = "the server is a node of a cluster; use redis+cluster://, or a RedisCluster client"
 _MISCONFIGURED = {
     **dict.fromkeys(("WRONGPASS", "NOAUTH", "NOPERM", "DENIED"), _CHECK_USER),
-    **dict.fromkeys(("MOVED", "ASK"), _USE_CLUSTER),
+    **dict.fromkeys(("MOVED", "ASK", "CROSSSLOT"), _USE_CLUSTER),
 }
 _DENIED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 """Texts of a denied command inside a script: up to Redis 7.0, where the code is ERR, and since 7.2."""
@@ -44,7 +44,15 @@ _TOO_OLD = "does not support sharded channels; events on a cluster need Redis 7.
 # Part of the server's message, with backquotes replaced by apostrophes -> explanation.
 _UNSUPPORTED = {
     "DB index is out of range": "does not have the database at the end of the URL",
+    "SELECT is not allowed in cluster mode": "is a node of a cluster, which has only database 0; use redis+cluster://",
     "cluster support disabled": "is not a cluster; use redis://",
+    "unknown command 'CLUSTER'": "is not a cluster; use redis://",
+    "unknown command 'SENTINEL'": "is not a Sentinel; use redis://",
+    **dict.fromkeys(
+        ("unknown command 'GET'", "unknown command 'SELECT'", "unknown command 'EVALSHA'"),
+        "lacks commands that the store needs; if it is a Sentinel, use redis+sentinel://",
+    ),
+    "Client names cannot contain": "rejected the client_name; it must not contain spaces or special characters",
     "acl_check_cmd": _TOO_OLD,
     "unknown command 'SPUBLISH'": _TOO_OLD,
     "unknown command 'SSUBSCRIBE'": _TOO_OLD,
@@ -63,9 +71,11 @@ _TLS_HINTS = {
     "alert unknown ca": _CLIENT_CERTIFICATE,
     "alert handshake failure": _CLIENT_CERTIFICATE,
 }
+OVER_TLS = " over TLS"
+"""The end of an endpoint that is used over TLS. A server without TLS does not answer a handshake."""
+
 _TLS_DEFAULT_HINT = "check that the port accepts TLS, and check the files that the URL names"
 _OPENSSL = re.compile(r"\[(?:SSL|X509)\b[^]]*\] ([^(]+)")
-_POOL_EXHAUSTED = {"Too many connections", "No connection available."}
 _MAX_CLIENTS = "max number of clients"
 _CONNECTION_CLOSED = ("closed by server", "reset by peer")
 
@@ -81,7 +91,7 @@ class NotReplicatedError(Exception):
 def to_store_error(
     error: BaseException, *, endpoint: str, key: str, unanswered: bool = False, in_script: bool = False
 ) -> StoreError:
-    """Return the library's error for an error of the driver. Its cause contains no arguments of a command.
+    """Return the library's error for an error of the driver. Its cause contains no arguments and no local variables.
 
     Args:
         error: the exception of the driver, or the error that the server replied.
@@ -144,7 +154,8 @@ def _from_exception(error: BaseException, server: str, about: str) -> StoreError
     if isinstance(error, driver.DataError):
         return StoreError(f"redis-py rejected the command to {server}{about}; nothing was sent")
     if isinstance(error, driver.TimeoutError | asyncio.TimeoutError):
-        return StoreTimeoutError(f"{server} did not reply in time{about}; check the server and the network")
+        port = ", and that the port accepts TLS" if server.endswith(OVER_TLS) else ""
+        return StoreTimeoutError(f"{server} did not reply in time{about}; check the server and the network{port}")
     # Every other exception of the driver means a lost connection. On some Python versions it is an AttributeError.
     return StoreUnavailableError(f"{server} cannot be reached{about}: {_explain(error)}")
 
@@ -158,8 +169,6 @@ def _explain(error: BaseException) -> str:
             reason = openssl[1].strip(" .") if openssl is not None else "TLS failed"
             hints = (hint for part, hint in _TLS_HINTS.items() if part in reason)
             return f"{reason}: {next(hints, _TLS_DEFAULT_HINT)}"
-        if isinstance(cause, driver.MaxConnectionsError) or text in _POOL_EXHAUSTED:
-            return "the client's pool is exhausted, and events need a separate connection; raise max_connections"
         if _MAX_CLIENTS in text:
             return "the server has reached its maxclients; raise the limit, or close connections"
         if isinstance(cause, FileNotFoundError):
@@ -203,6 +212,14 @@ def code_of(error: driver.ResponseError) -> str:
 
 
 def _without_arguments(error: BaseException) -> BaseException:
-    """Remove the arguments from an "unknown command" error, because they may contain a host token."""
+    """Remove what may contain a secret: the arguments in an "unknown command" error, and the frames of the driver.
+
+    While redis-py authenticates, the password is a local variable, which some tools record with the traceback.
+    """
     text, separator, _ = str(error).partition(", with args")
-    return type(error)(text) if separator else error
+    if separator:
+        return type(error)(text)
+    for link in _chain(error):
+        if isinstance(link, driver.RedisError | OSError):
+            link.__traceback__ = None
+    return error

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
-from wnc_store import StoreClosedError, StoreError
+from wnc_store import SecretBytes, StoreClosedError, StoreError
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import code_of, to_store_error
 from wnc_store_redis.transport.node import pack_command
@@ -81,11 +81,13 @@ class CommandExecutor:
     def __init__(self, router: Router, timeout: timedelta, statistics: Statistics) -> None:
         self._router = router
         self.statistics = statistics
-        self._opened_in = os.getpid()
+        self._used_in: int | None = None
         self._timeout = timeout.total_seconds()
 
     def deadline(self) -> float:
         """Return the deadline of an operation that begins now, in the event loop's time."""
+        if self._used_in is None:
+            self._used_in = os.getpid()
         return asyncio.get_running_loop().time() + self._timeout
 
     def read(self, *command: bytes, key: bytes | None = None, deadline: float | None = None) -> Awaitable[Reply]:
@@ -101,22 +103,24 @@ class CommandExecutor:
 
     def write(self, *command: bytes) -> Awaitable[Reply]:
         """Run a command that writes. It is not sent again if it may have been received. Its second word is the key."""
-        key, packed, end = command[1], pack_command(command), self.deadline()
+        key, packed, end = command[1], SecretBytes(pack_command(command)), self.deadline()
         submit = self._router.submit
         return self._run(lambda _: submit(key, packed, end, writes=True), key, end, limit=1, writes=True)
 
     @property
     def forked(self) -> bool:
-        """Whether this process was forked after the store was opened."""
-        return os.getpid() != self._opened_in
+        """Whether this process was forked after the store was first used."""
+        return self._used_in not in {None, os.getpid()}
 
     def check_loop(self) -> None:
         """Check that the store may be used in this event loop and process.
 
         Raises:
-            StoreError: the store belongs to another event loop, or was opened before a fork.
+            StoreError: the store belongs to another event loop, or was used before a fork.
         """
         self._router.check_loop()
+        if self._used_in is None:
+            self._used_in = os.getpid()
 
     async def run_script(
         self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float | None = None
@@ -231,8 +235,8 @@ class CommandExecutor:
         by_source: bool = False,
     ) -> Awaitable[Reply]:
         command = (b"EVAL", script.source) if by_source else (b"EVALSHA", script.sha)
-        packed = pack_command((*command, str(len(keys)).encode(), *keys, *arguments))
-        on_ask = pack_command((script.ask_command, *arguments)) if script.ask_command else None
+        packed = SecretBytes(pack_command((*command, str(len(keys)).encode(), *keys, *arguments)))
+        on_ask = SecretBytes(pack_command((script.ask_command, *arguments))) if script.ask_command else None
         return self._router.submit(keys[0], packed, deadline, writes=script.writes, on_ask=on_ask)
 
     def to_store_error(

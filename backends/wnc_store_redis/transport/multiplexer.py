@@ -54,7 +54,7 @@ class MultiplexedConnection:
 
     Attributes:
         disconnects: how many connections were lost so far.
-        forked: whether this process was forked after the connection was made.
+        forked: whether this process was forked after the connection was first used.
     """
 
     def __init__(self, pool: Pool, timeout: float, statistics: Statistics) -> None:
@@ -77,6 +77,11 @@ class MultiplexedConnection:
         self.disconnects = 0
         _ALL.add(self)
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether the connection was used, and so belongs to an event loop."""
+        return self._loop is not None
+
     def submit(self, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
         """Send a command at the end of this tick.
 
@@ -90,7 +95,7 @@ class MultiplexedConnection:
             before the command is sent.
 
         Raises:
-            StoreError: the store belongs to another event loop, or was opened before a fork.
+            StoreError: the store belongs to another event loop, or was used before a fork.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop or self.forked:
@@ -111,7 +116,7 @@ class MultiplexedConnection:
         """Check that the store may be used in this event loop and process. The first call binds the event loop.
 
         Raises:
-            StoreError: the store belongs to another event loop, or was opened before a fork.
+            StoreError: the store belongs to another event loop, or was used before a fork.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop or self.forked:
@@ -139,7 +144,7 @@ class MultiplexedConnection:
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.forked:
-            message = "the store was opened before this process was forked; open a store in each process"
+            message = "the store was used before this process was forked; open a store in each process"
             raise StoreError(message)
         if self._loop is not None:
             message = "the store was used in another event loop; open a store in each event loop"
@@ -253,7 +258,8 @@ _ALL: weakref.WeakSet[MultiplexedConnection] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for multiplexer in _ALL:
-        multiplexer.forked = True  # the parent process reads from the same socket
+        # The parent process reads from the same socket. A store that it never used has no socket.
+        multiplexer.forked = multiplexer.is_bound
 
 
 os.register_at_fork(after_in_child=_after_fork)

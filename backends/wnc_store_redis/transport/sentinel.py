@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import NoPermissionError, ResponseError
 
-from wnc_store_redis.transport.connection import Reply
+from wnc_store_redis.transport.connection import NO_RETRIES, Reply
 from wnc_store_redis.transport.errors import code_of
 from wnc_store_redis.transport.node import NodeClient
 from wnc_store_redis.transport.retry import NoReplyError
@@ -40,10 +40,11 @@ class SentinelRouter:
     ) -> None:
         untyped: Any = pool
         sentinels: Sequence[Redis] = untyped.sentinel_manager.sentinels
+        self._sentinels = [_without_retries(sentinel) for sentinel in sentinels]
         service = str(untyped.service_name)
         addresses = ",".join(_address(sentinel) for sentinel in sentinels)
         self.endpoint = f"service {service} of the Sentinels at {addresses}"
-        self._monitor = SentinelMonitor(sentinels, service, self._check_master, with_replicas=is_replicated)
+        self._monitor = SentinelMonitor(self._sentinels, service, self._check_master, with_replicas=is_replicated)
         self.pool = self._masters = _MasterPool(pool, self._monitor)
         self._failover_callbacks: list[Callable[[], None]] = []
         replicas = self._monitor.replicas if is_replicated else None
@@ -83,7 +84,11 @@ class SentinelRouter:
     async def aclose(self) -> None:
         """See `Router.aclose`."""
         await self._node.aclose()
+        if self._monitor.started_elsewhere:  # a parent process uses the connections
+            return
         await self._monitor.aclose()
+        for sentinel in self._sentinels:
+            await sentinel.aclose(close_connection_pool=True)
 
     def _check_master(self) -> None:
         """Drop the connections if they are not to the current master."""
@@ -131,6 +136,13 @@ async def _verify_role(connection: Any) -> None:
     if role != b"master":
         message = "the server that the Sentinels report is not the master yet"
         raise ConnectionError(message)
+
+
+def _without_retries(sentinel: Redis) -> Redis:
+    """Return a client with the options of a caller's client. It reports an error at once."""
+    pool = sentinel.connection_pool
+    options: dict[str, Any] = {**pool.connection_kwargs, "retry": NO_RETRIES}
+    return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **options))
 
 
 def _address(sentinel: Redis) -> str:

@@ -69,7 +69,7 @@ class SentinelMonitor:
         self._changed = asyncio.Event()
         self._failure: Exception | None = None
         self._tasks = BackgroundTasks()
-        self._started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def master(self) -> Address | None:
@@ -82,10 +82,15 @@ class SentinelMonitor:
         master = self.master
         return max((state.replicas for state in self._states.values() if state.master == master), default=0)
 
+    @property
+    def started_elsewhere(self) -> bool:
+        """Whether another event loop, such as that of a parent process, polls the Sentinels."""
+        return self._loop not in {None, asyncio.get_running_loop()}
+
     def start(self) -> None:
         """Start to poll the Sentinels, unless that is already done."""
-        if not self._started:
-            self._started = True
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
             for sentinel in self._sentinels:
                 self._tasks.spawn(self._listen(sentinel))
 

@@ -130,6 +130,7 @@ class Process:
         self.store = RedisStore(_CLIENTS[number], _SETTINGS, clock=_CLOCK)
         route: Any = self.store._commands._router
         self.multiplexer: Any = route._node._writes
+        self.pool: Any = route.pool
 
     @property
     def link(self) -> FakeLink | None:
@@ -170,7 +171,7 @@ class World:
         numbers = sorted({process for _, process in self.plan.operations})
         self.processes = [Process(number) for number in numbers]
         _BY_POOL.clear()
-        _BY_POOL.update((_CLIENTS[number].connection_pool, self.processes[number]) for number in numbers)
+        _BY_POOL.update((process.pool, process) for process in self.processes)
         self.calls = [Call(operation, self.processes[number]) for operation, number in self.plan.operations]
         self._prepare()
 

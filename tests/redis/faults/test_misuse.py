@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from chaos.server import DurableServer, admin
 from processes import run
+from redis_sentinels import Service, sentinel_service
 from waiting import SECONDS
 from wnc_store import ManualClock, StoreClosedError, StoreError, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
@@ -139,6 +142,75 @@ async def test_a_store_is_rejected_in_a_forked_child(engine: str, request: pytes
     url = request.getfixturevalue(engine).url
     done = await asyncio.to_thread(run, sys.executable, "-c", FORKING, url)
     assert done.stderr == ""
+
+
+PRELOADING = """
+import asyncio, os, sys, warnings
+from wnc_store import Room, StoreSettings, open_store
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork, which is tested here
+URL = sys.argv[1]
+store = open_store(URL, settings=StoreSettings(publish_changes=True))
+
+async def work(room_id):
+    async with asyncio.timeout(60), store:
+        await store.rooms.create_room(Room(id=room_id, host_id="u", host_name="u"))
+        async with store.events.subscribe(room_id) as events:
+            await store.rooms.delete_room(room_id)
+            assert (await anext(events)).room_id == room_id
+        assert (await store.health()).round_trip_ms is not None
+
+children = []
+for number in range(2):
+    pid = os.fork()
+    if not pid:
+        code = 9
+        try:
+            asyncio.run(work(f"child{number}"))
+            code = 7
+        finally:
+            os._exit(code)
+    children.append(pid)
+asyncio.run(work("parent"))
+for pid in children:
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+"""
+
+
+@pytest.mark.parametrize("engine", ["server", "cluster", "sentinels"])
+async def test_an_unused_store_can_be_used_after_a_fork(engine: str, request: pytest.FixtureRequest) -> None:
+    """A store that was opened and not used before a fork works in the children and in the parent."""
+    url = request.getfixturevalue(engine).url
+    done = await asyncio.to_thread(run, sys.executable, "-c", PRELOADING, url)
+    assert done.stderr == ""
+
+
+@pytest.fixture
+def sentinels() -> Iterator[Service]:
+    """A master and its Sentinel."""
+    with sentinel_service(replicas=0, sentinels=1) as service:
+        yield service
+
+
+@pytest.mark.parametrize("url", ["memory://", "redis://127.0.0.1:1", "redis+cluster://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "name", ["ping", "health", "get_room", "create_room", "add_message", "subscribe", "aenter", "aclose"]
+)
+def test_a_store_without_asyncio_is_rejected(url: str, name: str) -> None:
+    """Without an event loop of asyncio, as under Trio, a call raises a StoreError that names asyncio."""
+    store = open_store(url)
+    calls: dict[str, Callable[[], Any]] = {
+        "ping": store.ping,
+        "health": store.health,
+        "get_room": lambda: store.rooms.get_room("A"),
+        "create_room": lambda: store.rooms.create_room(room("A")),
+        "add_message": lambda: store.chat.add_message(message(1, "A")),
+        "subscribe": lambda: store.events.subscribe("A").__aenter__(),
+        "aenter": store.__aenter__,
+        "aclose": store.aclose,
+    }
+    with pytest.raises(StoreError, match="requires asyncio"):
+        calls[name]().send(None)
 
 
 async def test_calls_during_a_close(server: DurableServer) -> None:

@@ -215,12 +215,13 @@ async def test_a_command_is_routed_by_its_key(name: str) -> None:
     assert set(router.writes) == {name not in READING}
 
 
-def test_a_fork_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An executor detects that it is used in a forked child."""
-    commands = on(FakeRouter(7))
-    assert not commands.forked
+async def test_a_fork_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An executor detects that it is used in a forked child, unless the parent process never used it."""
+    used, unused = on(FakeRouter(7)), on(FakeRouter(7))
+    used.deadline()
     monkeypatch.setattr("os.getpid", lambda: -1)
-    assert commands.forked
+    assert used.forked
+    assert not unused.forked
 
 
 def test_the_epoch_of_the_router_is_passed_on() -> None:
