@@ -81,7 +81,7 @@ class Harness(ABC):
     """An empty storage location and control over its clock. Each clause gets a new harness.
 
     Attributes:
-        capabilities: What the backend supports beyond rooms; a class attribute that never changes. List each
+        capabilities: Features that the backend supports beyond rooms; a class attribute that never changes. List each
             capability: a set computed from all of `Capability` would silently declare those that are added later.
     """
 

@@ -202,7 +202,9 @@ def test_verify_keeps_existing_data(url: str, part: int) -> None:
     assert report["passed"] >= len(names)
     assert SECRET not in json.dumps(report)
     assert as_json("show", "A", "--url", url)["room"]["rev"] == 2
-    assert as_json("rooms", "--url", url)[0]["ttlSeconds"] > 43_200  # clauses advance the time of their own keys
+    assert (
+        as_json("rooms", "--url", url)[0]["ttlSeconds"] > 43_200
+    )  # clauses advance only the time of keys that they wrote
 
 
 SOME = (

@@ -113,7 +113,7 @@ class Record(BaseModel):
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Exclude the extra fields, because their values may be private.
 
-        A traceback may contain a record whose validation has failed, which has no attributes yet.
+        A traceback may contain a record whose validation has failed, whose attributes are not set yet.
         """
         extra: dict[str, Any] = getattr(self, "__pydantic_extra__", None) or {}
         return [(name, value) for name, value in super().__repr_args__() if name not in extra]

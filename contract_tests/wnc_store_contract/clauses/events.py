@@ -117,7 +117,7 @@ class EventClauses:
 
     @clause(Capability.EVENTS)
     async def test_subscribers_receive_only_their_rooms_events(self, context: ContractContext) -> None:
-        """A subscriber receives only the events of its own room."""
+        """A subscriber receives only the events of the room that it subscribed to."""
         store = await context.open()
         rooms = [f"{ROOM}{suffix}" for suffix in ("", "2", ":", ".x")]
         async with AsyncExitStack() as stack:

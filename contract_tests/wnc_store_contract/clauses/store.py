@@ -167,7 +167,7 @@ class StoreClauses:
 
     @clause(Capability.SHARED, Capability.LISTING)
     async def test_prefixes_separate_listings(self, context: ContractContext) -> None:
-        """A store lists only the rooms of its own key prefix, even if another prefix starts with it."""
+        """A store lists only the rooms with its key prefix, even if another prefix starts with it."""
         app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
         await app.rooms.create_room(room("A"))
         await app2.rooms.create_room(room("B"))

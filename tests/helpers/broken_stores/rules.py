@@ -96,7 +96,7 @@ def removing_an_unknown_user_is_a_write(room: Room, user_id: str) -> Room | None
 
 @MUTANTS.breaks((rules, "leave"), "removing_an_unknown_user_keeps_an_empty_room")
 def removing_an_unknown_user_deletes_an_empty_room(room: Room, user_id: str) -> Room | None:
-    """Delete a room without users, whoever leaves, as the Node app does."""
+    """Delete a room without users after any leave, as the Node app does."""
     return leave(room, user_id) if room.users else None
 
 

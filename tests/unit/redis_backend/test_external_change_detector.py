@@ -12,7 +12,7 @@ from wnc_store_redis.external_changes import ExternalChangeDetector
 
 
 def test_a_message_of_another_connection_separates_nothing() -> None:
-    """A notification belongs to the event that follows it over the same connection, whatever others send in between."""
+    """A notification belongs to the next event of its connection, even if other connections send in between."""
     found: list[RoomEvent] = []
     detector = ExternalChangeDetector(found.append, is_cluster=True)
     first, second = Mock(), Mock()
@@ -38,7 +38,7 @@ def test_a_message_of_another_connection_separates_nothing() -> None:
     ],
 )
 def test_a_key_that_may_have_migrated_is_a_gap(operation: bytes, on_server: Any, on_cluster: Any) -> None:
-    """On a cluster, what a migration does to a key leads to a Resync; other changes do not depend on the cluster."""
+    """A deletion or restoration of a key is a Resync on a cluster; other changes are reported as on a server."""
     for is_cluster, expected in ((False, on_server), (True, on_cluster)):
         found: list[RoomEvent] = []
         detector, source = ExternalChangeDetector(found.append, is_cluster=is_cluster), Mock()

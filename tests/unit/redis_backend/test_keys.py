@@ -46,7 +46,7 @@ def test_all_keys_of_a_room_share_a_slot(room_id: str) -> None:
 
 
 def test_there_are_1024_buckets() -> None:
-    """A cluster has 1024 buckets, each with an index of its own."""
+    """A cluster has 1024 buckets, and each bucket has an index."""
     keys = Keys("", 0, is_bucketed=True)
     assert len({keys.active_rooms(bucket) for bucket in keys.buckets}) == 1024
 
