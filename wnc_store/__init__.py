@@ -51,7 +51,7 @@ from wnc_store.protocols import (
     RoomStore,
     Store,
 )
-from wnc_store.rate_limit import RateLimitDecision
+from wnc_store.rate_limit import RateLimitDecision, client_key
 from wnc_store.records.codec import from_wire, to_wire
 from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
 from wnc_store.records.secret import SecretBytes
@@ -120,6 +120,7 @@ __all__ = [
     "VideoSet",
     "VideoState",
     "VideoStateChanged",
+    "client_key",
     "configured_url",
     "from_wire",
     "get_store",

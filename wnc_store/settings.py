@@ -68,6 +68,7 @@ class StoreSettings(BaseModel):
         chat_history_limit: Number of messages kept per room.
         connection_ttl: Duration of a connection's lease. Acquiring the connection again renews the lease.
         connection_limit: Largest number of connections per client in `wnc_store.starlette.ConnectionGuard`.
+        ipv6_prefix: Length of the prefix, in bits, by which `wnc_store.starlette` counts IPv6 clients together.
         rate_limit_max: Largest number of hits per window.
         rate_limit_window: Duration of a rate limit window.
         limits_on_unavailable: Behaviour of connections and rate limits while the server is unavailable. "raise" raises
@@ -100,6 +101,7 @@ class StoreSettings(BaseModel):
     chat_history_limit: int = Field(default=20, ge=1)
     connection_ttl: Duration = timedelta(hours=1)
     connection_limit: int = Field(default=10, ge=1)
+    ipv6_prefix: int = Field(default=64, ge=1, le=128)
     rate_limit_max: int = Field(default=360, ge=1)
     rate_limit_window: Duration = timedelta(seconds=60)
     limits_on_unavailable: Literal["raise", "memory"] = "raise"

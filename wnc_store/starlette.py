@@ -1,7 +1,8 @@
-"""Per-client rate and connection limits for Starlette and FastAPI apps.
+"""Per-client rate and connection limits, and room events over WebSockets, for Starlette and FastAPI apps.
 
-A client is identified by its IP address. `X-Forwarded-For` is ignored, because any client can send it. Behind a proxy,
-configure the server to trust only that proxy (uvicorn: `--proxy-headers --forwarded-allow-ips`), or pass a `key`.
+A client is identified by its IP address, an IPv6 client by its network. `X-Forwarded-For` is ignored, because any
+client can send it. Behind a proxy, configure the server to trust only that proxy (uvicorn: `--proxy-headers
+--forwarded-allow-ips`), or pass a `key`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from typing import Literal, Self
 from uuid import uuid4
@@ -18,6 +20,7 @@ from wnc_store.base.ids import is_id
 from wnc_store.clock import Clock, SystemClock
 from wnc_store.errors import LimitExceededError, OutcomeUnknownError, StoreUnavailableError
 from wnc_store.protocols import Store
+from wnc_store.rate_limit import client_key
 from wnc_store.settings import StoreSettings
 
 if find_spec("starlette") is None:
@@ -37,10 +40,10 @@ _logger = logging.getLogger("wnc_store")
 _SECOND = timedelta(seconds=1)
 
 
-def client_ip(connection: HTTPConnection) -> str:
-    """Return the IP address of the client without its IPv6 zone; "unknown" without an address, as on a Unix socket."""
-    host = "" if connection.client is None else connection.client.host.partition("%")[0]
-    return host if is_id(host) else "unknown"
+def client_ip(connection: HTTPConnection, *, ipv6_prefix: int = 64) -> str:
+    """Return the `wnc_store.client_key` of the client; "unknown" without an IP address, as on a Unix socket."""
+    key = "" if connection.client is None else client_key(connection.client.host, ipv6_prefix=ipv6_prefix)
+    return key if is_id(key) else "unknown"
 
 
 class RateLimitMiddleware:
@@ -55,6 +58,7 @@ class RateLimitMiddleware:
         store: The store, or a function that returns it for a scope: `lambda scope: scope["app"].state.store` if the
             lifespan sets `app.state.store`, `lambda scope: scope["state"]["store"]` if it yields `{"store": store}`.
         key: Returns the id of the client whose requests are counted. It must not trust headers that any client can set.
+            Default: `client_ip` with the `ipv6_prefix` of `StoreSettings.from_environment()`.
         when_unavailable: Behaviour while the store is unavailable. "refuse" responds 503 with `Retry-After`; "allow"
             passes requests through without counting them. Each outage is logged once. To keep counting during an
             outage, set `limits_on_unavailable="memory"` instead.
@@ -66,13 +70,13 @@ class RateLimitMiddleware:
         app: ASGIApp,
         *,
         store: Store | Callable[[Scope], Store],
-        key: Callable[[HTTPConnection], str] = client_ip,
+        key: Callable[[HTTPConnection], str] | None = None,
         when_unavailable: Literal["refuse", "allow"] = "refuse",
         clock: Clock | None = None,
     ) -> None:
         self._app = app
         self._store = store
-        self._key = key
+        self._key = key or partial(client_ip, ipv6_prefix=StoreSettings.from_environment().ipv6_prefix)
         self._when_unavailable = when_unavailable
         self._clock = clock or SystemClock()
         self._unavailable = False
@@ -122,7 +126,7 @@ class ConnectionGuard:
         websocket: The WebSocket to count.
         limit: Maximum number of connections per client. Default: `connection_limit` of `StoreSettings`.
         key: Returns the id of the client whose connections are counted. It must not trust headers that any client can
-            set.
+            set. Default: `client_ip` with the `ipv6_prefix` of `StoreSettings.from_environment()`.
         connection_ttl: Lease duration of the store, which is renewed after a third of this time. Default:
             `connection_ttl` of `StoreSettings.from_environment()`. Pass the value if the store uses other settings.
 
@@ -137,13 +141,13 @@ class ConnectionGuard:
         websocket: HTTPConnection,
         *,
         limit: int | None = None,
-        key: Callable[[HTTPConnection], str] = client_ip,
+        key: Callable[[HTTPConnection], str] | None = None,
         connection_ttl: timedelta | None = None,
     ) -> None:
         self._connections = store.connections
         settings = StoreSettings.from_environment()
         self._limit = limit or settings.connection_limit
-        self._key = key(websocket)
+        self._key = key(websocket) if key else client_ip(websocket, ipv6_prefix=settings.ipv6_prefix)
         self._id = uuid4().hex
         self._ttl = (connection_ttl or settings.connection_ttl).total_seconds()
         self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -27,6 +27,7 @@ from wnc_store import (
     Store,
     StoreSettings,
     StoreUnavailableError,
+    client_key,
 )
 from wnc_store.starlette import ConnectionGuard, RateLimitMiddleware, client_ip
 from wnc_store_memory import MemoryStore
@@ -145,9 +146,9 @@ async def test_an_unavailable_store(*, allow: bool, caplog: pytest.LogCaptureFix
     ("client", "key"),
     [
         ((_GUEST, 1), _GUEST),
-        (("2001:db8::1", 1), "2001:db8::1"),
-        (("fe80::1%eth0", 1), "fe80::1"),
-        (("::ffff:203.0.113.7", 1), "::ffff:203.0.113.7"),
+        (("2001:db8::1", 1), "2001:db8::"),
+        (("fe80::1%eth0", 1), "fe80::"),
+        (("::ffff:203.0.113.7", 1), _GUEST),
         (None, "unknown"),
         (("", 0), "unknown"),
         (("evil\r\nkey *", 0), "unknown"),
@@ -155,8 +156,52 @@ async def test_an_unavailable_store(*, allow: bool, caplog: pytest.LogCaptureFix
     ],
 )
 def test_an_address_becomes_a_key(client: tuple[str, int] | None, key: str) -> None:
-    """Every client address of a server becomes a valid key, without its IPv6 zone."""
+    """Every client address of a server becomes a valid key."""
     assert client_ip(HTTPConnection({"type": "http", "client": client})) == key
+
+
+@pytest.mark.parametrize(
+    ("address", "prefix", "key"),
+    [
+        ("::FFFF:cb00:7107", 64, _GUEST),
+        ("64:ff9b::203.0.113.7", 64, _GUEST),
+        ("2001:DB8:0:0:ffff::1", 64, "2001:db8::"),
+        ("2001:db8:0:0:0:0:0:1%eth0", 64, "2001:db8::"),
+        ("2001:db8:0:1::1", 64, "2001:db8:0:1::"),
+        ("2001:db8:0:1::1", 48, "2001:db8::"),
+        ("2001:0db8::0001", 128, "2001:db8::1"),
+        ("fe80::1%eth0", 128, "fe80::1"),
+        ("::ffff:203.0.113.7", 128, _GUEST),
+        (_GUEST, 64, _GUEST),
+        ("party.test", 64, "party.test"),
+    ],
+)
+def test_the_key_of_an_address(address: str, prefix: int, key: str) -> None:
+    """All spellings of an address have the same key, and the addresses of an IPv6 network share the key of it."""
+    assert client_key(address, ipv6_prefix=prefix) == key
+
+
+@pytest.mark.parametrize(("prefix", "statuses"), [(None, [200, 429, 200]), ("128", [200, 200, 200])])
+async def test_addresses_of_a_network(prefix: str | None, statuses: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests from addresses of one /64 network share one window, unless `ipv6_prefix` is longer."""
+    if prefix is not None:
+        monkeypatch.setenv("WNC_STORE_IPV6_PREFIX", prefix)
+    async with MemoryStore(StoreSettings(rate_limit_max=1)) as store:
+        app = RateLimitMiddleware(_greet, store=store)
+        for address, status in zip(("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"), statuses, strict=True):
+            async with _guest(app, address) as guest:
+                assert (await guest.get("/")).status_code == status
+
+
+async def test_connections_of_a_network(slow: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections from addresses of one /64 network are counted together, unless `ipv6_prefix` is longer."""
+    first, second = (HTTPConnection({"type": "websocket", "client": (f"2001:db8::{n}", 1)}) for n in (1, 2))
+    async with ConnectionGuard(slow, first, limit=1):
+        with pytest.raises(WebSocketException):
+            await ConnectionGuard(slow, second, limit=1).__aenter__()
+        monkeypatch.setenv("WNC_STORE_IPV6_PREFIX", "128")
+        async with ConnectionGuard(slow, second, limit=1):
+            assert await slow.connections.count("2001:db8::2") == 1
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

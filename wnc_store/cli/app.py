@@ -188,7 +188,12 @@ async def sweep(*, url: Url = None, as_json: AsJson = False) -> None:
 @async_command
 async def limits(
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="Client key, for example an IP address.", callback=refuse_url)
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="Client key, for example an IP address, or 2001:db8:: for an IPv6 network.",
+            callback=refuse_url,
+        ),
     ],
     *,
     url: Url = None,
