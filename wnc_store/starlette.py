@@ -8,17 +8,22 @@ client can send it. Behind a proxy, configure the server to trust only that prox
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from uuid import uuid4
+
+from pydantic import JsonValue
 
 from wnc_store.base.ids import is_id
 from wnc_store.clock import Clock, SystemClock
 from wnc_store.errors import LimitExceededError, OutcomeUnknownError, StoreUnavailableError
+from wnc_store.events import MessageAdded, Resync, RoomChanged, RoomClosed, RoomEvent
 from wnc_store.protocols import Store
 from wnc_store.rate_limit import client_key
 from wnc_store.settings import StoreSettings
@@ -31,16 +36,29 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
-from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
+from starlette.status import (
+    WS_1000_NORMAL_CLOSURE,
+    WS_1006_ABNORMAL_CLOSURE,
+    WS_1008_POLICY_VIOLATION,
+    WS_1013_TRY_AGAIN_LATER,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
-__all__ = ["ConnectionGuard", "RateLimitMiddleware", "client_ip"]
+__all__ = [
+    "ConnectionGuard",
+    "RateLimitMiddleware",
+    "client_ip",
+    "forward_room",
+    "run_until_disconnect",
+    "send_json",
+]
 
 _logger = logging.getLogger("wnc_store")
 _SECOND = timedelta(seconds=1)
 
 
-def client_ip(connection: HTTPConnection, *, ipv6_prefix: int = 64) -> str:
+def client_ip(connection: HTTPConnection[Any], *, ipv6_prefix: int = 64) -> str:
     """Return the `wnc_store.client_key` of the client; "unknown" without an IP address, as on a Unix socket."""
     key = "" if connection.client is None else client_key(connection.client.host, ipv6_prefix=ipv6_prefix)
     return key if is_id(key) else "unknown"
@@ -70,7 +88,7 @@ class RateLimitMiddleware:
         app: ASGIApp,
         *,
         store: Store | Callable[[Scope], Store],
-        key: Callable[[HTTPConnection], str] | None = None,
+        key: Callable[[HTTPConnection[Any]], str] | None = None,
         when_unavailable: Literal["refuse", "allow"] = "refuse",
         clock: Clock | None = None,
     ) -> None:
@@ -118,6 +136,9 @@ class RateLimitMiddleware:
 class ConnectionGuard:
     """Counts a WebSocket while an endpoint serves it: `async with ConnectionGuard(store, websocket):`.
 
+    The endpoint must notice that the client has disconnected, as `forward_room` and `run_until_disconnect` do.
+    Otherwise the client remains counted.
+
     The guard holds a lease on a connection of the client and renews it in the background. If a renewal fails, the
     failure is logged once, the renewal is retried, and the WebSocket stays open. Leaving the context ends the lease.
 
@@ -138,10 +159,10 @@ class ConnectionGuard:
     def __init__(
         self,
         store: Store,
-        websocket: HTTPConnection,
+        websocket: HTTPConnection[Any],
         *,
         limit: int | None = None,
-        key: Callable[[HTTPConnection], str] | None = None,
+        key: Callable[[HTTPConnection[Any]], str] | None = None,
         connection_ttl: timedelta | None = None,
     ) -> None:
         self._connections = store.connections
@@ -210,6 +231,119 @@ async def run_shielded(operation: Awaitable[object]) -> None:
         task.exception()  # retrieved, so that asyncio does not log it as never retrieved
         raise cancelled
     await task
+
+
+async def forward_room(
+    store: Store,
+    room_id: str,
+    websocket: WebSocket[Any],
+    on_message: Callable[[str | bytes], Awaitable[object]] | None = None,
+) -> None:
+    """Send a room and then its events to an accepted WebSocket until the room is closed or the client disconnects.
+
+    The WebSocket is closed at the end: with code 1008 if the room id is invalid, with code 1013 if the store became
+    unavailable, otherwise with code 1000.
+
+    The first message is `{"type": "room", "room": ..., "messages": [...]}`: the public JSON of the room, and its chat.
+    Each event follows as `event.to_json()`, except `RoomChanged`, `RoomClosed` and `Resync`: instead of these, the room
+    and its chat are sent again. If the room does not exist, the last message has a null `"room"`. Events that the sent
+    room or chat already contains are skipped.
+
+    Args:
+        store: The store of the room. Without `publish_changes`, only events of the app are published.
+        room_id: Id of the room.
+        websocket: The WebSocket. It must be accepted.
+        on_message: See `run_until_disconnect`.
+
+    Raises:
+        Exception: Another error of the store or of `on_message`. The WebSocket is not closed.
+    """
+    code = WS_1000_NORMAL_CLOSURE
+    try:
+        if is_id(room_id):
+            async with store.events.subscribe(
+                room_id
+            ) as events:  # subscribe before reading, so that no event is missed
+                await run_until_disconnect(websocket, _send_events(store, room_id, websocket, events), on_message)
+        else:
+            code = WS_1008_POLICY_VIOLATION
+    except StoreUnavailableError as error:
+        _logger.warning("closed a WebSocket of room %s because the store is unavailable: %s", room_id, error)
+        code = WS_1013_TRY_AGAIN_LATER
+    with suppress(WebSocketDisconnect, RuntimeError):  # either side may have closed it
+        await websocket.close(code)
+
+
+async def _send_events(store: Store, room_id: str, websocket: WebSocket[Any], events: AsyncIterator[RoomEvent]) -> None:
+    event: RoomEvent = RoomChanged(room_id=room_id)
+    rev, message_ids = -1, set[str]()
+    while True:
+        if isinstance(event, RoomChanged | RoomClosed | Resync):
+            room, messages = await store.rooms.get_room(room_id), await store.chat.get_messages(room_id)
+            rev, message_ids = -1 if room is None else room.rev, {message.id for message in messages}
+            public = None if room is None else room.to_public_json()
+            chat: list[JsonValue] = [message.to_json() for message in messages]
+            await send_json(websocket, {"type": "room", "room": public, "messages": chat})
+            if room is None:
+                return
+        elif not (isinstance(event, MessageAdded) and event.message.id in message_ids):
+            await send_json(websocket, event.to_json())
+        event = await anext(events)
+        while event.rev is not None and event.rev <= rev:
+            event = await anext(events)
+
+
+async def run_until_disconnect(
+    websocket: WebSocket[Any],
+    sending: Coroutine[Any, Any, object],
+    on_message: Callable[[str | bytes], Awaitable[object]] | None = None,
+) -> None:
+    """Run a coroutine that sends to an accepted WebSocket, and cancel it when the client disconnects.
+
+    A server reports a disconnect to the endpoint that waits for the client's messages. An endpoint that only waits for
+    events of a quiet room would run, and keep its lease, long after the client has left.
+
+    Args:
+        websocket: The WebSocket. It must be accepted, and nothing else may receive from it.
+        sending: The coroutine. It should send with `send_json`. If it returns or raises, receiving ends, too.
+        on_message: Called with each message of the client, one after the other. If it raises, `sending` is cancelled.
+            By default messages are discarded.
+
+    Raises:
+        Exception: An error of `sending` or `on_message`, except `WebSocketDisconnect`.
+    """
+
+    async def receive() -> None:
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
+            if on_message is not None:
+                text = message.get("text")
+                await on_message(message["bytes"] if text is None else text)
+
+    errors: list[BaseException] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(sending), group.create_task(receive())]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as group:
+        errors = [error for error in group.exceptions if not isinstance(error, WebSocketDisconnect)]
+    if errors:  # raised here, so that its traceback does not contain the group
+        raise errors[0]
+
+
+async def send_json(websocket: WebSocket[Any], value: JsonValue) -> None:
+    """Send a value as JSON in a text message.
+
+    The JSON is ASCII, because UTF-8 cannot encode lone surrogates, which the Node app may have stored.
+
+    Raises:
+        WebSocketDisconnect: The connection is closed.
+    """
+    try:
+        await websocket.send_text(json.dumps(value, separators=(",", ":")))
+    except RuntimeError as error:  # another task's send noticed it first, or the server closed it after a ping timeout
+        raise WebSocketDisconnect(WS_1006_ABNORMAL_CLOSURE) from error
 
 
 def _error_response(status: int, error: str, retry_after: timedelta = timedelta(0)) -> JSONResponse:

@@ -1,15 +1,17 @@
 """FastAPI: the lifespan opens the store and yields it, `Depends` injects it. Run: `uvicorn fastapi_app:app`."""
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, TypedDict
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, WebSocket
 from fastapi.responses import JSONResponse
 from pydantic import JsonValue
 from starlette.requests import HTTPConnection
 
-from wnc_store import Room, RoomNotFoundError, Store, User, open_store
+from wnc_store import Room, RoomNotFoundError, Store, StoreSettings, User, open_store
+from wnc_store.starlette import ConnectionGuard, forward_room
 
 
 class State(TypedDict):
@@ -21,7 +23,8 @@ class State(TypedDict):
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
     """Open the store that WNC_STORE_URL names, and close it when the app stops."""
-    async with open_store() as store:
+    settings = StoreSettings.from_environment({"WNC_STORE_PUBLISH_CHANGES": "true", **os.environ})
+    async with open_store(settings=settings) as store:
         yield {"store": store}
 
 
@@ -52,3 +55,11 @@ async def create_room(room_id: str, host: str, store: AppStore) -> dict[str, Jso
 async def join(room_id: str, name: str, store: AppStore) -> dict[str, JsonValue]:
     """Add a guest to the room."""
     return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public_json()
+
+
+@app.websocket("/rooms/{room_id}/events")
+async def follow(websocket: WebSocket, room_id: str, store: AppStore) -> None:
+    """Send a guest the room and its events, with at most ten connections from one address."""
+    async with ConnectionGuard(store, websocket):
+        await websocket.accept()
+        await forward_room(store, room_id, websocket)

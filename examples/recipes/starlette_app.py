@@ -1,5 +1,6 @@
 """Starlette: the lifespan opens the store and yields it as typed state. Run: `uvicorn starlette_app:app`."""
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TypedDict
@@ -7,9 +8,11 @@ from typing import TypedDict
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
-from wnc_store import Room, RoomNotFoundError, Store, User, open_store
+from wnc_store import Room, RoomNotFoundError, Store, StoreSettings, User, open_store
+from wnc_store.starlette import ConnectionGuard, forward_room
 
 
 class State(TypedDict):
@@ -21,7 +24,8 @@ class State(TypedDict):
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncGenerator[State]:
     """Open the store that WNC_STORE_URL names, and close it when the app stops."""
-    async with open_store() as store:
+    settings = StoreSettings.from_environment({"WNC_STORE_PUBLISH_CHANGES": "true", **os.environ})
+    async with open_store(settings=settings) as store:
         yield {"store": store}
 
 
@@ -41,6 +45,14 @@ async def join(request: Request[State]) -> JSONResponse:
     return JSONResponse(room.to_public_json(), 201)
 
 
+async def follow(websocket: WebSocket[State]) -> None:
+    """Send a guest the room and its events, with at most ten connections from one address."""
+    store = websocket.state["store"]
+    async with ConnectionGuard(store, websocket):
+        await websocket.accept()
+        await forward_room(store, websocket.path_params["room_id"], websocket)
+
+
 async def not_found(_request: Request, error: Exception) -> JSONResponse:
     """Return a 404 with the message of the error, which contains no secrets."""
     return JSONResponse({"detail": str(error)}, 404)
@@ -50,6 +62,7 @@ app = Starlette(
     routes=[
         Route("/rooms/{room_id}", create_room, methods=["POST"]),
         Route("/rooms/{room_id}/users", join, methods=["POST"]),
+        WebSocketRoute("/rooms/{room_id}/events", follow),
     ],
     exception_handlers={RoomNotFoundError: not_found},
     lifespan=lifespan,

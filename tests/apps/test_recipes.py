@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import sys
 from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
@@ -13,11 +14,12 @@ from typing import Any
 
 import pytest
 import socketio  # pyright: ignore[reportMissingTypeStubs] - it is not typed
+from websockets.asyncio.client import connect
 
 from chaos.server import emptied
 from redis_server import RedisServer
 from serving import http_client, serving
-from waiting import SECONDS
+from waiting import SECONDS, wait_until
 from wnc_store import open_store
 from wnc_store_memory import MemoryStore
 
@@ -76,6 +78,27 @@ async def test_a_party_over_http(name: str, url: str, load: Load) -> None:
                 assert room.to_public_json() == joined.json()
 
 
+@pytest.mark.parametrize("name", ["fastapi_app", "starlette_app"])
+async def test_a_room_is_followed(name: str, url: str, load: Load) -> None:
+    """A guest receives the room and the next join over a WebSocket, and leaves no lease and no running endpoint."""
+    assert url
+    async with serving(load(name).app) as server, http_client() as client:
+        await client.post(f"http://{server}/rooms/A3X9K2", params={"host": "Ada"})
+        endpoint = f"ws://{server}/rooms/A3X9K2/events"
+        async with connect(endpoint, proxy=None) as leaving, connect(endpoint, proxy=None) as guest:
+            assert json.loads(await leaving.recv())["type"] == json.loads(await guest.recv())["type"] == "room"
+            await leaving.close()
+            await client.post(f"http://{server}/rooms/A3X9K2/users", params={"name": "Grace"})
+            assert json.loads(await guest.recv())["user"]["name"] == "Grace"
+            if url != "memory://":
+                async with open_store(url) as store:
+
+                    async def is_released() -> bool:
+                        return await store.connections.count("127.0.0.1") == 1
+
+                    await wait_until(is_released)
+
+
 @pytest.mark.parametrize("name", _HTTP)
 async def test_no_such_room_over_http(name: str, monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
     """Joining a missing room returns a 404 with the store's error message."""
@@ -95,8 +118,8 @@ async def test_a_store_is_closed_with_its_app(
     recipe = load(name)
     opened: list[Any] = []
 
-    def recording_open_store() -> Any:
-        opened.append(open_store())
+    def recording_open_store(**options: Any) -> Any:
+        opened.append(open_store(**options))
         return opened[-1]
 
     monkeypatch.setattr(recipe, "open_store", recording_open_store)

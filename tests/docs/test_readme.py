@@ -170,7 +170,7 @@ def test_every_event_is_in_the_table() -> None:
 def test_the_page_on_events_says_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The app that the page on events shows prints what the page says."""
     page = ROOT / "docs/events.md"
-    (snippet,) = blocks(page, "python")
+    _, snippet = blocks(page, "python")
     (tmp_path / "app.py").write_text(snippet)
     runpy.run_path(str(tmp_path / "app.py"), run_name="__main__")
     promised = re.search(r"^It prints (.*?)\.", page.read_text(), re.DOTALL | re.MULTILINE)
