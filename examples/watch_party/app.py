@@ -16,9 +16,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from watch_party.presence import Presence
+from watch_party.security import SecurityMiddleware
 from watch_party.websocket import serve
 from wnc_store import Store, StoreSettings, SystemClock, open_store
-from wnc_store.starlette import ConnectionGuard, RateLimitMiddleware
+from wnc_store.starlette import RateLimitMiddleware
 
 STATIC = Path(__file__).parent / "static"
 DEFAULTS = {
@@ -52,9 +53,10 @@ def get_store(scope: Scope) -> Store:
     return scope["app"].state.store
 
 
-app = FastAPI(title="A watch party", lifespan=lifespan)
+app = FastAPI(lifespan=lifespan, openapi_url=None)  # one page, and no HTTP API to describe
 app.state.clock = SystemClock()  # tests replace it with a ManualClock
 app.add_middleware(RateLimitMiddleware, store=get_store)
+app.add_middleware(SecurityMiddleware)  # the last is the outermost: it refuses before anything is counted
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
@@ -76,5 +78,4 @@ async def party(websocket: WebSocket) -> None:
     """Serve one guest, with at most ten connections from one address."""
     await websocket.accept()  # before the check, because a page cannot read why a handshake failed
     state = websocket.app.state
-    async with ConnectionGuard(state.store, websocket, connection_ttl=state.settings.connection_ttl):
-        await serve(websocket, state.store, state.settings, state.presence, state.clock)
+    await serve(websocket, state.store, state.settings, state.presence, state.clock)

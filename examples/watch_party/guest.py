@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import NamedTuple, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
 
 from fastapi import WebSocket
 from pydantic import JsonValue
@@ -28,14 +27,19 @@ from wnc_store import (
     User,
     UserLeft,
 )
+from wnc_store.starlette import send_json
 
 
 class JoinRequest(NamedTuple):
-    """The room and the user who joins it. The key is the user's secret, and the creator's key is the host token."""
+    """The room and the user who joins it.
+
+    The key is the user's secret, and the creator's key is the host token. `client` identifies the user's address.
+    """
 
     room_id: str
     user: User
     key: str
+    client: str
 
 
 class Guest:
@@ -56,7 +60,7 @@ class Guest:
         self._store = store
         self._settings = settings
         self._clock = clock
-        self._room_id, self._user, self._key = join_request
+        self._room_id, self._user, self._key, self._client = join_request
         self._rev = 0
         self._leaving = False
 
@@ -94,7 +98,7 @@ class Guest:
         """Send the room's events to the page."""
         async for event in events:
             if self._leaving:
-                return
+                continue
             if event.rev is not None and event.rev <= self._rev:
                 continue  # the room that the page has includes this event
             match event:
@@ -109,22 +113,21 @@ class Guest:
                 case _:
                     await self._send(event.to_json())
 
-    async def handle_requests(self, *, leave: Callable[[], Awaitable[None]]) -> NoReturn:
-        """Handle the requests of the page."""
-        while True:
-            request = REQUEST.validate_json(await self._websocket.receive_text())
-            if isinstance(request, Ping):
-                await self._send({"type": "pong", "sent": request.sent, "now": self._clock.now_ms()})
-                continue
-            decision = await self._store.rate_limits.hit(self._user.id)
-            if not decision.allowed:
-                await self._send({"type": "tooFast", "seconds": decision.retry_after.total_seconds()})
-                continue
-            if isinstance(request, Leave):
-                self._leaving = True
-                await leave()
-                raise RejectedError("left")
-            await (self._say(request) if isinstance(request, Say) else self._do_as_host(request))
+    async def handle_request(self, data: str | bytes, *, leave: Callable[[], Awaitable[None]]) -> None:
+        """Handle a request of the page. Requests are counted per address, because one client can have many keys."""
+        request = REQUEST.validate_json(data)
+        if isinstance(request, Ping):
+            await self._send({"type": "pong", "sent": request.sent, "now": self._clock.now_ms()})
+            return
+        decision = await self._store.rate_limits.hit(f"requests:{self._client}")
+        if not decision.allowed:
+            await self._send({"type": "tooFast", "seconds": decision.retry_after.total_seconds()})
+            return
+        if isinstance(request, Leave):
+            self._leaving = True
+            await leave()
+            raise RejectedError("left")
+        await (self._say(request) if isinstance(request, Say) else self._do_as_host(request))
 
     async def _say(self, request: Say) -> None:
         user = self._user
@@ -176,6 +179,5 @@ class Guest:
         if room is None or room.user(self._user.id) is None:
             raise RejectedError(reason)
 
-    async def _send(self, message: Mapping[str, JsonValue]) -> None:
-        # json.dumps escapes lone surrogates, which UTF-8 cannot encode and another writer may have stored.
-        await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
+    async def _send(self, message: dict[str, JsonValue]) -> None:
+        await send_json(self._websocket, message)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from contextlib import suppress
-from typing import cast
+from functools import partial
 
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket, WebSocketDisconnect, WebSocketException
 from pydantic import ValidationError
 from starlette.status import WS_1000_NORMAL_CLOSURE, WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
-from starlette.websockets import WebSocketState
 
 from watch_party import identity
 from watch_party.guest import Guest, JoinRequest
@@ -30,7 +28,7 @@ from wnc_store import (
     StoreSettings,
     User,
 )
-from wnc_store.starlette import client_ip
+from wnc_store.starlette import ConnectionGuard, client_ip, run_until_disconnect, send_json
 
 _HELLO_TIMEOUT = 10
 
@@ -39,35 +37,37 @@ _logger = logging.getLogger("uvicorn.error")
 
 async def serve(websocket: WebSocket, store: Store, settings: StoreSettings, presence: Presence, clock: Clock) -> None:
     """Serve an accepted WebSocket until it is closed."""
-    reason, code = "", WS_1000_NORMAL_CLOSURE
+    end, code, reason = "", WS_1000_NORMAL_CLOSURE, ""
     try:
-        await _run(websocket, store, settings, presence, clock)
-    except* RejectedError as group:
-        reason = str(_first(group))
-    except* RoomNotFoundError:
-        reason = "closed"
-    except* InvalidIdError:
-        reason = "noRoom"
-    except* WebSocketDisconnect:
+        async with ConnectionGuard(store, websocket, connection_ttl=settings.connection_ttl):
+            await _run(websocket, store, settings, presence, clock)
+    except RejectedError as error:
+        end = error.reason
+    except RoomNotFoundError:
+        end = "closed"
+    except InvalidIdError:
+        end = "noRoom"
+    except WebSocketDisconnect:
         pass
-    except* LimitExceededError:
-        reason = "tooLong"
-    except* (ValidationError, KeyError):  # KeyError: a binary frame instead of text
+    except WebSocketException as error:  # too many connections, or the store is unavailable
+        code, reason = error.code, error.reason
+    except LimitExceededError:
+        end = "tooLong"
+    except (ValidationError, KeyError):  # KeyError: the first message is binary
         code = WS_1008_POLICY_VIOLATION
-    except* StoreError as group:
+    except StoreError as error:
         # The page reconnects, reads the room and resends unanswered messages.
-        _logger.warning("closed a WebSocket with code 1013 (try again later): %s", _first(group))
+        _logger.warning("closed a WebSocket with code 1013 (try again later): %s", error)
         code = WS_1013_TRY_AGAIN_LATER
-    with suppress(WebSocketDisconnect):
-        # Either side may have closed the connection while a request was waiting for the store.
-        if websocket.client_state is websocket.application_state is WebSocketState.CONNECTED:
-            if reason:
-                await websocket.send_text(json.dumps({"type": "end", "reason": reason}))
-            await websocket.close(code)
+    with suppress(WebSocketDisconnect, RuntimeError):  # either side may have closed the connection
+        if end:
+            await send_json(websocket, {"type": "end", "reason": end})
+        await websocket.close(code, reason)
 
 
 async def _run(websocket: WebSocket, store: Store, settings: StoreSettings, presence: Presence, clock: Clock) -> None:
-    if not (await store.rate_limits.hit(client_ip(websocket))).allowed:
+    client = client_ip(websocket, ipv6_prefix=settings.ipv6_prefix)
+    if not (await store.rate_limits.hit(client)).allowed:
         raise RejectedError("tooFast")
     try:
         async with asyncio.timeout(_HELLO_TIMEOUT):
@@ -82,11 +82,10 @@ async def _run(websocket: WebSocket, store: Store, settings: StoreSettings, pres
         presence.hold(room_id, user.id) as lease,
         store.events.subscribe(room_id) as events,  # subscribe before the first read, so that no event is missed
     ):
-        guest = Guest(websocket, store, settings, clock, JoinRequest(room_id, user, hello.key))
+        guest = Guest(websocket, store, settings, clock, JoinRequest(room_id, user, hello.key, client))
         await guest.join()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(guest.send_events(events))
-            group.create_task(guest.handle_requests(leave=lambda: presence.release(lease)))
+        handle_request = partial(guest.handle_request, leave=lambda: presence.release(lease))
+        await run_until_disconnect(websocket, guest.send_events(events), handle_request)
 
 
 async def _create_room(store: Store, host: User, key: str) -> str:
@@ -96,9 +95,3 @@ async def _create_room(store: Store, host: User, key: str) -> str:
         with suppress(RoomExistsError):
             await store.rooms.create_room(room)
             return room.id
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error in a group or its nested groups."""
-    error = group.exceptions[0]
-    return _first(cast("BaseExceptionGroup", error)) if isinstance(error, BaseExceptionGroup) else error

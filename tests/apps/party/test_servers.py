@@ -12,13 +12,16 @@ import pytest
 from watch_party import identity
 from watch_party.app import app
 from watch_party.identity import RejectedError
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from party_page import Party, names, visiting
 from party_server import PartyServer, party_by_make, party_server
 from processes import run
 from redis_server import RedisServer
 from serving import http_client, serving
-from wnc_store import ChatMessage, Resync, Store, StoreUnavailableError
+from wnc_store import AppEvent, ChatMessage, Resync, Store, StoreUnavailableError
 
 _LONG = {"WNC_STORE_CONNECTION_TTL": "600"}  # longer than any test, even on a slow machine
 _STATIC = Path(__file__).parents[3] / "examples/watch_party/static"
@@ -63,6 +66,44 @@ async def test_rate_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         await ada.receive("pong")
 
 
+async def test_requests_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users with different keys at one address share the rate limit of their requests."""
+    monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "4")
+    async with serving(app) as address, visiting(address) as party:
+        pages = [ada := await party.host(), await party.guest(ada.code, "Grace"), await party.guest(ada.code, "Lin")]
+        for page in (*pages, ada):
+            await page.say("hello")
+        for page in pages:
+            await page.send("say", id=secrets.token_hex(16), text="hello")
+            assert 0 < (await page.receive("tooFast"))["seconds"] <= 60
+
+
+async def test_a_foreign_origin(party: Party, store: Store) -> None:
+    """A WebSocket of a page from another origin is refused with 403 before it is counted; one of this page is not."""
+    for origin in ("http://evil.example", f"http://evil.{party.address}", "null", "http://127.0.0.1:1"):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://{party.address}/party", origin=Origin(origin), proxy=None)
+        assert refused.value.response.status_code == 403
+    assert (await store.rate_limits.peek("127.0.0.1")).remaining == 360
+    async with connect(f"ws://{party.address}/party", origin=Origin(f"http://{party.address}"), proxy=None) as socket:
+        await socket.send("{}")
+        await socket.wait_closed()
+        assert socket.close_code == 1008
+    assert (await store.rate_limits.peek("127.0.0.1")).remaining == 359
+
+
+@pytest.mark.parametrize("path", ["/", "/static/style.css", "/healthz", "/nothing"])
+async def test_security_headers(party: Party, path: str) -> None:
+    """Each response restricts what the page may load, forbids frames of it, and fixes its content type."""
+    async with http_client() as client:
+        headers = (await client.get(f"http://{party.address}{path}")).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert (headers["X-Content-Type-Options"], headers["X-Frame-Options"]) == ("nosniff", "DENY")
+
+
 async def test_texts_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts above the limits of the store's settings are rejected with `tooLong`, and the socket stays open."""
     for name in ("MESSAGE", "NAME", "URL"):
@@ -97,6 +138,29 @@ async def test_a_page_disconnects_during_a_write(
         await grace.disconnect()
         await ada.send("play", playing=True)
         await ada.receive("videoStateChanged")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_page_disconnects_while_others_talk(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The app logs no error when an event and an answer are sent at once to a page that has disconnected."""
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def finish_later(_message: ChatMessage) -> None:
+        started.set()
+        await finish.wait()
+
+    async with serving(app) as address, visiting(address) as party:
+        ada = await party.host()
+        grace = await party.guest(ada.code, "Grace")
+        monkeypatch.setattr(app.state.store.chat, "add_message", finish_later)
+        await grace.send("say", id=secrets.token_hex(16), text="hello")
+        await started.wait()
+        await grace.disconnect()
+        finish.set()
+        await app.state.store.events.publish(ada.code, AppEvent(room_id=ada.code, name="typing"))
+        await ada.receive("appEvent")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
