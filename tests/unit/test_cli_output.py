@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import signal
 import socket
+import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +83,75 @@ def test_a_link_stays_a_link(url: str, tmp_path: Path) -> None:
         assert is_complete(file.read_text())
         assert [path.name for path in file.parent.iterdir()] == ["rooms.jsonl"]
         file.write_text("old")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_the_mode_of_a_target_is_kept(url: str, mode: int, tmp_path: Path) -> None:
+    """An export through a symbolic link keeps the mode of the existing target."""
+    file, link = tmp_path / "rooms.jsonl", tmp_path / "link"
+    link.symlink_to(file)
+    file.write_text("old")
+    file.chmod(mode)
+    wnc_store("export", url, "--output", str(link))
+    assert is_complete(file.read_text())
+    assert stat.S_IMODE(file.stat().st_mode) == mode
+
+
+def test_a_new_file_is_private(url: str, tmp_path: Path) -> None:
+    """An export to a new file creates a file that only its owner can read, because it contains host tokens."""
+    wnc_store("export", url, "--output", str(tmp_path / "rooms.jsonl"))
+    assert stat.S_IMODE((tmp_path / "rooms.jsonl").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.parametrize(("name", "mode"), [("rooms.jsonl", 0o600), ("link", 0o640)])
+def test_the_owner_of_a_file_is_kept(url: str, name: str, mode: int, tmp_path: Path) -> None:
+    """An export to a file of another user and group keeps them, also through a symbolic link."""
+    file = tmp_path / "rooms.jsonl"
+    (tmp_path / "link").symlink_to(file)
+    file.write_text("old")
+    os.chown(file, 1234, 2345)
+    file.chmod(0o640)
+    wnc_store("export", url, "--output", str(tmp_path / name))
+    assert is_complete(file.read_text())
+    found = file.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, mode)
+
+
+def test_an_owner_that_cannot_be_kept(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export that cannot keep the owner of the file exits 2, and leaves the file unchanged and no other file."""
+    file = tmp_path / "out" / "rooms.jsonl"
+    file.parent.mkdir()
+    file.write_text("old")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    stderr = wnc_store("export", url, "--output", str(file), code=2).stderr
+    assert stderr == f"error: cannot write to {file}: Operation not permitted\n"
+    assert file.read_text() == "old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_file_that_cannot_be_opened_is_not_replaced(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that the system does not open for writing, such as the target of a planted link, is not replaced."""
+    file, link = tmp_path / "rooms.jsonl", tmp_path / "link"
+    file.write_text("old")
+    link.symlink_to(file)
+    opened = os.open
+
+    def refuse(path: object, flags: int, *more: Any, **options: Any) -> int:
+        if path == link:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, flags, *more, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(os, "open", refuse)
+    stderr = wnc_store("export", url, "--output", str(link), code=2).stderr
+    assert stderr == f"error: cannot write to {link}: Permission denied\n"
+    assert file.read_text() == "old"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

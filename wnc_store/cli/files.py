@@ -6,11 +6,12 @@ import errno
 import os
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -46,7 +47,8 @@ def open_output(output: Path | None) -> Generator[IO[str]]:
     """Yield a text stream for the output.
 
     Standard output, pipes and devices are written directly. A regular file is replaced atomically when the context
-    ends without an error; until then the old file is unchanged.
+    ends without an error; until then the old file is unchanged. The new file has the owner of the old one and the
+    mode 0600. Through a symbolic link, the target of the link is replaced, and its mode is kept, too.
 
     Raises:
         OutputError: A write failed.
@@ -56,11 +58,21 @@ def open_output(output: Path | None) -> Generator[IO[str]]:
             raise OutputError(STANDARD_OUTPUT, "the stream is closed")
         yield sys.stdout
         return
+    old: os.stat_result | None = None
+    descriptor: int | None = None
     try:
-        descriptor = _open_in_place(output)
+        own = _own_descriptor(output)
+        # Opening the file, not only replacing it, lets the system check its permissions and refuse planted links.
+        descriptor = os.open(output, os.O_WRONLY) if own is None else os.dup(own)
+        status = os.fstat(descriptor)
+        if own is None and stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            old, descriptor = status, None
+    except FileNotFoundError:
+        pass
     except OSError as error:
         fail(f"cannot write to {output}: {error.strerror}", Exit.USAGE)
-    with _replaced(output) if descriptor is None else text_sink(descriptor, str(output)) as file:
+    with _replaced(output, old) if descriptor is None else text_sink(descriptor, str(output)) as file:
         yield file
 
 
@@ -79,33 +91,40 @@ def _copied(stream: IO[bytes]) -> Generator[IO[bytes]]:
         yield copy
 
 
-def _open_in_place(output: Path) -> int | None:
-    """Return a descriptor of an existing pipe, device or open file; None if the output is a regular or a new file.
-
-    A path such as /dev/stdout or /dev/fd/63 refers to an open file of this process.
-    """
+def _own_descriptor(output: Path) -> int | None:
+    """Return the descriptor of this process that a path such as /dev/stdout or /dev/fd/63 names, otherwise None."""
     path = output
     while path.is_symlink():
         if path.parent.resolve() == _OPEN_DESCRIPTORS.resolve():
-            return os.dup(int(path.name))
+            return int(path.name)
         path = path.parent / path.readlink()
-    return os.open(output, os.O_WRONLY) if output.exists() and not output.is_file() else None
+    return None
 
 
 @contextmanager
-def _replaced(output: Path) -> Generator[IO[str]]:
-    """Yield a temporary file that replaces the output, or the target of a symbolic link, at the end."""
+def _replaced(output: Path, old: os.stat_result | None) -> Generator[IO[str]]:
+    """Yield a temporary file that replaces the output, or the target of a symbolic link, at the end.
+
+    Args:
+        output: The path of the output.
+        old: The status of the existing file.
+    """
     target = output.resolve()
-    try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
-    except OSError as error:
-        fail(f"cannot write to {output}: {error.strerror}", Exit.USAGE)
-    temporary = Path(name)
-    with _removed_on_exit(temporary):
-        with text_sink(descriptor, str(output)) as file:
-            yield file
+    with ExitStack() as stack:
         try:
-            temporary.replace(target)
+            descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
+            stack.enter_context(_removed_on_exit(Path(name)))
+            file = stack.enter_context(text_sink(descriptor, str(output)))
+            if old is not None:
+                os.fchown(descriptor, old.st_uid, old.st_gid)
+                if output.is_symlink():  # the link's target may serve others, who need their permissions
+                    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+        except OSError as error:
+            fail(f"cannot write to {output}: {error.strerror}", Exit.USAGE)
+        yield file
+        file.close()
+        try:
+            Path(name).replace(target)
         except OSError as error:
             raise OutputError(str(target), error.strerror) from None
 
