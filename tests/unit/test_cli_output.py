@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 from command_line import on_store, program, wnc_store
 from processes import SECONDS, WNC_STORE, run, start
 from waiting import wait_until
+from wnc_store import ChatMessage, Room, StoreSettings, User, open_store
 from wnc_store_contract.factories import message, room
 
 FULL = "error: cannot write to standard output: No space left on device\n"
@@ -152,6 +154,26 @@ def test_a_file_that_cannot_be_opened_is_not_replaced(
     stderr = wnc_store("export", url, "--output", str(link), code=2).stderr
     assert stderr == f"error: cannot write to {link}: Permission denied\n"
     assert file.read_text() == "old"
+
+
+@pytest.mark.parametrize("command", ["rooms", "show A", "chat A"])
+def test_long_texts_are_cropped(command: str, tmp_path: Path) -> None:
+    """Tables show the beginning of texts that the Node app stored without a limit; JSON contains all of them."""
+    url = f"sqlite://{tmp_path}/long.db"
+    settings = StoreSettings(max_name_length=1 << 20, max_url_length=1 << 20, max_message_length=1 << 20)
+    long = "x" * 100_000
+
+    async def fill() -> None:
+        async with open_store(url, settings=settings) as store:
+            host = User(id="u1", name=long)
+            await store.rooms.create_room(Room.hosted_by(host, room_id="A").model_copy(update={"video_url": long}))
+            await store.chat.add_message(ChatMessage(room_id="A", user_id="u1", user_name=long, message=long))
+
+    asyncio.run(fill())
+    shown = wnc_store(*command.split(), "--url", url).stdout
+    assert 500 < shown.count("x") < 5000
+    assert "…" in shown
+    assert long in wnc_store(*command.split(), "--url", url, "--json").stdout
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

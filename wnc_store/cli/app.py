@@ -136,7 +136,7 @@ async def chat(
     as_json: AsJson = False,
     limit: Annotated[int | None, typer.Option(min=0, help="Show only this many of the newest messages.")] = None,
 ) -> None:
-    """Show the stored chat messages of a room, oldest first."""
+    """Show the stored chat messages of a room, oldest first. Texts are cropped to 1,000 characters, except in JSON."""
     async with open_cli_store(url) as store:
         messages = await store.chat.get_messages(room_id, limit)
         ttl = await store.chat.chat_ttl(room_id)

@@ -18,6 +18,9 @@ from wnc_store.records.models import VideoState
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+_MAX_CELL_LENGTH = 1000
+"""Records of other writers have no size limit, and rich needs seconds to lay out a megabyte."""
+
 
 class Exit(IntEnum):
     """Exit codes."""
@@ -34,9 +37,17 @@ def print_json(value: JsonValue) -> None:
     print(json.dumps(value, indent=2))  # noqa: T201 - rich would wrap the lines
 
 
-def sanitize(value: object) -> Text:
-    """Return untrusted text for the terminal, without markup and with control characters replaced."""
-    return Text("".join(char if char.isprintable() else "�" for char in str(value)))
+def sanitize(value: object, max_length: int | None = None) -> Text:
+    """Return untrusted text for the terminal, without markup and with control characters replaced.
+
+    Args:
+        value: The value to print.
+        max_length: Largest number of characters. The rest is replaced by an ellipsis.
+    """
+    text = str(value)
+    if max_length is not None and len(text) > max_length:
+        text = f"{text[:max_length]}…"
+    return Text("".join(char if char.isprintable() else "�" for char in text))
 
 
 def print_notice(message: str) -> None:
@@ -53,8 +64,8 @@ def table(title: str, *columns: str) -> Table:
 
 
 def add_row(to: Table, cells: Sequence[object]) -> None:
-    """Add a row. Cells are sanitized unless they are a `Text`."""
-    to.add_row(*(cell if isinstance(cell, Text) else sanitize(cell) for cell in cells))
+    """Add a row. Cells are sanitized and cropped unless they are a `Text`."""
+    to.add_row(*(cell if isinstance(cell, Text) else sanitize(cell, _MAX_CELL_LENGTH) for cell in cells))
 
 
 def pluralize(number: int, noun: str) -> str:
