@@ -3,6 +3,8 @@
 Unless a method states otherwise:
 
 - **Ids** are 1-128 characters of `A-Z a-z 0-9 _ - . :`. Any other id raises `InvalidIdError` before anything is sent.
+- **Host**: a method that writes `host_id` or the user whom it names sets `is_host` of that user. Other users may have
+  `is_host`, too.
 - **Atomicity**: a method has its full effect or none, also with concurrent callers and other clients.
 - **Consistency**: once a write has returned, every later call from any client of the same data sees it.
 - **Fidelity**: values are read back exactly as they were written: text by character, integers by digit. Fields that the

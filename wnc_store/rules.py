@@ -18,11 +18,16 @@ from wnc_store.records.user_index import extend_index, find, propagate_size
 
 def create(room: Room) -> Room:
     """Return the first stored state of a new room."""
-    return _revised(room)
+    return _revised(_with_host_flag(room))
 
 
 def join(room: Room, user: User) -> Room:
-    """Append a user. A user with the same id is removed first (a rejoin); only its extra fields are carried over."""
+    """Append a user. A user with the same id is removed first (a rejoin); only its extra fields are carried over.
+
+    The user whom `host_id` names is a host, also if `user.is_host` is false.
+    """
+    if user.id == room.host_id and not user.is_host:
+        user = user.model_copy(update={"is_host": True})
     former = find(room, user.id)
     if former is None:
         after = _revised(room, users=(*room.users, user))
@@ -79,7 +84,7 @@ def set_video(room: Room, video_url: str, video_type: str, *, now_ms: int) -> Ro
 
 def replace(room: Room, new: Room) -> Room:
     """Replace a room. `rev` continues from the stored room."""
-    return new.model_copy(update={"rev": room.rev + 1})
+    return _with_host_flag(new).model_copy(update={"rev": room.rev + 1})
 
 
 def edit(room: Room, change: Callable[[Room], Room]) -> Room:
@@ -107,6 +112,17 @@ def append(messages: Sequence[ChatMessage], message: ChatMessage, limit: int) ->
 def _revised(room: Room, **changes: object) -> Room:
     changes["rev"] = room.rev + 1
     return room.model_copy(update=changes)
+
+
+def _with_host_flag(room: Room) -> Room:
+    """Set `is_host` of the user whom `host_id` names."""
+    if all(user.is_host or user.id != room.host_id for user in room.users):
+        return room
+    users = [
+        user.model_copy(update={"is_host": True}) if user.id == room.host_id else user  # the others may be co-hosts
+        for user in room.users
+    ]
+    return room.model_copy(update={"users": tuple(users)})
 
 
 def _without(users: tuple[User, ...], user_id: str) -> tuple[User, ...]:

@@ -167,7 +167,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.expect(RoomNotFoundError, operation)
             return
         expected.users = [*(other for other in expected.users if other != user_id), user_id]
-        expected.hosts.discard(user_id)
+        expected.hosts -= {user_id}
+        expected.hosts |= {user_id} & {expected.host}
         self.check(room_id, self.run(operation))
 
     @precondition(a_room_exists)

@@ -13,6 +13,12 @@ def ids(found: Room) -> list[str]:
     return [one.id for one in found.users]
 
 
+def test_rejoin_of_the_host_keeps_is_host() -> None:
+    """The host of a large room, whose users are indexed, is a host after joining again."""
+    after = rules.join(room("A", "host", *(f"u{number}" for number in range(50))), user("host"))
+    assert [one.id for one in after.users if one.is_host] == ["host"]
+
+
 def test_rejoin_removes_duplicates() -> None:
     """If a user is in the room twice, a rejoin leaves the user once."""
     twice = room(users=(user("host"), user("guest"), user("guest")))

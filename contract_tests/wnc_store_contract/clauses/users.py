@@ -55,6 +55,30 @@ class UserClauses:
         assert after == before.model_copy(update={"users": after.users, "rev": after.rev})
 
     @clause()
+    async def test_the_host_rejoins_as_host(self, context: ContractContext) -> None:
+        """The user whom host_id names is a host after joining again, as after a reload of the page."""
+        store = await context.open()
+        await store.rooms.create_room(room("A3X9K2", "host", "guest"))
+        after = await store.rooms.add_user_to_room("A3X9K2", user("host"))
+        assert (after.host_id, hosts(after)) == ("host", ["host"])
+        assert await store.rooms.get_room("A3X9K2") == after
+        absent = await store.rooms.edit_room("A3X9K2", lambda stored: stored.model_copy(update={"host_id": "absent"}))
+        assert absent.host_id == "absent"
+        assert "absent" in hosts(await store.rooms.add_user_to_room("A3X9K2", user("absent")))
+
+    @clause()
+    async def test_the_user_whom_host_id_names_is_a_host(self, context: ContractContext) -> None:
+        """A room that a caller writes is stored with is_host of the user whom host_id names, and keeps co-hosts."""
+        store = await context.open()
+        users = (user("guest"), user("host"), user("cohost", is_host=True))
+        await store.rooms.create_room(room(users=users))
+        assert hosts(await store.rooms.get_room("A3X9K2")) == ["host", "cohost"]
+        await store.rooms.update_room("A3X9K2", room(users=users))
+        assert hosts(await store.rooms.get_room("A3X9K2")) == ["host", "cohost"]
+        after = await store.rooms.edit_room("A3X9K2", lambda stored: stored.model_copy(update={"host_id": "guest"}))
+        assert hosts(after) == ["guest", "host", "cohost"]
+
+    @clause()
     async def test_a_join_requires_a_room(self, context: ContractContext) -> None:
         """Joining a missing room raises RoomNotFoundError and creates nothing."""
         store = await context.open()

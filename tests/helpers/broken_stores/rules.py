@@ -124,6 +124,19 @@ def a_join_sets_the_host(_before: Room, after: Room) -> Room:
     return after.model_copy(update={"host_id": user.id, "host_name": user.name}) if user.is_host else after
 
 
+@alters("join", "the_host_rejoins_as_host")
+def a_host_rejoins_as_a_guest(before: Room, after: Room) -> Room:
+    """Keep host_id but clear is_host of a host who joins again."""
+    user = after.users[-1].model_copy(update={"is_host": False})
+    return after.model_copy(update={"users": (*after.users[:-1], user)}) if user.id == before.host_id else after
+
+
+@MUTANTS.breaks((rules, "_with_host_flag"), "the_user_whom_host_id_names_is_a_host")
+def a_written_host_is_not_checked(room: Room) -> Room:
+    """Store is_host as the caller passed it."""
+    return room
+
+
 @MUTANTS.breaks((rules, "join"), "a_rejoin_keeps_extra_fields")
 def a_rejoin_drops_the_users_extra_fields(room: Room, user: User) -> Room:
     """Drop the extra fields of a user who rejoins."""
