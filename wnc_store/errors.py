@@ -56,14 +56,26 @@ class RoomExistsError(StoreError):
         self.room_id = room_id
 
 
+_EXPECTED_IDS = {
+    **dict.fromkeys(
+        ("connection key", "connection id", "rate limit key"), "1-128 characters of A-Z a-z 0-9 _ - . : % / @ | + = ~"
+    ),
+    **dict.fromkeys(
+        ("user id", "message id"),
+        "1-128 characters without control characters, lone surrogates, and whitespace at either end",
+    ),
+}
+
+
 class InvalidIdError(StoreError, ValueError):
-    """Raised when an id is not 1-128 characters of `A-Z a-z 0-9 _ - . :`. Nothing was sent to the server."""
+    """Raised when an id has characters that ids of its kind can't have, or not 1-128 characters. Nothing was sent."""
 
     def __init__(self, kind: str, value: object) -> None:
         shown = repr(value)
         if len(shown) > 40:  # noqa: PLR2004 - enough to recognise the id in a log line
             shown = f"{shown[:40]}…"
-        super().__init__(f"invalid {kind} {shown}: expected 1-128 characters of A-Z a-z 0-9 _ - . :")
+        expected = _EXPECTED_IDS.get(kind, "1-128 characters of A-Z a-z 0-9 _ - . :")
+        super().__init__(f"invalid {kind} {shown}: expected {expected}")
         self.kind = kind
 
 

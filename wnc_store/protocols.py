@@ -2,7 +2,10 @@
 
 Unless a method states otherwise:
 
-- **Ids** are 1-128 characters of `A-Z a-z 0-9 _ - . :`. Any other id raises `InvalidIdError` before anything is sent.
+- **Ids** have 1-128 characters. Any other id raises `InvalidIdError` before anything is sent. Room ids consist of
+  `A-Z a-z 0-9 _ - . :`. Connection ids, and the keys of connections and rate limits, may also contain
+  `% / @ | + = ~`, as in `fe80::1%eth0`. User ids and message ids may contain any character except control characters
+  and lone surrogates, and no whitespace at either end. Ids are compared character by character, without normalization.
 - **Host**: a method that writes `host_id` or the user whom it names sets `is_host` of that user. Other users may have
   `is_host`, too.
 - **Atomicity**: a method has its full effect or none, also with concurrent callers and other clients.

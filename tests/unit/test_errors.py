@@ -61,6 +61,20 @@ def test_an_error_names_its_subject(error: StoreError, words: tuple[str, ...]) -
     assert [word for word in words if word not in str(error)] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("room id", "A-Z a-z 0-9 _ - . :"),
+        ("connection key", "A-Z a-z 0-9 _ - . : % / @ | + = ~"),
+        ("message id", "without control characters, lone surrogates, and whitespace at either end"),
+    ],
+)
+def test_an_invalid_id_names_the_valid_characters(kind: str, expected: str) -> None:
+    """The message about an invalid id states which characters ids of its kind may have."""
+    assert str(InvalidIdError(kind, "*\n")).startswith(f"invalid {kind} '*\\n': expected 1-128 characters ")
+    assert str(InvalidIdError(kind, "*\n")).endswith(expected)
+
+
 def test_a_long_id_is_truncated() -> None:
     """The message about an invalid id of ten thousand characters is shorter than 150 characters."""
     assert len(str(InvalidIdError("room id", "x" * 10_000))) < 150

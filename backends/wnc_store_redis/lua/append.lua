@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  the chat: a list of JSON, oldest first
 -- ARGV[1]  the entry to append; a nonce makes it unique
--- ARGV[2]  the id of the message; it contains only A-Z a-z 0-9 _ - . : so its JSON encoding is unambiguous
+-- ARGV[2]  the id of the message in UTF-8
 -- ARGV[3]  the maximum number of entries in the chat
 -- ARGV[4]  TTL of the chat in milliseconds
 -- ARGV[5]  in a first attempt, the newest entry, if the caller knows that no message of the chat has the id while that
@@ -27,6 +27,14 @@ local is_known = not is_retry and newest ~= '' and newest == ARGV[5]
 if not is_known then
   local id = '"' .. ARGV[2] .. '"'
   local member = '"id"%s*:%s*' .. id:gsub('%p', '%%%0')
+  -- JSON can spell the id, and the name of its field, in several ways: as it is in ARGV[2], with escape sequences, or
+  -- with each half of a surrogate pair in UTF-8 (\237\160..\191).
+  local function may_have_id(entry)
+    return (entry:find(id, 1, true) and entry:find(member))
+      or (entry:find('\\', 1, true) and (entry:find('"id"%s*:%s*"[^"\\]*\\')
+        or entry:find('"[\\u0469id]*\\u006[49][\\u0469id]*"%s*:')))
+      or (entry:find('\237', 1, true) and entry:find('"id"%s*:%s*"[^"\\]*\237[\160-\191]'))
+  end
   local is_present, has_anchor, similar = false, not is_retry, {0}
   local is_other = {}
   for i = 10, #ARGV do
@@ -35,7 +43,7 @@ if not is_known then
   for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)) do
     is_present = is_present or entry == ARGV[1]
     has_anchor = has_anchor or (entry == ARGV[5] and entry ~= '')
-    if not is_other[entry] and entry:find(id, 1, true) and entry:find(member) then
+    if not is_other[entry] and may_have_id(entry) then
       table.insert(similar, entry)
     end
   end

@@ -16,6 +16,19 @@ from wnc_store_contract.harness import Capability
 MINUTE, HOUR = 60, 3600
 NON_INTEGERS: list[Any] = [True, 1.0, 1.5, float("nan"), "1", b"1"]
 """Values that are not valid counts, although some look like integers."""
+ADDRESSES = (
+    *(
+        "1.2.3.4",
+        "1.2.3.0/24",
+        "::1",
+        "::ffff:1.2.3.4",
+        "2001:db8::/64",
+        "fe80::1%eth0",
+        "fe80::1%eth1",
+        "fe80::1%25en0",
+    ),
+    *("fe80::1", "unknown", "auth0|ann", "ben@example.com", "ben+tag@example.com", "a~b=", "x" * 128),
+)
 
 
 class ConnectionClauses:
@@ -177,6 +190,15 @@ class ConnectionClauses:
             await all_raise(InvalidIdError, connection_calls(connections, bad, "c1"))
             await all_raise(InvalidIdError, connection_calls(connections, "ip", bad)[:2])
 
+    @clause(Capability.CONNECTIONS)
+    async def test_connections_of_any_address_are_counted(self, context: ContractContext) -> None:
+        """Connections are counted by address, also with an IPv6 zone or a prefix, and by the user id of a provider."""
+        connections = (await context.open()).connections
+        for number, key in enumerate(ADDRESSES):
+            assert await connections.acquire(key, f"c%/{number}") == 1
+        for number, key in enumerate(ADDRESSES):
+            assert await connections.release(key, f"c%/{number}") == 0
+
 
 class RateLimitClauses:
     """Clauses about hits in fixed windows."""
@@ -279,6 +301,13 @@ class RateLimitClauses:
         clients = [await context.open(rate_limit_max=10), await context.open(rate_limit_max=10)]
         decisions = await asyncio.gather(*(clients[number % 2].rate_limits.hit("ip") for number in range(100)))
         assert sum(decision.allowed for decision in decisions) == 10
+
+    @clause(Capability.RATE_LIMITS)
+    async def test_hits_of_any_address_are_counted(self, context: ContractContext) -> None:
+        """Hits are counted by address, also with an IPv6 zone or a prefix, and by the user id of a provider."""
+        limits = (await context.open(rate_limit_max=10)).rate_limits
+        assert {(await limits.hit(key)).remaining for key in ADDRESSES} == {9}
+        assert {(await limits.peek(key)).remaining for key in ADDRESSES} == {9}
 
     @clause(Capability.RATE_LIMITS)
     async def test_invalid_rate_limit_keys_are_rejected(self, context: ContractContext) -> None:

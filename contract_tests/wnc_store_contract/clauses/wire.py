@@ -12,6 +12,20 @@ from wnc_store_contract.factories import message, node_record, node_records, par
 from wnc_store_contract.harness import Capability
 
 ODD_DATES = [b"0001-01-01T00:00:00+14:00", b"9999-12-31T23:59:59-14:00", b"SECRET"]
+SPELLINGS = {
+    "m1": [rb'"id":"\u006d1"', rb'"id":"m\u0031"', rb'"\u0069d":"m1"', rb'"i\u0064" : "m1"', b'"id"\t:\n"m1"'],
+    "a/b": [rb'"id":"a\/b"', rb'"id":"a\u002fb"', rb'"id":"a\u002Fb"'],
+    '"\\': [rb'"id":"\"\\"', rb'"id":"\u0022\u005c"', rb'"id": "\"\u005C"'],
+    "\u00e4": [b'"id":"\xc3\xa4"', rb'"id":"\u00e4"', rb'"id":"\u00E4"'],
+    "\U0001f37f": [
+        b'"id":"\xf0\x9f\x8d\xbf"',
+        rb'"id":"\ud83c\udf7f"',
+        rb'"id":"\uD83C\uDF7F"',
+        b'"id":"\xed\xa0\xbc\xed\xbd\xbf"',
+        b'"id":"\xed\xa0\xbc\\udf7f"',
+    ],
+}
+"""Ids, and the ways to write them in JSON."""
 UNREADABLE_ROOMS = [
     *(node_record("room_new").replace(b"2026-01-01T00:00:00.000Z", date) for date in ODD_DATES),
     b"",
@@ -107,6 +121,21 @@ class WireClauses:
         await raw.push_chat("A3X9K2", node_record("message_javascript_edges"))
         await store.chat.add_message(message(1, id="m5"))
         assert len(await raw.get_chat("A3X9K2")) == 1
+
+    @clause(Capability.RAW, Capability.CHAT)
+    async def test_message_ids_are_compared_as_text(self, context: ContractContext) -> None:
+        """Adding a message whose id another writer stored in another JSON spelling has no effect."""
+        store, raw = await context.open(), context.harness.raw
+        plain = node_record("message_plain").replace(b'"id":"0d0c3c7c-7a8b-4a53-9a63-0f5f4c1f9a01"', b"%s")
+        for name, spellings in SPELLINGS.items():
+            for spelling in spellings:
+                await raw.push_chat("A3X9K2", entry := plain % spelling)
+                await store.chat.add_message(message(1, id=name))
+                assert await raw.get_chat("A3X9K2") == [entry], spelling
+                for other in (f"{name}2", "u00e4"):
+                    await store.chat.add_message(message(1, id=other))
+                assert [stored.id for stored in await store.chat.get_messages("A3X9K2")] == [name, f"{name}2", "u00e4"]
+                await store.chat.clear_messages("A3X9K2")
 
     @clause(Capability.RAW)
     async def test_a_room_without_a_ttl_never_expires(self, context: ContractContext) -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from datetime import timedelta
 from typing import Any
 
 from broken_stores.mutant import Mutants
-from wnc_store import ChatMessage, Room
-from wnc_store_memory.limiters import MemoryConnectionCounter
+from wnc_store import ChatMessage, Room, User
+from wnc_store.base import rooms
+from wnc_store.records.codec import validated
+from wnc_store.records.models import RecordT
+from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
 from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
 from wnc_store_memory.ttl_map import Entry, TTLMap
 
 MUTANTS = Mutants()
 
 pop, release = TTLMap[Any].pop, MemoryConnectionCounter._release
+acquire, hit = MemoryConnectionCounter._acquire, MemoryRateLimiter._hit
 create, add = MemoryRoomStore._create, MemoryChatStore._add
 
 
@@ -56,6 +61,37 @@ async def names_are_truncated_at_nul(self: MemoryRoomStore, room: Room) -> bool:
 async def messages_are_normalized(self: MemoryChatStore, message: ChatMessage) -> None:
     """Normalize the text to NFC, for example for a search index."""
     await add(self, message.model_copy(update={"message": unicodedata.normalize("NFC", message.message)}))
+
+
+@MUTANTS.breaks((rooms, "validated"), "any_user_id_is_accepted")
+def user_ids_are_normalized(record: RecordT, kind: type[RecordT]) -> RecordT:
+    """Normalize the ids of users to NFC, for example in a column with a collation."""
+    valid = validated(record, kind)
+    if not isinstance(valid, User):
+        return valid
+    return valid.model_copy(update={"id": unicodedata.normalize("NFC", valid.id)})
+
+
+@MUTANTS.breaks((MemoryChatStore, "_add"), "any_message_id_is_accepted")
+async def message_ids_ignore_case(self: MemoryChatStore, message: ChatMessage) -> None:
+    """Compare the ids of messages without case, as some databases do."""
+    stored = [entry.id for entry in await self._get_messages(message.room_id)]
+    if message.id.casefold() not in [message_id.casefold() for message_id in stored]:
+        await add(self, message)
+
+
+@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "connections_of_any_address_are_counted")
+async def zones_are_dropped(
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+) -> tuple[bool, int]:
+    """Count an IPv6 address without its zone."""
+    return await acquire(self, key.partition("%")[0], connection_id, limit)
+
+
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "hits_of_any_address_are_counted")
+async def hits_ignore_zones(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """Count hits of an IPv6 address without its zone."""
+    return await hit(self, key.partition("%")[0], cost)
 
 
 @MUTANTS.breaks((MemoryRoomStore, "_create"), "integers_are_stored_unchanged")

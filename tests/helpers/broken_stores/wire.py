@@ -79,6 +79,15 @@ def edited(script: Script, old: str, new: str) -> Script:
 
 MUTANTS.append(
     Mutant(
+        "the ids of messages are compared as JSON",
+        (redis_chat, "APPEND"),
+        edited(APPEND, "may_have_id(entry)", "entry:find(id, 1, true)"),
+        frozenset({"test_message_ids_are_compared_as_text"}),
+        FakeHarness,
+    )
+)
+MUTANTS.append(
+    Mutant(
         "chats are not trimmed",
         (redis_chat, "APPEND"),
         edited(APPEND, "redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)", ""),
