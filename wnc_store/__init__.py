@@ -52,7 +52,7 @@ from wnc_store.protocols import (
     Store,
 )
 from wnc_store.rate_limit import RateLimitDecision, client_key
-from wnc_store.records.codec import from_wire, to_wire
+from wnc_store.records.codec import from_wire, to_json_text, to_wire
 from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
 from wnc_store.records.secret import SecretBytes
 from wnc_store.settings import StoreSettings
@@ -127,6 +127,7 @@ __all__ = [
     "is_id",
     "open_store",
     "rules",
+    "to_json_text",
     "to_wire",
 ]
 

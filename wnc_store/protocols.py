@@ -8,6 +8,8 @@ Unless a method states otherwise:
   and lone surrogates, and no whitespace at either end. Ids are compared character by character, without normalization.
 - **Host**: a method that writes `host_id` or the user whom it names sets `is_host` of that user. Other users may have
   `is_host`, too.
+- **Depth**: arrays and objects in extra fields and in values of app events are nested at most 64 levels deep. A deeper
+  value raises `ValueError`. Deeper values that another client stored can be read and carried over.
 - **Atomicity**: a method has its full effect or none, also with concurrent callers and other clients.
 - **Consistency**: once a write has returned, every later call from any client of the same data sees it.
 - **Fidelity**: values are read back exactly as they were written: text by character, integers by digit. Fields that the

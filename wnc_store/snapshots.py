@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +11,7 @@ from pydantic import JsonValue
 
 from wnc_store.base.ids import check_id
 from wnc_store.errors import CorruptRecordError
-from wnc_store.records.codec import from_wire
+from wnc_store.records.codec import from_wire, to_json_text
 from wnc_store.records.models import ChatMessage, Room
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -75,7 +74,7 @@ class Snapshot:
             return cls(room, room_ttl, messages, _duration(value["chatTtlMs"]))
         except KeyError as error:
             reason = f"the field {error} is missing"
-        except (TypeError, OverflowError, RecursionError):
+        except (TypeError, OverflowError):
             reason = "a field has a value of the wrong type"
         except ValueError as error:
             reason = str(error)
@@ -111,4 +110,4 @@ def _duration(milliseconds: float | None) -> timedelta:
 
 
 def _bytes(value: object) -> bytes:
-    return json.dumps(value).encode()
+    return to_json_text(value).encode()

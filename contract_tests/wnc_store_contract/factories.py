@@ -12,6 +12,9 @@ from wnc_store import ChatMessage, Room, User, VideoState, from_wire
 ROOM = "A3X9K2"
 """The default room id."""
 
+MAX_DEPTH = 64
+"""How deep arrays and objects may be nested in a value that a caller writes."""
+
 JOINED = datetime(2026, 1, 1, 12, 0, 0, 125000, tzinfo=UTC)
 
 
@@ -46,6 +49,17 @@ def message(number: int, room_id: str = ROOM, **fields: Any) -> ChatMessage:
         "timestamp": 1767225600000 + number,
     }
     return ChatMessage(room_id=room_id, **{**defaults, **fields})
+
+
+def nested(depth: int) -> list[object]:
+    """Return JSON values that are nested this deep: arrays, objects, and both in turn."""
+    array: object = 1
+    member: object = 1
+    mixed: object = 1
+    for level in range(depth):
+        array, member = [array], {"a": member}
+        mixed = {"a": mixed} if level % 2 else [mixed]
+    return [array, member, mixed]
 
 
 def node_record(name: str) -> bytes:

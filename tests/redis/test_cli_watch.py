@@ -75,7 +75,7 @@ async def test_watch_prints_each_event(url: str, capsys: pytest.CaptureFixture[s
         "video set to https://video.example/1 (youtube), paused at 0 of 0 s (rev 5)",
         "video removed (rev 6)",
         "Host: �[2J[red]x[/red]��",
-        'app event typing: {"by": "guest"}',
+        'app event typing: {"by":"guest"}',
         "events may be missing: read the room and its chat again",
         "room closed",
     ]

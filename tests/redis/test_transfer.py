@@ -114,6 +114,25 @@ async def _create(url: str, *room_ids: str, **fields: Any) -> None:
             await store.chat.add_message(message(1, room_id))
 
 
+def test_a_deep_room_of_node_is_exported(urls: tuple[str, str], tmp_path: Path) -> None:
+    """Export, import and show accept a room that the Node app has nested 2,000 levels deep."""
+    file = tmp_path / "rooms.jsonl"
+    deep = node_record("room_new")[:-1] + b',"deep":' + b"[" * 2000 + b"]" * 2000 + b"}"
+
+    async def write(plain: Any) -> None:
+        await plain.set("room:A3X9K2", deep)
+        await plain.sadd("active-rooms", "A3X9K2")
+
+    async def read(plain: Any) -> bytes:
+        return await plain.get("room:A3X9K2")
+
+    on_redis(urls[0], write)
+    wnc_store("export", urls[0], "--output", str(file))
+    wnc_store("import", urls[1], str(file))
+    assert on_redis(urls[1], read) == deep
+    assert "[" * 2000 in wnc_store("show", "A3X9K2", "--url", urls[1], "--json").stdout
+
+
 def test_export_to_standard_output(urls: tuple[str, str], tmp_path: Path) -> None:
     """Without --output, standard output receives only the JSON lines, in ASCII, and they can be imported."""
     asyncio.run(_create(urls[0], "A", "B", host_name="half \ud83d", settings={"a": [1, 2.5, None]}))

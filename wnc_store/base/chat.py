@@ -9,7 +9,7 @@ from datetime import timedelta
 from wnc_store.base.events import ChangeEvents
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.base.size_limits import SizeLimits
+from wnc_store.base.size_limits import SizeLimits, check_depth
 from wnc_store.records.codec import validated
 from wnc_store.records.models import ChatMessage
 from wnc_store.settings import StoreSettings
@@ -49,6 +49,7 @@ class BaseChatStore(ABC):
         self._check(message.room_id)
         check_id("message id", message.id)
         check_id("user id", message.user_id)
+        check_depth(message)
         self._limits.check_message(message)
         await self._add(message)
 

@@ -13,6 +13,7 @@ from wnc_store.base.decode import SkippedValueLog
 from wnc_store.base.diff import diff_rooms
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.base.size_limits import check_depth
 from wnc_store.errors import CorruptRecordError, LimitExceededError, StoreClosedError
 from wnc_store.events import MessageAdded, Resync, RoomClosed, RoomEvent
 from wnc_store.records.codec import from_wire, to_wire, validated
@@ -141,6 +142,7 @@ class BaseRoomEvents(ABC):
         if event.room_id != room_id:
             message = f"the event must have room_id {room_id!r}, got {event.room_id!r}"
             raise ValueError(message)
+        check_depth(event)
         data = to_wire(event)
         limit = self._settings.max_event_bytes
         if len(data) > limit:

@@ -10,7 +10,7 @@ from wnc_store import rules
 from wnc_store.base.events import ChangeEvents
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
-from wnc_store.base.size_limits import SizeLimits
+from wnc_store.base.size_limits import SizeLimits, check_depth
 from wnc_store.clock import Clock
 from wnc_store.errors import RoomExistsError, RoomNotFoundError
 from wnc_store.records.codec import validated
@@ -121,6 +121,7 @@ class BaseRoomStore(ABC):
         self._check(room_id)
         user = validated(user, User)
         check_id("user id", user.id)
+        check_depth(user)
         self._limits.check_user(user)
         after = await self._update(room_id, lambda room: self._limits.check_growth(room, rules.join(room, user)))
         return _require_room(room_id, after)
@@ -141,6 +142,7 @@ class BaseRoomStore(ABC):
         """See `RoomStore.update_video_state`."""
         self._check(room_id)
         state = validated(state, VideoState)
+        check_depth(state)
         after = await self._update(
             room_id, lambda room: self._limits.check_growth(room, rules.update_video_state(room, state))
         )
@@ -179,10 +181,11 @@ class BaseRoomStore(ABC):
         return await self._prune_index()
 
     def _validate_room(self, before: Room | None, after: Room) -> Room:
-        """Check the ids and sizes of a room made by a caller. Values that `before` already contains are accepted."""
+        """Check the ids, depth and sizes of a room made by a caller. What `before` already contains is accepted."""
         known: set[str] = set() if before is None else {before.host_id, *(user.id for user in before.users)}
         for user_id in {after.host_id, *(user.id for user in after.users)} - known:
             check_id("user id", user_id)
+        check_depth(after, before)
         return self._limits.check_room(before, after)
 
     def _check(self, room_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Size limits of rooms, users and messages, checked on what a caller writes."""
+"""Limits of the size and depth of rooms, users, messages and events, checked on what a caller writes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ import math
 from wnc_store.errors import LimitExceededError
 from wnc_store.records.codec import to_wire
 from wnc_store.records.encode import MAX_BYTES_PER_CHAR
-from wnc_store.records.models import ChatMessage, Room, User
+from wnc_store.records.models import ChatMessage, Record, Room, User, max_depth
 from wnc_store.records.user_index import max_encoded_bytes
 from wnc_store.settings import StoreSettings
 
 _FIXED = 2048
 """Upper bound of the encoded size of a room in bytes, without its users, host name and video URL."""
+
+
+MAX_DEPTH = 64
+"""How deep arrays and objects may be nested in a value that a caller writes. Every JSON parser can read that depth."""
+
+
+def check_depth(record: Record, stored: Record | None = None) -> None:
+    """Raise `ValueError` if a value of a record is nested more than `MAX_DEPTH` levels deep.
+
+    Values that are not nested deeper than those of the stored record are accepted, because another client wrote them.
+    """
+    depth = max_depth(record)
+    if depth > MAX_DEPTH and (stored is None or depth > max_depth(stored)):
+        limit = f"arrays and objects must be nested at most {MAX_DEPTH} levels deep, got {depth}"
+        raise ValueError(f"this {type(record).__name__} can't be stored: {limit}")
 
 
 class SizeLimits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import IntEnum
@@ -12,8 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wnc_store.records.codec import to_json_text
 from wnc_store.records.js_types import from_milliseconds, iso
 from wnc_store.records.models import VideoState
+
+_not_ascii = re.compile(r"[^\x00-\x7f]+")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -34,7 +38,16 @@ class Exit(IntEnum):
 
 def print_json(value: JsonValue) -> None:
     """Print a value as JSON in ASCII, because texts of guests may contain any character."""
-    print(json.dumps(value, indent=2))  # noqa: T201 - rich would wrap the lines
+    try:
+        text = json.dumps(value, indent=2)
+    except RecursionError:  # the Node app nested a value too deeply to indent it
+        text = ascii_json(value)
+    print(text)  # noqa: T201 - rich would wrap the lines
+
+
+def ascii_json(value: object) -> str:
+    """Return a value, nested at any depth, as one line of JSON in ASCII."""
+    return _not_ascii.sub(lambda found: json.dumps(found[0])[1:-1], to_json_text(value))
 
 
 def sanitize(value: object, max_length: int | None = None) -> Text:

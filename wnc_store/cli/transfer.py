@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -15,10 +14,11 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from wnc_store.cli.files import STANDARD, open_input, open_output
-from wnc_store.cli.output import Exit, err, pluralize, print_notice
+from wnc_store.cli.output import Exit, ascii_json, err, pluralize, print_notice
 from wnc_store.cli.runtime import UrlArgument, async_command, fail, open_cli_store, refuse_url, run
 from wnc_store.errors import CorruptRecordError, RoomExistsError, RoomNotFoundError, StoreError
 from wnc_store.protocols import Store
+from wnc_store.records.codec import parse_json
 from wnc_store.records.js_types import iso
 from wnc_store.snapshots import Snapshot, SupportsRestore
 
@@ -208,8 +208,8 @@ def _read(lines: IO[bytes], name: str) -> Generator[Snapshot]:
 
 def _parse(line: bytes, where: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = parse_json(line)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise CorruptRecordError(where, "expected a JSON object")
@@ -217,7 +217,7 @@ def _parse(line: bytes, where: str) -> Mapping[str, Any]:
 
 
 def _write_line(file: IO[str], value: object) -> None:
-    file.write(f"{json.dumps(value, separators=(',', ':'))}\n")
+    file.write(f"{ascii_json(value)}\n")
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from wnc_store import events
-from wnc_store.cli.output import format_state, out, print_notice, sanitize
+from wnc_store.cli.output import ascii_json, format_state, out, print_notice, sanitize
 from wnc_store.protocols import Store
 
 
@@ -23,7 +21,7 @@ async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -
         printed = 0
         async for event in received:
             if as_json:
-                print(json.dumps(event.to_json()), flush=True)  # noqa: T201 - rich would wrap the lines
+                print(ascii_json(event.to_json()), flush=True)  # noqa: T201 - rich would wrap the lines
             else:
                 revision = "" if event.rev is None else f" (rev {event.rev})"
                 out.print(sanitize(f"{_describe(event)}{revision}"), soft_wrap=True)
@@ -54,7 +52,7 @@ def _describe(event: events.RoomEvent) -> str:
         case events.MessageAdded(message=message):
             text = f"{message.user_name}: {message.message}"
         case events.AppEvent(name=name, value=value):
-            text = f"app event {name}: {json.dumps(value)}"
+            text = f"app event {name}: {ascii_json(value)}"
         case _:
             text = _FIXED_TEXTS[type(event)]
     return text

@@ -9,23 +9,36 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from wnc_store.errors import CorruptRecordError
-from wnc_store.records.encode import dumps, encode_record
+from wnc_store.records.deep_json import parse_deep
+from wnc_store.records.encode import dumps, encode_record, to_utf8
 from wnc_store.records.fast_validate import fast_validated
+from wnc_store.records.frozen import TooDeepError
 from wnc_store.records.models import Record, RecordT
-from wnc_store.records.secret import SecretBytes
 
 
 def to_wire(record: Record) -> bytes:
     """Encode a record as UTF-8 JSON. The repr of the result is masked, because a room contains its host token."""
     try:
-        return SecretBytes(encode_record(record), "utf-8")
+        return to_utf8(encode_record(record))
     except (LookupError, TypeError, ValueError):
-        pass  # the record needs the general encoder below
-    value = record.to_json()
-    try:
-        return SecretBytes(dumps(value), "utf-8")
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can represent only as an escape sequence
-        return SecretBytes(json.dumps(value, separators=(",", ":"), allow_nan=False), "utf-8")
+        pass  # the record needs the general encoder
+    return to_utf8(dumps(record.to_json()))
+
+
+def to_json_text(value: object) -> str:
+    """Encode a JSON value as text that can be sent: `JSON.stringify` of the Node app.
+
+    A JavaScript string may contain half an emoji, a lone surrogate, which UTF-8 can't represent. This function writes
+    an escape sequence instead. The JSON encoders of most web frameworks raise `UnicodeEncodeError`.
+
+    Args:
+        value: A JSON value, for example the result of `Room.to_public_json` or of `to_json` of an event.
+
+    Raises:
+        TypeError: `value` contains an object that is not a JSON value, for example a record.
+        ValueError: `value` contains NaN or an infinity.
+    """
+    return to_utf8(dumps(value)).decode()
 
 
 def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:
@@ -40,11 +53,11 @@ def from_wire(kind: type[RecordT], data: bytes, *, key: str) -> RecordT:
         CorruptRecordError: `data` is not JSON, or not a valid record. The message contains no part of the data.
     """
     try:
-        return kind.model_validate(_parse(data), by_alias=True, by_name=False)
+        return kind.model_validate(parse_json(data), by_alias=True, by_name=False)
     except ValidationError as error:
         reason = f"not a {kind.__name__}: {format_validation_errors(error)}"
-    except RecursionError:
-        reason = "the JSON is nested too deeply"
+    except TooDeepError as error:
+        reason = str(error)
     except ValueError:
         reason = "not UTF-8 JSON"
     # Raised outside the handlers, because their exceptions contain the input and would become the context of this one.
@@ -74,8 +87,6 @@ def validated(record: RecordT, kind: type[RecordT]) -> RecordT:
             return kind.model_validate(record.to_json(), by_alias=True, by_name=False)
         except ValidationError as error:
             reason = format_validation_errors(error)
-        except RecursionError:
-            reason = "a value is nested too deeply"
         except (AttributeError, TypeError):
             reason = "a field has a value of the wrong type"
     raise ValueError(f"this {kind.__name__} can't be stored: {reason}")
@@ -89,12 +100,21 @@ def format_validation_errors(error: ValidationError) -> str:
     )
 
 
-def _parse(data: bytes) -> object:
+def parse_json(data: bytes) -> object:
+    """Parse JSON as the Node app may have written it: with lone surrogates, and nested at any depth.
+
+    Raises:
+        ValueError: `data` is not UTF-8 JSON.
+    """
     try:
         return from_json(data, allow_inf_nan=False)
     except ValueError:  # also raised for lone surrogates and for more than 200 levels of nesting
         # Encoded surrogates become escape sequences, so that the two halves of a pair are decoded as one character.
-        return _decoder.decode(data.decode("utf-8", "surrogatepass").encode("utf-8", "backslashreplace").decode())
+        text = to_utf8(data.decode("utf-8", "surrogatepass")).decode()
+        try:
+            return _decoder.decode(text)
+        except RecursionError:
+            return parse_deep(text, _decoder)
 
 
 def _refuse_constant(_name: str) -> NoReturn:

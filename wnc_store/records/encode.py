@@ -13,17 +13,31 @@ from json.encoder import encode_basestring as quoted  # the C function that json
 from math import isfinite
 from typing import Any
 
+from wnc_store.records.deep_json import encode_deep
 from wnc_store.records.fields import wire_fields
 from wnc_store.records.js_types import iso, write_date, write_number, write_timestamp
 from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
-from wnc_store.records.secret import Secret
+from wnc_store.records.secret import Secret, SecretBytes
 
 _Encoders = Mapping[type, Callable[[Any], str]]
 
-MAX_BYTES_PER_CHAR = 12
-"""Largest number of bytes that JSON uses for one character: two escape sequences, if lone surrogates are present."""
+MAX_BYTES_PER_CHAR = 6
+"""Largest number of bytes that JSON uses for one character: an escape sequence."""
 
-dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_encode_shallow = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def dumps(value: object) -> str:
+    """Encode a JSON value as `JSON.stringify` does, except that lone surrogates are not escaped."""
+    try:
+        return _encode_shallow(value)
+    except RecursionError:
+        return encode_deep(value)
+
+
+def to_utf8(text: str) -> bytes:
+    """Encode JSON text as UTF-8, with lone surrogates as escape sequences, as `JSON.stringify` writes them."""
+    return SecretBytes(text, "utf-8", "backslashreplace")
 
 
 def encode_record(record: Record) -> str:

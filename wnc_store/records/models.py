@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from wnc_store.records.fields import wire_fields
-from wnc_store.records.frozen import FrozenDict, freeze
+from wnc_store.records.frozen import FrozenDict, freeze, json_depth
 from wnc_store.records.js_types import Date, Number, Timestamp
 from wnc_store.records.secret import Secret, masked
 
@@ -133,6 +133,15 @@ def construct_copy(record: RecordT, values: dict[str, Any], extra: dict[str, Any
     _set(copied, "__pydantic_fields_set__", fields_set)
     _set(copied, "__pydantic_private__", None)
     return copied
+
+
+def max_depth(record: Record) -> int:
+    """Return how deep the values of a record that may be any JSON are nested: its extra fields, and those within it."""
+    depths = [json_depth(value) for value in (record.__pydantic_extra__ or {}).values()]
+    for member in record.__dict__.values():
+        items = cast("tuple[object, ...]", member) if isinstance(member, tuple) else (member,)
+        depths += [max_depth(item) if isinstance(item, Record) else json_depth(item) for item in items]
+    return max(depths, default=0)
 
 
 def _json(member: object) -> object:

@@ -24,7 +24,7 @@ from wnc_store import (
 )
 from wnc_store_contract.calls import all_raise, event_calls
 from wnc_store_contract.clause import PATIENCE, ContractContext, clause
-from wnc_store_contract.factories import ROOM, message, user
+from wnc_store_contract.factories import MAX_DEPTH, ROOM, message, nested, user
 from wnc_store_contract.harness import Capability
 
 RESYNC = Resync(room_id=ROOM)
@@ -282,6 +282,20 @@ class EventClauses:
             long = AppEvent(room_id=ROOM, name="n", value="x" * 900)
             await store.events.publish(ROOM, long)
             assert await drain(store, events) == [long]
+
+    @clause(Capability.EVENTS)
+    async def test_deep_values_of_an_event_are_limited(self, context: ContractContext) -> None:
+        """The value of an event may be nested 64 levels deep. A deeper one raises ValueError and is not delivered."""
+        store = await context.open()
+        async with store.events.subscribe(ROOM) as events:
+            sent = [AppEvent(room_id=ROOM, name="n", value=value) for value in nested(MAX_DEPTH)]
+            for event in sent:
+                await store.events.publish(ROOM, event)
+            for value in nested(MAX_DEPTH + 1):
+                for deep in (AppEvent(room_id=ROOM, name="n", value=value), event_number(1).with_extra({"x": value})):
+                    with pytest.raises(ValueError, match="64 levels deep"):
+                        await store.events.publish(ROOM, deep)
+            assert await drain(store, events) == sent
 
     @clause(Capability.EVENTS, Capability.DISCONNECT)
     async def test_a_lost_connection_produces_a_resync(self, context: ContractContext) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from wnc_store import Store, VideoState
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.factories import message, node_room, room, user
+from wnc_store_contract.factories import MAX_DEPTH, message, nested, node_room, room, user
 from wnc_store_contract.harness import Capability
 
 TEXTS = (
@@ -230,6 +232,49 @@ class RecordClauses:
             await store.chat.add_message(message(number, message=text, user_name=text))
         messages = await store.chat.get_messages("A3X9K2")
         assert [(entry.message, entry.user_name) for entry in messages] == [(text, text) for text in TEXTS]
+
+    @clause()
+    async def test_deep_values_of_a_room_are_limited(self, context: ContractContext) -> None:
+        """Extra fields may be nested 64 levels deep. A deeper one raises ValueError, and nothing changes."""
+        store = await context.open()
+        for number, value in enumerate(nested(MAX_DEPTH)):
+            extra = {"deep": value}
+            await store.rooms.create_room(room(f"R{number}").with_extra(extra))
+            await store.rooms.add_user_to_room(f"R{number}", user("guest").with_extra(extra))
+            state = VideoState(current_time=1).with_extra(extra)
+            after = await store.rooms.update_video_state(f"R{number}", state)
+            assert await store.rooms.get_room(f"R{number}") == after
+            assert (after.model_extra, after.users[-1].model_extra, after.video_state.model_extra) == (extra,) * 3
+        await store.rooms.create_room(room())
+        before = await store.rooms.get_room("A3X9K2")
+        for value in nested(MAX_DEPTH + 1):
+            extra = {"deep": value}
+            deep = user("host").with_extra(extra)
+            calls: list[Callable[[], Awaitable[object]]] = [
+                lambda extra=extra: store.rooms.create_room(room("B").with_extra(extra)),
+                lambda extra=extra: store.rooms.update_room("A3X9K2", room().with_extra(extra)),
+                lambda extra=extra: store.rooms.edit_room("A3X9K2", lambda stored: stored.with_extra(extra)),
+                lambda deep=deep: store.rooms.edit_room("A3X9K2", lambda _stored: room(users=(deep,))),
+                lambda deep=deep: store.rooms.add_user_to_room("A3X9K2", deep),
+                lambda extra=extra: store.rooms.update_video_state("A3X9K2", VideoState().with_extra(extra)),
+            ]
+            for call in calls:
+                with pytest.raises(ValueError, match="64 levels deep"):
+                    await call()
+        assert await store.rooms.get_room("A3X9K2") == before
+        assert await store.rooms.room_exists("B") is False
+
+    @clause(Capability.CHAT)
+    async def test_deep_values_of_a_message_are_limited(self, context: ContractContext) -> None:
+        """Extra fields of a message may be nested 64 levels deep. A deeper one raises ValueError and is not stored."""
+        store = await context.open()
+        sent = [message(number, deep=value) for number, value in enumerate(nested(MAX_DEPTH))]
+        for entry in sent:
+            await store.chat.add_message(entry)
+        for value in nested(MAX_DEPTH + 1):
+            with pytest.raises(ValueError, match="64 levels deep"):
+                await store.chat.add_message(message(9, deep=value))
+        assert await store.chat.get_messages("A3X9K2") == sent
 
     @clause()
     async def test_integers_are_stored_unchanged(self, context: ContractContext) -> None:

@@ -138,6 +138,33 @@ class WireClauses:
                 await store.chat.clear_messages("A3X9K2")
 
     @clause(Capability.RAW)
+    async def test_deep_rooms_of_other_writers_are_preserved(self, context: ContractContext) -> None:
+        """A room whose extra fields are nested 500 levels deep is read, changed and written with these fields."""
+        store, raw = await context.open(), context.harness.raw
+        for number, (opening, closing) in enumerate([(b"[", b"]"), (b'{"a":', b"}")]):
+            deep = b',"deep":' + opening * 500 + b"1" + closing * 500
+            record = node_record("room_new")
+            before = parsed(record[:-1] + deep + b"}")
+            name = f"DEEP{number}"
+            await raw.put_room(name, (record[:-1] + deep + b"}").replace(before["id"].encode(), name.encode()))
+            await store.rooms.add_user_to_room(name, user("guest"))
+            stored = await store.rooms.get_room(name)
+            assert stored is not None
+            await store.rooms.update_room(name, stored.model_copy(update={"host_name": "New"}))
+            await store.rooms.edit_room(name, lambda found: found.model_copy(update={"host_name": "Newer"}))
+            assert parsed(await raw.get_room(name))["deep"] == before["deep"]
+
+    @clause(Capability.RAW, Capability.CHAT)
+    async def test_deep_messages_of_other_writers_are_read(self, context: ContractContext) -> None:
+        """A message whose extra fields are nested 500 levels deep is read, and its id is recognized."""
+        store, raw = await context.open(), context.harness.raw
+        entry = node_record("message_plain")[:-1] + b',"deep":' + b"[" * 500 + b"]" * 500 + b"}"
+        await raw.push_chat("A3X9K2", entry)
+        (read,) = await store.chat.get_messages("A3X9K2")
+        await store.chat.add_message(message(1, id=read.id))
+        assert await raw.get_chat("A3X9K2") == [entry]
+
+    @clause(Capability.RAW)
     async def test_a_room_without_a_ttl_never_expires(self, context: ContractContext) -> None:
         """A room that another writer stored without a TTL does not expire, and its TTL is timedelta.max."""
         store, raw = await context.open(), context.harness.raw

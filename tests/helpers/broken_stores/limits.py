@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, LimitExceededError, Room, User
+from wnc_store.base import chat, events, rooms
 from wnc_store.base.size_limits import SizeLimits
+from wnc_store.records.models import Record
 
 MUTANTS = Mutants()
 
@@ -14,6 +16,21 @@ check_growth = SizeLimits.check_growth
 @MUTANTS.breaks((SizeLimits, "check_message"), "a_long_message_is_rejected", "a_long_name_in_a_message_is_rejected")
 def messages_have_no_size_limit(_self: SizeLimits, _message: ChatMessage) -> None:
     """Accept messages of any length."""
+
+
+@MUTANTS.breaks((rooms, "check_depth"), "deep_values_of_a_room_are_limited")
+def rooms_have_no_depth_limit(_record: Record, _stored: Record | None = None) -> None:
+    """Accept extra fields of any depth in a room."""
+
+
+@MUTANTS.breaks((chat, "check_depth"), "deep_values_of_a_message_are_limited")
+def messages_have_no_depth_limit(_message: ChatMessage) -> None:
+    """Accept extra fields of any depth in a message."""
+
+
+@MUTANTS.breaks((events, "check_depth"), "deep_values_of_an_event_are_limited")
+def events_have_no_depth_limit(_event: Record) -> None:
+    """Accept values of any depth in an event."""
 
 
 @MUTANTS.breaks((SizeLimits, "check_user"), "a_long_name_is_rejected")

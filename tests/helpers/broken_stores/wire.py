@@ -9,6 +9,9 @@ from datetime import timedelta
 from broken_stores.mutant import Mutant, Mutants
 from redis_harnesses import FakeHarness
 from wnc_store import ChatMessage, CorruptRecordError, Room, to_wire
+from wnc_store.records import codec
+from wnc_store.records.codec import parse_json
+from wnc_store.records.frozen import json_depth
 from wnc_store_redis import chat as redis_chat
 from wnc_store_redis import limiters as redis_limiters
 from wnc_store_redis import room_storage as redis_storage
@@ -75,6 +78,18 @@ def edited(script: Script, old: str, new: str) -> Script:
     source = script.source.decode()
     assert old in source
     return replace(script, source=source.replace(old, new).encode())
+
+
+@MUTANTS.breaks(
+    (codec, "parse_json"),
+    "deep_rooms_of_other_writers_are_preserved",
+    "deep_messages_of_other_writers_are_read",
+)
+def deep_json_is_corrupt(data: bytes) -> object:
+    """Read JSON with a parser that accepts only 200 levels."""
+    if json_depth(value := parse_json(data)) > 200:
+        raise ValueError
+    return value
 
 
 MUTANTS.append(
