@@ -8,7 +8,6 @@ client can send it. Behind a proxy, configure the server to trust only that prox
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -26,6 +25,7 @@ from wnc_store.errors import LimitExceededError, OutcomeUnknownError, StoreUnava
 from wnc_store.events import MessageAdded, Resync, RoomChanged, RoomClosed, RoomEvent
 from wnc_store.protocols import Store
 from wnc_store.rate_limit import client_key
+from wnc_store.records.codec import to_json_text
 from wnc_store.settings import StoreSettings
 
 if find_spec("starlette") is None:
@@ -335,13 +335,13 @@ async def run_until_disconnect(
 async def send_json(websocket: WebSocket[Any], value: JsonValue) -> None:
     """Send a value as JSON in a text message.
 
-    The JSON is ASCII, because UTF-8 cannot encode lone surrogates, which the Node app may have stored.
+    `to_json_text` encodes it, because the Node app may have stored lone surrogates.
 
     Raises:
         WebSocketDisconnect: The connection is closed.
     """
     try:
-        await websocket.send_text(json.dumps(value, separators=(",", ":")))
+        await websocket.send_text(to_json_text(value))
     except RuntimeError as error:  # another task's send noticed it first, or the server closed it after a ping timeout
         raise WebSocketDisconnect(WS_1006_ABNORMAL_CLOSURE) from error
 

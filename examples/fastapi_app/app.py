@@ -1,6 +1,5 @@
 """A watch party's HTTP API on one injected `Store`. Run it from this folder: `uvicorn app:app`."""
 
-import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,6 +9,8 @@ from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
@@ -39,15 +40,15 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         yield
 
 
-class AsciiJSONResponse(JSONResponse):
-    """JSON with ASCII escapes, because UTF-8 cannot encode half an emoji, which JavaScript's `slice()` can leave."""
+class WireResponse(JSONResponse):
+    """JSON that may contain half an emoji, which JavaScript's `slice()` can leave."""
 
     def render(self, content: Any) -> bytes:
         """Return the content as JSON."""
-        return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+        return wnc.to_json_text(content).encode()
 
 
-app = FastAPI(title="A watch party on wnc-store", lifespan=lifespan, default_response_class=AsciiJSONResponse)
+app = FastAPI(title="A watch party on wnc-store", lifespan=lifespan, default_response_class=WireResponse)
 
 
 async def error_response(_request: Request, error: Exception) -> JSONResponse:
@@ -58,10 +59,16 @@ async def error_response(_request: Request, error: Exception) -> JSONResponse:
     if status >= HTTPStatus.SERVICE_UNAVAILABLE:  # the message names the server, so it is only logged
         logger.error("%s", error)
     if status == HTTPStatus.GATEWAY_TIMEOUT:  # no Retry-After, because a retry could apply the write twice
-        return AsciiJSONResponse({"detail": "The change may or may not be stored. Check before you retry."}, status)
+        return WireResponse({"detail": "The change may or may not be stored. Check before you retry."}, status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return AsciiJSONResponse({"detail": "The store is unavailable."}, status, headers={"Retry-After": "1"})
-    return AsciiJSONResponse({"detail": str(error)}, status)
+        return WireResponse({"detail": "The store is unavailable."}, status, headers={"Retry-After": "1"})
+    return WireResponse({"detail": str(error)}, status)
+
+
+@app.exception_handler(RequestValidationError)
+async def invalid_request(_request: Request, error: RequestValidationError) -> JSONResponse:
+    """Return a 422 with the errors, which contain the invalid values."""
+    return WireResponse({"detail": jsonable_encoder(error.errors())}, 422)
 
 
 for kind in STATUS_OF:

@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from dishka import Provider, Scope, make_async_container
 from dishka.integrations.fastapi import DishkaRoute, FromDishka, setup_dishka
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import JSONResponse
-from pydantic import JsonValue
+from fastapi.responses import JSONResponse, Response
 from starlette.requests import Request
 
-from wnc_store import Room, RoomNotFoundError, Store, User, open_store
+from wnc_store import InvalidIdError, Room, RoomNotFoundError, Store, User, open_store, to_json_text
 
 
 async def provide_store() -> AsyncIterator[Store]:
@@ -35,26 +34,36 @@ async def not_found(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 404)
 
 
+async def invalid_id(_request: Request, error: Exception) -> JSONResponse:
+    """Return a 422 with the message of the error."""
+    return JSONResponse({"detail": str(error)}, 422)
+
+
+def room_response(room: Room) -> Response:
+    """Return the public room. Its texts may contain half an emoji, which `JSONResponse` cannot encode."""
+    return Response(to_json_text(room.to_public_json()), 201, media_type="application/json")
+
+
 router = APIRouter(route_class=DishkaRoute)
 
 
 @router.post("/rooms/{room_id}", status_code=201)
-async def create_room(room_id: str, host: str, store: FromDishka[Store]) -> dict[str, JsonValue]:
+async def create_room(room_id: str, host: str, store: FromDishka[Store]) -> Response:
     """Create a room with `host` as its only user."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
-    return room.to_public_json()
+    return room_response(room)
 
 
 @router.post("/rooms/{room_id}/users", status_code=201)
-async def join(room_id: str, name: str, store: FromDishka[Store]) -> dict[str, JsonValue]:
+async def join(room_id: str, name: str, store: FromDishka[Store]) -> Response:
     """Add a guest to the room."""
-    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public_json()
+    return room_response(await store.rooms.add_user_to_room(room_id, User(id=name, name=name)))
 
 
 provider = Provider(scope=Scope.APP)
 provider.provide(provide_store)
 container = make_async_container(provider)
-app = FastAPI(lifespan=lifespan, exception_handlers={RoomNotFoundError: not_found})
+app = FastAPI(lifespan=lifespan, exception_handlers={RoomNotFoundError: not_found, InvalidIdError: invalid_id})
 app.include_router(router)
 setup_dishka(container, app)

@@ -6,11 +6,19 @@ from contextlib import asynccontextmanager
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, FastAPI, WebSocket
-from fastapi.responses import JSONResponse
-from pydantic import JsonValue
+from fastapi.responses import JSONResponse, Response
 from starlette.requests import HTTPConnection
 
-from wnc_store import Room, RoomNotFoundError, Store, StoreSettings, User, open_store
+from wnc_store import (
+    InvalidIdError,
+    Room,
+    RoomNotFoundError,
+    Store,
+    StoreSettings,
+    User,
+    open_store,
+    to_json_text,
+)
 from wnc_store.starlette import ConnectionGuard, forward_room
 
 
@@ -43,18 +51,29 @@ async def not_found(_request: HTTPConnection, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 404)
 
 
+@app.exception_handler(InvalidIdError)
+async def invalid_id(_request: HTTPConnection, error: Exception) -> JSONResponse:
+    """Return a 422 with the message of the error."""
+    return JSONResponse({"detail": str(error)}, 422)
+
+
+def room_response(room: Room) -> Response:
+    """Return the public room. Its texts may contain half an emoji, which `JSONResponse` cannot encode."""
+    return Response(to_json_text(room.to_public_json()), 201, media_type="application/json")
+
+
 @app.post("/rooms/{room_id}", status_code=201)
-async def create_room(room_id: str, host: str, store: AppStore) -> dict[str, JsonValue]:
+async def create_room(room_id: str, host: str, store: AppStore) -> Response:
     """Create a room with `host` as its only user."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
-    return room.to_public_json()
+    return room_response(room)
 
 
 @app.post("/rooms/{room_id}/users", status_code=201)
-async def join(room_id: str, name: str, store: AppStore) -> dict[str, JsonValue]:
+async def join(room_id: str, name: str, store: AppStore) -> Response:
     """Add a guest to the room."""
-    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public_json()
+    return room_response(await store.rooms.add_user_to_room(room_id, User(id=name, name=name)))
 
 
 @app.websocket("/rooms/{room_id}/events")

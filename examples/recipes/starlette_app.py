@@ -7,11 +7,20 @@ from typing import TypedDict
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from wnc_store import Room, RoomNotFoundError, Store, StoreSettings, User, open_store
+from wnc_store import (
+    InvalidIdError,
+    Room,
+    RoomNotFoundError,
+    Store,
+    StoreSettings,
+    User,
+    open_store,
+    to_json_text,
+)
 from wnc_store.starlette import ConnectionGuard, forward_room
 
 
@@ -29,20 +38,25 @@ async def lifespan(_app: Starlette) -> AsyncGenerator[State]:
         yield {"store": store}
 
 
-async def create_room(request: Request[State]) -> JSONResponse:
+def room_response(room: Room) -> Response:
+    """Return the public room. Its texts may contain half an emoji, which `JSONResponse` cannot encode."""
+    return Response(to_json_text(room.to_public_json()), 201, media_type="application/json")
+
+
+async def create_room(request: Request[State]) -> Response:
     """Create a room with `host` as its only user."""
     host = request.query_params["host"]
     room = Room.hosted_by(User(id=host, name=host), room_id=request.path_params["room_id"])
     await request.state["store"].rooms.create_room(room)
-    return JSONResponse(room.to_public_json(), 201)
+    return room_response(room)
 
 
-async def join(request: Request[State]) -> JSONResponse:
+async def join(request: Request[State]) -> Response:
     """Add a guest to the room."""
     name = request.query_params["name"]
     rooms = request.state["store"].rooms
     room = await rooms.add_user_to_room(request.path_params["room_id"], User(id=name, name=name))
-    return JSONResponse(room.to_public_json(), 201)
+    return room_response(room)
 
 
 async def follow(websocket: WebSocket[State]) -> None:
@@ -58,12 +72,17 @@ async def not_found(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 404)
 
 
+async def invalid_id(_request: Request, error: Exception) -> JSONResponse:
+    """Return a 422 with the message of the error."""
+    return JSONResponse({"detail": str(error)}, 422)
+
+
 app = Starlette(
     routes=[
         Route("/rooms/{room_id}", create_room, methods=["POST"]),
         Route("/rooms/{room_id}/users", join, methods=["POST"]),
         WebSocketRoute("/rooms/{room_id}/events", follow),
     ],
-    exception_handlers={RoomNotFoundError: not_found},
+    exception_handlers={RoomNotFoundError: not_found, InvalidIdError: invalid_id},
     lifespan=lifespan,
 )

@@ -185,6 +185,26 @@ async def test_half_an_emoji_is_shown(client: httpx.AsyncClient) -> None:
     assert room["hostName"] == "cut \ud83d"
 
 
+@pytest.mark.parametrize("body", [rb'{"hostName":["\ud83d"]}', rb'{"hostName":"Ada","\ud83d":1}', rb'"\ud83d"'])
+async def test_half_an_emoji_in_an_invalid_body_is_rejected(client: httpx.AsyncClient, body: bytes) -> None:
+    """An invalid body with half an emoji is rejected with 422, and the response names the value."""
+    answer = await client.post("/rooms", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert r"\ud83d" in answer.text
+
+
+async def test_half_an_emoji_in_an_id_is_rejected(client: httpx.AsyncClient) -> None:
+    """A message id or a room id with half an emoji is rejected with 422."""
+    created = await _create(client)
+    message = rb'{"userId":"%s","message":"x","id":"\ud83d"}' % created["userId"].encode()
+    for path, body in (
+        (f"/rooms/{created['roomId']}/messages", message),
+        ("/rooms", rb'{"hostName":"x","roomId":"\ud83d"}'),
+    ):
+        answer = await client.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422
+
+
 async def test_health(client: httpx.AsyncClient) -> None:
     """The health check succeeds on an available store."""
     answer = await client.get("/healthz")

@@ -109,6 +109,29 @@ async def test_no_such_room_over_http(name: str, monkeypatch: pytest.MonkeyPatch
         assert answer.json()["detail"].startswith("room 'B' not found")
 
 
+@pytest.mark.parametrize("url", ["redis"], indirect=True)
+@pytest.mark.parametrize("name", _HTTP)
+async def test_half_an_emoji_over_http(name: str, url: str, load: Load) -> None:
+    """Joining a room whose host has half an emoji in the name, cut by JavaScript, returns the name unchanged."""
+    async with serving(load(name).app) as server, http_client() as guest:
+        await guest.post(f"http://{server}/rooms/A3X9K2", params={"host": "Ada"})
+        async with open_store(url) as store:
+            await store.rooms.edit_room("A3X9K2", lambda room: room.model_copy(update={"host_name": "Ada \ud83d"}))
+        joined = await guest.post(f"http://{server}/rooms/A3X9K2/users", params={"name": "Grace"})
+        assert joined.status_code == 201
+        assert joined.json()["hostName"] == "Ada \ud83d"
+
+
+@pytest.mark.parametrize("name", _HTTP)
+async def test_an_invalid_id_over_http(name: str, monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
+    """An invalid user id returns a 422 with the store's error message."""
+    monkeypatch.setenv("WNC_STORE_URL", "memory://")
+    async with serving(load(name).app) as server, http_client() as guest:
+        answer = await guest.post(f"http://{server}/rooms/A", params={"host": " Ada"})
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("invalid user id ' Ada'")
+
+
 @pytest.mark.parametrize("name", [*_HTTP, "socketio_app"])
 async def test_a_store_is_closed_with_its_app(
     name: str, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, load: Load
@@ -183,6 +206,23 @@ async def test_a_party_over_socketio(url: str, load: Load) -> None:
         await ada.leave()
         event, room = await grace.next()
         assert (event, room["hostName"]) == ("room", "Grace")
+        await grace.leave()
+
+
+async def test_half_an_emoji_over_socketio(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
+    """A name and a message with half an emoji, cut by JavaScript, are accepted and sent to the other guests."""
+    monkeypatch.setenv("WNC_STORE_URL", "memory://")
+    ada, grace = _Guest(), _Guest()
+    async with serving(load("socketio_app").app) as server:
+        await ada.enter(server)
+        await grace.enter(server)
+        await ada.call("create_room", "A3X9K2", "Ada \ud83d")
+        joined = await grace.call("join", "A3X9K2", "Grace")
+        assert [user["name"] for user in joined["users"]] == ["Ada \ud83d", "Grace"]
+        assert await ada.next() == ("room", joined)
+        await grace.call("say", "A3X9K2", "cut \ud83d")
+        assert (await ada.next())[1]["message"] == "cut \ud83d"
+        await ada.leave()
         await grace.leave()
 
 

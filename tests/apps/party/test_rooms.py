@@ -9,7 +9,7 @@ from watch_party import identity
 from watch_party.app import app
 
 from party_page import Party, names
-from wnc_store import ManualClock, Store
+from wnc_store import ChatMessage, ManualClock, Store
 
 
 async def test_a_room_is_created(party: Party, store: Store) -> None:
@@ -31,6 +31,26 @@ async def test_a_guest_joins(party: Party) -> None:
     assert names(grace) == [("Ada", True), ("Grace", False)]
     assert (await ada.receive("userJoined"))["user"]["name"] == "Grace"
     assert ada.key not in str(grace.state)
+
+
+async def test_half_an_emoji_is_shown(party: Party, store: Store) -> None:
+    """A guest receives a room and a message in which another writer has cut an emoji in half."""
+    ada = await party.host()
+    await store.rooms.set_video_url(ada.code, "https://video.example/\ud83d")
+    await store.chat.add_message(ChatMessage(room_id=ada.code, user_id="u", user_name="Node", message="cut \ud83d"))
+    assert (await ada.receive("messageAdded"))["message"]["message"] == "cut \ud83d"
+    grace = await party.guest(ada.code, "Grace")
+    assert grace.state["room"]["videoUrl"] == "https://video.example/\ud83d"
+    assert grace.state["messages"][0]["message"] == "cut \ud83d"
+
+
+@pytest.mark.parametrize("field", ["name", "key", "room"])
+async def test_half_an_emoji_in_a_request_is_rejected(party: Party, field: str) -> None:
+    """A request with half an emoji ends the connection with code 1008, without an error of the server."""
+    ada = await party.host()
+    eve = await party.open("Eve")
+    await eve.send("join", **{"name": "Eve", "key": eve.key, "room": ada.code, field: "cut \ud83d"})
+    assert await eve.closed() == 1008
 
 
 @pytest.mark.parametrize(
