@@ -82,6 +82,7 @@ TARGETS = {
         ("wnc_store_memory/*.py",),
         (
             "tests/unit/test_memory.py",
+            "tests/redis/test_restore.py",
             "tests/redis/test_transfer.py",
             "tests/unit/test_settings.py",
             "contract_tests/test_memory.py",
