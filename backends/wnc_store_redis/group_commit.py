@@ -10,6 +10,7 @@ from collections.abc import Callable
 from wnc_store import ConflictError, Room
 from wnc_store.base import ChangeEvents, EncodedEvent, Transition, VersionedRoom, VersionMismatch
 from wnc_store_redis.room_storage import FoundDeleted, PendingCommit, RoomStorage
+from wnc_store_redis.transport.executor import CommandExecutor
 
 _MAX_APPLY_SECONDS = 0.02
 """Seconds for which updates of a room are applied before the event loop continues. The rest form the next batch."""
@@ -75,14 +76,20 @@ class GroupCommit:
     that caller's update, and only before the batch is sent.
 
     Args:
+        commands: checks the event loop and sets the deadlines.
         storage: reads and commits rooms.
         change_events: encodes the events of updates.
         now: returns the time in seconds; limits how long updates are applied.
     """
 
     def __init__(
-        self, storage: RoomStorage, change_events: ChangeEvents, now: Callable[[], float] = time.perf_counter
+        self,
+        commands: CommandExecutor,
+        storage: RoomStorage,
+        change_events: ChangeEvents,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._commands = commands
         self._storage = storage
         self._change_events = change_events
         self._now = now
@@ -95,9 +102,9 @@ class GroupCommit:
 
     async def submit(self, room_id: str, transition: Transition) -> Room | None:
         """Apply a transition to a room and commit the result. Return None if the room did not exist or was deleted."""
-        self._storage.check_loop()  # before the update can join a queue of another loop, or of a parent process
+        self._commands.check_loop()  # before the update can join a queue of another loop, or of a parent process
         loop = asyncio.get_running_loop()
-        update = _PendingUpdate(room_id, transition, loop.create_future(), self._storage.deadline())
+        update = _PendingUpdate(room_id, transition, loop.create_future(), self._commands.deadline())
         self._queues.setdefault(room_id, []).append(update)
         task = self._tasks.get(room_id)
         if task is None or task.done():  # done: it was cancelled before it started
@@ -151,8 +158,7 @@ class GroupCommit:
             if not batch:
                 return
             if stored is None and not is_fresh:
-                deadline = max(update.deadline for update in batch)
-                stored, is_fresh = await self._storage.get(room_id, deadline), True
+                stored, is_fresh = await self._storage.get(room_id, batch[-1].deadline), True
                 _drop_cancelled(batch)
             commit = self._attempt(room_id, batch, stored)
             if commit is None:
@@ -162,7 +168,9 @@ class GroupCommit:
                 continue
             result = await self._storage.finish_commit(commit)
             if isinstance(result, FoundDeleted):
-                self._fail_ambiguous(room_id, batch)
+                for update in batch:  # another client may have deleted the room before these updates were committed
+                    if isinstance(update.outcome, Room):
+                        update.fail(self._storage.outcome_unknown_error(room_id))
             if not isinstance(result, VersionMismatch):
                 return
             attempts += 1
@@ -186,28 +194,19 @@ class GroupCommit:
             return None
         for update in batch:
             update.is_sent = True
-        deadline = max(update.deadline for update in batch)
+        deadline = batch[-1].deadline  # the latest, because the updates are ordered
         if after is None:
             return self._storage.start_delete(stored, encoded_events, deadline)
         return self._storage.start_commit(stored, after, encoded_events, deadline)
 
     def _drain_queue(self, room_id: str, batch: list[_PendingUpdate]) -> bool:
-        """Drop cancelled updates from a batch, and add the waiting ones. Return whether any were added."""
-        queue = self._queues[room_id]
+        """Add the waiting updates to a batch, and drop cancelled ones from it. Return whether any were waiting."""
+        waiting = self._queues[room_id]
+        any_waiting = bool(waiting)
+        batch += waiting
+        waiting.clear()
         _drop_cancelled(batch)
-        added = [update for update in queue if not update.future.done()]
-        batch += added
-        queue.clear()
-        return bool(added)
-
-    def _fail_ambiguous(self, room_id: str, batch: list[_PendingUpdate]) -> None:
-        """Fail the updates whose outcome is a room.
-
-        Another client may have deleted the room before these updates were committed.
-        """
-        for update in batch:
-            if isinstance(update.outcome, Room):
-                update.fail(self._storage.outcome_unknown_error(room_id))
+        return any_waiting
 
     def _fail_expired(self, room_id: str, batch: list[_PendingUpdate], attempts: int, started_at: float) -> None:
         """Fail the updates that would miss their deadlines in another attempt of average length."""

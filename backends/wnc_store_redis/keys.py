@@ -68,7 +68,8 @@ class Keys:
 
     def of_room(self, room_id: str) -> list[bytes]:
         """Return the keys of a room, of the index that lists it, and of its chat."""
-        return [self.room(room_id), self.active_rooms(self.bucket(room_id)), self.chat(room_id)]
+        name = self._name(room_id)
+        return [self._room + name, self.active_rooms(self.bucket(room_id)), self._chat + name]
 
     def room(self, room_id: str) -> bytes:
         """Return the key of a room: a string of JSON."""

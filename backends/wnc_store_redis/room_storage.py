@@ -96,14 +96,6 @@ class RoomStorage:
         self._statistics = commands.statistics
         self._cache = RoomCache(settings.cache_bytes // 4, self._statistics)
 
-    def check_loop(self) -> None:
-        """See `CommandExecutor.check_loop`."""
-        self._commands.check_loop()
-
-    def deadline(self) -> float:
-        """Return the deadline of an operation that begins now, in the event loop's time."""
-        return self._commands.deadline()
-
     def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
         """Return the cached room, which may be out of date, or None."""
         return self._cache.get(room_id)

@@ -26,7 +26,7 @@ class RedisRoomStore(BaseRoomStore):
         self._commands = commands
         self._keys = keys
         self._storage = RoomStorage(commands, keys, settings, self._change_events)
-        self._group_commit = GroupCommit(self._storage, self._change_events)
+        self._group_commit = GroupCommit(commands, self._storage, self._change_events)
 
     async def _get(self, room_id: str) -> Room | None:
         stored = await self._storage.get(room_id)

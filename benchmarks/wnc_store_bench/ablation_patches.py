@@ -32,7 +32,7 @@ def group_commit(url: str, settings: StoreSettings) -> Store:
         storage = self._storage
         current = storage.cached(room_id) or await storage.get(room_id)
         while current is not None:
-            after, deadline = transition(current.room), storage.deadline()
+            after, deadline = transition(current.room), self._commands.deadline()
             if after is None:
                 pending = storage.start_delete(current, (), deadline)
             else:

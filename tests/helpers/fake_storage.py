@@ -14,7 +14,7 @@ from wnc_store_contract.factories import room
 from wnc_store_redis.group_commit import GroupCommit
 from wnc_store_redis.room_storage import FoundDeleted, PendingCommit, RoomStorage
 from wnc_store_redis.scripts import COMMIT
-from wnc_store_redis.transport.executor import InFlightScript
+from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
 
 
 def stored(value: Room) -> VersionedRoom[bytes]:
@@ -30,7 +30,7 @@ SECONDS = 2
 
 
 class FakeStorage:
-    """A room storage whose test decides the outcome of each commit.
+    """A room storage and its executor, whose test decides the outcome of each commit.
 
     Args:
         outcome: returns the outcome of each commit; by default a commit never ends.
@@ -55,10 +55,10 @@ class FakeStorage:
         return [committed and committed.host_name for committed in self.committed]
 
     def check_loop(self) -> None:
-        """See `RoomStorage.check_loop`."""
+        """See `CommandExecutor.check_loop`."""
 
     def deadline(self) -> float:
-        """See `RoomStorage.deadline`."""
+        """See `CommandExecutor.deadline`."""
         return now() + SECONDS
 
     def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
@@ -125,7 +125,8 @@ class SentFakeStorage(FakeStorage):
 
 def group(storage: FakeStorage, clock: Callable[[], float] = lambda: 0.0) -> GroupCommit:
     """Return a group commit without events, whose clock by default shows that transitions take no time."""
-    return GroupCommit(cast("RoomStorage", storage), ChangeEvents(StoreSettings()), clock)
+    commands = cast("CommandExecutor", storage)
+    return GroupCommit(commands, cast("RoomStorage", storage), ChangeEvents(StoreSettings()), clock)
 
 
 def slow_group(storage: FakeStorage) -> GroupCommit:
