@@ -10,17 +10,16 @@ from wnc_store_redis.transport.node import NodeClient
 
 
 class Router(Protocol):
-    """Sends commands to the servers."""
+    """Sends commands to the servers.
 
-    @property
-    def endpoint(self) -> str:
-        """The addresses of the servers, for error messages."""
-        ...
+    Attributes:
+        endpoint: the addresses of the servers, for error messages.
+        has_failover: whether another server may take over from one that fails. Commands then wait for it until their
+            deadline.
+    """
 
-    @property
-    def has_failover(self) -> bool:
-        """Whether another server may take over from one that fails. Commands then wait for it until their deadline."""
-        ...
+    endpoint: str
+    has_failover: bool
 
     def check_loop(self) -> None:
         """See `MultiplexedConnection.check_loop`."""
@@ -51,21 +50,12 @@ class Router(Protocol):
         ...
 
 
-class SingleNodeRouter(Router, Protocol):
-    """Sends all commands to one server at a time."""
+class SingleNodeRouter:
+    """Sends all commands to one server. A subclass may replace the server.
 
-    @property
-    def pool(self) -> Pool:
-        """The source of connections to the current server."""
-        ...
-
-    def on_failover(self, callback: Callable[[], None]) -> None:
-        """Register a callback for when another server takes over from the one that connections of `pool` use."""
-        ...
-
-
-class StandaloneRouter:
-    """Sends all commands to one server, which never changes."""
+    Attributes:
+        pool: the source of connections to the current server.
+    """
 
     has_failover = False
 
@@ -73,27 +63,23 @@ class StandaloneRouter:
         self.pool = pool
         self._node = node
         self.endpoint = endpoint
+        self._failover_callbacks: list[Callable[[], None]] = []
 
     def check_loop(self) -> None:
         """See `Router.check_loop`."""
         self._node.check_loop()
 
     def on_failover(self, callback: Callable[[], None]) -> None:
-        """See `SingleNodeRouter.on_failover`. The callback is never called."""
+        """Register a callback for when another server takes over from the one that connections of `pool` use."""
+        self._failover_callbacks.append(callback)
 
     def submit(
-        self,
-        key: bytes,  # noqa: ARG002 - one server has all keys
-        packed: bytes,
-        deadline: float,
-        *,
-        writes: bool,
-        on_ask: bytes | None = None,  # noqa: ARG002
+        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
     ) -> Awaitable[Reply]:
         """See `Router.submit`."""
         return self._node.submit(packed, deadline, writes=writes)
 
-    def server_epoch(self, key: bytes) -> Hashable:  # noqa: ARG002 - one server has all keys
+    def server_epoch(self, key: bytes) -> Hashable:
         """See `Router.server_epoch`."""
         return self._node.disconnects
 

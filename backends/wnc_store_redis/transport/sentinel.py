@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -14,13 +14,14 @@ from wnc_store_redis.transport.connection import NO_RETRIES, Reply
 from wnc_store_redis.transport.errors import code_of
 from wnc_store_redis.transport.node import NodeClient
 from wnc_store_redis.transport.retry import NoReplyError
+from wnc_store_redis.transport.routing import SingleNodeRouter
 from wnc_store_redis.transport.sentinel_monitor import Address, SentinelMonitor
 from wnc_store_redis.transport.statistics import Statistics
 
 _NOT_THE_MASTER = {"READONLY", "MASTERDOWN"}
 
 
-class SentinelRouter:
+class SentinelRouter(SingleNodeRouter):
     """Sends all commands to the server that the Sentinels report as the master.
 
     While the Sentinels promote a replica, writes wait, because the old master would acknowledge writes that the
@@ -29,7 +30,6 @@ class SentinelRouter:
     Args:
         pool: the pool of a client that `Sentinel.master_for` of redis-py returned.
         timeout: how long an operation may take, in seconds.
-        statistics: the counters of the store.
         is_replicated: whether a write must be on all replicas before it returns.
     """
 
@@ -43,21 +43,14 @@ class SentinelRouter:
         self._sentinels = [_without_retries(sentinel) for sentinel in sentinels]
         service = str(untyped.service_name)
         addresses = ",".join(_address(sentinel) for sentinel in sentinels)
-        self.endpoint = f"service {service} of the Sentinels at {addresses}"
-        self._monitor = SentinelMonitor(self._sentinels, service, self._check_master, with_replicas=is_replicated)
-        self.pool = self._masters = _MasterPool(pool, self._monitor)
-        self._failover_callbacks: list[Callable[[], None]] = []
-        replicas = self._monitor.replicas if is_replicated else None
-        self._node = NodeClient(self._masters, timeout, statistics, is_replicated=is_replicated, replicas=replicas)
+        monitor = SentinelMonitor(self._sentinels, service, self._check_master, with_replicas=is_replicated)
+        self._monitor, self._masters = monitor, _MasterPool(pool, monitor)
+        replicas = monitor.replicas if is_replicated else None
+        node = NodeClient(self._masters, timeout, statistics, is_replicated=is_replicated, replicas=replicas)
+        super().__init__(self._masters, node, f"service {service} of the Sentinels at {addresses}")
 
     async def submit(
-        self,
-        key: bytes,  # noqa: ARG002 - one server has all keys
-        packed: bytes,
-        deadline: float,
-        *,
-        writes: bool,
-        on_ask: bytes | None = None,  # noqa: ARG002
+        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
     ) -> Reply:
         """See `Router.submit`."""
         self._monitor.start()
@@ -70,20 +63,12 @@ class SentinelRouter:
 
     def check_loop(self) -> None:
         """See `Router.check_loop`."""
-        self._node.check_loop()
+        super().check_loop()
         self._monitor.start()
-
-    def on_failover(self, callback: Callable[[], None]) -> None:
-        """See `SingleNodeRouter.on_failover`."""
-        self._failover_callbacks.append(callback)
-
-    def server_epoch(self, key: bytes) -> Hashable:  # noqa: ARG002 - one server has all keys
-        """See `Router.server_epoch`."""
-        return self._node.disconnects
 
     async def aclose(self) -> None:
         """See `Router.aclose`."""
-        await self._node.aclose()
+        await super().aclose()
         if self._monitor.started_elsewhere:  # a parent process uses the connections
             return
         await self._monitor.aclose()

@@ -17,7 +17,7 @@ from wnc_store_redis.transport.cluster import ClusterRouter
 from wnc_store_redis.transport.connection import ConnectionFactory
 from wnc_store_redis.transport.errors import OVER_TLS
 from wnc_store_redis.transport.node import NodeClient
-from wnc_store_redis.transport.routing import SingleNodeRouter, StandaloneRouter
+from wnc_store_redis.transport.routing import SingleNodeRouter
 from wnc_store_redis.transport.sentinel import SentinelRouter
 from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.url_options import InvalidUrlError, Pairs, parse_options
@@ -83,7 +83,7 @@ def router_for(client: Client, settings: StoreSettings, statistics: Statistics) 
     if not isinstance(pool, SentinelConnectionPool):
         factory = ConnectionFactory(pool.connection_class, pool.connection_kwargs)
         node = NodeClient(factory, timeout, statistics, is_replicated=is_replicated)
-        return StandaloneRouter(factory, node, _endpoint(pool))
+        return SingleNodeRouter(factory, node, _endpoint(pool))
     if not cast("Any", pool).is_master:
         message = "RedisStore expects a client of the master, got one of a replica; use Sentinel.master_for(...)"
         raise ConfigurationError(message)
