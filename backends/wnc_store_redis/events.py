@@ -15,7 +15,7 @@ from wnc_store_redis.subscriptions import SubscriptionManager
 from wnc_store_redis.transport.cluster import ClusterRouter
 from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
 from wnc_store_redis.transport.executor import CommandExecutor
-from wnc_store_redis.transport.pubsub import OnLost, PubSub, PubSubConnection
+from wnc_store_redis.transport.pubsub import OnLost, PubSubConnection
 from wnc_store_redis.transport.routing import SingleNodeRouter
 from wnc_store_redis.transport.tasks import BackgroundTasks
 
@@ -84,7 +84,9 @@ class RedisRoomEvents(BaseRoomEvents):
         await self._subscriptions.aclose()
         await self._tasks.drain()
 
-    def _make_pubsub(self, router: SingleNodeRouter | ClusterRouter, on_lost: OnLost) -> PubSub:
+    def _make_pubsub(
+        self, router: SingleNodeRouter | ClusterRouter, on_lost: OnLost
+    ) -> PubSubConnection | ClusterPubSub:
         if isinstance(router, ClusterRouter):
             keys, notifies = self._keys, self._settings.notify_external_changes
             notifications = keys.notifications_for_channel if notifies else None

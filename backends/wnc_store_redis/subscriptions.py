@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from wnc_store import StoreError
+from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
 from wnc_store_redis.transport.executor import CommandExecutor
-from wnc_store_redis.transport.pubsub import OnLost, PubSub, SubscriptionLostError
+from wnc_store_redis.transport.pubsub import OnLost, PubSubConnection, SubscriptionLostError
 from wnc_store_redis.transport.tasks import BackgroundTasks
 
 _logger = logging.getLogger("wnc_store")
@@ -34,7 +35,7 @@ class SubscriptionManager:
         self,
         commands: CommandExecutor,
         timeout: float,
-        make_pubsub: Callable[[OnLost], PubSub],
+        make_pubsub: Callable[[OnLost], PubSubConnection | ClusterPubSub],
         on_missed: Callable[[Sequence[bytes]], None],
     ) -> None:
         self._commands = commands

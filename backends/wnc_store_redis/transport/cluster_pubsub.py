@@ -56,13 +56,15 @@ class ClusterPubSub:
         self._closed = False
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
-        """See `PubSub.subscribe`."""
+        """See `PubSubConnection.subscribe`."""
         subscribing = [self._tasks.spawn(self._subscribe(channel)) for channel in channels]
         try:
             await asyncio.gather(*subscribing)
         except BaseException as error:  # including the timeout of a caller if the server is silent
             self._router.refresh_slots()
-            if self._closed and isinstance(error, asyncio.CancelledError) and not _is_cancelled():
+            task = asyncio.current_task()
+            is_cancelled = task is not None and task.cancelling() > 0  # and not only the tasks above
+            if self._closed and isinstance(error, asyncio.CancelledError) and not is_cancelled:
                 raise StoreClosedError from None
             raise
         finally:
@@ -70,14 +72,14 @@ class ClusterPubSub:
                 subscription.cancel()
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        """See `PubSub.unsubscribe`."""
+        """See `PubSubConnection.unsubscribe`."""
         for server in self._connections.values():
             for channel in server.channels.intersection(channels):
                 server.unsubscribe((channel,))
                 self._drop_notifications(server, channel)
 
     async def aclose(self) -> None:
-        """See `PubSub.aclose`."""
+        """See `PubSubConnection.aclose`."""
         self._closed = True
         await self._tasks.aclose()
         await asyncio.gather(*(server.aclose() for server in self._connections.values()))
@@ -148,9 +150,3 @@ class ClusterPubSub:
         """Close a connection without subscriptions: the server may not be a master any more."""
         if not server.channels:
             server.drop()
-
-
-def _is_cancelled() -> bool:
-    """Return whether the running task itself was cancelled."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -47,36 +47,8 @@ class MessageHandler(Protocol):
         ...
 
 
-class PubSub(Protocol):
-    """Subscriptions to channels, on one connection or several."""
-
-    async def subscribe(self, channels: Sequence[bytes]) -> None:
-        """Subscribe to channels. Return when the servers have confirmed the subscription.
-
-        Raises:
-            SubscriptionLostError: the connection was lost during the call; another attempt opens a new one.
-            StoreClosedError: `aclose()` was called.
-            Exception: a server cannot be reached, or it rejected a command since the previous subscription.
-        """
-        ...
-
-    def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        """Unsubscribe from channels."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        ...
-
-
 class _Barrier(NamedTuple):
-    """A subscription to confirm. The pong of a PING that was sent behind the SUBSCRIBE confirms it.
-
-    Attributes:
-        confirmed: the future of the confirmation.
-        channels: the channels of the subscription.
-        new: the channels that were not subscribed before.
-    """
+    """A subscription that is confirmed by the pong of a PING behind the SUBSCRIBE. `new` are channels to add."""
 
     confirmed: asyncio.Future[None]
     channels: Sequence[bytes]
@@ -117,7 +89,13 @@ class PubSubConnection:
         self._is_silent = False
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
-        """See `PubSub.subscribe`."""
+        """Subscribe to channels. Return when the server has confirmed the subscription.
+
+        Raises:
+            SubscriptionLostError: the connection was lost during the call; another attempt opens a new one.
+            StoreClosedError: `aclose()` was called.
+            Exception: the server cannot be reached, or it rejected a command since the previous subscription.
+        """
         try:
             await self._supervisor.wait_connected()
         except ConnectHungError as error:  # a caller that joined the attempt late has time left for another one
@@ -133,7 +111,7 @@ class PubSubConnection:
         await confirmed
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        """See `PubSub.unsubscribe`."""
+        """Unsubscribe from channels."""
         self.channels.difference_update(channels)
         if self._supervisor.connection is not None:
             prefix = self._prefix(channels)
@@ -151,7 +129,7 @@ class PubSubConnection:
         self._supervisor.disconnect(ConnectionError("the subscription connection was dropped"))
 
     async def aclose(self) -> None:
-        """See `PubSub.aclose`."""
+        """Close the connection."""
         self._fail_barriers(StoreClosedError())
         await self._supervisor.aclose()
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from virtual_time import idle, pass_time
 from wnc_store_redis.subscriptions import SubscriptionManager
-from wnc_store_redis.transport.pubsub import OnLost, PubSub
+from wnc_store_redis.transport.pubsub import OnLost, PubSubConnection
 
 
 class FakeExecutor:
@@ -39,10 +39,10 @@ class FakePubSub:
         self.confirmed: set[bytes] = set()
         self.on_lost: OnLost = lambda _: None
 
-    def open(self, on_lost: OnLost) -> PubSub:
+    def open(self, on_lost: OnLost) -> PubSubConnection:
         """Register the callback and return this object."""
         self.on_lost = on_lost
-        return cast("PubSub", self)
+        return cast("PubSubConnection", self)
 
     def lose(self, *channels: bytes) -> None:
         """End subscriptions as a lost connection does."""
@@ -50,14 +50,14 @@ class FakePubSub:
         self.on_lost(channels)
 
     async def subscribe(self, channels: Sequence[bytes]) -> None:
-        """See `PubSub.subscribe`."""
+        """See `PubSubConnection.subscribe`."""
         self.requested.append(channels)
         if self.hanging.intersection(channels):
             await asyncio.Event().wait()
         self.confirmed.update(channels)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        """See `PubSub.unsubscribe`."""
+        """See `PubSubConnection.unsubscribe`."""
         self.confirmed.difference_update(channels)
 
     async def aclose(self) -> None:
