@@ -44,7 +44,6 @@ class ClusterRouter:
         client: a cluster client of redis-py. Its addresses, credentials and connection options are used, but not its
             connections.
         timeout: how long an operation may take, in seconds.
-        statistics: the counters of the store.
         is_replicated: whether a write must be on all replicas of its master before it returns.
     """
 
@@ -53,11 +52,8 @@ class ClusterRouter:
     def __init__(self, client: RedisCluster, timeout: float, statistics: Statistics, *, is_replicated: bool) -> None:
         nodes: Sequence[Any] = list(client.nodes_manager.startup_nodes.values())
         self._connection_class = nodes[0].connection_class
-        self._options = {
-            name: value
-            for name, value in nodes[0].connection_kwargs.items()
-            if name not in {"host", "port", "redis_connect_func"}  # the function enables reads from replicas
-        }
+        self._options = dict(nodes[0].connection_kwargs)
+        self._options.pop("redis_connect_func", None)  # it enables reads from replicas
         self._seeds: list[Address] = [(str(node.host), int(node.port)) for node in nodes]
         self.endpoint = ",".join(f"{host}:{port}" for host, port in self._seeds) + " (a cluster)"
         self._ask_callbacks: list[Callable[[bytes], None]] = []
@@ -160,11 +156,18 @@ class ClusterRouter:
         """Return the master of a slot, or any master if `slot` is None.
 
         Raises:
-            NoReplyError: a refresh of the slot map found none.
+            NoReplyError: a refresh of the slot map found none, or no server replied before the deadline.
+            StoreClosedError: the router was closed during the refresh.
         """
         address = self._cached_address(slot)
         if address is None:
-            await self._refreshed(deadline)
+            refreshing = self._refresh()
+            await asyncio.wait([refreshing], timeout=deadline - asyncio.get_running_loop().time())
+            if not refreshing.done():
+                raise NoReplyError(TimeoutError(), sent=False)
+            if refreshing.cancelled():
+                raise StoreClosedError
+            refreshing.result()
             address = self._cached_address(slot)
         if address is None:
             raise NoReplyError(self._slot_error, sent=False)
@@ -211,34 +214,17 @@ class ClusterRouter:
             )
         return node
 
-    def _candidates(self) -> Sequence[Address]:
-        return list(dict.fromkeys([*self._masters, *self._seeds]))
-
     def _refresh(self) -> asyncio.Task[None]:
         """Start to refresh the slot map, unless a refresh is in progress."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = self._tasks.spawn(self._refresh_slot_map())
         return self._refreshing
 
-    async def _refreshed(self, deadline: float) -> None:
-        """Wait for a refresh of the slot map, which concurrent callers share.
-
-        Raises:
-            NoReplyError: no server replied before the deadline.
-            StoreClosedError: the router was closed during the refresh.
-        """
-        refreshing = self._refresh()
-        await asyncio.wait([refreshing], timeout=deadline - asyncio.get_running_loop().time())
-        if not refreshing.done():
-            raise NoReplyError(TimeoutError(), sent=False)
-        if refreshing.cancelled():
-            raise StoreClosedError
-        refreshing.result()
-
     async def _refresh_slot_map(self) -> None:
         """Query all known servers, and use the first slot map that arrives."""
         deadline = asyncio.get_running_loop().time() + self._timeout
-        queries = {asyncio.ensure_future(self._query_slots(address, deadline)) for address in self._candidates()}
+        addresses = dict.fromkeys((*self._masters, *self._seeds))
+        queries = {asyncio.ensure_future(self._query_slots(address, deadline)) for address in addresses}
         failures: list[BaseException] = []
         try:
             for query in asyncio.as_completed(queries):
@@ -269,9 +255,9 @@ class ClusterRouter:
         if isinstance(reply, ResponseError):
             return reply
         return [
-            (first, last, (_host(master[0], address), int(master[1])))
+            (first, last, (host, int(master[1])))
             for first, last, master, *_ in cast("list[Any]", reply)
-            if _host(master[0], address)
+            if (host := _host(master[0], address))
         ]
 
 

@@ -39,7 +39,6 @@ class NodeClient:
     Args:
         pool: the source of connections.
         timeout: see `MultiplexedConnection`.
-        statistics: the counters of the store.
         is_replicated: whether writes must be replicated.
         replicas: returns the number of replicas; if omitted, the server is queried.
     """
