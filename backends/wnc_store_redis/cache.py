@@ -124,13 +124,7 @@ class ChatCache:
         )
 
     def read(self, key: bytes, room_id: str, entries: Sequence[bytes]) -> Sequence[ChatMessage]:
-        """Return the messages that `entries` encode. Decode only the entries that are not cached.
-
-        Args:
-            key: the key of the chat, for the log.
-            room_id: the room of the chat.
-            entries: every entry of the chat, oldest first.
-        """
+        """Return the messages of a chat from all its entries, oldest first. Decode only those that are not cached."""
         if not entries:
             self._chats.pop(room_id, None)
             return ()

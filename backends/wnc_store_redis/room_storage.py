@@ -34,12 +34,7 @@ _CONCURRENT_BUCKETS = 64
 
 
 class IndexPage(NamedTuple):
-    """Entries of the index of one bucket.
-
-    Attributes:
-        bucket: the hash tag of the bucket.
-        entries: ids of rooms, which may have expired.
-    """
+    """Entries of the index of the bucket with this hash tag: ids of rooms, which may have expired."""
 
     bucket: bytes
     entries: Sequence[bytes]
@@ -56,14 +51,7 @@ class _Scan:
 
 
 class PendingCommit(NamedTuple):
-    """A commit whose outcome is not known yet.
-
-    Attributes:
-        room_id: the id of the room.
-        after: the room to store; None deletes the room.
-        script: COMMIT, in flight.
-        retry_args: the arguments of COMMIT in a retry.
-    """
+    """A run of COMMIT whose outcome is not known yet. It deletes the room if `after` is None."""
 
     room_id: str
     after: VersionedRoom[bytes] | None
@@ -79,11 +67,7 @@ class FoundDeleted:
 class RoomStorage:
     """The primitives of the room store. The version of a room is its stored bytes.
 
-    Args:
-        commands: runs commands and scripts.
-        keys: the names of the keys.
-        settings: the settings of the store.
-        change_events: encodes the events of `create` and `delete`. Callers of `start_commit` encode their own.
+    `change_events` encodes the events of `create` and `delete`. Callers of `start_commit` encode their own.
     """
 
     def __init__(

@@ -6,15 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Self
 
-from wnc_store import (
-    Clock,
-    HealthCheck,
-    ServerActivity,
-    Snapshot,
-    StoreSettings,
-    SystemClock,
-    open_store,
-)
+from wnc_store import Clock, HealthCheck, ServerActivity, Snapshot, StoreSettings, SystemClock, open_store
 from wnc_store.base import BaseStore, Lifecycle
 from wnc_store_redis.chat import RedisChatStore
 from wnc_store_redis.diagnostics import read_activity, run_checks
