@@ -28,9 +28,7 @@ class ClusterPubSub:
 
     Args:
         router: finds the masters.
-        timeout: see `PubSubConnection`; also the time for finding the right master, in seconds.
-        handler: see `PubSubConnection`.
-        on_lost: see `PubSubConnection`.
+        timeout: see `PubSubConnection`, as for `handler` and `on_lost`; also the time for finding the right master.
         key_for_channel: returns a key in the slot of a channel.
         notifications_for_channel: returns the channel of keyspace notifications to subscribe together with a channel,
             at the same master; None for no notifications.
