@@ -172,7 +172,7 @@ async def test_a_callers_sentinel_client_is_not_retried() -> None:
         async with RedisStore(client) as store:
             router: Any = store._commands._router
             with pytest.raises(driver.ConnectionError):
-                await router._sentinels[0].ping()
+                await router._monitor._sentinels[0].ping()
         assert len(connections) == 1
         await client.aclose()
         await manager.aclose()

@@ -40,10 +40,10 @@ class SentinelRouter(SingleNodeRouter):
     ) -> None:
         untyped: Any = pool
         sentinels: Sequence[Redis] = untyped.sentinel_manager.sentinels
-        self._sentinels = [_without_retries(sentinel) for sentinel in sentinels]
         service = str(untyped.service_name)
         addresses = ",".join(_address(sentinel) for sentinel in sentinels)
-        monitor = SentinelMonitor(self._sentinels, service, self._check_master, with_replicas=is_replicated)
+        own_clients = [_without_retries(sentinel) for sentinel in sentinels]
+        monitor = SentinelMonitor(own_clients, service, self._check_master, with_replicas=is_replicated)
         self._monitor, self._masters = monitor, _MasterPool(pool, monitor)
         replicas = monitor.replicas if is_replicated else None
         node = NodeClient(self._masters, timeout, statistics, is_replicated=is_replicated, replicas=replicas)
@@ -69,11 +69,7 @@ class SentinelRouter(SingleNodeRouter):
     async def aclose(self) -> None:
         """See `Router.aclose`."""
         await super().aclose()
-        if self._monitor.started_elsewhere:  # a parent process uses the connections
-            return
         await self._monitor.aclose()
-        for sentinel in self._sentinels:
-            await sentinel.aclose(close_connection_pool=True)
 
     def _check_master(self) -> None:
         """Drop the connections if they are not to the current master."""

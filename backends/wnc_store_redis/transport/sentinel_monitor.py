@@ -52,7 +52,7 @@ class SentinelMonitor:
     `+switch-master`.
 
     Args:
-        sentinels: a client for each Sentinel.
+        sentinels: a client for each Sentinel. `aclose` closes them.
         service: the name of the service.
         on_change: called when any Sentinel reports a new state.
         with_replicas: whether to count replicas.
@@ -61,7 +61,7 @@ class SentinelMonitor:
     def __init__(
         self, sentinels: Sequence[Redis], service: str, on_change: Callable[[], None], *, with_replicas: bool
     ) -> None:
-        self._sentinels = list(sentinels)  # redis-py reorders its own
+        self._sentinels = sentinels
         self._service = service
         self._on_change = on_change
         self._with_replicas = with_replicas
@@ -81,11 +81,6 @@ class SentinelMonitor:
         """Return how many replicas of the master can be promoted: the maximum that a Sentinel reports."""
         master = self.master
         return max((state.replicas for state in self._states.values() if state.master == master), default=0)
-
-    @property
-    def started_elsewhere(self) -> bool:
-        """Whether another event loop, such as that of a parent process, polls the Sentinels."""
-        return self._loop not in {None, asyncio.get_running_loop()}
 
     def start(self) -> None:
         """Start to poll the Sentinels, unless that is already done."""
@@ -122,8 +117,11 @@ class SentinelMonitor:
         return self.master
 
     async def aclose(self) -> None:
-        """Stop polling the Sentinels."""
-        await self._tasks.aclose()
+        """Stop polling the Sentinels, and close their clients."""
+        if self._loop in {None, asyncio.get_running_loop()}:  # else a parent process uses them
+            await self._tasks.aclose()
+            for sentinel in self._sentinels:
+                await sentinel.aclose(close_connection_pool=True)
 
     def _is_failing_over(self) -> bool:
         master = self.master
