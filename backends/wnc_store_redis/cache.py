@@ -21,12 +21,7 @@ _ID_BYTES = 32
 
 
 class RoomCache:
-    """The most recently used rooms.
-
-    Args:
-        max_bytes: limit on the stored bytes of all rooms together; 0 disables the cache.
-        statistics: counts hits and misses.
-    """
+    """The most recently used rooms, with at most `max_bytes` of stored bytes together; 0 disables the cache."""
 
     def __init__(self, max_bytes: int, statistics: Statistics) -> None:
         self._statistics = statistics
@@ -112,7 +107,6 @@ class ChatCache:
         max_bytes: limit on the size of all chats together; 0 disables the cache.
         limit: how many messages a chat keeps.
         decoder: decodes entries that are not cached.
-        statistics: counts hits and misses.
     """
 
     def __init__(self, max_bytes: int, limit: int, decoder: ChatDecoder, statistics: Statistics) -> None:

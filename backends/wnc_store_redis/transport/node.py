@@ -66,14 +66,7 @@ class NodeClient:
         return self._reads.disconnects
 
     def submit(self, packed: bytes, deadline: float, *, writes: bool, asking: bool = False) -> Awaitable[Reply]:
-        """Send a command; see `MultiplexedConnection.submit`.
-
-        Args:
-            packed: the command, encoded.
-            deadline: when to give up, in the event loop's time.
-            writes: whether the command may change data.
-            asking: whether the command follows an ASK redirection of a cluster.
-        """
+        """Send a command; see `Router.submit`. `asking` is set for a command that follows an ASK redirection."""
         if writes and self._is_replicated:
             return self._replicated(packed, deadline, asking=asking)
         return _submit(self._writes if writes else self._reads, packed, deadline, asking=asking)
