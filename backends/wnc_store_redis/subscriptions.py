@@ -7,6 +7,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from wnc_store import StoreError
 from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
@@ -62,12 +63,10 @@ class SubscriptionManager:
         try:
             async with asyncio.timeout(self._timeout):
                 while True:
-                    try:
+                    with suppress(SubscriptionLostError):
                         await self._pubsub.subscribe(channels)
-                    except SubscriptionLostError:
-                        await asyncio.sleep(_FIRST_DELAY)
-                    else:
                         return
+                    await asyncio.sleep(_FIRST_DELAY)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
