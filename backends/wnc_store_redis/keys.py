@@ -4,7 +4,7 @@ A cluster runs a script only if all its keys share a slot. Slots depend on the p
 on a cluster rooms are spread over buckets, and all keys of a bucket carry its tag:
 
     room:ABC  chat:ABC  active-rooms  events:ABC                                on a single server
-    room:{0417}:ABC  chat:{0417}:ABC  active-rooms:{0417}  events:{0417}:ABC    on a cluster
+    room:{0840}:ABC  chat:{0840}:ABC  active-rooms:{0840}  events:{0840}:ABC    on a cluster
 
 Neither prefixes nor ids contain braces, so the tag is the first pair of braces in a key.
 """
