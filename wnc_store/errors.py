@@ -27,7 +27,7 @@ class StoreError(Exception):
     """Base class of all errors raised by a store."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Without __init__, whose parameters are not `args`.
+        # Do not call __init__: its parameters differ from `args`.
         return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
@@ -40,7 +40,7 @@ class RoomNotFoundError(StoreError):
 
 
 class UserNotFoundError(StoreError):
-    """Raised when an operation requires a user who is not in the room."""
+    """Raised when an operation requires that a user is in the room, and the user is not."""
 
     def __init__(self, room_id: str, user_id: str) -> None:
         super().__init__(f"user {user_id!r} is not in room {room_id!r}: add the user first")
@@ -68,7 +68,7 @@ _EXPECTED_IDS = {
 
 
 class InvalidIdError(StoreError, ValueError):
-    """Raised when an id has characters that ids of its kind can't have, or not 1-128 characters. Nothing was sent."""
+    """Raised when an id contains an invalid character, is empty or has more than 128 characters. Nothing was sent."""
 
     def __init__(self, kind: str, value: object) -> None:
         shown = repr(value)
@@ -133,7 +133,7 @@ class OutcomeUnknownError(StoreUnavailableError):
 
 
 class StoreClosedError(StoreError):
-    """Raised when a store is used after `aclose()`, and by iterators of events when their store is closed."""
+    """Raised when a store is used after `aclose()`. Iterators of events raise it when their store is closed."""
 
     def __init__(self) -> None:
         super().__init__("the store is closed: open a new one with open_store()")
@@ -144,4 +144,4 @@ class NotSupportedError(StoreError):
 
 
 class ConfigurationError(StoreError):
-    """Raised when a URL, a setting or the configuration of the server is wrong. The message names it and the remedy."""
+    """Raised when a URL, a setting or the configuration of the server is wrong. The message contains the remedy."""

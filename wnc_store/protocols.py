@@ -6,14 +6,14 @@ Unless a method states otherwise:
   `A-Z a-z 0-9 _ - . :`. Connection ids, and the keys of connections and rate limits, may also contain
   `% / @ | + = ~`, as in `fe80::1%eth0`. User ids and message ids may contain any character except control characters
   and lone surrogates, and no whitespace at either end. Ids are compared character by character, without normalization.
-- **Host**: a method that writes `host_id` or the user whom it names sets `is_host` of that user. Other users may have
-  `is_host`, too.
+- **Host**: the user whose id is `host_id` is the host. Methods that write `host_id`, or that write this user, also set
+  `is_host` of this user. Other users may have `is_host`, too.
 - **Depth**: arrays and objects in extra fields and in values of app events are nested at most 64 levels deep. A deeper
-  value raises `ValueError`. Deeper values that another client stored can be read and carried over.
+  value raises `ValueError`. Deeper values that another client stored can be read, and later writes preserve them.
 - **Atomicity**: a method has its full effect or none, also with concurrent callers and other clients.
 - **Consistency**: once a write has returned, every later call from any client of the same data sees it.
-- **Fidelity**: values are read back exactly as they were written: text by character, integers by digit. Fields that the
-  models do not declare survive every operation.
+- **Fidelity**: values are read back exactly as they were written: every character of a text and every digit of an
+  integer. Every operation preserves fields that the models do not declare.
 - **Cancellation**: a cancelled call raises `CancelledError`. Its write takes effect completely or not at all.
 - **Expiry**: every write renews the full TTL of the records it wrote. Reads never extend a TTL. A record whose TTL has
   ended does not exist.
@@ -22,8 +22,8 @@ Unless a method states otherwise:
   required configuration, `StoreClosedError` after `aclose()`, `CorruptRecordError` if a stored record is invalid, and
   other subclasses of `StoreError` that are specific to the server. A method that the backend does not support raises
   `NotSupportedError`.
-- **Limits**: a write of a value beyond a limit of the settings raises `LimitExceededError`. Stored values that exceed a
-  limit can still be read and carried over.
+- **Limits**: a write of a value above a limit of the settings raises `LimitExceededError`. Stored values above a limit
+  can still be read, and later writes may preserve them.
 
 TTLs, leases and windows are measured in whole milliseconds, by the server's clock if the backend has a server. The
 memory backend measures them by `Clock.monotonic_ms`.
@@ -63,8 +63,8 @@ class RoomReader(Protocol):
         """Return the remaining TTL of a room.
 
         Returns:
-            The remaining time, in milliseconds precision. None if the room does not exist. `timedelta.max` if the room
-            has no TTL because another client wrote it without one; the next write sets the TTL.
+            The remaining time, with a precision of one millisecond. None if the room does not exist. `timedelta.max` if
+            the room has no TTL, because another client wrote it without one. The next write sets the TTL.
         """
         ...
 
@@ -126,7 +126,8 @@ class RoomStore(RoomReader, Protocol):
         """Delete a room, its chat and its entry in the index of active rooms. A chat without a room is deleted, too.
 
         Returns:
-            True for the one caller that deleted the room. False if the room did not exist.
+            True if this call deleted the room. False if the room did not exist. Of several concurrent calls, only
+            one returns True.
         """
         ...
 
@@ -245,7 +246,8 @@ class ChatStore(ChatReader, Protocol):
 class ConnectionCounter(Protocol):
     """The number of open connections per client, for example per IP address, across all processes.
 
-    A connection is a lease: it ends `connection_ttl` after it was last acquired, so a crashed process leaks nothing.
+    A connection is a lease, which ends `connection_ttl` after it was last acquired. The leases of a crashed process
+    therefore end, too.
     """
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
@@ -282,7 +284,7 @@ class RateLimiter(Protocol):
     """Fixed-window rate limits. The first hit of a key starts a window of `rate_limit_window`.
 
     Rejected hits count, too. When the window ends, its count is deleted. If another client stored a count without a
-    TTL, the next hit gives it a full window.
+    TTL, the next hit adds to this count and starts a full window for it.
     """
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
@@ -311,7 +313,7 @@ class RateLimiter(Protocol):
 class Store(Protocol):
     """The object that an app injects: rooms, chats, limiters and events of one backend.
 
-    A store is an async context manager; leaving it closes the store.
+    A store is an async context manager. Leaving the `async with` block closes the store.
     """
 
     @property
@@ -365,8 +367,8 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Close everything that this store opened. A client that was passed in stays open.
 
-        Calls in progress complete or raise a `StoreError`; none of them waits indefinitely. Closing a closed store does
-        nothing.
+        Each call in progress completes or raises a `StoreError`. No call waits indefinitely. Closing a closed store
+        does nothing.
         """
         ...
 

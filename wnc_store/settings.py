@@ -53,14 +53,15 @@ def _check_prefix(prefix: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_seconds), AfterValidator(_to_whole_milliseconds)]
-"""A timedelta from 1 ms to 36500 days, truncated to whole milliseconds. A number, also as a string, is in seconds."""
+"""A timedelta from 1 ms to 36500 days, truncated to whole milliseconds. A number or numeric string is in seconds."""
 
 
 class StoreSettings(BaseModel):
     """Settings of a store, the same for every backend.
 
-    Durations are of type `timedelta`, from 1 ms to 36500 days, truncated to whole milliseconds. A number, also as a
-    string, is read as seconds. Lengths are counted in characters, sizes in bytes of UTF-8 encoded JSON.
+    Durations are of type `timedelta`, from 1 ms to 36500 days, truncated to whole milliseconds. A number, or a string
+    that contains a number, is a duration in seconds. Lengths are counted in characters. Sizes are counted in bytes of
+    UTF-8 encoded JSON.
 
     Attributes:
         room_ttl: Time from the last write of a room until it expires.
@@ -68,7 +69,8 @@ class StoreSettings(BaseModel):
         chat_history_limit: Number of messages kept per room.
         connection_ttl: Duration of a connection's lease. Acquiring the connection again renews the lease.
         connection_limit: Largest number of connections per client in `wnc_store.starlette.ConnectionGuard`.
-        ipv6_prefix: Length of the prefix, in bits, by which `wnc_store.starlette` counts IPv6 clients together.
+        ipv6_prefix: Length of a network prefix in bits. `wnc_store.starlette` counts all IPv6 addresses of one network
+            as one client.
         rate_limit_max: Largest number of hits per window.
         rate_limit_window: Duration of a rate limit window.
         limits_on_unavailable: Behaviour of connections and rate limits while the server is unavailable. "raise" raises
@@ -123,12 +125,14 @@ class StoreSettings(BaseModel):
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> StoreSettings:
         """Return settings from the environment variables `WNC_STORE_ROOM_TTL`, `WNC_STORE_CHAT_HISTORY_LIMIT`, ...
 
-        The name of a variable is `WNC_STORE_` and the setting in upper case. Three variables of the Node app are read
-        if ours are not set: `RATE_LIMIT_SOCKET_MAX_PER_IP` for `connection_limit`, `RATE_LIMIT_MAX_REQUESTS` for
-        `rate_limit_max`, and `RATE_LIMIT_WINDOW_MS`, in milliseconds, for `rate_limit_window`.
+        The name of a variable is `WNC_STORE_` and the name of the setting in upper case. For three settings, a variable
+        of the Node app is read if the variable of this library is not set: `RATE_LIMIT_SOCKET_MAX_PER_IP` for
+        `connection_limit`, `RATE_LIMIT_MAX_REQUESTS` for `rate_limit_max`, and `RATE_LIMIT_WINDOW_MS`, in milliseconds,
+        for `rate_limit_window`.
 
         Args:
-            environment: Environment variables, by default `os.environ`. Missing and empty variables leave the default.
+            environment: Environment variables, by default `os.environ`. If a variable is missing or empty, the setting
+                has its default.
 
         Raises:
             ConfigurationError: The value of a variable is invalid. The message names the variable.

@@ -1,9 +1,9 @@
 """Base classes for backends.
 
-The base classes implement the methods of the protocols with a few storage primitives, which are abstract methods whose
-names start with an underscore. A backend subclasses the base classes and implements the primitives. Atomic primitives
-have no default implementation, because a default would have a race condition. For the same reason, a primitive that
-changes data publishes the events of the change (see `ChangeEvents`).
+The base classes implement the methods of the protocols with a few storage primitives: abstract methods whose names
+start with an underscore. A backend subclasses the base classes and implements the primitives. Atomic primitives have no
+default implementation, because a default would have a race condition. The primitive that changes data also publishes
+the events of the change (see `ChangeEvents`), because publishing them afterwards would be a race condition, too.
 """
 
 from wnc_store.base.chat import BaseChatStore

@@ -33,7 +33,7 @@ class BaseChatStore(ABC):
 
     @abstractmethod
     async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
-        """Return the valid messages of a live chat, oldest first. `ChatDecoder` skips invalid entries."""
+        """Return the valid messages of a live chat, oldest first. Use `ChatDecoder` to skip invalid entries."""
 
     @abstractmethod
     async def _delete_messages(self, room_id: str) -> None:

@@ -1,9 +1,9 @@
 """In-memory fallback of the limiters while the server is unavailable.
 
-The fallback starts with empty counts, is local to this process and is discarded when the server is available again. The
-server then continues with its own counts. As in the Node app, limits are looser during an outage, but the app stays
-available. Leases that were released during the outage are released on the server afterwards, because they would
-otherwise count against their clients until `connection_ttl` ends.
+The fallback starts with empty counts and is local to this process. It is discarded when the server is available again.
+The server then continues with its own counts. As in the Node app, clients may exceed their limits during an outage, but
+the app stays available. Leases that were released during the outage are released on the server afterwards. Otherwise
+they would count against their clients until `connection_ttl` ends.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ T = TypeVar("T")
 _logger = logging.getLogger("wnc_store")
 
 _MAX_PENDING = 10_000
-"""Largest number of pending releases. The leases of dropped ones end after `connection_ttl`."""
+"""Largest number of pending releases. If there are more, the oldest are dropped; their leases expire on the server."""
 _RELEASE_BATCH = 100
 
 
 class LimiterCircuitBreaker:
     """Switches limiters between the server and a store in memory, and replays releases when the server is back.
 
-    The breaker opens when the server raises `StoreUnavailableError`. While it is open, calls use the store in memory.
-    Once per `pause`, one call tries the server; if that succeeds, the breaker closes. Other calls do not wait for it.
+    The breaker opens when a call to the server raises `StoreUnavailableError`. While the breaker is open, calls use the
+    store in memory. Once per `pause`, one call tries the server. If the server executes it, the breaker closes. Other
+    calls do not wait for this attempt.
 
     Attributes:
         active: Whether the breaker is open, so that the store in memory is used.

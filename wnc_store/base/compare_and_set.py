@@ -56,7 +56,7 @@ class CompareAndSetRoomStore(BaseRoomStore, Generic[VersionT]):
     ) -> Committed | VersionMismatch[VersionT]:
         """Atomically replace a room if its version is still `before.version`. Otherwise change nothing.
 
-        The new room has its full TTL and is in the index.
+        Store the new room with its full TTL, and keep it in the index.
         """
 
     @abstractmethod

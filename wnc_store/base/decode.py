@@ -28,7 +28,7 @@ def decode_room(key: str, room_id: str, data: bytes) -> Room:
 
 
 class SkippedValueLog:
-    """Warnings about invalid values, one for each of the last 1,024 values."""
+    """Logs one warning per invalid value. It remembers the last 1,024 values."""
 
     def __init__(self) -> None:
         self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)

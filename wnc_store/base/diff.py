@@ -48,7 +48,7 @@ def _left(before: Room, after: Room) -> Sequence[User]:
 
 
 def _joined(before: Room, after: Room) -> Sequence[User]:
-    """Return the users who joined. If there are none, return the last user if only that user rejoined."""
+    """Return the users who joined. If nobody joined, but the last user rejoined, return this user."""
     known = {user.id for user in before.users}
     new = [user for user in after.users if user.id not in known]
     if new or not after.users:

@@ -129,7 +129,7 @@ class BaseRoomEvents(ABC):
 
     @abstractmethod
     async def _subscribe(self, queue: EventQueue, /) -> None:
-        """Register a queue. Return once it receives every event of its room that is published from now on."""
+        """Register a queue. Return when the queue receives every event of its room that is published afterwards."""
 
     @abstractmethod
     def _unsubscribe(self, queue: EventQueue, /) -> None:
@@ -193,7 +193,7 @@ class EncodedEvent(NamedTuple):
 
 
 class ChangeEvents:
-    """Events for the changes that a store makes itself. Empty unless the setting `publish_changes` is on.
+    """Events for the changes that a store makes itself. Without the setting `publish_changes`, there are none.
 
     A backend publishes the returned events in the same atomic step that makes the change. An event larger than
     `max_event_bytes` is replaced by a `Resync`.
@@ -204,7 +204,7 @@ class ChangeEvents:
         self._max_bytes = settings.max_event_bytes
 
     def for_commit(self, before: Room | None, after: Room | None) -> Sequence[EncodedEvent]:
-        """Return the events of one transition. If a commit contains several, call this for each, in order."""
+        """Return the events of one transition. Call this for each transition of a commit, in order."""
         return [self._encode_or_resync(event) for event in diff_rooms(before, after)] if self._enabled else ()
 
     def for_delete(self, room_id: str) -> Sequence[EncodedEvent]:

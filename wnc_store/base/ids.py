@@ -12,7 +12,7 @@ IdKind = Literal["room id", "connection key", "connection id", "rate limit key",
 # Room ids become keys and channels: glob characters, braces (they select the slot in a Redis Cluster) and whitespace
 # (it breaks logs) are excluded.
 _is_room_id = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
-# In addition, an address may have a zone or a prefix length, and a client may be identified by a user id.
+# The other characters occur in addresses with a zone or a prefix length, and in user ids that identify a client.
 _is_key = re.compile(r"[A-Za-z0-9_.:%/@|+=~-]{1,128}").fullmatch
 _is_text = re.compile(r"(?!\s)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}(?<!\s)").fullmatch
 

@@ -18,7 +18,7 @@ from wnc_store.records.models import Room, User, VideoState
 from wnc_store.settings import StoreSettings
 
 Transition = Callable[[Room], Room | None]
-"""A function from the current room to the new one. None deletes the room; the same object changes nothing."""
+"""A function that takes the current room and returns the new one. The same object: no change. None: delete the room."""
 
 
 class BaseRoomStore(ABC):
@@ -49,9 +49,10 @@ class BaseRoomStore(ABC):
     async def _update(self, room_id: str, transition: Transition, /) -> Room | None:
         """Atomically apply a transition to a live room. `CompareAndSetRoomStore` implements this by compare-and-set.
 
-        Call the transition on the current room, and again if others have changed the room since. If it raises, or
-        returns the same object, change nothing and do not renew the TTL. If it returns None, delete the room, its chat
-        and its index entry. Otherwise store the new room with its full TTL, and keep it in the index.
+        Call the transition on the current room. If another client changes the room before the commit, call it again on
+        the newer room. If the transition raises or returns the same object, change nothing and do not renew the TTL. If
+        it returns None, delete the room, its chat and its index entry. Otherwise store the new room with its full TTL,
+        and keep it in the index.
 
         Returns:
             The result of the transition. None if the room does not exist.
@@ -181,7 +182,7 @@ class BaseRoomStore(ABC):
         return await self._prune_index()
 
     def _validate_room(self, before: Room | None, after: Room) -> Room:
-        """Check the ids, depth and sizes of a room made by a caller. What `before` already contains is accepted."""
+        """Check the ids, depth and sizes of a room made by a caller. Values that `before` contains are accepted."""
         known: set[str] = set() if before is None else {before.host_id, *(user.id for user in before.users)}
         for user_id in {after.host_id, *(user.id for user in after.users)} - known:
             check_id("user id", user_id)

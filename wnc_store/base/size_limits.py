@@ -1,4 +1,4 @@
-"""Limits of the size and depth of rooms, users, messages and events, checked on what a caller writes."""
+"""Limits of the size and depth of the rooms, users, messages and events that callers write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIXED = 2048
 
 
 MAX_DEPTH = 64
-"""How deep arrays and objects may be nested in a value that a caller writes. Every JSON parser can read that depth."""
+"""Largest depth of nested arrays and objects in a value that a caller writes. Every JSON parser can read this depth."""
 
 
 def check_depth(record: Record, stored: Record | None = None) -> None:
@@ -33,8 +33,8 @@ def check_depth(record: Record, stored: Record | None = None) -> None:
 class SizeLimits:
     """Checks against the size limits of the settings.
 
-    The checks accept what the caller only carries over: a room that another client made too large can still be changed,
-    unless the change makes it larger.
+    The checks accept values that the stored room already contains. A room that another client made too large can still
+    be changed, unless the change makes it larger.
     """
 
     def __init__(self, settings: StoreSettings) -> None:

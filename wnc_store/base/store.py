@@ -27,14 +27,14 @@ class BaseStore(ABC):
     """`Store` without its rooms.
 
     A subclass creates a `Lifecycle` and its components, which share the lifecycle. It assigns `rooms`, and passes the
-    other components to this constructor. A component that is left out raises `NotSupportedError`.
+    other components to this constructor. The methods of a component that is left out raise `NotSupportedError`.
 
     Args:
         settings: Settings of the store.
         lifecycle: Lifecycle of the store and its components.
         chat, connections, rate_limits, events: The other components.
-        open_fallback: Opens an empty in-memory store, which replaces both limiters while the server is unavailable if
-            `limits_on_unavailable` is "memory". Called once here and once after each outage.
+        open_fallback: Opens an empty store in memory. If `limits_on_unavailable` is "memory", its limiters are used
+            while the server is unavailable. Called once here and once after each outage.
 
     Raises:
         ConfigurationError: `publish_changes` is on and there are no events.
