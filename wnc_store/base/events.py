@@ -22,7 +22,7 @@ from wnc_store.settings import StoreSettings
 
 
 class EventQueue:
-    """Bounded queue of the events of one subscription. It contains at most `size` events and one `Resync`.
+    """Bounded queue of the events of one subscription. It contains at most `size` events, and a `Resync` if more came.
 
     The queue is read on one event loop. Another event loop or thread may write to it.
 
