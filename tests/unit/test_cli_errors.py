@@ -10,7 +10,7 @@ import pytest
 
 from command_line import wnc_store
 from wnc_store import factory
-from wnc_store.cli import commands
+from wnc_store.cli import plugins
 from wnc_store_contract import verify
 
 SECRET = "SECRET-9f1c"
@@ -96,7 +96,7 @@ def test_a_command_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> N
     def installed(*, group: str, name: str = "mine") -> EntryPoints:
         return EntryPoints([EntryPoint("mine", "no_such_module:mine", group)]).select(name=name)
 
-    monkeypatch.setattr(commands, "entry_points", installed)
+    monkeypatch.setattr(plugins, "entry_points", installed)
     assert "Not available: No module named 'no_such_module'" in wnc_store("--help").stdout
     stderr = wnc_store("mine", "memory://", "--json", code=2).stderr
     assert stderr == "error: No module named 'no_such_module'\n"

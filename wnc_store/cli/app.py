@@ -11,7 +11,6 @@ import typer
 from rich.text import Text
 
 from wnc_store import CorruptRecordError, Room, RoomNotFoundError, Store, __version__
-from wnc_store.cli.commands import CommandGroup
 from wnc_store.cli.demo import run_demo
 from wnc_store.cli.output import (
     Exit,
@@ -27,6 +26,7 @@ from wnc_store.cli.output import (
     sanitize,
     table,
 )
+from wnc_store.cli.plugins import PluginGroup
 from wnc_store.cli.runtime import AsJson, Url, UrlArgument, async_command, open_cli_store, refuse_url, run
 from wnc_store.cli.top import top
 from wnc_store.cli.transfer import export_rooms, import_rooms
@@ -35,7 +35,7 @@ from wnc_store.records.js_types import iso
 
 app = typer.Typer(
     name="wnc-store",
-    cls=CommandGroup,
+    cls=PluginGroup,
     help="Inspect and clean up a store of watch-party rooms, and verify backends against the contract. Exit codes: "
     "0 success, 1 failure or not found, 2 usage error, 3 server unavailable.",
     no_args_is_help=True,

@@ -18,7 +18,7 @@ _GROUP = "wnc_store.commands"
 _UsageError: Any = typer.BadParameter.__base__
 
 
-class CommandGroup(TyperGroup):
+class PluginGroup(TyperGroup):
     """The built-in commands, and the registered ones, which are imported only when they are run or listed.
 
     An entry point names a function that typer can run as a command. A built-in command of the same name wins.
