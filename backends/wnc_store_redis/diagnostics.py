@@ -35,7 +35,7 @@ _PROBE_CLIENT = "wnc-store-health"
 _SLOW_LOG_ENTRIES = b"32"
 """How many of the latest slow log entries are read."""
 
-_COMMAND_STATISTICS = re.compile(r"^cmdstat_([^:]+):calls=(\d+),usec=(\d+)", re.MULTILINE)
+_COMMAND_STATISTICS = re.compile(r"^cmdstat_([^:]+):calls=(\d{1,18}),usec=(\d{1,18})", re.MULTILINE)
 _COMMAND_NAME = re.compile(r"[a-z_|-]{1,40}")
 _SCRIPTS = {script.sha: name.lower() for name, script in vars(scripts).items() if isinstance(script, Script)}
 
@@ -55,7 +55,7 @@ async def run_checks(
         return None, [*checks, HealthCheck("set-up", "unknown", "the user is not permitted to run INFO", hint)]
     except StoreError as error:  # some hosted and fake servers do not implement INFO
         return None, [*checks, HealthCheck("set-up", "unknown", str(error))]
-    info = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+    info = dict(line.split(":", 1) for line in text.decode(errors="replace").splitlines() if ":" in line)
     checks += _check_mode(info, is_cluster=len(keys.buckets) > 1)
     checks += [_check_eviction(info), _check_persistence(info), _check_replication(info)]
     return info.get("redis_version"), checks
@@ -79,7 +79,7 @@ async def read_activity(commands: CommandExecutor, keys: Keys) -> ServerActivity
     operations = (
         ServerOperation(name, int(calls), int(microseconds) / 1e6)
         for name, calls, microseconds in _COMMAND_STATISTICS.findall(
-            command_statistics[0].decode() if command_statistics else ""
+            command_statistics[0].decode(errors="replace") if command_statistics else ""
         )
     )
     room_count = None if room_counts is None else sum(room_counts)
@@ -93,7 +93,7 @@ def _slow_log_entry(entry: Reply) -> SlowLogEntry:
 
 
 def _operation_name(command: list[bytes]) -> str:
-    name = command[0].decode("utf-8", "replace").lower()
+    name = command[0].decode("utf-8", "replace").lower() if command else ""
     if name == "evalsha" and len(command) > 1 and command[1] in _SCRIPTS:
         return f"script {_SCRIPTS[command[1]]}"
     return name if _COMMAND_NAME.fullmatch(name) else "unknown"
@@ -137,7 +137,7 @@ async def _read_notification_flags(commands: CommandExecutor, key: bytes) -> str
     reply = await commands.read(b"CONFIG", b"GET", b"notify-keyspace-events", key=key)
     over_resp3 = isinstance(reply, dict)
     (value,) = cast("dict[bytes, bytes]", reply).values() if over_resp3 else cast("list[bytes]", reply)[1:]
-    return value.decode()
+    return value.decode(errors="replace")
 
 
 def _check_mode(info: dict[str, str], *, is_cluster: bool) -> list[HealthCheck]:

@@ -1,17 +1,18 @@
-"""Results of the Lua scripts, decoded from their replies. Scripts that are not here reply with a plain number."""
+"""Results of the Lua scripts: the shapes of their replies, and decoders of those that are not a plain number."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from wnc_store import CorruptRecordError, SecretBytes
 from wnc_store.base import Committed
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.keys import text
 from wnc_store_redis.transport.connection import Reply
+from wnc_store_redis.transport.replies import is_bytes_list, is_count, is_flag, is_integer, is_optional_bytes, is_tuple
 
 _COMMITTED = 1
 
@@ -61,6 +62,27 @@ class Window(NamedTuple):
     remaining: timedelta
 
 
+_is_not_committed = is_tuple(lambda reply: is_count(reply) and reply == 0, is_optional_bytes)
+
+
+def is_commit_reply(reply: Reply) -> bool:
+    """Return whether a reply has the shape of the replies to COMMIT."""
+    return reply == _COMMITTED if is_integer(reply) else _is_not_committed(reply)
+
+
+def is_append_reply(reply: Reply) -> bool:
+    """Return whether a reply has the shape of the replies to APPEND."""
+    if isinstance(reply, list) and len(cast("list[Reply]", reply)) > 1:
+        size, *entries = cast("list[Reply]", reply)
+        return is_count(size) and is_bytes_list(entries) and (size == 0 or len(entries) == 1)
+    return is_count(reply) or (is_integer(reply) and reply == NotAppended.UNKNOWN.value)
+
+
+is_acquire_reply = is_tuple(is_flag, is_count)
+is_hit_reply = is_tuple(is_count, is_count)
+is_peek_reply = is_tuple(is_integer, is_optional_bytes)
+
+
 def decode_commit(reply: Reply) -> Committed | StoredBytes:
     """Decode a reply to COMMIT."""
     if reply == _COMMITTED:
@@ -84,8 +106,8 @@ def decode_acquire(reply: Reply) -> Lease:
 
 def decode_hit(reply: Reply) -> Window:
     """Decode a reply to HIT."""
-    hits, remaining_ms = reply
-    return Window(hits, timedelta(milliseconds=remaining_ms))
+    hits, pttl = reply
+    return Window(hits, parse_pttl(pttl) or timedelta(0))
 
 
 def decode_peek(reply: Reply, key: bytes, full_window: timedelta) -> Window:

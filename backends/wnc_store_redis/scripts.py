@@ -7,7 +7,15 @@ from importlib.resources import files
 
 from wnc_store.base import EncodedEvent
 from wnc_store_redis.keys import Keys
+from wnc_store_redis.script_results import (
+    is_acquire_reply,
+    is_append_reply,
+    is_commit_reply,
+    is_hit_reply,
+    is_peek_reply,
+)
 from wnc_store_redis.transport.executor import Script
+from wnc_store_redis.transport.replies import IsValid, is_count, is_flag
 
 
 def publish_args(keys: Keys, room_id: str, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
@@ -21,21 +29,23 @@ NO_EVENT = (b"", b"", b"")
 """The arguments of APPEND and RESTORE that stand for no event."""
 
 
-def _read(name: str, *, writes: bool = True, idempotent: bool = False, ask_command: bytes | None = None) -> Script:
+def _read(
+    name: str, is_valid: IsValid, *, writes: bool = True, idempotent: bool = False, ask_command: bytes | None = None
+) -> Script:
     source = (files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes()
-    return Script(source, writes, idempotent, ask_command)
+    return Script(source, is_valid, writes, idempotent, ask_command)
 
 
-COMMIT = _read("commit")
-REMOVE = _read("remove")
-APPEND = _read("append")
-CLEAR = _read("clear")
-SWEEP = _read("sweep")
-RESTORE = _read("restore")
-ACQUIRE = _read("acquire", idempotent=True)
-RELEASE = _read("release", idempotent=True)
-COUNT = _read("count", writes=False, idempotent=True)
-HIT = _read("hit")
-PEEK = _read("peek", writes=False, idempotent=True)
+COMMIT = _read("commit", is_commit_reply)
+REMOVE = _read("remove", is_flag)
+APPEND = _read("append", is_append_reply)
+CLEAR = _read("clear", is_flag)
+SWEEP = _read("sweep", is_count)
+RESTORE = _read("restore", is_flag)
+ACQUIRE = _read("acquire", is_acquire_reply, idempotent=True)
+RELEASE = _read("release", is_count, idempotent=True)
+COUNT = _read("count", is_count, writes=False, idempotent=True)
+HIT = _read("hit", is_hit_reply)
+PEEK = _read("peek", is_peek_reply, writes=False, idempotent=True)
 # While a slot migrates, its channels stay on the server that it migrates from.
-PUBLISH = _read("publish", ask_command=b"SPUBLISH")
+PUBLISH = _read("publish", is_count, ask_command=b"SPUBLISH")

@@ -9,6 +9,7 @@ write, and errors do not state whether a write was sent.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import ConnectionFactory, Pool, Reply
 from wnc_store_redis.transport.errors import code_of
 from wnc_store_redis.transport.node import NodeClient, pack_command
+from wnc_store_redis.transport.replies import UnexpectedReplyError, is_slot_map
 from wnc_store_redis.transport.retry import NoReplyError, RedirectedError, may_pass
 from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.tasks import BackgroundTasks
@@ -82,10 +84,13 @@ class ClusterRouter:
         is_redirected = isinstance(reply, ResponseError) and code_of(reply) == "ASK"
         if is_redirected:  # for this command only, because the slot is migrating
             self._statistics.retries += 1
+            target = _target(reply, address)
             if on_ask is not None:
                 is_redirected, packed = False, on_ask
+            elif target is None:
+                return _REDIRECTED
             else:
-                address = _target(reply, address)
+                address = target
             reply = await self._send(address, packed, deadline, writes=writes, asking=is_redirected)
         if isinstance(reply, ResponseError):
             return self._update_slot(slot, reply, address)
@@ -139,6 +144,14 @@ class ClusterRouter:
     def connections(self, address: Address) -> Pool:
         """Return a source of connections to a server."""
         return ConnectionFactory(self._connection_class, {**self._options, "host": address[0], "port": address[1]})
+
+    def drop(self, key: bytes) -> None:
+        """See `Router.drop`."""
+        slot = key_slot(key)
+        servers = {self._slots[slot], self._migrating.get(slot)} if key else self._nodes
+        for address in servers:
+            if address in self._nodes:
+                self._nodes[address].drop()
 
     def server_epoch(self, key: bytes) -> Hashable:
         """See `Router.server_epoch`."""
@@ -198,7 +211,7 @@ class ClusterRouter:
         """Update the slot map after a failure. Return the failure, or `_REDIRECTED` in place of a redirection."""
         code = code_of(failure) if isinstance(failure, ResponseError) else ""
         if code == "MOVED" and slot is not None and sender is not None:
-            self._slots[slot] = _target(failure, sender)
+            self._slots[slot] = _target(failure, sender) or self._slots[slot]
         if code == "MOVED" or may_pass(failure):
             self._refresh()
         return _REDIRECTED if code in {"MOVED", "ASK"} else failure
@@ -254,6 +267,9 @@ class ClusterRouter:
             return []
         if isinstance(reply, ResponseError):
             return reply
+        if not is_slot_map(reply):
+            self._node(address).drop()
+            return UnexpectedReplyError()
         return [
             (first, last, (host, int(master[1])))
             for first, last, master, *_ in cast("list[Any]", reply)
@@ -263,14 +279,14 @@ class ClusterRouter:
 
 def _host(reported: bytes | str | None, queried: Address) -> str:
     """Return the host of a server, or "" if it is unknown. An empty host stands for the host that was queried."""
-    host = reported.decode() if isinstance(reported, bytes) else reported or ""
+    host = reported.decode(errors="replace") if isinstance(reported, bytes) else reported or ""
     return "" if host == "?" else host or queried[0]
 
 
-def _target(redirection: BaseException, sender: Address) -> Address:
+def _target(redirection: BaseException, sender: Address) -> Address | None:
     """Parse `MOVED slot host:port` or `ASK slot host:port`. An empty host stands for the host of the sender."""
-    host, _, port = str(redirection).split()[2].rpartition(":")
-    return (host or sender[0], int(port))
+    match = re.fullmatch(r"\w+ \d+ (\S*):(\d{1,5})", str(redirection))
+    return match and (match[1] or sender[0], int(match[2]))
 
 
 def is_moved(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from wnc_store import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
+from wnc_store_redis.transport.replies import UnexpectedReplyError
 
 CANNOT_SERVE_NOW = {
     "LOADING": "the server is loading its data; try again soon",
@@ -142,7 +143,7 @@ def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, 
     return StoreError(f"{server} rejected the command{about} with {code}; nothing happened")
 
 
-def _from_exception(error: BaseException, server: str, about: str) -> StoreError:
+def _from_exception(error: BaseException, server: str, about: str) -> StoreError:  # noqa: PLR0911 - one for each kind
     if isinstance(error, driver.AuthenticationError | driver.AuthorizationError):
         return ConfigurationError(f"{server} rejected the credentials; check the user and the password in the URL")
     if isinstance(error, UnknownServiceError):
@@ -150,6 +151,11 @@ def _from_exception(error: BaseException, server: str, about: str) -> StoreError
     if isinstance(error, driver.BusyLoadingError):
         return StoreUnavailableError(
             f"{server} cannot serve requests now{about}, LOADING: {CANNOT_SERVE_NOW['LOADING']}"
+        )
+    if isinstance(error, UnexpectedReplyError):
+        return StoreUnavailableError(
+            f"{server} sent a reply of an unexpected type{about}, and the connection was closed; "
+            "check that the URL names Redis or Valkey, and check the proxies in between"
         )
     if isinstance(error, driver.DataError):
         return StoreError(f"redis-py rejected the command to {server}{about}; nothing was sent")

@@ -16,14 +16,12 @@ from wnc_store import SecretBytes, StoreClosedError, StoreError
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import code_of, to_store_error
 from wnc_store_redis.transport.node import pack_command
+from wnc_store_redis.transport.replies import SHAPES, IsValid, UnexpectedReplyError
 from wnc_store_redis.transport.retry import MAX_UNANSWERED, Attempts, NoReplyError
 from wnc_store_redis.transport.routing import Router
 from wnc_store_redis.transport.statistics import Statistics
 
 Command = tuple[bytes, ...]
-
-_SCRIPT_RESULTS = (int, list)
-"""Types of the results of scripts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,7 @@ class Script:
 
     Attributes:
         source: the text of the script.
+        is_valid: returns whether a reply has the shape of the script's replies.
         writes: whether the script may change data.
         idempotent: whether a second run for the same call changes nothing and returns the same result.
         ask_command: the command to send with the script's arguments instead, if a server of a cluster replies with ASK.
@@ -39,6 +38,7 @@ class Script:
     """
 
     source: bytes
+    is_valid: IsValid
     writes: bool
     idempotent: bool
     ask_command: bytes | None = None
@@ -90,22 +90,27 @@ class CommandExecutor:
             self._used_in = os.getpid()
         return asyncio.get_running_loop().time() + self._timeout
 
-    def read(self, *command: bytes, key: bytes | None = None, deadline: float | None = None) -> Awaitable[Reply]:
-        """Run a read-only command on the server of a key; by default, the command's second word."""
-        name = key if key is not None else command[1] if len(command) > 1 else b""
-        packed, end, submit = pack_command(command), deadline or self.deadline(), self._router.submit
-        return self._run(lambda _: submit(name, packed, end, writes=False), name, end, MAX_UNANSWERED, writes=False)
+    def read(
+        self, command: bytes, *arguments: bytes, key: bytes | None = None, deadline: float | None = None
+    ) -> Awaitable[Reply]:
+        """Run a read-only command on the server of a key; by default, its first argument."""
+        name = key if key is not None else arguments[0] if arguments else b""
+        packed, end = pack_command((command, *arguments)), deadline or self.deadline()
+        shape, submit = SHAPES[command], self._router.submit
+        return self._run(
+            lambda _: submit(name, packed, end, writes=False), name, end, shape, MAX_UNANSWERED, writes=False
+        )
 
     async def read_many(self, commands: Sequence[Command]) -> list[Reply]:
         """Run read-only commands in one round trip."""
         deadline = self.deadline()
         return await asyncio.gather(*(self.read(*command, deadline=deadline) for command in commands))
 
-    def write(self, *command: bytes) -> Awaitable[Reply]:
-        """Run a command that writes. It is not sent again if it may have been received. Its second word is the key."""
-        key, packed, end = command[1], SecretBytes(pack_command(command)), self.deadline()
-        submit = self._router.submit
-        return self._run(lambda _: submit(key, packed, end, writes=True), key, end, limit=1, writes=True)
+    def write(self, command: bytes, key: bytes, *arguments: bytes) -> Awaitable[Reply]:
+        """Run a command that writes. It is not sent again if it may have been received."""
+        packed, end = SecretBytes(pack_command((command, key, *arguments))), self.deadline()
+        shape, submit = SHAPES[command], self._router.submit
+        return self._run(lambda _: submit(key, packed, end, writes=True), key, end, shape, limit=1, writes=True)
 
     @property
     def forked(self) -> bool:
@@ -156,14 +161,14 @@ class CommandExecutor:
         except (NoReplyError, StoreClosedError):
             pass  # the future raises it again below
         else:
-            if type(reply) in _SCRIPT_RESULTS:  # the common case
+            if in_flight.script.is_valid(reply):  # the common case
                 return reply, False
         return await self._resolve_outcome(in_flight, retry_args)
 
     async def _resolve_outcome(
         self, in_flight: InFlightScript, retry_args: Sequence[bytes] | None
     ) -> tuple[Reply, bool]:
-        """Continue `finish_script` if the reply is an error, or if there is none."""
+        """Continue `finish_script` if there is no valid reply."""
         script, keys, arguments, deadline, _ = in_flight
         is_retry = False
 
@@ -176,7 +181,8 @@ class CommandExecutor:
             return self._reply(self.start_script(script, keys, *again, deadline=deadline))
 
         limit = 1 if retry_args is None else MAX_UNANSWERED
-        reply = await self._run(attempt, keys[0], deadline, limit, writes=script.writes, in_script=script.writes)
+        writes = script.writes
+        reply = await self._run(attempt, keys[0], deadline, script.is_valid, limit, writes=writes, in_script=writes)
         return reply, is_retry
 
     def server_epoch(self, key: bytes) -> Hashable:
@@ -192,12 +198,16 @@ class CommandExecutor:
         attempt: Callable[[Attempts | None], Awaitable[Reply]],
         key: bytes,
         deadline: float,
+        is_valid: IsValid,
         limit: int,
         *,
         writes: bool,
         in_script: bool = False,
     ) -> Reply:
-        """Return the reply of the first attempt that succeeds. The argument of an attempt is the earlier ones."""
+        """Return the reply of the first attempt that succeeds. The argument of an attempt is the earlier ones.
+
+        A reply of another shape does not show whether the command was executed. It counts as a lost reply.
+        """
         attempts: Attempts | None = None
         while True:
             try:
@@ -205,9 +215,12 @@ class CommandExecutor:
             except (NoReplyError, StoreClosedError) as error:
                 failure = error
             else:
-                if not isinstance(reply, ResponseError):
+                if is_valid(reply):
                     return reply
                 failure = reply
+                if not isinstance(reply, ResponseError):
+                    self._router.drop(key)  # the replies behind it may belong to other requests
+                    failure = NoReplyError(UnexpectedReplyError(), sent=True)
             attempts = attempts or Attempts(deadline, limit, writes=writes, has_failover=self._router.has_failover)
             if not await attempts.another(failure):
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
@@ -13,6 +14,7 @@ from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply
 from wnc_store_redis.transport.errors import NotReplicatedError, code_of
 from wnc_store_redis.transport.multiplexer import MultiplexedConnection
+from wnc_store_redis.transport.replies import is_bytes, is_count
 from wnc_store_redis.transport.retry import NoReplyError, QueryLostError
 from wnc_store_redis.transport.statistics import Statistics
 
@@ -21,6 +23,7 @@ pack_command = cast("Callable[[Sequence[bytes]], bytes]", hiredis.pack_command) 
 
 _ASKING = pack_command((b"ASKING",))
 _REPLICATION = pack_command((b"INFO", b"replication"))
+_REPLICAS = re.compile(rb"^connected_slaves:(\d{1,9})\r?$", re.MULTILINE)
 _NO_REPLICA = ResponseError("NOREPLICAS no replica is connected, and durability is replicated")
 
 _MAX_WAIT = 1.0
@@ -119,7 +122,10 @@ class NodeClient:
             reply = await self._writes.submit(pack_command((b"WAIT", str(expected).encode(), timeout)), deadline)
         except (NoReplyError, StoreClosedError):  # the writes may have been sent
             return -1
-        return reply if isinstance(reply, int | ResponseError) else -1
+        if is_count(reply) or isinstance(reply, ResponseError):
+            return reply
+        self._writes.drop()
+        return -1
 
     async def _replica_count(self, deadline: float) -> int | ResponseError:
         """Return the number of replicas, at least one, or the error for a write."""
@@ -140,8 +146,11 @@ class NodeClient:
             raise NoReplyError(reason, sent=False) from None  # the write itself was not sent
         if isinstance(reply, ResponseError):
             return reply
-        lines = (line.partition(b":") for line in reply.splitlines())
-        return next((int(value) for name, _, value in lines if name == b"connected_slaves"), 0) or _NO_REPLICA
+        if not is_bytes(reply):
+            self._reads.drop()
+            raise NoReplyError(QueryLostError("the server sent an unexpected reply to INFO"), sent=False)
+        found = _REPLICAS.search(reply)
+        return (int(found[1]) if found else 0) or _NO_REPLICA
 
 
 def _submit(

@@ -14,6 +14,7 @@ from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply, open_connection
 from wnc_store_redis.transport.errors import code_of
 from wnc_store_redis.transport.node import pack_command
+from wnc_store_redis.transport.replies import UnexpectedReplyError, is_bytes, is_count, is_tuple
 from wnc_store_redis.transport.retry import ConnectHungError
 from wnc_store_redis.transport.supervisor import ConnectionSupervisor
 
@@ -22,10 +23,19 @@ _MIN_HEARTBEAT = 1.0
 
 _MESSAGES = {b"message", b"smessage"}
 
+_PONGS = {b"pong", b"PONG"}
+
 _PING = pack_command((b"PING",))
 
 _KEYSPACE = b"__keyspace@"
 """Start of the channels of keyspace notifications, which are never sharded."""
+
+_MESSAGE_SHAPES = {
+    b"message": is_tuple(is_bytes, is_bytes, is_bytes),
+    b"smessage": is_tuple(is_bytes, is_bytes, is_bytes),
+    b"sunsubscribe": is_tuple(is_bytes, is_bytes, is_count),
+}
+"""Kind of a message -> its shape. Messages of other kinds are ignored."""
 
 OnLost = Callable[[Sequence[bytes]], None]
 """Called with channels whose subscription ended without a call of `unsubscribe`."""
@@ -154,8 +164,14 @@ class PubSubConnection:
             if isinstance(reply, ResponseError):
                 self._error = reply
                 continue
-            kind, *message = cast("list[bytes]", reply) if isinstance(reply, list) else (b"pong",)
-            if kind == b"pong":
+            if not _is_expected(reply):
+                self._supervisor.disconnect(UnexpectedReplyError())
+                return
+            kind, *message = cast("list[bytes]", reply) if isinstance(reply, list) else (cast("bytes", reply),)
+            if kind in _PONGS:
+                if not self._barriers:  # earlier replies may have passed the wrong barriers
+                    self._supervisor.disconnect(UnexpectedReplyError())
+                    return
                 self._pass_barrier()
             elif kind in _MESSAGES:
                 if message[0] in self.channels:  # else the server sent the message before it ended the subscription
@@ -211,3 +227,11 @@ class PubSubConnection:
         self._is_silent = True
         self._send_ping(None)
         self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat_interval, self._heartbeat)
+
+
+def _is_expected(reply: Reply) -> bool:
+    """Return whether a reply is a pong, or a list that starts with the kind of a message and has its shape."""
+    if not isinstance(reply, list):
+        return is_bytes(reply) and reply in _PONGS
+    message = cast("list[Reply]", reply)
+    return bool(message) and is_bytes(message[0]) and _MESSAGE_SHAPES.get(message[0], bool)(message)

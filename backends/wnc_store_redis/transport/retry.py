@@ -8,6 +8,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, DataError,
 
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.errors import CANNOT_SERVE_NOW, UnknownServiceError, code_of
+from wnc_store_redis.transport.replies import UnexpectedReplyError
 
 MAX_UNANSWERED = 5
 """How many attempts may be sent without a reply: the command itself may make the server close the connection."""
@@ -71,7 +72,8 @@ class Attempts:
 
     Another attempt follows before the deadline
 
-    - after an attempt that was sent and got no reply, while fewer than `limit` attempts are unanswered;
+    - after an attempt that was sent and got no reply, while fewer than `limit` attempts are unanswered, unless it is a
+      write whose reply had another type;
     - after one that was not sent or got a temporary error, if another server may take over, or if only another attempt
       can determine the outcome of a write;
     - after one that was not sent although the server may be available (`ConnectHungError`, `QueryLostError`).
@@ -118,6 +120,8 @@ class Attempts:
 
     def _is_retryable(self, failure: BaseException) -> bool:
         reason = failure.reason if isinstance(failure, NoReplyError) else failure
+        if self._writes and isinstance(reason, UnexpectedReplyError):  # a proxy may still run it
+            return False
         if isinstance(failure, NoReplyError) and failure.sent:
             return self.unanswered < self._limit and not isinstance(reason, TimeoutError)
         if isinstance(reason, ConnectHungError | QueryLostError):

@@ -41,6 +41,10 @@ class Router(Protocol):
         """
         ...
 
+    def drop(self, key: bytes) -> None:
+        """Close the connections to the server of a key; b"" stands for all servers. The next command opens others."""
+        ...
+
     def server_epoch(self, key: bytes) -> Hashable:
         """Return a value that changes when another server, or the same server after a restart, answers for the key."""
         ...
@@ -78,6 +82,10 @@ class SingleNodeRouter:
     ) -> Awaitable[Reply]:
         """See `Router.submit`."""
         return self._node.submit(packed, deadline, writes=writes)
+
+    def drop(self, key: bytes) -> None:
+        """See `Router.drop`."""
+        self._node.drop()
 
     def server_epoch(self, key: bytes) -> Hashable:
         """See `Router.server_epoch`."""

@@ -111,10 +111,10 @@ class _MasterPool:
 async def _verify_role(connection: Any) -> None:
     await connection.send_command("ROLE")
     try:
-        role, *_ = await connection.read_response(disable_decoding=True)
+        reply = await connection.read_response(disable_decoding=True)
     except NoPermissionError:
         return  # the user may not run ROLE, so trust the Sentinels
-    if role != b"master":
+    if not isinstance(reply, list) or reply[:1] != [b"master"]:
         message = "the server that the Sentinels report is not the master yet"
         raise ConnectionError(message)
 

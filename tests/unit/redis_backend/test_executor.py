@@ -21,7 +21,7 @@ from wnc_store import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from wnc_store_redis.scripts import ACQUIRE, COMMIT, COUNT, PUBLISH
+from wnc_store_redis.scripts import COMMIT, COUNT, PUBLISH, RELEASE
 from wnc_store_redis.transport.errors import UnknownServiceError
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError, QueryLostError, RedirectedError
@@ -50,6 +50,7 @@ class FakeRouter:
         deadlines: the deadline of each command.
         writes: whether each command was marked as a write.
         on_ask: the command to send after ASK, for each command.
+        dropped: the key of each dropped connection.
     """
 
     endpoint = "host:1"
@@ -63,6 +64,7 @@ class FakeRouter:
         self.deadlines: list[float] = []
         self.writes: list[bool] = []
         self.on_ask: list[bytes | None] = []
+        self.dropped: list[bytes] = []
 
     def submit(
         self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
@@ -84,6 +86,10 @@ class FakeRouter:
         else:
             future.set_result(reply)
         return future
+
+    def drop(self, key: bytes) -> None:
+        """See `Router.drop`."""
+        self.dropped.append(key)
 
     def server_epoch(self, key: bytes) -> bytes:
         """See `Router.server_epoch`. Each key has a different epoch."""
@@ -107,9 +113,9 @@ async def commit(commands: CommandExecutor, seconds: float = 10) -> tuple[Any, b
     return await commands.finish_script(in_flight, retry_args=[b"retry"])
 
 
-async def acquire(commands: CommandExecutor) -> Any:
+async def release(commands: CommandExecutor) -> Any:
     """Run an idempotent script."""
-    return await commands.run_script(ACQUIRE, [b"room:A"], b"c1")
+    return await commands.run_script(RELEASE, [b"room:A"], b"c1")
 
 
 async def failure(call: Awaitable[Any]) -> StoreError:
@@ -123,8 +129,8 @@ async def failure(call: Awaitable[Any]) -> StoreError:
 
 async def test_the_first_reply_is_the_outcome() -> None:
     """The reply to the first attempt is returned; the script is sent by its SHA-1, with its keys and arguments."""
-    router = FakeRouter([1])
-    assert await commit(on(router)) == ([1], False)
+    router = FakeRouter(1)
+    assert await commit(on(router)) == (1, False)
     assert router.sent == [[b"EVALSHA", COMMIT.sha, b"2", b"room:A", b"k2", b"first"]]
 
 
@@ -155,8 +161,8 @@ async def test_an_unsent_script_did_not_run() -> None:
 
 async def test_retries_wait_for_a_server_that_is_down() -> None:
     """After a lost connection, refused connections are retried with delays of at most 0.25 s."""
-    router = FakeRouter(LOST, *[REFUSED] * 9, [1])
-    assert await commit(on(router)) == ([1], True)
+    router = FakeRouter(LOST, *[REFUSED] * 9, 1)
+    assert await commit(on(router)) == (1, True)
     assert router.delays == [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.25, 0.25, 0.25]
 
 
@@ -169,11 +175,11 @@ async def test_retries_end_before_the_deadline() -> None:
 
 async def test_a_temporary_error_of_a_retry_is_retried() -> None:
     """A temporary error of a retry leads to another retry; a permanent error leaves the outcome unknown."""
-    router = FakeRouter(LOST, LOADING, LOADING, [1])
-    assert await commit(on(router)) == ([1], True)
+    router = FakeRouter(LOST, LOADING, LOADING, 1)
+    assert await commit(on(router)) == (1, True)
     assert router.delays == [0.005, 0.01, 0.02]
     for error_reply in (WRONG, DENIED):
-        router = FakeRouter(LOST, error_reply, [1])
+        router = FakeRouter(LOST, error_reply, 1)
         error = await failure(commit(on(router)))
         assert type(error) is OutcomeUnknownError
         assert error.__cause__ is error_reply
@@ -183,22 +189,22 @@ async def test_a_temporary_error_of_a_retry_is_retried() -> None:
 async def test_an_error_reply_to_the_first_attempt_is_final() -> None:
     """An error reply to the first attempt means that nothing happened, unless it comes from inside the script."""
     for error_reply, kind in ((LOADING, StoreUnavailableError), (WRONG, StoreError), (DENIED, OutcomeUnknownError)):
-        router = FakeRouter(error_reply, [1])
+        router = FakeRouter(error_reply, 1)
         assert type(await failure(commit(on(router)))) is kind
         assert len(router.sent) == 1
 
 
 async def test_an_unknown_script_is_sent_with_its_source() -> None:
     """After NOSCRIPT the source of the script is sent, with the same keys, arguments and deadline."""
-    router = FakeRouter(NOSCRIPT, [1])
-    assert await commit(on(router)) == ([1], False)
+    router = FakeRouter(NOSCRIPT, 1)
+    assert await commit(on(router)) == (1, False)
     tail = [b"2", b"room:A", b"k2", b"first"]
     assert router.sent == [[b"EVALSHA", COMMIT.sha, *tail], [b"EVAL", COMMIT.source, *tail]]
     assert router.deadlines[0] == router.deadlines[1]
 
 
 CALLS: dict[str, tuple[Callable[[CommandExecutor], Awaitable[Any]], int, type[StoreError]]] = {
-    "read": (lambda commands: commands.read(b"GET", b"room:A"), 5, StoreUnavailableError),
+    "read": (lambda commands: commands.read(b"EXISTS", b"room:A"), 5, StoreUnavailableError),
     "write": (lambda commands: commands.write(b"DEL", b"room:A"), 1, OutcomeUnknownError),
     "a script": (lambda commands: commands.run_script(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
     "a read-only script": (lambda commands: commands.run_script(COUNT, [b"room:A"]), 5, StoreUnavailableError),
@@ -209,15 +215,15 @@ READING = {"read", "a read-only script"}
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_command_is_routed_by_its_key(name: str) -> None:
     """Each command is submitted with its key and marked as a read or a write, also when a script is sent by source."""
-    router = FakeRouter(NOSCRIPT, 7) if "script" in name else FakeRouter(7)
-    assert await CALLS[name][0](on(router)) == 7
+    router = FakeRouter(NOSCRIPT, 1) if "script" in name else FakeRouter(1)
+    assert await CALLS[name][0](on(router)) == 1
     assert set(router.keys) == {b"room:A"}
     assert set(router.writes) == {name not in READING}
 
 
 async def test_a_fork_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """An executor detects that it is used in a forked child, unless the parent process never used it."""
-    used, unused = on(FakeRouter(7)), on(FakeRouter(7))
+    used, unused = on(FakeRouter(1)), on(FakeRouter(1))
     used.deadline()
     monkeypatch.setattr("os.getpid", lambda: -1)
     assert used.forked
@@ -226,14 +232,14 @@ async def test_a_fork_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_epoch_of_the_router_is_passed_on() -> None:
     """An executor returns the router's epoch of a key."""
-    assert on(FakeRouter(7)).server_epoch(b"room:A") == b"room:A"
+    assert on(FakeRouter(1)).server_epoch(b"room:A") == b"room:A"
 
 
 async def test_commands_of_one_call_are_sent_together() -> None:
     """The commands of one call are sent at once with one deadline, and their replies keep the order."""
-    router = FakeRouter(1, 2, 3)
+    router = FakeRouter(b"1", b"2", b"3")
     commands = [(b"GET", b"k1"), (b"GET", b"k2"), (b"GET", b"k3")]
-    assert await on(router).read_many(commands) == [1, 2, 3]
+    assert await on(router).read_many(commands) == [b"1", b"2", b"3"]
     assert router.sent == [list(command) for command in commands]
     assert router.keys == [b"k1", b"k2", b"k3"]
     assert len(set(router.deadlines)) == 1
@@ -242,7 +248,7 @@ async def test_commands_of_one_call_are_sent_together() -> None:
 @pytest.mark.parametrize("call", [commit, CALLS["read"][0]], ids=["commit", "read"])
 async def test_each_retry_is_counted(call: Callable[[CommandExecutor], Awaitable[Any]]) -> None:
     """Each attempt after the first counts as a retry."""
-    commands = on(FakeRouter(LOST, LOST, 7))
+    commands = on(FakeRouter(LOST, LOST, 1))
     await call(commands)
     assert commands.statistics.retries == 2
 
@@ -256,22 +262,22 @@ async def test_only_idempotent_calls_are_retried(
     assert type(await failure(call(on(router)))) is kind
     assert len(router.sent) == attempts
     if attempts > 1:
-        assert await call(on(FakeRouter(LOST, LOST, LOST, LOST, 7))) == 7
+        assert await call(on(FakeRouter(LOST, LOST, LOST, LOST, 1))) == 1
 
 
 async def test_an_idempotent_script_is_retried() -> None:
     """After a lost connection an idempotent script is retried unchanged; an error reply leaves the outcome unknown."""
-    router = FakeRouter(LOST, REFUSED, LOADING, 7)
-    assert await acquire(on(router)) == 7
-    assert router.sent == [[b"EVALSHA", ACQUIRE.sha, b"1", b"room:A", b"c1"]] * 4
+    router = FakeRouter(LOST, REFUSED, LOADING, 1)
+    assert await release(on(router)) == 1
+    assert router.sent == [[b"EVALSHA", RELEASE.sha, b"1", b"room:A", b"c1"]] * 4
     assert router.delays == [0.005, 0.01, 0.02]
     for replies, attempts in ((LOST,), 5), ((LOST, WRONG), 2):
         router = FakeRouter(*replies)
-        assert type(await failure(acquire(on(router)))) is OutcomeUnknownError
+        assert type(await failure(release(on(router)))) is OutcomeUnknownError
         assert len(router.sent) == attempts
 
 
-@pytest.mark.parametrize("call", [commit, acquire])
+@pytest.mark.parametrize("call", [commit, release])
 async def test_closing_between_attempts_is_an_unknown_outcome(
     call: Callable[[CommandExecutor], Awaitable[Any]],
 ) -> None:
@@ -290,7 +296,7 @@ async def test_a_time_out_is_not_retried(
     call: Callable[[CommandExecutor], Awaitable[Any]], _attempts: int, kind: type[StoreError]
 ) -> None:
     """A call that timed out is not retried."""
-    router = FakeRouter(SILENT, 7)
+    router = FakeRouter(SILENT, 1)
     expected = StoreTimeoutError if kind is StoreUnavailableError else kind
     assert type(await failure(call(on(router)))) is expected
     assert len(router.sent) == 1
@@ -301,11 +307,11 @@ async def test_a_refused_connection_is_not_retried(
     call: Callable[[CommandExecutor], Awaitable[Any]], _attempts: int, kind: type[StoreError]
 ) -> None:
     """If no connection can be opened, nothing happened; after a lost connection, a write may have."""
-    router = FakeRouter(REFUSED, 7)
+    router = FakeRouter(REFUSED, 1)
     assert type(await failure(call(on(router)))) is StoreUnavailableError
     assert len(router.sent) == 1
     if _attempts > 1:
-        router = FakeRouter(LOST, REFUSED, 7)
+        router = FakeRouter(LOST, REFUSED, 1)
         assert type(await failure(call(on(router)))) is kind
         assert len(router.sent) == 2
 
@@ -315,7 +321,7 @@ async def test_an_error_reply_is_raised(
     call: Callable[[CommandExecutor], Awaitable[Any]], _attempts: int, _kind: type[StoreError]
 ) -> None:
     """An error reply is raised by the call at once."""
-    router = FakeRouter(WRONG, 7)
+    router = FakeRouter(WRONG, 1)
     assert type(await failure(call(on(router)))) is StoreError
     assert len(router.sent) == 1
 
@@ -332,13 +338,13 @@ async def test_a_denied_command_inside_a_script_is_an_unknown_outcome() -> None:
 
 async def test_a_call_has_a_deadline() -> None:
     """The deadline of a call is ten seconds after its start, or the one that the caller passes."""
-    router = FakeRouter(None)
+    router = FakeRouter(1)
     commands, end = on(router), now() + 10
-    await commands.read(b"GET", b"room:A", deadline=end - 7)
-    await commands.read(b"GET", b"room:A")
+    await commands.read(b"EXISTS", b"room:A", deadline=end - 7)
+    await commands.read(b"EXISTS", b"room:A")
     await commands.write(b"DEL", b"room:A")
     await commands.run_script(COUNT, [b"room:A"])
-    await commands.read_many([(b"GET", b"room:A"), (b"PTTL", b"room:A")])
+    await commands.read_many([(b"EXISTS", b"room:A"), (b"PTTL", b"room:A")])
     assert router.deadlines == [end - 7, *[end] * 5]
     assert commands.deadline() == end
 
@@ -352,8 +358,8 @@ async def test_a_command_without_a_key_names_none() -> None:
 
 async def test_an_unsent_command_is_sent_again_if_the_server_may_be_available() -> None:
     """A command that was not sent, although the server may be available, is sent later, as a first attempt."""
-    router = FakeRouter(HUNG, NOT_COUNTED, [1])
-    assert await commit(on(router)) == ([1], False)
+    router = FakeRouter(HUNG, NOT_COUNTED, 1)
+    assert await commit(on(router)) == (1, False)
     assert [command[-1] for command in router.sent] == [b"first"] * 3
     assert router.delays == [0.005, 0.01]
     for replies in ([HUNG, b"x"], [HUNG, HUNG, HUNG, HUNG, HUNG, HUNG, b"x"]):
@@ -374,9 +380,9 @@ async def test_a_sharded_message_is_published_by_a_script() -> None:
 async def test_calls_wait_for_a_failover(name: str) -> None:
     """If another server may take over, calls are repeated while no server is reachable or the errors are temporary."""
     failures = [REFUSED, LOADING, *[ResponseError(f"{code} x") for code in ("READONLY", "NOREPLICAS", "MASTERDOWN")]]
-    router = FakeRouter(*failures, 7, has_failover=True)
+    router = FakeRouter(*failures, 1, has_failover=True)
     commands = on(router)
-    assert await CALLS[name][0](commands) == 7
+    assert await CALLS[name][0](commands) == 1
     assert commands.statistics.retries == 5
     assert router.delays == [0.005, 0.01, 0.02, 0.04, 0.08]
     router = FakeRouter(REFUSED, has_failover=True)
@@ -388,18 +394,18 @@ async def test_calls_wait_for_a_failover(name: str) -> None:
 @pytest.mark.parametrize("error", [AuthenticationError(), UnknownServiceError(), TimeoutError(), WRONG])
 async def test_a_permanent_failure_is_not_retried(error: BaseException) -> None:
     """A failure that no failover ends is raised at once."""
-    router = FakeRouter(NoReplyError(error, sent=False), 7, has_failover=True)
+    router = FakeRouter(NoReplyError(error, sent=False), 1, has_failover=True)
     with pytest.raises(StoreError):
         await on(router).read(b"GET", b"room:A")
     for code in ("BUSY", "OOM", "MISCONF", "ERR"):
-        assert isinstance(await failure(acquire(on(FakeRouter(ResponseError(code), 7, has_failover=True)))), StoreError)
+        assert isinstance(await failure(release(on(FakeRouter(ResponseError(code), 1, has_failover=True)))), StoreError)
     assert len(router.sent) == 1
 
 
 async def test_a_write_without_a_reply_is_not_repeated_after_a_failover() -> None:
     """A write that may have been received is not sent again, even if another server may take over."""
     for name in ("write", "a script"):
-        router = FakeRouter(REFUSED, LOST, 7, has_failover=True)
+        router = FakeRouter(REFUSED, LOST, 1, has_failover=True)
         assert type(await failure(CALLS[name][0](on(router)))) is OutcomeUnknownError
         assert len(router.sent) == 2
 
@@ -407,13 +413,13 @@ async def test_a_write_without_a_reply_is_not_repeated_after_a_failover() -> Non
 @pytest.mark.parametrize("name", sorted(READING))
 async def test_a_read_is_repeated_at_once(name: str) -> None:
     """After a lost connection a read is repeated without a delay, so it does not interrupt each attempt of a write."""
-    router = FakeRouter(LOST, LOST, 7)
-    assert await CALLS[name][0](on(router)) == 7
+    router = FakeRouter(LOST, LOST, 1)
+    assert await CALLS[name][0](on(router)) == 1
     assert router.delays == [0, 0]
 
 
 async def test_redirections_are_followed_at_once() -> None:
     """The first three redirections are followed without a delay."""
-    router = FakeRouter(*[REDIRECTED] * 5, 7, has_failover=True)
-    assert await CALLS["write"][0](on(router)) == 7
+    router = FakeRouter(*[REDIRECTED] * 5, 1, has_failover=True)
+    assert await CALLS["write"][0](on(router)) == 1
     assert router.delays == [0, 0, 0, 0.005, 0.01]
