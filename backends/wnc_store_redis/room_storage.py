@@ -183,14 +183,18 @@ class RoomStorage:
             parts = [smaller for part in mixed for smaller in _chunks(part, -(-len(part.entries) // _SPLIT))]
         return existing
 
-    async def prune_index(self, pages: Sequence[IndexPage]) -> int:
-        """Remove the index entries of rooms that no longer exist. Return how many were removed."""
+    async def prune_index(self, pages: Sequence[IndexPage]) -> Sequence[int | BaseException]:
+        """Remove the index entries of rooms that no longer exist.
+
+        Returns:
+            For each page, how many entries were removed, or the error.
+        """
 
         def sweep(page: IndexPage) -> Awaitable[int]:
             keys = [self._keys.active_rooms(page.bucket), *self._room_keys(page)]
             return self._commands.run_script(SWEEP, keys, *page.entries)
 
-        return sum(await asyncio.gather(*map(sweep, pages)))
+        return await asyncio.gather(*map(sweep, pages), return_exceptions=True)
 
     def timeout_error(self, room_id: str, *, unanswered: bool) -> StoreError:
         """Return the error for an update that missed its deadline."""

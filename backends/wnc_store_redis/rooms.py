@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import CoroutineType
 from typing import Any
 
-from wnc_store import Clock, Room, StoreSettings, is_id
+from wnc_store import Clock, OutcomeUnknownError, Room, StoreError, StoreSettings, is_id
 from wnc_store.base import BaseRoomStore, Lifecycle, Transition
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.group_commit import GroupCommit
@@ -55,6 +55,16 @@ class RedisRoomStore(BaseRoomStore):
 
     async def _prune_index(self) -> int:
         removed = 0
-        async for pages in self._storage.index_pages():
-            removed += await self._storage.prune_index(pages)
+        try:
+            async for pages in self._storage.index_pages():
+                outcomes = await self._storage.prune_index(pages)
+                removed += sum(outcome for outcome in outcomes if isinstance(outcome, int))
+                failures = [outcome for outcome in outcomes if not isinstance(outcome, int)]
+                if failures:
+                    raise max(failures, key=lambda error: isinstance(error, OutcomeUnknownError))
+        except StoreError as error:
+            if not removed:
+                raise
+            message = f"{removed} entries of expired rooms were removed before an error: {error}; sweep again"
+            raise OutcomeUnknownError(message) from error
         return removed
