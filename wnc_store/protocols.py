@@ -368,7 +368,7 @@ class Store(Protocol):
         """Close everything that this store opened. A client that was passed in stays open.
 
         Each call in progress completes or raises a `StoreError`. No call waits indefinitely. Closing a closed store
-        does nothing.
+        does nothing. In another event loop than its own, the store closes, or raises `StoreError` and stays open.
         """
         ...
 

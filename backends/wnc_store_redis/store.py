@@ -83,9 +83,11 @@ class RedisStore(BaseStore):
     async def _inspect(self) -> tuple[str | None, Sequence[HealthCheck]]:
         return await run_checks(self._commands, self._keys, self._settings)
 
-    async def _close(self) -> None:
+    def _check_close(self) -> None:
         if not self._commands.forked:
             self._commands.check_loop()
+
+    async def _close(self) -> None:
         await self._events.aclose()
         await self._commands.aclose()
 

@@ -81,6 +81,13 @@ class BaseStore(ABC):
         """Return the version of the server and the checks of its configuration. Called after a successful ping."""
         return None, ()
 
+    def _check_close(self) -> None:  # noqa: B027 - most backends can be closed anywhere
+        """Check that the store can be closed here, for example in its own event loop. Nothing has been closed yet.
+
+        Raises:
+            StoreError: The store can't be closed here.
+        """
+
     @abstractmethod
     async def _close(self) -> None:
         """Release what this store opened. If the call fails or is cancelled, the next `aclose` calls it again."""
@@ -121,8 +128,9 @@ class BaseStore(ABC):
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         ensure_asyncio()
-        self._lifecycle.close()
         if not self._resources_released:
+            self._check_close()
+            self._lifecycle.close()
             await self._close()
             if self._circuit_breaker is not None:
                 await self._circuit_breaker.memory.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -91,6 +92,24 @@ class StoreClauses:
         """Closing a closed store has no effect."""
         store = await context.open()
         await store.aclose()
+        await store.aclose()
+        assert store.closed is True
+
+    @clause()
+    async def test_a_rejected_close_changes_nothing(self, context: ContractContext) -> None:
+        """Closing a store in another event loop closes it, or raises a StoreError and leaves it open."""
+        store = await context.open()
+        await store.rooms.create_room(room())
+        elsewhere = ThreadPoolExecutor()
+        try:
+            elsewhere.submit(asyncio.run, store.aclose()).result(PATIENCE)
+        except StoreError:
+            assert store.closed is False
+            assert await store.rooms.room_exists("A3X9K2") is True
+        else:
+            assert store.closed is True
+        finally:
+            elsewhere.shutdown(wait=False)
         await store.aclose()
         assert store.closed is True
 

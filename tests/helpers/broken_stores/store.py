@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from broken_stores.mutant import Mutants
-from wnc_store import HealthReport, InvalidIdError, StoreSettings
+from wnc_store import HealthReport, InvalidIdError, StoreError, StoreSettings
 from wnc_store.base import Lifecycle
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryDatabase, MemoryStore
@@ -84,6 +85,14 @@ def clients_do_not_share_data(self: MemoryHarness, **settings: Any) -> MemorySto
 def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
     """Use one namespace for all key prefixes."""
     return namespace(self, "")
+
+
+@MUTANTS.breaks((MemoryStore, "_close"), "a_rejected_close_changes_nothing")
+async def a_rejected_close_closes(_self: MemoryStore) -> None:
+    """Reject a close in another event loop after the store was closed."""
+    if threading.current_thread() is not threading.main_thread():
+        message = "the store was used in another event loop"
+        raise StoreError(message)
 
 
 @MUTANTS.breaks((MemoryStore, "health"), "health_reports_a_working_store", "closed_rooms_raise")

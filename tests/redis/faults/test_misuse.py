@@ -15,7 +15,15 @@ from chaos.server import DurableServer, admin
 from processes import run
 from redis_sentinels import Service, sentinel_service
 from waiting import SECONDS
-from wnc_store import ManualClock, StoreClosedError, StoreError, StoreSettings, StoreUnavailableError, open_store
+from wnc_store import (
+    AppEvent,
+    ManualClock,
+    StoreClosedError,
+    StoreError,
+    StoreSettings,
+    StoreUnavailableError,
+    open_store,
+)
 from wnc_store_contract.factories import message, room, user
 
 BRIEF = StoreSettings(
@@ -58,8 +66,17 @@ async def test_a_second_event_loop_is_rejected(server: DurableServer) -> None:
             await asyncio.to_thread(asyncio.run, store.rooms.create_room(room("A")))
         assert type(caught.value) is StoreError
         assert await store.rooms.get_room("A") is None
-        with pytest.raises(StoreError, match="event loop"):
-            await asyncio.to_thread(asyncio.run, store.aclose())
+        async with store.events.subscribe("A") as events:
+            with pytest.raises(StoreError, match="event loop"):
+                await asyncio.to_thread(asyncio.run, store.aclose())
+            with pytest.raises(StoreError, match="event loop"):
+                await asyncio.to_thread(asyncio.run, store.__aexit__(None, None, None))
+            assert store.closed is False
+            await store.rooms.create_room(room("A"))
+            await store.events.publish("A", AppEvent(room_id="A", name="still open"))
+            assert isinstance(await anext(aiter(events)), AppEvent)
+    assert store.closed is True
+    await asyncio.to_thread(asyncio.run, store.aclose())
 
 
 async def test_a_change_on_a_second_event_loop_is_rejected(server: DurableServer) -> None:
