@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -29,8 +29,9 @@ _ENABLE_NOTIFICATIONS = (
     "run CONFIG SET notify-keyspace-events with Kg$xe added to its flags on every server, also in redis.conf"
 )
 
-_PROBE_CLIENT = "wnc-store-health"
-"""Client whose leases are counted: a script that changes nothing."""
+_DENIED = re.compile("NOPERM|ACL failure|The user executing the script can't")
+_UNKNOWN = re.compile("unknown", re.IGNORECASE)
+_GRANT = "grant the user the permissions in docs/redis-acl.md, and do not rename or disable commands"
 
 _SLOW_LOG_ENTRIES = b"32"
 """How many of the latest slow log entries are read."""
@@ -45,7 +46,7 @@ async def run_checks(
 ) -> tuple[str | None, Sequence[HealthCheck]]:
     """Return the server's version, or None if it is unknown, and the results of the checks."""
     checks = [
-        await _check_scripts(commands, keys),
+        *await _check_commands(commands, keys, publishes=settings.publish_changes),
         await _check_notifications(commands, keys, needed=settings.notify_external_changes),
     ]
     try:
@@ -99,13 +100,40 @@ def _operation_name(command: list[bytes]) -> str:
     return name if _COMMAND_NAME.fullmatch(name) else "unknown"
 
 
-async def _check_scripts(commands: CommandExecutor, keys: Keys) -> HealthCheck:
+async def _check_commands(commands: CommandExecutor, keys: Keys, *, publishes: bool) -> list[HealthCheck]:
+    """Run every command of the store on each master, on keys that no operation uses."""
+    sharded = b"S" if keys.publish == b"SPUBLISH" else b""
+    of_events = keys.publish, sharded + b"SUBSCRIBE", sharded + b"UNSUBSCRIBE"
+
+    def probe(bucket: bytes) -> Awaitable[list[bytes]]:
+        probe_keys, channel = keys.of_probe(bucket)
+        return commands.run_script(scripts.PROBE, probe_keys, *of_events, channel)
+
+    buckets = {commands.server_epoch(keys.active_rooms(bucket)): bucket for bucket in keys.buckets}
     try:
-        await commands.run_script(scripts.COUNT, [keys.connections(_PROBE_CLIENT)])
+        replies = await asyncio.gather(*map(probe, buckets.values()))
     except StoreError as error:
         hint = "permit EVAL and EVALSHA on all keys of the store: every write is a script"
-        return HealthCheck("scripts", "error", str(error), hint)
-    return HealthCheck("scripts", "ok", "the server runs scripts")
+        return [HealthCheck("scripts", "error", str(error), hint)]
+    failures = {name: _explain(error) for reply in replies for name, error in zip(*[iter(reply)] * 2, strict=True)}
+    scripts_fail = [f"{name.decode()} {why}" for name, why in failures.items() if name not in of_events]
+    events_fail = [f"{name.decode()} {why}" for name, why in failures.items() if name in of_events]
+    return [
+        HealthCheck("scripts", "error", ", ".join(scripts_fail), _GRANT)
+        if scripts_fail
+        else HealthCheck("scripts", "ok", "the server runs scripts, and every command in them"),
+        HealthCheck("events", "error" if publishes else "warning", ", ".join(events_fail), _GRANT)
+        if events_fail
+        else HealthCheck("events", "ok", "the server publishes events"),
+    ]
+
+
+def _explain(error: bytes) -> str:
+    """Return why a command failed, without the names in the server's message."""
+    message = error.decode("utf-8", "replace")
+    if _DENIED.search(message):
+        return "is denied"
+    return "is unknown to the server" if _UNKNOWN.search(message) else f"fails with {message.partition(' ')[0]}"
 
 
 async def _check_notifications(commands: CommandExecutor, keys: Keys, *, needed: bool) -> HealthCheck:

@@ -21,6 +21,9 @@ _TAGS = tuple(b"{%04d}" % number for number in range(_BUCKETS))
 _TAG_SIZE = len(_TAGS[0])
 
 
+_PROBE = b"!health"
+
+
 class Keys:
     """The keys and channels of one namespace.
 
@@ -61,6 +64,12 @@ class Keys:
         The index of a bucket lists few rooms, often one. It outlives them, so that a sweep finds and counts them.
         """
         return 2 * room_ttl if self._is_bucketed else room_ttl
+
+    def of_probe(self, bucket: bytes) -> tuple[list[bytes], bytes]:
+        """Return the keys and the channel for a health check: of ids that no operation accepts, and of the index."""
+        name = bucket + b":" + _PROBE if bucket else _PROBE
+        kinds = self._room, self._chat, self._connections, self._rate_limit
+        return [*(kind + name for kind in kinds), self.active_rooms(bucket)], self._events + name
 
     def listed_room(self, bucket: bytes, entry: bytes) -> bytes:
         """Return the key of the room that an entry of a bucket's index stands for; always in the index's slot."""

@@ -78,6 +78,11 @@ def is_append_reply(reply: Reply) -> bool:
     return is_count(reply) or (is_integer(reply) and reply == NotAppended.UNKNOWN.value)
 
 
+def is_probe_reply(reply: Reply) -> bool:
+    """Return whether a reply has the shape of the replies to PROBE."""
+    return is_bytes_list(reply) and len(reply) % 2 == 0
+
+
 is_acquire_reply = is_tuple(is_flag, is_count)
 is_hit_reply = is_tuple(is_count, is_count)
 is_peek_reply = is_tuple(is_integer, is_optional_bytes)

@@ -13,6 +13,7 @@ from wnc_store_redis.script_results import (
     is_commit_reply,
     is_hit_reply,
     is_peek_reply,
+    is_probe_reply,
 )
 from wnc_store_redis.transport.executor import Script
 from wnc_store_redis.transport.replies import IsValid, is_count, is_flag
@@ -47,5 +48,6 @@ RELEASE = _read("release", is_count, idempotent=True)
 COUNT = _read("count", is_count, writes=False, idempotent=True)
 HIT = _read("hit", is_hit_reply)
 PEEK = _read("peek", is_peek_reply, writes=False, idempotent=True)
+PROBE = _read("probe", is_probe_reply, idempotent=True)
 # While a slot migrates, its channels stay on the server that it migrates from.
 PUBLISH = _read("publish", is_count, ask_command=b"SPUBLISH")

@@ -77,3 +77,30 @@ async def test_health_names_what_is_missing(acl_server: RedisServer, administrat
     assert "+info" in checks["set-up"].hint
     async with RedisStore.from_url(permit(acl_server, "", "+info")) as store:
         assert {one.name: one for one in (await store.health()).checks}["scripts"].status == "ok"
+
+
+@pytest.mark.parametrize("permission", GRANTS)
+async def test_health_finds_each_missing_permission(
+    acl_server: RedisServer, administrator: Any, permission: str
+) -> None:
+    """Without any of the documented permissions health is not ok, and it leaves no key without a TTL."""
+    settings = StoreSettings(publish_changes=True)
+    async with RedisStore.from_url(permit(acl_server, without=permission), settings) as store:
+        health = await store.health()
+    assert not health.ok
+    if permission[0] == "+" and permission not in {"+eval", "+evalsha", "+ping"}:
+        assert f"{permission[1:].upper()} is denied" in str(health.checks)
+    assert [key for key in await administrator.keys("*") if await administrator.pttl(key) < 0] == []
+
+
+async def test_missing_events_are_an_error_only_if_changes_are_published(
+    acl_server: RedisServer, administrator: Any
+) -> None:
+    """Without its channel a store that does not publish its changes gets a warning, because its writes work."""
+    assert administrator
+    url = permit(acl_server, without="&events:*")
+    for publishes, status in ((False, "warning"), (True, "error")):
+        async with RedisStore.from_url(url, StoreSettings(publish_changes=publishes)) as store:
+            checks = {one.name: one for one in (await store.health()).checks}
+        assert (checks["scripts"].status, checks["events"].status) == ("ok", status)
+        assert "PUBLISH is denied, SUBSCRIBE is denied" in checks["events"].detail

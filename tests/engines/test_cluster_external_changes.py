@@ -167,3 +167,22 @@ async def test_health_checks_every_master(cluster: Cluster) -> None:
         assert found.status == "error"
         assert found.detail.endswith("lacks e on at least one of 3 masters")
         master.ask("CONFIG", "SET", "notify-keyspace-events", "Kg$xe")
+
+
+async def test_health_runs_the_commands_on_every_master(cluster: Cluster) -> None:
+    """Health is ok on a cluster, and an error if one master denies a command or the channels."""
+
+    async def checks() -> dict[str, HealthCheck]:
+        async with RedisStore.from_url(cluster.url, StoreSettings(publish_changes=True)) as store:
+            return {check.name: check for check in (await store.health()).checks}
+
+    found = await checks()
+    assert (found["scripts"].status, found["events"].status) == ("ok", "ok")
+    master = cluster.masters[1]
+    master.ask("ACL", "SETUSER", "default", "-pexpire", "resetchannels")
+    try:
+        found = await checks()
+    finally:
+        master.ask("ACL", "SETUSER", "default", "+pexpire", "allchannels")
+    assert found["scripts"].detail == "PEXPIRE is denied"
+    assert found["events"].detail.startswith("SPUBLISH is denied, SSUBSCRIBE is denied")

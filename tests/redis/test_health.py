@@ -143,3 +143,33 @@ async def test_a_closed_store_does_not_fall_back() -> None:
         await store.rate_limits.hit("ip")
     with pytest.raises(StoreClosedError):
         await store.connections.count("ip")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["PEXPIRE", "DEL", "PUBLISH", "LTRIM", "SET", "SADD", "RPUSH", "ZADD", "INCRBY", "SREM", "TIME", "SUBSCRIBE"],
+)
+async def test_a_renamed_command_is_an_error(command: str) -> None:
+    """If the server does not know one of the commands, health names it, and leaves no key without a TTL."""
+    with start_server("--rename-command", command, "") as server:
+        health = await read_health(server.url, publish_changes=True)
+        async with admin(server.url) as client:
+            endless = [key for key in await client.keys("*") if await client.pttl(key) < 0]
+    assert not health.ok
+    assert f"{command} is unknown to the server" in str(health.checks)
+    assert endless == []
+
+
+async def test_health_leaves_no_key(redis_server: RedisServer) -> None:
+    """Health removes its keys, and neither creates nor changes the index."""
+    async with admin(redis_server.url) as client:
+        before = await client.keys("*")
+        assert (await read_health(redis_server.url)).ok
+        assert await client.keys("*") == before
+
+
+async def test_a_full_memory_is_an_error(redis_server: RedisServer) -> None:
+    """If the server rejects writes because its memory is full, health is not ok."""
+    health = await read_health(redis_server.url, "maxmemory", "1")
+    assert not health.ok
+    assert status(health, "scripts") == "error"

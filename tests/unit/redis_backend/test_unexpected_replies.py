@@ -203,12 +203,13 @@ async def test_a_write_without_a_valid_reply_has_an_unknown_outcome(
 
 
 @pytest.mark.parametrize("reply", WRONG)
-@pytest.mark.parametrize("command", ["INFO", "CONFIG", "SLOWLOG", "SCARD", "COUNT"])
+@pytest.mark.parametrize("command", ["PROBE", "INFO", "CONFIG", "SLOWLOG", "SCARD"])
 async def test_health_and_activity_survive_wrong_replies(
     monkeypatch: pytest.MonkeyPatch, command: str, reply: str
 ) -> None:
     """A wrong reply to a query of health and activity is at most a StoreError."""
     right = {
+        "PROBE": b"*0\r\n",
         "INFO": b"$18\r\nredis_version:7.0\n\r\n",
         "CONFIG": bulk(b"notify-keyspace-events", b""),
         "SLOWLOG": b"*1\r\n*4\r\n:1\r\n:1\r\n:1\r\n*0\r\n",
