@@ -137,11 +137,18 @@ def construct_copy(record: RecordT, values: dict[str, Any], extra: dict[str, Any
 
 def max_depth(record: Record) -> int:
     """Return how deep the values of a record that may be any JSON are nested: its extra fields, and those within it."""
-    depths = [json_depth(value) for value in (record.__pydantic_extra__ or {}).values()]
-    for member in record.__dict__.values():
-        items = cast("tuple[object, ...]", member) if isinstance(member, tuple) else (member,)
-        depths += [max_depth(item) if isinstance(item, Record) else json_depth(item) for item in items]
-    return max(depths, default=0)
+    deepest, members = 0, list[object]((record,))
+    while members:
+        member = members.pop()
+        if not isinstance(member, (dict, list, tuple, Record)):  # first, because most members are scalar values
+            continue
+        if isinstance(member, (dict, list)):
+            deepest = max(deepest, json_depth(cast("object", member)))
+        elif isinstance(member, tuple):
+            members += cast("tuple[object, ...]", member)
+        else:
+            members += [*member.__dict__.values(), *(member.__pydantic_extra__ or {}).values()]
+    return deepest
 
 
 def _json(member: object) -> object:

@@ -5,7 +5,7 @@ Values of these types are equal to plain ones, and drivers accept them.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, SupportsIndex
 
 
 class Secret(str):
@@ -35,7 +35,8 @@ class SecretBytes(bytes):
 
     def __getitem__(self, key: Any) -> Any:
         """Return a byte, or a part of the bytes, which is masked, too."""
-        part = cast("bytes | int", super().__getitem__(key))
+        index: SupportsIndex | slice = key
+        part = super().__getitem__(index)
         return SecretBytes(part) if isinstance(part, bytes) else part
 
 
