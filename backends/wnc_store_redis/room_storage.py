@@ -29,6 +29,9 @@ _SPLIT = 16
 _SCAN_COUNT = b"500"
 """COUNT of SSCAN: the approximate number of index entries that one call returns."""
 
+_MAX_RESTARTS = 10
+"""How often the scan of a bucket's index starts again after a lost connection."""
+
 _CONCURRENT_BUCKETS = 64
 """Number of buckets whose indexes are scanned at the same time."""
 
@@ -48,6 +51,7 @@ class _Scan:
     cursor: bytes = b"0"
     epoch: Hashable = None
     is_complete: bool = False
+    restarts: int = 0
 
 
 class PendingCommit(NamedTuple):
@@ -164,6 +168,10 @@ class RoomStorage:
         previous_epoch, scan.epoch = scan.epoch, self._commands.server_epoch(index)
         if previous_epoch not in {None, scan.epoch}:  # a cursor is valid on its own server only, so start again
             scan.cursor, scan.epoch = b"0", None
+            scan.restarts += 1
+            if scan.restarts > _MAX_RESTARTS:
+                lost = ConnectionError("connections are lost faster than the index can be read")
+                raise self._commands.to_store_error(lost, index)
         else:
             scan.is_complete = scan.cursor == b"0"
         return IndexPage(scan.bucket, entries)

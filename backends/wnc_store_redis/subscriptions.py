@@ -21,6 +21,9 @@ _FIRST_DELAY = 0.01
 _MAX_DELAY = 2.0
 """Seconds between attempts to resubscribe. The delay doubles from the first to the maximum."""
 
+_CHANNELS_AT_A_TIME = 256
+"""Channels that are resubscribed together. With more, an attempt could exceed its time-out each time."""
+
 
 class SubscriptionManager:
     """Keeps channels subscribed while they are in use, and resubscribes after a connection is lost.
@@ -46,6 +49,7 @@ class SubscriptionManager:
         self._refcounts: Counter[bytes] = Counter()
         self._resubscribing: dict[bytes, bool] = {}
         """Channel that is being resubscribed -> whether it was lost again during the current attempt."""
+        self._resubscription = asyncio.Lock()
         self._tasks = BackgroundTasks()
         self._closed = False
 
@@ -95,8 +99,9 @@ class SubscriptionManager:
         lost = [channel for channel in channels if channel in self._refcounts]
         new = [channel for channel in lost if channel not in self._resubscribing]
         self._resubscribing.update(dict.fromkeys(lost, True))
-        if new and not self._closed:
-            self._tasks.spawn(self._recover(new))
+        if not self._closed:
+            for start in range(0, len(new), _CHANNELS_AT_A_TIME):
+                self._tasks.spawn(self._recover(new[start : start + _CHANNELS_AT_A_TIME]))
 
     async def _recover(self, channels: Sequence[bytes]) -> None:
         """Resubscribe until that succeeds or no channel is in use. Then report where messages may be missing."""
@@ -105,7 +110,7 @@ class SubscriptionManager:
             while in_use := [channel for channel in channels if channel in self._refcounts]:
                 self._resubscribing.update(dict.fromkeys(channels, False))
                 try:
-                    async with asyncio.timeout(self._timeout):
+                    async with self._resubscription, asyncio.timeout(self._timeout):
                         await self._pubsub.subscribe(in_use)
                 except Exception as error:  # noqa: BLE001 - a dead connection is not always a RedisError or OSError
                     if not is_logged:

@@ -57,7 +57,7 @@ def recursion_limit(request: pytest.FixtureRequest) -> Generator[int]:
 @given(value=VALUES)
 def test_any_value_is_encoded_as_by_the_json_module(value: Any) -> None:
     """The encoder without recursion writes the text of the json module."""
-    assert encode_deep(value) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert encode_deep(value, json.dumps) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @given(value=VALUES, indent=st.none() | st.integers(0, 2))

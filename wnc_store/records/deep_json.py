@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from json.encoder import encode_basestring as quoted
 from typing import Any, cast
 
@@ -59,7 +60,7 @@ def parse_deep(text: str, decoder: json.JSONDecoder) -> object:
             return root[0]
 
 
-def encode_deep(value: object) -> str:
+def encode_deep(value: object, encode_scalar: Callable[[object], str]) -> str:
     """Encode a JSON value without recursion."""
     encoded: list[str] = []
     pending: list[object] = [value]  # in reverse order
@@ -82,7 +83,7 @@ def encode_deep(value: object) -> str:
             if not items:
                 pending.append(_Text("["))
         else:
-            encoded.append(json.dumps(item, ensure_ascii=False, allow_nan=False))
+            encoded.append(encode_scalar(item))
     return "".join(encoded)
 
 

@@ -32,7 +32,7 @@ def dumps(value: object) -> str:
     try:
         return _encode_shallow(value)
     except RecursionError:
-        return encode_deep(value)
+        return encode_deep(value, _encode_shallow)
 
 
 def to_utf8(text: str) -> bytes:

@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import ConnectionFactory, Pool, Reply
-from wnc_store_redis.transport.errors import code_of
+from wnc_store_redis.transport.errors import code_of, is_deadline
 from wnc_store_redis.transport.node import NodeClient, pack_command
 from wnc_store_redis.transport.replies import UnexpectedReplyError, is_slot_map
 from wnc_store_redis.transport.retry import NoReplyError, RedirectedError, may_pass
@@ -262,7 +262,7 @@ class ClusterRouter:
         try:
             reply = await self._node(address).submit(_SLOTS, deadline, writes=False)
         except NoReplyError as error:
-            return [] if isinstance(error.reason, TimeoutError) else error.reason
+            return [] if is_deadline(error.reason) else error.reason
         except StoreClosedError:
             return []
         if isinstance(reply, ResponseError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 from collections.abc import Iterator
@@ -159,7 +158,7 @@ def _from_exception(error: BaseException, server: str, about: str) -> StoreError
         )
     if isinstance(error, driver.DataError):
         return StoreError(f"redis-py rejected the command to {server}{about}; nothing was sent")
-    if isinstance(error, driver.TimeoutError | asyncio.TimeoutError):
+    if isinstance(error, driver.TimeoutError) or is_deadline(error):
         port = ", and that the port accepts TLS" if server.endswith(OVER_TLS) else ""
         return StoreTimeoutError(f"{server} did not reply in time{about}; check the server and the network{port}")
     # Every other exception of the driver means a lost connection. On some Python versions it is an AttributeError.
@@ -197,6 +196,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.append(cause)
         yield cause
         cause = None if isinstance(cause, OSError) else cause.__cause__ or cause.__context__
+
+
+def is_deadline(error: BaseException) -> bool:
+    """Return whether a deadline has passed. The TimeoutError of the system has an errno: the connection was lost."""
+    return isinstance(error, TimeoutError) and error.errno is None
 
 
 def code_of(error: driver.ResponseError) -> str:

@@ -161,6 +161,8 @@ class MultiplexedConnection:
             return
         batch: list[bytes] = []
         send_queue, in_flight = self._send_queue, self._in_flight
+        if not in_flight:
+            self._latency = 0.0  # the last reply may have waited for a server that has recovered since
         now = asyncio.get_running_loop().time()
         while send_queue and len(in_flight) < MAX_IN_FLIGHT:
             if self._in_flight_bytes + send_queue[0].size > MAX_IN_FLIGHT_BYTES and in_flight:

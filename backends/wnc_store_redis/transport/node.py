@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply
-from wnc_store_redis.transport.errors import NotReplicatedError, code_of
+from wnc_store_redis.transport.errors import NotReplicatedError, code_of, is_deadline
 from wnc_store_redis.transport.multiplexer import MultiplexedConnection
 from wnc_store_redis.transport.replies import is_bytes, is_count
 from wnc_store_redis.transport.retry import NoReplyError, QueryLostError
@@ -59,7 +59,7 @@ class NodeClient:
         self._reads = MultiplexedConnection(pool, timeout, statistics) if is_replicated else self._writes
         self._is_replicated = is_replicated
         self._replicas = replicas
-        self._counted: int | ResponseError = _NO_REPLICA
+        self._counted = 0
         self._counted_at = float("-inf")
         self._wait_task: asyncio.Task[int | ResponseError] | None = None
 
@@ -133,15 +133,17 @@ class NodeClient:
             return self._replicas() or _NO_REPLICA
         now = asyncio.get_running_loop().time()
         if now - self._counted_at > _REPLICA_COUNT_TTL:
-            self._counted = await self._query_replicas(deadline)
-            self._counted_at = now
+            counted = await self._query_replicas(deadline)
+            if isinstance(counted, ResponseError):
+                return counted
+            self._counted, self._counted_at = counted, now
         return self._counted
 
     async def _query_replicas(self, deadline: float) -> int | ResponseError:
         try:
             reply = await self._reads.submit(_REPLICATION, deadline)
         except NoReplyError as error:
-            is_lost = error.sent and not isinstance(error.reason, TimeoutError)
+            is_lost = error.sent and not is_deadline(error.reason)
             reason = QueryLostError(*error.reason.args) if is_lost else error.reason
             raise NoReplyError(reason, sent=False) from None  # the write itself was not sent
         if isinstance(reply, ResponseError):

@@ -7,7 +7,7 @@ import asyncio
 from redis.exceptions import AuthenticationError, AuthorizationError, DataError, ResponseError
 
 from wnc_store import StoreClosedError
-from wnc_store_redis.transport.errors import CANNOT_SERVE_NOW, UnknownServiceError, code_of
+from wnc_store_redis.transport.errors import CANNOT_SERVE_NOW, UnknownServiceError, code_of, is_deadline
 from wnc_store_redis.transport.replies import UnexpectedReplyError
 
 MAX_UNANSWERED = 5
@@ -22,7 +22,7 @@ _MAX_DELAY = 0.25
 _PASSING_CODES = {"CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS", "READONLY", "TRYAGAIN"}
 """Error codes of `CANNOT_SERVE_NOW` that pass when a failover or a slot migration ends."""
 
-_PERMANENT = (AuthenticationError, AuthorizationError, DataError, StoreClosedError, TimeoutError, UnknownServiceError)
+_PERMANENT = (AuthenticationError, AuthorizationError, DataError, StoreClosedError, UnknownServiceError)
 
 
 class NoReplyError(Exception):
@@ -123,7 +123,7 @@ class Attempts:
         if self._writes and isinstance(reason, UnexpectedReplyError):  # a proxy may still run it
             return False
         if isinstance(failure, NoReplyError) and failure.sent:
-            return self.unanswered < self._limit and not isinstance(reason, TimeoutError)
+            return self.unanswered < self._limit and not is_deadline(reason)
         if isinstance(reason, ConnectHungError | QueryLostError):
             return True
         if self.in_doubt:
@@ -136,4 +136,4 @@ def may_pass(reason: BaseException) -> bool:
     """Return whether a command was not executed for a reason that passes when a failover or a slot migration ends."""
     if isinstance(reason, ResponseError):
         return code_of(reason) in _PASSING_CODES
-    return not isinstance(reason, _PERMANENT)
+    return not (isinstance(reason, _PERMANENT) or is_deadline(reason))

@@ -46,6 +46,7 @@ class ConnectionSupervisor:
             raise StoreClosedError
         if self._attempt is None or self._attempt.done():
             self._attempt = self._attempts.spawn(self._connect())
+            self._attempt.add_done_callback(self._on_attempt_done)
         return self._attempt
 
     async def wait_connected(self) -> None:
@@ -77,6 +78,10 @@ class ConnectionSupervisor:
         self.disconnect(StoreClosedError())
         await self._attempts.aclose()
         await self._closings.drain()
+
+    def _on_attempt_done(self, attempt: asyncio.Task[Exception | None]) -> None:
+        if attempt.cancelled() and not self._closed:  # by the application, for example when it shuts down
+            self._on_connect(ConnectionError("the task that connects was cancelled"))
 
     async def _connect(self) -> Exception | None:
         error: Exception | None = None
