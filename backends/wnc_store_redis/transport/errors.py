@@ -59,6 +59,10 @@ _UNSUPPORTED = {
     "unknown command 'SSUBSCRIBE'": _TOO_OLD,
 }
 
+_GRANT_KILL = (
+    ". The store repeats writes only if the server permits CLIENT INFO and CLIENT KILL; grant them to the user"
+)
+
 _CLIENT_CERTIFICATE = "name a certificate that the server trusts in the URL, ?ssl_certfile=...&ssl_keyfile=..."
 # Part of OpenSSL's message -> hint. The first match applies.
 _TLS_HINTS = {
@@ -85,6 +89,10 @@ class UnknownServiceError(Exception):
     """Raised when the Sentinels do not monitor a service of this name."""
 
 
+class UnfencedError(ConnectionError):
+    """Raised when commands of a lost connection may still run, so that a write must not be repeated."""
+
+
 class NotReplicatedError(Exception):
     """Raised when a write is applied on the master, but not confirmed by all of its replicas."""
 
@@ -108,9 +116,10 @@ def to_store_error(
             f"{server} has applied the write{about}, but {error}: a failover may lose it; read before you try again"
         )
     elif unanswered:
+        hint = _GRANT_KILL if isinstance(error, UnfencedError) else ""
         translated = OutcomeUnknownError(
             f"the connection to {server} failed{about} after a write was sent: the write may or may not have happened; "
-            "read before you try again"
+            f"read before you try again{hint}"
         )
     elif isinstance(error, driver.ResponseError):
         translated = _from_reply(error, server, about, key, in_script=in_script)

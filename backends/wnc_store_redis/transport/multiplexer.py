@@ -9,9 +9,13 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
+from redis.asyncio.connection import AbstractConnection
+
 from wnc_store import StoreClosedError, StoreError
 from wnc_store_redis.transport.connection import Pool, Reply, open_connection
+from wnc_store_redis.transport.errors import UnfencedError
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError
+from wnc_store_redis.transport.session import Session, start_session
 from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.supervisor import ConnectionSupervisor
 
@@ -60,8 +64,9 @@ class MultiplexedConnection:
     def __init__(self, pool: Pool, timeout: float, statistics: Statistics) -> None:
         self._timeout = timeout
         self._statistics = statistics
-        connect = partial(open_connection, pool, self._on_replies)
+        connect = partial(open_connection, pool, self._on_replies, prepare=self._start_session)
         self._supervisor = ConnectionSupervisor(connect, timeout, self._on_connect, self._on_disconnect)
+        self._session = Session()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._send_queue: deque[InFlightRequest] = deque()
         self._in_flight: deque[InFlightRequest] = deque()
@@ -151,6 +156,13 @@ class MultiplexedConnection:
             raise StoreError(message)
         self._loop = loop
 
+    async def _start_session(self, connection: AbstractConnection) -> None:
+        try:
+            self._session = await start_session(connection, self._session)
+        except UnfencedError:
+            self._session = Session()
+            raise
+
     def _flush(self) -> None:
         """Send the waiting commands, up to the limits on commands in flight."""
         self._flush_scheduled = False
@@ -215,6 +227,10 @@ class MultiplexedConnection:
     def _on_disconnect(self, error: BaseException) -> None:
         """Fail the commands in flight. Unsent commands use the next connection."""
         self.disconnects += 1
+        if not self._session.client:
+            unfenced = UnfencedError()
+            unfenced.__cause__ = error
+            error = unfenced
         in_flight, self._in_flight, self._in_flight_bytes = self._in_flight, deque(), 0
         for request in in_flight:
             _fail(request, error, sent=True)

@@ -7,7 +7,7 @@ import asyncio
 from redis.exceptions import AuthenticationError, AuthorizationError, DataError, ResponseError
 
 from wnc_store import StoreClosedError
-from wnc_store_redis.transport.errors import CANNOT_SERVE_NOW, UnknownServiceError, code_of
+from wnc_store_redis.transport.errors import CANNOT_SERVE_NOW, UnfencedError, UnknownServiceError, code_of
 from wnc_store_redis.transport.replies import UnexpectedReplyError
 
 MAX_UNANSWERED = 5
@@ -73,7 +73,7 @@ class Attempts:
     Another attempt follows before the deadline
 
     - after an attempt that was sent and got no reply, while fewer than `limit` attempts are unanswered, unless it is a
-      write whose reply had another type;
+      write whose reply had another type, or that the server may still receive (`UnfencedError`);
     - after one that was not sent or got a temporary error, if another server may take over, or if only another attempt
       can determine the outcome of a write;
     - after one that was not sent although the server may be available (`ConnectHungError`, `QueryLostError`).
@@ -120,7 +120,7 @@ class Attempts:
 
     def _is_retryable(self, failure: BaseException) -> bool:
         reason = failure.reason if isinstance(failure, NoReplyError) else failure
-        if self._writes and isinstance(reason, UnexpectedReplyError):  # a proxy may still run it
+        if self._writes and isinstance(reason, UnexpectedReplyError | UnfencedError):  # it may still run
             return False
         if isinstance(failure, NoReplyError) and failure.sent:
             return self.unanswered < self._limit and not isinstance(reason, TimeoutError)
