@@ -31,10 +31,13 @@ NO_EVENT = (b"", b"", b"")
 
 
 def _read(
-    name: str, is_valid: IsValid, *, writes: bool = True, idempotent: bool = False, ask_command: bytes | None = None
+    name: str, is_valid: IsValid, *, writes: bool = True, idempotent: bool = False, on_ask: bool = False
 ) -> Script:
-    source = (files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes()
-    return Script(source, is_valid, writes, idempotent, ask_command)
+    folder = files("wnc_store_redis") / "lua"
+    source = (folder / f"{name}.lua").read_bytes()
+    if writes and name != "probe":  # it changes no data, so it may run late; it ignores the last argument
+        source = (folder / "prelude.lua").read_bytes() + source
+    return Script(source, is_valid, writes, idempotent, on_ask)
 
 
 COMMIT = _read("commit", is_commit_reply)
@@ -47,7 +50,8 @@ ACQUIRE = _read("acquire", is_acquire_reply, idempotent=True)
 RELEASE = _read("release", is_count, idempotent=True)
 COUNT = _read("count", is_count, writes=False, idempotent=True)
 HIT = _read("hit", is_hit_reply)
+RESET = _read("reset", is_flag)
 PEEK = _read("peek", is_peek_reply, writes=False, idempotent=True)
 PROBE = _read("probe", is_probe_reply, idempotent=True)
 # While a slot migrates, its channels stay on the server that it migrates from.
-PUBLISH = _read("publish", is_count, ask_command=b"SPUBLISH")
+PUBLISH = _read("publish", is_count, on_ask=True)

@@ -73,8 +73,10 @@ def shared_writes(url: str, settings: StoreSettings) -> Store:
     """Send each command in a separate write to the socket."""
     submit = MultiplexedConnection.submit
 
-    def submit_now(self: MultiplexedConnection, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
-        future = submit(self, packed, deadline)
+    def submit_now(
+        self: MultiplexedConnection, packed: bytes, deadline: float, *, expires: bool = False
+    ) -> asyncio.Future[Reply]:
+        future = submit(self, packed, deadline, expires=expires)
         self._flush()
         return future
 

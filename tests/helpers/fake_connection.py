@@ -19,7 +19,7 @@ class FakeConnection:
     def __init__(self) -> None:
         self.written = b""
         self.closed = False
-        self._replies: list[Any] = [0, b"id=1 addr=127.0.0.1:1 laddr=127.0.0.1:2"]
+        self._replies: list[Any] = [0, b"id=1 addr=127.0.0.1:1 laddr=127.0.0.1:2", [b"1000000000", b"0"]]
         self._transport = _Transport(self)
         self._writer = Mock(spec=asyncio.StreamWriter, transport=self._transport)
 

@@ -32,6 +32,9 @@ CANNOT_SERVE_NOW = {
 }
 """Temporary error code -> explanation and hint. The server rejected the whole command, so nothing happened."""
 
+EXPIRED = "EXPIRED"
+"""Error code of a script that the server received too late. Nothing happened."""
+
 _CHECK_USER = "check the user and its permissions"
 _USE_CLUSTER = "the server is a node of a cluster; use redis+cluster://, or a RedisCluster client"
 _MISCONFIGURED = {
@@ -121,6 +124,8 @@ def to_store_error(
             f"the connection to {server} failed{about} after a write was sent: the write may or may not have happened; "
             f"read before you try again{hint}"
         )
+    elif isinstance(error, driver.ResponseError) and code_of(error) == EXPIRED:
+        translated = StoreTimeoutError(f"{server} received the write too late{about}; check the server and the network")
     elif isinstance(error, driver.ResponseError):
         translated = _from_reply(error, server, about, key, in_script=in_script)
     else:

@@ -7,7 +7,7 @@ import asyncio
 from redis.exceptions import AuthenticationError, AuthorizationError, DataError, ResponseError
 
 from wnc_store import StoreClosedError
-from wnc_store_redis.transport.errors import CANNOT_SERVE_NOW, UnfencedError, UnknownServiceError, code_of
+from wnc_store_redis.transport.errors import CANNOT_SERVE_NOW, EXPIRED, UnfencedError, UnknownServiceError, code_of
 from wnc_store_redis.transport.replies import UnexpectedReplyError
 
 MAX_UNANSWERED = 5
@@ -76,6 +76,7 @@ class Attempts:
       write whose reply had another type, or that the server may still receive (`UnfencedError`);
     - after one that was not sent or got a temporary error, if another server may take over, or if only another attempt
       can determine the outcome of a write;
+    - after one that the server received too late according to an outdated estimate of its clock;
     - after one that was not sent although the server may be available (`ConnectHungError`, `QueryLostError`).
 
     Args:
@@ -124,6 +125,8 @@ class Attempts:
             return False
         if isinstance(failure, NoReplyError) and failure.sent:
             return self.unanswered < self._limit and not isinstance(reason, TimeoutError)
+        if isinstance(reason, ResponseError) and code_of(reason) == EXPIRED:
+            return True
         if isinstance(reason, ConnectHungError | QueryLostError):
             return True
         if self.in_doubt:

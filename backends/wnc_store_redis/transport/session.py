@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
@@ -16,15 +18,22 @@ _NOBODY = (b"ID", b"9223372036854775807")
 """The filter of CLIENT KILL that matches no client. It shows whether the command is permitted."""
 
 
+_FAR_FUTURE = 9e9
+"""The clock of a server that does not reply to TIME. Its scripts use TIME, too, and fail."""
+
+
 class Session(NamedTuple):
     """What a server knows about a connection.
 
     Attributes:
         client: the filters of CLIENT KILL that match this connection only; () if it cannot be killed. After a restart
             of the server, another client may get the same id, but not from the same address.
+        clock: the difference between the server's time, in seconds since the epoch, and the event loop's time. The
+            estimate is too high by at most the duration of the query.
     """
 
     client: tuple[bytes, ...] = ()
+    clock: float = _FAR_FUTURE
 
 
 async def start_session(connection: AbstractConnection, predecessor: Session) -> Session:
@@ -37,14 +46,21 @@ async def start_session(connection: AbstractConnection, predecessor: Session) ->
         UnfencedError: the server does not kill the predecessor.
     """
     kill = (b"CLIENT", b"KILL", *(predecessor.client or _NOBODY))
-    await connection.send_packed_command(connection.pack_commands([kill, (b"CLIENT", b"INFO")]))
-    killed, info = [await _read_reply(connection) for _ in range(2)]
+    sent_at = asyncio.get_running_loop().time()
+    await connection.send_packed_command(connection.pack_commands([kill, (b"CLIENT", b"INFO"), (b"TIME",)]))
+    killed, info, time = [await _read_reply(connection) for _ in range(3)]
+    clock = _FAR_FUTURE if isinstance(time, ResponseError) else seconds(time) - sent_at
     if isinstance(killed, ResponseError):
         if predecessor.client:
             raise UnfencedError from killed
-        return Session()
+        return Session(clock=clock)
     found = None if isinstance(info, ResponseError) else _CLIENT.search(info)
-    return Session((b"ID", found[1], b"ADDR", found[2]) if found else ())
+    return Session((b"ID", found[1], b"ADDR", found[2]) if found else (), clock)
+
+
+def seconds(time: Sequence[bytes]) -> float:
+    """Decode a reply to TIME."""
+    return int(time[0]) + int(time[1]) / 1e6
 
 
 async def _read_reply(connection: AbstractConnection) -> Reply:

@@ -63,6 +63,9 @@ class FakeServer:
 
         return _reply(_compiled(sha)(call, lua.table_from(keys), lua.table_from(arguments)))
 
+    def _time(self) -> list[bytes]:
+        return [b"0", b"0"]
+
     def _get(self, key: bytes) -> bytes | None:
         return cast("bytes | None", self.keys.get(key))
 

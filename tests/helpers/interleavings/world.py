@@ -76,10 +76,9 @@ class FakeLink:
 
     def write(self, packed: Sequence[bytes]) -> None:
         """See `PipelinedConnection.write`."""
-        for one in packed:
-            reader = Reader()
-            reader.feed(one)
-            command: Any = reader.gets()
+        reader = Reader()
+        reader.feed(b"".join(packed))
+        while command := reader.gets():
             self.commands.append(command)
             self._process.sent.append(command)
 
@@ -370,7 +369,8 @@ async def open_fake_link(
 ) -> FakeLink:
     """Replace `open_connection`. A command in flight when its connection is lost cannot run later."""
     process = _BY_POOL[pool]
-    process.multiplexer._session = Session((b"ID", b"1"))
+    process.multiplexer._session = Session((b"ID", b"1"), clock=9e9)
+    process.multiplexer._clock_due = float("inf")
     if process.refusals:
         process.refusals -= 1
         raise ConnectionRefusedError
