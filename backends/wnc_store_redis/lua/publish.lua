@@ -8,8 +8,4 @@
 --
 -- Returns the number of subscribers of this server that received the event.
 
--- Redis has SPUBLISH and acl_check_cmd since version 7.0.
-if ARGV[1] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[1], ARGV[2], '') then
-  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
-end
 return redis.call(ARGV[1], ARGV[2], ARGV[3])

@@ -44,6 +44,11 @@ _MISCONFIGURED = {
 _DENIED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 """Texts of a denied command inside a script: up to Redis 7.0, where the code is ERR, and since 7.2."""
 
+_INSIDE_SCRIPT = "@user_script"
+"""Text of an error that a command inside a script raised. The server appends the position in the script."""
+_DENIED_BEFORE_SCRIPT = re.compile(r"cannot run (\w+)")
+"""Text of `lua/prelude.lua` for a command that the server lacks or denies."""
+
 _TOO_OLD = "does not support sharded channels; events on a cluster need Redis 7.0 or newer"
 # Part of the server's message, with backquotes replaced by apostrophes -> explanation.
 _UNSUPPORTED = {
@@ -57,7 +62,6 @@ _UNSUPPORTED = {
         "lacks commands that the store needs; if it is a Sentinel, use redis+sentinel://",
     ),
     "Client names cannot contain": "rejected the client_name; it must not contain spaces or special characters",
-    "acl_check_cmd": _TOO_OLD,
     "unknown command 'SPUBLISH'": _TOO_OLD,
     "unknown command 'SSUBSCRIBE'": _TOO_OLD,
 }
@@ -138,18 +142,21 @@ def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, 
     code = code_of(error)
     message = str(error).replace("`", "'")
     unsupported = next((reason for part, reason in _UNSUPPORTED.items() if part in message), None)
+    denied = _DENIED_BEFORE_SCRIPT.search(message)
+    if denied is not None:
+        unsupported = f"does not run {denied[1]} for this user{about} (NOPERM); grant it, and do not rename it"
     if unsupported is not None:
         return ConfigurationError(f"{server} {unsupported}")
     if code == "WRONGTYPE":
         return CorruptRecordError(key, "the key, or the index of active rooms, has a value of another Redis type")
     is_denied_in_script = any(part in message for part in _DENIED_IN_SCRIPT)
-    if in_script and is_denied_in_script:
-        return OutcomeUnknownError(
-            f"{server} denied a command inside a script{about} with NOPERM, and earlier writes of the script remain; "
-            "grant the user every permission that the store needs"
-        )
     if is_denied_in_script:
         code = "NOPERM"
+    if in_script and code not in CANNOT_SERVE_NOW and (is_denied_in_script or _INSIDE_SCRIPT in message):
+        return OutcomeUnknownError(
+            f"{server} rejected a command inside a script{about} with {code}, and earlier writes of the script may "
+            "remain; grant the user every permission that the store needs, and do not rename commands"
+        )
     if code in _MISCONFIGURED:
         return ConfigurationError(f"{server} rejected the command{about} with {code}: {_MISCONFIGURED[code]}")
     if code in CANNOT_SERVE_NOW:

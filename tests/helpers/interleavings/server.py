@@ -142,5 +142,5 @@ def _lua() -> Any:
 
 @functools.cache
 def _compiled(sha: bytes) -> Callable[..., Any]:
-    source = b"function(call, KEYS, ARGV) local redis = {call = call} " + _sources()[sha] + b"\nend"
+    source = b"function(call, KEYS, ARGV) local redis = {call = call, pcall = call} " + _sources()[sha] + b"\nend"
     return cast("Callable[..., Any]", _lua().eval(source))
