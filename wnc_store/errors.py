@@ -22,6 +22,8 @@ these classes.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 
 class StoreError(Exception):
     """Base class of all errors raised by a store."""
@@ -129,7 +131,13 @@ class StoreTimeoutError(StoreUnavailableError):
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """Raised when a write was sent and its outcome can't be determined: it may or may not have been executed."""
+    """Raised when a write was sent and its outcome can't be determined: it may or may not have been executed.
+
+    Attributes:
+        final_after: How long after the error was raised the write may still be executed. None if that is not known.
+    """
+
+    final_after: timedelta | None = None
 
 
 class StoreClosedError(StoreError):

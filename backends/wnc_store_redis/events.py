@@ -114,10 +114,8 @@ class RedisRoomEvents(BaseRoomEvents):
             )
 
     async def _publish_data(self, channel: bytes, data: bytes) -> None:
-        if self._is_cluster:
-            await self._commands.run_script(PUBLISH, [self._keys.key_for_channel(channel)], channel, data)
-        else:
-            await self._commands.write(self._keys.publish, channel, data)
+        key = self._keys.key_for_channel(channel)
+        await self._commands.run_script(PUBLISH, [key], self._keys.publish, channel, data)
 
     def _channels_of(self, room_id: str) -> Sequence[bytes]:
         events = self._keys.events(room_id)

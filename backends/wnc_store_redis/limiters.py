@@ -7,7 +7,7 @@ from wnc_store.base import BaseConnectionCounter, BaseRateLimiter, Lifecycle
 from wnc_store_redis.codec import to_millis
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.script_results import Lease, Window, decode_acquire, decode_hit, decode_peek
-from wnc_store_redis.scripts import ACQUIRE, COUNT, HIT, PEEK, RELEASE
+from wnc_store_redis.scripts import ACQUIRE, COUNT, HIT, PEEK, RELEASE, RESET
 from wnc_store_redis.transport.executor import CommandExecutor
 
 
@@ -52,4 +52,4 @@ class RedisRateLimiter(BaseRateLimiter):
         return decode_peek(await self._commands.run_script(PEEK, [name]), name, self._settings.rate_limit_window)
 
     async def _reset(self, key: str) -> None:
-        await self._commands.write(b"DEL", self._keys.rate_limit(key))
+        await self._commands.run_script(RESET, [self._keys.rate_limit(key)])

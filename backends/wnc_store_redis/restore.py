@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import RoomExistsError, Snapshot, StoreSettings, to_wire
+from wnc_store import RoomExistsError, Snapshot, StoreSettings
 from wnc_store.base import ChangeEvents
 from wnc_store_redis.codec import encode_with_nonce, to_millis
 from wnc_store_redis.keys import Keys
@@ -23,7 +23,7 @@ async def restore(
     is_stored = await commands.run_script(
         RESTORE,
         keys.of_room(room.id),
-        to_wire(room),
+        encode_with_nonce(room),
         to_millis(room_ttl),
         to_millis(keys.index_ttl(room_ttl)),
         room.id.encode(),

@@ -66,5 +66,7 @@ class RedisRoomStore(BaseRoomStore):
             if not removed:
                 raise
             message = f"{removed} entries of expired rooms were removed before an error: {error}; sweep again"
-            raise OutcomeUnknownError(message) from error
+            unknown = OutcomeUnknownError(message)
+            unknown.final_after = error.final_after if isinstance(error, OutcomeUnknownError) else timedelta(0)
+            raise unknown from error
         return removed

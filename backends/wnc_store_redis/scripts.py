@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 
 from wnc_store.base import EncodedEvent
@@ -30,24 +31,34 @@ NO_EVENT = (b"", b"", b"")
 """The arguments of APPEND and RESTORE that stand for no event."""
 
 
-def _read(
-    name: str, is_valid: IsValid, *, writes: bool = True, idempotent: bool = False, ask_command: bytes | None = None
-) -> Script:
-    source = (files("wnc_store_redis") / "lua" / f"{name}.lua").read_bytes()
-    return Script(source, is_valid, writes, idempotent, ask_command)
+_LUA = files("wnc_store_redis") / "lua"
 
 
-COMMIT = _read("commit", is_commit_reply)
-REMOVE = _read("remove", is_flag)
-APPEND = _read("append", is_append_reply)
-CLEAR = _read("clear", is_flag)
-SWEEP = _read("sweep", is_count)
-RESTORE = _read("restore", is_flag)
-ACQUIRE = _read("acquire", is_acquire_reply, idempotent=True)
-RELEASE = _read("release", is_count, idempotent=True)
-COUNT = _read("count", is_count, writes=False, idempotent=True)
-HIT = _read("hit", is_hit_reply)
-PEEK = _read("peek", is_peek_reply, writes=False, idempotent=True)
-PROBE = _read("probe", is_probe_reply, idempotent=True)
+def _write(name: str, is_valid: IsValid, commands: str, *, publish: int = 0, idempotent: bool = False) -> Script:
+    """Read a script that writes, and put the prelude in front of it. See `lua/prelude.lua` for the arguments."""
+    words = (f"'{word}'" if word.isalpha() else word for word in commands.split())
+    head = f"local commands, publish = {{{', '.join(words)}}}, {publish}\n".encode()
+    source = head + (_LUA / "prelude.lua").read_bytes() + (_LUA / f"{name}.lua").read_bytes()
+    return Script(source, is_valid, writes=True, idempotent=idempotent)
+
+
+def _read(name: str, is_valid: IsValid, *, writes: bool = False) -> Script:
+    return Script((_LUA / f"{name}.lua").read_bytes(), is_valid, writes=writes, idempotent=True)
+
+
+COMMIT = _write("commit", is_commit_reply, "SADD 2 SREM 2 SET 1 PEXPIRE 2 DEL 1 DEL 3", publish=6)
+REMOVE = _write("remove", is_flag, "SREM 2 DEL 1 DEL 3", publish=2)
+APPEND = _write("append", is_append_reply, "RPUSH 1 LTRIM 1 PEXPIRE 1", publish=7)
+CLEAR = _write("clear", is_flag, "DEL 1", publish=1)
+SWEEP = _write("sweep", is_count, "SREM 1")
+RESTORE = _write("restore", is_flag, "SADD 2 SET 1 PEXPIRE 2 PEXPIRE 3 LRANGE 3 DEL 3 RPUSH 3 LTRIM 3", publish=7)
+ACQUIRE = _write("acquire", is_acquire_reply, "ZREMRANGEBYSCORE 1 ZADD 1 PTTL 1 PEXPIRE 1", idempotent=True)
+RELEASE = _write("release", is_count, "ZREM 1 ZCOUNT 1", idempotent=True)
+COUNT = _read("count", is_count)
+HIT = _write("hit", is_hit_reply, "SET 1 PEXPIRE 1 INCRBY 1")
+RESET = _write("reset", is_flag, "DEL 1")
+PEEK = _read("peek", is_peek_reply)
+# The probe has no prelude, which would hide a denied command. It changes no data, so it may run late.
+PROBE = _read("probe", is_probe_reply, writes=True)
 # While a slot migrates, its channels stay on the server that it migrates from.
-PUBLISH = _read("publish", is_count, ask_command=b"SPUBLISH")
+PUBLISH = replace(_write("publish", is_count, "", publish=1), on_ask=True)

@@ -10,10 +10,11 @@ Each function patches classes of the backend, so it must run in a separate proce
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
 
 from wnc_store import Room, Store, StoreSettings, open_store
 from wnc_store.base import Transition, VersionMismatch
@@ -72,8 +73,10 @@ def shared_writes(url: str, settings: StoreSettings) -> Store:
     """Send each command in a separate write to the socket."""
     submit = MultiplexedConnection.submit
 
-    def submit_now(self: MultiplexedConnection, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
-        future = submit(self, packed, deadline)
+    def submit_now(
+        self: MultiplexedConnection, packed: bytes, deadline: float, *, expires: bool = False
+    ) -> asyncio.Future[Reply]:
+        future = submit(self, packed, deadline, expires=expires)
         self._flush()
         return future
 
@@ -88,8 +91,11 @@ def transport(url: str, settings: StoreSettings) -> Store:
         pool: ConnectionPool,
         on_replies: Callable[[Sequence[Reply]], None],
         on_lost: Callable[[BaseException], None],
+        prepare: Callable[[AbstractConnection], Awaitable[None]],
     ) -> StreamConnection:
-        return StreamConnection(pool, await pool.get_connection(), on_replies, on_lost)
+        connection = await pool.get_connection()
+        await prepare(connection)
+        return StreamConnection(pool, connection, on_replies, on_lost)
 
     module: Any = multiplexer
     module.open_connection = open_stream_connection

@@ -19,6 +19,7 @@ class FakeConnection:
     def __init__(self) -> None:
         self.written = b""
         self.closed = False
+        self._replies: list[Any] = [0, b"id=1 addr=127.0.0.1:1 laddr=127.0.0.1:2", [b"1000000000", b"0"]]
         self._transport = _Transport(self)
         self._writer = Mock(spec=asyncio.StreamWriter, transport=self._transport)
 
@@ -29,6 +30,17 @@ class FakeConnection:
     def send(self, data: bytes) -> None:
         """Send bytes to the client."""
         self._transport.protocol.data_received(data)
+
+    async def send_packed_command(self, _packed: Any) -> None:
+        """Accept the commands of `start_session`."""
+
+    async def read_response(self, **_: object) -> Any:
+        """Return the next reply to the commands of `start_session`."""
+        return self._replies.pop(0)
+
+    def pack_commands(self, _commands: object) -> list[bytes]:
+        """Return nothing, because nothing reads the commands of `start_session`."""
+        return []
 
     def lose(self) -> None:
         """Reset the connection."""

@@ -32,6 +32,7 @@ class Cut:
         after: number of bytes that are still forwarded.
         how: "close" ends both sides in order (FIN), "reset" aborts them (RST).
         stay_down: whether the proxy rejects every connection after the cut.
+        late: whether the proxy keeps the connection to the server, and the rest of the bytes for `Proxy.deliver`.
         then: the next cut, which is armed after this one.
     """
 
@@ -39,6 +40,7 @@ class Cut:
     after: int
     how: How = "close"
     stay_down: bool = False
+    late: bool = False
     then: Cut | None = None
 
 
@@ -48,9 +50,11 @@ class _Link:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
+    replies: asyncio.StreamReader | None = None
+    late: bytes = b""
 
     def end(self, how: How) -> None:
-        for writer in (self.client, self.server):
+        for writer in (self.client, *([] if self.late else [self.server])):
             with suppress(OSError):
                 if how == "reset":
                     linger = struct.pack("ii", 1, 0)
@@ -86,6 +90,7 @@ class Proxy:
     carried: int = 0
     connections: int = 0
     _cut: Cut | None = None
+    _late: list[_Link] = field(default_factory=list[_Link])
     _links: set[_Link] = field(default_factory=set[_Link])
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
     _mean_bytes: int = 0
@@ -141,6 +146,20 @@ class Proxy:
         for link in list(self._links):
             link.end(how)
 
+    async def deliver(self) -> list[bytes]:
+        """Send the rest of the bytes of late cuts to the server. Return the start of each reply, b"" without one."""
+        replies: list[bytes] = []
+        while self._late:
+            link = self._late.pop()
+            assert link.replies is not None
+            try:
+                link.server.write(link.late)
+                replies.append(await link.replies.read(_CHUNK))
+            except OSError:  # the server has closed the connection
+                replies.append(b"")
+            link.server.close()
+        return replies
+
     async def serve(self, client: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection until either side ends it."""
         self.connections += 1
@@ -150,7 +169,7 @@ class Proxy:
                 link.end("reset")
                 return
             server, upstream = await asyncio.open_connection("127.0.0.1", self.target)
-            link = _Link(writer, upstream)
+            link = _Link(writer, upstream, server)
             self._links.add(link)
             requests, replies = _Chunks(_MOST_CHUNKS), _Chunks(_MOST_CHUNKS)
             carrying = [
@@ -198,6 +217,9 @@ class Proxy:
                 cut = self._cut_within(side, len(data))
                 if cut is not None:
                     await self._forward(side, data[: cut.after], sink)
+                    if cut.late:
+                        link.late = data[cut.after :]
+                        self._late.append(link)
                     if cut.then is not None and self._cut is None:
                         self.arm(cut.then)
                     link.end(cut.how)
@@ -248,4 +270,5 @@ async def proxy_to(target: int, *, delay: float = 0) -> AsyncGenerator[Proxy]:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await proxy.deliver()
         await server.wait_closed()

@@ -1,5 +1,7 @@
 -- Acquire or renew the lease of a connection.
 --
+-- `now` is the time in epoch milliseconds, from prelude.lua.
+--
 -- KEYS[1]  the leases of one client: a sorted set of connection ids, scored by expiry in epoch milliseconds
 -- ARGV[1]  the connection id
 -- ARGV[2]  TTL of a lease in milliseconds
@@ -8,8 +10,6 @@
 -- Returns {1, the number of leases} if the lease was acquired or renewed. Returns {0, the number of leases} if the limit
 -- is reached; nothing was changed then.
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local renewed = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if renewed and tonumber(renewed) <= now then
   renewed = false

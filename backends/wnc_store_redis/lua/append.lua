@@ -73,11 +73,6 @@ if not is_known then
   end
 end
 
--- Check before the first write. Redis has SPUBLISH and acl_check_cmd since version 7.0.
-if ARGV[7] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[7], ARGV[8], '') then
-  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
-end
-
 local count = math.min(redis.call('RPUSH', KEYS[1], ARGV[1]), tonumber(ARGV[3]))
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])

@@ -33,11 +33,6 @@ if stored ~= (ARGV[1] ~= '' and ARGV[1]) then
   return {0, stored}
 end
 
--- Check before the first write. Redis has SPUBLISH and acl_check_cmd since version 7.0.
-if ARGV[6] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[6], ARGV[7], '') then
-  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
-end
-
 if ARGV[2] == '' then
   redis.call('SREM', KEYS[2], ARGV[5])
   redis.call('DEL', KEYS[1], KEYS[3])

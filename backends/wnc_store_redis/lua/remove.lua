@@ -10,11 +10,6 @@
 -- An error in a script does not undo its earlier writes, so the first write is the one that fails if the index is not a
 -- set.
 
--- Check before the first write. Redis has SPUBLISH and acl_check_cmd since version 7.0.
-if ARGV[2] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[2], ARGV[3], '') then
-  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
-end
-
 redis.call('SREM', KEYS[2], ARGV[1])
 local removed = redis.call('DEL', KEYS[1])
 redis.call('DEL', KEYS[3])

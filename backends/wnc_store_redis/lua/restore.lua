@@ -20,11 +20,6 @@ if ARGV[5] == '' and redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
 
--- Check before the first write. Redis has SPUBLISH and acl_check_cmd since version 7.0.
-if ARGV[7] == 'SPUBLISH' and not redis.acl_check_cmd(ARGV[7], ARGV[8], '') then
-  return redis.error_reply('NOPERM this user cannot run SPUBLISH')
-end
-
 -- The index must not expire before any of its rooms. An index without a TTL stays without one.
 local ttl = redis.call('PTTL', KEYS[2])
 redis.call('SADD', KEYS[2], ARGV[4])

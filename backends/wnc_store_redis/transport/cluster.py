@@ -86,7 +86,7 @@ class ClusterRouter:
             self._statistics.retries += 1
             target = _target(reply, address)
             if on_ask is not None:
-                is_redirected, packed = False, on_ask
+                is_redirected, writes, packed = False, False, on_ask
             elif target is None:
                 return _REDIRECTED
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -119,9 +119,25 @@ async def open_connection(
     on_disconnect: OnDisconnect,
     *,
     pushes: bool = False,
+    prepare: Callable[[AbstractConnection], Awaitable[None]] | None = None,
 ) -> PipelinedConnection:
-    """Take a connection from the pool. With `pushes`, push messages of RESP3 are delivered among the replies."""
+    """Take a connection from the pool.
+
+    Args:
+        pool: the source of the connection.
+        on_replies: see `PipelinedConnection`.
+        on_disconnect: see `PipelinedConnection`.
+        pushes: whether push messages of RESP3 are delivered among the replies.
+        prepare: called with the connection before it is used.
+    """
     connection = await pool.get_connection()
+    if prepare is not None:
+        try:
+            await prepare(connection)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            await pool.release(connection)
+            raise
     # redis-py does not give public access to its transport, and connections of fakeredis have none.
     if not hasattr(connection, "_writer"):
         _warn_slow_path()

@@ -31,6 +31,9 @@ CANNOT_SERVE_NOW = {
 }
 """Temporary error code -> explanation and hint. The server rejected the whole command, so nothing happened."""
 
+EXPIRED = "EXPIRED"
+"""Error code of a script that the server received too late. Nothing happened."""
+
 _CHECK_USER = "check the user and its permissions"
 _USE_CLUSTER = "the server is a node of a cluster; use redis+cluster://, or a RedisCluster client"
 _MISCONFIGURED = {
@@ -39,6 +42,11 @@ _MISCONFIGURED = {
 }
 _DENIED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 """Texts of a denied command inside a script: up to Redis 7.0, where the code is ERR, and since 7.2."""
+
+_INSIDE_SCRIPT = "@user_script"
+"""Text of an error that a command inside a script raised. The server appends the position in the script."""
+_DENIED_BEFORE_SCRIPT = re.compile(r"cannot run (\w+)")
+"""Text of `lua/prelude.lua` for a command that the server lacks or denies."""
 
 _TOO_OLD = "does not support sharded channels; events on a cluster need Redis 7.0 or newer"
 # Part of the server's message, with backquotes replaced by apostrophes -> explanation.
@@ -53,10 +61,13 @@ _UNSUPPORTED = {
         "lacks commands that the store needs; if it is a Sentinel, use redis+sentinel://",
     ),
     "Client names cannot contain": "rejected the client_name; it must not contain spaces or special characters",
-    "acl_check_cmd": _TOO_OLD,
     "unknown command 'SPUBLISH'": _TOO_OLD,
     "unknown command 'SSUBSCRIBE'": _TOO_OLD,
 }
+
+_GRANT_KILL = (
+    ". The store repeats writes only if the server permits CLIENT INFO and CLIENT KILL; grant them to the user"
+)
 
 _CLIENT_CERTIFICATE = "name a certificate that the server trusts in the URL, ?ssl_certfile=...&ssl_keyfile=..."
 # Part of OpenSSL's message -> hint. The first match applies.
@@ -84,6 +95,10 @@ class UnknownServiceError(Exception):
     """Raised when the Sentinels do not monitor a service of this name."""
 
 
+class UnfencedError(ConnectionError):
+    """Raised when commands of a lost connection may still run, so that a write must not be repeated."""
+
+
 class NotReplicatedError(Exception):
     """Raised when a write is applied on the master, but not confirmed by all of its replicas."""
 
@@ -107,10 +122,13 @@ def to_store_error(
             f"{server} has applied the write{about}, but {error}: a failover may lose it; read before you try again"
         )
     elif unanswered:
+        hint = _GRANT_KILL if isinstance(error, UnfencedError) else ""
         translated = OutcomeUnknownError(
             f"the connection to {server} failed{about} after a write was sent: the write may or may not have happened; "
-            "read before you try again"
+            f"read before you try again{hint}"
         )
+    elif isinstance(error, driver.ResponseError) and code_of(error) == EXPIRED:
+        translated = StoreTimeoutError(f"{server} received the write too late{about}; check the server and the network")
     elif isinstance(error, driver.ResponseError):
         translated = _from_reply(error, server, about, key, in_script=in_script)
     else:
@@ -123,18 +141,21 @@ def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, 
     code = code_of(error)
     message = str(error).replace("`", "'")
     unsupported = next((reason for part, reason in _UNSUPPORTED.items() if part in message), None)
+    denied = _DENIED_BEFORE_SCRIPT.search(message)
+    if denied is not None:
+        unsupported = f"does not run {denied[1]} for this user{about} (NOPERM); grant it, and do not rename it"
     if unsupported is not None:
         return ConfigurationError(f"{server} {unsupported}")
     if code == "WRONGTYPE":
         return CorruptRecordError(key, "the key, or the index of active rooms, has a value of another Redis type")
     is_denied_in_script = any(part in message for part in _DENIED_IN_SCRIPT)
-    if in_script and is_denied_in_script:
-        return OutcomeUnknownError(
-            f"{server} denied a command inside a script{about} with NOPERM, and earlier writes of the script remain; "
-            "grant the user every permission that the store needs"
-        )
     if is_denied_in_script:
         code = "NOPERM"
+    if in_script and code not in CANNOT_SERVE_NOW and (is_denied_in_script or _INSIDE_SCRIPT in message):
+        return OutcomeUnknownError(
+            f"{server} rejected a command inside a script{about} with {code}, and earlier writes of the script may "
+            "remain; grant the user every permission that the store needs, and do not rename commands"
+        )
     if code in _MISCONFIGURED:
         return ConfigurationError(f"{server} rejected the command{about} with {code}: {_MISCONFIGURED[code]}")
     if code in CANNOT_SERVE_NOW:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
-from wnc_store import SecretBytes, StoreClosedError, StoreError
+from wnc_store import OutcomeUnknownError, SecretBytes, StoreClosedError, StoreError
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import code_of, to_store_error
-from wnc_store_redis.transport.node import pack_command
+from wnc_store_redis.transport.node import pack_command, pack_without_expiry
 from wnc_store_redis.transport.replies import SHAPES, IsValid, UnexpectedReplyError
 from wnc_store_redis.transport.retry import MAX_UNANSWERED, Attempts, NoReplyError
 from wnc_store_redis.transport.routing import Router
@@ -33,7 +33,7 @@ class Script:
         is_valid: returns whether a reply has the shape of the script's replies.
         writes: whether the script may change data.
         idempotent: whether a second run for the same call changes nothing and returns the same result.
-        ask_command: the command to send with the script's arguments instead, if a server of a cluster replies with ASK.
+        on_ask: whether to send the arguments as a command instead, if a server of a cluster replies with ASK.
         sha: the SHA-1 digest of the source, for EVALSHA.
     """
 
@@ -41,7 +41,7 @@ class Script:
     is_valid: IsValid
     writes: bool
     idempotent: bool
-    ask_command: bytes | None = None
+    on_ask: bool = False
     sha: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,12 +105,6 @@ class CommandExecutor:
         """Run read-only commands in one round trip."""
         deadline = self.deadline()
         return await asyncio.gather(*(self.read(*command, deadline=deadline) for command in commands))
-
-    def write(self, command: bytes, key: bytes, *arguments: bytes) -> Awaitable[Reply]:
-        """Run a command that writes. It is not sent again if it may have been received."""
-        packed, end = SecretBytes(pack_command((command, key, *arguments))), self.deadline()
-        shape, submit = SHAPES[command], self._router.submit
-        return self._run(lambda _: submit(key, packed, end, writes=True), key, end, shape, limit=1, writes=True)
 
     @property
     def forked(self) -> bool:
@@ -248,8 +242,9 @@ class CommandExecutor:
         by_source: bool = False,
     ) -> Awaitable[Reply]:
         command = (b"EVAL", script.source) if by_source else (b"EVALSHA", script.sha)
-        packed = SecretBytes(pack_command((*command, str(len(keys)).encode(), *keys, *arguments)))
-        on_ask = SecretBytes(pack_command((script.ask_command, *arguments))) if script.ask_command else None
+        words = (*command, str(len(keys)).encode(), *keys, *arguments)
+        packed = SecretBytes(pack_without_expiry(words) if script.writes else pack_command(words))
+        on_ask = SecretBytes(pack_command(arguments)) if script.on_ask else None
         return self._router.submit(keys[0], packed, deadline, writes=script.writes, on_ask=on_ask)
 
     def to_store_error(
@@ -258,6 +253,10 @@ class CommandExecutor:
         """Translate an error of the driver or the server, or the reason of a `NoReplyError`; see `errors`."""
         reason = error.reason if isinstance(error, NoReplyError) else error
         name = key.decode("utf-8", "replace")
-        return to_store_error(
+        translated = to_store_error(
             reason, endpoint=self._router.endpoint, key=name, unanswered=unanswered, in_script=in_script
         )
+        if isinstance(translated, OutcomeUnknownError):
+            # The deadline is at most one time-out away, and the clock of a session deviates by at most another.
+            translated.final_after = timedelta(seconds=2 * self._timeout)
+        return translated

@@ -9,9 +9,14 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
+
 from wnc_store import StoreClosedError, StoreError
 from wnc_store_redis.transport.connection import Pool, Reply, open_connection
+from wnc_store_redis.transport.errors import EXPIRED, UnfencedError, code_of
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError
+from wnc_store_redis.transport.session import Session, seconds, start_session
 from wnc_store_redis.transport.statistics import Statistics
 from wnc_store_redis.transport.supervisor import ConnectionSupervisor
 
@@ -20,6 +25,14 @@ MAX_IN_FLIGHT = 1024
 
 MAX_IN_FLIGHT_BYTES = 4 * 1024 * 1024
 """Limit on the bytes of commands in flight. A larger command is sent alone."""
+
+EXPIRY_DIGITS = 13
+"""Length of the last argument of a command that expires: the server's time in epoch milliseconds."""
+
+_CLOCK_INTERVAL = 60.0
+"""Seconds between two queries of the server's time on a connection that writes."""
+
+_TIME = b"*1\r\n$4\r\nTIME\r\n"
 
 _LATENCY_MARGIN = 1.25
 """A command is sent only if its remaining time is at least this many times the latency of the last reply."""
@@ -31,10 +44,11 @@ _MIN_TIMER_INTERVAL = 0.01
 class InFlightRequest:
     """A command and the future of its reply."""
 
-    __slots__ = ("deadline", "future", "packed", "sent_at", "size")
+    __slots__ = ("deadline", "expires", "future", "packed", "sent_at", "size")
 
-    def __init__(self, packed: bytes, future: asyncio.Future[Reply], deadline: float) -> None:
+    def __init__(self, packed: bytes, future: asyncio.Future[Reply], deadline: float, *, expires: bool) -> None:
         self.packed = packed
+        self.expires = expires
         self.size = len(packed)
         self.future = future
         self.deadline = deadline
@@ -60,8 +74,10 @@ class MultiplexedConnection:
     def __init__(self, pool: Pool, timeout: float, statistics: Statistics) -> None:
         self._timeout = timeout
         self._statistics = statistics
-        connect = partial(open_connection, pool, self._on_replies)
+        connect = partial(open_connection, pool, self._on_replies, prepare=self._start_session)
         self._supervisor = ConnectionSupervisor(connect, timeout, self._on_connect, self._on_disconnect)
+        self._session = Session()
+        self._clock_due = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._send_queue: deque[InFlightRequest] = deque()
         self._in_flight: deque[InFlightRequest] = deque()
@@ -82,12 +98,13 @@ class MultiplexedConnection:
         """Whether the connection was used, and so belongs to an event loop."""
         return self._loop is not None
 
-    def submit(self, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
+    def submit(self, packed: bytes, deadline: float, *, expires: bool = False) -> asyncio.Future[Reply]:
         """Send a command at the end of this tick.
 
         Args:
             packed: the command, encoded.
             deadline: when to give up, in the event loop's time.
+            expires: whether to append the last argument of the command, the deadline in the server's time.
 
         Returns:
             A future of the reply, which is a `ResponseError` if the server rejects the command. The future may be
@@ -104,7 +121,7 @@ class MultiplexedConnection:
         if self._closed:
             future.set_exception(StoreClosedError())
             return future
-        self._send_queue.append(InFlightRequest(packed, future, deadline))
+        self._send_queue.append(InFlightRequest(packed, future, deadline, expires=expires))
         if not self._flush_scheduled:
             self._flush_scheduled = True
             loop.call_soon(self._flush)
@@ -151,7 +168,15 @@ class MultiplexedConnection:
             raise StoreError(message)
         self._loop = loop
 
-    def _flush(self) -> None:
+    async def _start_session(self, connection: AbstractConnection) -> None:
+        try:
+            self._session = await start_session(connection, self._session)
+            self._clock_due = asyncio.get_running_loop().time() + _CLOCK_INTERVAL
+        except UnfencedError:
+            self._session = Session()
+            raise
+
+    def _flush(self) -> None:  # noqa: C901 - on the path of every command
         """Send the waiting commands, up to the limits on commands in flight."""
         self._flush_scheduled = False
         connection = self._supervisor.connection
@@ -163,6 +188,7 @@ class MultiplexedConnection:
         send_queue, in_flight = self._send_queue, self._in_flight
         if not in_flight:
             self._latency = 0.0  # the last reply may have waited for a server that has recovered since
+        earlier = len(in_flight)
         now = asyncio.get_running_loop().time()
         while send_queue and len(in_flight) < MAX_IN_FLIGHT:
             if self._in_flight_bytes + send_queue[0].size > MAX_IN_FLIGHT_BYTES and in_flight:
@@ -179,12 +205,22 @@ class MultiplexedConnection:
                 in_flight.append(request)
                 self._in_flight_bytes += request.size
                 batch.append(request.packed)
+                if request.expires:
+                    batch.append(b"%0*d\r\n" % (EXPIRY_DIGITS, (request.deadline + self._session.clock) * 1000 + 1))
         if batch:
-            if len(batch) == len(in_flight):
+            if not earlier:
                 self._last_reply_at = now  # the server owes replies from now on
+            sent = len(in_flight) - earlier
             self._statistics.batches += 1
-            self._statistics.commands += len(batch)
+            self._statistics.commands += sent
             connection.write(batch)
+            if len(batch) > sent and now >= self._clock_due:  # the next writes use the new estimate
+                self._clock_due = now + _CLOCK_INTERVAL
+                self.submit(_TIME, now + self._timeout).add_done_callback(partial(self._on_time, now))
+
+    def _on_time(self, sent_at: float, future: asyncio.Future[Reply]) -> None:
+        if not future.cancelled() and future.exception() is None and not isinstance(future.result(), ResponseError):
+            self._session = self._session._replace(clock=seconds(future.result()) - sent_at)
 
     def _on_connect(self, error: Exception | None) -> None:
         """Send the waiting commands, or fail them. After a hung attempt, those with time left may wait for another."""
@@ -207,6 +243,10 @@ class MultiplexedConnection:
             request = in_flight.popleft()
             self._in_flight_bytes -= request.size
             self._latency = self._last_reply_at - request.sent_at
+            if type(reply) is ResponseError and code_of(reply) == EXPIRED:
+                # The estimate of the server's clock is too low, because one of the clocks was set or runs faster.
+                _, milliseconds = str(reply).split()
+                self._session = self._session._replace(clock=int(milliseconds) / 1000 - request.sent_at)
             if not request.future.done():
                 request.future.set_result(reply)
         if self._send_queue and not self._flush_scheduled:
@@ -217,6 +257,10 @@ class MultiplexedConnection:
     def _on_disconnect(self, error: BaseException) -> None:
         """Fail the commands in flight. Unsent commands use the next connection."""
         self.disconnects += 1
+        if not self._session.client:
+            unfenced = UnfencedError()
+            unfenced.__cause__ = error
+            error = unfenced
         in_flight, self._in_flight, self._in_flight_bytes = self._in_flight, deque(), 0
         for request in in_flight:
             _fail(request, error, sent=True)

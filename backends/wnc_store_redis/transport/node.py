@@ -13,13 +13,21 @@ from redis.exceptions import ResponseError
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply
 from wnc_store_redis.transport.errors import NotReplicatedError, code_of, is_deadline
-from wnc_store_redis.transport.multiplexer import MultiplexedConnection
+from wnc_store_redis.transport.multiplexer import EXPIRY_DIGITS, MultiplexedConnection
 from wnc_store_redis.transport.replies import is_bytes, is_count
 from wnc_store_redis.transport.retry import NoReplyError, QueryLostError
 from wnc_store_redis.transport.statistics import Statistics
 
 # The type stub of hiredis accepts tuples of one element only.
 pack_command = cast("Callable[[Sequence[bytes]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
+
+_EXPIRY = b"0" * EXPIRY_DIGITS
+
+
+def pack_without_expiry(words: Sequence[bytes]) -> bytes:
+    """Encode a command without its last argument, which `MultiplexedConnection` appends when it sends the command."""
+    return pack_command((*words, _EXPIRY))[: -EXPIRY_DIGITS - 2]
+
 
 _ASKING = pack_command((b"ASKING",))
 _REPLICATION = pack_command((b"INFO", b"replication"))
@@ -72,7 +80,8 @@ class NodeClient:
         """Send a command; see `Router.submit`. `asking` is set for a command that follows an ASK redirection."""
         if writes and self._is_replicated:
             return self._replicated(packed, deadline, asking=asking)
-        return _submit(self._writes if writes else self._reads, packed, deadline, asking=asking)
+        connection = self._writes if writes else self._reads
+        return _submit(connection, packed, deadline, expires=writes, asking=asking)
 
     def check_loop(self) -> None:
         """See `MultiplexedConnection.check_loop`."""
@@ -93,7 +102,7 @@ class NodeClient:
         if isinstance(expected, ResponseError):
             return expected
         disconnects = self._writes.disconnects
-        future = _submit(self._writes, packed, deadline, asking=asking)
+        future = _submit(self._writes, packed, deadline, expires=True, asking=asking)
         if self._wait_task is None:
             self._wait_task = asyncio.ensure_future(self._wait(expected, deadline))
         wait_task = self._wait_task
@@ -156,11 +165,11 @@ class NodeClient:
 
 
 def _submit(
-    multiplexer: MultiplexedConnection, packed: bytes, deadline: float, *, asking: bool
+    multiplexer: MultiplexedConnection, packed: bytes, deadline: float, *, expires: bool, asking: bool
 ) -> asyncio.Future[Reply]:
     if asking:  # ASKING applies to the next command; nothing is sent between two submits of one tick
         multiplexer.submit(_ASKING, deadline).add_done_callback(_ignore)
-    return multiplexer.submit(packed, deadline)
+    return multiplexer.submit(packed, deadline, expires=expires)
 
 
 def _ignore(future: asyncio.Future[Reply]) -> None:

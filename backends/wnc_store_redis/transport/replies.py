@@ -102,17 +102,14 @@ def _is_slot(reply: Reply) -> bool:
 
 SHAPES: Mapping[bytes, IsValid] = {
     b"CONFIG": is_bytes_map,
-    b"DEL": is_count,
     b"EXISTS": is_count,
     b"GET": is_optional_bytes,
     b"INFO": is_bytes,
     b"LRANGE": is_bytes_list,
     b"PING": is_bytes,
     b"PTTL": is_integer,
-    b"PUBLISH": is_count,
     b"SCARD": is_count,
     b"SLOWLOG": is_slow_log,
-    b"SPUBLISH": is_count,
     b"SSCAN": is_tuple(is_bytes, is_bytes_list),
 }
 """Command that is not a script -> shape of its replies."""

@@ -7,7 +7,14 @@ import asyncio
 from redis.exceptions import AuthenticationError, AuthorizationError, DataError, ResponseError
 
 from wnc_store import StoreClosedError
-from wnc_store_redis.transport.errors import CANNOT_SERVE_NOW, UnknownServiceError, code_of, is_deadline
+from wnc_store_redis.transport.errors import (
+    CANNOT_SERVE_NOW,
+    EXPIRED,
+    UnfencedError,
+    UnknownServiceError,
+    code_of,
+    is_deadline,
+)
 from wnc_store_redis.transport.replies import UnexpectedReplyError
 
 MAX_UNANSWERED = 5
@@ -73,9 +80,10 @@ class Attempts:
     Another attempt follows before the deadline
 
     - after an attempt that was sent and got no reply, while fewer than `limit` attempts are unanswered, unless it is a
-      write whose reply had another type;
+      write whose reply had another type, or that the server may still receive (`UnfencedError`);
     - after one that was not sent or got a temporary error, if another server may take over, or if only another attempt
       can determine the outcome of a write;
+    - after one that the server received too late according to an outdated estimate of its clock;
     - after one that was not sent although the server may be available (`ConnectHungError`, `QueryLostError`).
 
     Args:
@@ -120,10 +128,12 @@ class Attempts:
 
     def _is_retryable(self, failure: BaseException) -> bool:
         reason = failure.reason if isinstance(failure, NoReplyError) else failure
-        if self._writes and isinstance(reason, UnexpectedReplyError):  # a proxy may still run it
+        if self._writes and isinstance(reason, UnexpectedReplyError | UnfencedError):  # it may still run
             return False
         if isinstance(failure, NoReplyError) and failure.sent:
             return self.unanswered < self._limit and not is_deadline(reason)
+        if isinstance(reason, ResponseError) and code_of(reason) == EXPIRED:
+            return True
         if isinstance(reason, ConnectHungError | QueryLostError):
             return True
         if self.in_doubt:

@@ -34,7 +34,7 @@ class Router(Protocol):
 
         Args:
             key: the key of the command; b"" if it has none.
-            packed: the command, encoded.
+            packed: the command, encoded; if it writes, by `pack_without_expiry`.
             deadline: when to give up, in the event loop's time.
             writes: whether the command may change data.
             on_ask: the command to send to the same server instead, if it replies with ASK.

@@ -63,6 +63,9 @@ class FakeServer:
 
         return _reply(_compiled(sha)(call, lua.table_from(keys), lua.table_from(arguments)))
 
+    def _time(self) -> list[bytes]:
+        return [b"0", b"0"]
+
     def _get(self, key: bytes) -> bytes | None:
         return cast("bytes | None", self.keys.get(key))
 
@@ -139,5 +142,5 @@ def _lua() -> Any:
 
 @functools.cache
 def _compiled(sha: bytes) -> Callable[..., Any]:
-    source = b"function(call, KEYS, ARGV) local redis = {call = call} " + _sources()[sha] + b"\nend"
+    source = b"function(call, KEYS, ARGV) local redis = {call = call, pcall = call} " + _sources()[sha] + b"\nend"
     return cast("Callable[..., Any]", _lua().eval(source))

@@ -29,6 +29,7 @@ from wnc_store import ManualClock, StoreSettings, to_wire
 from wnc_store_redis import RedisStore
 from wnc_store_redis.codec import encode_with_nonce
 from wnc_store_redis.transport.connection import Reply
+from wnc_store_redis.transport.session import Session
 
 _SETTINGS = StoreSettings(chat_history_limit=CHAT_LIMIT, operation_timeout=timedelta(seconds=5))
 _CLOCK = ManualClock(NOW)
@@ -75,10 +76,9 @@ class FakeLink:
 
     def write(self, packed: Sequence[bytes]) -> None:
         """See `PipelinedConnection.write`."""
-        for one in packed:
-            reader = Reader()
-            reader.feed(one)
-            command: Any = reader.gets()
+        reader = Reader()
+        reader.feed(b"".join(packed))
+        while command := reader.gets():
             self.commands.append(command)
             self._process.sent.append(command)
 
@@ -362,10 +362,15 @@ _BY_POOL: dict[Any, Process] = {}
 
 
 async def open_fake_link(
-    pool: Any, on_replies: Callable[[Sequence[Reply]], None], on_lost: Callable[[BaseException], None]
+    pool: Any,
+    on_replies: Callable[[Sequence[Reply]], None],
+    on_lost: Callable[[BaseException], None],
+    **_: object,
 ) -> FakeLink:
-    """Replace `open_connection`."""
+    """Replace `open_connection`. A command in flight when its connection is lost cannot run later."""
     process = _BY_POOL[pool]
+    process.multiplexer._session = Session((b"ID", b"1"), clock=9e9)
+    process.multiplexer._clock_due = float("inf")
     if process.refusals:
         process.refusals -= 1
         raise ConnectionRefusedError

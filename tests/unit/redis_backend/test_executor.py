@@ -22,10 +22,13 @@ from wnc_store import (
     StoreUnavailableError,
 )
 from wnc_store_redis.scripts import COMMIT, COUNT, PUBLISH, RELEASE
-from wnc_store_redis.transport.errors import UnknownServiceError
+from wnc_store_redis.transport.errors import UnfencedError, UnknownServiceError
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError, QueryLostError, RedirectedError
 from wnc_store_redis.transport.statistics import Statistics
+
+EXPIRY = b"1700000000000\r\n"
+"""The end of a command that writes, which the connection appends."""
 
 LOST = NoReplyError(ConnectionResetError(), sent=True)
 REFUSED = NoReplyError(ConnectionRefusedError(), sent=False)
@@ -34,6 +37,7 @@ HUNG = NoReplyError(ConnectHungError(), sent=False)
 NOT_COUNTED = NoReplyError(QueryLostError(), sent=False)
 REDIRECTED = RedirectedError("CLUSTERDOWN redirected")
 LOADING = ResponseError("LOADING Redis is loading the dataset in memory")
+EXPIRED = ResponseError("EXPIRED 1700000000000")
 WRONG = ResponseError("ERR something is wrong")
 DENIED = ResponseError("ERR The user executing the script can't run this command or subcommand script: 1")
 NOSCRIPT = ResponseError("NOSCRIPT No matching script.")
@@ -71,8 +75,9 @@ class FakeRouter:
     ) -> asyncio.Future[Any]:
         """See `Router.submit`."""
         reader = Reader()
-        reader.feed(packed)
+        reader.feed(packed + EXPIRY if writes else packed)
         command: Any = reader.gets()
+        assert not writes or command.pop() == EXPIRY.strip()
         self.sent.append(command)
         self.times.append(now())
         self.keys.append(key)
@@ -205,7 +210,6 @@ async def test_an_unknown_script_is_sent_with_its_source() -> None:
 
 CALLS: dict[str, tuple[Callable[[CommandExecutor], Awaitable[Any]], int, type[StoreError]]] = {
     "read": (lambda commands: commands.read(b"EXISTS", b"room:A"), 5, StoreUnavailableError),
-    "write": (lambda commands: commands.write(b"DEL", b"room:A"), 1, OutcomeUnknownError),
     "a script": (lambda commands: commands.run_script(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
     "a read-only script": (lambda commands: commands.run_script(COUNT, [b"room:A"]), 5, StoreUnavailableError),
 }
@@ -329,11 +333,7 @@ async def test_an_error_reply_is_raised(
 async def test_a_denied_command_inside_a_script_is_an_unknown_outcome() -> None:
     """A denied command inside a script that writes leaves the outcome unknown; elsewhere it is a ConfigurationError."""
     assert type(await failure(on(FakeRouter(DENIED)).run_script(COMMIT, [b"room:A"]))) is OutcomeUnknownError
-    for call in (
-        on(FakeRouter(DENIED)).run_script(COUNT, [b"room:A"]),
-        on(FakeRouter(DENIED)).write(b"DEL", b"room:A"),
-    ):
-        assert type(await failure(call)) is ConfigurationError
+    assert type(await failure(on(FakeRouter(DENIED)).run_script(COUNT, [b"room:A"]))) is ConfigurationError
 
 
 async def test_a_call_has_a_deadline() -> None:
@@ -342,7 +342,7 @@ async def test_a_call_has_a_deadline() -> None:
     commands, end = on(router), now() + 10
     await commands.read(b"EXISTS", b"room:A", deadline=end - 7)
     await commands.read(b"EXISTS", b"room:A")
-    await commands.write(b"DEL", b"room:A")
+    await commands.run_script(COMMIT, [b"room:A"])
     await commands.run_script(COUNT, [b"room:A"])
     await commands.read_many([(b"EXISTS", b"room:A"), (b"PTTL", b"room:A")])
     assert router.deadlines == [end - 7, *[end] * 5]
@@ -369,8 +369,8 @@ async def test_an_unsent_command_is_sent_again_if_the_server_may_be_available() 
 async def test_a_sharded_message_is_published_by_a_script() -> None:
     """On a cluster a script with a key publishes; after ASK the plain command is sent."""
     router = FakeRouter(NOSCRIPT, LOADING, 1, has_failover=True)
-    await on(router).run_script(PUBLISH, [b"room:A"], b"events:{room:A}", b"{}")
-    arguments = [b"1", b"room:A", b"events:{room:A}", b"{}"]
+    await on(router).run_script(PUBLISH, [b"room:A"], b"SPUBLISH", b"events:{room:A}", b"{}")
+    arguments = [b"1", b"room:A", b"SPUBLISH", b"events:{room:A}", b"{}"]
     by_sha, by_source = [b"EVALSHA", PUBLISH.sha, *arguments], [b"EVAL", PUBLISH.source, *arguments]
     assert router.sent == [by_sha, by_source, by_sha]
     assert router.on_ask == [b"*3\r\n$8\r\nSPUBLISH\r\n$15\r\nevents:{room:A}\r\n$2\r\n{}\r\n"] * 3
@@ -404,10 +404,9 @@ async def test_a_permanent_failure_is_not_retried(error: BaseException) -> None:
 
 async def test_a_write_without_a_reply_is_not_repeated_after_a_failover() -> None:
     """A write that may have been received is not sent again, even if another server may take over."""
-    for name in ("write", "a script"):
-        router = FakeRouter(REFUSED, LOST, 1, has_failover=True)
-        assert type(await failure(CALLS[name][0](on(router)))) is OutcomeUnknownError
-        assert len(router.sent) == 2
+    router = FakeRouter(REFUSED, LOST, 1, has_failover=True)
+    assert type(await failure(CALLS["a script"][0](on(router)))) is OutcomeUnknownError
+    assert len(router.sent) == 2
 
 
 @pytest.mark.parametrize("name", sorted(READING))
@@ -418,8 +417,30 @@ async def test_a_read_is_repeated_at_once(name: str) -> None:
     assert router.delays == [0, 0]
 
 
+async def test_a_write_that_arrives_too_late_is_sent_again() -> None:
+    """A script that was refused as too late did not run, so it is sent again, until the deadline."""
+    router = FakeRouter(EXPIRED, EXPIRED, 1)
+    assert await CALLS["a script"][0](on(router)) == 1
+    assert type(await failure(CALLS["a script"][0](on(FakeRouter(EXPIRED))))) is StoreTimeoutError
+
+
+async def test_an_unfenced_write_is_not_repeated() -> None:
+    """If the first attempt of a write may still run, the write is not repeated. A read is."""
+    unfenced = NoReplyError(UnfencedError(), sent=True)
+    error = await failure(release(on(FakeRouter(unfenced, 1))))
+    assert type(error) is OutcomeUnknownError
+    assert "CLIENT KILL" in str(error)
+    assert await CALLS["read"][0](on(FakeRouter(unfenced, 1))) == 1
+
+
+async def test_an_unknown_outcome_is_final_after_a_while() -> None:
+    """The error for an unknown outcome states that it is final after two time-outs."""
+    error: Any = await failure(CALLS["a script"][0](on(FakeRouter(LOST))))
+    assert error.final_after == timedelta(seconds=20)
+
+
 async def test_redirections_are_followed_at_once() -> None:
     """The first three redirections are followed without a delay."""
     router = FakeRouter(*[REDIRECTED] * 5, 1, has_failover=True)
-    assert await CALLS["write"][0](on(router)) == 1
+    assert await CALLS["a script"][0](on(router)) == 1
     assert router.delays == [0, 0, 0, 0.005, 0.01]
