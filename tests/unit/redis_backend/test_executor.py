@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -407,6 +408,13 @@ async def test_a_write_without_a_reply_is_not_repeated_after_a_failover() -> Non
     router = FakeRouter(REFUSED, LOST, 1, has_failover=True)
     assert type(await failure(CALLS["a script"][0](on(router)))) is OutcomeUnknownError
     assert len(router.sent) == 2
+
+
+@pytest.mark.parametrize("name", sorted(READING))
+async def test_a_time_out_of_the_system_is_a_lost_connection(name: str) -> None:
+    """The ETIMEDOUT of a dead connection is not the deadline of the operation, so a read is repeated."""
+    router = FakeRouter(NoReplyError(TimeoutError(errno.ETIMEDOUT, "timed out"), sent=True), 1)
+    assert await CALLS[name][0](on(router)) == 1
 
 
 @pytest.mark.parametrize("name", sorted(READING))

@@ -67,6 +67,18 @@ async def test_a_failed_attempt_fails_each_caller(
     supervised.on_connect.assert_called_once()
 
 
+@pytest.mark.parametrize("has_started", [False, True])
+async def test_a_cancelled_attempt_is_reported(has_started: bool) -> None:
+    """An attempt that the application cancels is reported, so the commands that wait for it fail at once."""
+    supervised = Supervised(hang)
+    attempt = supervised.supervisor.connect()
+    if has_started:
+        await idle()
+    attempt.cancel()
+    await idle()
+    assert [type(call.args[0]) for call in supervised.on_connect.call_args_list] == [ConnectionError]
+
+
 async def test_a_cancelled_caller_does_not_cancel_the_attempt() -> None:
     """A caller that is cancelled leaves the attempt to the other callers."""
     connecting = asyncio.Event()
