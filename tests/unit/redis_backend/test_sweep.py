@@ -92,3 +92,33 @@ async def test_a_sweep_that_removed_nothing_is_refused(outcomes: tuple[Outcome |
     with pytest.raises(StoreUnavailableError) as caught:
         await sweep(*outcomes, is_bucketed=False)
     assert caught.value is REFUSED
+
+
+class FlappingExecutor(FakeExecutor):
+    """An executor whose connection is lost after each page of an index that has no end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = 0
+
+    async def read(self, _command: bytes, _index: bytes, *_arguments: bytes) -> Any:
+        """Return a page that is not the last one."""
+        return [b"1", []]
+
+    def server_epoch(self, _key: bytes) -> int:
+        """Every call finds another connection."""
+        self.lost += 1
+        return self.lost
+
+    def to_store_error(self, error: BaseException, _key: bytes) -> StoreError:
+        """Return the error of a lost connection."""
+        return StoreUnavailableError(str(error))
+
+
+async def test_a_listing_over_a_connection_that_is_lost_again_and_again_ends() -> None:
+    """A listing that starts again after each lost connection ends with an error."""
+    commands = FlappingExecutor()
+    rooms = RedisRoomStore(cast("CommandExecutor", commands), Keys("", 0), StoreSettings(), SystemClock(), Lifecycle())
+    with pytest.raises(StoreUnavailableError, match="lost faster than the index can be read"):
+        await anext(rooms.active_room_ids())
+    assert commands.lost == 22  # two pages for each of eleven scans
