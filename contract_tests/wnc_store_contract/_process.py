@@ -13,7 +13,9 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from importlib.metadata import EntryPoint
@@ -27,6 +29,7 @@ from wnc_store import ConfigurationError, StoreError, StoreUnavailableError
 from wnc_store.factory import load_entry
 from wnc_store_contract.clause import Clause
 from wnc_store_contract.explain import find_harness_problem
+from wnc_store_contract.faults.run import FaultReport, ensure_disconnects, run_faults
 from wnc_store_contract.harness import Harness
 
 Send = Callable[[dict[str, Any]], None]
@@ -49,9 +52,11 @@ class Request:
     Attributes:
         harness: The harness: `package.module:Class` or, with a URL, the value of an entry point.
         url: The URL that the harness is called with, or None.
-        clauses: The names of the clauses, or None for all.
+        clauses: The names of the clauses, or None for all. An empty list runs only the faults.
         fail_fast: Stop after the first failure.
         allow_nonempty: Accept a storage location that contains data.
+        faults: How many seconds to run calls under faults after the clauses, or None.
+        seed: The seed of the faults.
     """
 
     harness: str
@@ -59,6 +64,8 @@ class Request:
     clauses: list[str] | None
     fail_fast: bool
     allow_nonempty: bool
+    faults: float | None = None
+    seed: int = 0
 
     def to_json(self) -> str:
         """Return the request as JSON."""
@@ -75,7 +82,9 @@ def main() -> None:
         reports.write(f"{json.dumps(report)}\n")
         reports.flush()
 
-    tests = [_TEST] if request.clauses is None else [f"{_TEST}::TestVerified::{name}" for name in request.clauses]
+    reporter = _Reporter(request, send)
+    names = [f"::TestVerified::{name}" for name in request.clauses or ()] or [""]
+    tests = [f"{_TEST}{name}" for name in names]
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "pytest.ini"
         config.write_text("[pytest]\n")
@@ -83,14 +92,62 @@ def main() -> None:
         # The configuration, plugins and conftest files of the working directory are ignored.
         options = ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-c", str(config)]
         stop = ["-x"] if request.fail_fast else []
-        pytest.main([*options, *stop, "--pyargs", *tests], plugins=[_Reporter(request, send)])
+        if request.clauses == []:
+            stop.append("--collect-only")  # loads and checks the harness
+        pytest.main([*options, *stop, "--pyargs", *tests], plugins=[reporter])
+    if request.faults is not None and reporter.is_usable and not (request.fail_fast and reporter.has_failed):
+        with suppress(KeyboardInterrupt):  # the process that started this one reports it
+            _run_faults(request, request.faults, chosen_harness.get(), send)
     send({"event": "end"})
 
 
+def _run_faults(request: Request, seconds: float, make_harness: Callable[[], Harness], send: Send) -> None:
+    """Run calls under faults, and report the progress every second and the result."""
+    shown = time.monotonic()
+
+    def on_round(report: FaultReport) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 1:
+            shown = time.monotonic()
+            send({"event": "progress", "operations": report.operations, "faults": report.faults})
+
+    async def run() -> FaultReport:
+        harness = make_harness()
+        try:
+            return await run_faults(harness, request.seed, seconds=seconds, on_round=on_round)
+        finally:
+            await harness.aclose()
+
+    try:
+        report = asyncio.run(run())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a harness may raise anything
+        send({"event": "crash", "message": _describe_error(request, error)["message"]})
+    else:
+        send({"event": "faults", "report": report.to_json()})
+
+
+def _describe_error(request: Request, error: BaseException) -> dict[str, Any]:
+    """Return the name of an error in `ERRORS` and a message without the URL, which may contain a password."""
+    kind = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), None)
+    problem = str(error) if kind else find_harness_problem(error) or f"{type(error).__name__}: {error}"
+    if request.url:
+        problem = problem.replace(request.url, "the URL")
+    return {"kind": kind or ConfigurationError.__name__, "message": problem}
+
+
 class _Reporter:
-    """A pytest plugin that loads the harness and reports the results."""
+    """A pytest plugin that loads the harness and reports the results.
+
+    Attributes:
+        is_usable: Whether the harness is usable.
+        has_failed: Whether a clause has failed.
+    """
 
     def __init__(self, request: Request, send: Send) -> None:
+        self.is_usable = False
+        self.has_failed = False
         self._request = request
         self._send = send
         self._clauses: dict[str, Clause] = {}
@@ -104,17 +161,14 @@ class _Reporter:
         """Load the harness, now that the assertions of clauses that its module imports are rewritten."""
         try:
             make_harness = load_harness(self._request)
-            ensure_usable(make_harness, allow_nonempty=self._request.allow_nonempty)
+            ensure_usable(make_harness, self._request)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a harness may raise anything, also SystemExit
-            kind = next((name for name, kind in ERRORS.items() if isinstance(error, kind)), None)
-            problem = str(error) if kind else find_harness_problem(error) or f"{type(error).__name__}: {error}"
-            if self._request.url:
-                problem = problem.replace(self._request.url, "the URL")  # it may contain a password
-            self._send({"event": "error", "kind": kind or ConfigurationError.__name__, "message": problem})
+            self._send({"event": "error", **_describe_error(self._request, error)})
             pytest.exit("the harness is not usable")
         chosen_harness.set(make_harness)
+        self.is_usable = True
 
     def pytest_runtest_logstart(self, location: tuple[str, int | None, str]) -> None:
         """Report that a clause starts."""
@@ -130,6 +184,7 @@ class _Reporter:
             name = _name(report.location)
             detail = _detail(report, self._clauses[name].rule)
             result = {"name": name, "outcome": report.outcome, "detail": detail, "seconds": report.duration}
+            self.has_failed |= report.failed
             self._send({"event": "result", **result})
 
 
@@ -195,22 +250,24 @@ def make_checked(make: Callable[[], Harness], name: str) -> Harness:
         raise ConfigurationError(message) from error
 
 
-def ensure_usable(make_harness: Callable[[], Harness], *, allow_nonempty: bool) -> None:
-    """Check that a harness opens stores and that its storage location is empty.
+def ensure_usable(make_harness: Callable[[], Harness], request: Request) -> None:
+    """Check that a harness opens stores, that its storage location is empty, and that it can cause requested faults.
 
     Raises:
-        ConfigurationError: The harness does not open a store, or the storage location contains data.
+        ConfigurationError: One of these is not the case.
     """
 
     async def check() -> str | None:
         harness = make_harness()
         await _ensure_store(harness)
+        if request.faults is not None:
+            ensure_disconnects(harness)
         existing = await harness.describe_existing_data()
         await harness.aclose()  # not called if the server is unreachable: nothing was written
         return existing
 
     existing = asyncio.run(check())
-    if existing and not allow_nonempty:
+    if existing and not request.allow_nonempty:
         message = f"{existing}. Use an empty one or pass --allow-nonempty; verify changes only its own keys"
         raise ConfigurationError(message)
 

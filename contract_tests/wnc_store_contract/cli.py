@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from textwrap import indent
@@ -16,6 +17,7 @@ from wnc_store.cli.output import Exit, add_row, err, out, pluralize, print_json,
 from wnc_store.cli.runtime import AsJson, fail, fail_with, refuse_url
 from wnc_store_contract._process import Request
 from wnc_store_contract.clause import Clause
+from wnc_store_contract.faults.run import FaultReport
 from wnc_store_contract.verify import CLAUSES, Conformance, Report, Result, find_harness, select_clauses
 from wnc_store_contract.verify import verify as run_contract
 
@@ -35,19 +37,30 @@ def verify(  # noqa: PLR0913 - each is an option
     ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop after the first failed clause.")] = False,
     show_all: Annotated[bool, typer.Option("--all", help="List every clause with its outcome.")] = False,
+    faults: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.1, help="Then run concurrent calls under faults for this long."),
+    ] = None,
+    no_clauses: Annotated[bool, typer.Option("--no-clauses", help="Run only the calls under faults.")] = False,
+    seed: Annotated[int | None, typer.Option(help="The seed of a former run under faults, to repeat it.")] = None,
     as_json: AsJson = False,
     allow_nonempty: Annotated[
         bool, typer.Option("--allow-nonempty", help="Run even if the database holds data; only its own keys change.")
     ] = False,
 ) -> None:
-    """Run the contract suite on a backend. Exit 1 if a clause fails."""
+    """Run the contract suite on a backend. Exit 1 if a clause fails or a rule is violated under faults."""
     if (url is None) == (harness is None):
         fail("expected either a URL or --harness", Exit.USAGE)
+    if faults is None and (no_clauses or seed is not None):
+        fail("--no-clauses and --seed require --faults SECONDS", Exit.USAGE)
+    if no_clauses and only:
+        fail("--only selects clauses, and --no-clauses runs none: use one of them", Exit.USAGE)
     try:
-        selected = select_clauses(only or [])
-        names = [clause.name for clause in selected] if only else None
+        selected = [] if no_clauses else select_clauses(only or [])
+        names = [clause.name for clause in selected] if only or no_clauses else None
         entry = find_harness(url) if url is not None else harness or ""
-        request = Request(entry, url, names, fail_fast, allow_nonempty)
+        seed = secrets.randbelow(1_000_000) if seed is None else seed
+        request = Request(entry, url, names, fail_fast, allow_nonempty, faults, seed)
         # Only the URL's scheme is printed: the URL may contain a password.
         target = f"{url.partition('://')[0]}://" if url is not None else entry
         report = _run_with_progress(request, target, selected)
@@ -69,11 +82,15 @@ def _run_with_progress(request: Request, target: str, selected: Sequence[Clause]
         def advance(result: Result) -> None:
             progress.update(task, advance=1, description=result.clause.name.removeprefix("test_").replace("_", " "))
 
+        def count(operations: int, faults: int) -> None:
+            progress.update(task, description=f"under faults: {operations:,} operations, {faults:,} faults")
+
         try:
-            return run_contract(request, target, selected, on_result=advance)
+            return run_contract(request, target, selected, on_result=advance, on_progress=count)
         except KeyboardInterrupt:
             done = progress.tasks[task].completed
-            fail(f"interrupted after {done:.0f} of {len(selected)} clauses", Exit.INTERRUPTED)
+            after = f" after {done:.0f} of {len(selected)} clauses" if selected else ""
+            fail(f"interrupted{after}", Exit.INTERRUPTED)
 
 
 def _print_report(report: Report, *, show_all: bool) -> None:
@@ -87,6 +104,8 @@ def _print_report(report: Report, *, show_all: bool) -> None:
     for reason, count in skipped.items():
         out.print(Text.assemble((f"{count} skipped", _STYLES["skipped"]), f": {reason.removeprefix('not declared: ')}"))
     _print_failures(report)
+    if report.faults is not None:
+        _print_faults(report.faults)
     if report.problem:
         out.print(Text.assemble(("error: ", "bold red"), sanitize(report.problem)), soft_wrap=True)
     if report.level is Conformance.PARTIAL:
@@ -111,3 +130,21 @@ def _print_failures(report: Report) -> None:
         rule = f" and {pluralize(len(others), 'other clause')}" if others else f": {first.rule}"
         details = f" {first.name}{rule}\n{indent(reason, '    ')}"
         out.print(Text.assemble(("failed", _STYLES["failed"]), details), soft_wrap=True)
+
+
+def _print_faults(report: FaultReport) -> None:
+    """Print the violations under faults with their histories, and a summary."""
+    for violation in report.violations:
+        out.print(Text.assemble(("violated", _STYLES["failed"]), f": {violation.rule}"), soft_wrap=True)
+        if violation.key:
+            out.print(sanitize(f"    key {violation.key}; the results with * cannot all be true:"), soft_wrap=True)
+        for line in violation.history:
+            out.print(Text.assemble("    ", sanitize(line)), soft_wrap=True)
+    if report.undecided:
+        out.print(f"{pluralize(report.undecided, 'key')} undecided: too many calls had unknown outcomes")
+    outcome = pluralize(len(report.violations), "violation") if report.violations else "no violation"
+    out.print(
+        f"faults: {outcome} in {report.operations:,} operations with {pluralize(report.faults, 'fault')} "
+        f"({report.unknown:,} unknown outcomes, {report.refused:,} rejected); repeat with --seed {report.seed}",
+        soft_wrap=True,
+    )

@@ -28,7 +28,11 @@ class Capability(StrEnum):
     """`store.events`, and the setting `publish_changes`."""
 
     DISCONNECT = "disconnect"
-    """`Harness.disconnect`: events arrive over connections that can be lost. Otherwise its clauses are skipped."""
+    """`Harness.disconnect`: the stores use connections that can be lost. Otherwise its clauses are skipped, and
+    `wnc-store verify --faults` is refused."""
+
+    RESTART = "restart"
+    """`Harness.restart`: the server can be restarted. `wnc-store verify --faults` uses it; no clause needs it."""
 
     SHARED = "shared"
     """Each `open_store` returns another client of the same data. Otherwise clauses with two clients are skipped."""
@@ -110,10 +114,19 @@ class Harness(ABC):
         return None
 
     async def disconnect(self) -> None:
-        """Close the connections over which this harness's stores receive events; for `Capability.DISCONNECT`."""
+        """Close all connections of this harness's stores, as a network failure does; for `Capability.DISCONNECT`.
+
+        Running calls are interrupted: their requests or their replies are lost. The stores are not closed and may
+        reconnect at once.
+        """
         message = (
             f"{type(self).__name__} does not implement disconnect(); declare Capability.DISCONNECT only if it does"
         )
+        raise NotSupportedError(message)
+
+    async def restart(self) -> None:
+        """Stop the server without warning and start it again with all acknowledged writes; for `Capability.RESTART`."""
+        message = f"{type(self).__name__} does not implement restart(); declare Capability.RESTART only if it does"
         raise NotSupportedError(message)
 
     @property

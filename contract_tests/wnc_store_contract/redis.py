@@ -84,11 +84,11 @@ class RedisHarness(Harness):
             await pipeline.execute()
 
     async def disconnect(self) -> None:
-        """Kill the pub/sub connections of this harness's stores."""
-        await self._kill_pubsub()
+        """Kill the connections of this harness's stores."""
+        await self._kill_connections()
 
-    async def _kill_pubsub(self, **target: Any) -> None:
-        for client in cast("list[dict[str, str]]", await self._client.client_list(_type="pubsub", **target)):
+    async def _kill_connections(self, **target: Any) -> None:
+        for client in cast("list[dict[str, str]]", await self._client.client_list(**target)):
             if client["name"] == self._client_name:
                 await self._client.client_kill_filter(_id=client["id"], **target)
 
@@ -136,10 +136,10 @@ class RedisClusterHarness(RedisHarness):
         return RedisClusterRaw(self._client, self.key_prefix)
 
     async def disconnect(self) -> None:
-        """Kill the pub/sub connections on each master."""
+        """Kill the connections to each master."""
         await self._client.initialize()
         for node in self._client.get_primaries():
-            await self._kill_pubsub(target_nodes=node)
+            await self._kill_connections(target_nodes=node)
 
 
 class RedisRaw:

@@ -22,6 +22,7 @@ from wnc_store_contract import StoreContract
 from wnc_store_contract._process import ERRORS, Request
 from wnc_store_contract.clause import Clause, clauses_of
 from wnc_store_contract.clauses.harness import HarnessClauses
+from wnc_store_contract.faults.run import FaultReport
 
 CLAUSES = clauses_of(StoreContract)
 
@@ -38,10 +39,10 @@ class Conformance(StrEnum):
     """No clause failed, but some were skipped. The report contains the reasons."""
 
     SELECTED = "selected"
-    """No clause failed, but only selected clauses ran."""
+    """Nothing failed, but only selected clauses, or only the faults, ran."""
 
     NONE = "none"
-    """A clause failed, no clause ran, or the run did not end."""
+    """A clause failed, a rule was violated under faults, nothing ran, or the run did not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,14 @@ class Report:
         selected: The clauses that must have a result.
         results: The results.
         crash: Why the run did not end, or "".
+        faults: The result of the run under faults, or None.
     """
 
     target: str
     selected: Sequence[Clause]
     results: list[Result] = field(default_factory=list[Result])
     crash: str = ""
+    faults: FaultReport | None = None
 
     @property
     def problem(self) -> str:
@@ -94,7 +97,9 @@ class Report:
     def level(self) -> Conformance:
         """The extent to which the backend satisfies the contract."""
         outcomes = {result.outcome for result in self.results}
-        if self.crash or "failed" in outcomes or "passed" not in outcomes or len(self.results) != len(self.selected):
+        has_run = "passed" in outcomes or (self.faults is not None and not self.selected)
+        is_violated = "failed" in outcomes or (self.faults is not None and self.faults.violations)
+        if self.crash or is_violated or not has_run or len(self.results) != len(self.selected):
             return Conformance.NONE
         if len(self.selected) < len(CLAUSES):
             return Conformance.SELECTED
@@ -114,6 +119,7 @@ class Report:
             "passed": self.count("passed"),
             "failed": self.count("failed"),
             "skipped": self.count("skipped"),
+            "faults": None if self.faults is None else self.faults.to_json(),
             "clauses": [
                 {
                     "name": result.clause.name,
@@ -171,14 +177,16 @@ def verify(
     selected: Sequence[Clause],
     *,
     on_result: Callable[[Result], None],
+    on_progress: Callable[[int, int], None],
 ) -> Report:
-    """Run clauses in another process, so that a backend can end or damage only that process.
+    """Run clauses, and calls under faults, in another process, so that a backend can end or damage only that process.
 
     Args:
         request: The harness, and options of the run.
         target: The name of the backend in the report.
         selected: The clauses of the request.
         on_result: Called with each result.
+        on_progress: Called with the numbers of operations and faults so far.
 
     Raises:
         StoreError: The harness is not usable.
@@ -202,7 +210,7 @@ def verify(
     assert process.stdin is not None
     assert process.stdout is not None
     report = Report(target, selected)
-    reader = _Reader(report, on_result)
+    reader = _Reader(report, on_result, on_progress)
     try:
         with suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(request.to_json())
@@ -221,7 +229,10 @@ def verify(
     if reader.error:
         raise reader.error
     missing = len(selected) - len(report.results)
-    if not reader.ended or (missing and not (request.fail_fast and report.count("failed"))):
+    has_stopped = request.fail_fast and report.count("failed")
+    if not has_stopped and not missing and request.faults is not None and report.faults is None:
+        report.crash = report.crash or f"the process ended with exit code {code} while it ran calls under faults"
+    elif not reader.ended or (missing and not has_stopped):
         during = f"during {reader.running.name}" if reader.running else "before the first clause"
         report.crash = (
             f"the process that ran the clauses ended with exit code {code} {during}; results of {missing} of "
@@ -239,12 +250,15 @@ class _Reader:
         ended: Whether the process has reported that it reached its end.
     """
 
-    def __init__(self, report: Report, on_result: Callable[[Result], None]) -> None:
+    def __init__(
+        self, report: Report, on_result: Callable[[Result], None], on_progress: Callable[[int, int], None]
+    ) -> None:
         self.running: Clause | None = None
         self.error: Exception | None = None
         self.ended = False
         self._report = report
         self._on_result = on_result
+        self._on_progress = on_progress
 
     def read(self, lines: Iterable[str]) -> None:
         """Add the results to the report."""
@@ -258,6 +272,12 @@ class _Reader:
                     self.running = None
                     self._report.results.append(result)
                     self._on_result(result)
+                case "progress":
+                    self._on_progress(event["operations"], event["faults"])
+                case "faults":
+                    self._report.faults = FaultReport.from_json(event["report"])
+                case "crash":
+                    self._report.crash = event["message"]
                 case "error":
                     self.error = ERRORS[event["kind"]](event["message"])
                 case _:

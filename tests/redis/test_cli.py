@@ -241,7 +241,7 @@ def test_verify_reports_as_json() -> None:
     assert clause["name"] == "test_twenty_messages_are_kept"
     assert clause["rule"].startswith("A chat keeps the last 20 messages")
     assert (clause["outcome"], clause["detail"]) == ("passed", "")
-    counts = {"passed": 1, "failed": 0, "skipped": 0}
+    counts = {"passed": 1, "failed": 0, "skipped": 0, "faults": None}
     suite = version("wnc-store")
     assert report == {"target": "memory://", "suite": suite, "level": "selected", "problem": None, **counts}
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from chaos.checker import absent_hosts, chat_problems, check, hit_problems
-from chaos.history import Answer, Operation, Result, View
 from chaos.ledger import Ledger
-from chaos.linearizable import State, check_room
 from wnc_store import VideoState
 from wnc_store_contract.factories import message, room
+from wnc_store_contract.faults.history import Answer, Operation, Result, View
+from wnc_store_contract.faults.linearizable import check_room
 
 
 def op(  # noqa: PLR0913 - the fields of an operation
@@ -58,7 +58,7 @@ READ = op("get", None, 4, 5)
         *("unknown, applied twice", "unknown, applied once", "a stale read", "a read", "a lost update"),
     ],
 )
-def test_short_histories(operations: list[Operation], written: list[State] | None, *, is_possible: bool) -> None:
+def test_short_histories(operations: list[Operation], written: list[View | None] | None, *, is_possible: bool) -> None:
     """A history has an order if each write was applied as its outcome allows and reads are fresh; otherwise none."""
     assert (check_room(operations, written).problem is None) is is_possible
 
@@ -88,7 +88,7 @@ def test_unseen_writes_do_not_prolong_the_search() -> None:
     unknown = [op("join", f"j{number}", 2 + number / 1000, 3, answer="unknown") for number in range(500)]
     unseen, seen = op("edit", "unseen", 1.5, 1.9, answer="unknown"), op("edit", "seen", 6, 7, read.result)
     history = [create, *unknown, *[op("leave", f"j{number}", 3, 3.5, answer="unknown") for number in range(500)]]
-    written: list[State] = [View(1, "u1", ("u1",)), View(3, "u1", ("u1",), 0, "seen")]
+    written: list[View | None] = [View(1, "u1", ("u1",)), View(3, "u1", ("u1",), 0, "seen")]
     verdict = check_room([*history, unseen, seen, read], written)
     assert verdict.problem is None
     assert verdict.steps < 10

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
+import simulated_connection
 from command_line import wnc_store
 from processes import run
+
+FAULTS = ("--faults", "60", "--no-clauses")
+"""The calls under faults only. The tests end long before the last second, with a violation or an error."""
 
 
 def test_a_skipping_harness_is_refused_by_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +131,101 @@ def test_a_backend_cannot_end_the_report(
     shown = wnc_store("verify", "--harness", f"exits_for_verify:{harness}", *only, code=1).stdout
     assert f"error: the process that ran the clauses ended with exit code 0 {place} clauses are missing\n" in shown
     assert "level: none" in shown
+
+
+UNDER_FAULTS = """
+import os
+import sys
+sys.path.insert(0, {helpers!r})
+from broken_stores.disconnected import CountsTwice
+from simulated_connection import SimulatedHarness
+
+class Right(SimulatedHarness):
+    pass
+
+class Wrong(SimulatedHarness):
+    def __init__(self):
+        super().__init__(CountsTwice)
+
+class Ends(SimulatedHarness):
+    async def disconnect(self):
+        os._exit(0)
+
+class Fails(SimulatedHarness):
+    async def disconnect(self):
+        raise RuntimeError("no route")
+    restart = disconnect
+"""
+
+
+@pytest.fixture
+def _harnesses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of harnesses in the working directory."""
+    helpers = str(Path(simulated_connection.__file__).parent)
+    (tmp_path / "under_faults.py").write_text(UNDER_FAULTS.format(helpers=helpers))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_harnesses")
+def test_a_violation_under_faults_is_shown() -> None:
+    """`verify --faults` exits 1 and prints the rule, the key, the calls that contradict, and the seed."""
+    shown = wnc_store("verify", "--harness", "under_faults:Wrong", *FAULTS, "--seed", "3", code=1).stdout
+    assert shown.startswith("violated: each acknowledged hit is counted exactly once")
+    assert "    key faults-3-" in shown
+    assert "    * " in shown
+    assert " hit: " in shown
+    assert "\nfaults: 1 violation in " in shown
+    assert "; repeat with --seed 3\n" in shown
+    assert "level: none" in shown
+
+
+@pytest.mark.usefixtures("_harnesses")
+def test_a_violation_under_faults_is_in_the_json_report() -> None:
+    """`verify --faults --json` prints the violations with their histories, the counts and the seed."""
+    shown = wnc_store("verify", "--harness", "under_faults:Wrong", *FAULTS, "--seed", "3", "--json", code=1).stdout
+    report = json.loads(shown)
+    assert report["level"] == "none"
+    (violation,) = report["faults"]["violations"]
+    assert violation["key"].startswith("faults-3-")
+    assert any(line.startswith("* ") for line in violation["history"])
+    assert report["faults"]["seed"] == 3
+    assert min(report["faults"][count] for count in ("operations", "faults", "unknown", "refused")) > 0
+
+
+@pytest.mark.usefixtures("_harnesses")
+def test_faults_follow_the_clauses() -> None:
+    """`verify --faults` runs the clauses first, and without a violation the level is that of the clauses."""
+    options = ("--only", "ping_succeeds", "--faults", "0.1")
+    shown = wnc_store("verify", "--harness", "under_faults:Right", *options).stdout
+    assert shown.startswith("faults: no violation in ")
+    assert "level: selected (1 passed;" in shown
+    assert (
+        "level: selected"
+        in wnc_store("verify", "--harness", "under_faults:Right", "--no-clauses", "--faults", "0.1").stdout
+    )
+
+
+@pytest.mark.usefixtures("_harnesses")
+def test_a_backend_that_ends_under_faults_is_reported() -> None:
+    """`verify` reports the level none if the process ends or the harness fails."""
+    shown = wnc_store("verify", "--harness", "under_faults:Ends", *FAULTS, code=1).stdout
+    assert "error: the process ended with exit code 0 while it ran calls under faults\n" in shown
+    shown = wnc_store("verify", "--harness", "under_faults:Fails", *FAULTS, code=1).stdout
+    assert shown.startswith("error: the harness failed: RuntimeError: no route, in disconnect (under_faults.py:21)\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (("--faults", "1"), "error: faults require Capability.DISCONNECT, which MemoryHarness does not declare: "),
+        (("--seed", "1"), "error: --no-clauses and --seed require --faults SECONDS\n"),
+        (("--no-clauses",), "error: --no-clauses and --seed require --faults SECONDS\n"),
+        ((*FAULTS, "--only", "ping"), "error: --only selects clauses, and --no-clauses runs none: use one of them\n"),
+    ],
+)
+def test_options_of_faults_are_checked(options: tuple[str, ...], error: str) -> None:
+    """`verify` exits 2 if faults are impossible, or if its options contradict, before a clause runs."""
+    assert wnc_store("verify", "memory://", *options, code=2).stderr.startswith(error)
 
 
 def test_verify_ignores_pytest_configuration(tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from chaos.history import Operation, View
 from chaos.ledger import Ledger
-from chaos.linearizable import Verdict, check_room
+from wnc_store_contract.faults.history import Operation, View
+from wnc_store_contract.faults.linearizable import Verdict, check_room
+from wnc_store_contract.faults.worker import KINDS
 
 _KEPT = 20
-_ROOM_KINDS = {"create", "join", "leave", "video", "edit", "delete", "get"}
-_CHAT_KINDS = {"say", "clear", "read"}
 
 
 @dataclass
@@ -38,7 +37,7 @@ def check(operations: Sequence[Operation], ledger: Ledger) -> Report:
     chats: dict[str, list[Operation]] = defaultdict(list)
     hits: dict[str, list[Operation]] = defaultdict(list)
     for one in operations:
-        (rooms if one.kind in _ROOM_KINDS else chats if one.kind in _CHAT_KINDS else hits)[one.key].append(one)
+        (rooms if one.kind in KINDS["rooms"] else chats if one.kind in KINDS["chats"] else hits)[one.key].append(one)
     for key, mine in rooms.items():
         verdict = _room(mine, ledger.rooms.get(key, []))
         if verdict.problem:
@@ -184,8 +183,9 @@ def _ids(read: Operation) -> tuple[str, ...]:
 
 def hit_problems(operations: Sequence[Operation], counted: int) -> Iterator[str]:
     """Yield the problems of the counts that callers received, given the server's count."""
-    acknowledged = sorted((one for one in operations if one.answer == "ok"), key=lambda one: one.start)
-    unknown = sum(one.answer == "unknown" for one in operations)
+    hits = [one for one in operations if one.kind == "hit"]
+    acknowledged = sorted((one for one in hits if one.answer == "ok"), key=lambda one: one.start)
+    unknown = sum(one.answer == "unknown" for one in hits)
     if not len(acknowledged) <= counted <= len(acknowledged) + unknown:
         yield f"counted {counted} times, for {len(acknowledged)} acknowledged and {unknown} unknown hits"
     for count, times in Counter(one.result for one in acknowledged).items():

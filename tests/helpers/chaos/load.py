@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from chaos.checker import Report, check
 from chaos.server import admin, durable_server, quiet
-from chaos.worker import SETTINGS, Worker
+from chaos.worker import KEYS
 from proxy import SIDES, Cut, proxy_to
 from wnc_store import open_store
+from wnc_store_contract.faults.worker import SETTINGS, Worker
 
 _OPERATIONS = 1000
 _BETWEEN_CUTS = 20
@@ -48,7 +49,7 @@ async def under_cuts(seed: int) -> Judged:
                 faults += 1
                 proxy.arm(Cut(chance.choice(SIDES), chance.randrange(2000), "reset"))
 
-            worker = Worker(store, "w", seed)
+            worker = Worker([store], "w", seed, KEYS)
             await worker.work(_OPERATIONS, cut, _BETWEEN_CUTS)
         async with admin(server.url) as client:
             await quiet(client)

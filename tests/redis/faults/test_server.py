@@ -12,12 +12,13 @@ import pytest
 
 from chaos.outcomes import Outcome, outcome_of
 from chaos.server import DurableServer, admin, durable_server, quiet
-from chaos.worker import SETTINGS, Worker
+from chaos.worker import KEYS
 from chaos.writes import WRITES, Write
 from redis_server import redis_server
 from waiting import wait_until
 from wnc_store import CorruptRecordError, StoreError, StoreTimeoutError, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
+from wnc_store_contract.faults.worker import SETTINGS, Worker
 
 
 async def test_a_store_recovers(server: DurableServer) -> None:
@@ -66,7 +67,7 @@ async def test_a_reply_above_the_output_limit(server: DurableServer) -> None:
 async def test_an_emptied_server_is_an_empty_store(server: DurableServer) -> None:
     """FLUSHALL under load causes RoomNotFoundError and no other error."""
     async with open_store(server.url, settings=SETTINGS) as store, admin(server.url) as client:
-        worker = Worker(store, "w", seed=1)
+        worker = Worker([store], "w", 1, KEYS)
         await worker.work(400, client.flushall, every=20)
         await client.flushall()
         assert await store.rooms.get_room("A") is None

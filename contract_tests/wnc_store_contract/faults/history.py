@@ -37,6 +37,9 @@ class View(NamedTuple):
 
 Result = View | bool | int | tuple[str, ...] | None
 
+READS = frozenset({"get", "read", "count", "peek"})
+"""The kinds of operations that change nothing."""
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -45,10 +48,10 @@ class Operation:
     Attributes:
         client: the caller. The calls of a client do not overlap.
         kind: "create", "join", "leave", "video", "edit", "delete" and "get" of rooms; "say", "clear" and "read" of
-            chats; "hit" of a rate limit.
-        key: the room, or the key of the rate limit.
-        value: the value that the call writes: the user that creates, joins or leaves, the position, the URL, or the
-            message's id. It is unique among the writes.
+            chats; "acquire", "release" and "count" of connections; "hit" and "peek" of rate limits.
+        key: the room, or the key of the connections or the rate limit.
+        value: the value that the call writes: the user that creates, joins or leaves, the position, the URL, the
+            message's id, or the connection's id. Except for connections, it is unique among the writes.
         start: nanoseconds on a clock that all processes share.
         end: nanoseconds; infinite if the outcome is unknown, because the write may still happen.
         answer: "ok" with the returned value in `result`, or the reason for an error. "refused" means an error that says
