@@ -33,6 +33,9 @@ _DENIED = re.compile("NOPERM|ACL failure|The user executing the script can't")
 _UNKNOWN = re.compile("unknown", re.IGNORECASE)
 _GRANT = "grant the user the permissions in docs/redis-acl.md, and do not rename or disable commands"
 
+_OF_RETRIES = {b"CLIENT|INFO", b"CLIENT|KILL"}
+"""The commands that end a lost connection on the server, so that a write can be repeated safely."""
+
 _SLOW_LOG_ENTRIES = b"32"
 """How many of the latest slow log entries are read."""
 
@@ -116,8 +119,10 @@ async def _check_commands(commands: CommandExecutor, keys: Keys, *, publishes: b
         hint = "permit EVAL and EVALSHA on all keys of the store: every write is a script"
         return [HealthCheck("scripts", "error", str(error), hint)]
     failures = {name: _explain(error) for reply in replies for name, error in zip(*[iter(reply)] * 2, strict=True)}
-    scripts_fail = [f"{name.decode()} {why}" for name, why in failures.items() if name not in of_events]
-    events_fail = [f"{name.decode()} {why}" for name, why in failures.items() if name in of_events]
+    described = {name: f"{name.decode()} {why}" for name, why in failures.items()}
+    scripts_fail = [text for name, text in described.items() if name not in {*of_events, *_OF_RETRIES}]
+    events_fail = [text for name, text in described.items() if name in of_events]
+    retries_fail = [text for name, text in described.items() if name in _OF_RETRIES]
     return [
         HealthCheck("scripts", "error", ", ".join(scripts_fail), _GRANT)
         if scripts_fail
@@ -125,6 +130,9 @@ async def _check_commands(commands: CommandExecutor, keys: Keys, *, publishes: b
         HealthCheck("events", "error" if publishes else "warning", ", ".join(events_fail), _GRANT)
         if events_fail
         else HealthCheck("events", "ok", "the server publishes events"),
+        HealthCheck("retries", "warning", f"lost replies end in OutcomeUnknownError: {', '.join(retries_fail)}", _GRANT)
+        if retries_fail
+        else HealthCheck("retries", "ok", "a write can be repeated after its reply was lost"),
     ]
 
 

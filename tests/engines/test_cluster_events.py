@@ -203,7 +203,7 @@ async def test_a_cluster_without_sharded_channels_is_said() -> None:
             assert await quiet.rooms.get_room("B") is None
 
 
-WORDS = "".join(re.findall(r"On a cluster it\s+needs\s+`([^`]+)`", PAGE.read_text())).split()
+WORDS = "".join(re.findall(r"On a cluster, the user also\s+needs\s+`([^`]+)`", PAGE.read_text())).split()
 """What the page on permissions asks for on a cluster, besides the line."""
 
 

@@ -129,7 +129,7 @@ def test_a_deep_room_of_node_is_exported(urls: tuple[str, str], tmp_path: Path) 
     on_redis(urls[0], write)
     wnc_store("export", urls[0], "--output", str(file))
     wnc_store("import", urls[1], str(file))
-    assert on_redis(urls[1], read) == deep
+    assert on_redis(urls[1], read).rstrip() == deep
     assert "[" * 2000 in wnc_store("show", "A3X9K2", "--url", urls[1], "--json").stdout
 
 

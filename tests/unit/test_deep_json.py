@@ -31,6 +31,7 @@ from wnc_store.records.frozen import MAX_READABLE_DEPTH, json_depth
 from wnc_store_contract.factories import nested, node_record, user
 
 DECODER = json.JSONDecoder()
+ENCODE_SCALAR = json.JSONEncoder(ensure_ascii=False).encode
 DEPTHS = [150, 250, 490, 1000, MAX_READABLE_DEPTH // 2, MAX_READABLE_DEPTH]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -57,7 +58,7 @@ def recursion_limit(request: pytest.FixtureRequest) -> Generator[int]:
 @given(value=VALUES)
 def test_any_value_is_encoded_as_by_the_json_module(value: Any) -> None:
     """The encoder without recursion writes the text of the json module."""
-    assert encode_deep(value, json.dumps) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert encode_deep(value, ENCODE_SCALAR) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @given(value=VALUES, indent=st.none() | st.integers(0, 2))

@@ -26,6 +26,9 @@ if redis.acl_check_cmd then  -- since Redis 7.0
   end
   if channel_command ~= '' then
     local exists, allowed = pcall(redis.acl_check_cmd, channel_command, ARGV[publish + 1], '')
+    if not exists and channel_command == 'SPUBLISH' then
+      return redis.error_reply("ERR unknown command 'SPUBLISH'")
+    end
     if not (exists and allowed) then
       return redis.error_reply('NOPERM cannot run ' .. channel_command)
     end

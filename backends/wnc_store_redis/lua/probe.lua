@@ -22,11 +22,17 @@ local function run(...)
 end
 
 -- Commands that cannot run here are checked only on Redis 7.0 and newer, which has acl_check_cmd.
-local function check(...)
+local function check(command, ...)
   if redis.acl_check_cmd then
-    local exists, is_allowed = pcall(redis.acl_check_cmd, ...)
+    local container, subcommand = command:match('(.+)|(.+)')
+    local exists, is_allowed
+    if container then
+      exists, is_allowed = pcall(redis.acl_check_cmd, container, subcommand, ...)
+    else
+      exists, is_allowed = pcall(redis.acl_check_cmd, command, ...)
+    end
     if not (exists and is_allowed) then
-      table.insert(failures, (select(1, ...)))
+      table.insert(failures, command)
       table.insert(failures, exists and 'NOPERM' or 'Unknown Redis command')
     end
   end
@@ -58,6 +64,8 @@ run('ZREMRANGEBYSCORE', KEYS[3], '1', '2')
 
 check('SADD', KEYS[5], '1')
 check('PEXPIRE', KEYS[5], '1')
+check('CLIENT|INFO')
+check('CLIENT|KILL', 'ID', '1')
 check('EVAL', '', '0')
 check('EVALSHA', '', '0')
 run(ARGV[1], ARGV[4], '')
