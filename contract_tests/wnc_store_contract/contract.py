@@ -11,6 +11,7 @@ from wnc_store_contract.clauses.clients import ClientClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
 from wnc_store_contract.clauses.events import EventClauses
 from wnc_store_contract.clauses.harness import HarnessClauses
+from wnc_store_contract.clauses.identity import IdentityClauses
 from wnc_store_contract.clauses.ids import IdClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.limiters import ConnectionClauses, RateLimitClauses
@@ -28,6 +29,7 @@ from wnc_store_contract.statemachine import StateMachineClauses
 
 class StoreContract(
     StateMachineClauses,
+    IdentityClauses,
     WireClauses,
     CancellationClauses,
     ConcurrencyClauses,

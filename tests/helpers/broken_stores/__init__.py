@@ -4,7 +4,21 @@ Each mutant replaces one function of a backend and names every clause that fails
 detects many defects, is not named.
 """
 
-from broken_stores import chat, clients, events, lifetime, limiters, limits, listing, rooms, rules, store, text, wire
+from broken_stores import (
+    chat,
+    clients,
+    events,
+    identity,
+    lifetime,
+    limiters,
+    limits,
+    listing,
+    rooms,
+    rules,
+    store,
+    text,
+    wire,
+)
 from broken_stores.mutant import Mutant
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -24,4 +38,5 @@ MUTANTS = [
     *wire.MUTANTS,
     *clients.MUTANTS,
     *text.MUTANTS,
+    *identity.MUTANTS,
 ]
