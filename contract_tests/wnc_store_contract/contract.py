@@ -13,6 +13,7 @@ from wnc_store_contract.clauses.events import EventClauses
 from wnc_store_contract.clauses.harness import HarnessClauses
 from wnc_store_contract.clauses.identity import IdentityClauses
 from wnc_store_contract.clauses.ids import IdClauses
+from wnc_store_contract.clauses.isolation import IsolationClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.limiters import ConnectionClauses, RateLimitClauses
 from wnc_store_contract.clauses.limits import LimitClauses
@@ -29,6 +30,7 @@ from wnc_store_contract.statemachine import StateMachineClauses
 
 class StoreContract(
     StateMachineClauses,
+    IsolationClauses,
     IdentityClauses,
     WireClauses,
     CancellationClauses,

@@ -9,6 +9,7 @@ from broken_stores import (
     clients,
     events,
     identity,
+    isolation,
     lifetime,
     limiters,
     limits,
@@ -39,4 +40,5 @@ MUTANTS = [
     *clients.MUTANTS,
     *text.MUTANTS,
     *identity.MUTANTS,
+    *isolation.MUTANTS,
 ]
