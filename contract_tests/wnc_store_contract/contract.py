@@ -21,6 +21,7 @@ from wnc_store_contract.clauses.listing import ListingClauses
 from wnc_store_contract.clauses.records import RecordClauses
 from wnc_store_contract.clauses.rooms import RoomClauses
 from wnc_store_contract.clauses.store import StoreClauses
+from wnc_store_contract.clauses.ttls import TtlClauses
 from wnc_store_contract.clauses.users import UserClauses
 from wnc_store_contract.clauses.wire import WireClauses
 from wnc_store_contract.guard import ContractMeta
@@ -30,6 +31,7 @@ from wnc_store_contract.statemachine import StateMachineClauses
 
 class StoreContract(
     StateMachineClauses,
+    TtlClauses,
     IsolationClauses,
     IdentityClauses,
     WireClauses,

@@ -18,6 +18,7 @@ from broken_stores import (
     rules,
     store,
     text,
+    ttls,
     wire,
 )
 from broken_stores.mutant import Mutant
@@ -41,4 +42,5 @@ MUTANTS = [
     *text.MUTANTS,
     *identity.MUTANTS,
     *isolation.MUTANTS,
+    *ttls.MUTANTS,
 ]
