@@ -23,6 +23,7 @@ from wnc_store_contract.clauses.rooms import RoomClauses
 from wnc_store_contract.clauses.store import StoreClauses
 from wnc_store_contract.clauses.ttls import TtlClauses
 from wnc_store_contract.clauses.users import UserClauses
+from wnc_store_contract.clauses.values import ValueClauses
 from wnc_store_contract.clauses.wire import WireClauses
 from wnc_store_contract.guard import ContractMeta
 from wnc_store_contract.harness import Harness
@@ -31,6 +32,7 @@ from wnc_store_contract.statemachine import StateMachineClauses
 
 class StoreContract(
     StateMachineClauses,
+    ValueClauses,
     TtlClauses,
     IsolationClauses,
     IdentityClauses,

@@ -19,6 +19,7 @@ from broken_stores import (
     store,
     text,
     ttls,
+    values,
     wire,
 )
 from broken_stores.mutant import Mutant
@@ -43,4 +44,5 @@ MUTANTS = [
     *identity.MUTANTS,
     *isolation.MUTANTS,
     *ttls.MUTANTS,
+    *values.MUTANTS,
 ]
