@@ -20,6 +20,7 @@ from wnc_store_contract.clauses.limits import LimitClauses
 from wnc_store_contract.clauses.listing import ListingClauses
 from wnc_store_contract.clauses.records import RecordClauses
 from wnc_store_contract.clauses.rooms import RoomClauses
+from wnc_store_contract.clauses.sizes import SizeClauses
 from wnc_store_contract.clauses.store import StoreClauses
 from wnc_store_contract.clauses.ttls import TtlClauses
 from wnc_store_contract.clauses.users import UserClauses
@@ -32,6 +33,7 @@ from wnc_store_contract.statemachine import StateMachineClauses
 
 class StoreContract(
     StateMachineClauses,
+    SizeClauses,
     ValueClauses,
     TtlClauses,
     IsolationClauses,

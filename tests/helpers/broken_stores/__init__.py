@@ -16,6 +16,7 @@ from broken_stores import (
     listing,
     rooms,
     rules,
+    sizes,
     store,
     text,
     ttls,
@@ -45,4 +46,5 @@ MUTANTS = [
     *isolation.MUTANTS,
     *ttls.MUTANTS,
     *values.MUTANTS,
+    *sizes.MUTANTS,
 ]
