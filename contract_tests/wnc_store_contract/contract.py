@@ -18,6 +18,7 @@ from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.limiters import ConnectionClauses, RateLimitClauses
 from wnc_store_contract.clauses.limits import LimitClauses
 from wnc_store_contract.clauses.listing import ListingClauses
+from wnc_store_contract.clauses.races import RaceClauses
 from wnc_store_contract.clauses.records import RecordClauses
 from wnc_store_contract.clauses.rooms import RoomClauses
 from wnc_store_contract.clauses.sizes import SizeClauses
@@ -33,6 +34,7 @@ from wnc_store_contract.statemachine import StateMachineClauses
 
 class StoreContract(
     StateMachineClauses,
+    RaceClauses,
     SizeClauses,
     ValueClauses,
     TtlClauses,

@@ -14,6 +14,7 @@ from broken_stores import (
     limiters,
     limits,
     listing,
+    races,
     rooms,
     rules,
     sizes,
@@ -47,4 +48,5 @@ MUTANTS = [
     *ttls.MUTANTS,
     *values.MUTANTS,
     *sizes.MUTANTS,
+    *races.MUTANTS,
 ]
