@@ -188,8 +188,8 @@ async def assert_serializable(context: ContractContext, every_pair: Sequence[Pai
         reverse = ([*reversed(reverse_results)], state)
         if (results, after) not in (in_order, reverse):
             pytest.fail(
-                f"{one} and {other} {pair.start}, the second {key.partition('-')[0]} steps later\n"
-                f"returned and left {results, after}\nexpected {in_order}\nor {reverse}",
+                f"{one} and {other} {pair.start}, the second {key.partition('-')[0]} steps later: "
+                f"expected {in_order} or {reverse}, got {results, after}",
                 pytrace=False,
             )
 

@@ -1,7 +1,7 @@
 """Mutants: stores with one defect each, and the clauses that must kill them.
 
 Each mutant replaces one function of a backend and names every clause that fails because of it. The state machine, which
-detects many defects, is not named.
+detects many defects, is named only by mutants that no other clause kills.
 """
 
 from broken_stores import (
@@ -17,6 +17,7 @@ from broken_stores import (
     races,
     rooms,
     rules,
+    sequences,
     sizes,
     store,
     text,
@@ -49,4 +50,5 @@ MUTANTS = [
     *values.MUTANTS,
     *sizes.MUTANTS,
     *races.MUTANTS,
+    *sequences.MUTANTS,
 ]

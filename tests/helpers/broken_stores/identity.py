@@ -42,6 +42,11 @@ def with_hyphens(text: str) -> str:
     return text.replace("_", "-")
 
 
+def with_single_spaces(text: str) -> str:
+    """Collapse spaces, as HTML does."""
+    return re.sub(r"\s+", " ", text)
+
+
 def as_number(text: str) -> str:
     """Return a number in its shortest form, as a column with numeric affinity does."""
     return str(float(text)) if re.fullmatch(r"-?\d+(\.\d*)?", text) else text
@@ -90,8 +95,9 @@ def with_folded(part: str, fold: Fold) -> Callable[[Namespace, Clock], None]:
 
 
 LISTED, MATRIX = "similar_room_ids_are_listed", "an_operation_touches_only_its_id"
+LONG = "the_longest_texts_of_a_room_are_stored"
 for part, fold, name, *clauses in (
-    ("rooms", first(36), "rooms are found by 36 characters", "similar_room_ids_are_apart", LISTED),
+    ("rooms", first(36), "rooms are found by 36 characters", "similar_room_ids_are_apart", LISTED, LONG),
     (
         *("rooms", without_outer_dots, "room ids are trimmed", "similar_room_ids_are_apart", LISTED),
         *(MATRIX, "an_operation_publishes_only_to_its_room"),
@@ -124,12 +130,13 @@ def with_same_user_ids(fold: Fold) -> Callable[[Room, User], Room]:
     return broken
 
 
-for fold, name in (
-    (str.casefold, "users are compared without case"),
-    (first(36), "users are compared by 36 characters"),
-    (as_number, "users are compared as numbers"),
+for fold, name, *clauses in (
+    (str.casefold, "users are compared without case", "any_user_id_is_accepted"),
+    (first(36), "users are compared by 36 characters", "any_user_id_is_accepted"),
+    (as_number, "users are compared as numbers", "any_user_id_is_accepted"),
+    (with_single_spaces, "users are compared without repeated spaces"),
 ):
-    MUTANTS.breaks((rules, "join"), "similar_user_ids_are_apart", name=name)(with_same_user_ids(fold))
+    MUTANTS.breaks((rules, "join"), "similar_user_ids_are_apart", *clauses, name=name)(with_same_user_ids(fold))
 
 
 def with_same_message_ids(fold: Fold) -> Callable[[ChatHistory, ChatMessage, int], bool]:
@@ -143,12 +150,18 @@ def with_same_message_ids(fold: Fold) -> Callable[[ChatHistory, ChatMessage, int
     return broken
 
 
-for fold, name in (
-    (str.casefold, "messages are compared without case"),
-    (first(64), "messages are compared by 64 characters"),
-    (as_number, "messages are compared as numbers"),
+for fold, name, *clauses in (
+    (str.casefold, "messages are compared without case", "any_message_id_is_accepted"),
+    (
+        *(first(64), "messages are compared by 64 characters"),
+        *("any_message_id_is_accepted", "the_longest_messages_are_stored"),
+    ),
+    (as_number, "messages are compared as numbers", "any_message_id_is_accepted"),
+    (with_single_spaces, "messages are compared without repeated spaces"),
 ):
-    MUTANTS.breaks((ChatHistory, "append"), "similar_message_ids_are_apart", name=name)(with_same_message_ids(fold))
+    MUTANTS.breaks((ChatHistory, "append"), "similar_message_ids_are_apart", *clauses, name=name)(
+        with_same_message_ids(fold)
+    )
 
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "similar_connection_ids_are_apart", "many_leases_are_counted")
@@ -217,8 +230,9 @@ async def a_change_of_normalization_is_no_change(
 
     def compared(room: Room) -> Room | None:
         after = transition(room)
-        is_same = after is not None and after.host_name != room.host_name and _folded(after) == _folded(room)
-        return room if is_same else after
+        if after is None or after.host_id != room.host_id or after.host_name == room.host_name:
+            return after
+        return room if _folded(after) == _folded(room) else after
 
     return await update(self, room_id, compared)
 

@@ -16,7 +16,7 @@ from wnc_store_memory.ttl_map import Entry, TTLMap
 MUTANTS = Mutants()
 
 delete, clear = MemoryRoomStore._delete, MemoryChatStore._delete_messages
-namespace, pop = MemoryDatabase.namespace, TTLMap[Any].pop
+namespace, replace = MemoryDatabase.namespace, TTLMap[Any].replace
 init_room_store, init_chat_store = MemoryRoomStore.__init__, MemoryChatStore.__init__
 
 
@@ -59,16 +59,18 @@ MUTANTS.breaks(
 
 
 @MUTANTS.breaks((MemoryDatabase, "namespace"), "an_operation_touches_only_its_prefix")
-def a_deletion_ignores_the_prefix(self: MemoryDatabase, prefix: str) -> Namespace:
-    """Delete the chats of a deleted room under all prefixes."""
+def a_new_video_ignores_the_prefix(self: MemoryDatabase, prefix: str) -> Namespace:
+    """Delete the chats of the room's id under all other prefixes when its video changes."""
     found = namespace(self, prefix)
 
-    def popped(key: str) -> Entry[Room] | None:
-        for other in self._namespaces.values():
-            other.chats.pop(key)
-        return pop(found.rooms, key)
+    def replaced(key: str, former: Entry[Room], value: Room, ttl_ms: int) -> bool:
+        if former.value.video_url != value.video_url:
+            for other in self._namespaces.values():
+                if other is not found:
+                    other.chats.pop(key)
+        return replace(found.rooms, key, former, value, ttl_ms)
 
-    found.rooms.pop = popped  # type: ignore[method-assign]
+    found.rooms.replace = replaced  # type: ignore[method-assign]
     return found
 
 
