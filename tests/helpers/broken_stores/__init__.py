@@ -1,7 +1,8 @@
 """Mutants: stores with one defect each, and the clauses that must kill them.
 
-Each mutant replaces one function of a backend and names every clause that fails because of it. The state machine, which
-detects many defects, is named only by mutants that no other clause kills.
+Each mutant replaces one function of a backend and names every clause that fails because of it. The state machine and
+the clauses over all of a kind detect many defects. They are named only by their own mutants: those of `identity`,
+`isolation`, `ttls`, `values`, `sizes`, `races` and `sequences`.
 """
 
 from broken_stores import (
