@@ -46,6 +46,7 @@ def an_absent_token_becomes_null(room: Room) -> bytes:
     "a_lone_surrogate_is_deduplicated",
     "node_messages_are_preserved",
     "an_oversized_message_is_published_as_resync",
+    "deep_values_of_a_message_are_limited",
 )
 def timestamps_are_in_seconds(message: ChatMessage) -> bytes:
     """Store the timestamp of a message in seconds."""
