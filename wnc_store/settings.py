@@ -45,9 +45,9 @@ def _to_whole_milliseconds(value: timedelta) -> timedelta:
 
 
 def _check_prefix(prefix: str) -> str:
-    for name in ("room:", "chat:", "rl:", "connections:"):
-        if prefix.endswith(name):
-            message = f"the prefix must not end with {name!r}: its keys would collide with those of a shorter prefix"
+    for name in ("room:", "chat:", "rl:", "connections:", "events:"):
+        if name in prefix:
+            message = f"the prefix must not contain {name!r}: its keys could collide with those of a shorter prefix"
             raise ValueError(message)
     return prefix
 
@@ -84,7 +84,7 @@ class StoreSettings(BaseModel):
         cache_bytes: Size of the cache of decoded records in a backend with a server, counted in bytes of their JSON.
             The decoded records take several times as much memory. 0 disables the cache.
         key_prefix: Prefix of every key, so that several apps can share a database. 0-64 characters of
-            `A-Z a-z 0-9 _ - . :`.
+            `A-Z a-z 0-9 _ - . :`, without `room:`, `chat:`, `rl:`, `connections:` and `events:`, which begin keys.
         publish_changes: Whether the store publishes an event for each change that it makes (`wnc_store.RoomEvents`).
         notify_external_changes: Whether subscribers receive events for changes by other clients that publish no events,
             such as the Node app. Every server must have keyspace notifications enabled.

@@ -300,6 +300,6 @@ def _detail(report: pytest.TestReport, rule: str) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     traceback = getattr(report.longrepr, "reprtraceback", None)
     if crash is None or traceback is None or traceback.style == "value":  # a failure without a traceback
-        return str(report.longrepr).strip()
+        return str(report.longrepr).strip().removeprefix(f"{rule}\n")
     message = crash.message.removeprefix("AssertionError: ").removeprefix("Failed: ").removeprefix(f"{rule}\n")
     return f"{Path(crash.path).name}:{crash.lineno}: {message}"

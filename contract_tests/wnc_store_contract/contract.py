@@ -11,15 +11,21 @@ from wnc_store_contract.clauses.clients import ClientClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
 from wnc_store_contract.clauses.events import EventClauses
 from wnc_store_contract.clauses.harness import HarnessClauses
+from wnc_store_contract.clauses.identity import IdentityClauses
 from wnc_store_contract.clauses.ids import IdClauses
+from wnc_store_contract.clauses.isolation import IsolationClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.limiters import ConnectionClauses, RateLimitClauses
 from wnc_store_contract.clauses.limits import LimitClauses
 from wnc_store_contract.clauses.listing import ListingClauses
+from wnc_store_contract.clauses.races import RaceClauses
 from wnc_store_contract.clauses.records import RecordClauses
 from wnc_store_contract.clauses.rooms import RoomClauses
+from wnc_store_contract.clauses.sizes import SizeClauses
 from wnc_store_contract.clauses.store import StoreClauses
+from wnc_store_contract.clauses.ttls import TtlClauses
 from wnc_store_contract.clauses.users import UserClauses
+from wnc_store_contract.clauses.values import ValueClauses
 from wnc_store_contract.clauses.wire import WireClauses
 from wnc_store_contract.guard import ContractMeta
 from wnc_store_contract.harness import Harness
@@ -28,6 +34,12 @@ from wnc_store_contract.statemachine import StateMachineClauses
 
 class StoreContract(
     StateMachineClauses,
+    RaceClauses,
+    SizeClauses,
+    ValueClauses,
+    TtlClauses,
+    IsolationClauses,
+    IdentityClauses,
     WireClauses,
     CancellationClauses,
     ConcurrencyClauses,

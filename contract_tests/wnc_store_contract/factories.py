@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -16,6 +17,60 @@ MAX_DEPTH = 64
 """How deep arrays and objects may be nested in a value that a caller writes."""
 
 JOINED = datetime(2026, 1, 1, 12, 0, 0, 125000, tzinfo=UTC)
+
+
+SIMILAR_IDS: dict[str, Sequence[str]] = {
+    "case": ("room", "Room", "ROOM", "rOOM"),
+    "value": ("1", "01", "1.0", "1.", "1e0", "001", "0x1", "0", "-0", "00", "0.0"),
+    "separators": ("ab", "a_b", "a-b", "a.b", "a:b", "axb", "a__b", "a::b", "a_-b"),
+    "outer characters": ("a", "_a", "a_", "-a", "a-", ".a", "a.", ":a", "a:", ":a:", "a.."),
+    "wildcards": ("x_z", "xyz", "x.z", "xyyz", "x..z", "_", "__", "."),
+    "constants": ("null", "None", "nil", "NaN", "nan", "true", "True", "false"),
+    "length": ("x" * 36, "x" * 37, "x" * 64, "x" * 65, "x" * 127, "x" * 128),
+    "characters after the 36th": tuple("x" * 36 + end for end in ("", "a", "b", "A")),
+    "characters after the 64th": tuple("x" * 64 + end for end in ("", "a", "b", "A")),
+    "the last characters": tuple("y" * 126 + end for end in ("ab", "ac", "AB", "1", "01")),
+}
+"""Valid ids that differ little, by the way in which they differ."""
+
+_SIMILAR_UNICODE: dict[str, Sequence[str]] = {
+    "normalization": ("\u00e5", "a\u030a", "\u212b", "A\u030a", "\ufb01", "fi", "\u2460", "1"),
+    "Unicode case": ("stra\u00dfe", "strasse", "\u1e9e", "SS", "\u0131", "i", "\u0130", "I", "\u212a", "K", "k"),
+    "inner spaces": ("a b", "a  b", "a\u00a0b", "ab", "a\u200bb", "a\u3000b"),
+    "SQL and glob wildcards": ("a%c", "a_c", "abc", "abbc", "a*c", "a?c", "[a]bc", "a\\c", "a\\\\c", "%", "*", "?"),
+    "quotes": ("a'b", "a''b", 'a"b', "a\\'b", "a`b", "ab"),
+    "emoji": ("\U0001f44d", "\U0001f44d\U0001f3fd", "\U0001f44d\ufe0f", "\ufffd"),
+}
+
+SIMILAR_KEYS: dict[str, Sequence[str]] = {
+    **SIMILAR_IDS,
+    "addresses": ("1.2.3.4", "1.2.3.4/32", "1.2.3.4/24", "::ffff:1.2.3.4", "::1", "0:0:0:0:0:0:0:1", "01.2.3.4"),
+    "zones": ("fe80::1", "fe80::1%eth0", "fe80::1%eth1", "fe80::1%Eth0", "FE80::1", "fe80::1%25eth0"),
+    "other characters": ("a%c", "a_c", "abc", "a%25c", "a+c", "a=c", "a|c", "a~c", "a@c", "A@c", "a/c", "a//c"),
+}
+"""Valid connection keys, connection ids and rate limit keys that differ little."""
+
+SIMILAR_TEXT_IDS: dict[str, Sequence[str]] = {**SIMILAR_IDS, **_SIMILAR_UNICODE}
+"""Valid user ids and message ids that differ little."""
+
+SIMILAR_TEXTS: dict[str, Sequence[str]] = {
+    **SIMILAR_IDS,
+    **_SIMILAR_UNICODE,
+    "whitespace at the ends": ("", " ", "  ", "a", " a", "a ", "a\n", "\ta", "\u00a0a", "a\x00", "\x00a", "a\r\n"),
+    "the last character": tuple("x" * 255 + end for end in ("a", "b", "A", "")),
+}
+"""Names and other texts that differ little."""
+
+SIMILAR_PREFIXES: dict[str, Sequence[str]] = {
+    "case": ("app:", "App:", "APP:"),
+    "value": ("1", "01", "1.0", "0", "-0"),
+    "separators": ("a_b", "a-b", "a.b", "a:b", "axb"),
+    "outer characters": ("", ".", "_", ":", "a", "a:", ":a", "a::"),
+    "length": ("p" * 36, "p" * 37, "p" * 63, "p" * 64),
+    "characters after the 36th": ("p" * 36 + "a", "p" * 36 + "b", "p" * 36 + "A"),
+    "the last character": ("q" * 63 + "a", "q" * 63 + "b", "q" * 63 + "A"),
+}
+"""Key prefixes that differ little."""
 
 
 def user(user_id: str, **fields: Any) -> User:

@@ -77,8 +77,8 @@ class RedisHarness(Harness):
                 elif ttl >= 0:
                     pipeline.delete(key)
             # The score of a connection's lease is the server time at which it expires.
-            for key in keys:
-                if b"connections:" in key:
+            for key in [key for key in keys if b"connections:" in key]:
+                if await self._client.type(key) == b"zset":  # otherwise "connections:" is part of an id
                     for member in cast("list[bytes]", await self._client.zrange(key, 0, -1)):
                         pipeline.zincrby(key, -delta, member)
             await pipeline.execute()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,9 +58,10 @@ class Result:
     @property
     def reason(self) -> str:
         """The first line of the detail, and the steps if the state machine failed."""
-        first, _, rest = self.detail.partition("\n")
-        _, begin, steps = rest.partition("\nstate = StoreMachine()")
-        return f"{first}{begin}{steps}"
+        first = self.detail.partition("\n")[0]
+        # Hypothesis lists the steps before an error of the harness, and the state machine those before a wrong result.
+        steps = re.search(r"\n(state = StoreMachine\(\)|after these steps:).*", self.detail, re.DOTALL)
+        return f"{first}{steps[0] if steps else ''}"
 
 
 @dataclass(slots=True)

@@ -70,6 +70,8 @@ def test_the_node_apps_variables_are_read() -> None:
         ("WNC_STORE_KEY_PREFIX", "app*"),
         ("WNC_STORE_KEY_PREFIX", "app:\n"),
         ("WNC_STORE_KEY_PREFIX", "app:room:"),
+        ("WNC_STORE_KEY_PREFIX", "app:room:1:"),
+        ("WNC_STORE_KEY_PREFIX", "app:events:"),
         ("WNC_STORE_RATE_LIMIT_WINDOW", "1e15"),
         ("RATE_LIMIT_WINDOW_MS", "soon"),
     ],

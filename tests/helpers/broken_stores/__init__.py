@@ -1,10 +1,31 @@
 """Mutants: stores with one defect each, and the clauses that must kill them.
 
-Each mutant replaces one function of a backend and names every clause that fails because of it. The state machine, which
-detects many defects, is not named.
+Each mutant replaces one function of a backend and names every clause that fails because of it. The state machine and
+the clauses over all of a kind detect many defects. They are named only by their own mutants: those of `identity`,
+`isolation`, `ttls`, `values`, `sizes`, `races` and `sequences`.
 """
 
-from broken_stores import chat, clients, events, lifetime, limiters, limits, listing, rooms, rules, store, text, wire
+from broken_stores import (
+    chat,
+    clients,
+    events,
+    identity,
+    isolation,
+    lifetime,
+    limiters,
+    limits,
+    listing,
+    races,
+    rooms,
+    rules,
+    sequences,
+    sizes,
+    store,
+    text,
+    ttls,
+    values,
+    wire,
+)
 from broken_stores.mutant import Mutant
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -24,4 +45,11 @@ MUTANTS = [
     *wire.MUTANTS,
     *clients.MUTANTS,
     *text.MUTANTS,
+    *identity.MUTANTS,
+    *isolation.MUTANTS,
+    *ttls.MUTANTS,
+    *values.MUTANTS,
+    *sizes.MUTANTS,
+    *races.MUTANTS,
+    *sequences.MUTANTS,
 ]

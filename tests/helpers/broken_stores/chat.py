@@ -50,6 +50,8 @@ MUTANTS.breaks((MemoryChatStore, "__init__"), *LIMITED, name="21 messages are ke
     "only_the_message_id_deduplicates",
     "message_text_is_stored_unchanged",
     "chat_reads_see_writes_of_other_clients",
+    "any_message_id_is_accepted",
+    "deep_values_of_a_message_are_limited",
 )
 async def messages_are_newest_first(self: MemoryChatStore, room_id: str, limit: int | None = None) -> list[ChatMessage]:
     """Return the messages in reverse order."""
@@ -74,6 +76,7 @@ async def a_limit_returns_the_oldest(
     "a_repeated_message_does_not_renew",
     "concurrent_messages_of_two_clients_are_all_kept",
     "a_message_is_published",
+    "any_message_id_is_accepted",
 )
 def an_append_is_not_idempotent(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
     """Append a message without checking its id."""
@@ -89,7 +92,7 @@ def an_append_trims_before_the_check(self: ChatHistory, message: ChatMessage, li
     return append(self, message, limit)
 
 
-@MUTANTS.breaks((ChatHistory, "append"), "only_the_message_id_deduplicates")
+@MUTANTS.breaks((ChatHistory, "append"), "only_the_message_id_deduplicates", "any_message_id_is_accepted")
 def an_append_matches_the_id_anywhere(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
     """Treat a message as a duplicate if its id occurs anywhere in a stored message."""
     is_duplicate = any(f'"{message.id}"'.encode() in to_wire(stored) for stored in self._messages)

@@ -186,7 +186,12 @@ def an_event_is_not_validated(event: RoomEvent, _kind: type[RoomEvent]) -> RoomE
     return event
 
 
-@MUTANTS.breaks((BaseRoomEvents, "publish"), "an_oversized_event_is_rejected", "invalid_events_are_rejected")
+@MUTANTS.breaks(
+    (BaseRoomEvents, "publish"),
+    "an_oversized_event_is_rejected",
+    "invalid_events_are_rejected",
+    "deep_values_of_an_event_are_limited",
+)
 async def events_have_no_size_limit(self: BaseRoomEvents, room_id: str, event: RoomEvent) -> None:
     """Check neither the size nor the room of an event."""
     self._check(room_id)

@@ -101,14 +101,18 @@ def removing_an_unknown_user_deletes_an_empty_room(room: Room, user_id: str) -> 
 
 
 @MUTANTS.breaks(
-    (rules, "join"), "a_rejoin_moves_the_user_to_the_end", "a_full_room_rejects_joins", "a_join_is_published"
+    (rules, "join"),
+    "a_rejoin_moves_the_user_to_the_end",
+    "a_full_room_rejects_joins",
+    "a_join_is_published",
+    "the_host_rejoins_as_host",
 )
 def a_rejoin_duplicates_the_user(room: Room, user: User) -> Room:
     """Append a user who is in the room already."""
     return rules._revised(room, users=(*room.users, user))
 
 
-@alters("join", "a_rejoin_moves_the_user_to_the_end", "a_join_is_published")
+@alters("join", "a_rejoin_moves_the_user_to_the_end", "a_join_is_published", "any_user_id_is_accepted")
 def a_rejoin_keeps_the_position(before: Room, after: Room) -> Room:
     """Keep the position of a user who rejoins."""
     if len(after.users) > len(before.users):
@@ -212,6 +216,7 @@ for rule, change, *clauses in (
         "a_rejoin_keeps_extra_fields",
         "text_is_stored_unchanged",
         "integers_are_stored_unchanged",
+        "deep_values_of_a_room_are_limited",
         "concurrent_changes_of_two_clients_are_all_kept",
     ),
     ("leave", without_extra_fields, "a_leave_keeps_extra_fields"),
@@ -226,6 +231,7 @@ for rule, change, *clauses in (
         "update_video_state",
         without_extra_state_fields,
         "a_video_state_keeps_extra_fields",
+        "deep_values_of_a_room_are_limited",
         "an_oversized_room_is_rejected",
     ),
 ):

@@ -1,0 +1,87 @@
+"""Mutants that renew a TTL wrongly, or are wrong shortly before its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+from broken_stores.mutant import Mutants
+from wnc_store import ChatMessage, Room, UserNotFoundError
+from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
+from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+
+MUTANTS = Mutants()
+
+transfer_host, get_room_ttl, iter_ids = (
+    MemoryRoomStore.transfer_host,
+    MemoryRoomStore._get_ttl,
+    MemoryRoomStore._iter_ids,
+)
+get_messages, get_chat_ttl = MemoryChatStore._get_messages, MemoryChatStore._get_ttl
+acquire, peek = MemoryConnectionCounter._acquire, MemoryRateLimiter._peek
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+@MUTANTS.breaks(
+    (MemoryRoomStore, "transfer_host"),
+    "the_expiry_of_a_room_after_every_operation",
+    "the_listing_of_a_room_after_every_operation",
+    "ttls_are_exact_after_every_operation",
+    "an_operation_touches_only_its_part",
+)
+async def a_refused_transfer_renews(self: MemoryRoomStore, room_id: str, user_id: str) -> Room:
+    """Renew the room before checking the user."""
+    try:
+        return await transfer_host(self, room_id, user_id)
+    except UserNotFoundError:
+        if (entry := self._rooms.get(room_id)) is not None:
+            self._rooms.set(room_id, entry.value, self._room_ttl_ms)
+        raise
+
+
+@MUTANTS.breaks((MemoryRoomStore, "_get_ttl"), "the_expiry_of_a_room_after_every_operation")
+async def a_room_is_missed_before_it_expires(self: MemoryRoomStore, room_id: str) -> timedelta | None:
+    """Return no TTL in the last 10 ms, as a rounded comparison may do."""
+    ttl = await get_room_ttl(self, room_id)
+    return None if ttl is None or ttl < 10 * MILLISECOND else ttl
+
+
+@MUTANTS.breaks((MemoryRoomStore, "_iter_ids"), "the_listing_of_a_room_after_every_operation")
+async def a_room_is_unlisted_before_it_expires(self: MemoryRoomStore) -> AsyncIterator[str]:
+    """Do not list rooms in their last second, as an index in whole seconds does."""
+    async for room_id in iter_ids(self):
+        if (self._rooms.remaining_ms(room_id) or 0) >= 1000:
+            yield room_id
+
+
+@MUTANTS.breaks((MemoryChatStore, "_get_messages"), "the_expiry_of_a_chat_after_every_operation")
+async def a_chat_is_empty_before_it_expires(self: MemoryChatStore, room_id: str) -> Sequence[ChatMessage]:
+    """Return no messages in the last second."""
+    return await get_messages(self, room_id) if (self._chats.remaining_ms(room_id) or 0) >= 1000 else []
+
+
+@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "the_expiry_of_a_lease_after_every_operation")
+async def a_refused_acquire_renews_the_others(
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+) -> tuple[bool, int]:
+    """Renew the leases of the key, also if the new one is refused."""
+    accepted, count = await acquire(self, key, connection_id, limit)
+    if not accepted:
+        for other in self._live(key):
+            await acquire(self, key, other, None)
+    return accepted, count
+
+
+@MUTANTS.breaks((MemoryRateLimiter, "_peek"), "the_expiry_of_a_window_after_every_operation")
+async def a_window_ends_early(self: MemoryRateLimiter, key: str) -> tuple[int, timedelta]:
+    """Ignore hits in the last second of their window."""
+    count, rest = await peek(self, key)
+    return (count, rest) if rest >= timedelta(seconds=1) else (0, timedelta(0))
+
+
+@MUTANTS.breaks((MemoryChatStore, "_get_ttl"), "ttls_are_exact_after_every_operation")
+async def a_chats_ttl_is_too_short(self: MemoryChatStore, room_id: str) -> timedelta | None:
+    """Return a TTL that is one millisecond shorter than the setting directly after a write."""
+    ttl = await get_chat_ttl(self, room_id)
+    return None if ttl is None else ttl - MILLISECOND
