@@ -95,7 +95,7 @@ def transport(url: str, settings: StoreSettings) -> Store:
     ) -> StreamConnection:
         connection = await pool.get_connection()
         await prepare(connection)
-        return StreamConnection(pool, connection, on_replies, on_lost)
+        return StreamConnection(connection, on_replies, on_lost)
 
     module: Any = multiplexer
     module.open_connection = open_stream_connection

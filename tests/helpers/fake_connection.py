@@ -13,7 +13,7 @@ class FakeConnection:
 
     Attributes:
         written: all bytes that were sent.
-        closed: whether the connection was closed and released.
+        closed: whether the connection was closed.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,3 @@ class FakePool:
             await self._connect()
         self.connections.append(FakeConnection())
         return self.connections[-1]
-
-    async def release(self, connection: Any) -> None:
-        """See `Pool.release`."""
-        assert connection in self.connections

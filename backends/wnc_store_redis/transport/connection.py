@@ -42,23 +42,17 @@ class Pool(Protocol):
         """Return an open connection for exclusive use."""
         ...
 
-    async def release(self, connection: AbstractConnection) -> None:
-        """Take back a connection that was closed."""
-        ...
-
 
 @dataclass(eq=False, repr=False)
 class PipelinedConnection(ABC):
     """A connection that sends commands immediately, and delivers replies in the order of the commands.
 
     Attributes:
-        pool: the source of the connection, which stays out of the pool until it is closed.
         connection: the connection of redis-py.
         on_replies: called with the replies that have arrived.
         on_disconnect: called once if the connection is lost before it is closed or detached.
     """
 
-    pool: Pool
     connection: AbstractConnection
     on_replies: Callable[[Sequence[Reply]], None]
     on_disconnect: OnDisconnect
@@ -72,13 +66,10 @@ class PipelinedConnection(ABC):
         self.on_replies = self.on_disconnect = _ignore
 
     async def aclose(self) -> None:
-        """Close the connection and release it to the pool."""
+        """Close the connection."""
         self.detach()
-        try:
-            with suppress(Exception):  # the connection may already be lost
-                await self.connection.disconnect()
-        finally:
-            await self.pool.release(self.connection)
+        with suppress(Exception):  # the connection may already be lost
+            await self.connection.disconnect()
 
     def _lose(self, error: BaseException) -> None:
         callback, self.on_disconnect = self.on_disconnect, _ignore
@@ -109,9 +100,6 @@ class ConnectionFactory:
             raise
         return connection
 
-    async def release(self, connection: AbstractConnection) -> None:
-        """See `Pool.release`."""
-
 
 async def open_connection(
     pool: Pool,
@@ -121,7 +109,7 @@ async def open_connection(
     pushes: bool = False,
     prepare: Callable[[AbstractConnection], Awaitable[None]] | None = None,
 ) -> PipelinedConnection:
-    """Take a connection from the pool.
+    """Open a connection.
 
     Args:
         pool: the source of the connection.
@@ -136,15 +124,14 @@ async def open_connection(
             await prepare(connection)
         except BaseException:
             await connection.disconnect(nowait=True)
-            await pool.release(connection)
             raise
     # redis-py does not give public access to its transport, and connections of fakeredis have none.
     if not hasattr(connection, "_writer"):
         _warn_slow_path()
     writer = getattr(connection, "_writer", None)
     if not isinstance(writer, asyncio.StreamWriter):
-        return StreamConnection(pool, connection, on_replies, on_disconnect)
-    pipelined = TransportConnection(pool, connection, on_replies, on_disconnect, writer.transport, pushes)
+        return StreamConnection(connection, on_replies, on_disconnect)
+    pipelined = TransportConnection(connection, on_replies, on_disconnect, writer.transport, pushes)
     if writer.transport.is_closing():
         await pipelined.aclose()
         raise ConnectionResetError("Connection closed by server.")

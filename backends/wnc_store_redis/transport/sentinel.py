@@ -104,9 +104,6 @@ class _MasterPool:
         self.connected = address
         return connection
 
-    async def release(self, connection: AbstractConnection) -> None:
-        """See `Pool.release`."""
-
 
 async def _verify_role(connection: Any) -> None:
     await connection.send_command("ROLE")

@@ -31,7 +31,7 @@ def connection(**attributes: Any) -> Any:
 async def test_commands_of_one_write_are_sent_together() -> None:
     """The commands of one call of write() are sent in one call of the driver."""
     driver_connection = connection()
-    pipelined = StreamConnection(AsyncMock(), driver_connection, Mock(), Mock())
+    pipelined = StreamConnection(driver_connection, Mock(), Mock())
     pipelined.write([b"a", b"b"])
     await idle()
     await pipelined.aclose()
@@ -42,7 +42,7 @@ async def test_a_missing_transport_is_logged_once(caplog: pytest.LogCaptureFixtu
     """One warning is logged if connections have no `_writer`, and none if the `_writer` is not a stream."""
     module._warn_slow_path.cache_clear()
     for driver_connection, warnings in ((connection(_writer=None), 0), (connection(), 1), (connection(), 1)):
-        pool = Mock(get_connection=AsyncMock(return_value=driver_connection), release=AsyncMock())
+        pool = Mock(get_connection=AsyncMock(return_value=driver_connection))
         with caplog.at_level(logging.WARNING, "wnc_store"):
             pipelined = await open_connection(pool, Mock(), Mock())
         assert isinstance(pipelined, StreamConnection)
@@ -60,7 +60,7 @@ async def test_a_late_reply_over_a_detached_connection_is_discarded() -> None:
         return b"late"
 
     driver_connection.read_response = reply_once
-    pipelined = StreamConnection(AsyncMock(), driver_connection, on_replies, Mock())
+    pipelined = StreamConnection(driver_connection, on_replies, Mock())
     await idle()
     replied.set()
     pipelined.detach()

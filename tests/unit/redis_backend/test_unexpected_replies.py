@@ -157,7 +157,6 @@ class Server(FakePool):
 def open_store(monkeypatch: pytest.MonkeyPatch, server: FakePool, url: str = "redis://host", **settings: Any) -> Any:
     """Return a store whose connections all lead to a server."""
     monkeypatch.setattr(ConnectionFactory, "get_connection", AsyncMock(side_effect=server.get_connection))
-    monkeypatch.setattr(ConnectionFactory, "release", AsyncMock())
     return RedisStore.from_url(url, StoreSettings(**settings))
 
 
