@@ -52,7 +52,7 @@ class Operation:
     Attributes:
         name: The operation in words.
         call: The call.
-        effects: What it does to the parts of the id: "renews", "deletes", "adds" a second lease, or "counts" a hit in
+        effects: Its effect on the parts of the id: "renews", "deletes", "adds" a second lease, or "counts" a hit in
             the window. Other parts are left alone.
         raises: The error with which it is refused.
         needs: The capabilities that it requires.
@@ -222,7 +222,7 @@ OPERATIONS = (
     Operation("peek", lambda s, k: s.rate_limits.peek(k), needs=_RATE_LIMITS),
     Operation("reset", lambda s, k: s.rate_limits.reset(k), {"window": "deletes"}, needs=_RATE_LIMITS),
 )
-"""Every operation, also refused: what it does to each part of its id."""
+"""Every operation, including refused ones, and its effect on each part of its id."""
 
 
 def available(capabilities: frozenset[Capability]) -> Sequence[Operation]:

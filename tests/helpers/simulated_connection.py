@@ -39,7 +39,7 @@ class Request:
 class SimulatedStore:
     """A memory store whose calls need some time to the server and back.
 
-    If the connection is cut on the way, reads are sent again, and writes raise the error that is true.
+    If the connection is cut before the reply, reads are sent again, and writes raise the error that is true.
 
     Attributes:
         server: the store that executes the requests.

@@ -94,7 +94,7 @@ def test_damaged_json_is_rejected_as_by_the_json_module(seed: int) -> None:
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")], ids=["arrays", "objects"])
 def test_deep_records_are_read_and_written(depth: int, opening: bytes, closing: bytes) -> None:
-    """A record of any depth that the Node app can write is written back, whatever the interpreter's recursion limit."""
+    """A record of any depth that the Node app can write is written back at any recursion limit of the interpreter."""
     data = deep_user(depth, opening, closing)
     read = from_wire(User, data, key="k")
     assert json_depth(read.model_extra["deep"]) == depth
@@ -115,7 +115,7 @@ def test_deeper_records_are_corrupt(depth: int) -> None:
 
 
 def test_an_unclosed_array_is_corrupt() -> None:
-    """A value of opening brackets only is corrupt, whatever its length."""
+    """A value of opening brackets only is corrupt at any length."""
     with pytest.raises(ValueError):  # noqa: PT011 - any message
         parse_json(b"[" * 2_000_000)
 
@@ -123,7 +123,7 @@ def test_an_unclosed_array_is_corrupt() -> None:
 @pytest.mark.usefixtures("recursion_limit")
 @pytest.mark.parametrize("index", range(3))
 def test_the_depth_limit_of_writes_is_fixed(index: int) -> None:
-    """A caller may nest 64 levels, whatever the interpreter's recursion limit; the error states limit and depth."""
+    """A caller may nest 64 levels at any recursion limit of the interpreter; the error states limit and depth."""
     check_depth(user("u", deep=nested(MAX_DEPTH)[index]))
     for depth in (MAX_DEPTH + 1, 327, 490, 2000):
         with pytest.raises(ValueError, match=f"must be nested at most 64 levels deep, got {depth}"):

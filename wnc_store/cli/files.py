@@ -117,7 +117,7 @@ def _replaced(output: Path, old: os.stat_result | None) -> Generator[IO[str]]:
             file = stack.enter_context(text_sink(descriptor, str(output)))
             if old is not None:
                 os.fchown(descriptor, old.st_uid, old.st_gid)
-                if output.is_symlink():  # the link's target may serve others, who need their permissions
+                if output.is_symlink():  # other users of the link's target need their permissions
                     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
         except OSError as error:
             fail(f"cannot write to {output}: {error.strerror}", Exit.USAGE)

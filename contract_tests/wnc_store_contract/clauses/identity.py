@@ -110,7 +110,7 @@ class IdentityClauses:
 
     @clause(Capability.CHAT)
     async def test_similar_message_ids_are_apart(self, context: ContractContext) -> None:
-        """Messages whose ids differ in any way are no repetitions of each other."""
+        """Messages whose ids differ in any way are not repetitions of each other."""
         store = await context.open()
         for number, (difference, ids) in enumerate(SIMILAR_TEXT_IDS.items()):
             for message_id in (*ids, *ids):
@@ -178,7 +178,7 @@ class IdentityClauses:
 
     @clause(Capability.EVENTS)
     async def test_similar_channels_are_apart(self, context: ContractContext) -> None:
-        """Subscribers of rooms whose ids differ in any way receive only the events of their own room."""
+        """Subscribers receive only the events of their room, even if ids of rooms differ only slightly."""
         store = await context.open()
         for difference, ids in SIMILAR_IDS.items():
             async with AsyncExitStack() as stack:
@@ -199,7 +199,7 @@ class IdentityClauses:
                 stores = [await context.open(key_prefix=prefix) for prefix in prefixes]
             except ValueError:
                 assert max(map(len, prefixes)) > 16, f"these prefixes are refused: {prefixes}"
-                continue  # the harness has a prefix of its own, and with it these are too long
+                continue  # with the prefix of the harness these are too long
             place = f"prefixes that differ in {difference}: {prefixes}"
             own: list[object] = []
             for number, store in enumerate(stores):

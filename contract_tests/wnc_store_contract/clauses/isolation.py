@@ -131,7 +131,7 @@ class IsolationClauses:
 
     @clause(Capability.SHARED)
     async def test_settings_affect_only_their_client(self, context: ContractContext) -> None:
-        """Each client applies its own TTLs and limits, whatever clients were opened or used after it."""
+        """Each client applies its own TTLs and limits, even if other clients were opened or used after it."""
         capabilities = context.harness.capabilities
         short = timedelta(hours=6)
         small = {

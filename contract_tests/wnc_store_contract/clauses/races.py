@@ -1,6 +1,6 @@
 """Clauses about races: each pair of operations on one id has the results of one of its two serial orders.
 
-The store itself gives the serial results: each pair runs one after the other, in both orders, on ids of its own. Then
+The store itself gives the serial results: each pair runs one after the other, in both orders, on separate ids. Then
 both run at the same time, the second one started after a fixed number of steps of the event loop.
 """
 

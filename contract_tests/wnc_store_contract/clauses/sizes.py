@@ -1,4 +1,4 @@
-"""Clauses about size: what is as large as the default limits allow is stored and read back in full."""
+"""Clauses about size: values as large as the default limits allow are stored and read back in full."""
 
 from __future__ import annotations
 

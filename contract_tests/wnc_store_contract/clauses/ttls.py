@@ -99,7 +99,7 @@ class TtlClauses:
 
     @clause(Capability.LISTING)
     async def test_the_listing_of_a_room_after_every_operation(self, context: ContractContext) -> None:
-        """A room is listed exactly as long as it lives, whatever operation was the last."""
+        """A room is listed exactly as long as it lives, after any operation."""
         store = await context.open(**SETTINGS)
 
         async def count(key: str) -> int:

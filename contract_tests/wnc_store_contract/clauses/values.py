@@ -99,7 +99,7 @@ class ValueClauses:
 
     @clause()
     async def test_every_number_survives_in_a_room(self, context: ContractContext) -> None:
-        """Every number in the fields of a video state is read back as the same JSON, whatever operation wrote it."""
+        """Every number in the fields of a video state is read back as the same JSON after any write."""
         store = await context.open()
         await store.rooms.create_room(room())
         for rev, number in enumerate(NUMBERS, start=2):

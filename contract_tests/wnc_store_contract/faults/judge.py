@@ -39,9 +39,9 @@ class Finding:
     """A violation on one key.
 
     Attributes:
-        rule: the violated rule. It names two if the results do not tell which of them is violated.
+        rule: the violated rule. Two rules if the results do not determine which of them is violated.
         key: the key.
-        claims: the operations whose results cannot all be true, whatever the other calls did.
+        claims: the operations whose results cannot all be true, for any outcome of the other calls.
         context: the writes that these results mention.
     """
 

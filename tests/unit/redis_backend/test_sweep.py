@@ -95,7 +95,7 @@ async def test_a_sweep_that_removed_nothing_is_refused(outcomes: tuple[Outcome |
 
 
 class FlappingExecutor(FakeExecutor):
-    """An executor whose connection is lost after each page of an index that has no end."""
+    """An executor whose connection is lost after each page of an endless index."""
 
     def __init__(self) -> None:
         super().__init__()
