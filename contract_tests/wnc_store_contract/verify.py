@@ -214,9 +214,9 @@ def verify(
     report = Report(target, selected)
     reader = _Reader(report, on_result, on_progress)
     try:
-        with suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(request.to_json())
         try:
+            with suppress(BrokenPipeError), process.stdin as stdin:
+                stdin.write(request.to_json())
             reader.read(process.stdout)
         except KeyboardInterrupt:
             if sys.platform != "win32":  # where Ctrl-C reaches both processes
