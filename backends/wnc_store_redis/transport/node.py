@@ -63,12 +63,14 @@ class NodeClient:
         is_replicated: bool = False,
         replicas: Callable[[], int] | None = None,
     ) -> None:
+        self._timeout = timeout
         self._writes = MultiplexedConnection(pool, timeout, statistics)
         self._reads = MultiplexedConnection(pool, timeout, statistics) if is_replicated else self._writes
         self._is_replicated = is_replicated
         self._replicas = replicas
         self._counted = 0
         self._counted_at = float("-inf")
+        self._query: asyncio.Future[Reply] | None = None
         self._wait_task: asyncio.Task[int | ResponseError] | None = None
 
     @property
@@ -149,12 +151,23 @@ class NodeClient:
         return self._counted
 
     async def _query_replicas(self, deadline: float) -> int | ResponseError:
+        """Query the server. Writes that wait at the same time share a query.
+
+        Each write waits until its own deadline. The query may take longer, until its connection counts as hung.
+        """
+        if self._query is None or self._query.done():
+            self._query = self._reads.submit(_REPLICATION, asyncio.get_running_loop().time() + 2 * self._timeout)
         try:
-            reply = await self._reads.submit(_REPLICATION, deadline)
+            async with asyncio.timeout_at(deadline):
+                reply = await asyncio.shield(self._query)
+        except TimeoutError as error:
+            raise NoReplyError(error, sent=False) from None  # the write itself was not sent
+        except StoreClosedError:
+            raise StoreClosedError from None
         except NoReplyError as error:
             is_lost = error.sent and not is_deadline(error.reason)
             reason = QueryLostError(*error.reason.args) if is_lost else error.reason
-            raise NoReplyError(reason, sent=False) from None  # the write itself was not sent
+            raise NoReplyError(reason, sent=False) from None
         if isinstance(reply, ResponseError):
             return reply
         if not is_bytes(reply):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
+from redis.exceptions import ResponseError
 
 from fake_connection import FakeConnection, FakePool
-from virtual_time import idle, now
+from virtual_time import idle, now, pass_time
+from wnc_store import StoreClosedError
+from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.node import NodeClient
 from wnc_store_redis.transport.retry import NoReplyError, QueryLostError
 from wnc_store_redis.transport.statistics import Statistics
@@ -28,3 +33,86 @@ async def test_a_write_is_not_sent_before_the_replicas_are_counted(
         await writing
     assert (type(caught.value.reason), caught.value.sent) == (reason, False)
     assert all(b"write" not in connection.written for connection in pool.connections)
+
+
+def info(replicas: int) -> bytes:
+    """Return a reply to INFO replication with so many replicas."""
+    text = b"role:master\r\nconnected_slaves:%d\r\n" % replicas
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+async def start_writes(node: NodeClient, *deadlines: float) -> list[asyncio.Task[Reply]]:
+    """Begin a replicated write for each deadline, and return their replies."""
+    writes = [asyncio.ensure_future(node.submit(b"write%d;" % n, end, writes=True)) for n, end in enumerate(deadlines)]
+    await idle()
+    return writes
+
+
+async def test_concurrent_writes_share_a_query() -> None:
+    """Writes that wait for the number of replicas share a query, also if it fails or one of them is cancelled."""
+    pool = FakePool()
+    node = NodeClient(pool, 60, Statistics(), is_replicated=True)
+    first, second, third = await start_writes(node, *[now() + 9] * 3)
+    assert pool.connections[0].written.count(b"INFO") == 1
+    pool.connections[0].lose()
+    await asyncio.wait([first, second, third])
+    assert len({first.exception(), second.exception(), third.exception()}) == 3
+    first, second, third = await start_writes(node, *[now() + 9] * 3)
+    first.cancel()
+    await idle()
+    pool.connections[1].send(info(2))
+    await idle()
+    assert pool.connections[1].written.count(b"INFO") == 1
+    assert re.findall(rb"write\d|WAIT\r\n\$1\r\n\d", pool.connections[2].written) == [
+        b"write1",
+        b"write2",
+        b"WAIT\r\n$1\r\n2",
+    ]
+    await node.aclose()
+
+
+async def test_a_shared_query_extends_and_shortens_no_deadline() -> None:
+    """A write whose query is shared with other writes fails at its own deadline, and not at theirs."""
+    pool = FakePool()
+    node = NodeClient(pool, 5, Statistics(), is_replicated=True)
+    writes = await start_writes(node, now() + 2, now() + 1, now() + 4)
+    await pass_time(1)
+    assert [write.done() for write in writes] == [False, True, False]
+    await pass_time(1)
+    assert [write.done() for write in writes] == [True, True, False]
+    assert [type(cast("Any", write.exception()).reason) for write in writes[:2]] == [TimeoutError] * 2
+    pool.connections[0].send(info(1))
+    await idle()
+    assert pool.connections[1].written.startswith(b"write2;")
+    writes[2].cancel()
+    await node.aclose()
+
+
+@pytest.mark.parametrize("failure", [b"-LOADING Redis is loading\r\n", info(0)], ids=["an error", "no replica"])
+async def test_a_failed_count_is_not_reused(failure: bytes) -> None:
+    """A write that follows a failed count of the replicas counts them again, and a successful count is reused."""
+    pool = FakePool()
+    node = NodeClient(pool, 60, Statistics(), is_replicated=True)
+    (failed,) = await start_writes(node, now() + 9)
+    reads = pool.connections[0]
+    reads.send(failure)
+    assert isinstance(await failed, ResponseError)
+    (counted,) = await start_writes(node, now() + 9)
+    reads.send(info(1))
+    await idle()
+    (reusing,) = await start_writes(node, now() + 9)
+    assert reads.written.count(b"INFO") == 2
+    assert [connection.written.count(b"write") for connection in pool.connections] == [0, 2]
+    for write in (counted, reusing):
+        write.cancel()
+    await node.aclose()
+
+
+async def test_a_close_fails_each_waiting_write_with_its_own_error() -> None:
+    """If the store is closed before the replicas are counted, each write raises its own StoreClosedError."""
+    node = NodeClient(FakePool(asyncio.Event().wait), 60, Statistics(), is_replicated=True)
+    writes = await start_writes(node, now() + 9, now() + 9)
+    await node.aclose()
+    errors = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(error) for error in errors] == [StoreClosedError] * 2
+    assert errors[0] is not errors[1]
