@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from wnc_store import StoreSettings, to_wire
+from counting import Counter
+from wnc_store import ChatMessage, StoreSettings, to_wire
 from wnc_store_contract.factories import message
 from wnc_store_redis import RedisStore
 
@@ -91,3 +92,25 @@ async def test_damaged_entries_with_the_id_do_not_keep_a_message_out(
     await first.chat.add_message(message(1, "A"))
     await first.chat.add_message(message(1, "A"))
     assert (await ids(first)).count("m1") == 1
+
+
+SEPARATE = {
+    "quotes": (message(1, "A", id='m"1'), 'm"2'),
+    "backslashes": (message(1, "A", id="m\\1"), "m\\2"),
+    "a backslash before a quote": (message(1, "A", id='m\\"'), 'm"'),
+    "a text like a member": (message(1, "A", message='{"id": "m2", "\\u0069d": "m2"}'), "m2"),
+    "an escape sequence": (message(1, "A", id="n", message="\n"), "m2"),
+    "letters that are not ASCII": (message(1, "A", id="한1"), "한2"),
+}
+
+
+@pytest.mark.parametrize(("stored", "message_id"), SEPARATE.values(), ids=SEPARATE)
+async def test_an_append_is_one_script_whatever_the_chat_contains(
+    first: RedisStore, second: RedisStore, counter: Counter, stored: ChatMessage, message_id: str
+) -> None:
+    """Messages with characters that JSON escapes cost other processes no further script."""
+    await first.chat.add_message(stored)
+    await counter.start()
+    await second.chat.add_message(message(2, "A", id=message_id))
+    assert (await counter.since())["evalsha"] == 1
+    assert await ids(second) == [stored.id, message_id]

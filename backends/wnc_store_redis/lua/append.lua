@@ -25,18 +25,28 @@ local is_retry = ARGV[6] == '1'
 local is_known = not is_retry and newest ~= '' and newest == ARGV[5]
 
 if not is_known then
-  local id = '"' .. ARGV[2] .. '"'
+  -- JSON can spell the id, and the name of its field, in several ways. Here an escaped quote or backslash becomes a
+  -- control character, which JSON does not contain. So each quote that is left begins or ends a string, and ids as
+  -- JSON.stringify writes them are compared exactly. A backslash that is left begins another escape sequence, or stands
+  -- for half of a surrogate pair in UTF-8. Before it, an id is compared; behind it, the caller must decode the entry.
+  local control = {['"'] = '\1', ['\\'] = '\2'}
+  local own = ARGV[2]:gsub('["\\]', control)
+  local id = '"' .. own .. '"'
   local member = '"id"%s*:%s*' .. id:gsub('%p', '%%%0')
-  -- JSON can spell the id, and the name of its field, in several ways: as it is in ARGV[2], with escape sequences, or
-  -- with each half of a surrogate pair in UTF-8 (\237\160..\191).
   -- The time is linear in the size of the entry, because a guest chooses the text of a message.
   local function may_have_id(entry)
+    if entry:find('\\', 1, true) then
+      entry = entry:gsub('\\(["\\])', control)
+    end
+    if entry:find('\237', 1, true) then
+      entry = entry:gsub('\237[\160-\191]', '\\')
+    end
     if entry:find(id, 1, true) and entry:find(member) then
       return true
     end
-    if entry:find('[\\\237]') then
-      for start in entry:gmatch('"id"%s*:%s*"([^"\\\237]*)[\\\237]') do
-        if ARGV[2]:sub(1, #start) == start then
+    if entry:find('\\', 1, true) then
+      for start in entry:gmatch('"id"%s*:%s*"([^"\\]*)\\') do
+        if own:sub(1, #start) == start then
           return true
         end
       end
