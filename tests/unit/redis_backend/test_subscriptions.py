@@ -84,3 +84,17 @@ async def test_a_channel_lost_while_another_is_resubscribed_is_resubscribed() ->
     assert pubsub.confirmed == {b"c", b"d"}
     assert {b"c", b"d"} <= set(missed)
     await manager.aclose()
+
+
+async def test_many_channels_are_resubscribed_in_parts() -> None:
+    """Attempts to resubscribe name at most 256 channels, so that each of them can end before its time-out."""
+    pubsub, missed = FakePubSub(), list[bytes]()
+    manager = SubscriptionManager(cast("Any", FakeExecutor()), 1, pubsub.open, missed.extend)
+    channels = [b"%d" % number for number in range(600)]
+    await manager.acquire(channels)
+    pubsub.lose(*channels)
+    await idle()
+    assert [len(part) for part in pubsub.requested[1:]] == [256, 256, 88]
+    assert pubsub.confirmed == set(channels)
+    assert sorted(missed) == sorted(channels)
+    await manager.aclose()
