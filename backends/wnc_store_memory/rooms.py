@@ -1,4 +1,4 @@
-"""Room store and chat store in memory.
+"""Room store in memory.
 
 Primitives that write contain no `await` before the write has completed, so they are atomic on their event loop.
 """
@@ -6,14 +6,13 @@ Primitives that write contain no `await` before the write has completed, so they
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from wnc_store import ChatMessage, Clock, ConflictError, Room, StoreSettings
-from wnc_store.base import BaseChatStore, BaseRoomStore, Lifecycle, Transition
-from wnc_store_memory.chat_history import ChatHistory
+from wnc_store import Clock, ConflictError, Room, StoreSettings
+from wnc_store.base import BaseRoomStore, Lifecycle, Transition
 from wnc_store_memory.database import Namespace
-from wnc_store_memory.ttl_map import Entry
+from wnc_store_memory.ttl_map import Entry, to_timedelta
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -59,7 +58,7 @@ class MemoryRoomStore(BaseRoomStore):
         return existed
 
     async def _get_ttl(self, room_id: str) -> timedelta | None:
-        return _duration(self._rooms.remaining_ms(room_id))
+        return to_timedelta(self._rooms.remaining_ms(room_id))
 
     async def _iter_ids(self) -> AsyncIterator[str]:
         for room_id in self._rooms.live_keys():
@@ -85,35 +84,3 @@ class MemoryRoomStore(BaseRoomStore):
     def _remove(self, room_id: str) -> bool:
         self._chats.pop(room_id)
         return self._rooms.pop(room_id) is not None
-
-
-class MemoryChatStore(BaseChatStore):
-    """Chats in memory."""
-
-    def __init__(self, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle) -> None:
-        super().__init__(settings, lifecycle)
-        self._chats = namespace.chats
-        self._dispatch = namespace.dispatch
-        self._chat_ttl_ms = settings.chat_ttl // _MILLISECOND
-
-    async def _add(self, message: ChatMessage) -> None:
-        entry = self._chats.get(message.room_id)
-        history = ChatHistory() if entry is None else entry.value
-        if history.append(message, self._settings.chat_history_limit):
-            self._chats.set(message.room_id, history, self._chat_ttl_ms)
-            self._dispatch(self._change_events.for_message(message))
-
-    async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
-        entry = self._chats.get(room_id)
-        return () if entry is None else entry.value.newest(self._settings.chat_history_limit)
-
-    async def _delete_messages(self, room_id: str) -> None:
-        if self._chats.pop(room_id) is not None:
-            self._dispatch(self._change_events.for_reset(room_id))
-
-    async def _get_ttl(self, room_id: str) -> timedelta | None:
-        return _duration(self._chats.remaining_ms(room_id))
-
-
-def _duration(milliseconds: int | None) -> timedelta | None:
-    return None if milliseconds is None else milliseconds * _MILLISECOND

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from wnc_store import Clock, ConfigurationError, Snapshot, StoreSettings
 from wnc_store.base import BaseStore, Lifecycle
+from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.database import MemoryDatabase
 from wnc_store_memory.events import MemoryRoomEvents
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
 from wnc_store_memory.restore import restore
-from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.rooms import MemoryRoomStore
 
 
 class MemoryStore(BaseStore):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Generic, NamedTuple, TypeVar
 
 from cachetools import TLRUCache
@@ -134,3 +135,8 @@ class TTLMap(Generic[V]):
 
 def _due_ms(_key: str, due_ms: int, _now_ms: float) -> float:
     return due_ms
+
+
+def to_timedelta(milliseconds: int | None) -> timedelta | None:
+    """Return a result of `TTLMap.remaining_ms` as a duration, or None."""
+    return None if milliseconds is None else timedelta(milliseconds=milliseconds)

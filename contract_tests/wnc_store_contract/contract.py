@@ -16,11 +16,11 @@ from wnc_store_contract.clauses.ids import IdClauses
 from wnc_store_contract.clauses.isolation import IsolationClauses
 from wnc_store_contract.clauses.lifetime import LifetimeClauses
 from wnc_store_contract.clauses.limiters import ConnectionClauses, RateLimitClauses
-from wnc_store_contract.clauses.limits import LimitClauses
 from wnc_store_contract.clauses.listing import ListingClauses
 from wnc_store_contract.clauses.races import RaceClauses
 from wnc_store_contract.clauses.records import RecordClauses
 from wnc_store_contract.clauses.rooms import RoomClauses
+from wnc_store_contract.clauses.size_limits import SizeLimitClauses
 from wnc_store_contract.clauses.sizes import SizeClauses
 from wnc_store_contract.clauses.store import StoreClauses
 from wnc_store_contract.clauses.ttls import TtlClauses
@@ -47,7 +47,7 @@ class StoreContract(
     RecordClauses,
     IdClauses,
     LifetimeClauses,
-    LimitClauses,
+    SizeLimitClauses,
     ListingClauses,
     ChangeClauses,
     EventClauses,

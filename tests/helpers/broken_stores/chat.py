@@ -9,9 +9,9 @@ from datetime import timedelta
 from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, StoreSettings, to_wire
 from wnc_store.base import Lifecycle, chat
+from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.database import Namespace
-from wnc_store_memory.rooms import MemoryChatStore
 
 MUTANTS = Mutants()
 

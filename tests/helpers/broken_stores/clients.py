@@ -12,8 +12,9 @@ from broken_stores.mutant import Mutants
 from wnc_store import Room
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryStore
+from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
-from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.rooms import MemoryRoomStore
 
 MUTANTS = Mutants()
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 from simulated_connection import Request, SimulatedStore
 from wnc_store import ChatMessage, Room, StoreError, StoreUnavailableError
 from wnc_store_memory import MemoryStore
+from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.limiters import MemoryConnectionCounter
-from wnc_store_memory.rooms import MemoryChatStore
 from wnc_store_memory.ttl_map import TTLMap
 
 DAY = 24 * 3600 * 1000

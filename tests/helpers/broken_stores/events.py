@@ -22,8 +22,9 @@ from wnc_store.base.diff import diff_rooms
 from wnc_store_contract.harness import Capability
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryStore
+from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.events import MemoryRoomEvents
-from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.rooms import MemoryRoomStore
 
 MUTANTS = Mutants()
 

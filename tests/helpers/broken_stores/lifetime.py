@@ -9,8 +9,9 @@ from typing import Any
 from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, Room, StoreSettings
 from wnc_store.base import Lifecycle
+from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.database import Namespace
-from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.rooms import MemoryRoomStore
 from wnc_store_memory.ttl_map import Entry, TTLMap
 
 MUTANTS = Mutants()

@@ -8,7 +8,7 @@ from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, HostChanged, Room, RoomEvent, rules
 from wnc_store.base import events
 from wnc_store.base.diff import diff_rooms
-from wnc_store_memory.rooms import MemoryChatStore
+from wnc_store_memory.chat import MemoryChatStore
 
 MUTANTS = Mutants()
 

@@ -8,8 +8,9 @@ from datetime import timedelta
 from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, Room, RoomEvent, StoreUnavailableError, to_wire
 from wnc_store.base import SubscriberRegistry
+from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
-from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.rooms import MemoryRoomStore
 
 MUTANTS = Mutants()
 

@@ -13,8 +13,9 @@ from wnc_store import ChatMessage, Room, User
 from wnc_store.base import rooms
 from wnc_store.records.codec import validated
 from wnc_store.records.models import RecordT
+from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
-from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.rooms import MemoryRoomStore
 from wnc_store_memory.ttl_map import Entry, TTLMap
 
 MUTANTS = Mutants()

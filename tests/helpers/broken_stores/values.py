@@ -8,7 +8,8 @@ from typing import Any, cast
 from broken_stores.mutant import Mutants
 from wnc_store import AppEvent, ChatMessage, MessageAdded, Room, RoomEvent, UserJoined, VideoState, rules
 from wnc_store.base import SubscriberRegistry
-from wnc_store_memory.rooms import MemoryChatStore, MemoryRoomStore
+from wnc_store_memory.chat import MemoryChatStore
+from wnc_store_memory.rooms import MemoryRoomStore
 
 MUTANTS = Mutants()
 

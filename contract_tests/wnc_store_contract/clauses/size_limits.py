@@ -12,7 +12,7 @@ from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
 
 
-class LimitClauses:
+class SizeLimitClauses:
     """Clauses about the size limits of the settings."""
 
     @clause(Capability.CHAT)
