@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 from redis.crc import key_slot
 
+from wnc_store import StoreSettings
 from wnc_store_redis.keys import Keys
 
 DAY = timedelta(days=1)
@@ -64,3 +66,40 @@ def test_channels_lead_back_to_their_room(room_id: str, *, is_bucketed: bool) ->
         assert keys.channel_for_key(key) == keys.events(room_id)
     assert keys.channel_for_key(keys.active_rooms(keys.bucket(room_id))) is None
     assert keys.channel_for_key(keys.rate_limit(room_id)) is None
+
+
+KINDS = {
+    "room:": Keys.room,
+    "chat:": Keys.chat,
+    "connections:": Keys.connections,
+    "rl:": Keys.rate_limit,
+    "events:": Keys.events,
+}
+"""The names of kinds of keys and channels, and what returns the key of an id."""
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [
+        ("url:x:", "rl:"),
+        ("room:", "room:"),
+        ("app-chat:", "chat:"),
+        ("a.connections:1", "connections:"),
+        ("my:events:", "events:"),
+    ],
+)
+def test_a_rejected_prefix_shares_keys_with_an_accepted_one(prefix: str, name: str) -> None:
+    """Keys under a prefix with the name of a kind equal keys of other ids under the prefix before that name."""
+    before, _, behind = prefix.partition(name)
+    accepted = StoreSettings(key_prefix=before).key_prefix
+    assert KINDS[name](Keys(prefix, 0), "A") == KINDS[name](Keys(accepted, 0), f"{behind}{name}A")
+    with pytest.raises(ValidationError, match="must not contain"):
+        StoreSettings(key_prefix=prefix)
+
+
+def test_accepted_prefixes_share_no_key() -> None:
+    """A prefix without the name of a kind shares no key with another, because no name continues within another."""
+    assert [key(Keys("", 0), "A") for key in KINDS.values()] == [f"{name}A".encode() for name in KINDS]
+    names = [*KINDS, Keys("", 0).active_rooms(b"").decode()]
+    for end in (name[start:] for name in names for start in range(1, len(name))):
+        assert not [name for name in names if name.startswith(end) or end.startswith(name)]
