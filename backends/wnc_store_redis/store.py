@@ -27,8 +27,8 @@ class RedisStore(BaseStore):
     Args:
         client: an asyncio client of redis-py, with any `decode_responses`: a `Redis`, which may come from
             `Sentinel.master_for`, or a `RedisCluster`. The store does not close it. The store opens its own
-            connections with the client's options. It ignores the client's retries, because they could run a write
-            twice.
+            connections with the client's options, at most three to each server, whatever `max_connections` is. It
+            ignores the client's retries, because they could run a write twice.
         settings: the settings; the defaults if omitted.
         clock: the clock for the times in records; the system's clock if omitted. TTLs use the server's clock.
 

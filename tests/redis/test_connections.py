@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis as SyncRedis
 from redis import RedisCluster as SyncCluster
+from redis.asyncio import Redis
 
 from loop_clock import advance_loop
 from proxy import Proxy
@@ -39,6 +40,18 @@ async def test_a_callers_client_is_not_closed(client: Any) -> None:
     async with RedisStore(client) as store:
         await store.rooms.create_room(room("A"))
     assert await client.exists("room:A") == 1
+
+
+async def test_max_connections_limits_only_the_pool(url: str, client: Any) -> None:
+    """A store on a pool of one connection opens two of its own, for commands and for events, and leaves the pool's."""
+    client_class: Any = Redis
+    async with client_class.from_url(url, max_connections=1, client_name="limited") as limited:
+        await limited.ping()
+        async with RedisStore(limited, StoreSettings(publish_changes=True)) as store, store.events.subscribe("A"):
+            await store.rooms.create_room(room("A"))
+            await asyncio.gather(*(store.rooms.room_exists("A") for _ in range(100)))
+            await limited.ping()
+            assert [connection["name"] for connection in await client.client_list()].count("limited") == 3
 
 
 async def test_callers_share_connections_that_aclose_closes(url: str, client: Any) -> None:
