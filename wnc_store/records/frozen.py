@@ -26,39 +26,34 @@ class TooDeepError(ValueError):
         super().__init__(f"arrays and objects must be nested at most {limit} levels deep")
 
 
-class FrozenDict(dict[str, Any]):  # noqa: PLW1641 - like dict
+class _DeepEquality:  # noqa: PLW1641 - like dict and list
+    """Comparison by `==` that does not fail for deeply nested values."""
+
+    def __eq__(self, other: object) -> bool:
+        try:
+            return super().__eq__(other)
+        except RecursionError:
+            return _deep_equal(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+class FrozenDict(_DeepEquality, dict[str, Any]):
     """An immutable JSON object."""
 
     __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
     clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
 
-    def __eq__(self, other: object) -> bool:
-        try:
-            return super().__eq__(other)
-        except RecursionError:
-            return _deep_equal(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
     def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
         return FrozenDict, (dict(self),)
 
 
-class FrozenList(list[Any]):  # noqa: PLW1641 - like list
+class FrozenList(_DeepEquality, list[Any]):
     """An immutable JSON array."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]
-
-    def __eq__(self, other: object) -> bool:
-        try:
-            return super().__eq__(other)
-        except RecursionError:
-            return _deep_equal(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
 
     def __reduce__(self) -> tuple[type[FrozenList], tuple[list[Any]]]:
         return FrozenList, (list(self),)

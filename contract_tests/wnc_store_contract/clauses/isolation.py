@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from wnc_store import LimitExceededError, Store
-from wnc_store_contract.calls import MAX_ROOM_BYTES, available, forget, observe, prepare
+from wnc_store_contract.calls import MAX_ROOM_BYTES, Operation, available, forget, observe, prepare
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.clauses.events import drain
 from wnc_store_contract.factories import message, room, user
@@ -29,6 +29,16 @@ SETTINGS: Mapping[str, Any] = {
 
 NEIGHBOURS = ("{}0", "{}x", "{}:", "x{}", "{}:room", "room:{}", "chat:{}", "rl:{}", "connections:{}")
 """Ids that resemble another id, or contain it as a key may."""
+
+
+async def prepare_operations(context: ContractContext, store: Store) -> Mapping[str, Operation]:
+    """Return an id for each available operation. What it needs was written six hours ago."""
+    capabilities = context.harness.capabilities
+    operations = {f"T{number}": operation for number, operation in enumerate(available(capabilities))}
+    for key in operations:
+        await prepare(store, key, capabilities)
+    await context.advance(SIX_HOURS)
+    return operations
 
 
 async def observe_all(
@@ -65,10 +75,7 @@ class IsolationClauses:
     async def test_an_operation_touches_only_its_part(self, context: ContractContext) -> None:
         """An operation on a room, chat, connection key or rate limit leaves the other parts of the id unchanged."""
         store, capabilities = await context.open(**SETTINGS), context.harness.capabilities
-        operations = {f"T{number}": operation for number, operation in enumerate(available(capabilities))}
-        for key in operations:
-            await prepare(store, key, capabilities)
-        await context.advance(SIX_HOURS)
+        operations = await prepare_operations(context, store)
         before = await observe_all(context, store, [*operations])
         for key, operation in operations.items():
             await operation.run(store, key)

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from wnc_store import Store
-from wnc_store_contract.calls import Operation, available, prepare
+from wnc_store_contract.calls import Operation
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.clauses.isolation import SETTINGS, SIX_HOURS
+from wnc_store_contract.clauses.isolation import SETTINGS, SIX_HOURS, prepare_operations
 from wnc_store_contract.factories import room
 from wnc_store_contract.harness import Capability
 
@@ -39,12 +39,8 @@ async def assert_expiries(
         count: Counts what is live of the part.
         renewed: For each effect of an operation, how much of the part is live until 24 hours after the operation.
     """
-    capabilities = context.harness.capabilities
     margin = await find_margin(context, store)
-    operations = {f"T{number}": operation for number, operation in enumerate(available(capabilities))}
-    for key in operations:
-        await prepare(store, key, capabilities)
-    await context.advance(SIX_HOURS)
+    operations = await prepare_operations(context, store)
     for key, operation in operations.items():
         await operation.run(store, key)
     expected = {
@@ -145,10 +141,7 @@ class TtlClauses:
         reads = {"room": store.rooms.room_ttl}
         if Capability.CHAT in capabilities:
             reads["chat"] = store.chat.chat_ttl
-        operations = {f"T{number}": operation for number, operation in enumerate(available(capabilities))}
-        for key in operations:
-            await prepare(store, key, capabilities)
-        await context.advance(SIX_HOURS)
+        operations = await prepare_operations(context, store)
         for key, operation in operations.items():
             await operation.run(store, key)
             for part, read in reads.items():

@@ -164,15 +164,22 @@ async def test_a_subscription_after_a_rejected_one(monkeypatch: pytest.MonkeyPat
 NOTIFICATIONS = b"__keyspace@0__:{A}"
 
 
+async def confirm_channel(wire: Wire) -> asyncio.Task[None]:
+    """Subscribe to a channel, which the master confirms, and request its notifications. Return the subscription."""
+    subscribing = asyncio.ensure_future(wire.sharded.subscribe([b"{A}"]))
+    await wait_until(lambda: len(wire.written) == 2)
+    wire.says([[b"ssubscribe", b"{A}", 1], b"PONG"])
+    await wait_until(lambda: len(wire.written) == 4)
+    assert wire.written[::2] == [pack_command((b"SSUBSCRIBE", b"{A}")), pack_command((b"SUBSCRIBE", NOTIFICATIONS))]
+    return subscribing
+
+
 async def subscribe_with_notifications(wire: Wire) -> None:
     """Subscribe to a channel and its notifications, which the master confirms."""
-    subscribing = asyncio.ensure_future(wire.sharded.subscribe([b"{A}"]))
-    for command, channel in ((b"SSUBSCRIBE", b"{A}"), (b"SUBSCRIBE", NOTIFICATIONS)):
-        await wait_until(lambda: len(wire.written) == 2)
-        assert wire.written[0] == pack_command((command, channel))
-        wire.written.clear()
-        wire.says([[command.lower(), channel, 1], b"PONG"])
+    subscribing = await confirm_channel(wire)
+    wire.says([[b"subscribe", NOTIFICATIONS, 1], b"PONG"])
     await subscribing
+    wire.written.clear()
 
 
 async def test_notifications_end_with_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,10 +208,7 @@ async def test_notifications_are_unsubscribed_with_the_channel(monkeypatch: pyte
 async def test_denied_notifications_undo_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the server denies the notifications, the subscription to the channel is undone."""
     wire = Wire(monkeypatch, lambda channel: b"__keyspace@0__:" + channel)
-    subscribing = asyncio.ensure_future(wire.sharded.subscribe([b"{A}"]))
-    await wait_until(lambda: len(wire.written) == 2)
-    wire.says([[b"ssubscribe", b"{A}", 1], b"PONG"])
-    await wait_until(lambda: len(wire.written) == 4)
+    subscribing = await confirm_channel(wire)
     wire.says([ResponseError("NOPERM this user has no permissions to access one of the channels"), b"PONG"])
     with pytest.raises(ResponseError, match="NOPERM"):
         await subscribing
@@ -215,10 +219,7 @@ async def test_denied_notifications_undo_the_channel(monkeypatch: pytest.MonkeyP
 async def test_notifications_that_outlive_the_channel_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the channel ends while its notifications are being subscribed, they are unsubscribed."""
     wire = Wire(monkeypatch, lambda channel: b"__keyspace@0__:" + channel)
-    subscribing = asyncio.ensure_future(wire.sharded.subscribe([b"{A}"]))
-    await wait_until(lambda: len(wire.written) == 2)
-    wire.says([[b"ssubscribe", b"{A}", 1], b"PONG"])
-    await wait_until(lambda: len(wire.written) == 4)
+    subscribing = await confirm_channel(wire)
     wire.says([[b"sunsubscribe", b"{A}", 0], [b"subscribe", NOTIFICATIONS, 1], b"PONG"])
     await subscribing
     assert wire.written[-1] == pack_command((b"UNSUBSCRIBE", NOTIFICATIONS))
