@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from tcp import closing_streams, tcp_server
+
 Side = Literal["request", "reply"]
 How = Literal["close", "reset"]
 SIDES: Sequence[Side] = get_args(Side)
@@ -50,18 +52,23 @@ class _Link:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    replies: asyncio.StreamReader | None = None
+    replies: asyncio.StreamReader
     late: bytes = b""
+    delivered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def end(self, how: How) -> None:
         for writer in (self.client, *([] if self.late else [self.server])):
-            with suppress(OSError):
-                if how == "reset":
-                    linger = struct.pack("ii", 1, 0)
-                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                    writer.transport.abort()
-                else:
-                    writer.close()
+            _end(writer, how)
+
+
+def _end(writer: asyncio.StreamWriter, how: How) -> None:
+    with suppress(OSError):
+        if how == "reset":
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        else:
+            writer.close()
 
 
 @dataclass
@@ -151,47 +158,48 @@ class Proxy:
         replies: list[bytes] = []
         while self._late:
             link = self._late.pop()
-            assert link.replies is not None
             try:
                 link.server.write(link.late)
                 replies.append(await link.replies.read(_CHUNK))
             except OSError:  # the server has closed the connection
                 replies.append(b"")
-            link.server.close()
+            link.delivered.set()
         return replies
 
     async def serve(self, client: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection until either side ends it."""
         self.connections += 1
-        link = _Link(writer, writer)
-        try:
-            if self.refusing:
-                link.end("reset")
-                return
-            server, upstream = await asyncio.open_connection("127.0.0.1", self.target)
+        if self.refusing:
+            _end(writer, "reset")
+            return
+        async with closing_streams(await asyncio.open_connection("127.0.0.1", self.target)) as (server, upstream):
             link = _Link(writer, upstream, server)
             self._links.add(link)
-            requests, replies = _Chunks(_MOST_CHUNKS), _Chunks(_MOST_CHUNKS)
-            carrying = [
-                asyncio.ensure_future(self._carry(link, "request", requests, upstream)),
-                asyncio.ensure_future(self._carry(link, "reply", replies, writer)),
-            ]
-            tasks = [
-                *carrying,
-                asyncio.ensure_future(self._read(client, requests)),
-                asyncio.ensure_future(self._read(server, replies)),
-            ]
             try:
-                await asyncio.wait(carrying, return_when=asyncio.FIRST_COMPLETED)
+                await self._exchange(link, client)
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-        except OSError:
-            pass  # the target is down
+                self._links.discard(link)
+                link.end("close")
+            if link.late:
+                await link.delivered.wait()
+
+    async def _exchange(self, link: _Link, client: asyncio.StreamReader) -> None:
+        requests, replies = _Chunks(_MOST_CHUNKS), _Chunks(_MOST_CHUNKS)
+        carrying = [
+            asyncio.ensure_future(self._carry(link, "request", requests, link.server)),
+            asyncio.ensure_future(self._carry(link, "reply", replies, link.client)),
+        ]
+        tasks = [
+            *carrying,
+            asyncio.ensure_future(self._read(client, requests)),
+            asyncio.ensure_future(self._read(link.replies, replies)),
+        ]
+        try:
+            await asyncio.wait(carrying, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._links.discard(link)
-            link.end("close")
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self, source: asyncio.StreamReader, chunks: _Chunks) -> None:
         """Queue each chunk with the time when it is due, and an empty chunk at the end."""
@@ -254,21 +262,8 @@ async def proxy_to(target: int, *, delay: float = 0) -> AsyncGenerator[Proxy]:
     """Run a proxy to a local port, on a free port."""
     proxy = Proxy(target, delay=delay)
     proxy.open_hole()
-    tasks: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(proxy.serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, backlog=1024)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
-        yield proxy
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await proxy.deliver()
-        await server.wait_closed()
+    async with tcp_server(proxy.serve) as proxy.port:
+        try:
+            yield proxy
+        finally:
+            await proxy.deliver()

@@ -18,6 +18,7 @@ from redis.credentials import CredentialProvider
 from local_variables import shown_with_traceback
 from redis_sentinels import SERVICE
 from redis_server import RedisServer, free_port, redis_server, running, wait_for_reply
+from tcp import tcp_server
 from wnc_store import (
     ConfigurationError,
     CorruptRecordError,
@@ -114,13 +115,11 @@ async def closing_server() -> AsyncGenerator[tuple[int, list[None]]]:
     """Yield the port of a server that closes every connection, and a list with an item for each connection."""
     connections: list[None] = []
 
-    def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def close(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         connections.append(None)
-        writer.close()
 
-    server = await asyncio.start_server(close, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1], connections
+    async with tcp_server(close) as port:
+        yield port, connections
 
 
 async def test_a_server_that_closes_connections_is_reported_at_once() -> None:

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from loop_clock import advance_loop
 from proxy import Proxy
 from redis_server import RedisServer
+from tcp import tcp_server
 from waiting import wait_until
 from wnc_store import (
     ConfigurationError,
@@ -159,10 +160,8 @@ async def test_a_reply_without_a_request_ends_the_connection(caplog: pytest.LogC
                 writer.write(b"$-1\r\n$-1\r\n")
             else:
                 writer.write(b"+OK\r\n" * sum(line.startswith(b"*") for line in data.splitlines()))
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server, open_store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
+    async with tcp_server(serve) as port, open_store(f"redis://127.0.0.1:{port}") as store:
         assert await store.rooms.get_room("A") is None
         assert await store.rooms.get_room("A") is None
     assert gets == [0, 1]

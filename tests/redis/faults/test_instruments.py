@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from chaos.ledger import Ledger, commands, read_folder, transactions
 from chaos.outcomes import Outcome, untruth
 from chaos.server import durable_server
 from proxy import Cut, How, Proxy, Side, proxy_to
+from tcp import closing_streams, tcp_server
 from waiting import wait_until
 from wnc_store import OutcomeUnknownError, StoreUnavailableError
 from wnc_store_contract.factories import message, room, user
@@ -90,14 +92,11 @@ async def echo_through_proxy() -> AsyncGenerator[tuple[Proxy, list[bytes]]]:
     received: list[bytes] = []
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):  # the connection was reset
-            while data := await reader.read(100):
-                received.append(data)
-                writer.write(data)
-        writer.close()
+        while data := await reader.read(100):
+            received.append(data)
+            writer.write(data)
 
-    target = await asyncio.start_server(echo, "127.0.0.1", 0)
-    async with target, proxy_to(target.sockets[0].getsockname()[1]) as proxy:
+    async with tcp_server(echo) as target, proxy_to(target) as proxy:
         yield proxy, received
 
 
@@ -108,25 +107,23 @@ async def test_a_cut_forwards_an_exact_number_of_bytes(side: Side, how: How, aft
     """A cut connection has forwarded exactly the given number of bytes, and the next connection forwards all."""
     async with echo_through_proxy() as (proxy, on_message):
         proxy.arm(Cut(side, after, how))
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writer.write(b"0123456789")
         got = b""
-        try:
-            while data := await reader.read(100):
-                got += data
-        except ConnectionError:
-            assert how == "reset"
-        writer.close()
+        async with closing_streams(await asyncio.open_connection("127.0.0.1", proxy.port)) as (reader, writer):
+            writer.write(b"0123456789")
+            try:
+                while data := await reader.read(100):
+                    got += data
+            except ConnectionError:
+                assert how == "reset"
         assert proxy.passed[side] == after
         if how == "close":  # a reset may discard bytes in flight
             reached = b"0123456789"[: after if side == "request" else 10]
             await wait_until(lambda: b"".join(on_message) == reached)
             assert got == (b"" if side == "request" else b"0123456789"[:after])
         on_message.clear()
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writer.write(b"0123456789")
-        assert await reader.readexactly(10) == b"0123456789"
-        writer.close()
+        async with closing_streams(await asyncio.open_connection("127.0.0.1", proxy.port)) as (reader, writer):
+            writer.write(b"0123456789")
+            assert await reader.readexactly(10) == b"0123456789"
         await wait_until(lambda: proxy.open_connections == 0)
         assert proxy.connections == 2
 
@@ -136,13 +133,28 @@ async def test_a_black_hole_holds_bytes_until_it_opens() -> None:
     async with echo_through_proxy() as (proxy, _):
         proxy.close_hole()
         proxy.slice_bytes = 1
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writer.write(b"0123456789")
-        await wait_until(lambda: proxy.open_connections == 1)
-        assert proxy.passed["request"] == 0
-        proxy.open_hole()
-        assert await reader.readexactly(10) == b"0123456789"
-        writer.close()
+        async with closing_streams(await asyncio.open_connection("127.0.0.1", proxy.port)) as (reader, writer):
+            writer.write(b"0123456789")
+            await wait_until(lambda: proxy.open_connections == 1)
+            assert proxy.passed["request"] == 0
+            proxy.open_hole()
+            assert await reader.readexactly(10) == b"0123456789"
+
+
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_server_that_ends_closes_every_connection(ticks: int) -> None:
+    """Servers and proxies leave no connection and no task, at whichever step of accepting connections they end."""
+    with ExitStack() as stack:
+        async with echo_through_proxy() as (proxy, _):
+            address = ("127.0.0.1", proxy.port)
+            clients = [stack.enter_context(socket.create_connection(address)) for _ in range(5)]
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        for client in clients:
+            client.setblocking(False)
+            with suppress(ConnectionResetError):
+                assert client.recv(1) == b""
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from chaos.server import DurableServer, admin
 from processes import run
 from redis_sentinels import Service, sentinel_service
+from tcp import tcp_server
 from waiting import SECONDS
 from wnc_store import (
     AppEvent,
@@ -254,13 +255,18 @@ async def test_calls_during_a_close(server: DurableServer) -> None:
                     assert found.user(name) is None
 
 
-@pytest.mark.parametrize("ticks", range(12))
+@pytest.mark.parametrize("ticks", range(24))
 async def test_a_close_ends_the_wait_for_a_cluster(ticks: int) -> None:
     """Calls that wait for the slot map raise StoreClosedError if the store is closed at any moment of a connect."""
-    accepted: list[asyncio.StreamWriter] = []
-    server = await asyncio.start_server(lambda _reader, writer: accepted.append(writer), "127.0.0.1", 0)
-    url = f"redis+cluster://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, open_store(url, settings=StoreSettings(operation_timeout=timedelta(hours=1))) as store:
+
+    async def never_reply(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    settings = StoreSettings(operation_timeout=timedelta(hours=1))
+    async with (
+        tcp_server(never_reply) as port,
+        open_store(f"redis+cluster://127.0.0.1:{port}", settings=settings) as store,
+    ):
         callers = [
             asyncio.ensure_future(call)
             for call in (
@@ -270,12 +276,8 @@ async def test_a_close_ends_the_wait_for_a_cluster(ticks: int) -> None:
                 store.chat.add_message(message(1, "A")),
             )
         ]
-        while not accepted:  # noqa: ASYNC110 - the next tick of the event loop is what matters
-            await asyncio.sleep(0)
         for _ in range(ticks):
             await asyncio.sleep(0)
         await store.aclose()
         outcomes = await asyncio.gather(*callers, return_exceptions=True)
-        for writer in accepted:
-            writer.close()
     assert [type(outcome) for outcome in outcomes] == [StoreClosedError] * 4
