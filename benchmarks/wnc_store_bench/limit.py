@@ -137,7 +137,7 @@ async def _recorder(url: str) -> AsyncGenerator[tuple[str, bytearray]]:
     """Yield the URL of a proxy to the server, and the bytes that were sent through it."""
     parts = urlsplit(url)
     sent = bytearray()
-    pumps: set[asyncio.Task[None]] = set()
+    connections: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray | None) -> None:
         with suppress(OSError):
@@ -147,11 +147,19 @@ async def _recorder(url: str) -> AsyncGenerator[tuple[str, bytearray]]:
                 writer.write(data)
                 await writer.drain()
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_server, to_server = await asyncio.open_connection(parts.hostname or "localhost", parts.port or 6379)
-        pumps.add(asyncio.ensure_future(pump(reader, to_server, sent)))
-        pumps.add(asyncio.ensure_future(pump(from_server, writer, None)))
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            from_server, to_server = await asyncio.open_connection(parts.hostname or "localhost", parts.port or 6379)
+        except OSError:
+            writer.close()
+        else:
+            await asyncio.gather(pump(reader, to_server, sent), pump(from_server, writer, None))
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.ensure_future(forward(reader, writer)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -159,5 +167,5 @@ async def _recorder(url: str) -> AsyncGenerator[tuple[str, bytearray]]:
         yield urlunsplit(parts._replace(netloc=f"127.0.0.1:{port}")), sent
     finally:
         server.close()
-        await asyncio.gather(*pumps)
+        await asyncio.gather(*connections)  # the recorded store has closed them
         await server.wait_closed()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from bench_run import PAGE, Smoke, check_contender, check_left_behind, smoke
 from processes import run_python
-from redis_server import RedisServer
+from redis_server import RedisServer, free_port
+from tcp import closing_streams
 from wnc_store import ConfigurationError, StoreError
 from wnc_store.cli import output
 from wnc_store.cli.app import app
-from wnc_store_bench import Options
+from wnc_store_bench import Options, limit
 from wnc_store_bench import Result as Run
 from wnc_store_bench import run as measure_all
 from wnc_store_bench.contenders import REDIS_PY, WNC, Contender
@@ -128,6 +131,33 @@ async def fail_among_own_keys(url: str, prefixes: set[str]) -> None:
         await client.mset({f"{target.of('x').prefix}{number}": "" for number in range(2500)})
         message = "on purpose"
         raise RuntimeError(message)
+
+
+async def test_the_recorder_waits_for_its_connections(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder leaves no task, even if its client closes a connection before the server's is open."""
+    opening, open_connection = asyncio.Event(), asyncio.open_connection
+
+    async def open_slowly(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        opening.set()
+        await asyncio.sleep(0.01)
+        return await open_connection(host, port)
+
+    monkeypatch.setattr(asyncio, "open_connection", open_slowly)
+    async with limit._recorder(redis_server.url) as (url, _):
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port)):
+            await opening.wait()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_recorder_closes_a_connection_without_a_server(caplog: pytest.LogCaptureFixture) -> None:
+    """If the server is down, the recorder closes its client's connection and logs nothing."""
+    async with limit._recorder(f"redis://127.0.0.1:{free_port()}") as (url, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        async with closing_streams((reader, writer)):
+            assert await reader.read() == b""
+    assert not caplog.records
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have only getrusage")
