@@ -146,7 +146,8 @@ def main() -> None:
         (folder / "test_wheel.py").write_text((ROOT / "contract_tests/test_memory.py").read_text())
         run(python, "-m", "pytest", "-q", "-k", SELECTION, "test_wheel.py", cwd=folder)
         with redis_server() as server:
-            run(command, "bench", server.url, "--quick", "--only", "single_client", cwd=folder)
+            some = ["--only", "fixed_rate", "--contenders", "wnc-store,redis-py"]
+            run(command, "bench", server.url, "--quick", *some, cwd=folder)
     print("wheel: ok")
 
 

@@ -6,13 +6,13 @@ every round. `report` and `chart` show a result.
 
 from importlib.util import find_spec
 
-for _needed in ("redis", "hiredis", "matplotlib", "key_value", "aiocache", "cashews"):
+for _needed in ("redis", "hiredis", "matplotlib"):
     if find_spec(_needed) is None:
         _message = f"the benchmark needs {_needed}: pip install 'wnc-store[bench]'"
         raise ImportError(_message)
 
-from wnc_store_bench.options import Options, chosen_contenders, chosen_parts  # noqa: E402 - after the check above
+from wnc_store_bench.options import Options  # noqa: E402 - after the check above
 from wnc_store_bench.results import Result  # noqa: E402
 from wnc_store_bench.run import run  # noqa: E402
 
-__all__ = ["Options", "Result", "chosen_contenders", "chosen_parts", "run"]
+__all__ = ["Options", "Result", "run"]

@@ -17,11 +17,10 @@ from wnc_store.cli.files import ensure_writable
 from wnc_store.cli.output import add_row, err, out, table
 from wnc_store.cli.runtime import fail_with
 from wnc_store.cli.sinks import OutputError
-from wnc_store_bench import Options, Result, chosen_contenders, chosen_parts, run
+from wnc_store_bench import Options, Result, run
 from wnc_store_bench.chart import draw
+from wnc_store_bench.options import PARTS, chosen_contenders, chosen_parts
 from wnc_store_bench.report import fill, tables
-
-_STYLES = {"met": "green", "not met": "bold red"}
 
 
 def bench(  # noqa: PLR0913 - one parameter per option
@@ -31,9 +30,8 @@ def bench(  # noqa: PLR0913 - one parameter per option
     *,
     rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; each contender runs once per round.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.05, help="Duration of one measurement of one operation.")] = 2,
-    only: Annotated[
-        str | None, typer.Option(help="Parts to run, comma-separated: get_room,contention,memory,...")
-    ] = None,
+    rate: Annotated[float, typer.Option(min=1, help="Joins per second in the part fixed_rate.")] = 5000,
+    only: Annotated[str | None, typer.Option(help=f"Parts to run, comma-separated: {', '.join(PARTS)}.")] = None,
     contenders: Annotated[
         str | None, typer.Option(help="Contenders to run, comma-separated: wnc-store,redis-py,...")
     ] = None,
@@ -46,10 +44,17 @@ def bench(  # noqa: PLR0913 - one parameter per option
         bool, typer.Option("--quick", help="Run every part within seconds. The figures are meaningless.")
     ] = False,
 ) -> None:
-    """Compare wnc-store with other clients on one Redis server. Uses its own key prefix; takes about ten minutes."""
+    """Compare wnc-store with redis-py and ioredis on one Redis server.
+
+    Uses its own key prefix. Takes about ten minutes.
+    """
     try:
         options = Options(
-            rounds=rounds, seconds=seconds, parts=chosen_parts(only), contenders=chosen_contenders(contenders)
+            rounds=rounds,
+            seconds=seconds,
+            rate=rate,
+            parts=chosen_parts(only),
+            contenders=chosen_contenders(contenders),
         )
         for path in filter(None, (json, chart, page)):
             ensure_writable(path)  # before the measurement, which takes minutes
@@ -92,5 +97,5 @@ def _print_tables(result: Result) -> None:
     for source in tables(result):
         printed = table(source.title, *source.columns)
         for row in source.rows:
-            add_row(printed, [Text(cell, style=_STYLES.get(cell, "")) for cell in row])
+            add_row(printed, [Text(cell) for cell in row])
         out.print(printed)

@@ -1,4 +1,4 @@
-"""The load: a closed loop of callers, and concurrent joins."""
+"""The load: callers that repeat an operation, and concurrent joins."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from wnc_store_bench.records import USERS, room_ids, user_id
 Operation = Literal["get_room", "add_user_to_room", "add_message", "get_messages"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
-_GRACE = 20
-"""Seconds that operations in progress may take after the end of the load."""
+_CHOICES = 1024
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,16 @@ class Load:
     """The parameters of a load.
 
     Attributes:
-        callers: number of concurrent callers.
+        callers: number of concurrent callers. Each starts its next operation when the last one has returned.
         rooms: number of rooms. Each caller chooses among them with equal probability.
         seed: seed of the choices.
+        rate: operations per second of all callers together, or 0 for as many as possible.
     """
 
     callers: int = 200
     rooms: int = 2000
     seed: int = 1
+    rate: float = 0
 
 
 class Sample(BaseModel):
@@ -43,7 +44,7 @@ class Sample(BaseModel):
     Attributes:
         operations: number of successful operations.
         seconds: duration of the load.
-        p50_ms: median latency of an operation, in milliseconds.
+        p50_ms: median latency of an operation, in milliseconds. At a fixed rate it includes the delay of the call.
         p99_ms: 99th percentile of the latency.
         errors: number of failed operations by the name of the error.
     """
@@ -59,13 +60,11 @@ class JoinResult(BaseModel):
     """The result of concurrent joins of one room.
 
     Attributes:
-        seconds: time until the last join returned, or the time limit.
-        finished: whether all joins returned within the time limit.
+        seconds: time until the last join returned.
         errors: number of failed joins by the name of the error.
     """
 
     seconds: float
-    finished: bool
     errors: dict[str, int] = {}
 
 
@@ -89,55 +88,53 @@ class Client(Protocol):
         ...
 
 
-async def closed_loop(client: Client, operation: Operation, load: Load, seconds: float) -> Sample:
+async def run_load(client: Client, operation: Operation, load: Load, seconds: float) -> Sample:
     """Let all callers repeat an operation for a number of seconds."""
     ids = room_ids(load.rooms)
     step = _step(client, operation)
     latencies: list[float] = []
     errors: Counter[str] = Counter()
+    choices = [
+        random.Random(load.seed * 1_000_003 + number).choices(ids, k=_CHOICES)  # noqa: S311 - no secret
+        for number in range(load.callers)
+    ]
     clock = time.perf_counter
-    end = clock() + seconds
+    begin = clock()
+    end = begin + seconds
 
-    async def call(number: int) -> None:
-        chosen = random.Random(load.seed * 1_000_003 + number).choices(ids, k=1024)  # noqa: S311 - no secret
-        turn = number
+    async def call(turn: int, chosen: Sequence[str]) -> None:
         while (start := clock()) < end:
+            if load.rate:  # a late call counts from the time at which it was due
+                start = begin + turn / load.rate
+                await asyncio.sleep(start - clock())
             try:
-                await step(chosen[turn % 1024], turn)
+                await step(chosen[turn % _CHOICES], turn)
             except Exception as error:  # noqa: BLE001 - every error of a contender is counted
                 errors[type(error).__name__] += 1
             else:
                 latencies.append(clock() - start)
             turn += load.callers
 
-    taken, _ = await within(seconds + _GRACE, [call(number) for number in range(load.callers)])
-    return sample(latencies, taken, errors)
+    await asyncio.gather(*(call(number, chosen) for number, chosen in enumerate(choices)))
+    taken = clock() - begin
+    latencies.sort()
+    p50, p99 = (percentile(latencies, share) * 1000 for share in (0.5, 0.99))
+    return Sample(operations=len(latencies), seconds=taken, p50_ms=p50, p99_ms=p99, errors=dict(errors))
 
 
 def _step(client: Client, operation: Operation) -> Callable[[str, int], Awaitable[object]]:
     if operation == "get_room":
         return lambda room_id, _turn: client.get_room(room_id)
-    if operation == "add_user_to_room":  # somebody who is in the room joins again, so rooms keep their size
+    if operation == "add_user_to_room":  # a user who is in the room joins again, so rooms keep their size
         return lambda room_id, turn: client.join(room_id, user_id(1 + turn % (USERS - 1)))
     if operation == "add_message":
-        run = time.time_ns()  # an id is never used again: an id that is there would not be appended
+        run = time.time_ns()  # every id is new, because a known id would not be appended
         return lambda room_id, turn: client.add_message(room_id, f"m-{run}-{turn}")
     return lambda room_id, _turn: client.get_messages(room_id)
 
 
-async def read_chats(client: Client, rooms: int, callers: int) -> None:
-    """Let so many callers read the chat of each room once, together."""
-    ids = iter(room_ids(rooms))
-
-    async def read() -> None:
-        for room_id in ids:
-            await client.get_messages(room_id)
-
-    await asyncio.gather(*(read() for _ in range(callers)))
-
-
-async def join_all(client: Client, room_id: str, user_ids: Iterable[str], bound: float) -> JoinResult:
-    """Let all users join one room concurrently, and cancel the rest after `bound` seconds."""
+async def join_all(client: Client, room_id: str, user_ids: Iterable[str]) -> JoinResult:
+    """Let all users join one room concurrently."""
     errors: Counter[str] = Counter()
 
     async def join(one: str) -> None:
@@ -146,29 +143,9 @@ async def join_all(client: Client, room_id: str, user_ids: Iterable[str], bound:
         except Exception as error:  # noqa: BLE001 - every error of a contender is counted
             errors[type(error).__name__] += 1
 
-    seconds, finished = await within(bound, [join(one) for one in user_ids])
-    return JoinResult(seconds=seconds, finished=finished, errors=dict(errors))
-
-
-async def within(bound: float, work: Iterable[Awaitable[None]]) -> tuple[float, bool]:
-    """Run awaitables concurrently for at most `bound` seconds. Return the time and whether all ended."""
     start = time.perf_counter()
-    tasks = [asyncio.ensure_future(one) for one in work]
-    if not tasks:
-        return 0, True
-    _, pending = await asyncio.wait(tasks, timeout=bound)
-    seconds = time.perf_counter() - start
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return seconds, not pending
-
-
-def sample(latencies: list[float], seconds: float, errors: Counter[str]) -> Sample:
-    """Return the sample of latencies in seconds."""
-    latencies.sort()
-    p50, p99 = (percentile(latencies, share) * 1000 for share in (0.5, 0.99))
-    return Sample(operations=len(latencies), seconds=seconds, p50_ms=p50, p99_ms=p99, errors=dict(errors))
+    await asyncio.gather(*(join(one) for one in user_ids))
+    return JoinResult(seconds=time.perf_counter() - start, errors=dict(errors))
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

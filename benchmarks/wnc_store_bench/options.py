@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import TypeVar
 
 from wnc_store import ConfigurationError
 from wnc_store_bench.contenders import CONTENDERS, Contender
-from wnc_store_bench.load import OPERATIONS, Load, Operation
+from wnc_store_bench.load import Load
+from wnc_store_bench.results import Tables
 
-Part = Literal[
-    "get_room",
-    "add_user_to_room",
-    "add_message",
-    "get_messages",
-    "contention",
-    "contention_processes",
-    "single_client",
-    "memory",
-    "many_rooms",
-    "listing",
-    "ablations",
-    "limit",
-]
-PARTS: tuple[Part, ...] = get_args(Part)
-
+PARTS = tuple(Tables.model_fields)
 ProgressCallback = Callable[[str], None]
 """Receives a line that describes the next measurement."""
+
+ChoiceT = TypeVar("ChoiceT")
 
 
 @dataclass(frozen=True)
@@ -37,69 +25,40 @@ class Options:
     Attributes:
         rounds: number of rounds. Each contender has one turn per round.
         seconds: duration of one turn of one operation.
-        parts: the measured parts.
+        parts: the measured parts, by the names of their tables.
         contenders: the compared contenders.
         load: callers and rooms.
+        rate: joins per second in the part `fixed_rate`.
         joins: number of users that join one room concurrently.
-        processes: number of processes in the second contention part.
-        join_timeout: time limit of the joins in seconds. A contender that exceeds it gets no more turns.
-        single_client_calls: number of calls of each operation by a single client.
-        many_rooms: the smaller and the larger number of rooms in memory.
-        expiring_rooms: number of rooms in memory that expire at once.
-        index: number of entries in the index of active rooms, of which one in a hundred exists.
-        requests: number of requests that redis-benchmark sends.
+        processes: number of processes in the second half of the part `contention`.
     """
 
     rounds: int = 3
     seconds: float = 2.0
-    parts: tuple[Part, ...] = PARTS
+    parts: tuple[str, ...] = PARTS
     contenders: tuple[Contender, ...] = tuple(CONTENDERS.values())
     load: Load = field(default_factory=Load)
+    rate: float = 5000
     joins: int = 1000
     processes: int = 4
-    join_timeout: float = 30.0
-    single_client_calls: int = 1000
-    many_rooms: tuple[int, int] = (1000, 1_000_000)
-    expiring_rooms: int = 100_000
-    index: int = 1_000_000
-    requests: int = 200_000
-
-    @property
-    def operations(self) -> tuple[Operation, ...]:
-        """The operations measured under load."""
-        return tuple(operation for operation in OPERATIONS if operation in self.parts)
 
     @property
     def warm_up(self) -> float:
-        """Seconds of an unmeasured load, which opens connections, fills caches and lets Node compile."""
+        """Seconds of an unmeasured load."""
         return self.seconds / 4
 
     def quick(self) -> Options:
-        """Return options for a run of a few seconds with all parts. Its results are not meaningful."""
-        return replace(
-            self,
-            rounds=1,
-            seconds=0.05,
-            load=Load(callers=20, rooms=50),
-            joins=20,
-            processes=2,
-            join_timeout=20,
-            single_client_calls=20,
-            many_rooms=(100, 1000),
-            expiring_rooms=1000,
-            index=5000,
-            requests=1000,
-        )
+        """Return options for a run of a few seconds. Its results are not meaningful."""
+        return replace(self, rounds=1, seconds=0.05, load=Load(callers=20, rooms=50), joins=20, processes=2)
 
 
-def chosen_parts(names: str | None) -> tuple[Part, ...]:
+def chosen_parts(names: str | None) -> tuple[str, ...]:
     """Return the parts of a comma-separated list in the order of `PARTS`, or all parts without a list.
 
     Raises:
         ConfigurationError: a part is unknown.
     """
-    wanted = _known(names, PARTS, "part")
-    return tuple(part for part in PARTS if part in wanted)
+    return tuple(_chosen(names, {part: part for part in PARTS}, "part"))
 
 
 def chosen_contenders(names: str | None) -> tuple[Contender, ...]:
@@ -108,16 +67,13 @@ def chosen_contenders(names: str | None) -> tuple[Contender, ...]:
     Raises:
         ConfigurationError: a contender is unknown.
     """
-    wanted = _known(names, CONTENDERS.keys(), "contender")
-    return tuple(contender for name, contender in CONTENDERS.items() if name in wanted)
+    return tuple(_chosen(names, CONTENDERS, "contender"))
 
 
-def _known(names: str | None, known: Collection[str], what: str) -> Collection[str]:
-    if names is None:
-        return known
-    wanted = [name.strip() for name in names.split(",")]
+def _chosen(names: str | None, known: Mapping[str, ChoiceT], what: str) -> Iterable[ChoiceT]:
+    wanted = list(known) if names is None else [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in known:
             message = f"unknown {what} {name!r}: expected one of {', '.join(known)}"
             raise ConfigurationError(message)
-    return wanted
+    return (value for name, value in known.items() if name in wanted)

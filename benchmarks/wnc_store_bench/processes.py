@@ -19,40 +19,19 @@ class Worker:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._is_ready = False
-
-    async def ready(self) -> None:
-        """Wait until the process is ready.
-
-        Raises:
-            TimeoutError: the process took too long.
-            StoreError: the process failed.
-        """
-        if not self._is_ready:
-            async with asyncio.timeout(_READY_SECONDS):
-                await self._receive()
-            self._is_ready = True
 
     async def do(self, task: object, seconds: float) -> Any:
-        """Send a task when the process is ready, and return its result.
+        """Send a task and return its result.
 
         Raises:
             TimeoutError: the task took longer than `seconds`.
             StoreError: the process failed.
         """
-        await self.ready()
-        async with asyncio.timeout(seconds):
-            await self.send(task)
-            return await self._receive()
-
-    async def send(self, value: object) -> None:
-        """Send a value as a line."""
         stdin = cast("asyncio.StreamWriter", self._process.stdin)
-        stdin.write(f"{json.dumps(value)}\n".encode())
-        await stdin.drain()
-
-    async def _receive(self) -> Any:
-        line = await cast("asyncio.StreamReader", self._process.stdout).readline()
+        stdin.write(f"{json.dumps(task)}\n".encode())
+        async with asyncio.timeout(seconds):
+            await stdin.drain()
+            line = await cast("asyncio.StreamReader", self._process.stdout).readline()
         if not line:
             message = "a benchmark process exited during its work; stderr contains the reason"
             raise StoreError(message)
@@ -61,7 +40,7 @@ class Worker:
 
 @asynccontextmanager
 async def started(command: Sequence[str], options: object) -> AsyncGenerator[Worker]:
-    """Start a process, send it its options, and end it at the exit of the context."""
+    """Start a process, send it its options, wait until it is ready, and end it at the exit of the context."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,  # the options go through stdin, because arguments would show a URL's password
@@ -70,7 +49,7 @@ async def started(command: Sequence[str], options: object) -> AsyncGenerator[Wor
     )
     try:
         worker = Worker(process)
-        await worker.send(options)
+        await worker.do(options, _READY_SECONDS)
         yield worker
     finally:
         with suppress(ProcessLookupError):

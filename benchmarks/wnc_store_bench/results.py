@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel
 
 from wnc_store_bench.load import Operation
 
 
-class ThroughputRow(BaseModel):
-    """One contender, operation and round. Counts that the server does not provide are 0."""
+class LoadRow(BaseModel):
+    """One contender, operation and round. `reads` counts the server's socket reads: of one caller, its round trips.
+
+    Counts that the server does not provide are 0.
+    """
 
     operation: Operation
     contender: str
@@ -18,8 +23,6 @@ class ThroughputRow(BaseModel):
     p99_ms: float
     errors: dict[str, int]
     server_cpu_us: float
-    bytes_in: float
-    bytes_out: float
     reads: float
 
 
@@ -32,108 +35,40 @@ class ContentionRow(BaseModel):
     joins: int
     kept: int
     seconds: float
-    finished: bool
     scripts: int
     sets: int
     errors: dict[str, int]
 
 
-class SingleClientRow(BaseModel):
-    """One operation by a single client: its median time, and its round trips by the server's count of reads."""
-
-    contender: str
-    operation: str
-    round: int
-    median_us: float
-    round_trips: float
-
-
 class MemoryRow(BaseModel):
-    """One store in memory, operation and round, with one caller."""
+    """One operation and round on the memory backend, with one caller."""
 
-    contender: str
     operation: Operation
     round: int
     ops_per_second: float
 
 
-class ManyRoomsRow(BaseModel):
-    """The time of one operation on the memory backend with a number of rooms of one user."""
+class CountRow(BaseModel):
+    """The interpreter's work for one operation of the store: calls of functions, and callbacks of the event loop."""
 
-    rooms: int
+    backend: str
     operation: Operation
-    round: int
-    microseconds: float
-
-
-class MemoryFacts(BaseModel):
-    """Memory and expiry costs of the memory backend."""
-
-    rooms: int
-    bytes_per_room: float
-    fill_seconds: float
-    expiring_rooms: int
-    stall_ms: float
-    stall_without_ms: float
-    sweep_seconds: float
-
-
-class ListingRow(BaseModel):
-    """One pass over an index of mostly dead rooms, with concurrent pings from the same process and from another one."""
-
-    operation: str
-    entries: int
-    found: int
-    seconds: float
-    memory_growth_mb: float
-    pings: int
-    ping_p99_ms: float
-    ping_worst_ms: float
-    outside_ping_p99_ms: float
-    outside_ping_worst_ms: float
-
-
-class VariantRow(BaseModel):
-    """One variant of wnc-store, operation and round."""
-
-    variant: str
-    operation: Operation
-    round: int
-    ops_per_second: float
-    p99_ms: float
-
-
-class LimitRow(BaseModel):
-    """The rate of redis-benchmark with the commands that wnc-store sends for one operation."""
-
-    operation: Operation
-    commands: list[str]
-    ops_per_second: float
-    same_work: bool
+    python_calls: float
+    c_calls: float
+    handles: float
 
 
 class Tables(BaseModel):
-    """All measurements. Parts that were not measured are empty."""
+    """All measurements, by part. Parts that were not measured are empty."""
 
-    throughput: list[ThroughputRow] = []
+    throughput: list[LoadRow] = []
+    fixed_rate: list[LoadRow] = []
+    single_client: list[LoadRow] = []
     contention: list[ContentionRow] = []
-    single_client: list[SingleClientRow] = []
     memory: list[MemoryRow] = []
-    many_rooms: list[ManyRoomsRow] = []
-    memory_facts: list[MemoryFacts] = []
-    listing: list[ListingRow] = []
-    ablations: list[VariantRow] = []
-    ablations_contention: list[ContentionRow] = []
-    limit: list[LimitRow] = []
-
-
-class Goal(BaseModel):
-    """A performance goal with the measured value. `met` is None if it was not measured."""
-
-    name: str
-    wanted: str
-    measured: str
-    met: bool | None
+    counts: list[CountRow] = []
+    ablations: list[LoadRow] = []
+    group_commit: list[ContentionRow] = []
 
 
 class Result(BaseModel):
@@ -145,4 +80,8 @@ class Result(BaseModel):
     options: dict[str, str]
     notes: list[str] = []
     tables: Tables = Tables()
-    goals: list[Goal] = []
+
+
+def rows_of(rows: Iterable[LoadRow], contender: str, operation: Operation) -> list[LoadRow]:
+    """Return the rows of one contender and operation."""
+    return [row for row in rows if row.contender == contender and row.operation == operation]

@@ -50,15 +50,11 @@ class Reading:
 
     Attributes:
         cpu_seconds: processor time.
-        bytes_in: bytes received.
-        bytes_out: bytes sent.
         reads: number of reads from sockets. A single caller causes one read per round trip.
         calls: number of calls of each command, including calls in scripts.
     """
 
     cpu_seconds: float
-    bytes_in: int
-    bytes_out: int
     reads: int
     calls: Mapping[str, int]
 
@@ -66,8 +62,6 @@ class Reading:
         """Return the difference to an earlier reading."""
         return Reading(
             self.cpu_seconds - before.cpu_seconds,
-            self.bytes_in - before.bytes_in,
-            self.bytes_out - before.bytes_out,
             self.reads - before.reads,
             {name: count - before.calls.get(name, 0) for name, count in self.calls.items()},
         )
@@ -87,8 +81,6 @@ async def read_server(client: Any) -> Reading:
     info = await client.info("everything")
     return Reading(
         info["used_cpu_user"] + info["used_cpu_sys"],
-        info["total_net_input_bytes"],
-        info["total_net_output_bytes"],
         info.get("total_reads_processed", 0),
         {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in info.items() if name.startswith("cmdstat_")},
     )

@@ -9,50 +9,42 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from importlib import import_module
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from wnc_store_bench.ablations import serve_variant
-from wnc_store_bench.contenders import serve_contender
-from wnc_store_bench.contenders.session import Exchange
-from wnc_store_bench.listing import pass_over_index
-from wnc_store_bench.many_rooms import compare_sizes, expire_at_once
-from wnc_store_bench.memory import serve_in_memory
+from wnc_store_bench.ablations import VARIANTS
+from wnc_store_bench.contenders import CONTENDERS
+from wnc_store_bench.contenders.session import Exchange, serve
+from wnc_store_bench.counts import serve_counts
+from wnc_store_bench.memory import serve_memory
+from wnc_store_bench.server import Target
 
-Job = Callable[[Mapping[str, Any], Exchange], Awaitable[object]]
 
-JOBS: dict[str, Job] = {
-    "contender": serve_contender,
-    "expiry": expire_at_once,
-    "listing": pass_over_index,
-    "many_rooms": compare_sizes,
-    "memory": serve_in_memory,
-    "variant": serve_variant,
+async def _serve_contender(options: Mapping[str, Any], exchange: Exchange) -> None:
+    connect = {**CONTENDERS, **VARIANTS}[options["name"]].connect
+    assert connect is not None  # noqa: S101 - contenders outside Python start other processes
+    async with connect(Target(**options["target"])) as client:
+        await serve(client, exchange)
+
+
+JOBS: dict[str, Callable[[Mapping[str, Any], Exchange], Coroutine[Any, Any, None]]] = {
+    "contender": _serve_contender,
+    "counts": serve_counts,
+    "memory": serve_memory,
 }
 
 
-async def _work(options: Mapping[str, Any]) -> None:
-    _send(await JOBS[options["job"]](options, _exchange))
-
-
 async def _exchange(answer: object) -> Any:
-    _send(answer)
+    sys.stdout.write(f"{json.dumps(answer)}\n")
+    sys.stdout.flush()
     line = await asyncio.to_thread(sys.stdin.readline)
     return json.loads(line) if line else None
-
-
-def _send(value: object) -> None:
-    sys.stdout.write(f"{json.dumps(value)}\n")
-    sys.stdout.flush()
 
 
 def main() -> None:
     """Run the job that stdin names."""
     options = json.loads(sys.stdin.readline())
-    factory: Any = import_module("uvloop").new_event_loop if options.get("uvloop") else None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_work(options))
+    asyncio.run(JOBS[options["job"]](options, _exchange))
 
 
 if __name__ == "__main__":

@@ -7,32 +7,35 @@ import json
 import socket
 import sys
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
-from urllib.parse import urlsplit
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from bench_run import PAGE, Smoke, check_contender, check_left_behind, smoke
-from processes import run_python
-from redis_server import RedisServer, free_port
-from tcp import closing_streams
+from bench_run import Smoke, check_contender, check_left_behind, smoke
+from redis_server import RedisServer
+from virtual_time import VirtualTimeLoop, now
 from wnc_store import ConfigurationError, StoreError
 from wnc_store.cli import output
 from wnc_store.cli.app import app
-from wnc_store_bench import Options, limit
-from wnc_store_bench import Result as Run
+from wnc_store_bench import Options
 from wnc_store_bench import run as measure_all
 from wnc_store_bench.contenders import REDIS_PY, WNC, Contender
-from wnc_store_bench.goals import judge
-from wnc_store_bench.load import percentile
+from wnc_store_bench.interpreter import is_optimised
+from wnc_store_bench.load import Load, percentile, run_load
 from wnc_store_bench.options import PARTS, chosen_contenders, chosen_parts
-from wnc_store_bench.report import NOT_MEASURED, fill, main
-from wnc_store_bench.results import ContentionRow, MemoryRow, SingleClientRow, Tables
+from wnc_store_bench.records import room_ids, seed
+from wnc_store_bench.report import fill, tables
+from wnc_store_bench.results import MemoryRow
+from wnc_store_bench.run import MEASUREMENTS
 from wnc_store_bench.server import plain_client, temporary_keys
 from wnc_store_bench.spread import Spread, figure, ratios, spread
 
 SECRET = "SECRET-9f1c"
+RUN = sys.modules["wnc_store_bench.run"]
 
 
 def bench(*arguments: str, code: int = 0) -> Result:
@@ -45,29 +48,22 @@ def bench(*arguments: str, code: int = 0) -> Result:
 @pytest.fixture(scope="module", name="small")
 def _small(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Smoke:
     """A run of two parts with two contenders, on database 7."""
-    chosen = ["--only", "get_room,single_client", "--contenders", "wnc-store,redis-py"]
+    chosen = ["--only", "fixed_rate,group_commit", "--contenders", "wnc-store,redis-py"]
     return smoke(redis_server.url.replace("/0", "/7"), tmp_path_factory.mktemp("bench"), *chosen)
 
 
 def test_the_command_measures_the_selection(small: Smoke) -> None:
     """A run measures the selected parts with the selected contenders and notes nothing missing."""
-    assert small.run.notes == []
-    assert [row.contender for row in small.run.tables.throughput] == ["wnc-store", "redis-py"]
-    assert all(row.errors == {} and row.bytes_out > 0 for row in small.run.tables.throughput)
-    assert small.run.tables.single_client
+    assert [note for note in small.run.notes if "--enable-optimizations" not in note] == []
+    assert [row.contender for row in small.run.tables.fixed_rate] == ["wnc-store", "redis-py"]
+    assert [row for row in small.run.tables.fixed_rate if row.errors] == []
+    assert small.run.tables.group_commit
     assert small.run.tables.contention == []
 
 
 def test_nothing_is_left_behind(small: Smoke) -> None:
     """A run prints its tables, draws a chart, and keeps all other keys, even those similar to its own."""
     check_left_behind(small)
-
-
-def test_round_trips_are_counted(small: Smoke) -> None:
-    """A plain GET and a message of the store each take one round trip, as the server counts them."""
-    trips = {(row.contender, row.operation): row.round_trips for row in small.run.tables.single_client}
-    assert trips["redis-py", "one plain GET"] == 1
-    assert trips["wnc-store", "add_message"] == 1
 
 
 def test_the_address_is_not_written(small: Smoke) -> None:
@@ -77,20 +73,15 @@ def test_the_address_is_not_written(small: Smoke) -> None:
     assert f'"{socket.gethostname()}"' not in text
 
 
-def test_a_page_is_filled_from_a_file(small: Smoke, tmp_path: Path) -> None:
-    """The report command fills each table of the performance page from the JSON of a run."""
-    (tmp_path / "run.json").write_text(small.run.model_dump_json())
-    (tmp_path / "page.md").write_text(PAGE)
-    main([str(tmp_path / "run.json"), str(tmp_path / "page.md")])
-    assert (tmp_path / "page.md").read_text() == fill(PAGE, small.run)
-
-
-def test_an_unknown_table_is_rejected() -> None:
-    """A page with an unknown table is rejected, and a table without measurements contains a notice."""
-    run = Run(started="", machine={}, versions={}, options={})
-    with pytest.raises(ValueError, match="unknown table 'latency'"):
-        fill("<!-- bench:latency -->\n<!-- /bench -->\n", run)
-    assert NOT_MEASURED in fill("<!-- bench:contention -->\n<!-- /bench -->\n", run)
+def test_only_measured_tables_are_filled(small: Smoke) -> None:
+    """A page gets the measured tables at their comments, and keeps the others."""
+    page = "".join(
+        f"<!-- bench:{name} -->\nold\n<!-- /bench -->\n" for name in ("fixed_rate_add_user_to_room", "contention")
+    )
+    filled = fill(page, small.run)
+    assert "| wnc-store |" in filled
+    assert filled.count("old") == 1
+    assert fill(filled, small.run) == filled
 
 
 @pytest.mark.parametrize("contender", [WNC, REDIS_PY], ids=lambda contender: contender.name)
@@ -104,10 +95,10 @@ async def test_all_connections_are_open_before_concurrent_joins(waits: bool, red
     """A contender with a pool reports that it is connected only when all connections are open."""
     url = redis_server.url.replace("/0", "/8")
     async with temporary_keys(url, 8) as target, plain_client(url) as client:
-        await REDIS_PY.seed(target, ["contention"], 1)
+        await seed(target, room_ids(1))
         async with REDIS_PY.open(replace(target, waits=waits)) as session:
             before = len(await client.client_list())
-            await session.connect("contention", target.connections)
+            await session.warm_up("get_room", Load(callers=target.connections, rooms=1), 0.5)
             assert len(await client.client_list()) - before >= target.connections
 
 
@@ -133,78 +124,70 @@ async def fail_among_own_keys(url: str, prefixes: set[str]) -> None:
         raise RuntimeError(message)
 
 
-async def test_the_recorder_waits_for_its_connections(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The recorder leaves no task, even if its client closes a connection before the server's is open."""
-    opening, open_connection = asyncio.Event(), asyncio.open_connection
-
-    async def open_slowly(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        opening.set()
-        await asyncio.sleep(0.01)
-        return await open_connection(host, port)
-
-    monkeypatch.setattr(asyncio, "open_connection", open_slowly)
-    async with limit._recorder(redis_server.url) as (url, _):
-        with socket.create_connection(("127.0.0.1", urlsplit(url).port)):
-            await opening.wait()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def test_the_recorder_closes_a_connection_without_a_server(caplog: pytest.LogCaptureFixture) -> None:
-    """If the server is down, the recorder closes its client's connection and logs nothing."""
-    async with limit._recorder(f"redis://127.0.0.1:{free_port()}") as (url, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
-        async with closing_streams((reader, writer)):
-            assert await reader.read() == b""
-    assert not caplog.records
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have only getrusage")
-def test_peak_memory_is_that_of_the_process() -> None:
-    """The peak memory of a process excludes that of its parent, and it grows."""
-    ballast = b"x" * 300_000_000
-    code = (
-        "from wnc_store_bench.many_rooms import peak_bytes\n"
-        "before = peak_bytes(); more = b'x' * 50_000_000; print(before, peak_bytes() - before)"
-    )
-    own, grown = map(int, run_python("-c", code).split())
-    assert own < len(ballast) / 2
-    assert 45_000_000 < grown < 60_000_000
-
-
 def test_ioredis_is_skipped_on_a_unix_socket(redis_server: RedisServer) -> None:
     """On a Unix socket, which ioredis does not accept as a URL, the others run and a note explains it."""
-    shown = bench(redis_server.unix_url, "--quick", "--only", "get_room", "--contenders", "ioredis,redis-py").stdout
+    shown = bench(redis_server.unix_url, "--quick", "--only", "fixed_rate", "--contenders", "ioredis,redis-py").stdout
     assert "ioredis was skipped: it supports only redis://" in shown
     assert "redis-py" in shown
 
 
 @pytest.mark.parametrize("failure", [TimeoutError(), StoreError("on purpose")])
-async def test_a_failing_part_does_not_affect_others(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+async def test_a_failing_part_does_not_affect_others(
+    monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, failure: Exception
+) -> None:
     """A part that fails or times out is noted, and the other parts are measured."""
 
     async def fail(*_: object) -> None:
         raise failure
 
     async def succeed(*_: object) -> list[MemoryRow]:
-        return [MemoryRow(contender="wnc-store", operation="get_room", round=1, ops_per_second=1)]
+        return [MemoryRow(operation="get_room", round=1, ops_per_second=1)]
 
-    monkeypatch.setattr(sys.modules["wnc_store_bench.many_rooms"], "measure", fail)
-    monkeypatch.setattr(sys.modules["wnc_store_bench.memory"], "measure", succeed)
-    run = await measure_all(None, Options(parts=("memory", "many_rooms")).quick(), lambda _: None)
-    assert run.notes == [f"many_rooms was not measured: {str(failure) or 'it timed out'}"]
+    monkeypatch.setitem(MEASUREMENTS, "counts", fail)
+    monkeypatch.setitem(MEASUREMENTS, "memory", succeed)
+    monkeypatch.setattr(RUN, "is_optimised", lambda: True)
+    run = await measure_all(redis_server.url, Options(parts=("counts", "memory")), lambda _: None)
+    assert run.notes == [f"counts was not measured: {str(failure) or 'it timed out'}"]
     assert run.tables.memory == await succeed()
-    assert run.tables.many_rooms == []
+    assert run.tables.counts == []
+
+
+@pytest.mark.parametrize("optimised", [False, True])
+async def test_a_slow_interpreter_is_noted(
+    monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, optimised: bool
+) -> None:
+    """The report warns if Python was built without optimisation, and only then."""
+    monkeypatch.setattr(RUN, "is_optimised", lambda: optimised)
+    run = await measure_all(redis_server.url, Options(parts=()), lambda _: None)
+    (facts,) = (table for table in tables(run) if table.name == "machine")
+    assert any(name == "note" and "--enable-optimizations" in value for name, value in facts.rows) is not optimised
+
+
+@pytest.mark.parametrize(
+    ("arguments", "schemes", "optimised"),
+    [
+        ("'--enable-shared'", ("posix_prefix",), False),
+        ("'--enable-optimizations' '--with-lto'", ("posix_prefix",), True),
+        ("'--enable-shared'", ("posix_prefix", "deb_system"), True),
+        (None, ("nt",), True),
+    ],
+)
+def test_optimised_interpreters_are_recognised(
+    monkeypatch: pytest.MonkeyPatch, arguments: str | None, schemes: tuple[str, ...], optimised: bool
+) -> None:
+    """Python is optimised if its build says so, and on Debian and Windows, whose builds do not say it."""
+    monkeypatch.setattr("sysconfig.get_config_var", {"CONFIG_ARGS": arguments}.get)
+    monkeypatch.setattr("sysconfig.get_scheme_names", lambda: schemes)
+    assert is_optimised() is optimised
 
 
 def test_it_starts_its_own_server(tmp_path: Path) -> None:
     """Without a URL the command starts a redis-server and ends it."""
     path = tmp_path / "run.json"
-    bench("--quick", "--only", "single_client", "--json", str(path))
+    bench("--quick", "--only", "memory", "--json", str(path))
     run = json.loads(path.read_text())
     assert run["options"]["server"] == "a temporary redis-server"
-    assert run["tables"]["single_client"]
+    assert run["tables"]["memory"]
     assert run["tables"]["throughput"] == []
 
 
@@ -212,7 +195,7 @@ def test_no_server_is_exit_3() -> None:
     """If no server replies the exit code is 3, and the password is not printed."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    result = bench(f"redis://:{SECRET}@127.0.0.1:{port}/0", "--only", "single_client", code=3)
+    result = bench(f"redis://:{SECRET}@127.0.0.1:{port}/0", "--only", "memory", code=3)
     assert "did not reply" in result.stderr
     assert SECRET not in result.output
 
@@ -220,9 +203,9 @@ def test_no_server_is_exit_3() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--only", "get_room,speed"], "unknown part 'speed'"),
+        (["--only", "memory,speed"], "unknown part 'speed'"),
         (["--contenders", "mongodb"], "unknown contender 'mongodb'"),
-        (["postgres://host", "--only", "single_client"], "redis://"),
+        (["postgres://host", "--only", "memory"], "redis://"),
     ],
 )
 def test_wrong_usage_is_exit_2(arguments: list[str], says: str) -> None:
@@ -232,23 +215,23 @@ def test_wrong_usage_is_exit_2(arguments: list[str], says: str) -> None:
 
 def test_parts_and_contenders_keep_their_order() -> None:
     """A list selects parts and contenders in their own order, and without a list all are selected."""
-    assert chosen_parts("memory, get_room") == ("get_room", "memory")
+    assert chosen_parts("memory, throughput") == ("throughput", "memory")
     assert chosen_parts(None) == PARTS
     assert [one.name for one in chosen_contenders("redis-py,wnc-store")] == ["wnc-store", "redis-py"]
     assert chosen_contenders(None) == Options().contenders
 
 
-def single_client(round_number: int, median_us: float) -> SingleClientRow:
-    """Return a row whose value is its median."""
-    return SingleClientRow(contender="", operation="", round=round_number, median_us=median_us, round_trips=1)
+def memory_row(number: int, rate: float) -> MemoryRow:
+    """Return a row whose value is its rate."""
+    return MemoryRow(operation="get_room", round=number, ops_per_second=rate)
 
 
 def test_ratios_are_calculated_per_round() -> None:
     """A ratio compares results of the same round, and its median and limits are taken over the rounds."""
-    ours = [single_client(1, 10), single_client(2, 40), single_client(3, 90)]
-    theirs = [single_client(3, 30), single_client(2, 20), single_client(1, 10)]
-    assert ratios(ours, theirs, lambda row: row.median_us) == Spread(2, 1, 3)
-    assert ratios(ours, [], lambda row: row.median_us) is None
+    ours = [memory_row(1, 10), memory_row(2, 40), memory_row(3, 90)]
+    theirs = [memory_row(3, 30), memory_row(2, 20), memory_row(1, 10)]
+    assert ratios(ours, theirs, lambda row: row.ops_per_second) == Spread(2, 1, 3)
+    assert ratios(ours, [], lambda row: row.ops_per_second) is None
     assert spread([]) is None
 
 
@@ -268,33 +251,27 @@ def test_percentiles_are_measured_values() -> None:
     assert percentile([], 0.5) == 0
 
 
-def contention(contender: str, *, seconds: float, kept: int, finished: bool = True) -> ContentionRow:
-    """Return a row of 1,000 concurrent joins from one process."""
-    return ContentionRow(
-        contender=contender,
-        processes=1,
-        round=1,
-        joins=1000,
-        kept=kept,
-        seconds=seconds,
-        finished=finished,
-        scripts=1,
-        sets=1,
-        errors={},
-    )
+class SlowOnce:
+    """A client whose first read takes half a second, and the others no time."""
+
+    def __init__(self) -> None:
+        self._delays = chain([0.5], repeat(0))
+
+    async def get_room(self, room_id: str) -> None:
+        """Return after the next delay."""
+        del room_id
+        await asyncio.sleep(next(self._delays))
 
 
-def test_a_stopped_contender_is_reported() -> None:
-    """A stopped contender counts with its time limit, and the goal says when it was stopped."""
-    rows = [
-        contention("wnc-store", seconds=0.1, kept=1000),
-        contention("watch-multi", seconds=30, kept=120, finished=False),
-    ]
-    goals = {goal.name: goal for goal in judge(Tables(contention=rows))}
-    (name,) = (name for name in goals if "WATCH/MULTI" in name)
-    assert "stopped after 30 s with 120 joins done" in name
-    assert (goals[name].measured, goals[name].met) == ("300x", False)
-    assert goals["1000 joins from 1 process: kept"].met is True
+def test_a_fixed_rate_includes_the_delay_of_late_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a fixed rate, calls that a slow one delays are measured from the time at which they were due."""
+    client: Any = SlowOnce()
+    monkeypatch.setattr("wnc_store_bench.load.time", SimpleNamespace(perf_counter=now))
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        sample = runner.run(run_load(client, "get_room", Load(callers=1, rooms=1, rate=100), 1))
+    assert sample.operations == pytest.approx(100, abs=1)
+    assert sample.p50_ms == pytest.approx(0, abs=15)
+    assert sample.p99_ms == pytest.approx(490, abs=15)
 
 
 def test_node_is_missing(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
@@ -304,10 +281,10 @@ def test_node_is_missing(monkeypatch: pytest.MonkeyPatch, redis_server: RedisSer
         message = "node is missing"
         raise ConfigurationError(message)
 
-    monkeypatch.setattr(sys.modules["wnc_store_bench.run"], "installed", missing)
+    monkeypatch.setattr(RUN, "installed", missing)
     monkeypatch.setattr(output.out, "width", 200)
     url = redis_server.url.replace("/0", "/8")
-    arguments = ["--quick", "--only", "get_room", "--contenders", "wnc-store,ioredis"]
+    arguments = ["--quick", "--only", "fixed_rate", "--contenders", "wnc-store,ioredis"]
     shown = bench(url, *arguments).stdout
     assert "ioredis was skipped: node is missing" in shown
-    assert "get_room, under load" in shown
+    assert "add_user_to_room, at the same rate" in shown

@@ -7,13 +7,12 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from wnc_store_bench.contenders.session import Contender, Starter
-from wnc_store_bench.contenders.wire import seed, users
+from wnc_store_bench.contenders.session import Contender
 from wnc_store_bench.npm import find_node, install
 from wnc_store_bench.processes import Worker, started
 from wnc_store_bench.server import Target
@@ -22,10 +21,9 @@ _FOLDER = "WNC_STORE_BENCH_NODE"
 """Environment variable with the folder of ioredis for all processes of a run."""
 
 
-def _starter(*, auto_pipelining: bool) -> Starter:
+def _starter(*, auto_pipelining: bool) -> Callable[[Target], AbstractAsyncContextManager[Worker]]:
     @asynccontextmanager
-    async def start(name: str, target: Target) -> AsyncGenerator[Worker]:
-        del name
+    async def start(target: Target) -> AsyncGenerator[Worker]:
         node, folder = await asyncio.to_thread(installed)
         options = {"url": target.url, "prefix": target.prefix, "autoPipelining": auto_pipelining}
         async with started([node, str(folder / "node_app.js")], options) as process:
@@ -53,9 +51,5 @@ def installed() -> tuple[str, Path]:
 
 
 _COMMON = "the Node app's commands on ioredis, with the load inside Node"
-IOREDIS = Contender(
-    "ioredis", f"{_COMMON}; auto-pipelining off, the default", seed, users, start=_starter(auto_pipelining=False)
-)
-IOREDIS_AUTO = Contender(
-    "ioredis-auto", f"{_COMMON}; auto-pipelining on", seed, users, start=_starter(auto_pipelining=True)
-)
+IOREDIS = Contender("ioredis", f"{_COMMON}; auto-pipelining off, the default", start=_starter(auto_pipelining=False))
+IOREDIS_AUTO = Contender("ioredis-auto", f"{_COMMON}; auto-pipelining on", start=_starter(auto_pipelining=True))

@@ -1,24 +1,23 @@
-"""The Node app's commands on redis-py, alone and with the two usual remedies for lost updates."""
+"""The Node app's commands on redis-py."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import WatchError
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 
-from wnc_store_bench.contenders.pool import POOL, connection_pool
 from wnc_store_bench.contenders.session import Contender
-from wnc_store_bench.contenders.wire import DAY, seed, users
-from wnc_store_bench.load import Client
-from wnc_store_bench.records import KEPT, message
+from wnc_store_bench.records import DAY, KEPT, message
 from wnc_store_bench.server import Target
 
 Json = dict[str, Any]
+
+_WAIT = 60
+"""Seconds that a caller waits for a connection, as long as a task may take."""
 
 
 class NodeAppClient:
@@ -48,34 +47,6 @@ class NodeAppClient:
     async def get_messages(self, room_id: str) -> list[Json]:
         """See `Client.get_messages`."""
         return [json.loads(text) for text in await self._client.lrange(f"{self._prefix}chat:{room_id}", 0, -1)]
-
-
-class WatchClient(NodeAppClient):
-    """A join by WATCH, GET, MULTI, SETEX and EXEC, repeated after each conflict."""
-
-    async def join(self, room_id: str, user_id: str) -> Json:
-        """See `Client.join`."""
-        key = f"{self._prefix}room:{room_id}"
-        async with self._client.pipeline(transaction=True) as pipe:
-            while True:
-                try:
-                    await pipe.watch(key)
-                    room = with_user(parse_room(await pipe.get(key)), user_id)
-                    pipe.multi()
-                    pipe.execute_command("SETEX", key, DAY, room_text(room))
-                    await pipe.execute()
-                except WatchError:
-                    continue
-                return room
-
-
-class LockClient(NodeAppClient):
-    """A join by GET and SETEX under redis-py's Lock with its defaults, which polls every 0.1 s."""
-
-    async def join(self, room_id: str, user_id: str) -> Json:
-        """See `Client.join`."""
-        async with self._client.lock(f"{self._prefix}lock:{room_id}", timeout=10):
-            return await super().join(room_id, user_id)
 
 
 def parse_room(text: str) -> Json:
@@ -119,34 +90,25 @@ def text_of(value: Json) -> str:
 _MESSAGE: Json = message("room", "id").to_json()
 
 
-def _connected(kind: Callable[[Any, str], Client]) -> Callable[[Target], AbstractAsyncContextManager[Client]]:
-    @asynccontextmanager
-    async def connect(target: Target) -> AsyncGenerator[Client]:
-        pool = connection_pool(target, decode_responses=True)
-        async with Redis(connection_pool=pool) as client:
-            yield kind(client, target.prefix)
-        await pool.aclose()
-
-    return connect
+@asynccontextmanager
+async def _connect(target: Target) -> AsyncGenerator[NodeAppClient]:
+    pool = _pool(target)
+    async with Redis(connection_pool=pool) as client:
+        yield NodeAppClient(client, target.prefix)
+    await pool.aclose()
 
 
-_COMMON = f"redis-py asyncio with hiredis, {POOL}, decode_responses, the standard json"
-REDIS_PY = Contender("redis-py", f"the Node app's commands; {_COMMON}", seed, users, _connected(NodeAppClient))
-WATCH = Contender(
-    "watch-multi",
-    f"the Node app's commands, a join in WATCH/MULTI; {_COMMON}",
-    seed,
-    users,
-    _connected(WatchClient),
-    operations=("add_user_to_room",),
-    keeps_all=True,
-)
-LOCK = Contender(
-    "redis-py-lock",
-    f"the Node app's commands, a join under redis-py's Lock with its defaults; {_COMMON}",
-    seed,
-    users,
-    _connected(LockClient),
-    operations=("add_user_to_room",),
-    keeps_all=True,
+def _pool(target: Target) -> Any:
+    """Return the default pool of `Redis.from_url`, which is faster, or a blocking pool if callers have to wait."""
+    options: dict[str, Any] = {"max_connections": target.connections, "decode_responses": True}
+    if target.waits:
+        return BlockingConnectionPool.from_url(target.url, timeout=_WAIT, **options)  # pyright: ignore[reportUnknownMemberType]
+    return ConnectionPool.from_url(target.url, **options)  # pyright: ignore[reportUnknownMemberType]
+
+
+REDIS_PY = Contender(
+    "redis-py",
+    "the Node app's commands on redis-py asyncio with hiredis, decode_responses and the standard json; ConnectionPool "
+    "with one connection per caller, for concurrent joins BlockingConnectionPool",
+    _connect,
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from wnc_store import ChatMessage, Room, Store, StoreSettings, User, open_store
 from wnc_store_bench.contenders.session import Contender
-from wnc_store_bench.contenders.wire import seed, users
 from wnc_store_bench.records import message
 from wnc_store_bench.server import Target
 
@@ -36,17 +36,10 @@ class StoreClient:
 
 
 @asynccontextmanager
-async def connect(target: Target) -> AsyncGenerator[StoreClient]:
-    """Open a store with default settings."""
-    async with open_store(target.url, settings=StoreSettings(key_prefix=target.prefix)) as store:
+async def connect(target: Target, **settings: Any) -> AsyncGenerator[StoreClient]:
+    """Open a store with default settings, except for the given ones."""
+    async with open_store(target.url, settings=StoreSettings(key_prefix=target.prefix, **settings)) as store:
         yield StoreClient(store)
 
 
-WNC = Contender(
-    "wnc-store",
-    "this library with its defaults, `open_store(url)`",
-    seed,
-    users,
-    connect,
-    keeps_all=True,
-)
+WNC = Contender("wnc-store", "this library with its defaults, `open_store(url)`", connect)

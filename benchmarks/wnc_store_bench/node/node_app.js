@@ -1,11 +1,10 @@
-// The Node app's commands on ioredis, with a closed loop of callers inside Node: each caller starts its next operation
-// when the last one has returned.
+// The Node app's commands on ioredis, with the load inside Node; `run_load` and `join_all` in load.py do the same.
 //
-// stdin:  a JSON line {"url", "prefix", "autoPipelining"}, then one for each task: {"task": "load", "operation",
-//         "callers", "rooms", "seed", "seconds"}, {"task": "join_all", "room", "users", "bound"}, {"task": "read", "callers",
-//         "rooms"} or {"task": "connect", "room"}. The end of stdin ends the program.
-// stdout: the JSON line null when the program is ready, then one for each task: {"operations", "seconds", "p50_ms", "p99_ms",
-//         "errors"}, {"seconds", "finished", "errors"} or null.
+// stdin:  a JSON line {"url", "prefix", "autoPipelining"}, then one for each task: {"task": "load", "operation", "seconds",
+//         "load": {"callers", "rooms", "seed", "rate"}} or {"task": "join_all", "room", "users"}. The end of stdin ends the
+//         program.
+// stdout: the JSON line null when the program is ready, then one for each task: {"operations", "seconds", "p50_ms",
+//         "p99_ms", "errors"} or {"seconds", "errors"}.
 'use strict';
 
 const readline = require('node:readline');
@@ -84,10 +83,13 @@ function percentile(ordered, share) {
   return ordered.length ? ordered[Math.max(0, Math.ceil(ordered.length * share) - 1)] : 0;
 }
 
-const roomIds = (rooms) => Array.from({ length: rooms }, (_, number) => `R${String(number).padStart(6, '0')}`);
+const until = (time) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, Math.ceil(time - performance.now()));
+  });
 
-async function load({ operation, callers, rooms, seed, seconds }) {
-  const ids = roomIds(rooms);
+async function load({ operation, seconds, load: { callers, rooms, seed, rate } }) {
+  const ids = Array.from({ length: rooms }, (_, number) => `R${String(number).padStart(6, '0')}`);
   const step = stepOf(operation);
   const latencies = [];
   const errors = {};
@@ -98,6 +100,10 @@ async function load({ operation, callers, rooms, seed, seconds }) {
     const chosen = choices(seed * 1000003 + number, ids);
     let turn = number;
     for (let start = performance.now(); start < end; start = performance.now()) {
+      if (rate) {
+        start = begin + (turn / rate) * 1000; // a late call counts from the time at which it was due
+        if (start > performance.now()) await until(start);
+      }
       try {
         await step(chosen[turn % CHOICES], turn);
         latencies.push(performance.now() - start);
@@ -115,25 +121,7 @@ async function load({ operation, callers, rooms, seed, seconds }) {
   return { operations: ordered.length, seconds: taken, p50_ms: p50, p99_ms: p99, errors };
 }
 
-// Read the chat of each room once, with all callers.
-async function read({ callers, rooms }) {
-  const ids = roomIds(rooms).values();
-
-  async function caller() {
-    for (const id of ids) await nodeApp.getMessages(id);
-  }
-
-  await Promise.all(Array.from({ length: callers }, caller));
-  return null;
-}
-
-// All callers share one connection.
-async function connect({ room }) {
-  await nodeApp.getRoom(room);
-  return null;
-}
-
-async function join_all({ room, users, bound }) {
+async function join_all({ room, users }) {
   const errors = {};
   const begin = performance.now();
   const joins = users.map((user) =>
@@ -141,13 +129,8 @@ async function join_all({ room, users, bound }) {
       errors[error.name] = (errors[error.name] ?? 0) + 1;
     }),
   );
-  let timer;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, bound * 1000, false);
-  });
-  const finished = await Promise.race([Promise.all(joins).then(() => true), late]);
-  clearTimeout(timer);
-  return { seconds: (performance.now() - begin) / 1000, finished, errors };
+  await Promise.all(joins);
+  return { seconds: (performance.now() - begin) / 1000, errors };
 }
 
 function begin({ url, autoPipelining, ...options }) {
@@ -158,7 +141,7 @@ function begin({ url, autoPipelining, ...options }) {
 }
 
 async function main() {
-  const tasks = { load, join_all, read, connect };
+  const tasks = { load, join_all };
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const { task, ...options } = JSON.parse(line);
     const answer = redis ? await tasks[task](options) : begin(options);
