@@ -6,11 +6,13 @@ import ast
 import os
 import re
 import sys
-from importlib.metadata import entry_points
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, entry_points, metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from typer.testing import CliRunner
 
 import wnc_store
@@ -152,6 +154,17 @@ def test_only_supported_pythons_are_chosen(minor: int, tmp_path: Path) -> None:
     supported = f":: 3.{minor}" in (ROOT / "pyproject.toml").read_text()
     found = run("/bin/sh", "scripts/find-python.sh", env={"PATH": str(tmp_path), "HOME": str(tmp_path)}).stdout
     assert found == (f"{fake}\n" if supported else "")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="newer versions install other packages")
+def test_pinned_packages_accept_the_oldest_python() -> None:
+    """Every installed package of constraints.txt accepts Python 3.11.0, so that each 3.11 can install it."""
+    requirements: dict[str, str] = {}
+    for pin in (ROOT / "constraints.txt").read_text().split():
+        with suppress(PackageNotFoundError):
+            requirements[pin] = metadata(pin.partition("==")[0])["Requires-Python"] or ""
+    assert [pin for pin, wanted in requirements.items() if "3.11.0" not in SpecifierSet(wanted)] == []
+    assert len(requirements) > 100
 
 
 def test_make_refuses_an_environment_with_blanks() -> None:
