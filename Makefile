@@ -2,7 +2,8 @@
 # make test      run lint, type checks, tests with coverage, the documentation build and the wheel checks
 # make stress    run the exhaustive, random and long tests
 # make test-all  run the tests on each installed Python from 3.11 to 3.13
-# make bench     run the benchmark on a temporary redis-server (about ten minutes); writes build/bench.json and .png
+# make bench     run the benchmark on a temporary redis-server (about ten minutes), with an optimised Python if there is
+#                one; writes build/bench.json and .png
 # make docs      build the documentation site into build/docs
 # make party     serve a watch party in the browser; URL=redis://localhost:6379/0 runs several workers on Redis
 # make mutation  run mutation tests (TARGET=rules, redis or memory)
@@ -60,9 +61,11 @@ stress: redis $(VENV)/.dev
 wheel: $(VENV)/.dev
 	$(BIN)/python scripts/check_wheel.py
 
-bench: redis $(VENV)/.dev
+bench: PYTHON = $(shell sh scripts/find-bench-python.sh)
+bench: redis
+	@$(MAKE) --no-print-directory VENV=.venv-bench PYTHON='$(PYTHON)' .venv-bench/.bench
 	@mkdir -p build
-	$(BIN)/wnc-store bench --json build/bench.json --chart build/bench.png
+	.venv-bench/bin/wnc-store bench --json build/bench.json --chart build/bench.png
 
 redis:
 	@sh scripts/ensure-redis.sh
@@ -95,6 +98,11 @@ $(VENV)/.party: $(INPUTS) | $(BIN)/python
 	@echo "installing wnc-store and a web server (a few seconds)"
 	@$(INSTALL) --upgrade pip
 	@$(INSTALL) --group party --editable '.[redis,starlette]'
+	@touch $@
+
+$(VENV)/.bench: $(INPUTS) | $(BIN)/python
+	@echo "installing wnc-store and the benchmark (a few seconds)"
+	@$(INSTALL) --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python

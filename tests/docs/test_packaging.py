@@ -156,6 +156,16 @@ def test_only_supported_pythons_are_chosen(minor: int, tmp_path: Path) -> None:
     assert found == (f"{fake}\n" if supported else "")
 
 
+def test_the_benchmark_prefers_an_optimised_python(tmp_path: Path) -> None:
+    """`make bench` chooses a Python that was built with optimisation over one that comes first on the PATH."""
+    for name, optimised in (("python3", False), ("python3.12", True)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n[ $1 = -c ] || exit {0 if optimised else 1}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    found = run("/bin/sh", "scripts/find-bench-python.sh", env=environment).stdout
+    assert found == f"{tmp_path / 'python3.12'}\n"
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="newer versions install other packages")
 def test_pinned_packages_accept_the_oldest_python() -> None:
     """Every installed package of constraints.txt accepts Python 3.11.0, so that each 3.11 can install it."""
