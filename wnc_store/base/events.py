@@ -11,7 +11,6 @@ from typing import NamedTuple, Self
 
 from wnc_store.base.decode import SkippedValueLog
 from wnc_store.base.diff import diff_rooms
-from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.size_limits import check_depth
 from wnc_store.errors import CorruptRecordError, LimitExceededError, StoreClosedError
@@ -137,7 +136,7 @@ class BaseRoomEvents(ABC):
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:
         """See `RoomEvents.publish`."""
-        self._check(room_id)
+        self._lifecycle.check("room id", room_id)
         event = validated(event, RoomEvent)
         if event.room_id != room_id:
             message = f"the event must have room_id {room_id!r}, got {event.room_id!r}"
@@ -152,7 +151,7 @@ class BaseRoomEvents(ABC):
     @asynccontextmanager
     async def subscribe(self, room_id: str) -> AsyncGenerator[AsyncIterator[RoomEvent]]:
         """See `RoomEvents.subscribe`."""
-        self._check(room_id)
+        self._lifecycle.check("room id", room_id)
         queue = EventQueue(room_id, self._settings.events_queue_size)
         self._open_queues.add(queue)
         try:
@@ -179,10 +178,6 @@ class BaseRoomEvents(ABC):
     def _close_queues(self) -> None:
         for queue in self._open_queues:
             queue.close(StoreClosedError)
-
-    def _check(self, room_id: str) -> None:
-        self._lifecycle.ensure_open()
-        check_id("room id", room_id)
 
 
 class EncodedEvent(NamedTuple):
