@@ -49,7 +49,8 @@ class BaseChatStore(ABC):
         self._lifecycle.check("room id", message.room_id)
         check_id("message id", message.id)
         check_id("user id", message.user_id)
-        check_depth(message)
+        if message.__pydantic_extra__:
+            check_depth(message)
         self._limits.check_message(message)
         await self._add(message)
 

@@ -36,11 +36,10 @@ def fast_validated(record: RecordT) -> RecordT | None:
             return None
         for name, types, minimum in kind.fields:
             value = values[name]
-            value_type: type[Any] = type(value)
             if (
-                value_type not in types
-                or ((value_type is int or value_type is float) and not minimum <= value < _LARGE)
-                or (value_type is datetime and (value.tzinfo is not UTC or value.microsecond % 1000 or value.fold))
+                type(value) not in types
+                or (type(value) in _NUMBERS and not minimum <= value < _LARGE)
+                or (type(value) is datetime and (value.tzinfo is not UTC or value.microsecond % 1000 or value.fold))
             ):
                 return None
     except KeyError:  # a subclass, or a missing field
@@ -62,12 +61,13 @@ def _with_valid_members(room: Room, kind: _Kind) -> Room | None:
     return construct_copy(room, values, {}, intern_fields_set(frozenset(written)))
 
 
+_NUMBERS = frozenset((int, float))
 _TYPES_OF: Mapping[object, frozenset[type]] = {
     str: frozenset((str,)),
     str | None: frozenset((str, type(None))),
     bool: frozenset((bool,)),
     int: frozenset((int,)),
-    float: frozenset((int, float)),
+    float: _NUMBERS,
     datetime: frozenset((datetime,)),
     VideoState: frozenset((VideoState,)),
     tuple[User, ...]: frozenset((tuple,)),
