@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from wnc_store.base.events import ChangeEvents
-from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.size_limits import SizeLimits, check_depth
 from wnc_store.records.codec import validated
@@ -47,8 +46,8 @@ class BaseChatStore(ABC):
         """See `ChatStore.add_message`."""
         message = validated(message, ChatMessage)
         self._lifecycle.check("room id", message.room_id)
-        check_id("message id", message.id)
-        check_id("user id", message.user_id)
+        self._lifecycle.check("message id", message.id)
+        self._lifecycle.check("user id", message.user_id)
         if message.__pydantic_extra__:
             check_depth(message)
         self._limits.check_message(message)

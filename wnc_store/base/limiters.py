@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from datetime import timedelta
 
-from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.errors import LimitExceededError
 from wnc_store.rate_limit import RateLimitDecision
@@ -40,7 +39,7 @@ class BaseConnectionCounter(ABC):
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
         """See `ConnectionCounter.acquire`."""
         self._lifecycle.check("connection key", key)
-        check_id("connection id", connection_id)
+        self._lifecycle.check("connection id", connection_id)
         if limit is not None and not (_is_int(limit) and limit >= 1):
             raise ValueError(f"limit must be None or an integer of at least 1, got {limit!r}")
         acquired, count = await self._acquire(key, connection_id, limit)
@@ -51,7 +50,7 @@ class BaseConnectionCounter(ABC):
     async def release(self, key: str, connection_id: str) -> int:
         """See `ConnectionCounter.release`."""
         self._lifecycle.check("connection key", key)
-        check_id("connection id", connection_id)
+        self._lifecycle.check("connection id", connection_id)
         return await self._release(key, connection_id)
 
     async def count(self, key: str) -> int:

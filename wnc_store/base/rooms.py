@@ -121,7 +121,7 @@ class BaseRoomStore(ABC):
         """See `RoomStore.add_user_to_room`."""
         self._lifecycle.check("room id", room_id)
         user = validated(user, User)
-        check_id("user id", user.id)
+        self._lifecycle.check("user id", user.id)
         if user.__pydantic_extra__:
             check_depth(user)
         self._limits.check_user(user)
@@ -131,13 +131,13 @@ class BaseRoomStore(ABC):
     async def remove_user_from_room(self, room_id: str, user_id: str) -> Room | None:
         """See `RoomStore.remove_user_from_room`."""
         self._lifecycle.check("room id", room_id)
-        check_id("user id", user_id)
+        self._lifecycle.check("user id", user_id)
         return await self._update(room_id, lambda room: rules.leave(room, user_id))
 
     async def transfer_host(self, room_id: str, user_id: str) -> Room:
         """See `RoomStore.transfer_host`."""
         self._lifecycle.check("room id", room_id)
-        check_id("user id", user_id)
+        self._lifecycle.check("user id", user_id)
         after = await self._update(room_id, lambda room: rules.transfer_host(room, user_id))
         return after or _raise_not_found(room_id)
 
