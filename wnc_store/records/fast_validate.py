@@ -48,7 +48,7 @@ def fast_validated(record: RecordT) -> RecordT | None:
         return cast("RecordT | None", _with_valid_members(record, kind))
     if record.__pydantic_fields_set__ == kind.names:
         return record
-    return construct_copy(record, values.copy(), {}, kind.names)
+    return construct_copy(record, {**values}, {}, kind.names)
 
 
 def _with_valid_members(room: Room, kind: _Kind) -> Room | None:
