@@ -8,12 +8,25 @@ The transitions follow the room and chat services of the Node app. Differences a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from wnc_store.errors import UserNotFoundError
 from wnc_store.records.codec import validated
+from wnc_store.records.encode import MAX_BYTES_PER_CHAR
 from wnc_store.records.models import ChatMessage, RecordT, Room, User, VideoState
-from wnc_store.records.user_index import extend_index, find, propagate_size
+
+_FIXED_BYTES = 256
+"""Upper bound of the encoded size in bytes of a user without id, name and extra fields, and of the growth of `rev`."""
+
+_STATE_BYTES = 16 * 1024
+"""Upper bound of the encoded size of a video state in bytes, without extra fields. An integer has up to 4000 digits."""
+
+# Direct access to the slots, because pydantic's attribute lookup is slow for missing attributes.
+_get_user_ids: Callable[[Room], tuple[str, ...]] = Room.__dict__["_user_ids"].__get__
+_get_max_bytes: Callable[[Room], float] = Room.__dict__["_max_bytes"].__get__
+_set = object.__setattr__
 
 
 def create(room: Room) -> Room:
@@ -28,15 +41,22 @@ def join(room: Room, user: User) -> Room:
     """
     if user.id == room.host_id and not user.is_host:
         user = user.model_copy(update={"is_host": True})
-    former = find(room, user.id)
-    if former is None:
-        after = _revised(room, users=(*room.users, user))
-        extend_index(room, after, user)
-        return after
-    user = _inherit_extra_fields(former, user)
-    after = _revised(room, users=(*_without(room.users, user.id), user))
-    if len(after.users) == len(room.users):  # otherwise the id was in the room twice
-        propagate_size(room, after, former, user)
+    user_id, users, former = user.id, room.users, None
+    try:
+        user_ids = _get_user_ids(room)
+    except AttributeError:
+        user_ids = tuple([one.id for one in users])
+    # Only fields with values of a known size are counted. The extra fields of a former user are already in the room.
+    is_bounded = type(user.joined_at) is datetime and not user.__pydantic_extra__
+    growth = _FIXED_BYTES + MAX_BYTES_PER_CHAR * len(user_id + user.name) if is_bounded else math.inf
+    while user_id in user_ids:  # another client may have written the id twice
+        at = user_ids.index(user_id)
+        former = former or users[at]
+        users, user_ids = users[:at] + users[at + 1 :], user_ids[:at] + user_ids[at + 1 :]
+    if former is not None and former.__pydantic_extra__:
+        user = _inherit_extra_fields(former, user)
+    after = _revised(room, growth, users=(*users, user))
+    _set(after, "_user_ids", (*user_ids, user_id))
     return after
 
 
@@ -51,7 +71,7 @@ def leave(room: Room, user_id: str) -> Room | None:
     if not users:
         return None
     if user_id != room.host_id:
-        return _revised(room, users=users)
+        return _revised(room, _FIXED_BYTES, users=users)
     successor = users[0].model_copy(update={"is_host": True})
     return _revised(room, users=(successor, *users[1:]), host_id=successor.id, host_name=successor.name)
 
@@ -72,14 +92,16 @@ def transfer_host(room: Room, user_id: str) -> Room:
 
 def update_video_state(room: Room, state: VideoState) -> Room:
     """Replace the video state. Only the extra fields of the old state are carried over."""
-    return _revised(room, video_state=_inherit_extra_fields(room.video_state, state))
+    growth = math.inf if state.__pydantic_extra__ else _STATE_BYTES
+    return _revised(room, growth, video_state=_inherit_extra_fields(room.video_state, state))
 
 
 def set_video(room: Room, video_url: str, video_type: str, *, now_ms: int) -> Room:
     """Set the video and reset the video state: paused, position 0 s, duration 0 s, updated at `now_ms`."""
     state = VideoState(is_playing=False, current_time=0, duration=0, last_update_time=now_ms)
     state = _inherit_extra_fields(room.video_state, state)
-    return _revised(room, video_state=state, video_url=video_url, video_type=video_type)
+    growth = _STATE_BYTES + MAX_BYTES_PER_CHAR * len(video_url + video_type)
+    return _revised(room, growth, video_state=state, video_url=video_url, video_type=video_type)
 
 
 def replace(room: Room, new: Room) -> Room:
@@ -109,9 +131,28 @@ def append(messages: Sequence[ChatMessage], message: ChatMessage, limit: int) ->
     return (*messages, message)[-limit:]
 
 
-def _revised(room: Room, **changes: object) -> Room:
+def max_encoded_bytes(room: Room) -> float:
+    """Return an upper bound of the encoded size of a room in bytes. Infinity if it is unknown."""
+    try:
+        return _get_max_bytes(room)
+    except AttributeError:
+        return math.inf
+
+
+def remember_size(room: Room, encoded_bytes: int) -> None:
+    """Remember the encoded size of a room, from which transitions derive the upper bounds of its successors."""
+    _set(room, "_max_bytes", encoded_bytes)
+
+
+def _revised(room: Room, growth: float = math.inf, /, **changes: object) -> Room:
+    """Return the successor of a room. Its encoded size is larger by at most `growth` bytes."""
     changes["rev"] = room.rev + 1
-    return room.model_copy(update=changes)
+    after = room.model_copy(update=changes)
+    try:  # noqa: SIM105 - `suppress` is slower
+        _set(after, "_max_bytes", _get_max_bytes(room) + growth)
+    except AttributeError:  # the size of `room` is unknown
+        pass
+    return after
 
 
 def _with_host_flag(room: Room) -> Room:

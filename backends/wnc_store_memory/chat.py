@@ -31,7 +31,8 @@ class MemoryChatStore(BaseChatStore):
         history = ChatHistory() if entry is None else entry.value
         if history.append(message, self._settings.chat_history_limit):
             self._chats.set(message.room_id, history, self._chat_ttl_ms)
-            self._dispatch(self._change_events.for_message(message))
+            if self._change_events.enabled:
+                self._dispatch(self._change_events.for_message(message))
 
     async def _get_messages(self, room_id: str) -> Sequence[ChatMessage]:
         entry = self._chats.get(room_id)

@@ -77,7 +77,7 @@ class MemoryRoomStore(BaseRoomStore):
             committed = self._rooms.get(room_id) is before and self._remove(room_id)
         else:
             committed = self._rooms.replace(room_id, before, after, self._room_ttl_ms)
-        if committed:
+        if committed and self._change_events.enabled:
             self._dispatch(self._change_events.for_commit(before.value, after))
         return committed
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from wnc_store.base.events import ChangeEvents
-from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.size_limits import SizeLimits, check_depth
 from wnc_store.records.codec import validated
@@ -46,16 +45,17 @@ class BaseChatStore(ABC):
     async def add_message(self, message: ChatMessage) -> None:
         """See `ChatStore.add_message`."""
         message = validated(message, ChatMessage)
-        self._check(message.room_id)
-        check_id("message id", message.id)
-        check_id("user id", message.user_id)
-        check_depth(message)
+        self._lifecycle.check("room id", message.room_id)
+        self._lifecycle.check("message id", message.id)
+        self._lifecycle.check("user id", message.user_id)
+        if message.__pydantic_extra__:
+            check_depth(message)
         self._limits.check_message(message)
         await self._add(message)
 
     async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
         """See `ChatReader.get_messages`."""
-        self._check(room_id)
+        self._lifecycle.check("room id", room_id)
         if limit is not None and limit < 0:
             message = f"limit must be None or an integer of at least 0, got {limit}"
             raise ValueError(message)
@@ -64,14 +64,10 @@ class BaseChatStore(ABC):
 
     async def clear_messages(self, room_id: str) -> None:
         """See `ChatStore.clear_messages`."""
-        self._check(room_id)
+        self._lifecycle.check("room id", room_id)
         await self._delete_messages(room_id)
 
     async def chat_ttl(self, room_id: str) -> timedelta | None:
         """See `ChatReader.chat_ttl`."""
-        self._check(room_id)
+        self._lifecycle.check("room id", room_id)
         return await self._get_ttl(room_id)
-
-    def _check(self, room_id: str) -> None:
-        self._lifecycle.ensure_open()
-        check_id("room id", room_id)

@@ -11,7 +11,6 @@ from typing import NamedTuple, Self
 
 from wnc_store.base.decode import SkippedValueLog
 from wnc_store.base.diff import diff_rooms
-from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.size_limits import check_depth
 from wnc_store.errors import CorruptRecordError, LimitExceededError, StoreClosedError
@@ -137,7 +136,7 @@ class BaseRoomEvents(ABC):
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:
         """See `RoomEvents.publish`."""
-        self._check(room_id)
+        self._lifecycle.check("room id", room_id)
         event = validated(event, RoomEvent)
         if event.room_id != room_id:
             message = f"the event must have room_id {room_id!r}, got {event.room_id!r}"
@@ -152,7 +151,7 @@ class BaseRoomEvents(ABC):
     @asynccontextmanager
     async def subscribe(self, room_id: str) -> AsyncGenerator[AsyncIterator[RoomEvent]]:
         """See `RoomEvents.subscribe`."""
-        self._check(room_id)
+        self._lifecycle.check("room id", room_id)
         queue = EventQueue(room_id, self._settings.events_queue_size)
         self._open_queues.add(queue)
         try:
@@ -180,10 +179,6 @@ class BaseRoomEvents(ABC):
         for queue in self._open_queues:
             queue.close(StoreClosedError)
 
-    def _check(self, room_id: str) -> None:
-        self._lifecycle.ensure_open()
-        check_id("room id", room_id)
-
 
 class EncodedEvent(NamedTuple):
     """An event and its JSON."""
@@ -197,29 +192,30 @@ class ChangeEvents:
 
     A backend publishes the returned events in the same atomic step that makes the change. An event larger than
     `max_event_bytes` is replaced by a `Resync`.
+
+    Attributes:
+        enabled: Whether the store publishes events. If not, a backend need not call the methods.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
-        self._enabled = settings.publish_changes
+        self.enabled = settings.publish_changes
         self._max_bytes = settings.max_event_bytes
 
     def for_commit(self, before: Room | None, after: Room | None) -> Sequence[EncodedEvent]:
         """Return the events of one transition. Call this for each transition of a commit, in order."""
-        return [self._encode_or_resync(event) for event in diff_rooms(before, after)] if self._enabled else ()
+        return [self._encode_or_resync(event) for event in diff_rooms(before, after)] if self.enabled else ()
 
     def for_delete(self, room_id: str) -> Sequence[EncodedEvent]:
         """Return the events of deleting a room without reading it."""
-        return (self._encode_or_resync(RoomClosed(room_id=room_id)),) if self._enabled else ()
+        return (self._encode_or_resync(RoomClosed(room_id=room_id)),) if self.enabled else ()
 
     def for_message(self, message: ChatMessage) -> Sequence[EncodedEvent]:
         """Return the events of a new message."""
-        return (
-            (self._encode_or_resync(MessageAdded(room_id=message.room_id, message=message)),) if self._enabled else ()
-        )
+        return (self._encode_or_resync(MessageAdded(room_id=message.room_id, message=message)),) if self.enabled else ()
 
     def for_reset(self, room_id: str) -> Sequence[EncodedEvent]:
         """Return the events of clearing messages or restoring a room: subscribers have to read again."""
-        return (self._encode_or_resync(Resync(room_id=room_id)),) if self._enabled else ()
+        return (self._encode_or_resync(Resync(room_id=room_id)),) if self.enabled else ()
 
     def _encode_or_resync(self, event: RoomEvent) -> EncodedEvent:
         data = to_wire(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from wnc_store.errors import InvalidIdError
@@ -16,26 +17,20 @@ _is_room_id = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
 _is_key = re.compile(r"[A-Za-z0-9_.:%/@|+=~-]{1,128}").fullmatch
 _is_text = re.compile(r"(?!\s)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}(?<!\s)").fullmatch
 
-_IS_VALID = {
+IS_VALID_ID: Mapping[IdKind, Callable[[str], object]] = {
     "room id": _is_room_id,
-    **dict.fromkeys(("connection key", "connection id", "rate limit key"), _is_key),
-    **dict.fromkeys(("user id", "message id"), _is_text),
+    "connection key": _is_key,
+    "connection id": _is_key,
+    "rate limit key": _is_key,
+    "user id": _is_text,
+    "message id": _is_text,
 }
 
 
-def check_id(kind: IdKind, value: object) -> str:
-    """Return `value` if it is a valid id of its kind. `wnc_store.protocols` states which ids are valid.
-
-    Args:
-        kind: Kind of the id.
-        value: Value to check.
-
-    Raises:
-        InvalidIdError: `value` is not a valid id.
-    """
-    if isinstance(value, str) and _IS_VALID[kind](value):
-        return value
-    raise InvalidIdError(kind, value)
+def check_id(kind: IdKind, value: object) -> None:
+    """Raise `InvalidIdError` if `value` is not a valid id. `wnc_store.protocols` states which ids are valid."""
+    if not (isinstance(value, str) and IS_VALID_ID[kind](value)):
+        raise InvalidIdError(kind, value)
 
 
 def is_id(value: str) -> bool:

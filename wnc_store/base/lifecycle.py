@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from wnc_store.base.ids import IS_VALID_ID, IdKind, check_id
 from wnc_store.errors import StoreClosedError, StoreError
 
 
@@ -26,6 +27,13 @@ class Lifecycle:
             self.closed, self._is_checked = True, False
             for callback in self._close_callbacks:
                 callback()
+
+    def check(self, kind: IdKind, value: object) -> None:
+        """Check that the store can be used, and an id: `ensure_open` and `check_id` in one call."""
+        if not self._is_checked:
+            self.ensure_open()
+        if type(value) is not str or not IS_VALID_ID[kind](value):
+            check_id(kind, value)
 
     def ensure_open(self) -> None:
         """Raise `StoreClosedError` if the store is closed, and `StoreError` if it is not used with asyncio."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from datetime import timedelta
 
-from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.errors import LimitExceededError
 from wnc_store.rate_limit import RateLimitDecision
@@ -39,8 +38,8 @@ class BaseConnectionCounter(ABC):
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
         """See `ConnectionCounter.acquire`."""
-        self._check(key)
-        check_id("connection id", connection_id)
+        self._lifecycle.check("connection key", key)
+        self._lifecycle.check("connection id", connection_id)
         if limit is not None and not (_is_int(limit) and limit >= 1):
             raise ValueError(f"limit must be None or an integer of at least 1, got {limit!r}")
         acquired, count = await self._acquire(key, connection_id, limit)
@@ -50,18 +49,14 @@ class BaseConnectionCounter(ABC):
 
     async def release(self, key: str, connection_id: str) -> int:
         """See `ConnectionCounter.release`."""
-        self._check(key)
-        check_id("connection id", connection_id)
+        self._lifecycle.check("connection key", key)
+        self._lifecycle.check("connection id", connection_id)
         return await self._release(key, connection_id)
 
     async def count(self, key: str) -> int:
         """See `ConnectionCounter.count`."""
-        self._check(key)
+        self._lifecycle.check("connection key", key)
         return await self._count(key)
-
-    def _check(self, key: str) -> None:
-        self._lifecycle.ensure_open()
-        check_id("connection key", key)
 
 
 class BaseRateLimiter(ABC):
@@ -89,7 +84,7 @@ class BaseRateLimiter(ABC):
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """See `RateLimiter.hit`."""
-        self._check(key)
+        self._lifecycle.check("rate limit key", key)
         if not (_is_int(cost) and 1 <= cost <= _MAX_COST):
             raise ValueError(f"cost must be an integer from 1 to {_MAX_COST}, got {cost!r}")
         count, remaining = await self._hit(key, cost)
@@ -98,19 +93,15 @@ class BaseRateLimiter(ABC):
 
     async def peek(self, key: str) -> RateLimitDecision:
         """See `RateLimiter.peek`."""
-        self._check(key)
+        self._lifecycle.check("rate limit key", key)
         count, remaining = await self._peek(key)
         limit = self._settings.rate_limit_max
         return RateLimitDecision.of(count, limit, remaining, allowed=count < limit)
 
     async def reset(self, key: str) -> None:
         """See `RateLimiter.reset`."""
-        self._check(key)
+        self._lifecycle.check("rate limit key", key)
         await self._reset(key)
-
-    def _check(self, key: str) -> None:
-        self._lifecycle.ensure_open()
-        check_id("rate limit key", key)
 
 
 def _is_int(number: object) -> bool:

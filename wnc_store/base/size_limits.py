@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from wnc_store.errors import LimitExceededError
 from wnc_store.records.codec import to_wire
-from wnc_store.records.encode import MAX_BYTES_PER_CHAR
 from wnc_store.records.models import ChatMessage, Record, Room, User, max_depth
-from wnc_store.records.user_index import max_encoded_bytes
+from wnc_store.rules import max_encoded_bytes, remember_size
 from wnc_store.settings import StoreSettings
-
-_FIXED = 2048
-"""Upper bound of the encoded size of a room in bytes, without its users, host name and video URL."""
-
 
 MAX_DEPTH = 64
 """Largest depth of nested arrays and objects in a value that a caller writes. Every JSON parser can read this depth."""
@@ -38,33 +31,41 @@ class SizeLimits:
     """
 
     def __init__(self, settings: StoreSettings) -> None:
-        self._settings = settings
-        max_characters = settings.max_name_length + settings.max_url_length
-        self._max_bytes_without_users = _FIXED + MAX_BYTES_PER_CHAR * max_characters
+        self._max_message_length = settings.max_message_length
+        self._max_name_length = settings.max_name_length
+        self._max_url_length = settings.max_url_length
+        self._max_users = settings.max_users_per_room
+        self._max_room_bytes = settings.max_room_bytes
 
     def check_message(self, message: ChatMessage) -> None:
         """Raise `LimitExceededError` if the text or the user name of a message is too long."""
-        self._check_length("message text (max_message_length)", message.message, self._settings.max_message_length)
-        self._check_name("user name", message.user_name)
+        if len(message.message) > self._max_message_length:
+            raise _too_long("message text (max_message_length)", message.message, self._max_message_length)
+        if len(message.user_name) > self._max_name_length:
+            raise _too_long("user name (max_name_length)", message.user_name, self._max_name_length)
 
     def check_user(self, user: User) -> None:
         """Raise `LimitExceededError` if the name of a user is too long."""
-        self._check_name("user name", user.name)
+        if len(user.name) > self._max_name_length:
+            raise _too_long("user name (max_name_length)", user.name, self._max_name_length)
 
     def check_url(self, url: str) -> None:
         """Raise `LimitExceededError` if a video URL is too long."""
-        self._check_length("video URL (max_url_length)", url, self._settings.max_url_length)
+        if len(url) > self._max_url_length:
+            raise _too_long("video URL (max_url_length)", url, self._max_url_length)
 
     def check_growth(self, before: Room | None, after: Room) -> Room:
         """Return `after`. Raise `LimitExceededError` if it exceeds a limit and is larger than `before`."""
-        users, users_before = len(after.users), len(before.users) if before else 0
-        max_users, max_bytes = self._settings.max_users_per_room, self._settings.max_room_bytes
-        if users > max(users_before, max_users):
-            raise LimitExceededError("number of users in the room (max_users_per_room)", limit=max_users, actual=users)
-        if self._max_encoded_size(after) > max_bytes:
+        users = len(after.users)
+        if users > self._max_users and (before is None or users > len(before.users)):
+            what = "number of users in the room (max_users_per_room)"
+            raise LimitExceededError(what, limit=self._max_users, actual=users)
+        limit = self._max_room_bytes
+        if max_encoded_bytes(after) > limit:  # much cheaper than encoding the room
             size = len(to_wire(after))
-            if size > max_bytes and (before is None or size > len(to_wire(before))):
-                raise LimitExceededError("size of the room in bytes (max_room_bytes)", limit=max_bytes, actual=size)
+            if size > limit and (before is None or size > len(to_wire(before))):
+                raise LimitExceededError("size of the room in bytes (max_room_bytes)", limit=limit, actual=size)
+            remember_size(after, size)
         return after
 
     def check_room(self, before: Room | None, after: Room) -> Room:
@@ -76,19 +77,10 @@ class SizeLimits:
             self.check_url(after.video_url or "")
         known: set[str] = set() if before is None else {before.host_name, *(user.name for user in before.users)}
         for name in {after.host_name, *(user.name for user in after.users)} - known:
-            self._check_name("user or host name", name)
+            if len(name) > self._max_name_length:
+                raise _too_long("user or host name (max_name_length)", name, self._max_name_length)
         return self.check_growth(before, after)
 
-    def _max_encoded_size(self, room: Room) -> float:
-        """Return an upper bound of the encoded size in bytes. Computing it is much cheaper than encoding the room."""
-        if room.__pydantic_extra__ or room.video_state.__pydantic_extra__:
-            return math.inf
-        return self._max_bytes_without_users + max_encoded_bytes(room)
 
-    def _check_name(self, kind: str, name: str) -> None:
-        self._check_length(f"{kind} (max_name_length)", name, self._settings.max_name_length)
-
-    @staticmethod
-    def _check_length(what: str, text: str, limit: int) -> None:
-        if len(text) > limit:
-            raise LimitExceededError(f"length of the {what}", limit=limit, actual=len(text))
+def _too_long(what: str, text: str, limit: int) -> LimitExceededError:
+    return LimitExceededError(f"length of the {what}", limit=limit, actual=len(text))

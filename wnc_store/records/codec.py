@@ -73,10 +73,10 @@ def validated(record: RecordT, kind: type[RecordT]) -> RecordT:
         TypeError: `record` is not an instance of `kind`.
         ValueError: `record` contains a value that can't be stored. The message names the fields and contains no values.
     """
-    if not isinstance(record, kind):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-        raise TypeError(f"expected a {kind.__name__}, got {type(record).__name__}")
     if type(record) is kind and (valid := fast_validated(record)) is not None:
         return valid
+    if not isinstance(record, kind):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+        raise TypeError(f"expected a {kind.__name__}, got {type(record).__name__}")
     aliases = {info.alias or name for name, info in kind.model_fields.items()}
     duplicates = sorted(aliases & record.model_extra.keys())
     if duplicates:

@@ -69,11 +69,15 @@ def from_milliseconds(value: int) -> datetime:
 
 def iso(value: datetime) -> str:
     """Format an aware datetime as `Date.prototype.toJSON()` does: UTC, three digits of milliseconds, Z."""
+    return iso_json(value)[1:-1]
+
+
+def iso_json(value: datetime) -> str:
+    """Encode an aware datetime as JSON: the result of `iso` in quotation marks."""
     utc = value.astimezone(UTC)
-    century, year = divmod(utc.year, 100)
-    day = f"{_TWO[century]}{_TWO[year]}-{_TWO[utc.month]}-{_TWO[utc.day]}"
+    day = f"{_TWO[utc.year // 100]}{_TWO[utc.year % 100]}-{_TWO[utc.month]}-{_TWO[utc.day]}"
     time = f"{_TWO[utc.hour]}:{_TWO[utc.minute]}:{_TWO[utc.second]}.{_THREE[utc.microsecond // 1000]}"
-    return f"{day}T{time}Z"
+    return f'"{day}T{time}Z"'
 
 
 def _parse_date(value: object) -> datetime:

@@ -81,12 +81,12 @@ class Record(BaseModel):
         if deep or self.__pydantic_private__ is not None:
             frozen = {name: value if name in known else freeze(value) for name, value in changes.items()}
             return super().model_copy(update=frozen, deep=deep)
-        values, extra = self.__dict__.copy(), (self.__pydantic_extra__ or {}).copy()
-        for name, value in changes.items():
+        values, extra = {**self.__dict__}, {**(self.__pydantic_extra__ or {})}
+        for name in changes:
             if name in known:
-                values[name] = value
+                values[name] = changes[name]
             else:
-                extra[name] = freeze(value)
+                extra[name] = freeze(changes[name])
         fields_set = self.__pydantic_fields_set__
         if not fields_set.issuperset(changes):
             fields_set = intern_fields_set(frozenset(fields_set.union(changes)))
@@ -174,7 +174,7 @@ class User(Record):
     is_host: StrictBool = False
     joined_at: Date = Field(default_factory=_utc_now, validate_default=True)
 
-    __slots__ = ("_cached_json",)  # set by `wnc_store.records.encode`; not a field, and not copied
+    __slots__ = ("_json",)  # cache of `wnc_store.records.encode`; not a field, and not copied
 
 
 class VideoState(Record):
@@ -192,7 +192,7 @@ class VideoState(Record):
     duration: Number = 0
     last_update_time: Number = Field(default_factory=_now_ms)
 
-    __slots__ = ("_cached_json",)  # as in `User`
+    __slots__ = ("_json",)  # as in `User`
 
 
 class Room(Record):
@@ -217,7 +217,7 @@ class Room(Record):
     host_id: str
     host_name: str
     host_token: Annotated[str | None, AfterValidator(masked)] = Field(
-        default=None, repr=False, exclude_if=lambda token: token is None
+        default=None, repr=False, exclude_if=functools.partial(operator.is_, None)
     )
     video_url: str | None = None
     video_type: str | None = None
@@ -226,7 +226,7 @@ class Room(Record):
     created_at: Date = Field(default_factory=_utc_now, validate_default=True)
     rev: int = Field(default=0, ge=0, strict=True, exclude_if=operator.not_)
 
-    __slots__ = ("_user_index",)  # set by `wnc_store.records.user_index`; not a field, and not copied
+    __slots__ = ("_max_bytes", "_user_ids")  # caches of `wnc_store.rules`; not fields, and not copied
 
     @classmethod
     def hosted_by(cls, host: User, *, room_id: str) -> Room:

@@ -145,7 +145,7 @@ async def an_update_creates_a_room(self: MemoryRoomStore, room_id: str, room: Ro
 @MUTANTS.breaks((MemoryRoomStore, "delete_room"), "delete_removes_the_chat", "a_deleted_room_is_published")
 async def delete_room_keeps_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """Delete a room by id but keep its chat."""
-    self._check(room_id)
+    self._lifecycle.check("room id", room_id)
     return self._rooms.pop(room_id) is not None
 
 
@@ -215,7 +215,7 @@ async def a_host_change_takes_two_steps(self: MemoryRoomStore, room_id: str, use
 @MUTANTS.breaks((MemoryRoomStore, "add_user_to_room"), "a_late_join_does_not_recreate_the_room")
 async def a_late_join_recreates_the_room(self: MemoryRoomStore, room_id: str, user: User) -> Room:
     """Recreate a room that was deleted during the join."""
-    self._check(room_id)
+    self._lifecycle.check("room id", room_id)
     before = await self._get(room_id)
     await asyncio.sleep(0)
     if before is not None and await self._get(room_id) is None:
