@@ -64,6 +64,8 @@ class RedisRoomEvents(BaseRoomEvents):
 
     def on_message(self, source: PubSubConnection, channel: bytes, data: bytes) -> None:
         """See `MessageHandler.on_message`."""
+        if self._subscriptions.is_interrupted(channel):
+            return  # a part of the gap, so that no event behind the gap precedes its Resync
         room_id, is_notification = self._keys.room_of_channel(channel)
         if is_notification:
             self._external_changes.on_notification(source, room_id, data)

@@ -87,6 +87,10 @@ class SubscriptionManager:
         if unused and not self._commands.forked:  # a forked child must not use the parent's connection
             self._pubsub.unsubscribe(unused)
 
+    def is_interrupted(self, channel: bytes) -> bool:
+        """Return whether a channel was lost, and `on_missed` has not been called with it yet."""
+        return channel in self._resubscribing
+
     async def aclose(self) -> None:
         """Close the connections. In a forked child, do nothing: the connections belong to the parent."""
         self._closed = True

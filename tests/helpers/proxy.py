@@ -34,7 +34,7 @@ class Cut:
         after: number of bytes that are still forwarded.
         how: "close" ends both sides in order (FIN), "reset" aborts them (RST).
         stay_down: whether the proxy rejects every connection after the cut.
-        late: whether the proxy keeps the connection to the server, and the rest of the bytes for `Proxy.deliver`.
+        late: whether the proxy keeps the connection to the server, and the rest of the request for `Proxy.deliver`.
         then: the next cut, which is armed after this one.
     """
 
@@ -79,6 +79,7 @@ class Proxy:
         target: the port that new connections are forwarded to.
         port: the port of the proxy.
         delay: seconds that each chunk is delayed, in both directions.
+        jitter: maximum of a random delay of each chunk, in addition to `delay`. Chunks stay in order.
         slice_bytes: maximum size of a forwarded chunk; 0 forwards chunks unchanged.
         refusing: whether new connections are reset immediately.
         passed: bytes forwarded in each direction since the last `arm` or `reset_counters`.
@@ -90,6 +91,7 @@ class Proxy:
     target: int
     port: int = 0
     delay: float = 0
+    jitter: float = 0
     slice_bytes: int = 0
     refusing: bool = False
     passed: Counter[Side] = field(default_factory=Counter[Side])
@@ -132,7 +134,7 @@ class Proxy:
         self._cut = None
         self._mean_bytes = 0
         self.refusing = False
-        self.delay = self.slice_bytes = 0
+        self.delay = self.jitter = self.slice_bytes = 0
         self.open_hole()
 
     def cut_at_random(self, mean_bytes: int, seed: int) -> None:
@@ -160,6 +162,7 @@ class Proxy:
             link = self._late.pop()
             try:
                 link.server.write(link.late)
+                link.server.write_eof()  # the bytes may end within a command, which gets no reply
                 replies.append(await link.replies.read(_CHUNK))
             except OSError:  # the server has closed the connection
                 replies.append(b"")
@@ -181,6 +184,7 @@ class Proxy:
                 self._links.discard(link)
                 link.end("close")
             if link.late:
+                self._late.append(link)
                 await link.delivered.wait()
 
     async def _exchange(self, link: _Link, client: asyncio.StreamReader) -> None:
@@ -209,7 +213,8 @@ class Proxy:
                 data = await source.read(_CHUNK)
             except OSError:
                 data = b""
-            await chunks.put((asyncio.get_running_loop().time() + self.delay, data))
+            delay = self.delay + self.jitter * self._random.random()
+            await chunks.put((asyncio.get_running_loop().time() + delay, data))
 
     async def _carry(self, link: _Link, side: Side, chunks: _Chunks, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -227,7 +232,8 @@ class Proxy:
                     await self._forward(side, data[: cut.after], sink)
                     if cut.late:
                         link.late = data[cut.after :]
-                        self._late.append(link)
+                        while not chunks.empty():
+                            link.late += chunks.get_nowait()[1]
                     if cut.then is not None and self._cut is None:
                         self.arm(cut.then)
                     link.end(cut.how)

@@ -301,3 +301,22 @@ async def test_earlier_messages_are_not_delivered_to_a_new_subscriber(url: str) 
         await store.events.publish("A", event(2))
         assert await one(events) == event(2)
         await subscription.__aexit__(None, None, None)
+
+
+async def test_no_event_precedes_the_resync_of_its_gap(
+    url: str, client: Any, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a lost connection, a subscriber receives a Resync first, even if events arrive with the confirmation."""
+    subscribe = PubSubConnection.subscribe
+
+    async def subscribe_and_publish(self: PubSubConnection, channels: Sequence[bytes]) -> None:
+        await subscribe(self, channels)
+        await store.events.publish("A", event(1))
+        await subscribe(self, channels)  # the server confirms it after it has sent the event
+
+    async with RedisStore.from_url(url) as reader, reader.events.subscribe("A") as events:
+        monkeypatch.setattr(PubSubConnection, "subscribe", subscribe_and_publish)
+        await client.client_kill_filter(_type="pubsub")
+        assert await one(events) == Resync(room_id="A")
+        await store.events.publish("A", event(2))
+        assert await one(events) == event(2)

@@ -211,4 +211,4 @@ def test_a_history_is_checked_against_the_ledger() -> None:
     ledger.chats["A"].append({"id": "m1"})
     ledger.steps["rl:A"] = 2
     kinds = {problem.split()[0] for problem in check(operations, ledger).problems}
-    assert kinds == {"room", "chat", "hits"}
+    assert kinds == {"rooms", "chats", "limits"}

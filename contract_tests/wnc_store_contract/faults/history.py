@@ -53,10 +53,11 @@ class Operation:
         value: the value that the call writes: the user that creates, joins or leaves, the position, the URL, the
             message's id, or the connection's id. Except for connections, it is unique among the writes.
         start: nanoseconds on a clock that all processes share.
-        end: nanoseconds; infinite if the outcome is unknown, because the write may still happen.
+        end: nanoseconds.
         answer: "ok" with the returned value in `result`, or the reason for an error. "refused" means an error that says
             that the write did not happen.
         result: a room, None for a missing room, the ids of messages, or a count.
+        final: when a write with an unknown outcome can no longer happen, in nanoseconds.
     """
 
     client: str
@@ -67,17 +68,14 @@ class Operation:
     end: float
     answer: Answer
     result: Result = None
+    final: float = math.inf
 
 
 def settled(operations: Iterable[Operation]) -> list[Operation]:
-    """Return the operations that may have happened, ordered by start. Unknown operations have an infinite end."""
+    """Return the operations that may have happened, ordered by start. Unknown ones end when they are final."""
     kept = [
-        operation if operation.answer != "unknown" else _endless(operation)
+        operation if operation.answer != "unknown" else replace(operation, end=operation.final, result=None)
         for operation in operations
         if operation.answer != "refused"
     ]
     return sorted(kept, key=lambda operation: operation.start)
-
-
-def _endless(operation: Operation) -> Operation:
-    return replace(operation, end=math.inf, result=None)

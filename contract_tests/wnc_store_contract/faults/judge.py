@@ -73,21 +73,21 @@ def judge(operations: Sequence[Operation]) -> Judgement:
     findings: list[Finding] = []
     undecided = 0
     for (group, key), recorded in keys.items():
-        halves = {id(half): (half, one) for one in recorded for half in _halves(one)}
-        mine = [half for half, _ in halves.values()]
+        parts = {id(half): (half, one) for one in recorded for half in halves(one)}
+        mine = [half for half, _ in parts.values()]
         verdict = _check(group, mine)
         if verdict.is_exceeded:
             undecided += 1
         elif verdict.problem:
             claims = _shorten(group, mine)
-            whole = {id(one): one for one in (halves[id(claim)][1] for claim in claims)}
+            whole = {id(one): one for one in (parts[id(claim)][1] for claim in claims)}
             has_rejected = any(one.answer == "refused" for one in claims)
             rule = f"{RULES[group]}, or {TRUTHFUL_ERRORS}" if has_rejected else RULES[group]
             findings.append(Finding(rule, key, list(whole.values()), _mentioned(group, claims, whole, recorded)))
     return Judgement(findings, undecided)
 
 
-def _halves(operation: Operation) -> Sequence[Operation]:
+def halves(operation: Operation) -> Sequence[Operation]:
     """Split a change of a lease into the change and a count during the call.
 
     A store may repeat such a change until it receives a reply. Then the first request makes the change, and the last

@@ -1,11 +1,11 @@
 """Search for an order of a key's operations that explains all results (Wing and Gong's linearizability check).
 
 The order must agree with real time: an operation that ended before another began comes first. An operation with an
-unknown outcome may have happened at any time after its start, or never. Two facts keep the search of a room short.
-Every result contains the room's `rev`, and the order must pass the states that the server stored, if they are known,
-one after the other. Because a user joins only once, the users in a result also identify the life of the room. So every
-result is a state that must be passed, and after every guess enough changes must be left to reach the next one. In a
-chat, a read reveals which message comes before each message.
+unknown outcome may have happened at any time after its start and before it is final, or never. Two facts keep the
+search of a room short. Every result contains the room's `rev`, and the order must pass the states that the server
+stored, if they are known, one after the other. Because a user joins only once, the users in a result also identify the
+life of the room. So every result is a state that must be passed, and after every guess enough changes must be left to
+reach the next one. In a chat, a read reveals which message comes before each message.
 
 The search remembers the pairs (operations done, state) that it has tried, as the algorithms of Lowe and of Porcupine
 do. A budget of steps limits the search.
@@ -13,6 +13,7 @@ do. A budget of steps limits the search.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -155,15 +156,19 @@ class _Search:
 
     def _guesses(self, node: _Node, earliest_end: float) -> Iterator[_Node]:
         """Yield the nodes after operations with an unknown outcome that may have happened by then."""
-        alike: set[Hashable] = set()
-        # Before a deletion, an intermediate state that no caller received and no user left makes no difference.
-        ending = self._model.is_ending(node.state, node.written)
+        latest = node.base + node.done.bit_length() - 1  # the operation that began last among those that are done
+        began = self._known[latest].start if latest >= 0 else 0
+        # Of equivalent operations, trying the one that is final first is sufficient.
+        first: dict[Hashable, tuple[float, int]] = {}
         for number, (operation, same) in enumerate(self._unknown):
             if operation.start > earliest_end:
-                return
-            if node.guessed >> number & 1 or same in alike:
-                continue
-            alike.add(same)  # of two equivalent operations, trying the earlier one is sufficient
+                break
+            if not node.guessed >> number & 1 and operation.end >= began:
+                first[same] = min(first.get(same, (math.inf, number)), (operation.end, number))
+        # Before a deletion, an intermediate state that no caller received and no user left makes no difference.
+        ending = self._model.is_ending(node.state, node.written)
+        for _, number in first.values():
+            operation, _ = self._unknown[number]
             if ending and operation.kind not in {"leave", "delete"}:
                 continue
             state, _, _ = self._model.apply(node.state, operation)

@@ -6,12 +6,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from wnc_store_contract.faults.history import READS, Answer, Operation, Result, View
 
 State = View | tuple[str, ...] | frozenset[str] | int | None
 Outcome = tuple[State, Answer, Result]
+_S = TypeVar("_S")
 
 
 class Model(Protocol):
@@ -59,7 +60,7 @@ class RoomModel:
     initial = None
 
     def __init__(self, operations: Sequence[Operation], written: Sequence[View | None] | None = None) -> None:
-        self.written = None if written is None else _changes(written)
+        self.written = None if written is None else _changes(None, written)
         returned = [one.result for one in operations if isinstance(one.result, View) and one.answer == "ok"]
         self._shown = {one for state in (*returned, *(self.written or ())) if state for one in _shown(state)}
         self._lives = _Lives(self.written, returned)
@@ -181,15 +182,22 @@ def _shown(state: View) -> set[tuple[str, str | float | None]]:
     return {("video", state.position), ("edit", state.url), *(("join", user) for user in state.users)}
 
 
-def _changes(written: Sequence[View | None]) -> list[View | None]:
-    """Return the states without consecutive duplicates. The history starts without a room."""
-    return [after for before, after in pairwise([None, *written]) if before != after]
+def _changes(initial: _S, written: Sequence[_S]) -> list[_S]:
+    """Return the states after the initial one, without consecutive duplicates."""
+    return [after for before, after in pairwise([initial, *written]) if before != after]
 
 
 class _KeyModel:
-    """A key of which only the results of calls are known."""
+    """A key whose states contain no revision.
 
-    written = None
+    Args:
+        written: the states that the server stored, if known.
+    """
+
+    initial: State
+
+    def __init__(self, written: Sequence[State] | None = None) -> None:
+        self.written = None if written is None else _changes(self.initial, written)
 
     def is_astray(self, state: Any, place: int) -> bool:  # noqa: ARG002 - for subclasses
         """Return False: any state can be followed by any result."""
@@ -216,9 +224,10 @@ class ChatModel(_KeyModel):
         kept: the number of messages that are kept.
     """
 
-    initial: tuple[str, ...] = ()
+    initial: State = ()
 
     def __init__(self, operations: Sequence[Operation], kept: int) -> None:
+        super().__init__()
         self._kept = kept
         self._before: dict[str, str | None] = {}
         self._shown: set[str] = set()

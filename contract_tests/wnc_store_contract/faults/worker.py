@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import defaultdict
@@ -41,9 +42,6 @@ KINDS: Mapping[str, Mapping[str, float]] = {
 """The kinds of operations on each type of key, and how often they are called."""
 
 _CALLERS = 6
-_IMPATIENT = 0.04
-"""The share of calls that are cancelled at a random moment."""
-
 Fault = Callable[[], Awaitable[object]]
 Call = Callable[[Store, str, Any], Awaitable[Any]]
 
@@ -57,7 +55,7 @@ def _say(store: Store, key: str, value: str) -> Awaitable[None]:
     return store.chat.add_message(ChatMessage(id=value, room_id=key, user_id="u", user_name="u", message=value))
 
 
-_CALLS: dict[str, Call] = {
+CALLS: dict[str, Call] = {
     "create": _create,
     "join": lambda store, key, value: store.rooms.add_user_to_room(key, User(id=value, name=value)),
     "leave": lambda store, key, value: store.rooms.remove_user_from_room(key, value),
@@ -90,7 +88,12 @@ class Worker:
     Attributes:
         history: all calls that have ended.
         errors: the errors that a store must not raise.
+        impatient: the share of calls that are cancelled at a random moment.
     """
+
+    kinds: Mapping[str, Mapping[str, float]] = KINDS
+    calls: Mapping[str, Call] = CALLS
+    impatient = 0.04
 
     def __init__(
         self, stores: Sequence[Store], name: str, seed: float | str, keys: Mapping[str, Sequence[str]]
@@ -101,8 +104,8 @@ class Worker:
         self._name = name
         self._chance = random.Random(seed)  # noqa: S311 - repeatable
         self._numbers = iter(range(1, 10**9))
-        self._keys = {kind: keys[group] for group in keys for kind in KINDS[group]}
-        self._weights = [KINDS[group][kind] for group in keys for kind in KINDS[group]]
+        self._keys = {kind: keys[group] for group in keys for kind in self.kinds[group]}
+        self._weights = [weight for group in keys for weight in self.kinds[group].values()]
         self._known: dict[str, list[str]] = defaultdict(list)
         self._left = 0.0
         self._breaking = asyncio.Lock()
@@ -133,7 +136,7 @@ class Worker:
                     await fault()
             (kind,) = self._chance.choices(list(self._keys), self._weights)
             key = self._chance.choice(self._keys[kind])
-            patience = self._chance.random() * 0.01 if self._chance.random() < _IMPATIENT else None
+            patience = self._chance.random() * 0.01 if self._chance.random() < self.impatient else None
             operation = await self.call(store, client, kind, key, self._value(kind, key, client), patience)
             if operation.answer == "refused":
                 self._left += self._left > 0
@@ -172,13 +175,15 @@ class Worker:
         """
         answer: Answer = "ok"
         result: Result = None
+        final = math.inf
         start = time.monotonic_ns()
         limit = asyncio.timeout(patience)
         try:
             async with limit:
-                result = _result(await _CALLS[kind](store, key, value))
-        except OutcomeUnknownError:
+                result = _result(await self.calls[kind](store, key, value))
+        except OutcomeUnknownError as error:
             answer = "unknown"
+            final = _final(error)
         except TimeoutError as error:
             answer = "unknown"
             if not limit.expired():
@@ -198,9 +203,15 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the run reports every error
             answer = "unknown"
             self.errors.append(f"{kind} of {key}: {error!r}")
-        operation = Operation(client, kind, key, value, start, time.monotonic_ns(), answer, result)
+        operation = Operation(client, kind, key, value, start, time.monotonic_ns(), answer, result, final)
         self.history.append(operation)
         return operation
+
+
+def _final(error: OutcomeUnknownError) -> float:
+    if error.final_after is None:
+        return math.inf
+    return time.monotonic_ns() + error.final_after / timedelta(microseconds=1) * 1000
 
 
 def _result(value: Any) -> Result:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from chaos.callers import GROUPS
 from chaos.ledger import Ledger
 from wnc_store_contract.faults.history import Operation, View
-from wnc_store_contract.faults.linearizable import Verdict, check_room
-from wnc_store_contract.faults.worker import KINDS
+from wnc_store_contract.faults.judge import halves
+from wnc_store_contract.faults.linearizable import check_room, find_order
+from wnc_store_contract.faults.models import HitModel, LeaseModel
 
 _KEPT = 20
 
@@ -33,29 +35,48 @@ class Report:
 def check(operations: Sequence[Operation], ledger: Ledger) -> Report:
     """Check the recorded operations against the ledger of the server."""
     report = Report(operations=Counter(operation.answer for operation in operations))
-    rooms: dict[str, list[Operation]] = defaultdict(list)
-    chats: dict[str, list[Operation]] = defaultdict(list)
-    hits: dict[str, list[Operation]] = defaultdict(list)
+    keys: dict[tuple[str, str], list[Operation]] = defaultdict(list)
     for one in operations:
-        (rooms if one.kind in KINDS["rooms"] else chats if one.kind in KINDS["chats"] else hits)[one.key].append(one)
-    for key, mine in rooms.items():
-        verdict = _room(mine, ledger.rooms.get(key, []))
-        if verdict.problem:
-            report.problems.append(f"room {key}: {verdict.problem}")
+        keys[GROUPS[one.kind], one.key].append(one)
+    for (group, key), mine in keys.items():
+        report.problems += [f"{group} {key}: {problem}" for problem in _CHECKS[group](mine, ledger, key)]
     for key, states in ledger.rooms.items():
-        report.problems += [f"room {key}: {problem}" for problem in absent_hosts(states)]
-    for key, mine in chats.items():
-        log = [entry and entry["id"] for entry in ledger.chats.get(key, [])]
-        report.problems += [f"chat {key}: {problem}" for problem in chat_problems(mine, log)]
-    for key, mine in hits.items():
-        report.problems += [
-            f"hits of {key}: {problem}" for problem in hit_problems(mine, ledger.steps.get(f"rl:{key}", 0))
-        ]
+        report.problems += [f"rooms {key}: {problem}" for problem in absent_hosts(states)]
     return report
 
 
-def _room(operations: Sequence[Operation], states: Sequence[Any]) -> Verdict:
-    return check_room(operations, [state and View.of_json(state) for state in states])
+def _check_room(operations: Sequence[Operation], ledger: Ledger, key: str) -> Iterator[str]:
+    states = [state and View.of_json(state) for state in ledger.rooms.get(key, [])]
+    yield from filter(None, [check_room(operations, states).problem])
+
+
+def _check_chat(operations: Sequence[Operation], ledger: Ledger, key: str) -> Iterator[str]:
+    return chat_problems(operations, [entry and entry["id"] for entry in ledger.chats.get(key, [])])
+
+
+def _check_leases(operations: Sequence[Operation], ledger: Ledger, key: str) -> Iterator[str]:
+    changes = [half for one in operations for half in halves(one)]
+    yield from filter(None, [find_order(changes, LeaseModel(ledger.leases.get(key, []))).problem])
+
+
+def _check_hits(operations: Sequence[Operation], ledger: Ledger, key: str) -> Iterator[str]:
+    counted = ledger.steps.get(f"rl:{key}", 0)
+    yield from hit_problems(operations, counted)
+    yield from filter(None, [find_order(operations, HitModel(range(1, counted + 1))).problem])
+
+
+def _check_nothing(_operations: Sequence[Operation], _ledger: Ledger, _key: str) -> Iterator[str]:
+    """Check nothing, because the ledger contains no events."""
+    return iter(())
+
+
+_CHECKS: dict[str, Callable[[Sequence[Operation], Ledger, str], Iterator[str]]] = {
+    "rooms": _check_room,
+    "chats": _check_chat,
+    "connections": _check_leases,
+    "limits": _check_hits,
+    "events": _check_nothing,
+}
 
 
 def absent_hosts(states: Sequence[Any]) -> Iterator[str]:
@@ -68,16 +89,21 @@ def absent_hosts(states: Sequence[Any]) -> Iterator[str]:
 def chat_problems(operations: Sequence[Operation], log: Sequence[str | None]) -> Iterator[str]:
     """Yield the problems of a chat, given the ids in the order in which they were added, None for a deletion."""
     says = {str(one.value): one for one in operations if one.kind == "say"}
-    places = {message: place for place, message in enumerate(log) if message is not None}
-    for message, times in Counter(message for message in log if message is not None).items():
-        if times > 1:
-            yield f"message {message} was added {times} times"
-        if message not in says:
+    allowed = Counter(str(one.value) for one in operations if one.kind in {"say", "repeat"} and one.answer != "refused")
+    called = {str(one.value) for one in operations if one.kind in {"say", "repeat"}}
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, message in enumerate(log):
+        if message is not None:
+            places[message].append(place)
+    for message, found in places.items():
+        if message not in called:
             yield f"message {message} was added without a call"
-        elif says[message].answer == "refused":
+        elif not allowed[message]:
             yield f"message {message} was rejected, but added"
-    for message, one in says.items():
-        if one.answer == "ok" and message not in places:
+        elif len(found) > allowed[message]:
+            yield f"message {message} was added {len(found)} times"
+    for message in {str(one.value) for one in operations if one.kind in {"say", "repeat"} and one.answer == "ok"}:
+        if message not in places:
             yield f"message {message} was acknowledged, but not added"
     yield from _out_of_order([says[message] for message in log if message in says])
     yield from _Reads(operations, says, places, log).problems()
@@ -86,8 +112,9 @@ def chat_problems(operations: Sequence[Operation], log: Sequence[str | None]) ->
 def _out_of_order(appended: Sequence[Operation]) -> Iterator[str]:
     latest: Operation | None = None
     for one in appended:
-        if latest is not None and one.answer == "ok" and latest.start > one.end:
-            yield f"message {one.value} was acknowledged before {latest.value} began, but was added after it"
+        end = one.end if one.answer == "ok" else one.final
+        if latest is not None and latest.start > end:
+            yield f"message {one.value} was acknowledged or final before {latest.value} began, but was added after it"
         if latest is None or one.start > latest.start:
             latest = one
 
@@ -99,7 +126,7 @@ class _Reads:
         self,
         operations: Sequence[Operation],
         says: dict[str, Operation],
-        places: dict[str, int],
+        places: dict[str, list[int]],
         log: Sequence[str | None],
     ) -> None:
         self._reads = [one for one in operations if one.kind == "read" and one.answer == "ok"]
@@ -113,14 +140,14 @@ class _Reads:
         seen: list[tuple[float, int]] = []  # when a message was returned or acknowledged, and its position
         begun: list[tuple[float, int]] = []  # when the message was sent, and its position
         for message, one in self._says.items():
-            if message in self._places:
-                begun.append((one.start, self._places[message]))
+            for place in self._places.get(message, []):
+                begun.append((one.start, place))
                 if one.answer == "ok":
-                    seen.append((one.end, self._places[message]))
+                    seen.append((one.end, place))
         for read in self._reads:
             found = _ids(read)
-            if found and found[-1] in self._places:
-                seen.append((read.end, self._places[found[-1]]))
+            if found and found[-1] in self._says:
+                seen += [(read.end, place) for place in self._places.get(found[-1], [])]
         seen_by, begun_after = _Highest(seen), _Highest([(-time, -place) for time, place in begun])
         for read in self._reads:
             least = seen_by.before(read.start, otherwise=-1)
@@ -134,12 +161,12 @@ class _Reads:
             if not any(least <= place < below for place in self._empty_places()):
                 yield f"{read.client} read an empty chat at a time when it was not empty"
             return
-        last = self._places.get(found[-1], -1)
-        if found != self._kept_at(last):
+        places = [place for place in self._places.get(found[-1], []) if found == self._kept_at(place)]
+        if not places:
             yield f"{read.client} read a state that the chat never had: {found}"
-        elif last < least:
+        elif places[-1] < least:
             yield f"{read.client} read {found[-1]} as the last message after {self._log[least]} had been seen"
-        elif last >= below:
+        elif min(place for place in places if place >= least) >= below:
             yield f"{read.client} read {found[-1]} before it was sent"
         else:
             yield from self._cleared(read, found)

@@ -88,11 +88,13 @@ class Ledger:
         rooms: the states of each room as JSON values, None for a deletion.
         chats: the messages added to each chat as JSON values, None for a deletion.
         steps: number of steps that touched each key.
+        leases: the states of each connection key, as the ids of its connections.
     """
 
     rooms: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     chats: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     steps: dict[str, int] = field(default_factory=dict[str, int])
+    leases: dict[str, list[frozenset[str]]] = field(default_factory=dict[str, list[frozenset[str]]])
 
     def changes(self, key: str) -> int:
         """Return how often a key changed. Writing identical bytes to a room does not count."""
@@ -127,6 +129,11 @@ class Ledger:
             self.rooms.setdefault(name_of, []).append(json.loads(command[2]))
         elif kind == "chat" and name == b"RPUSH":
             self.chats.setdefault(name_of, []).extend(json.loads(entry) for entry in command[2:])
+        elif name in {b"ZADD", b"ZREM"}:
+            states = self.leases.setdefault(name_of, [])
+            before = states[-1] if states else frozenset[str]()
+            ids = {word.decode() for word in command[3::2] or command[2:]}
+            states.append(before | ids if name == b"ZADD" else before - ids)
         elif kind == "chat" and name == b"PEXPIREAT":
             return []  # it follows RPUSH and does not change the messages
         return [key]

@@ -29,11 +29,11 @@ async def test_redis_violates_nothing(redis_server: RedisServer) -> None:
     assert report.faults > 10
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("mutant", [name for name, mutant in MUTANTS.items() if mutant.rule])
 async def test_a_mutant_is_detected(redis_server: RedisServer, mutant: str) -> None:
     """A store with one of these mutations violates a rule with one of the first seeds."""
     with MUTANTS[mutant].applied():
         for seed in itertools.count():  # which replies a killed connection loses is not decided by the seed
             violations = (await run(redis_server, seed)).violations
-            if any(MUTANTS[mutant].rule in violation.rule for violation in violations):
+            if any(str(MUTANTS[mutant].rule) in violation.rule for violation in violations):
                 break

@@ -1,19 +1,41 @@
-"""Random faults under load, with hundreds of seeds."""
+"""Random faults under load, with many seeds. `FAULT_SEEDS=200` sets the number of seeds for each kind and mode."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from chaos.load import under_cuts
+from chaos.mutants import MUTANTS
+from chaos.random_faults import KINDS, MODES, under_faults
 from chaos.soak import soak
 
 pytestmark = pytest.mark.timeout(1200)
 
+_SEEDS = range(1000, 1000 + int(os.environ.get("FAULT_SEEDS", "10")))
 
-@pytest.mark.parametrize("seed", range(1000, 1200))
-async def test_outcomes_are_correct_under_random_cuts(seed: int) -> None:
-    """Rooms are linearizable, each message and hit counts once, and no rejected write was applied."""
-    assert (await under_cuts(seed)).problems == []
+
+@pytest.mark.parametrize("seed", _SEEDS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_outcomes_are_correct_under_random_faults(kind: str, mode: str, seed: int) -> None:
+    """Each result, error and event is true, and each write is applied at most once."""
+    problems, _ = await under_faults(kind, mode, seed)
+    assert not problems, (
+        f"{problems}\nrepeat with: FAULT_SEEDS={len(_SEEDS)} python -m pytest tests/stress/faults/test_random.py "
+        f"-k 'random_faults and {kind} and {mode} and {seed}'"
+    )
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+async def test_a_mutant_is_detected(mutant: str) -> None:
+    """A store with one of these mutations violates a promise with one of these seeds."""
+    with MUTANTS[mutant].applied():
+        for seed in _SEEDS:
+            problems, _ = await under_faults(MUTANTS[mutant].kind, MUTANTS[mutant].mode, seed)
+            if problems:
+                return
+    pytest.fail(f"{len(_SEEDS)} runs have not detected the mutant")
 
 
 @pytest.mark.parametrize("seed", range(1000, 1016))
