@@ -31,7 +31,8 @@ from interleavings.operations import (
     set_video,
     transfer,
 )
-from interleavings.world import Plan, open_fake_link
+from interleavings.process import open_fake_link
+from interleavings.world import Plan
 from wnc_store.base import VersionMismatch
 from wnc_store_contract.factories import message, room
 from wnc_store_redis import group_commit
