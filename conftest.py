@@ -25,3 +25,11 @@ def _redis_server() -> Iterator[RedisServer]:
     """A redis-server for the whole session. Tests that use database 0 leave it empty."""
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture(name="few_sequences")
+def _few_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the state machine run ten sequences of operations instead of the shipped number."""
+    from wnc_store_contract import statemachine  # noqa: PLC0415 - imported while pytest runs, so that its assertions are rewritten
+
+    monkeypatch.setattr(statemachine, "SETTINGS", settings(statemachine.SETTINGS, max_examples=10))
