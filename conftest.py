@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,12 @@ settings.load_profile("fast")
 def pytest_configure() -> None:
     """Reset the environment and the signals, so that tests behave the same in every shell and in CI."""
     reset_process_state()
+
+
+def pytest_collection_finish() -> None:
+    """Exclude all modules and collected tests from garbage collections. A full collection would take 60 ms longer."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", name="redis_server")
