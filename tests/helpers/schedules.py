@@ -5,37 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-Choice = tuple[str, Callable[[], None]]
+Choice = tuple[str, *tuple[int, ...]]
+"""The name of a step and its arguments. A choice of one run can be taken in another run after the same choices."""
 
 
 class Run(Protocol):
     """A run whose next steps are chosen. Its possible steps depend only on the earlier choices."""
 
     def choices(self) -> Sequence[Choice]:
-        """Return what may happen next, each by its name; nothing when all is over."""
+        """Return the possible next steps, or nothing at the end of the run."""
         ...
 
     def take(self, choice: Choice) -> None:
-        """Let it happen."""
+        """Take a step."""
         ...
 
 
 R = TypeVar("R", bound=Run)
 
 
-def every_run(begin: Callable[[], R], is_new: Callable[[R], bool] = lambda _: True) -> Iterator[R]:
-    """Yield each run that is over, in depth-first order; one that comes into a state that is not new is given up."""
-    waiting: list[list[int]] = [[]]
+def every_run(begin: Callable[[], R]) -> Iterator[R]:
+    """Yield each run at its end, in depth-first order."""
+    waiting: list[list[Choice]] = [[]]
     while waiting:
         path = waiting.pop()
         run = begin()
-        for number in path:
-            run.take(run.choices()[number])
-        while is_new(run):
-            choices = run.choices()
-            if not choices:
-                yield run
-                break
-            waiting += [[*path, number] for number in range(len(choices) - 1, 0, -1)]
-            path.append(0)
+        for choice in path:
+            run.take(choice)
+        while choices := run.choices():
+            waiting += [[*path, choice] for choice in choices[:0:-1]]
+            path.append(choices[0])
             run.take(choices[0])
+        yield run

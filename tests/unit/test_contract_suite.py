@@ -194,6 +194,7 @@ class SmallHarness(MemoryHarness):
         return store
 
 
+@pytest.mark.usefixtures("few_sequences")
 def test_clauses_of_undeclared_capabilities_are_skipped() -> None:
     """Clauses that need an undeclared capability are skipped with a reason; the other clauses pass."""
     case = contract_on(SmallHarness)

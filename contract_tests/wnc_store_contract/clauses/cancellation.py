@@ -47,8 +47,8 @@ async def create_room_with_chat(store: Store, room_id: str) -> None:
 
 
 async def fill_chat(store: Store, room_id: str) -> None:
-    """Add as many messages as a chat keeps."""
-    for number in range(20):
+    """Add as many messages as a chat keeps with a limit of 3."""
+    for number in range(3):
         await store.chat.add_message(message(number, room_id))
 
 
@@ -112,7 +112,7 @@ def describe(state: State, before: State, after: State) -> str:
 
 
 async def assert_atomic(
-    context: ContractContext, write: Write, prepare: Write | None = None, *, advance_time: bool = True
+    context: ContractContext, write: Write, prepare: Write | None = None, *, advance_time: bool = True, **settings: Any
 ) -> tuple[Store, Sequence[str]]:
     """Assert that a write, cancelled at any step, leaves either the state before it or the state after it.
 
@@ -121,11 +121,12 @@ async def assert_atomic(
         write: The write.
         prepare: Called for each id before the write.
         advance_time: Advance the time before the write, so that a renewed TTL differs from the old one.
+        **settings: Settings of the store.
 
     Returns:
         The store, and the ids that were written.
     """
-    store = await context.open()
+    store = await context.open(**settings)
     names = {steps: f"after-{steps}" for steps in STEPS}
     ids = ("uncancelled", *names.values())
     for key in ids:
@@ -254,12 +255,14 @@ class CancellationClauses:
     @clause(Capability.CHAT)
     async def test_a_cancelled_message_is_atomic(self, context: ContractContext) -> None:
         """A cancelled add_message either appends, trims and renews the chat or has no effect."""
-        await assert_atomic(context, lambda store, key: store.chat.add_message(message(20, key)), fill_chat)
+        await assert_atomic(
+            context, lambda store, key: store.chat.add_message(message(3, key)), fill_chat, chat_history_limit=3
+        )
 
     @clause(Capability.CHAT)
     async def test_a_cancelled_clear_is_atomic(self, context: ContractContext) -> None:
         """A cancelled clear_messages either deletes all messages or has no effect."""
-        await assert_atomic(context, lambda store, key: store.chat.clear_messages(key), fill_chat)
+        await assert_atomic(context, lambda store, key: store.chat.clear_messages(key), fill_chat, chat_history_limit=3)
 
     @clause(Capability.CONNECTIONS)
     async def test_a_cancelled_acquire_is_atomic(self, context: ContractContext) -> None:

@@ -123,10 +123,10 @@ async def a_chats_ttl_is_set_in_a_second_step(self: MemoryChatStore, message: Ch
 
 @MUTANTS.breaks((MemoryChatStore, "_delete_messages"), "a_cancelled_clear_is_atomic")
 async def a_clear_takes_two_steps(self: MemoryChatStore, room_id: str) -> None:
-    """Delete the older half of the messages first."""
+    """Delete all messages except the newest two first."""
     entry = self._chats.get(room_id)
-    if entry is not None and (half := entry.value.newest(10)):
-        self._chats.set(room_id, ChatHistory(half), entry.expires_ms - self._chats._now_ms())
+    if entry is not None and (newest := entry.value.newest(2)):
+        self._chats.set(room_id, ChatHistory(newest), entry.expires_ms - self._chats._now_ms())
         await asyncio.sleep(0)
     await clear(self, room_id)
 

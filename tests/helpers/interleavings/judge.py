@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
-from typing import Any
+from typing import Any, NamedTuple
 
-from interleavings.operations import ROOM, Operation, State, told
-from interleavings.world import Call, Plan, World
+from interleavings.operations import Operation, State, told
+from interleavings.process import Call
+from interleavings.world import Plan, World
 from schedules import every_run
 from wnc_store import (
     ConflictError,
@@ -45,11 +46,23 @@ def explore(plan: Plan) -> Found:
         found.runs += 1
         if problems := judge.problems(world):
             names = [f"{operation.name} in {process}" for operation, process in plan.operations]
-            log = " > ".join(world.log)
+            log = " > ".join(" ".join(map(str, choice)) for choice in world.log)
             results = [repr(call.outcome)[:300] for call in world.calls]
             found.problems.append(f"{'; '.join(problems)}\n  {names}, {plan.cache}\n  {log}\n  {results}")
             break
     return found
+
+
+class _After(NamedTuple):
+    """The state after operations, their results, and what the server stores."""
+
+    state: State
+    results: tuple[Any, ...]
+    stored: tuple[bytes | None, list[bytes]]
+
+
+def _wire(state: State) -> tuple[bytes | None, list[bytes]]:
+    return state.room and to_wire(state.room), [to_wire(one) for one in state.chat]
 
 
 class Judge:
@@ -57,7 +70,7 @@ class Judge:
 
     def __init__(self, plan: Plan) -> None:
         self._operations: Sequence[Operation] = [operation for operation, _ in plan.operations]
-        self._states: dict[tuple[int, ...], tuple[State, tuple[Any, ...]]] = {(): (plan.before, ())}
+        self._states: dict[tuple[int, ...], _After] = {(): _After(plan.before, (), _wire(plan.before))}
 
     def problems(self, world: World) -> list[str]:
         """Return the violations of a completed run, after one more call to each store."""
@@ -104,11 +117,11 @@ class Judge:
     ) -> bool:
         results = {number: told(world.calls[number].outcome) for number in happened}
         for order in self._orders(world, happened, perhaps):
-            state, steps = self._after(order)
-            if all(steps[place] == results[number] for place, number in enumerate(order) if number in results):
-                room = None if state.room is None else to_wire(state.room)
-                if (room, [to_wire(one) for one in state.chat]) == stored:
-                    return True
+            after = self._after(order)
+            if after.stored == stored and all(
+                after.results[place] == results[number] for place, number in enumerate(order) if number in results
+            ):
+                return True
         return False
 
     def _orders(self, world: World, happened: list[int], perhaps: list[int]) -> Iterator[tuple[int, ...]]:
@@ -121,22 +134,21 @@ class Judge:
                     if not any(b in happened and calls[b].ended < calls[a].began for a, b in pairs):
                         yield order
 
-    def _after(self, order: tuple[int, ...]) -> tuple[State, tuple[Any, ...]]:
+    def _after(self, order: tuple[int, ...]) -> _After:
         found = self._states.get(order)
         if found is None:
-            state, results = self._after(order[:-1])
-            state, result = self._operations[order[-1]].apply(state)
-            found = self._states[order] = (state, (*results, told(result)))
+            before = self._after(order[:-1])
+            state, result = self._operations[order[-1]].apply(before.state)
+            found = self._states[order] = _After(state, (*before.results, told(result)), _wire(state))
         return found
 
     def _afterwards(self, world: World) -> list[str]:
         """Call every store once more. It must work and return the stored data."""
-        room, chat = world.stored()
-        for process in world.processes:
+        stored = world.stored()
+        for number, process in enumerate(world.processes):
             process.refusals = 0
-            found = world.ask(process, process.store.rooms.get_room(ROOM))
-            messages = world.ask(process, process.store.chat.get_messages(ROOM))
-            if (found and to_wire(found)) != room or [to_wire(one) for one in messages] != chat:
+            found = world.read(number)
+            if found is not None and _wire(State(found[0], tuple(found[1]))) != stored:
                 return ["afterwards, a store returns data that is not stored"]
             if process.is_committing or process.loop.problems:
                 return [f"afterwards, the event loop has problems: {process.loop.problems}"]

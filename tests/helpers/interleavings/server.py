@@ -15,6 +15,9 @@ from wnc_store_redis import scripts
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.executor import Script
 
+Keys = dict[bytes, bytes | set[bytes] | list[bytes]]
+"""The stored strings, sets and lists."""
+
 _TTL_MS = 86_400_000
 """The TTL of every key. Nothing expires here."""
 
@@ -29,7 +32,7 @@ class FakeServer:
         known: the loaded scripts by SHA-1.
     """
 
-    keys: dict[bytes, bytes | set[bytes] | list[bytes]] = field(default_factory=dict[bytes, Any])
+    keys: Keys = field(default_factory=Keys)
     appended: Counter[bytes] = field(default_factory=Counter[bytes])
     known: set[bytes] = field(default_factory=lambda: set(_sources()))
 

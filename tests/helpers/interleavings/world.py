@@ -11,30 +11,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
-from hiredis import Reader
-from redis.asyncio import Redis
-
-from interleavings.loop import SteppedLoop
-from interleavings.operations import CHAT_LIMIT, NOW, ROOM, Operation, State
-from interleavings.server import FakeServer
+from interleavings.operations import ROOM, Operation, State
+from interleavings.process import Call, Process, by_pool
+from interleavings.server import FakeServer, Keys
 from schedules import Choice
-from wnc_store import ManualClock, StoreSettings, to_wire
+from wnc_store import ChatMessage, Room, to_wire
 from wnc_store_redis import RedisStore
 from wnc_store_redis.codec import encode_with_nonce
 from wnc_store_redis.transport.connection import Reply
-from wnc_store_redis.transport.session import Session
-
-_SETTINGS = StoreSettings(chat_history_limit=CHAT_LIMIT, operation_timeout=timedelta(seconds=5))
-_CLOCK = ManualClock(NOW)
-_CLIENTS = (Redis(), Redis(), Redis())
-"""Addresses of the processes. Nothing connects to them."""
 
 _ROOM, _CHAT, _INDEX = f"room:{ROOM}".encode(), f"chat:{ROOM}".encode(), b"active-rooms"
 
@@ -59,100 +49,20 @@ class Plan:
     cache: str = "warm"
     faults: int = 0
 
+    @cached_property
+    def stored(self) -> Keys:
+        """The keys when the operations begin."""
+        room, chat = self.before
+        keys: Keys = {_CHAT: [encode_with_nonce(one) for one in chat]} if chat else {}
+        return keys if room is None else {**keys, _ROOM: to_wire(room), _INDEX: {ROOM.encode()}}
 
-class FakeLink:
-    """A fake connection, whose commands wait until the test runs them."""
-
-    def __init__(
-        self,
-        process: Process,
-        on_replies: Callable[[Sequence[Reply]], None],
-        on_lost: Callable[[BaseException], None],
-    ) -> None:
-        self._process = process
-        self.on_replies = on_replies
-        self.on_lost = on_lost
-        self.commands: deque[list[bytes]] = deque()
-
-    def write(self, packed: Sequence[bytes]) -> None:
-        """See `PipelinedConnection.write`."""
-        reader = Reader()
-        reader.feed(b"".join(packed))
-        while command := reader.gets():
-            self.commands.append(command)
-            self._process.sent.append(command)
-
-    def detach(self) -> None:
-        """See `PipelinedConnection.detach`."""
-
-    async def aclose(self) -> None:
-        """See `PipelinedConnection.aclose`."""
-
-
-@dataclass
-class Call:
-    """An operation with its outcome. Times are counted in choices.
-
-    Attributes:
-        before_it: number of commands that the process had sent when the operation began.
-        cancelled_after: number of commands when its caller was cancelled.
-    """
-
-    operation: Operation
-    process: Process
-    task: asyncio.Task[Any] | None = None
-    began: int = -1
-    ended: int = -1
-    outcome: Any = None
-    before_it: int = 0
-    cancelled_after: int | None = None
-
-    @property
-    def waits(self) -> bool:
-        """Whether a caller is waiting for the operation."""
-        return self.task is not None and self.ended < 0
-
-    def may_be_in(self, commands: Sequence[list[bytes]]) -> bool:
-        """Return whether one of these commands can belong to the operation."""
-        before = {id(one) for one in self.process.sent[: self.before_it]}
-        return any(self.operation.fits(one) and id(one) not in before for one in commands)
-
-
-class Process:
-    """A process with a store, an event loop, a connection and the commands that it has sent."""
-
-    def __init__(self, number: int) -> None:
-        self.loop = SteppedLoop()
-        self.sent: list[list[bytes]] = []
-        self.unanswered: list[list[bytes]] = []
-        self.refusals = 0
-        self.was_refused = False
-        self.store = RedisStore(_CLIENTS[number], _SETTINGS, clock=_CLOCK)
-        route: Any = self.store._commands._router
-        self.multiplexer: Any = route._node._writes
-        self.pool: Any = route.pool
-
-    @property
-    def link(self) -> FakeLink | None:
-        """The current connection, if there is one."""
-        return self.multiplexer._supervisor.connection
-
-    @property
-    def is_committing(self) -> bool:
-        """Whether updates are being committed, even if their callers were cancelled."""
-        return bool(self.store.rooms._group_commit._queues)
-
-    def submitted(self) -> int:
-        """Return the number of commands that were sent or are queued."""
-        return len(self.sent) + len(self.multiplexer._send_queue)
-
-    def inside(self, step: Callable[[], Any]) -> Any:
-        """Run a function within this process's event loop."""
-        asyncio._set_running_loop(self.loop)
-        try:
-            return step()
-        finally:
-            asyncio._set_running_loop(None)
+    @cached_property
+    def cached(self) -> Keys:
+        """The keys when the caches are filled."""
+        room = self.before.room
+        if self.cache != "stale" or room is None:
+            return self.stored
+        return {**self.stored, _ROOM: to_wire(room.model_copy(update={"rev": room.rev - 1, "video_url": "old"}))}
 
 
 @dataclass
@@ -163,40 +73,27 @@ class World:
     now: int = 0
     faults: int = 0
     time_was_lost: bool = False
-    log: list[str] = field(default_factory=list[str])
+    log: list[Choice] = field(default_factory=list[Choice])
     problems: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         self.server = FakeServer()
         numbers = sorted({process for _, process in self.plan.operations})
+        by_pool.clear()
         self.processes = [Process(number) for number in numbers]
-        _BY_POOL.clear()
-        _BY_POOL.update((process.pool, process) for process in self.processes)
         self.calls = [Call(operation, self.processes[number]) for operation, number in self.plan.operations]
         self._prepare()
 
     def _prepare(self) -> None:
-        before = self.plan.before
-        if self.plan.cache == "stale" and before.room is not None:
-            self._store(State(before.room.model_copy(update={"rev": before.room.rev - 1, "video_url": "old"})))
-        else:
-            self._store(before)
+        self._store(self.plan.cached)
         if self.plan.cache != "cold":
-            for process in self.processes:
-                self.ask(process, process.store.rooms.get_room(ROOM))
-        self._store(before)
-        if self.plan.cache != "cold":
-            for process in self.processes:
-                self.ask(process, process.store.chat.get_messages(ROOM))
+            for number, process in enumerate(self.processes):
+                self.read(number)
                 process.sent.clear()
+        self._store(self.plan.stored)
 
-    def _store(self, state: State) -> None:
-        self.server.keys.clear()
-        if state.room is not None:
-            self.server.keys[_ROOM] = to_wire(state.room)
-            self.server.keys[_INDEX] = {ROOM.encode()}
-        if state.chat:
-            self.server.keys[_CHAT] = [encode_with_nonce(one) for one in state.chat]
+    def _store(self, keys: Keys) -> None:
+        self.server.keys = {key: copy(value) for key, value in keys.items()}
 
     def stored(self) -> tuple[bytes | None, list[bytes]]:
         """Return the stored room and chat without their nonces."""
@@ -204,16 +101,17 @@ class World:
         found = keys.get(_ROOM)
         return found and found.rstrip(), [entry.rstrip() for entry in keys.get(_CHAT, [])]
 
-    def ask(self, process: Process, work: Any) -> Any:
-        """Run one call alone to its end."""
-        task = process.inside(lambda: process.loop.create_task(work))
+    def read(self, number: int) -> tuple[Room | None, list[ChatMessage]] | None:
+        """Return the room and the chat that a process reads while nothing else runs, or None if it does not return."""
+        process = self.processes[number]
+        task = process.inside(lambda: process.loop.create_task(_read(process.store)))
         while not task.done():
             if process.loop.has_work:
                 process.inside(process.loop.tick)
             elif process.link is not None and process.link.commands:
-                self._answer(process, 1)
+                self._answer(number, len(process.link.commands))
             else:
-                self.problems.append("a call that runs alone does not return")
+                self.problems.append("a read that runs alone does not return")
                 return None
         while process.loop.has_work:
             process.inside(process.loop.tick)
@@ -225,56 +123,52 @@ class World:
         While a process has ready callbacks, events that do not reach it make no difference. So only the events of this
         process are tried in between.
         """
-        busy = next((process for process in self.processes if process.loop.has_work), None)
-        if busy is not None:
-            return [("tick", partial(busy.inside, busy.loop.tick)), *self._events(busy)]
-        found = [choice for process in self.processes for choice in self._events(process)]
-        if not found and (
-            any(call.ended < 0 for call in self.calls) or any(one.is_committing for one in self.processes)
-        ):
-            found = [("wait", partial(self._wait, self.processes))]
+        for number, process in enumerate(self.processes):
+            if process.loop.has_work:
+                return [("tick", number), *self._events(number, process)]
+        found = [choice for number, process in enumerate(self.processes) for choice in self._events(number, process)]
+        if not found and (self._has_callers() or any(one.is_committing for one in self.processes)):
+            found = [("wait",)]
         return found
 
-    def _events(self, process: Process) -> list[Choice]:
-        number = self.processes.index(process)
+    def _has_callers(self) -> bool:
+        return any(call.ended < 0 for call in self.calls)
+
+    def _events(self, number: int, process: Process) -> list[Choice]:
         link = process.link
         under_way = len(link.commands) if link is not None else 0
-        found: list[Choice] = [
-            (f"answer {number} x{some}", partial(self._answer, process, some))
-            for some in sorted({1, under_way} if under_way else ())
-        ]
-        begin = {call.operation.name: call for call in self.calls if call.process is process and call.task is None}
-        found += [(f"begin {name} in {number}", partial(self._begin, call)) for name, call in begin.items()]
-        if self.faults < self.plan.faults and any(call.ended < 0 for call in self.calls):
-            found += self._faults(process, number, under_way)
+        found: list[Choice] = [("answer", number, some) for some in sorted({1, under_way} if under_way else ())]
+        idle = [place for place, call in enumerate(self.calls) if call.process is process and call.task is None]
+        found += [("begin", place) for place in {self.calls[place].operation.name: place for place in idle}.values()]
+        if self.faults < self.plan.faults and self._has_callers():
+            found += self._faults(number, process, under_way)
         return found
 
-    def _faults(self, process: Process, number: int, under_way: int) -> list[Choice]:
+    def _faults(self, number: int, process: Process, under_way: int) -> list[Choice]:
         found: list[Choice] = []
         if process.link is None and not process.refusals:
-            found.append((f"refuse {number}", partial(self._refuse, process)))
+            found.append(("refuse", number))
         if process.link is not None and any(call.process is process and call.ended < 0 for call in self.calls):
-            found += [(f"lose {number} after {ran}", partial(self._lose, process, ran)) for ran in range(under_way + 1)]
-            found += [(f"lose and refuse {number}", partial(self._lose, process, under_way, refusals=1))]
-        waiting = [call for call in self.calls if call.process is process and call.waits]
+            found += [("lose", number, ran) for ran in range(under_way + 1)]
+            found.append(("lose_and_refuse", number, under_way))
         found += [
-            (f"cancel {call.operation.name}", partial(self._cancel, call))
-            for call in waiting
-            if call.cancelled_after is None
+            ("cancel", place)
+            for place, call in enumerate(self.calls)
+            if call.process is process and call.waits and call.cancelled_after is None
         ]
         if under_way and not process.loop.has_work:
-            found.append((f"silence {number}", partial(self._be_silent, process)))
+            found.append(("silence", number))
         return found
 
     def take(self, choice: Choice) -> None:
         """Take a step."""
-        name, step = choice
+        name, *arguments = choice
         self.now += 1
-        self.log.append(name)
+        self.log.append(choice)
         try:
-            step()
+            getattr(self, f"_{name}")(*arguments)
         except Exception as error:  # noqa: BLE001 - a real event loop would log it
-            self.problems.append(f"{name} raised {error!r}")
+            self.problems.append(f"{choice} raised {error!r}")
         for call in self.calls:
             if call.waits and call.task is not None and call.task.done():
                 call.ended = self.now
@@ -282,46 +176,64 @@ class World:
         if self.now == _LONGEST:
             self._give_up("the run does not terminate")
 
-    def _begin(self, call: Call) -> None:
+    def _tick(self, number: int) -> None:
+        process = self.processes[number]
+        process.inside(process.loop.tick)
+
+    def _begin(self, place: int) -> None:
+        call = self.calls[place]
         call.began = self.now
         call.before_it = call.process.submitted()
         call.task = call.process.inside(lambda: call.process.loop.create_task(_awaited(call)))
 
-    def _answer(self, process: Process, some: int) -> None:
+    def _answer(self, number: int, some: int) -> None:
+        process = self.processes[number]
         assert process.link is not None
         replies = [self._execute(process.link.commands.popleft()) for _ in range(some)]
         process.inside(partial(process.link.on_replies, replies))
 
-    def _lose(self, process: Process, ran: int, *, refusals: int = 0) -> None:
+    def _lose(self, number: int, ran: int) -> None:
         self.faults += 1
+        process = self.processes[number]
         link = process.link
         assert link is not None
         process.unanswered += link.commands
         for _ in range(ran):
             self._execute(link.commands.popleft())
-        process.refusals += refusals
-        process.was_refused = process.was_refused or bool(refusals)
         process.inside(partial(link.on_lost, ConnectionResetError()))
 
-    def _refuse(self, process: Process) -> None:
+    def _lose_and_refuse(self, number: int, ran: int) -> None:
+        self._refuse_next(number)
+        self._lose(number, ran)
+
+    def _refuse(self, number: int) -> None:
         self.faults += 1
-        process.refusals = 1
+        self._refuse_next(number)
+
+    def _refuse_next(self, number: int) -> None:
+        process = self.processes[number]
+        process.refusals += 1
         process.was_refused = True
 
-    def _cancel(self, call: Call) -> None:
+    def _cancel(self, place: int) -> None:
         self.faults += 1
+        call = self.calls[place]
         assert call.task is not None
         call.cancelled_after = call.process.submitted()
         call.process.inside(call.task.cancel)
 
-    def _be_silent(self, process: Process) -> None:
+    def _silence(self, number: int) -> None:
         self.faults += 1
         self.time_was_lost = True
+        process = self.processes[number]
         assert process.link is not None
         process.unanswered += process.link.commands
-        self._wait([process])
+        self._advance([process])
 
-    def _wait(self, processes: Sequence[Process]) -> None:
+    def _wait(self) -> None:
+        self._advance(self.processes)
+
+    def _advance(self, processes: Sequence[Process]) -> None:
         """Advance the clocks of the processes to their next timer."""
         due = [when for process in processes if (when := process.loop.next_timer()) is not None]
         if not due:
@@ -358,23 +270,8 @@ def _has_a_host(stored: bytes) -> bool:
     return found["hostId"] in [one["id"] for one in found["users"]]
 
 
-_BY_POOL: dict[Any, Process] = {}
-
-
-async def open_fake_link(
-    pool: Any,
-    on_replies: Callable[[Sequence[Reply]], None],
-    on_lost: Callable[[BaseException], None],
-    **_: object,
-) -> FakeLink:
-    """Replace `open_connection`. A command in flight when its connection is lost cannot run later."""
-    process = _BY_POOL[pool]
-    process.multiplexer._session = Session((b"ID", b"1"), clock=9e9)
-    process.multiplexer._clock_due = float("inf")
-    if process.refusals:
-        process.refusals -= 1
-        raise ConnectionRefusedError
-    return FakeLink(process, on_replies, on_lost)
+async def _read(store: RedisStore) -> tuple[Room | None, list[ChatMessage]]:
+    return await store.rooms.get_room(ROOM), await store.chat.get_messages(ROOM)
 
 
 async def _awaited(call: Call) -> Any:

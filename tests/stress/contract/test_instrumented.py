@@ -30,6 +30,10 @@ class TestInstrumented(StoreContract):
     """Memory stores with real spans and metrics."""
 
     @pytest.fixture(autouse=True)
+    def _use_few_sequences(self, few_sequences: None) -> None:
+        """Run the first ten of the sequences that test_any_sequence.py runs on memory stores."""
+
+    @pytest.fixture(autouse=True)
     def _collect(self) -> Iterator[None]:
         self.providers = {"tracer_provider": TracerProvider(), "meter_provider": MeterProvider()}
         yield

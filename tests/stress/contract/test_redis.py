@@ -27,8 +27,11 @@ class RedisContract(StoreContract):
         fixture: the name of the fixture.
         on: the value of the fixture.
         harness_class: makes a harness with a unique key prefix.
+        has_all_sequences: whether the state machine runs the shipped number of sequences. It repeats the same ones for
+            each class, so one class for a server and one for a cluster run all of them.
     """
 
+    has_all_sequences = False
     fixture = "redis_server"
     on: Any
     harness_class: type[RedisHarness] = RedisHarness
@@ -36,6 +39,8 @@ class RedisContract(StoreContract):
     @pytest.fixture(autouse=True)
     def _use_fixture(self, request: pytest.FixtureRequest) -> None:
         self.on = request.getfixturevalue(self.fixture)
+        if not self.has_all_sequences:
+            request.getfixturevalue("few_sequences")
 
     def make_harness(self) -> RedisHarness:
         """Return a new harness."""
@@ -44,6 +49,8 @@ class RedisContract(StoreContract):
 
 class TestTcpWithPrefix(RedisContract):
     """TCP with a key prefix."""
+
+    has_all_sequences = True
 
 
 class TestUnixSocket(RedisContract):
@@ -108,6 +115,7 @@ class TestAclWithPrefix(TestAcl):
 class TestCluster(RedisContract):
     """A cluster of three masters."""
 
+    has_all_sequences = True
     fixture = "cluster"
     harness_class = RedisClusterHarness
 
