@@ -6,7 +6,7 @@
 #                one; writes build/bench.json and .png
 # make docs      build the documentation site into build/docs
 # make party     serve a watch party in the browser; URL=redis://localhost:6379/0 runs several workers on Redis
-# make mutation  run mutation tests (TARGET=rules, redis or memory)
+# make mutation  run mutation tests (TARGET=rules, redis, memory or contract)
 # make redis     install redis-server with apt-get if it is missing
 
 # Ignore the caller's Python environment. Only VENV=... and PYTHON=... select another Python.

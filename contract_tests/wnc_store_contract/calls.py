@@ -300,6 +300,8 @@ def user_calls(rooms: RoomStore, user_id: str) -> Sequence[Call]:
     """Return one call of each method that takes a user or a user id."""
     return (
         lambda: rooms.create_room(room("other", user_id)),
+        lambda: rooms.update_room("A3X9K2", room("A3X9K2", "host", user_id)),
+        lambda: rooms.edit_room("A3X9K2", lambda found: found.model_copy(update={"host_id": user_id})),
         lambda: rooms.add_user_to_room("A3X9K2", user(user_id)),
         lambda: rooms.remove_user_from_room("A3X9K2", user_id),
         lambda: rooms.transfer_host("A3X9K2", user_id),

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from wnc_store import Room, Store, VideoState
+from wnc_store import Room, RoomEvent, Store, VideoState
 from wnc_store_contract.calls import Call, chat_calls, connection_calls, rate_limit_calls, room_calls
 from wnc_store_contract.clause import PATIENCE, ContractContext, clause
+from wnc_store_contract.clauses.events import drain
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
 
@@ -151,6 +152,38 @@ async def assert_atomic(
         if finished:
             break
     return store, ids
+
+
+async def assert_event_of_effect(
+    context: ContractContext, name: str, prepare: Write, write: Write, count: Callable[[Store, str], Awaitable[int]]
+) -> None:
+    """Assert that a write, cancelled at any step, publishes one event if it takes effect, otherwise none.
+
+    Args:
+        context: The context of the clause.
+        name: The name of the write, with which the ids begin.
+        prepare: Called for each id before the write.
+        write: The write.
+        count: Returns how many effects of the write an id shows: 0 or 1.
+    """
+    store = await context.open(publish_changes=True)
+    for steps in STEPS:
+        key = f"{name}-after-{steps}"
+        await prepare(store, key)
+        async with store.events.subscribe(key) as events:
+            task = asyncio.ensure_future(write(store, key))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            finished = task.done()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            received: list[RoomEvent] = []
+            effects = -1
+            while effects != (effects := await count(store, key)):  # a cancelled write may still be on its way
+                received += await drain(store, events, key)
+            assert len(received) == effects, f"cancelled after {steps} steps, with {effects} effects: {received}"
+        if finished:
+            break
 
 
 async def assert_cancellable(calls: Sequence[Call]) -> None:
@@ -320,3 +353,36 @@ class CancellationClauses:
         """A cancelled call on rate limits raises CancelledError promptly."""
         store = await context.open()
         await assert_cancellable(rate_limit_calls(store.rate_limits, "ip"))
+
+    @clause(Capability.EVENTS)
+    async def test_a_cancelled_write_of_a_room_publishes_its_event(self, context: ContractContext) -> None:
+        """A cancelled write of a room publishes its event if and only if it takes effect."""
+
+        async def count_joins(store: Store, key: str) -> int:
+            stored = await store.rooms.get_room(key)
+            return 0 if stored is None else stored.rev - 1
+
+        async def count_deletions(store: Store, key: str) -> int:
+            return int(not await store.rooms.room_exists(key))
+
+        def join(store: Store, key: str) -> Awaitable[object]:
+            return store.rooms.add_user_to_room(key, user("new"))
+
+        def delete(store: Store, key: str) -> Awaitable[object]:
+            return store.rooms.delete_room(key)
+
+        def leave(store: Store, key: str) -> Awaitable[object]:
+            return store.rooms.remove_user_from_room(key, "host")
+
+        await assert_event_of_effect(context, "join", create_room, join, count_joins)
+        for write in (delete, leave):
+            await assert_event_of_effect(context, write.__name__, create_room, write, count_deletions)
+
+    @clause(Capability.EVENTS, Capability.CHAT)
+    async def test_a_cancelled_message_publishes_its_event(self, context: ContractContext) -> None:
+        """A cancelled add_message publishes its event if and only if it takes effect."""
+
+        async def count_messages(store: Store, key: str) -> int:
+            return len(await store.chat.get_messages(key))
+
+        await assert_event_of_effect(context, "message", create_room, add_first_message, count_messages)

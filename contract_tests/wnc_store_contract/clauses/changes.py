@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from uuid import uuid4
 
 import pytest
 
 from wnc_store import (
+    ChatMessage,
     HostChanged,
     MessageAdded,
     Resync,
@@ -95,6 +96,9 @@ class ChangeClauses:
         again = user("other", name="Again")
         joined = UserJoined(room_id=ROOM, rev=3, user=again)
         assert await events_of(store, lambda: store.rooms.add_user_to_room(ROOM, again)) == [joined]
+        renamed = user("other", name="Renamed")
+        joined = UserJoined(room_id=ROOM, rev=4, user=renamed)
+        assert await events_of(store, lambda: store.rooms.add_user_to_room(ROOM, renamed)) == [joined]
 
     @clause(Capability.EVENTS)
     async def test_a_leave_is_published(self, context: ContractContext) -> None:
@@ -277,3 +281,45 @@ class ChangeClauses:
         events = await events_of(store, life)
         assert len(events) >= 5
         assert b"SECRET" not in b"".join(map(to_wire, events))
+
+    @clause(Capability.EVENTS)
+    async def test_a_change_can_be_read_when_its_event_arrives(self, context: ContractContext) -> None:
+        """A subscriber that reads the room when it receives an event reads the change that the event describes."""
+        store = await open_with_room(context, "host", "guest")
+        rooms = store.rooms
+        writes: Sequence[Callable[[], Awaitable[object]]] = (
+            lambda: rooms.add_user_to_room(ROOM, user("new")),
+            lambda: rooms.transfer_host(ROOM, "guest"),
+            lambda: rooms.update_video_state(ROOM, VideoState(current_time=7)),
+            lambda: rooms.set_video_url(ROOM, "https://video.example/1"),
+            lambda: rooms.edit_room(ROOM, lambda before: before.with_extra({"theme": "dark"})),
+            lambda: rooms.update_room(ROOM, room(ROOM, "host", "guest")),
+            lambda: rooms.remove_user_from_room(ROOM, "host"),
+            lambda: rooms.delete_room(ROOM),
+        )
+
+        async def read_on_event(events: AsyncIterator[RoomEvent]) -> Room | None:
+            await next_event(events)
+            return await rooms.get_room(ROOM)
+
+        for rev, write in enumerate(writes, start=2):
+            async with store.events.subscribe(ROOM) as events:
+                reading = asyncio.ensure_future(read_on_event(events))
+                await write()
+                stored = await reading
+                assert (0 if stored is None else stored.rev) == (0 if write is writes[-1] else rev)
+
+    @clause(Capability.EVENTS, Capability.CHAT)
+    async def test_a_message_can_be_read_when_its_event_arrives(self, context: ContractContext) -> None:
+        """A subscriber that reads the chat when it receives MessageAdded reads the message."""
+        store = await context.open(publish_changes=True)
+
+        async def read_on_event(events: AsyncIterator[RoomEvent]) -> Sequence[ChatMessage]:
+            await next_event(events)
+            return await store.chat.get_messages(ROOM)
+
+        async with store.events.subscribe(ROOM) as events:
+            for number in range(1, 3):
+                reading = asyncio.ensure_future(read_on_event(events))
+                await store.chat.add_message(message(number))
+                assert len(await reading) == number

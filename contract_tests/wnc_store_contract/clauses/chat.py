@@ -110,6 +110,20 @@ class ChatClauses:
         assert await message_ids(store) == id_range(1, 20)
 
     @clause(Capability.CHAT)
+    async def test_a_message_that_is_not_kept_is_added_again(self, context: ContractContext) -> None:
+        """A message whose id was stored before can be added again after it was trimmed, deleted or has expired."""
+        store = await context.open(chat_history_limit=2)
+        for number in (1, 2, 3, 1):
+            await store.chat.add_message(message(number))
+        assert await message_ids(store) == ["m3", "m1"]
+        await context.advance(86400)
+        await store.chat.add_message(message(1))
+        assert await message_ids(store) == ["m1"]
+        await store.rooms.delete_room("A3X9K2")
+        await store.chat.add_message(message(1))
+        assert await message_ids(store) == ["m1"]
+
+    @clause(Capability.CHAT)
     async def test_only_the_message_id_deduplicates(self, context: ContractContext) -> None:
         """A message is not a duplicate because its id occurs inside another message."""
         store = await context.open()

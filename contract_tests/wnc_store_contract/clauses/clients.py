@@ -107,8 +107,13 @@ class ClientClauses:
 
     @clause(Capability.SHARED, Capability.RATE_LIMITS)
     async def test_hit_counts_see_other_clients(self, context: ContractContext) -> None:
-        """A client that has peeked at a rate limit sees another client's hit and reset."""
-        writer, reader = await context.open(), await context.open()
+        """A client that has peeked at a rate limit sees another client's hit and reset, also if it was rejected."""
+        writer, reader = await context.open(), await context.open(rate_limit_max=3)
+        for allowed in (True, False):
+            assert (await reader.rate_limits.hit("ip", 3)).allowed is allowed
+        await writer.rate_limits.reset("ip")
+        assert (await reader.rate_limits.hit("ip")).allowed is True
+        await writer.rate_limits.reset("ip")
         limit = (await reader.rate_limits.peek("ip")).remaining
         await writer.rate_limits.hit("ip")
         assert (await reader.rate_limits.peek("ip")).remaining == limit - 1

@@ -84,6 +84,15 @@ class HarnessClauses:
                 raise LookupError
         assert store.closed is True
 
+    @clause(Capability.EVENTS)
+    async def test_leaving_a_subscription_keeps_the_errors_of_its_body(self, context: ContractContext) -> None:
+        """`async with` on a subscription does not suppress the errors of its body."""
+        store = await context.open()
+        for error in (LookupError, AssertionError):
+            with pytest.raises(error):
+                async with store.events.subscribe(ROOM):
+                    raise error
+
     @clause()
     async def test_records_have_the_types_of_the_library(self, context: ContractContext) -> None:
         """Stores return records of the library's classes and not of subclasses, which could equal anything."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from wnc_store import LimitExceededError, Store
-from wnc_store_contract.calls import MAX_ROOM_BYTES, Operation, available, forget, observe, prepare
+from wnc_store import AppEvent, LimitExceededError, Resync, RoomNotFoundError, Store
+from wnc_store_contract.calls import MAX_ROOM_BYTES, Operation, available, change_name, forget, observe, prepare
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.clauses.events import drain
-from wnc_store_contract.factories import message, room, user
+from wnc_store_contract.clauses.events import drain, event_range, next_event, publish_and_receive
+from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
 
 DAY = timedelta(days=1)
@@ -180,6 +180,65 @@ class IsolationClauses:
         if Capability.CONNECTIONS in capabilities:
             await context.advance(SIX_HOURS)
             assert [await clients[0].connections.count(f"T{number}") for number in range(3)] == [1, 0, 1]
+
+    @clause(Capability.SHARED, Capability.EVENTS)
+    async def test_event_settings_affect_only_their_client(self, context: ContractContext) -> None:
+        """Each client applies its own publish_changes, max_event_bytes and events_queue_size."""
+        first = await context.open(publish_changes=True)
+        small = await context.open(max_event_bytes=1024, events_queue_size=3)
+        last = await context.open(publish_changes=True)
+        async with first.events.subscribe(ROOM) as events:
+            for number, store in enumerate((first, small, last)):
+                await store.rooms.create_room(room(ROOM, f"u{number}"))
+                await store.rooms.edit_room(ROOM, change_name)
+                await store.rooms.delete_room(ROOM)
+            changes = await drain(first, events)
+            assert [event.room_id for event in changes] == [ROOM] * 6, "the client without publish_changes published"
+            large = AppEvent(room_id=ROOM, name="large", value="x" * 1024)
+            with pytest.raises(LimitExceededError):
+                await small.events.publish(ROOM, large)
+            for store in (first, last):
+                await store.events.publish(ROOM, large)
+            assert await drain(first, events) == [large, large]
+        async with (
+            first.events.subscribe(ROOM) as long,
+            small.events.subscribe(ROOM) as quick,
+            small.events.subscribe(ROOM) as slow,
+        ):
+            await publish_and_receive(small, quick, 1, 6)
+            assert [await next_event(slow) for _ in range(4)] == [*event_range(1, 3), Resync(room_id=ROOM)]
+            assert await drain(first, long) == event_range(1, 6)
+
+    @clause(Capability.CHAT)
+    async def test_the_chat_of_a_missing_room_is_kept(self, context: ContractContext) -> None:
+        """Reads, writes that find no room, and a refused create_room do not change the chat of the missing room."""
+        store = await context.open()
+        rooms, sent = store.rooms, [message(1), message(2)]
+        for entry in sent:
+            await store.chat.add_message(entry)
+        assert await rooms.get_room(ROOM) is None
+        assert await rooms.room_exists(ROOM) is False
+        assert await rooms.remove_user_from_room(ROOM, "host") is None
+        refused: tuple[tuple[type[Exception], Callable[[], Awaitable[object]]], ...] = (
+            (RoomNotFoundError, lambda: rooms.update_room(ROOM, room())),
+            (RoomNotFoundError, lambda: rooms.add_user_to_room(ROOM, user("host"))),
+            (LimitExceededError, lambda: rooms.create_room(room(host_name="x" * 257))),
+            (ValueError, lambda: rooms.create_room(room().model_copy(update={"host_name": 5}))),
+        )
+        for error, call in refused:
+            with pytest.raises(error):
+                await call()
+        assert await store.chat.get_messages(ROOM) == sent
+
+    @clause(Capability.SHARED)
+    async def test_data_outlives_its_client(self, context: ContractContext) -> None:
+        """Rooms, messages, leases and hits do not end when the client that wrote them closes."""
+        capabilities = context.harness.capabilities
+        writer = await context.open()
+        await prepare(writer, ROOM, capabilities)
+        before = await observe(writer, ROOM, capabilities)
+        await writer.aclose()
+        assert await observe(await context.open(), ROOM, capabilities) == before
 
 
 async def _assert_limits(context: ContractContext, store: Store, key: str, *, is_small: bool) -> None:

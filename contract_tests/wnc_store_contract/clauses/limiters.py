@@ -302,6 +302,13 @@ class RateLimitClauses:
         decisions = await asyncio.gather(*(clients[number % 2].rate_limits.hit("ip") for number in range(100)))
         assert sum(decision.allowed for decision in decisions) == 10
 
+    @clause(Capability.RATE_LIMITS, Capability.SHARED)
+    async def test_rejected_hits_are_counted(self, context: ContractContext) -> None:
+        """Hits beyond the limit of one client are counted, as a client with a larger limit sees."""
+        strict, lax = await context.open(rate_limit_max=2), await context.open(rate_limit_max=100)
+        assert [(await strict.rate_limits.hit("ip")).allowed for _ in range(10)] == [True] * 2 + [False] * 8
+        assert (await lax.rate_limits.peek("ip")).remaining == 90
+
     @clause(Capability.RATE_LIMITS)
     async def test_hits_of_any_address_are_counted(self, context: ContractContext) -> None:
         """Hits are counted by address, also with an IPv6 zone or a prefix, and by the user id of a provider."""

@@ -6,7 +6,7 @@ import asyncio
 
 from wnc_store import Store
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.factories import room, user
+from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
 
 HOUR = 3600
@@ -17,6 +17,14 @@ MANY = 1200
 async def listed(store: Store) -> list[str]:
     """Return the ids of the active rooms, sorted."""
     return sorted([room_id async for room_id in store.rooms.active_room_ids()])
+
+
+async def expire(context: ContractContext, *stores: Store, hours: int = 24) -> None:
+    """Advance the time by hours, and create a room in between, because an index may expire with its last room."""
+    await context.advance(HOUR)
+    for store in stores:
+        await store.rooms.create_room(room("keeps-the-index"))
+    await context.advance((hours - 1) * HOUR)
 
 
 class ListingClauses:
@@ -81,6 +89,37 @@ class ListingClauses:
         assert await store.rooms.sweep_active_rooms() == 2
         assert await store.rooms.sweep_active_rooms() == 0
         assert await listed(store) == ["C"]
+
+    @clause(Capability.LISTING)
+    async def test_concurrent_sweeps_count_each_room_once(self, context: ContractContext) -> None:
+        """Each expired room is counted by exactly one of several concurrent sweeps."""
+        store = await context.open()
+        for number in range(20):
+            await store.rooms.create_room(room(f"R{number}"))
+        await expire(context, store)
+        removed = await asyncio.gather(*(store.rooms.sweep_active_rooms() for _ in range(3)))
+        assert sum(removed) == 20
+
+    @clause(Capability.LISTING, Capability.SHARED)
+    async def test_a_sweep_leaves_other_prefixes(self, context: ContractContext) -> None:
+        """A sweep counts and removes only the expired rooms with the key prefix of its store."""
+        app, app2 = await context.open(key_prefix="app:"), await context.open(key_prefix="app:2")
+        await app.rooms.create_room(room("A"))
+        await app2.rooms.create_room(room("B"))
+        await expire(context, app, app2)
+        assert await app.rooms.sweep_active_rooms() == 1
+        assert await app2.rooms.sweep_active_rooms() == 1
+
+    @clause(Capability.LISTING, Capability.CHAT)
+    async def test_a_sweep_keeps_chats(self, context: ContractContext) -> None:
+        """A sweep does not delete the live chat of an expired room."""
+        store = await context.open()
+        await store.rooms.create_room(room())
+        await context.advance(HOUR)
+        await store.chat.add_message(message(1))
+        await expire(context, store, hours=23)
+        assert await store.rooms.sweep_active_rooms() == 1
+        assert [entry.id for entry in await store.chat.get_messages("A3X9K2")] == ["m1"]
 
     @clause(Capability.LISTING)
     async def test_rooms_may_change_while_they_are_listed(self, context: ContractContext) -> None:

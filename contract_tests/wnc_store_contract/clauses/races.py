@@ -40,6 +40,12 @@ async def _create_nothing(store: Store, key: str) -> None:
     """The id stays unused."""
 
 
+async def _create_full(store: Store, key: str) -> None:
+    await store.rooms.create_room(room(key))
+    for number in range(20):
+        await store.chat.add_message(message(100 + number, key))
+
+
 async def _acquire_one(store: Store, key: str) -> None:
     await store.connections.acquire(key, "c1")
 
@@ -226,8 +232,54 @@ def window_pairs() -> Sequence[Pair]:
     ]
 
 
+def reads(context: ContractContext, store: Store) -> Mapping[str, Callable[[str], Awaitable[object]]]:
+    """Return the reads of a room and its chat, without what differs between ids."""
+
+    async def read_room(key: str) -> object:
+        stored = await store.rooms.get_room(key)
+        return None if stored is None else plain(json_text(stored))
+
+    async def has_room_ttl(key: str) -> bool:
+        return await store.rooms.room_ttl(key) is not None
+
+    async def read_chat(key: str) -> object:
+        return [plain(json_text(entry)) for entry in await store.chat.get_messages(key)]
+
+    async def has_chat_ttl(key: str) -> bool:
+        return await store.chat.chat_ttl(key) is not None
+
+    of_room = {"get_room": read_room, "room_exists": store.rooms.room_exists, "room_ttl": has_room_ttl}
+    of_chat = {"get_messages": read_chat, "chat_ttl": has_chat_ttl}
+    return {**of_room, **of_chat} if Capability.CHAT in context.harness.capabilities else of_room
+
+
+async def assert_complete(
+    context: ContractContext, start: str, prepare: KeyedCall, writes: Mapping[str, KeyedCall]
+) -> None:
+    """Assert that reads during a write return the state before it and then, from one read on, the state after it."""
+    writer = await context.open()
+    reader = await context.open() if Capability.SHARED in context.harness.capabilities else writer
+    calls = reads(context, reader)
+    for number, (name, write) in enumerate(writes.items()):
+        model, key = (f"{kind}-{number}-{start.replace(' ', '-')}" for kind in ("model", "seen"))
+        for prepared in (model, key):
+            await prepare(writer, prepared)
+        before = {call: await read(model) for call, read in calls.items()}
+        await outcome(write(writer, model))
+        after = {call: await read(model) for call, read in calls.items()}
+        running, has_begun, has_ended = asyncio.ensure_future(outcome(write(writer, key))), False, False
+        while not has_ended:
+            has_ended = running.done()
+            for call, read in calls.items():
+                found = await read(key)
+                has_begun = has_begun or found != before[call]
+                expected = after[call] if has_begun or has_ended else before[call]
+                assert found == expected, f"{call} while {name} {start} runs"
+            await asyncio.sleep(0)
+
+
 class RaceClauses:
-    """Clauses with every pair of writes, in one client and in two."""
+    """Clauses with every pair of writes, in one client and in two, and with every write and a reader."""
 
     @clause()
     async def test_any_two_writes_of_a_room_are_serializable(self, context: ContractContext) -> None:
@@ -258,3 +310,10 @@ class RaceClauses:
     async def test_any_two_writes_of_hits_by_two_clients_are_serializable(self, context: ContractContext) -> None:
         """Any two writes of the hits of a key by two clients have the results of one after the other."""
         await assert_serializable(context, window_pairs(), clients=2)
+
+    @clause()
+    async def test_any_write_is_complete_to_readers(self, context: ContractContext) -> None:
+        """Once a reader has seen any effect of a write of a room and its chat, it sees the complete write."""
+        await assert_complete(context, "in a room of two", _create_party, ROOM_WRITES)
+        if Capability.CHAT in context.harness.capabilities:
+            await assert_complete(context, "in a room with a full chat", _create_full, {**ROOM_WRITES, **CHAT_WRITES})

@@ -66,6 +66,37 @@ class RecordClauses:
         assert stored.rev == 1
 
     @clause()
+    async def test_create_room_increments_the_given_revision(self, context: ContractContext) -> None:
+        """create_room increments the revision of the given room, and later writes count on, beyond 32 bits."""
+        store = await context.open()
+        for number, rev in enumerate((41, 2**31 - 2, 2**32 - 2, 2**53 - 3)):
+            await store.rooms.create_room(room(f"R{number}", rev=rev))
+            stored = await store.rooms.get_room(f"R{number}")
+            assert stored is not None
+            assert stored.rev == rev + 1
+            assert (await store.rooms.add_user_to_room(f"R{number}", user("guest"))).rev == rev + 2
+
+    @clause()
+    async def test_equal_writes_increment_the_revision(self, context: ContractContext) -> None:
+        """A write increments the revision even if it changes nothing else."""
+        store = await context.open()
+        made = room("A3X9K2", "host", "guest", video_url="https://video.example/1", video_type="youtube")
+        await store.rooms.create_room(made)
+        writes: tuple[Callable[[], Awaitable[object]], ...] = (
+            lambda: store.rooms.edit_room("A3X9K2", lambda current: current),
+            lambda: store.rooms.update_room("A3X9K2", made),
+            lambda: store.rooms.update_video_state("A3X9K2", made.video_state),
+            lambda: store.rooms.add_user_to_room("A3X9K2", made.users[-1]),
+            lambda: store.rooms.transfer_host("A3X9K2", "host"),
+            lambda: store.rooms.set_video_url("A3X9K2", "https://video.example/1"),
+        )
+        for rev, write in enumerate(writes, start=2):
+            await write()
+            stored = await store.rooms.get_room("A3X9K2")
+            assert stored is not None
+            assert stored.rev == rev
+
+    @clause()
     async def test_update_room_increments_the_revision(self, context: ContractContext) -> None:
         """update_room increments the revision and ignores the revision of the new room."""
         await assert_increments_revision(context, lambda store: store.rooms.update_room("A3X9K2", room(rev=0)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from wnc_store import Room, RoomExistsError, RoomNotFoundError, VideoState
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.factories import message, room, user
+from wnc_store_contract.factories import JOINED, message, room, user
 from wnc_store_contract.harness import Capability
 
 
@@ -103,6 +106,11 @@ class RoomClauses:
             await store.rooms.update_video_state("A3X9K2", VideoState().model_copy(update={"current_time": "now"}))
         with pytest.raises(ValueError, match="name"):
             await store.rooms.update_room("A3X9K2", room().model_copy(update={"users": (broken,)}))
+        not_text: Any = 5
+        with pytest.raises(ValueError, match="video_url"):
+            await store.rooms.set_video_url("A3X9K2", not_text)
+        with pytest.raises(ValueError, match="video_type"):
+            await store.rooms.set_video_url("A3X9K2", "https://video.example/1", not_text)
         assert await store.rooms.get_room("A3X9K2") == before
 
     @clause()
@@ -120,11 +128,42 @@ class RoomClauses:
         """update_room keeps no field of the previous room."""
         store = await context.open()
         await store.rooms.create_room(room("A3X9K2", "old", "older", subtitles=["en"]))
-        new = room("A3X9K2", "new", video_url="https://video.example/2", host_token=None)
+        new = room(
+            "A3X9K2",
+            "new",
+            video_url="https://video.example/2",
+            host_token=None,
+            created_at=JOINED + timedelta(hours=1),
+        )
         await store.rooms.update_room("A3X9K2", new)
         stored = await store.rooms.get_room("A3X9K2")
         assert stored is not None
         assert stored.model_copy(update={"rev": 0}) == new
+
+    @clause()
+    async def test_an_edit_can_remove_extra_fields(self, context: ContractContext) -> None:
+        """edit_room keeps no extra field that the change removes from the room, its users or its video state."""
+        store = await context.open()
+        extra = {"note": {"a": 1}}
+        users = (user("host", is_host=True).with_extra(extra),)
+        state = VideoState(last_update_time=1).with_extra(extra)
+        await store.rooms.create_room(room(users=users, video_state=state).with_extra(extra))
+        after = await store.rooms.edit_room("A3X9K2", lambda _before: room(host_token=None))
+        assert after == room(host_token=None, rev=2)
+        assert await store.rooms.get_room("A3X9K2") == after
+
+    @clause()
+    async def test_a_room_without_users_stays(self, context: ContractContext) -> None:
+        """A room whose users update_room or edit_room removes stays until a leave or an expiry."""
+        store = await context.open()
+        await store.rooms.create_room(room())
+        await store.rooms.update_room("A3X9K2", room(users=()))
+        assert await store.rooms.room_exists("A3X9K2") is True
+        await store.rooms.add_user_to_room("A3X9K2", user("guest"))
+        await store.rooms.edit_room("A3X9K2", lambda before: before.model_copy(update={"users": ()}))
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.users == ()
 
     @clause()
     async def test_update_does_not_create_a_room(self, context: ContractContext) -> None:
@@ -225,6 +264,14 @@ class RoomClauses:
         await store.rooms.create_room(room())
         await store.rooms.delete_room("A3X9K2")
         assert await store.rooms.delete_room("A3X9K2") is False
+
+    @clause(Capability.CHAT)
+    async def test_delete_removes_a_chat_without_a_room(self, context: ContractContext) -> None:
+        """delete_room returns False for a missing room, and deletes its chat."""
+        store = await context.open()
+        await store.chat.add_message(message(1))
+        assert await store.rooms.delete_room("A3X9K2") is False
+        assert await store.chat.get_messages("A3X9K2") == []
 
     @clause(Capability.CHAT)
     async def test_delete_removes_the_chat(self, context: ContractContext) -> None:

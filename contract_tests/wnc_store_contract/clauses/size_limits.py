@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from wnc_store import LimitExceededError, VideoState
+from wnc_store import LimitExceededError, VideoState, to_wire
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
@@ -103,8 +104,60 @@ class SizeLimitClauses:
         await lax.rooms.create_room(made)
         assert await strict.rooms.get_room("A3X9K2") is not None
         await strict.rooms.update_video_state("A3X9K2", made.video_state)
+        await strict.rooms.set_video_url("A3X9K2", "v://1")
         await strict.rooms.transfer_host("A3X9K2", "guest")
         await strict.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"host_token": "t"}))
         assert await strict.rooms.remove_user_from_room("A3X9K2", "host") is not None
         with pytest.raises(LimitExceededError):
             await strict.rooms.add_user_to_room("A3X9K2", user("new", name="New"))
+
+    @clause()
+    async def test_every_write_of_a_room_checks_the_limits(self, context: ContractContext) -> None:
+        """create_room, update_room and edit_room check every name, the URL and the number of users."""
+        store = await context.open(max_name_length=12, max_url_length=20, max_users_per_room=2)
+        await store.rooms.create_room(room())
+        before = await store.rooms.get_room("A3X9K2")
+        for beyond in (
+            room(host_name="x" * 13),
+            room(users=(user("host", is_host=True), user("guest", name="x" * 13))),
+            room(video_url="x" * 21),
+            room("A3X9K2", "host", "u1", "u2"),
+        ):
+            calls: tuple[Callable[[], Awaitable[object]], ...] = (
+                lambda beyond=beyond: store.rooms.create_room(beyond.model_copy(update={"id": "B"})),
+                lambda beyond=beyond: store.rooms.update_room("A3X9K2", beyond),
+                lambda beyond=beyond: store.rooms.edit_room("A3X9K2", lambda _before: beyond),
+            )
+            for call in calls:
+                with pytest.raises(LimitExceededError):
+                    await call()
+        assert await store.rooms.get_room("A3X9K2") == before
+        assert await store.rooms.room_exists("B") is False
+
+    @clause()
+    async def test_an_exceeded_limit_is_described(self, context: ContractContext) -> None:
+        """LimitExceededError contains the limit and the value that the write would have led to."""
+        store = await context.open(max_name_length=20, max_users_per_room=1, max_room_bytes=1000)
+        await store.rooms.create_room(room())
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        large = stored.with_extra({"notes": "x" * 1000})
+        with pytest.raises(LimitExceededError) as name:
+            await store.rooms.add_user_to_room("A3X9K2", user("guest", name="x" * 25))
+        with pytest.raises(LimitExceededError) as users:
+            await store.rooms.add_user_to_room("A3X9K2", user("guest"))
+        with pytest.raises(LimitExceededError) as size:
+            await store.rooms.edit_room("A3X9K2", lambda _before: large)
+        assert (name.value.limit, name.value.actual) == (20, 25)
+        assert (users.value.limit, users.value.actual) == (1, 2)
+        assert (size.value.limit, size.value.actual) == (1000, len(to_wire(large)))
+
+    @clause()
+    async def test_a_long_url_counts_towards_the_size_of_the_room(self, context: ContractContext) -> None:
+        """A URL within max_url_length raises LimitExceededError if the room would be larger than max_room_bytes."""
+        store = await context.open(max_room_bytes=4000)
+        await store.rooms.create_room(room())
+        before = await store.rooms.get_room("A3X9K2")
+        with pytest.raises(LimitExceededError, match="bytes"):
+            await store.rooms.set_video_url("A3X9K2", "x" * 5000)
+        assert await store.rooms.get_room("A3X9K2") == before

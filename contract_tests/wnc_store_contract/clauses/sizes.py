@@ -128,3 +128,21 @@ class SizeClauses:
         limits = (await context.open(rate_limit_max=5 * 10**9)).rate_limits
         remaining = [(await limits.hit("k" * 128, 10**9)).remaining for _ in range(6)]
         assert remaining == [4 * 10**9, 3 * 10**9, 2 * 10**9, 10**9, 0, 0]
+
+    @clause(Capability.CHAT)
+    async def test_a_long_history_is_stored(self, context: ContractContext) -> None:
+        """A chat keeps 300 messages if chat_history_limit is 300."""
+        store = await context.open(chat_history_limit=300)
+        for number in range(302):
+            await store.chat.add_message(message(number))
+        assert [entry.id for entry in await store.chat.get_messages(ROOM)] == [f"m{number}" for number in range(2, 302)]
+
+    @clause(Capability.EVENTS)
+    async def test_the_most_waiting_events_are_delivered(self, context: ContractContext) -> None:
+        """A subscription that is not read keeps events_queue_size events."""
+        store = await context.open()
+        sent = [AppEvent(room_id=ROOM, name="n", value=number) for number in range(LIMITS.events_queue_size - 1)]
+        async with store.events.subscribe(ROOM) as events:
+            for event in sent:
+                await store.events.publish(ROOM, event)
+            assert await drain(store, events) == sent

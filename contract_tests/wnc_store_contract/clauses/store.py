@@ -42,6 +42,7 @@ class StoreClauses:
         health = await store.health()
         assert health.round_trip_ms is not None
         assert health.round_trip_ms >= 0
+        assert health.backend
         assert [check.status for check in health.checks if check.name == "ping"] == ["ok"]
         assert json.loads(json.dumps(health.to_json()))["ok"] is health.ok is True
 
@@ -57,9 +58,15 @@ class StoreClauses:
 
     @clause(Capability.LISTING)
     async def test_closed_listings_raise(self, context: ContractContext) -> None:
-        """Listing and sweeping on a closed store raise StoreClosedError."""
+        """Listing and sweeping on a closed store raise StoreClosedError, also if the listing began before."""
         store = await context.open()
+        for room_id in ("A", "B"):
+            await store.rooms.create_room(room(room_id))
+        begun = aiter(store.rooms.active_room_ids())
+        await anext(begun)
         await store.aclose()
+        with pytest.raises(StoreClosedError):
+            await anext(begun)
         with pytest.raises(StoreClosedError):
             await anext(aiter(store.rooms.active_room_ids()))
         with pytest.raises(StoreClosedError):

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from wnc_store import Store
-from wnc_store_contract.calls import Operation
+from wnc_store_contract.calls import Operation, observe, prepare
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.clauses.isolation import SETTINGS, SIX_HOURS, prepare_operations
-from wnc_store_contract.factories import room
+from wnc_store_contract.factories import ROOM, message, room
 from wnc_store_contract.harness import Capability
 
 DAY = 24 * 3600
+TTL_SETTINGS = ("room_ttl", "chat_ttl", "connection_ttl", "rate_limit_window")
 Count = Callable[[str], Awaitable[int]]
 """Returns how much of a part is live under an id: 0 if it has expired."""
+
+
+def without_ttls(observed: Mapping[str, Any]) -> Mapping[str, object]:
+    """Return what was observed of an id without the TTL, which is the last of the values of a part."""
+    return {part: value if part == "lease" else value[:-1] for part, value in observed.items()}
 
 
 async def find_margin(context: ContractContext, store: Store) -> float:
@@ -153,3 +160,56 @@ class TtlClauses:
             if Capability.RATE_LIMITS in capabilities and operation.effects.get("window") != "deletes":
                 reset_after = (await store.rate_limits.peek(key)).reset_after
                 assert_ttl(reset_after, DAY - SIX_HOURS, margin, f"{operation.name}: window")
+
+    @clause()
+    async def test_the_longest_ttls_are_kept(self, context: ContractContext) -> None:
+        """TTLs of 36500 days, the largest that the settings allow, are kept for rooms, chats, leases and windows."""
+        longest, day = timedelta(days=36500), timedelta(days=1)
+        capabilities = context.harness.capabilities
+        store = await context.open(**dict.fromkeys(TTL_SETTINGS, longest))
+        await prepare(store, ROOM, capabilities)
+        ttl = await store.rooms.room_ttl(ROOM)
+        assert ttl is not None
+        assert longest - day < ttl <= longest
+        before = without_ttls(await observe(store, ROOM, capabilities))
+        await context.advance((longest - day).total_seconds())
+        after = without_ttls(await observe(store, ROOM, capabilities))
+        assert after == before, "a day before its TTL of 36500 days ended, something had expired"
+        await context.advance(DAY)
+        assert await store.rooms.room_exists(ROOM) is False
+
+    @clause()
+    async def test_short_ttls_are_not_rounded_up(self, context: ContractContext) -> None:
+        """TTLs of 250 ms end after 250 ms, for rooms, chats, leases and windows."""
+        short = timedelta(milliseconds=250)
+        capabilities = context.harness.capabilities
+        store = await context.open(**dict.fromkeys(TTL_SETTINGS, short))
+        empty = await observe(store, ROOM, capabilities)
+        await prepare(store, ROOM, capabilities)
+        assert (await store.rooms.room_ttl(ROOM) or short) <= short
+        await context.advance(short.total_seconds())
+        assert await observe(store, ROOM, capabilities) == empty
+
+    @clause(Capability.SHARED)
+    async def test_the_last_writer_sets_the_ttl(self, context: ContractContext) -> None:
+        """A shorter TTL of a later client shortens what that client writes again; a window keeps its first TTL."""
+        hour = timedelta(hours=1)
+        first = await context.open(connection_ttl=2 * hour, rate_limit_window=2 * hour)
+        second = await context.open(chat_ttl=hour, connection_ttl=hour, rate_limit_window=hour)
+        capabilities = context.harness.capabilities
+        for number, store in enumerate((first, second)):
+            if Capability.CHAT in capabilities:
+                await store.chat.add_message(message(number))
+            if Capability.CONNECTIONS in capabilities:
+                await store.connections.acquire("ip", "c1")
+            if Capability.RATE_LIMITS in capabilities:
+                await store.rate_limits.hit("ip")
+        await context.advance(3600)
+        if Capability.CHAT in capabilities:
+            assert await first.chat.get_messages(ROOM) == []
+        if Capability.CONNECTIONS in capabilities:
+            assert await first.connections.count("ip") == 0
+        if Capability.RATE_LIMITS in capabilities:
+            decision = await first.rate_limits.peek("ip")
+            assert decision.limit - decision.remaining == 2
+            assert decision.reset_after > timedelta(minutes=50)

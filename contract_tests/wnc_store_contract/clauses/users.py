@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from wnc_store import Room, RoomNotFoundError, UserNotFoundError
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.factories import message, node_room, room, user
+from wnc_store_contract.factories import JOINED, message, node_room, room, user
 from wnc_store_contract.harness import Capability
 
 
@@ -53,6 +55,44 @@ class UserClauses:
         assert before is not None
         after = await store.rooms.add_user_to_room("A3X9K2", user("cohost", is_host=True))
         assert after == before.model_copy(update={"users": after.users, "rev": after.rev})
+        after = await store.rooms.add_user_to_room("A3X9K2", user("host", name="New name"))
+        assert after == before.model_copy(update={"users": after.users, "rev": after.rev})
+
+    @clause()
+    async def test_users_are_in_the_order_of_their_joins(self, context: ContractContext) -> None:
+        """Users are in the order in which they joined, independent of joined_at, also when the host leaves."""
+        store = await context.open()
+        await store.rooms.create_room(room("A3X9K2", "host", "first"))
+        for number, user_id in enumerate(("second", "third"), start=1):
+            earlier = user(user_id, joined_at=JOINED - timedelta(hours=number))
+            assert ids(await store.rooms.add_user_to_room("A3X9K2", earlier))[-1] == user_id
+        after = await store.rooms.remove_user_from_room("A3X9K2", "host")
+        assert after is not None
+        assert (after.host_id, ids(after)) == ("first", ["first", "second", "third"])
+
+    @clause()
+    async def test_only_a_leave_of_the_host_changes_the_host(self, context: ContractContext) -> None:
+        """If no user has the id that host_id names, joins and leaves of other users do not change the host."""
+        store = await context.open()
+        await store.rooms.create_room(room(host_id="absent", host_name="Absent", users=()))
+        for user_id in ("first", "second"):
+            await store.rooms.add_user_to_room("A3X9K2", user(user_id))
+        after = await store.rooms.remove_user_from_room("A3X9K2", "first")
+        assert after is not None
+        assert (after.host_id, after.host_name, hosts(after)) == ("absent", "Absent", [])
+
+    @clause()
+    async def test_a_user_who_is_in_a_room_twice(self, context: ContractContext) -> None:
+        """A room that contains a user twice is stored unchanged; a leave or a rejoin removes both entries."""
+        store = await context.open()
+        users = (user("host", is_host=True), user("twice"), user("twice", name="Again"), user("guest"))
+        await store.rooms.create_room(room(users=users))
+        stored = await store.rooms.get_room("A3X9K2")
+        assert stored is not None
+        assert stored.users == users
+        assert ids(await store.rooms.add_user_to_room("A3X9K2", user("twice"))) == ["host", "guest", "twice"]
+        await store.rooms.update_room("A3X9K2", room(users=users))
+        assert ids(await store.rooms.remove_user_from_room("A3X9K2", "twice")) == ["host", "guest"]
 
     @clause()
     async def test_the_host_rejoins_as_host(self, context: ContractContext) -> None:
@@ -188,13 +228,13 @@ class UserClauses:
 
     @clause()
     async def test_cohosts_stay_hosts_when_the_host_leaves(self, context: ContractContext) -> None:
-        """When the host leaves, co-hosts keep is_host."""
+        """When the host leaves, co-hosts keep is_host, and the first remaining user becomes host."""
         store = await context.open()
         users = (user("host", is_host=True), user("guest"), user("cohost", is_host=True), user("last"))
         await store.rooms.create_room(room(users=users))
         after = await store.rooms.remove_user_from_room("A3X9K2", "host")
         assert after is not None
-        assert {"cohost"} <= set(hosts(after)) <= {"cohost", after.host_id}
+        assert (after.host_id, hosts(after)) == ("guest", ["guest", "cohost"])
 
     @clause()
     async def test_a_transfer_sets_the_new_host(self, context: ContractContext) -> None:

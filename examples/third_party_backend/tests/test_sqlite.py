@@ -223,6 +223,31 @@ async def test_closing_waits_for_the_running_operation(path: Path) -> None:
     assert [type(result) for result in results] == [type(None)] + [StoreClosedError] * 4
 
 
+@async_test
+async def test_closing_waits_for_a_file_that_is_being_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a store waits for the thread that opens the file, even if the call that began it was cancelled."""
+    is_opening, may_open, connect = threading.Event(), threading.Event(), sqlite3.connect
+
+    def connect_late(*args: Any, **options: Any) -> sqlite3.Connection:
+        is_opening.set()
+        may_open.wait(30)
+        return connect(*args, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect_late)
+    store = SqliteStore(path)
+    call = asyncio.ensure_future(store.ping())
+    assert await asyncio.to_thread(is_opening.wait, 30)
+    call.cancel()
+    await asyncio.wait([call])
+    closing = asyncio.ensure_future(store.aclose())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    was_waiting = not closing.done()
+    may_open.set()
+    await closing
+    assert was_waiting
+
+
 @pytest.fixture(name="text_file")
 def _text_file(tmp_path: Path) -> Path:
     path = tmp_path / "notes.txt"

@@ -59,7 +59,7 @@ class Database:
         self._clock = clock
         self._lifecycle = lifecycle
         self._lock = asyncio.Lock()
-        self._connection: aiosqlite.Connection | None = None
+        self._opening: asyncio.Task[aiosqlite.Connection] | None = None
 
     def values(self, room_id: str = "", **more: object) -> dict[str, Any]:
         """Return the named parameters of a statement: prefix, id, now and others.
@@ -110,25 +110,35 @@ class Database:
     async def close(self) -> None:
         """Close the connection after the operation that holds the lock."""
         async with self._lock:
-            if self._connection is not None:
-                await self._connection.close()
-                self._connection = None
+            if self._opening is not None:
+                with suppress(sqlite3.Error):  # then there is no connection
+                    db = await asyncio.shield(self._opening)
+                    await db.close()
+                self._opening = None
 
     async def _open(self) -> aiosqlite.Connection:
-        if self._connection is None:
-            # `timeout` is SQLite's busy_timeout. Without an isolation_level, Python starts no implicit transactions.
-            db = await aiosqlite.connect(self._path, timeout=self._timeout, isolation_level=None)
-            try:
-                # With a write-ahead log, readers and a writer do not block each other. The mode is stored in the file.
-                # If another connection prevents the switch, a later connection makes it.
-                with suppress(sqlite3.OperationalError):
-                    await run(db, "PRAGMA journal_mode = WAL")
-                await db.executescript(SCHEMA)
-            except BaseException:
-                await db.close()
-                raise
-            self._connection = db
-        return self._connection
+        if self._opening is None:
+            # A task of its own: a thread opens the file, and would still do so after its caller has been cancelled.
+            self._opening = asyncio.create_task(self._connect())
+        try:
+            return await asyncio.shield(self._opening)
+        except Exception:
+            self._opening = None
+            raise
+
+    async def _connect(self) -> aiosqlite.Connection:
+        # `timeout` is SQLite's busy_timeout. Without an isolation_level, Python starts no implicit transactions.
+        db = await aiosqlite.connect(self._path, timeout=self._timeout, isolation_level=None)
+        try:
+            # With a write-ahead log, readers and a writer do not block each other. The mode is stored in the file.
+            # If another connection prevents the switch, a later connection makes it.
+            with suppress(sqlite3.OperationalError):
+                await run(db, "PRAGMA journal_mode = WAL")
+            await db.executescript(SCHEMA)
+        except BaseException:
+            await db.close()
+            raise
+        return db
 
     def _translate(self, error: sqlite3.Error) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary result code

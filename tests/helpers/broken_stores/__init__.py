@@ -6,6 +6,7 @@ the clauses over all of a kind detect many defects. They are named only by their
 """
 
 from broken_stores import (
+    changes,
     chat,
     clients,
     events,
@@ -38,6 +39,7 @@ MUTANTS = [
     *lifetime.MUTANTS,
     *chat.MUTANTS,
     *events.MUTANTS,
+    *changes.MUTANTS,
     *events.DISCONNECTS,
     *events.UNSUPPORTED,
     *limiters.MUTANTS,

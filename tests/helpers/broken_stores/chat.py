@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from weakref import WeakKeyDictionary
 
 from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, StoreSettings, to_wire
@@ -18,6 +19,7 @@ MUTANTS = Mutants()
 add_message, append = MemoryChatStore._add, ChatHistory.append
 clear = MemoryChatStore._delete_messages
 FOREVER_MS = 10**15
+KNOWN_IDS: WeakKeyDictionary[MemoryChatStore, set[tuple[str, str]]] = WeakKeyDictionary()
 
 init, get_messages = MemoryChatStore.__init__, MemoryChatStore.get_messages
 
@@ -32,7 +34,12 @@ def with_limit(surplus: int) -> Callable[[MemoryChatStore, Namespace, StoreSetti
     return broken
 
 
-LIMITED = {"twenty_messages_are_kept", "the_history_limit_is_configurable", "concurrent_messages_are_all_kept"}
+LIMITED = {
+    "twenty_messages_are_kept",
+    "the_history_limit_is_configurable",
+    "concurrent_messages_are_all_kept",
+    "a_message_that_is_not_kept_is_added_again",
+}
 MUTANTS.breaks(
     (MemoryChatStore, "__init__"), *LIMITED, "the_oldest_message_is_still_deduplicated", name="19 messages are kept"
 )(with_limit(-1))
@@ -52,6 +59,7 @@ MUTANTS.breaks((MemoryChatStore, "__init__"), *LIMITED, name="21 messages are ke
     "chat_reads_see_writes_of_other_clients",
     "any_message_id_is_accepted",
     "deep_values_of_a_message_are_limited",
+    "a_message_that_is_not_kept_is_added_again",
 )
 async def messages_are_newest_first(self: MemoryChatStore, room_id: str, limit: int | None = None) -> list[ChatMessage]:
     """Return the messages in reverse order."""
@@ -142,3 +150,13 @@ async def chat_ttl_is_in_whole_seconds(self: MemoryChatStore, room_id: str) -> t
 def a_message_is_not_validated(message: ChatMessage, _kind: type[ChatMessage]) -> ChatMessage:
     """Store whatever the caller passes."""
     return message
+
+
+@MUTANTS.breaks((MemoryChatStore, "_add"), "a_message_that_is_not_kept_is_added_again")
+async def message_ids_are_remembered(self: MemoryChatStore, message: ChatMessage) -> None:
+    """Ignore a message whose id was stored at any time."""
+    known = KNOWN_IDS.setdefault(self, set())
+    key = (message.room_id, message.id)
+    if key not in known or self._chats.get(message.room_id) is None:
+        known.add(key)
+        await add_message(self, message)

@@ -94,7 +94,7 @@ CACHED_READS: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
         ("room_reads_see_writes_of_other_clients", "two_clients_share_data"),
     ),
     ("TTLs", ("room_ttl",), ("ttl_reads_see_writes_of_other_clients",)),
-    ("lists", ("active_room_ids",), ("listings_see_writes_of_other_clients",)),
+    ("lists", ("active_room_ids",), ("listings_see_writes_of_other_clients", "closed_listings_raise")),
     ("chats", ("get_messages", "chat_ttl"), ("chat_reads_see_writes_of_other_clients",)),
     ("connections", ("count",), ("connection_counts_see_other_clients",)),
     ("hits", ("peek",), ("hit_counts_see_other_clients",)),

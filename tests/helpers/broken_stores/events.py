@@ -286,7 +286,12 @@ async def a_delete_without_effect_is_published(self: MemoryRoomStore, room_id: s
     return self._remove(room_id)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_delete"), "a_deleted_room_is_published")
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_delete"),
+    "a_deleted_room_is_published",
+    "a_cancelled_write_of_a_room_publishes_its_event",
+    "a_change_can_be_read_when_its_event_arrives",
+)
 async def a_delete_is_not_published(self: MemoryRoomStore, room_id: str) -> bool:
     """Do not publish deletions."""
     return self._remove(room_id)

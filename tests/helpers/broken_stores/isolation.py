@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from broken_stores.mutant import Mutants
 from wnc_store import Clock, Room, StoreSettings
-from wnc_store.base import EncodedEvent, Lifecycle
-from wnc_store_memory import MemoryDatabase
+from wnc_store.base import ChangeEvents, EncodedEvent, Lifecycle
+from wnc_store_memory import MemoryDatabase, MemoryStore
 from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.rooms import MemoryRoomStore
@@ -17,6 +18,8 @@ from wnc_store_memory.ttl_map import Entry, TTLMap
 MUTANTS = Mutants()
 
 delete, clear = MemoryRoomStore._delete, MemoryChatStore._delete_messages
+get, create_room, init_store = MemoryRoomStore._get, MemoryRoomStore.create_room, MemoryStore.__init__
+CLIENTS: WeakKeyDictionary[Namespace, list[MemoryStore]] = WeakKeyDictionary()
 namespace, replace = MemoryDatabase.namespace, TTLMap[Any].replace
 init_room_store, init_chat_store = MemoryRoomStore.__init__, MemoryChatStore.__init__
 
@@ -119,3 +122,50 @@ def the_first_clients_room_ttl_applies(
     shared: Any = found
     shared.longest = max(getattr(shared, "longest", 0), self._room_ttl_ms)
     self._room_ttl_ms = shared.longest
+
+
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_get"),
+    "the_chat_of_a_missing_room_is_kept",
+    "a_cancelled_first_message_is_atomic",
+    "a_cancelled_message_is_atomic",
+    "a_cancelled_clear_is_atomic",
+)
+async def a_read_deletes_the_chat_of_a_missing_room(self: MemoryRoomStore, room_id: str) -> Room | None:
+    """Delete the chat of a room that does not exist, as a lazy clean-up does."""
+    room = await get(self, room_id)
+    if room is None:
+        self._chats.pop(room_id)
+    return room
+
+
+@MUTANTS.breaks((MemoryRoomStore, "create_room"), "the_chat_of_a_missing_room_is_kept")
+async def a_refused_create_deletes_the_chat(self: MemoryRoomStore, room: Room) -> None:
+    """Delete the leftover chat before validating the room."""
+    if self._rooms.get(room.id) is None:
+        self._chats.pop(room.id)
+    await create_room(self, room)
+
+
+@MUTANTS.breaks((MemoryStore, "_close"), "data_outlives_its_client")
+async def closing_releases_leases(self: MemoryStore) -> None:
+    """End the leases when a client closes."""
+    for key in [*self._namespace.leases.live_keys()]:
+        self._namespace.leases.pop(key)
+
+
+@MUTANTS.breaks((MemoryStore, "__init__"), "event_settings_affect_only_their_client")
+def the_last_client_sets_publish_changes(
+    self: MemoryStore,
+    settings: StoreSettings | None = None,
+    *,
+    clock: Clock | None = None,
+    database: MemoryDatabase | None = None,
+) -> None:
+    """Apply publish_changes of the client that was opened last to all clients of the data."""
+    init_store(self, settings, clock=clock, database=database)
+    clients = CLIENTS.setdefault(self._namespace, [])
+    clients.append(self)
+    for client in clients:
+        for part in (client.rooms, client.chat):
+            vars(part)["_change_events"] = ChangeEvents(settings or StoreSettings())

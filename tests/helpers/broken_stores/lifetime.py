@@ -78,7 +78,7 @@ def writing_a_room_renews_the_chat(
     return replace(self, room_id, before, after)
 
 
-@MUTANTS.breaks((MemoryChatStore, "__init__"), "a_message_does_not_renew_the_room")
+@MUTANTS.breaks((MemoryChatStore, "__init__"), "a_message_does_not_renew_the_room", "a_sweep_keeps_chats")
 def a_message_renews_the_room(
     self: MemoryChatStore, namespace: Namespace, settings: StoreSettings, lifecycle: Lifecycle
 ) -> None:

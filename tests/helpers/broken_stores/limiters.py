@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from weakref import WeakKeyDictionary
 
 from broken_stores.mutant import Mutants
 from wnc_store import RateLimitDecision
@@ -21,6 +23,7 @@ count, live = MemoryConnectionCounter._count, MemoryConnectionCounter._live
 hit, peek = MemoryRateLimiter._hit, MemoryRateLimiter._peek
 public_hit, public_peek = MemoryRateLimiter.hit, MemoryRateLimiter.peek
 FOREVER_MS = 10**15
+REJECTED: WeakKeyDictionary[MemoryRateLimiter, dict[str, tuple[int, RateLimitDecision]]] = WeakKeyDictionary()
 
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_release"), "releasing_an_unknown_connection_has_no_effect")
@@ -153,7 +156,7 @@ async def a_cost_is_counted_in_single_steps(self: MemoryRateLimiter, key: str, c
     return await hit(self, key, 1)
 
 
-@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_hit_counts_its_cost")
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "a_hit_counts_its_cost", "rejected_hits_are_counted")
 async def a_rejected_hit_does_not_count(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
     """Count only allowed hits, unlike the Node app."""
     counted, remaining = await peek(self, key)
@@ -224,3 +227,28 @@ async def a_window_is_in_whole_seconds(self: MemoryRateLimiter, key: str, cost: 
     """Round the rest of the window down to seconds."""
     counted, remaining = await hit(self, key, cost)
     return counted, timedelta(seconds=remaining // timedelta(seconds=1))
+
+
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "rejected_hits_are_counted")
+async def a_count_is_saturated(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """Stop counting above the client's limit."""
+    counted, remaining = await hit(self, key, cost)
+    entry = self._hits.get(key)
+    if entry is not None:
+        self._hits.change(key, entry, min(counted, self._settings.rate_limit_max + 1))
+    return counted, remaining
+
+
+@MUTANTS.breaks((MemoryRateLimiter, "hit"), "hit_counts_see_other_clients", "rejected_hits_are_counted")
+async def a_rejection_is_remembered(self: MemoryRateLimiter, key: str, cost: int = 1) -> RateLimitDecision:
+    """Reject hits without counting them until the window of a rejected hit ends."""
+    rejected = REJECTED.setdefault(self, {})
+    ends_ms, decision = rejected.get(key, (0, None))
+    now_ms = self._hits._now_ms()
+    if decision is None or ends_ms <= now_ms or cost < 1:
+        decision = await public_hit(self, key, cost)
+        if not decision.allowed:
+            rejected[key] = now_ms + decision.reset_after // timedelta(milliseconds=1), decision
+        return decision
+    rest = timedelta(milliseconds=ends_ms - now_ms)
+    return replace(decision, retry_after=rest, reset_after=rest)

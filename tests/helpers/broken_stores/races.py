@@ -115,3 +115,14 @@ async def a_hit_overwrites_other_clients(self: MemoryRateLimiter, key: str, cost
             if (current := self._hits.get(key)) is not None:
                 self._hits.change(key, current, before.value)
         return await hit(self, key, cost)
+
+
+@MUTANTS.breaks((MemoryRoomStore, "_delete"), "any_write_is_complete_to_readers")
+async def a_deletion_deletes_the_chat_later(self: MemoryRoomStore, room_id: str) -> bool:
+    """Delete the room, and its chat in a step that a cancellation does not prevent."""
+    existed = self._rooms.pop(room_id) is not None
+    if existed:
+        self._dispatch(self._change_events.for_delete(room_id))
+    asyncio.get_running_loop().call_soon(self._chats.pop, room_id)
+    await asyncio.sleep(0)
+    return existed

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, cast
+from unittest.mock import patch
 
 from broken_stores.mutant import Mutants
 from wnc_store import Record, Room, RoomNotFoundError, User, rules
@@ -16,6 +17,7 @@ from wnc_store_memory.rooms import MemoryRoomStore
 MUTANTS = Mutants()
 
 update = MemoryRoomStore._update
+edit_room, set_video_url = MemoryRoomStore.edit_room, MemoryRoomStore.set_video_url
 create, delete, update_room = MemoryRoomStore._create, MemoryRoomStore._delete, MemoryRoomStore.update_room
 add_user_to_room, remove_user_from_room = MemoryRoomStore.add_user_to_room, MemoryRoomStore.remove_user_from_room
 delays = itertools.count(1000, -1)
@@ -142,14 +144,26 @@ async def an_update_creates_a_room(self: MemoryRoomStore, room_id: str, room: Ro
         self._rooms.set(room_id, room, self._room_ttl_ms)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "delete_room"), "delete_removes_the_chat", "a_deleted_room_is_published")
+@MUTANTS.breaks(
+    (MemoryRoomStore, "delete_room"),
+    "delete_removes_the_chat",
+    "a_deleted_room_is_published",
+    "a_cancelled_write_of_a_room_publishes_its_event",
+    "a_change_can_be_read_when_its_event_arrives",
+    "delete_removes_a_chat_without_a_room",
+)
 async def delete_room_keeps_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """Delete a room by id but keep its chat."""
     self._lifecycle.check("room id", room_id)
     return self._rooms.pop(room_id) is not None
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_remove"), "the_last_leave_deletes_the_chat", "delete_removes_the_chat")
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_remove"),
+    "the_last_leave_deletes_the_chat",
+    "delete_removes_the_chat",
+    "delete_removes_a_chat_without_a_room",
+)
 def every_deletion_keeps_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """Keep the chat, however the room is deleted."""
     return self._rooms.pop(room_id) is not None
@@ -162,6 +176,7 @@ def every_deletion_keeps_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     "one_of_two_clients_deletes_a_room",
     "writes_ignore_an_expired_room",
     "calls_without_effect_are_not_published",
+    "delete_removes_a_chat_without_a_room",
 )
 async def a_delete_always_returns_true(self: MemoryRoomStore, room_id: str) -> bool:
     """Return True even if there was no room."""
@@ -265,3 +280,33 @@ def an_edit_accepts_none(room: Room, change: Callable[[Room], Room | None]) -> R
 def extra_fields_set_attributes(self: Record, fields: Mapping[str, Any]) -> Record:
     """Let an extra field set the attribute of the same name."""
     return self.model_copy(update=dict(fields))
+
+
+@MUTANTS.breaks((MemoryRoomStore, "update_room"), "a_room_without_users_stays")
+async def an_update_without_users_deletes(self: MemoryRoomStore, room_id: str, room: Room) -> None:
+    """Delete a room whose users an update removes."""
+    await update_room(self, room_id, room)
+    if not room.users:
+        await self._delete(room_id)
+
+
+@MUTANTS.breaks((MemoryRoomStore, "_delete"), "delete_removes_a_chat_without_a_room")
+async def a_chat_without_a_room_is_not_deleted(self: MemoryRoomStore, room_id: str) -> bool:
+    """Delete the chat only if the room is live."""
+    return self._rooms.get(room_id) is not None and await delete(self, room_id)
+
+
+@MUTANTS.breaks((MemoryRoomStore, "set_video_url"), "writes_reject_invalid_records")
+async def a_video_url_is_converted_to_text(
+    self: MemoryRoomStore, room_id: str, video_url: object, video_type: object = "youtube"
+) -> Room:
+    """Accept a URL of any type."""
+    return await set_video_url(self, room_id, str(video_url), str(video_type))
+
+
+@MUTANTS.breaks((MemoryRoomStore, "edit_room"), "invalid_user_ids_are_rejected")
+async def an_edit_accepts_any_user_id(self: MemoryRoomStore, room_id: str, change: Callable[[Room], Room]) -> Room:
+    """Do not check the ids of users and the host that an edit writes."""
+    self._check(room_id)
+    with patch.object(rooms, "check_id"):
+        return await edit_room(self, room_id, change)

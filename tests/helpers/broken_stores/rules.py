@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from broken_stores.mutant import Mutants
 from wnc_store import Room, User, rules
 from wnc_store.records.models import Record
-from wnc_store.rules import join, leave, transfer_host  # bound before a mutant replaces them
+from wnc_store.rules import create, join, leave, transfer_host  # bound before a mutant replaces them
 
 Change = Callable[[Room, Room], Room]
 RecordT = TypeVar("RecordT", bound=Record)
@@ -33,13 +33,18 @@ def alters(rule: str, *killed_by: str, name: str | None = None) -> Callable[[Cha
     return collect
 
 
-@alters("replace", "update_replaces_the_whole_room")
+@alters("replace", "update_replaces_the_whole_room", "an_edit_can_remove_extra_fields")
 def an_update_merges(before: Room, after: Room) -> Room:
     """Keep the host token if the new room has none."""
     return after.model_copy(update={"host_token": after.host_token or before.host_token})
 
 
-@alters("leave", "the_first_remaining_user_becomes_host")
+@alters(
+    "leave",
+    "the_first_remaining_user_becomes_host",
+    "cohosts_stay_hosts_when_the_host_leaves",
+    "users_are_in_the_order_of_their_joins",
+)
 def the_last_user_becomes_host(before: Room, after: Room) -> Room:
     """Make the last user host instead of the first."""
     if after.host_id == before.host_id:
@@ -47,7 +52,7 @@ def the_last_user_becomes_host(before: Room, after: Room) -> Room:
     return transfer_host(after, after.users[-1].id).model_copy(update={"rev": after.rev})
 
 
-@alters("leave", "is_host_follows_the_host", "a_leave_is_published")
+@alters("leave", "is_host_follows_the_host", "a_leave_is_published", "cohosts_stay_hosts_when_the_host_leaves")
 def is_host_does_not_follow_the_host(before: Room, after: Room) -> Room:
     """Set host_id but not is_host of the new host."""
     return after.model_copy(update={"users": tuple(user for user in before.users if after.user(user.id))})
@@ -81,6 +86,7 @@ def a_host_change_clears_the_token(before: Room, after: Room) -> Room:
     "concurrent_leaves_delete_the_room",
     "deleted_rooms_are_not_listed",
     "a_deleted_room_is_published",
+    "a_cancelled_write_of_a_room_publishes_its_event",
 )
 def an_empty_room_is_kept(room: Room, user_id: str) -> Room:
     """Keep a room that its last user left."""
@@ -106,13 +112,20 @@ def removing_an_unknown_user_deletes_an_empty_room(room: Room, user_id: str) -> 
     "a_full_room_rejects_joins",
     "a_join_is_published",
     "the_host_rejoins_as_host",
+    "a_user_who_is_in_a_room_twice",
 )
 def a_rejoin_duplicates_the_user(room: Room, user: User) -> Room:
     """Append a user who is in the room already."""
     return rules._revised(room, users=(*room.users, user))
 
 
-@alters("join", "a_rejoin_moves_the_user_to_the_end", "a_join_is_published", "any_user_id_is_accepted")
+@alters(
+    "join",
+    "a_rejoin_moves_the_user_to_the_end",
+    "a_join_is_published",
+    "any_user_id_is_accepted",
+    "a_user_who_is_in_a_room_twice",
+)
 def a_rejoin_keeps_the_position(before: Room, after: Room) -> Room:
     """Keep the position of a user who rejoins."""
     if len(after.users) > len(before.users):
@@ -182,15 +195,27 @@ def with_old_revision(before: Room, after: Room) -> Room:
     return after.model_copy(update={"rev": before.rev})
 
 
-ALL_JOINS = ("concurrent_joins_are_all_published", "concurrent_changes_of_two_clients_are_ordered")
+ALL_JOINS = (
+    "concurrent_joins_are_all_published",
+    "concurrent_changes_of_two_clients_are_ordered",
+    "create_room_increments_the_given_revision",
+    "a_cancelled_write_of_a_room_publishes_its_event",
+)
+EQUAL = "equal_writes_increment_the_revision"
 for rule, method, *others in (
-    ("join", "add_user_to_room", "a_join_is_published", *ALL_JOINS),
+    ("join", "add_user_to_room", "a_join_is_published", *ALL_JOINS, EQUAL),
     ("leave", "remove_user_from_room", "a_leave_is_published"),
-    ("transfer_host", "transfer_host", "a_host_transfer_is_published"),
-    ("update_video_state", "update_video_state", "video_changes_are_published"),
-    ("set_video", "set_video_url", "video_changes_are_published"),
+    ("transfer_host", "transfer_host", "a_host_transfer_is_published", EQUAL),
+    ("update_video_state", "update_video_state", "video_changes_are_published", EQUAL),
+    ("set_video", "set_video_url", "video_changes_are_published", EQUAL),
 ):
-    alters(rule, f"{method}_increments_the_revision", *others, name=f"{rule} does not increment rev")(with_old_revision)
+    alters(
+        rule,
+        f"{method}_increments_the_revision",
+        "a_change_can_be_read_when_its_event_arrives",
+        *others,
+        name=f"{rule} does not increment rev",
+    )(with_old_revision)
 
 
 def without_extra(record: RecordT) -> RecordT:
@@ -236,3 +261,75 @@ for rule, change, *clauses in (
     ),
 ):
     alters(rule, *clauses, name=f"{rule} drops extra fields")(change)
+
+
+@alters("leave", "cohosts_stay_hosts_when_the_host_leaves")
+def a_cohost_becomes_host(before: Room, after: Room) -> Room:
+    """Make the first co-host the host instead of the first user."""
+    cohosts = [user.id for user in before.users if user.is_host and after.user(user.id)]
+    if after.host_id == before.host_id or not cohosts:
+        return after
+    host = after.user(cohosts[0])
+    assert host is not None
+    users = [before.user(user.id) or user for user in after.users]
+    return after.model_copy(update={"users": tuple(users), "host_id": host.id, "host_name": host.name})
+
+
+@alters("join", "a_join_changes_only_the_users")
+def a_rejoin_of_the_host_renames_the_host(_before: Room, after: Room) -> Room:
+    """Copy the name of the host from the user who joins."""
+    joined = after.users[-1]
+    return after.model_copy(update={"host_name": joined.name}) if joined.id == after.host_id else after
+
+
+@alters("join", "users_are_in_the_order_of_their_joins")
+def users_are_sorted_by_joined_at(_before: Room, after: Room) -> Room:
+    """Sort the users by the time in their records, as ORDER BY does."""
+    return after.model_copy(update={"users": tuple(sorted(after.users, key=lambda user: str(user.joined_at)))})
+
+
+@alters("join", "only_a_leave_of_the_host_changes_the_host")
+def the_first_user_becomes_host(before: Room, after: Room) -> Room:
+    """Make the user who joins an empty room its host."""
+    return after if before.users else transfer_host(after, after.users[0].id).model_copy(update={"rev": after.rev})
+
+
+@MUTANTS.breaks((rules, "leave"), "a_user_who_is_in_a_room_twice")
+def one_entry_of_a_user_leaves(room: Room, user_id: str) -> Room | None:
+    """Remove only the first entry of a user."""
+    entries = [user for user in room.users if user.id == user_id]
+    if len(entries) < 2:
+        return leave(room, user_id)
+    first = room.users.index(entries[0])
+    users = (*room.users[:first], *room.users[first + 1 :])
+    return room.model_copy(update={"users": users, "rev": room.rev + 1})
+
+
+@MUTANTS.breaks((rules, "create"), "create_room_increments_the_given_revision")
+def a_new_room_has_revision_1(room: Room) -> Room:
+    """Set the revision of a new room to 1, whatever the given one."""
+    return create(room).model_copy(update={"rev": 1})
+
+
+@alters("join", "create_room_increments_the_given_revision")
+def revisions_have_32_bits(_before: Room, after: Room) -> Room:
+    """Keep the revision in 32 bits."""
+    return after.model_copy(update={"rev": after.rev % 2**32})
+
+
+@alters("update_video_state", "equal_writes_increment_the_revision")
+def an_equal_state_keeps_the_revision(before: Room, after: Room) -> Room:
+    """Keep the revision if the new state equals the old one."""
+    return after.model_copy(update={"rev": before.rev}) if after.video_state == before.video_state else after
+
+
+@alters("edit", "an_edit_can_remove_extra_fields")
+def an_edit_merges_extra_fields(before: Room, after: Room) -> Room:
+    """Keep extra fields that the change removes, as a JSON merge does."""
+    return after.with_extra({**before.model_extra, **after.model_extra})
+
+
+@alters("replace", "update_replaces_the_whole_room")
+def an_update_keeps_the_time_of_creation(before: Room, after: Room) -> Room:
+    """Keep created_at, as a column that is only inserted does."""
+    return after.model_copy(update={"created_at": before.created_at})

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, Room, RoomEvent, StoreUnavailableError, to_wire
-from wnc_store.base import SubscriberRegistry
+from wnc_store.base import EventQueue, SubscriberRegistry
 from wnc_store_memory.chat import MemoryChatStore
+from wnc_store_memory.chat_history import ChatHistory
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
 from wnc_store_memory.rooms import MemoryRoomStore
 
@@ -16,6 +17,7 @@ MUTANTS = Mutants()
 
 create, add, dispatch = MemoryRoomStore._create, MemoryChatStore._add, SubscriberRegistry.dispatch
 acquire, hit = MemoryConnectionCounter._acquire, MemoryRateLimiter._hit
+append, init_queue = ChatHistory.append, EventQueue.__init__
 
 
 @MUTANTS.breaks((MemoryRoomStore, "_create"), "the_longest_texts_of_a_room_are_stored")
@@ -68,3 +70,15 @@ async def counts_have_32_bits(self: MemoryRateLimiter, key: str, cost: int) -> t
     """Return a count in 32 bits."""
     count, rest = await hit(self, key, cost)
     return count % 2**32, rest
+
+
+@MUTANTS.breaks((ChatHistory, "append"), "a_long_history_is_stored")
+def histories_have_256_messages(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
+    """Keep at most 256 messages."""
+    return append(self, message, min(limit, 256))
+
+
+@MUTANTS.breaks((EventQueue, "__init__"), "the_most_waiting_events_are_delivered")
+def queues_have_256_events(self: EventQueue, room_id: str, size: int) -> None:
+    """Keep at most 256 waiting events."""
+    init_queue(self, room_id, min(size, 256))

@@ -67,6 +67,7 @@ def a_closed_store_keeps_working(_self: Lifecycle) -> None:
     "hit_counts_see_other_clients",
     "concurrent_changes_of_two_clients_are_all_kept",
     "concurrent_changes_of_two_clients_are_ordered",
+    "rejected_hits_are_counted",
 )
 def clients_do_not_share_data(self: MemoryHarness, **settings: Any) -> MemoryStore:
     """Give every client its own data."""
@@ -81,6 +82,7 @@ def clients_do_not_share_data(self: MemoryHarness, **settings: Any) -> MemorySto
     "prefixes_separate_rate_limits",
     "prefixes_separate_listings",
     "prefixes_separate_events",
+    "a_sweep_leaves_other_prefixes",
 )
 def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
     """Use one namespace for all key prefixes."""

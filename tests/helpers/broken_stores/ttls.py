@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from typing import Any, cast
 
 from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, Room, UserNotFoundError
 from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
 from wnc_store_memory.rooms import MemoryRoomStore
+from wnc_store_memory.ttl_map import TTLMap
 
 MUTANTS = Mutants()
 
@@ -20,8 +22,10 @@ transfer_host, get_room_ttl, iter_ids = (
 )
 get_messages, get_chat_ttl = MemoryChatStore._get_messages, MemoryChatStore._get_ttl
 acquire, peek = MemoryConnectionCounter._acquire, MemoryRateLimiter._peek
+add, hit, set_entry = MemoryChatStore._add, MemoryRateLimiter._hit, cast("Any", TTLMap)._set
 
 MILLISECOND = timedelta(milliseconds=1)
+DAY_MS = 86_400_000
 
 
 @MUTANTS.breaks(
@@ -86,3 +90,36 @@ async def a_chats_ttl_is_too_short(self: MemoryChatStore, room_id: str) -> timed
     """Return a TTL that is one millisecond shorter than the setting directly after a write."""
     ttl = await get_chat_ttl(self, room_id)
     return None if ttl is None else ttl - MILLISECOND
+
+
+@MUTANTS.breaks((TTLMap, "_set"), "the_longest_ttls_are_kept")
+def a_ttl_has_30_days_at_most(self: TTLMap[Any], *entry: Any) -> None:
+    """Shorten TTLs to 30 days, as some caches do."""
+    *others, ttl_ms = entry
+    set_entry(self, *others, min(ttl_ms, 30 * DAY_MS))
+
+
+@MUTANTS.breaks((TTLMap, "_set"), "short_ttls_are_not_rounded_up")
+def a_ttl_has_a_second_at_least(self: TTLMap[Any], *entry: Any) -> None:
+    """Extend TTLs to a second, the unit of many servers."""
+    *others, ttl_ms = entry
+    set_entry(self, *others, max(ttl_ms, 1000))
+
+
+@MUTANTS.breaks((MemoryChatStore, "_add"), "the_last_writer_sets_the_ttl")
+async def a_message_never_shortens_a_ttl(self: MemoryChatStore, message: ChatMessage) -> None:
+    """Keep the TTL of the chat if it is longer than chat_ttl."""
+    former = self._chats.get(message.room_id)
+    await add(self, message)
+    current = self._chats.get(message.room_id)
+    if former and current and former.expires_ms > current.expires_ms:
+        self._chats.change(message.room_id, former, current.value)
+
+
+@MUTANTS.breaks((MemoryRateLimiter, "_hit"), "the_last_writer_sets_the_ttl")
+async def a_hit_shortens_the_window(self: MemoryRateLimiter, key: str, cost: int) -> tuple[int, timedelta]:
+    """End the window rate_limit_window after a hit, if it would end later."""
+    count, rest = await hit(self, key, cost)
+    if rest > self._window_ms * MILLISECOND:
+        self._hits.set(key, count, self._window_ms)
+    return await peek(self, key)
