@@ -45,9 +45,7 @@ class BaseChatStore(ABC):
     async def add_message(self, message: ChatMessage) -> None:
         """See `ChatStore.add_message`."""
         message = validated(message, ChatMessage)
-        self._lifecycle.check("room id", message.room_id)
-        self._lifecycle.check("message id", message.id)
-        self._lifecycle.check("user id", message.user_id)
+        self._lifecycle.check(("room id", message.room_id), ("message id", message.id), ("user id", message.user_id))
         if message.__pydantic_extra__:
             check_depth(message)
         self._limits.check_message(message)
@@ -55,7 +53,7 @@ class BaseChatStore(ABC):
 
     async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
         """See `ChatReader.get_messages`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         if limit is not None and limit < 0:
             message = f"limit must be None or an integer of at least 0, got {limit}"
             raise ValueError(message)
@@ -64,10 +62,10 @@ class BaseChatStore(ABC):
 
     async def clear_messages(self, room_id: str) -> None:
         """See `ChatStore.clear_messages`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         await self._delete_messages(room_id)
 
     async def chat_ttl(self, room_id: str) -> timedelta | None:
         """See `ChatReader.chat_ttl`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         return await self._get_ttl(room_id)

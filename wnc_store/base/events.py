@@ -136,7 +136,7 @@ class BaseRoomEvents(ABC):
 
     async def publish(self, room_id: str, event: RoomEvent) -> None:
         """See `RoomEvents.publish`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         event = validated(event, RoomEvent)
         if event.room_id != room_id:
             message = f"the event must have room_id {room_id!r}, got {event.room_id!r}"
@@ -151,7 +151,7 @@ class BaseRoomEvents(ABC):
     @asynccontextmanager
     async def subscribe(self, room_id: str) -> AsyncGenerator[AsyncIterator[RoomEvent]]:
         """See `RoomEvents.subscribe`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         queue = EventQueue(room_id, self._settings.events_queue_size)
         self._open_queues.add(queue)
         try:

@@ -28,12 +28,13 @@ class Lifecycle:
             for callback in self._close_callbacks:
                 callback()
 
-    def check(self, kind: IdKind, value: object) -> None:
-        """Check that the store can be used, and an id: `ensure_open` and `check_id` in one call."""
+    def check(self, *ids: tuple[IdKind, object]) -> None:
+        """Check that the store can be used, and the ids of a call: `ensure_open` and `check_id` at once."""
         if not self._is_checked:
             self.ensure_open()
-        if type(value) is not str or not IS_VALID_ID[kind](value):
-            check_id(kind, value)
+        for kind, value in ids:
+            if type(value) is not str or not IS_VALID_ID[kind](value):
+                check_id(kind, value)
 
     def ensure_open(self) -> None:
         """Raise `StoreClosedError` if the store is closed, and `StoreError` if it is not used with asyncio."""

@@ -38,8 +38,7 @@ class BaseConnectionCounter(ABC):
 
     async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
         """See `ConnectionCounter.acquire`."""
-        self._lifecycle.check("connection key", key)
-        self._lifecycle.check("connection id", connection_id)
+        self._lifecycle.check(("connection key", key), ("connection id", connection_id))
         if limit is not None and not (_is_int(limit) and limit >= 1):
             raise ValueError(f"limit must be None or an integer of at least 1, got {limit!r}")
         acquired, count = await self._acquire(key, connection_id, limit)
@@ -49,13 +48,12 @@ class BaseConnectionCounter(ABC):
 
     async def release(self, key: str, connection_id: str) -> int:
         """See `ConnectionCounter.release`."""
-        self._lifecycle.check("connection key", key)
-        self._lifecycle.check("connection id", connection_id)
+        self._lifecycle.check(("connection key", key), ("connection id", connection_id))
         return await self._release(key, connection_id)
 
     async def count(self, key: str) -> int:
         """See `ConnectionCounter.count`."""
-        self._lifecycle.check("connection key", key)
+        self._lifecycle.check(("connection key", key))
         return await self._count(key)
 
 
@@ -84,7 +82,7 @@ class BaseRateLimiter(ABC):
 
     async def hit(self, key: str, cost: int = 1) -> RateLimitDecision:
         """See `RateLimiter.hit`."""
-        self._lifecycle.check("rate limit key", key)
+        self._lifecycle.check(("rate limit key", key))
         if not (_is_int(cost) and 1 <= cost <= _MAX_COST):
             raise ValueError(f"cost must be an integer from 1 to {_MAX_COST}, got {cost!r}")
         count, remaining = await self._hit(key, cost)
@@ -93,14 +91,14 @@ class BaseRateLimiter(ABC):
 
     async def peek(self, key: str) -> RateLimitDecision:
         """See `RateLimiter.peek`."""
-        self._lifecycle.check("rate limit key", key)
+        self._lifecycle.check(("rate limit key", key))
         count, remaining = await self._peek(key)
         limit = self._settings.rate_limit_max
         return RateLimitDecision.of(count, limit, remaining, allowed=count < limit)
 
     async def reset(self, key: str) -> None:
         """See `RateLimiter.reset`."""
-        self._lifecycle.check("rate limit key", key)
+        self._lifecycle.check(("rate limit key", key))
         await self._reset(key)
 
 

@@ -81,18 +81,18 @@ class BaseRoomStore(ABC):
     async def create_room(self, room: Room) -> None:
         """See `RoomStore.create_room`."""
         room = validated(room, Room)
-        self._lifecycle.check("room id", room.id)
+        self._lifecycle.check(("room id", room.id))
         if not await self._create(self._validate_room(None, rules.create(room))):
             raise RoomExistsError(room.id)
 
     async def get_room(self, room_id: str) -> Room | None:
         """See `RoomReader.get_room`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         return await self._get(room_id)
 
     async def update_room(self, room_id: str, room: Room) -> None:
         """See `RoomStore.update_room`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         new = validated(room, Room)
         if new.id != room_id:
             message = f"room.id must be {room_id!r}, got {new.id!r}: the id of a room can't be changed"
@@ -103,25 +103,25 @@ class BaseRoomStore(ABC):
 
     async def edit_room(self, room_id: str, change: Callable[[Room], Room]) -> Room:
         """See `RoomStore.edit_room`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         after = await self._update(room_id, lambda room: self._validate_room(room, rules.edit(room, change)))
         return after or _raise_not_found(room_id)
 
     async def delete_room(self, room_id: str) -> bool:
         """See `RoomStore.delete_room`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         return await self._delete(room_id)
 
     async def room_exists(self, room_id: str) -> bool:
         """See `RoomReader.room_exists`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         return await self._get_ttl(room_id) is not None
 
     async def add_user_to_room(self, room_id: str, user: User) -> Room:
         """See `RoomStore.add_user_to_room`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         user = validated(user, User)
-        self._lifecycle.check("user id", user.id)
+        self._lifecycle.check(("user id", user.id))
         if user.__pydantic_extra__:
             check_depth(user)
         self._limits.check_user(user)
@@ -130,20 +130,18 @@ class BaseRoomStore(ABC):
 
     async def remove_user_from_room(self, room_id: str, user_id: str) -> Room | None:
         """See `RoomStore.remove_user_from_room`."""
-        self._lifecycle.check("room id", room_id)
-        self._lifecycle.check("user id", user_id)
+        self._lifecycle.check(("room id", room_id), ("user id", user_id))
         return await self._update(room_id, lambda room: rules.leave(room, user_id))
 
     async def transfer_host(self, room_id: str, user_id: str) -> Room:
         """See `RoomStore.transfer_host`."""
-        self._lifecycle.check("room id", room_id)
-        self._lifecycle.check("user id", user_id)
+        self._lifecycle.check(("room id", room_id), ("user id", user_id))
         after = await self._update(room_id, lambda room: rules.transfer_host(room, user_id))
         return after or _raise_not_found(room_id)
 
     async def update_video_state(self, room_id: str, state: VideoState) -> Room:
         """See `RoomStore.update_video_state`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         state = validated(state, VideoState)
         if state.__pydantic_extra__:
             check_depth(state)
@@ -154,7 +152,7 @@ class BaseRoomStore(ABC):
 
     async def set_video_url(self, room_id: str, video_url: str, video_type: str = "youtube") -> Room:
         """See `RoomStore.set_video_url`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         for name, value in (("video_url", video_url), ("video_type", video_type)):
             if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
                 message = f"{name} must be a string, got {type(value).__name__}"
@@ -169,7 +167,7 @@ class BaseRoomStore(ABC):
 
     async def room_ttl(self, room_id: str) -> timedelta | None:
         """See `RoomReader.room_ttl`."""
-        self._lifecycle.check("room id", room_id)
+        self._lifecycle.check(("room id", room_id))
         return await self._get_ttl(room_id)
 
     async def active_room_ids(self) -> AsyncIterator[str]:

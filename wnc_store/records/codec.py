@@ -16,13 +16,18 @@ from wnc_store.records.frozen import TooDeepError
 from wnc_store.records.models import Record, RecordT
 
 
-def to_wire(record: Record) -> bytes:
-    """Encode a record as UTF-8 JSON. The repr of the result is masked, because a room contains its host token."""
+def to_wire(record: Record, suffix: str = "") -> bytes:
+    """Encode a record as UTF-8 JSON. The repr of the result is masked, because a room contains its host token.
+
+    Args:
+        record: Record to encode.
+        suffix: Whitespace to append, for example to make stored values unique.
+    """
     try:
-        return to_utf8(encode_record(record))
+        return to_utf8(encode_record(record) + suffix)
     except (LookupError, TypeError, ValueError):
         pass  # the record needs the general encoder
-    return to_utf8(dumps(record.to_json()))
+    return to_utf8(dumps(record.to_json()) + suffix)
 
 
 def to_json_text(value: object) -> str:

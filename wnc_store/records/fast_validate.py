@@ -32,7 +32,7 @@ def fast_validated(record: RecordT) -> RecordT | None:
     values = record.__dict__
     try:
         kind = _KINDS[type(record)]
-        if record.__pydantic_extra__ or len(values) != len(kind.fields):
+        if record.__pydantic_extra__ or len(values) != kind.size:
             return None
         for name, types, minimum in kind.fields:
             value = values[name]
@@ -79,6 +79,8 @@ class _Kind(NamedTuple):
     names: set[str]
     fields: Sequence[tuple[str, frozenset[type], float]]
     """Name, accepted types and smallest number of each field."""
+    size: int
+    """Number of fields."""
     exclusions: Sequence[tuple[str, Callable[[Any], bool]]]
 
 
@@ -93,6 +95,7 @@ _KINDS: Mapping[type[Record], _Kind] = {
             )
             for name, info in kind.model_fields.items()
         ],
+        len(kind.model_fields),
         [(field.name, field.exclude_if) for field in wire_fields(kind) if field.exclude_if is not None],
     )
     for kind in (User, VideoState, Room, ChatMessage)

@@ -195,7 +195,7 @@ def an_event_is_not_validated(event: RoomEvent, _kind: type[RoomEvent]) -> RoomE
 )
 async def events_have_no_size_limit(self: BaseRoomEvents, room_id: str, event: RoomEvent) -> None:
     """Check neither the size nor the room of an event."""
-    self._lifecycle.check("room id", room_id)
+    self._lifecycle.check(("room id", room_id))
     event = events.validated(event, RoomEvent)
     await self._publish(EncodedEvent(event, to_wire(event)))
 

@@ -154,7 +154,7 @@ async def an_update_creates_a_room(self: MemoryRoomStore, room_id: str, room: Ro
 )
 async def delete_room_keeps_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     """Delete a room by id but keep its chat."""
-    self._lifecycle.check("room id", room_id)
+    self._lifecycle.check(("room id", room_id))
     return self._rooms.pop(room_id) is not None
 
 
@@ -230,7 +230,7 @@ async def a_host_change_takes_two_steps(self: MemoryRoomStore, room_id: str, use
 @MUTANTS.breaks((MemoryRoomStore, "add_user_to_room"), "a_late_join_does_not_recreate_the_room")
 async def a_late_join_recreates_the_room(self: MemoryRoomStore, room_id: str, user: User) -> Room:
     """Recreate a room that was deleted during the join."""
-    self._lifecycle.check("room id", room_id)
+    self._lifecycle.check(("room id", room_id))
     before = await self._get(room_id)
     await asyncio.sleep(0)
     if before is not None and await self._get(room_id) is None:
@@ -307,6 +307,6 @@ async def a_video_url_is_converted_to_text(
 @MUTANTS.breaks((MemoryRoomStore, "edit_room"), "invalid_user_ids_are_rejected")
 async def an_edit_accepts_any_user_id(self: MemoryRoomStore, room_id: str, change: Callable[[Room], Room]) -> Room:
     """Do not check the ids of users and the host that an edit writes."""
-    self._check(room_id)
+    self._lifecycle.check(("room id", room_id))
     with patch.object(rooms, "check_id"):
         return await edit_room(self, room_id, change)
