@@ -6,171 +6,210 @@ caches save decoding, and they let a commit start without a read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from cachetools import LRUCache
 
-from wnc_store import ChatMessage
+from wnc_store import ChatMessage, Room, SecretBytes
 from wnc_store.base import ChatDecoder, VersionedRoom, decode_room
 from wnc_store_redis.codec import has_nonce
 from wnc_store_redis.keys import text
+from wnc_store_redis.transport.connection import Reply
+from wnc_store_redis.transport.replies import UnexpectedReplyError, is_bytes
 from wnc_store_redis.transport.statistics import Statistics
 
 _ID_BYTES = 32
 """Approximate size of a message id in memory."""
 
 
-class RoomCache:
-    """The most recently used rooms, with at most `max_bytes` of stored bytes together; 0 disables the cache."""
+class RoomCache(LRUCache[str, "VersionedRoom[bytes] | None"]):
+    """The most recently used rooms by id, which may be out of date; None for a room that is not cached.
+
+    Args:
+        max_bytes: limit on the stored bytes of all rooms together; 0 disables the cache.
+        statistics: the counters of the store.
+    """
 
     def __init__(self, max_bytes: int, statistics: Statistics) -> None:
+        super().__init__(max_bytes, lambda stored: 0 if stored is None else len(stored.version))
         self._statistics = statistics
-        self._rooms: LRUCache[str, VersionedRoom[bytes]] = LRUCache(max_bytes, lambda stored: len(stored.version))
 
-    def get(self, room_id: str) -> VersionedRoom[bytes] | None:
-        """Return the cached room, which may be out of date, or None."""
-        return self._rooms.get(room_id)
+    __repr__ = object.__repr__  # tools that record local variables would show all rooms
+
+    def __missing__(self, _room_id: str) -> None:
+        """Return None, and do not cache it."""
 
     def put(self, stored: VersionedRoom[bytes]) -> None:
         """Cache a room. A room that exceeds the limit is removed from the cache instead."""
         try:
-            self._rooms[stored.room.id] = stored
+            self[stored.room.id] = stored
         except ValueError:  # larger than the whole cache
-            self._rooms.pop(stored.room.id, None)
+            self.discard(stored.room.id)
 
     def discard(self, room_id: str) -> None:
         """Remove a room from the cache, if it is cached."""
-        self._rooms.pop(room_id, None)
+        self.pop(room_id, None)
 
-    def read(self, key: bytes, room_id: str, data: bytes) -> VersionedRoom[bytes]:
-        """Return the room that `data` encodes. Decode it only if the cached bytes differ.
+    def decode_room(self, key: bytes, room_id: str, data: Reply) -> Room | None:
+        """Return the room that stored bytes encode; None for None. Parse them only if the cached bytes differ.
 
         Raises:
             CorruptRecordError: `data` is not a room with this id. The error names the key.
+            UnexpectedReplyError: `data` is neither bytes nor None.
         """
-        cached = self._rooms.get(room_id)
+        cached = self[room_id]
         if cached is not None and cached.version == data:
             self._statistics.cache_hits += 1
-            return cached
+            return cached.room
+        if data is None:
+            self.discard(room_id)
+            return None
+        if not is_bytes(data):
+            raise UnexpectedReplyError
         self._statistics.cache_misses += 1
-        cached = VersionedRoom(decode_room(text(key), room_id, data), data)
-        self.put(cached)
-        return cached
+        data = SecretBytes(data)
+        room = decode_room(text(key), room_id, data)
+        self.put(VersionedRoom(room, data))
+        return room
+
+    def decode(self, key: bytes, room_id: str, data: Reply) -> VersionedRoom[bytes] | None:
+        """Return the room with its version; see `decode_room`."""
+        data = SecretBytes(data) if is_bytes(data) else data
+        room = self.decode_room(key, room_id, data)
+        return None if room is None else VersionedRoom(room, data)
 
 
-class _CachedChat:
+class CachedChat:
     """A chat as it was last read, and what was appended since.
 
+    As long as the newest entry is unchanged, nothing was appended, so the server need not search the chat for the id of
+    a new message. The server compares the entry, and a nonce makes every entry that this library writes unique.
+
+    Args:
+        key: the key of the chat.
+        limit: how many messages the chat keeps.
+
     Attributes:
+        key: the key of the chat.
         entries: the stored entries at the last read, oldest first.
         messages: the messages that could be decoded from `entries`.
         by_entry: the message of each entry.
-        newest: the newest entry, including appends since the last read.
-        has_all_ids: whether `ids` contains the id of every stored message, and not only of the newest ones.
-        entries_size: size of `entries` in bytes, plus one for each entry.
+        size: size in bytes of these entries and of the largest appended one.
     """
 
-    __slots__ = ("_ids", "by_entry", "entries", "entries_size", "has_all_ids", "messages", "newest")
+    __slots__ = (
+        *("_anchor", "_appended_size", "_has_all_ids", "_ids", "_limit"),
+        *("by_entry", "entries", "key", "messages", "size"),
+    )
 
-    def __init__(
-        self, entries: Sequence[bytes], messages: Sequence[ChatMessage], by_entry: Mapping[bytes, ChatMessage]
-    ) -> None:
-        self.entries = entries
-        self.messages = messages
-        self.by_entry = by_entry
-        self.entries_size = sum(map(len, entries), len(entries))
-        self.restart_ids(entries[-1] if entries else b"", None)
+    def __init__(self, key: bytes, limit: int) -> None:
+        self._limit = limit
+        self.key = key
+        self.entries: Sequence[bytes] = ()
+        self.messages: list[ChatMessage] = []
+        self.by_entry: dict[bytes, ChatMessage] = {}
+        self.size = self._appended_size = 0
+        self._anchor = b""  # the newest entry, including appends since the last read; b"" unless it has a nonce
+        self._ids: deque[str] | None = None  # the ids of the newest messages; None until they are needed after a read
+        self._has_all_ids = False  # whether these are the ids of all stored messages
 
-    def restart_ids(self, newest: bytes, ids: dict[str, None] | None) -> None:
-        """Set the newest entry and the known ids; None takes the ids from `messages`, when they are first needed."""
-        self.newest = newest
-        self.has_all_ids = ids is None
-        self._ids = ids
+    def record_read(self) -> None:
+        """Record that the server has exactly `entries`, which are not empty."""
+        newest = self.entries[-1]
+        if newest != self._anchor or not self._has_all_ids:
+            self._anchor = newest if has_nonce(newest) else b""
+            self._ids, self._has_all_ids = None, True
 
-    @property
-    def ids(self) -> dict[str, None]:
-        """The ids of messages, oldest first."""
+    def replace(self, entries: Sequence[bytes], decoder: ChatDecoder) -> None:
+        """Replace the entries. Parse only those that are not known."""
+        by_entry: dict[bytes, ChatMessage] = {}
+        messages: list[ChatMessage] = []
+        for entry in entries:
+            message = self.by_entry.get(entry) or decoder.decode(text(self.key), entry)
+            if message is not None:
+                by_entry[entry] = message
+                messages.append(message)
+        self.by_entry, self.messages, self.entries = by_entry, messages, entries
+        self.size, self._appended_size = sum(map(len, entries)), 0
+
+    def append_hint(self, message_id: str) -> tuple[bytes, bytes]:
+        """Return what is known before a message is appended.
+
+        Returns:
+            The newest entry if no message of the chat has the id while that entry is the newest, else b""; and the
+            newest entry in any case. Both are b"" unless the newest entry is known and has a nonce: another writer can
+            store equal entries, which identify nothing.
+        """
         if self._ids is None:
-            # An id that occurs twice takes its last position, so that it is not dropped while its entry is stored.
-            self._ids = dict.fromkeys(reversed(dict.fromkeys(message.id for message in reversed(self.messages))))
-        return self._ids
+            self._ids = deque([message.id for message in self.messages], self._limit)
+        is_new = self._has_all_ids and message_id not in self._ids
+        return self._anchor if is_new else b"", self._anchor
+
+    def record_append(self, message_id: str, entry: bytes, previous: bytes, count: int) -> bool:
+        """Record that `entry` was appended after `previous`, and that the chat has `count` entries since.
+
+        Returns:
+            Whether `size` has changed.
+        """
+        if self._ids is None or previous != self._anchor or not previous:
+            self._ids, self._has_all_ids = deque(maxlen=self._limit), False
+        self._ids.append(message_id)
+        self._anchor = entry
+        self._has_all_ids = self._has_all_ids or len(self._ids) >= count
+        if len(entry) <= self._appended_size:
+            return False
+        self.size += len(entry) - self._appended_size
+        self._appended_size = len(entry)
+        return True
 
 
-class ChatCache:
-    """The most recently used chats.
-
-    For each chat the cache also tracks the newest entry and the ids of the stored messages. As long as the newest
-    entry is unchanged, nothing was appended, so the server need not search the chat for the id of a new message. The
-    server compares the entry, and a nonce makes every entry that this library writes unique.
+class ChatCache(LRUCache[str, CachedChat]):
+    """The most recently used chats by the id of the room. Nothing is known of a chat that is not cached.
 
     Args:
         max_bytes: limit on the size of all chats together; 0 disables the cache.
         limit: how many messages a chat keeps.
+        key_of: returns the key of a room's chat.
         decoder: decodes entries that are not cached.
+        statistics: the counters of the store.
     """
 
-    def __init__(self, max_bytes: int, limit: int, decoder: ChatDecoder, statistics: Statistics) -> None:
+    def __init__(
+        self, max_bytes: int, limit: int, key_of: Callable[[str], bytes], decoder: ChatDecoder, statistics: Statistics
+    ) -> None:
+        super().__init__(max_bytes, lambda chat: chat.size + _ID_BYTES * limit)
         self._limit = limit
+        self._key_of = key_of
         self._decoder = decoder
         self._statistics = statistics
-        self._chats: LRUCache[str, _CachedChat] = LRUCache(
-            max_bytes, lambda chat: chat.entries_size + len(chat.newest) + _ID_BYTES * limit
-        )
 
-    def read(self, key: bytes, room_id: str, entries: Sequence[bytes]) -> Sequence[ChatMessage]:
-        """Return the messages of a chat from all its entries, oldest first. Decode only those that are not cached."""
-        if not entries:
-            self._chats.pop(room_id, None)
-            return ()
-        chat = self._chats.get(room_id)
-        if chat is not None and chat.entries == entries:
-            self._statistics.cache_hits += 1
-            if chat.newest != entries[-1] or not chat.has_all_ids:
-                chat.restart_ids(entries[-1], None)
-            return chat.messages
-        self._statistics.cache_misses += 1
-        cached: Mapping[bytes, ChatMessage] = {} if chat is None else chat.by_entry
-        by_entry: dict[bytes, ChatMessage] = {}
-        messages: list[ChatMessage] = []
-        for entry in entries:
-            message = cached.get(entry) or self._decoder.decode(text(key), entry)
-            if message is not None:
-                by_entry[entry] = message
-                messages.append(message)
-        self._put(room_id, _CachedChat(entries, messages, by_entry))
-        return messages
+    __repr__ = object.__repr__  # as in `RoomCache`
 
-    def append_hint(self, room_id: str, message_id: str) -> tuple[bytes, bytes]:
-        """Return what is known of a chat to which a message is about to be appended.
+    def __missing__(self, room_id: str) -> CachedChat:
+        """Return a chat of which nothing is known. It is cached at once, so that concurrent appends share it."""
+        chat = CachedChat(self._key_of(room_id), self._limit)
+        self.put(room_id, chat)
+        return chat
 
-        Returns:
-            The newest entry if no message of the chat has the id while that entry is the newest, else b""; and the
-            newest entry in any case. Both are b"" unless the newest entry is known and has a nonce: another writer
-            can store equal entries, which identify nothing.
-        """
-        chat = self._chats.get(room_id)
-        if chat is None:
-            return b"", b""
-        anchor = chat.newest if has_nonce(chat.newest) else b""
-        is_new = chat.has_all_ids and message_id not in chat.ids
-        return anchor if is_new else b"", anchor
-
-    def record_append(self, room_id: str, message_id: str, entry: bytes, previous: bytes, count: int) -> None:
-        """Record that `entry` was appended after `previous`, and that the chat has `count` entries since."""
-        chat = self._chats.get(room_id) or _CachedChat((), (), {})
-        if chat.newest != previous or not has_nonce(previous):
-            chat.restart_ids(entry, {})
-        ids = chat.ids
-        ids.pop(message_id, None)  # the id of a message that was trimmed: it moves to the end
-        ids[message_id] = None
-        if len(ids) > self._limit:
-            del ids[next(iter(ids))]
-        chat.newest = entry
-        chat.has_all_ids = chat.has_all_ids or len(ids) >= count
-        self._put(room_id, chat)
-
-    def _put(self, room_id: str, chat: _CachedChat) -> None:
+    def put(self, room_id: str, chat: CachedChat) -> None:
+        """Cache a chat, or cache it again because its size has changed. A chat that exceeds the limit is removed."""
         try:
-            self._chats[room_id] = chat
+            self[room_id] = chat
         except ValueError:  # larger than the whole cache
-            self._chats.pop(room_id, None)
+            self.pop(room_id, None)
+
+    def decode(self, room_id: str, entries: Sequence[bytes]) -> Sequence[ChatMessage]:
+        """Return the messages of a chat from all its entries, oldest first. Parse only those that are not cached."""
+        if not entries:
+            self.pop(room_id, None)
+            return ()
+        chat = self[room_id]
+        if chat.entries == entries:
+            self._statistics.cache_hits += 1
+        else:
+            self._statistics.cache_misses += 1
+            chat.replace(entries, self._decoder)
+            self.put(room_id, chat)
+        chat.record_read()
+        return chat.messages

@@ -11,7 +11,7 @@ Neither prefixes nor ids contain braces, so the tag is the first pair of braces 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from zlib import crc32
 
@@ -47,6 +47,7 @@ class Keys:
         self._notifications = f"__keyspace@{database}__:".encode() + self._room
         self._events = f"{prefix}events{f'@{database}' if database else ''}:".encode()
         self._is_bucketed = is_bucketed
+        self._name: Callable[[str], bytes] = _tagged if is_bucketed else str.encode
         self.buckets: Sequence[bytes] = _TAGS if is_bucketed else (b"",)
         self.publish = b"SPUBLISH" if is_bucketed else b"PUBLISH"
 
@@ -79,6 +80,12 @@ class Keys:
         """Return the keys of a room, of the index that lists it, and of its chat."""
         name = self._name(room_id)
         return [self._room + name, self.active_rooms(self.bucket(room_id)), self._chat + name]
+
+    def of_update(self, room_id: str) -> list[bytes]:
+        """Return the keys of a room and of the index that lists it."""
+        if self._is_bucketed:
+            return self.of_room(room_id)[:2]
+        return [self._room + room_id.encode(), self._active_rooms]
 
     def room(self, room_id: str) -> bytes:
         """Return the key of a room: a string of JSON."""
@@ -125,9 +132,10 @@ class Keys:
         """Return the key of the room whose events a channel carries; on a cluster they share a slot."""
         return self._room + channel.removeprefix(self._events)
 
-    def _name(self, room_id: str) -> bytes:
-        encoded = room_id.encode()
-        return _TAGS[crc32(encoded) % _BUCKETS] + b":" + encoded if self._is_bucketed else encoded
+
+def _tagged(room_id: str) -> bytes:
+    encoded = room_id.encode()
+    return _TAGS[crc32(encoded) % _BUCKETS] + b":" + encoded
 
 
 def text(key: bytes) -> str:

@@ -6,7 +6,7 @@ from wnc_store import StoreSettings
 from wnc_store.base import BaseConnectionCounter, BaseRateLimiter, Lifecycle
 from wnc_store_redis.codec import to_millis
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.script_results import Lease, Window, decode_acquire, decode_hit, decode_peek
+from wnc_store_redis.script_results import Lease, Window, window_of
 from wnc_store_redis.scripts import ACQUIRE, COUNT, HIT, PEEK, RELEASE, RESET
 from wnc_store_redis.transport.executor import CommandExecutor
 
@@ -23,9 +23,7 @@ class RedisConnectionCounter(BaseConnectionCounter):
     async def _acquire(self, key: str, connection_id: str, limit: int | None) -> Lease:
         max_leases = b"" if limit is None else str(limit).encode()
         leases = self._keys.connections(key)
-        return decode_acquire(
-            await self._commands.run_script(ACQUIRE, [leases], connection_id.encode(), self._ttl_ms, max_leases)
-        )
+        return await self._commands.run_script(ACQUIRE, [leases], connection_id.encode(), self._ttl_ms, max_leases)
 
     async def _release(self, key: str, connection_id: str) -> int:
         return await self._commands.run_script(RELEASE, [self._keys.connections(key)], connection_id.encode())
@@ -45,11 +43,11 @@ class RedisRateLimiter(BaseRateLimiter):
 
     async def _hit(self, key: str, cost: int) -> Window:
         name = self._keys.rate_limit(key)
-        return decode_hit(await self._commands.run_script(HIT, [name], str(cost).encode(), self._window_ms))
+        return await self._commands.run_script(HIT, [name], str(cost).encode(), self._window_ms)
 
     async def _peek(self, key: str) -> Window:
         name = self._keys.rate_limit(key)
-        return decode_peek(await self._commands.run_script(PEEK, [name]), name, self._settings.rate_limit_window)
+        return window_of(await self._commands.run_script(PEEK, [name]), name, self._settings.rate_limit_window)
 
     async def _reset(self, key: str) -> None:
         await self._commands.run_script(RESET, [self._keys.rate_limit(key)])

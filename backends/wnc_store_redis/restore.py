@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from wnc_store import RoomExistsError, Snapshot, StoreSettings
+from wnc_store import RoomExistsError, Snapshot, StoreSettings, to_wire
 from wnc_store.base import ChangeEvents
-from wnc_store_redis.codec import encode_with_nonce, to_millis
+from wnc_store_redis.codec import nonces, to_millis
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.scripts import NO_EVENT, RESTORE, publish_args
 from wnc_store_redis.transport.executor import CommandExecutor
@@ -19,18 +19,19 @@ async def restore(
     room, chat_ttl = snapshot.room, snapshot.chat_ttl
     room_ttl = _finite(snapshot.room_ttl, settings.room_ttl)
     messages = () if chat_ttl is None else snapshot.messages[-settings.chat_history_limit :]
+    nonce = nonces()
     encoded_events = ChangeEvents(settings).for_reset(room.id)
     is_stored = await commands.run_script(
         RESTORE,
         keys.of_room(room.id),
-        encode_with_nonce(room),
+        to_wire(room, next(nonce)),
         to_millis(room_ttl),
         to_millis(keys.index_ttl(room_ttl)),
         room.id.encode(),
         b"1" if replace else b"",
         to_millis(_finite(chat_ttl or timedelta.max, settings.chat_ttl)),
         *(publish_args(keys, room.id, encoded_events) or NO_EVENT),
-        *map(encode_with_nonce, messages),
+        *map(to_wire, messages, nonce),
     )
     if not is_stored:
         raise RoomExistsError(room.id)

@@ -6,16 +6,19 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from types import CoroutineType
+from typing import Any, NamedTuple
 
-from wnc_store import Room, SecretBytes, StoreError, StoreSettings
+from wnc_store import Room, StoreError, StoreSettings, to_wire
 from wnc_store.base import ChangeEvents, Committed, EncodedEvent, VersionedRoom, VersionMismatch
 from wnc_store_redis.cache import RoomCache
-from wnc_store_redis.codec import encode_with_nonce, to_millis
+from wnc_store_redis.codec import nonces, to_millis
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.script_results import decode_commit
+from wnc_store_redis.script_results import COMMITTED, StoredBytes
 from wnc_store_redis.scripts import COMMIT, REMOVE, SWEEP, publish_args
-from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
+from wnc_store_redis.transport.connection import Reply
+from wnc_store_redis.transport.executor import CommandExecutor, ScriptCall
 
 _ABSENT = b""
 """Argument of COMMIT that stands for a room that does not exist."""
@@ -54,13 +57,17 @@ class _Scan:
     restarts: int = 0
 
 
-class PendingCommit(NamedTuple):
-    """A run of COMMIT whose outcome is not known yet. It deletes the room if `after` is None."""
+class Commit(ScriptCall["Committed | StoredBytes"]):
+    """A call of COMMIT.
 
+    Attributes:
+        room_id: the id of the room.
+        after: the room to store, or None to delete the stored one.
+    """
+
+    __slots__ = ("after", "room_id")
     room_id: str
     after: VersionedRoom[bytes] | None
-    script: InFlightScript
-    retry_args: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,10 @@ class FoundDeleted:
 class RoomStorage:
     """The primitives of the room store. The version of a room is its stored bytes.
 
-    `change_events` encodes the events of `create` and `delete`. Callers of `start_commit` encode their own.
+    `change_events` encodes the events of `create` and `delete`. Callers of `prepare_commit` encode their own.
+
+    Attributes:
+        cache: the cached rooms.
     """
 
     def __init__(
@@ -82,68 +92,76 @@ class RoomStorage:
         self._ttls_ms = to_millis(settings.room_ttl), to_millis(keys.index_ttl(settings.room_ttl))
         self._change_events = change_events
         self._statistics = commands.statistics
-        self._cache = RoomCache(settings.cache_bytes // 4, self._statistics)
+        self.cache = RoomCache(settings.cache_bytes // 4, self._statistics)
+        self._nonces = nonces()
 
-    def cached(self, room_id: str) -> VersionedRoom[bytes] | None:
-        """Return the cached room, which may be out of date, or None."""
-        return self._cache.get(room_id)
-
-    async def get(self, room_id: str, deadline: float | None = None) -> VersionedRoom[bytes] | None:
+    def get(self, room_id: str, deadline: float) -> CoroutineType[Any, Any, VersionedRoom[bytes] | None]:
         """Return the live room, or None."""
         key = self._keys.room(room_id)
-        return self._stored(key, room_id, await self._commands.read(b"GET", key, deadline=deadline))
+        return self._commands.read(b"GET", key, deadline=deadline, decode=partial(self.cache.decode, key, room_id))
 
     async def create(self, room: Room) -> bool:
         """Store a room unless its id is in use. Return whether it was stored."""
-        new = VersionedRoom(room, encode_with_nonce(room))
         encoded_events = self._change_events.for_commit(None, room)
-        commit = self._start(room.id, _ABSENT, new, encoded_events, self._commands.deadline())
+        commit = self.prepare_commit(VersionedRoom(room, _ABSENT), room, encoded_events)
+        commit.keys = self._keys.of_room(room.id)  # also the chat
         # A retry replaces the room by equal bytes and publishes nothing. It must not create the room: an earlier
         # attempt may have created it, and another client may have deleted it since.
-        commit = commit._replace(retry_args=self._arguments(room.id, new.version, new, ()))
-        return not isinstance(await self.finish_commit(commit), VersionMismatch)
+        _, data, *others = commit.arguments
+        commit.retry_args = (data, data, *others[:3])
+        return not isinstance(await self.run_commit(commit), VersionMismatch)
 
-    def start_commit(
-        self, before: VersionedRoom[bytes], after: Room, encoded_events: Sequence[EncodedEvent], deadline: float
-    ) -> PendingCommit:
-        """Start to replace a room if it still equals `before`, and to publish events.
+    def prepare_commit(
+        self,
+        before: VersionedRoom[bytes],
+        after: Room | None,
+        encoded_events: Sequence[EncodedEvent],
+        deadline: float = 0.0,
+    ) -> Commit:
+        """Return a commit that replaces a room if it still equals `before`, and publishes events.
 
-        The script is sent at the end of this tick of the event loop. Call `finish_commit` afterwards.
+        If `after` is None, it deletes the room, its chat and its index entry instead.
         """
-        new = VersionedRoom(after, encode_with_nonce(after))
-        return self._start(before.room.id, before.version, new, encoded_events, deadline)
+        room_id = before.room.id
+        new = None if after is None else VersionedRoom(after, to_wire(after, next(self._nonces)))
+        arguments = (before.version, _ABSENT if new is None else new.version, *self._ttls_ms, room_id.encode())
+        if encoded_events:
+            arguments += (*publish_args(self._keys, room_id, encoded_events),)
+        # An update does not use the chat, and Redis refuses scripts with a missing key in a slot that migrates.
+        keys = self._keys.of_room(room_id) if after is None else self._keys.of_update(room_id)
+        commit = Commit(COMMIT, keys, arguments, arguments, deadline)
+        commit.room_id, commit.after = room_id, new
+        return commit
 
-    def start_delete(
-        self, before: VersionedRoom[bytes], encoded_events: Sequence[EncodedEvent], deadline: float
-    ) -> PendingCommit:
-        """Start to delete a room, its chat and its index entry if it still equals `before`. See `start_commit`."""
-        return self._start(before.room.id, before.version, None, encoded_events, deadline)
-
-    async def finish_commit(self, commit: PendingCommit) -> Committed | FoundDeleted | VersionMismatch[bytes]:
-        """Wait for the outcome of a commit.
+    async def run_commit(
+        self, commit: Commit, first: asyncio.Future[Reply] | None = None
+    ) -> Committed | FoundDeleted | VersionMismatch[bytes]:
+        """Run a commit and return its outcome. `first` is the reply, which is done, if the commit was sent already.
 
         Raises:
             OutcomeUnknownError: a retry has found another room. An earlier attempt may have committed.
         """
-        reply, is_retry = await self._commands.finish_script(commit.script, retry_args=commit.retry_args)
-        result = decode_commit(reply)
-        del reply  # a tool that records local variables would show the host token
+        result: Committed | StoredBytes
+        if first is None:
+            result, is_retry = await self._commands.call_script(commit)
+        else:
+            result, is_retry = await self._commands.finish_script(commit, first)
         if isinstance(result, Committed):
-            self._cache_commit(commit)
+            self.record_commit(commit)
             return result
         if is_retry and result.data == (commit.after and commit.after.version):
             # The nonce of the stored bytes proves that an earlier attempt stored them. Nothing proves a deletion.
-            self._cache_commit(commit)
-            return FoundDeleted() if commit.after is None else Committed()
+            self.record_commit(commit)
+            return FoundDeleted() if commit.after is None else COMMITTED
         self._statistics.retries += 1
         if is_retry:  # an earlier attempt may have committed, and others may have changed the room since
-            self._cache.discard(commit.room_id)
+            self.cache.discard(commit.room_id)
             raise self.outcome_unknown_error(commit.room_id)
-        return VersionMismatch(self._stored(commit.script.keys[0], commit.room_id, result.data))
+        return VersionMismatch(self.cache.decode(commit.keys[0], commit.room_id, result.data))
 
     async def delete(self, room_id: str) -> bool:
         """Delete a room, its chat and its index entry, without reading them. Return whether there was a room."""
-        self._cache.discard(room_id)
+        self.cache.discard(room_id)
         events = publish_args(self._keys, room_id, self._change_events.for_delete(room_id))
         return bool(await self._commands.run_script(REMOVE, self._keys.of_room(room_id), room_id.encode(), *events))
 
@@ -213,41 +231,13 @@ class RoomStorage:
         lost = ConnectionResetError("the connection was lost, and others have changed the room since")
         return self._commands.to_store_error(lost, self._keys.room(room_id), unanswered=True)
 
-    def _start(
-        self,
-        room_id: str,
-        before: bytes,
-        after: VersionedRoom[bytes] | None,
-        encoded_events: Sequence[EncodedEvent],
-        deadline: float,
-    ) -> PendingCommit:
-        keys = self._keys.of_room(room_id)
-        if before != _ABSENT and after is not None:
-            # An update does not use the chat, and Redis refuses scripts with a missing key in a slot that migrates.
-            del keys[2]
-        arguments = self._arguments(room_id, before, after, encoded_events)
-        script = self._commands.start_script(COMMIT, keys, *arguments, deadline=deadline)
-        return PendingCommit(room_id, after, script, arguments)
-
-    def _cache_commit(self, commit: PendingCommit) -> None:
+    def record_commit(self, commit: Commit) -> None:
+        """Cache the room of a successful commit."""
         if commit.after is None:
-            self._cache.discard(commit.room_id)
+            self.cache.discard(commit.room_id)
         else:
-            self._cache.put(commit.after)
+            self.cache.put(commit.after)
         self._statistics.commits += 1
-
-    def _arguments(
-        self, room_id: str, before: bytes, after: VersionedRoom[bytes] | None, encoded_events: Sequence[EncodedEvent]
-    ) -> Sequence[bytes]:
-        data = _ABSENT if after is None else after.version
-        return (before, data, *self._ttls_ms, room_id.encode(), *publish_args(self._keys, room_id, encoded_events))
-
-    def _stored(self, key: bytes, room_id: str, data: bytes | None) -> VersionedRoom[bytes] | None:
-        if data is None:
-            self._cache.discard(room_id)
-            return None
-        data = SecretBytes(data)
-        return self._cache.read(key, room_id, data)
 
     def _room_keys(self, page: IndexPage) -> list[bytes]:
         return [self._keys.listed_room(page.bucket, entry) for entry in page.entries]

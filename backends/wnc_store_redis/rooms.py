@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
@@ -28,9 +29,9 @@ class RedisRoomStore(BaseRoomStore):
         self._storage = RoomStorage(commands, keys, settings, self._change_events)
         self._group_commit = GroupCommit(commands, self._storage, self._change_events)
 
-    async def _get(self, room_id: str) -> Room | None:
-        stored = await self._storage.get(room_id)
-        return stored and stored.room
+    def _get(self, room_id: str) -> CoroutineType[Any, Any, Room | None]:
+        key = self._keys.room(room_id)
+        return self._commands.read(b"GET", key, decode=partial(self._storage.cache.decode_room, key, room_id))
 
     def _create(self, room: Room) -> CoroutineType[Any, Any, bool]:
         return self._storage.create(room)

@@ -1,4 +1,4 @@
-"""Results of the Lua scripts: the shapes of their replies, and decoders of those that are not a plain number."""
+"""Results of the Lua scripts, and the decoders of their replies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from wnc_store.base import Committed
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.keys import text
 from wnc_store_redis.transport.connection import Reply
-from wnc_store_redis.transport.replies import is_bytes_list, is_count, is_flag, is_integer, is_optional_bytes, is_tuple
+from wnc_store_redis.transport.replies import (
+    UnexpectedReplyError,
+    is_bytes_list,
+    is_count,
+    is_flag,
+    is_integer,
+    is_optional_bytes,
+    is_tuple,
+)
 
-_COMMITTED = 1
+COMMITTED = Committed()
+_UNKNOWN = -1
 
 _COUNT = re.compile(rb"0|[1-9]\d{0,14}")
 """A valid count: the same check as in `hit.lua`."""
@@ -44,7 +53,7 @@ class NotAppended(Enum):
 
     ALREADY_PRESENT = 0
     """An earlier attempt has stored the message."""
-    UNKNOWN = -1
+    UNKNOWN = _UNKNOWN
     """An earlier attempt may have stored the message, which was removed since."""
 
 
@@ -55,74 +64,84 @@ class Lease(NamedTuple):
     total: int
 
 
+class Peeked(NamedTuple):
+    """Result of PEEK: the remaining time of the window and the stored count, both None if there is none."""
+
+    remaining: timedelta | None
+    stored: bytes | None
+
+
 class Window(NamedTuple):
-    """Result of HIT and PEEK: the number of hits, and the remaining time of the window."""
+    """The number of hits, and the remaining time of the window."""
 
     hits: int
     remaining: timedelta
 
 
 _is_not_committed = is_tuple(lambda reply: is_count(reply) and reply == 0, is_optional_bytes)
-
-
-def is_commit_reply(reply: Reply) -> bool:
-    """Return whether a reply has the shape of the replies to COMMIT."""
-    return reply == _COMMITTED if is_integer(reply) else _is_not_committed(reply)
-
-
-def is_append_reply(reply: Reply) -> bool:
-    """Return whether a reply has the shape of the replies to APPEND."""
-    if isinstance(reply, list) and len(cast("list[Reply]", reply)) > 1:
-        size, *entries = cast("list[Reply]", reply)
-        return is_count(size) and is_bytes_list(entries) and (size == 0 or len(entries) == 1)
-    return is_count(reply) or (is_integer(reply) and reply == NotAppended.UNKNOWN.value)
-
-
-def is_probe_reply(reply: Reply) -> bool:
-    """Return whether a reply has the shape of the replies to PROBE."""
-    return is_bytes_list(reply) and len(reply) % 2 == 0
-
-
-is_acquire_reply = is_tuple(is_flag, is_count)
-is_hit_reply = is_tuple(is_count, is_count)
-is_peek_reply = is_tuple(is_integer, is_optional_bytes)
+_is_lease = is_tuple(is_flag, is_count)
+_is_window = is_tuple(is_count, is_count)
+_is_peeked = is_tuple(is_integer, is_optional_bytes)
 
 
 def decode_commit(reply: Reply) -> Committed | StoredBytes:
     """Decode a reply to COMMIT."""
-    if reply == _COMMITTED:
-        return Committed()
-    return StoredBytes(None if reply[1] is None else SecretBytes(reply[1]))
+    if is_integer(reply) and reply == 1:
+        return COMMITTED
+    if _is_not_committed(reply):
+        return StoredBytes(None if reply[1] is None else SecretBytes(reply[1]))
+    raise UnexpectedReplyError
 
 
-def decode_append(reply: Reply, newest: bytes) -> Appended | Similar | NotAppended:
-    """Decode a reply to APPEND, which the caller ran with this newest entry."""
-    if isinstance(reply, int):
-        return Appended(reply, newest) if reply > 0 else NotAppended(reply)
-    size, *entries = reply
-    return Appended(size, entries[0]) if size else Similar(entries)
+def decode_append(reply: Reply) -> int | Appended | Similar | NotAppended:
+    """Decode a reply to APPEND. A number is the size of a chat whose newest entry was the one that the caller knew."""
+    if type(reply) is int and reply >= _UNKNOWN:
+        return reply if reply > 0 else NotAppended(reply)
+    if isinstance(reply, list) and len(cast("list[Reply]", reply)) > 1:
+        size, *entries = cast("list[Reply]", reply)
+        if is_count(size) and is_bytes_list(entries) and (size == 0 or len(entries) == 1):
+            return Appended(size, entries[0]) if size else Similar(entries)
+    raise UnexpectedReplyError
 
 
 def decode_acquire(reply: Reply) -> Lease:
     """Decode a reply to ACQUIRE."""
+    if not _is_lease(reply):
+        raise UnexpectedReplyError
     is_active, total = reply
     return Lease(bool(is_active), total)
 
 
 def decode_hit(reply: Reply) -> Window:
     """Decode a reply to HIT."""
+    if not _is_window(reply):
+        raise UnexpectedReplyError
     hits, pttl = reply
     return Window(hits, parse_pttl(pttl) or timedelta(0))
 
 
-def decode_peek(reply: Reply, key: bytes, full_window: timedelta) -> Window:
-    """Decode a reply to PEEK. A count that never expires has a full window, because the next hit starts it.
+def decode_peek(reply: Reply) -> Peeked:
+    """Decode a reply to PEEK."""
+    if not _is_peeked(reply):
+        raise UnexpectedReplyError
+    pttl, stored = reply
+    return Peeked(parse_pttl(pttl), stored)
+
+
+def decode_probe(reply: Reply) -> list[bytes]:
+    """Decode a reply to PROBE: commands, each followed by its error."""
+    if is_bytes_list(reply) and len(reply) % 2 == 0:
+        return reply
+    raise UnexpectedReplyError
+
+
+def window_of(peeked: Peeked, key: bytes, full_window: timedelta) -> Window:
+    """Return the window of a count. A count that never expires has a full window, because the next hit starts it.
 
     Raises:
         CorruptRecordError: the stored value is not a count. The error names the key.
     """
-    pttl, stored = reply
-    remaining = parse_pttl(pttl)
+    remaining, stored = peeked
     if stored is None or remaining is None:
         return Window(0, timedelta(0))
     if not _COUNT.fullmatch(stored):

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
+from typing import TypeVar
 
 from wnc_store.base import EncodedEvent
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.script_results import (
-    is_acquire_reply,
-    is_append_reply,
-    is_commit_reply,
-    is_hit_reply,
-    is_peek_reply,
-    is_probe_reply,
+    decode_acquire,
+    decode_append,
+    decode_commit,
+    decode_hit,
+    decode_peek,
+    decode_probe,
 )
 from wnc_store_redis.transport.executor import Script
-from wnc_store_redis.transport.replies import IsValid, is_count, is_flag
+from wnc_store_redis.transport.replies import Decode, expect, is_count, is_flag
+
+_T = TypeVar("_T")
 
 
 def publish_args(keys: Keys, room_id: str, encoded_events: Sequence[EncodedEvent]) -> Sequence[bytes]:
@@ -34,31 +37,33 @@ NO_EVENT = (b"", b"", b"")
 _LUA = files("wnc_store_redis") / "lua"
 
 
-def _write(name: str, is_valid: IsValid, commands: str, *, publish: int = 0, idempotent: bool = False) -> Script:
+def _write(name: str, decode: Decode[_T], commands: str, *, publish: int = 0, idempotent: bool = False) -> Script[_T]:
     """Read a script that writes, and put the prelude in front of it. See `lua/prelude.lua` for the arguments."""
     words = (f"'{word}'" if word.isalpha() else word for word in commands.split())
     head = f"local commands, publish = {{{', '.join(words)}}}, {publish}\n".encode()
     source = head + (_LUA / "prelude.lua").read_bytes() + (_LUA / f"{name}.lua").read_bytes()
-    return Script(source, is_valid, writes=True, idempotent=idempotent)
+    return Script(source, decode, writes=True, idempotent=idempotent)
 
 
-def _read(name: str, is_valid: IsValid, *, writes: bool = False) -> Script:
-    return Script((_LUA / f"{name}.lua").read_bytes(), is_valid, writes=writes, idempotent=True)
+def _read(name: str, decode: Decode[_T], *, writes: bool = False) -> Script[_T]:
+    return Script((_LUA / f"{name}.lua").read_bytes(), decode, writes=writes, idempotent=True)
 
 
-COMMIT = _write("commit", is_commit_reply, "SADD 2 SREM 2 SET 1 PEXPIRE 2 DEL 1 DEL 3", publish=6)
-REMOVE = _write("remove", is_flag, "SREM 2 DEL 1 DEL 3", publish=2)
-APPEND = _write("append", is_append_reply, "RPUSH 1 LTRIM 1 PEXPIRE 1", publish=7)
-CLEAR = _write("clear", is_flag, "DEL 1", publish=1)
-SWEEP = _write("sweep", is_count, "SREM 1")
-RESTORE = _write("restore", is_flag, "SADD 2 SET 1 PEXPIRE 2 PEXPIRE 3 LRANGE 3 DEL 3 RPUSH 3 LTRIM 3", publish=7)
-ACQUIRE = _write("acquire", is_acquire_reply, "ZREMRANGEBYSCORE 1 ZADD 1 PTTL 1 PEXPIRE 1", idempotent=True)
-RELEASE = _write("release", is_count, "ZREM 1 ZCOUNT 1", idempotent=True)
-COUNT = _read("count", is_count)
-HIT = _write("hit", is_hit_reply, "SET 1 PEXPIRE 1 INCRBY 1")
-RESET = _write("reset", is_flag, "DEL 1")
-PEEK = _read("peek", is_peek_reply)
+COMMIT = _write("commit", decode_commit, "SADD 2 SREM 2 SET 1 PEXPIRE 2 DEL 1 DEL 3", publish=6)
+REMOVE = _write("remove", expect(is_flag), "SREM 2 DEL 1 DEL 3", publish=2)
+APPEND = _write("append", decode_append, "RPUSH 1 LTRIM 1 PEXPIRE 1", publish=7)
+CLEAR = _write("clear", expect(is_flag), "DEL 1", publish=1)
+SWEEP = _write("sweep", expect(is_count), "SREM 1")
+RESTORE = _write(
+    "restore", expect(is_flag), "SADD 2 SET 1 PEXPIRE 2 PEXPIRE 3 LRANGE 3 DEL 3 RPUSH 3 LTRIM 3", publish=7
+)
+ACQUIRE = _write("acquire", decode_acquire, "ZREMRANGEBYSCORE 1 ZADD 1 PTTL 1 PEXPIRE 1", idempotent=True)
+RELEASE = _write("release", expect(is_count), "ZREM 1 ZCOUNT 1", idempotent=True)
+COUNT = _read("count", expect(is_count))
+HIT = _write("hit", decode_hit, "SET 1 PEXPIRE 1 INCRBY 1")
+RESET = _write("reset", expect(is_flag), "DEL 1")
+PEEK = _read("peek", decode_peek)
 # The probe has no prelude, which would hide a denied command. It changes no data, so it may run late.
-PROBE = _read("probe", is_probe_reply, writes=True)
+PROBE = _read("probe", decode_probe, writes=True)
 # While a slot migrates, its channels stay on the server that it migrates from.
-PUBLISH = replace(_write("publish", is_count, "", publish=1), on_ask=True)
+PUBLISH = replace(_write("publish", expect(is_count), "", publish=1), on_ask=True)

@@ -85,7 +85,7 @@ class RedisStore(BaseStore):
 
     def _check_close(self) -> None:
         if not self._commands.forked:
-            self._commands.check_loop()
+            self._commands.running_loop()
 
     async def _close(self) -> None:
         await self._events.aclose()

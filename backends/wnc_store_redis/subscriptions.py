@@ -62,7 +62,7 @@ class SubscriptionManager:
             StoreError: the subscription failed; see `CommandExecutor.to_store_error`.
         """
         self._refcounts.update(channels)
-        self._commands.check_loop()
+        self._commands.running_loop()
         failure: BaseException = TimeoutError()
         try:
             async with asyncio.timeout(self._timeout):

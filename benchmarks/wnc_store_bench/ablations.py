@@ -9,7 +9,6 @@ Each variant runs in its own process, so it can patch any class. To add an ablat
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,26 +27,23 @@ from wnc_store_bench.load import OPERATIONS, Operation
 from wnc_store_bench.options import Options, ProgressCallback
 from wnc_store_bench.results import ContentionRow, LoadRow
 from wnc_store_bench.server import Target
-from wnc_store_redis.cache import ChatCache
+from wnc_store_redis.cache import CachedChat
 from wnc_store_redis.rooms import RedisRoomStore
 from wnc_store_redis.transport import multiplexer
 from wnc_store_redis.transport.connection import Reply, StreamConnection
 from wnc_store_redis.transport.multiplexer import MultiplexedConnection
+from wnc_store_redis.transport.receiver import Receiver
 
 
 def _disable_group_commit() -> None:
     """Commit each update of a room separately, based on the cached room or the room of the last conflict."""
 
     async def commit(self: RedisRoomStore, room_id: str, transition: Transition) -> Room | None:
-        storage = self._storage
-        current = storage.cached(room_id) or await storage.get(room_id)
+        storage, deadline = self._storage, self._commands.deadline()
+        current = storage.cache[room_id] or await storage.get(room_id, deadline)
         while current is not None:
-            after, deadline = transition(current.room), self._commands.deadline()
-            if after is None:
-                pending = storage.start_delete(current, (), deadline)
-            else:
-                pending = storage.start_commit(current, after, (), deadline)
-            result = await storage.finish_commit(pending)
+            after = transition(current.room)
+            result = await storage.run_commit(storage.prepare_commit(current, after, (), deadline))
             if not isinstance(result, VersionMismatch):
                 return after
             current = result.current
@@ -57,22 +53,19 @@ def _disable_group_commit() -> None:
 
 
 def _disable_append_hints() -> None:
-    def no_hint(self: ChatCache, room_id: str, message_id: str) -> tuple[bytes, bytes]:
-        del self, room_id, message_id
+    def no_hint(self: CachedChat, message_id: str) -> tuple[bytes, bytes]:
+        del self, message_id
         return b"", b""
 
-    ChatCache.append_hint = no_hint
+    CachedChat.append_hint = no_hint
 
 
 def _disable_shared_writes() -> None:
     submit = MultiplexedConnection.submit
 
-    def submit_now(
-        self: MultiplexedConnection, packed: bytes, deadline: float, *, expires: bool = False
-    ) -> asyncio.Future[Reply]:
-        future = submit(self, packed, deadline, expires=expires)
+    def submit_now(self: MultiplexedConnection, receiver: Receiver, *arguments: Any, **options: Any) -> None:
+        submit(self, receiver, *arguments, **options)
         self._flush()
-        return future
 
     MultiplexedConnection.submit = submit_now
 

@@ -148,7 +148,7 @@ async def test_closing_ends_a_subscription_on_its_way(cluster: Cluster) -> None:
     with cluster.masters[0].paused():
         inside: Any = store._commands._router
         entering = asyncio.ensure_future(store.events.subscribe(name).__aenter__())
-        await wait_until(lambda: inside._nodes[("127.0.0.1", cluster.masters[0].port)]._reads._in_flight)
+        await wait_until(lambda: inside._nodes[("127.0.0.1", cluster.masters[0].port)]._in_flight)
         await store.aclose()
         with pytest.raises(StoreClosedError):
             await entering

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -13,6 +12,7 @@ from hiredis import Reader
 from virtual_time import now
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.executor import CommandExecutor
+from wnc_store_redis.transport.receiver import Receiver
 from wnc_store_redis.transport.retry import NoReplyError
 from wnc_store_redis.transport.statistics import Statistics
 
@@ -47,9 +47,19 @@ class FakeRouter:
         self.on_ask: list[bytes | None] = []
         self.dropped: list[bytes] = []
 
-    def submit(
-        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
-    ) -> asyncio.Future[Any]:
+    def start(self) -> None:
+        """See `Router.start`."""
+
+    def submit(  # noqa: PLR0913 - see `Router`
+        self,
+        receiver: Receiver,
+        key: bytes,
+        packed: bytes,
+        deadline: float,
+        *,
+        writes: bool,
+        on_ask: bytes | None = None,
+    ) -> None:
         """See `Router.submit`."""
         reader = Reader()
         reader.feed(packed + EXPIRY if writes else packed)
@@ -62,12 +72,10 @@ class FakeRouter:
         self.writes.append(writes)
         self.on_ask.append(on_ask)
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if isinstance(reply, NoReplyError | StoreClosedError):
-            future.set_exception(reply)
+            receiver.set_exception(reply)
         else:
-            future.set_result(reply)
-        return future
+            receiver.set_result(reply)
 
     def drop(self, key: bytes) -> None:
         """See `Router.drop`."""

@@ -14,11 +14,11 @@ from wnc_store_bench.server import Target
 Limits = dict[Operation, tuple[float, float, float]]
 
 REDIS: Limits = {  # calls of Python functions, calls of C functions, callbacks of the event loop
-    "get_room": (40.5, 25.4, 1.13),
-    "add_user_to_room": (142.9, 128, 3.15),
-    "add_message": (79.7, 87.7, 1.14),
+    "get_room": (23.5, 19.4, 1.13),
+    "add_user_to_room": (58, 52, 1.18),
+    "add_message": (33.1, 36, 1.14),
 }
-MEMORY: Limits = {"add_user_to_room": (45, 52.5, 0.11)}
+MEMORY: Limits = {"add_user_to_room": (23, 15.5, 0.11)}
 MARGIN = 1.05
 
 pytestmark = pytest.mark.skipif(

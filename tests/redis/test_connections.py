@@ -30,7 +30,7 @@ from wnc_store import (
 )
 from wnc_store_contract.factories import message, room
 from wnc_store_redis import RedisStore
-from wnc_store_redis.transport.replies import SHAPES, is_count
+from wnc_store_redis.transport.replies import SHAPES, expect, is_count
 
 SECRET = "SECRET-9f1c"
 HOUR = timedelta(hours=1)
@@ -200,7 +200,7 @@ async def test_wrong_credentials_are_a_configuration_error(redis_server: RedisSe
 async def test_an_error_of_the_server_contains_no_argument(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error for an unknown command does not contain the arguments of the command."""
     shapes: Any = SHAPES
-    monkeypatch.setitem(shapes, b"NOSUCHCOMMAND", is_count)
+    monkeypatch.setitem(shapes, b"NOSUCHCOMMAND", expect(is_count))
     with pytest.raises(Exception, match="rejected") as caught:
         await store._commands.read(b"NOSUCHCOMMAND", b"room:A", SECRET.encode())
     shown: list[BaseException | None] = [caught.value, caught.value.__cause__, caught.value.__context__]

@@ -7,6 +7,7 @@ callers' results and the stored data.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement
@@ -36,9 +37,11 @@ from interleavings.world import Plan
 from wnc_store.base import VersionMismatch
 from wnc_store_contract.factories import message, room
 from wnc_store_redis import group_commit
-from wnc_store_redis.room_storage import PendingCommit, RoomStorage
+from wnc_store_redis.room_storage import Commit, RoomStorage
+from wnc_store_redis.rooms import RedisRoomStore
+from wnc_store_redis.script_results import COMMITTED
 from wnc_store_redis.transport import multiplexer
-from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript
+from wnc_store_redis.transport.executor import CommandExecutor, ScriptCall
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -228,29 +231,32 @@ def test_equal_updates_of_two_processes_both_count() -> None:
     check([plan for pair in equal for plan in plans("three users", pair, (0, 1), ["warm"], 1)], 900)
 
 
-async def _trusted(path: RoomStorage, room_id: str, deadline: float | None = None) -> Any:
+async def _trusted(path: RoomStorage, room_id: str, deadline: float) -> Any:
     """Return the cached state without asking the server."""
-    return path.cached(room_id) or await _LOAD(path, room_id, deadline)
+    return path.cache[room_id] or await _LOAD(path, room_id, deadline)
 
 
-async def _forced(path: RoomStorage, commit: PendingCommit) -> Any:
+async def _remembered(rooms: RedisRoomStore, room_id: str) -> Any:
+    """Return the cached room without asking the server."""
+    stored = rooms._storage.cache[room_id]
+    return await _READ(rooms, room_id) if stored is None else stored.room
+
+
+async def _forced(path: RoomStorage, commit: Commit, reply: asyncio.Future[Any]) -> Any:
     """Commit again on top of the state that was found."""
-    result = await _COMMITTED(path, commit)
+    result = await _COMMITTED(path, commit, reply)
     while isinstance(result, VersionMismatch) and result.current is not None:
-        after = commit.after and commit.after.room
-        deadline = commit.script.deadline
-        if after is None:
-            commit = path.start_delete(result.current, (), deadline)
-        else:
-            commit = path.start_commit(result.current, after, (), deadline)
-        result = await _COMMITTED(path, commit)
+        commit = path.prepare_commit(result.current, commit.after and commit.after.room, (), commit.deadline)
+        reply = asyncio.get_running_loop().create_future()
+        path._commands.send_script(commit, reply)
+        result = await _COMMITTED(path, commit, reply)
     return result
 
 
-async def _believed(commands: CommandExecutor, sent: InFlightScript, *, retry_args: Sequence[bytes] | None) -> Any:
+async def _believed(commands: CommandExecutor, call: ScriptCall[Any], first: asyncio.Future[Any]) -> Any:
     """Take the reply to a retry for the reply to the first attempt."""
-    reply, repeated = await _SETTLED(commands, sent, retry_args=retry_args)
-    return (1 if repeated else reply), repeated
+    result, repeated = await _SETTLED(commands, call, first)
+    return (COMMITTED if repeated else result), repeated
 
 
 def _hasty(change: Any, room: Any) -> Any:
@@ -260,18 +266,17 @@ def _hasty(change: Any, room: Any) -> Any:
     return after
 
 
-def _stubborn(commits: Any, room_id: str, batch: list[Any]) -> bool:
+def _stubborn(batch: Any, *arguments: Any) -> Any:
     """Keep the updates of cancelled callers."""
-    waiting = commits._queues[room_id]
-    batch += waiting
-    added = bool(waiting)
-    waiting.clear()
-    return added
+    for update in batch._updates:
+        if update.future.cancelled():
+            update.future = asyncio.get_running_loop().create_future()
+    return _APPLY_BATCH(batch, *arguments)
 
 
 def _shifted(multiplexer: Any, replies: Sequence[Any]) -> None:
     """Drop the in-flight entry of a cancelled caller, so that replies are shifted."""
-    for request in [one for one in multiplexer._in_flight if one.future.done()][: len(multiplexer._in_flight) - 1]:
+    for request in [one for one in multiplexer._in_flight if one[0].done()][: len(multiplexer._in_flight) - 1]:
         multiplexer._in_flight.remove(request)
     _ANSWERED(multiplexer, replies)
 
@@ -289,11 +294,12 @@ def _silent(multiplexer: Any, _error: BaseException) -> None:
 
 _LOAD, _COMMITTED, _SETTLED, _FAILURE = (
     RoomStorage.get,
-    RoomStorage.finish_commit,
+    RoomStorage.run_commit,
     CommandExecutor.finish_script,
     CommandExecutor.to_store_error,
 )
-_APPLY, _ANSWERED = group_commit._PendingUpdate.apply, multiplexer.MultiplexedConnection._on_replies
+_APPLY, _APPLY_BATCH = group_commit._PendingUpdate.apply, group_commit._Batch._apply
+_READ, _ANSWERED = RedisRoomStore._get, multiplexer.MultiplexedConnection._on_replies
 
 
 class Mutant(NamedTuple):
@@ -309,12 +315,14 @@ class Mutant(NamedTuple):
 
 
 JOINS, REMOVALS, GONE, CREATIONS = (WITH_FAULTS[number] for number in (3, 1, 6, 11))
+LEAVES = ("three users", join("u1"), leave("u1"))
 MUTANTS = (
-    Mutant("a rejection trusts the cache", RoomStorage, "get", _trusted, GONE, (0, 1)),
-    Mutant("a conflict is overwritten", RoomStorage, "finish_commit", _forced, JOINS, (0, 1)),
+    Mutant("a rejection trusts the cache", RoomStorage, "get", _trusted, LEAVES, (0, 1)),
+    Mutant("a read trusts the cache", RedisRoomStore, "_get", _remembered, GONE, (0, 1)),
+    Mutant("a conflict is overwritten", RoomStorage, "run_commit", _forced, JOINS, (0, 1)),
     Mutant("the reply to a retry is trusted", CommandExecutor, "finish_script", _believed, JOINS, (0, 1), 1),
     Mutant("results come before the commit", group_commit._PendingUpdate, "apply", _hasty, JOINS, (0, 1)),
-    Mutant("a cancelled update is applied", group_commit.GroupCommit, "_drain_queue", _stubborn, JOINS, (0, 0), 1),
+    Mutant("a cancelled update is applied", group_commit._Batch, "_apply", _stubborn, JOINS, (0, 0), 1),
     Mutant("replies are shifted", multiplexer.MultiplexedConnection, "_on_replies", _shifted, CREATIONS, (0, 0), 1),
     Mutant("an unknown outcome is a failure", CommandExecutor, "to_store_error", _sure, REMOVALS, (0, 0), 1),
     Mutant("a loss is not reported", multiplexer.MultiplexedConnection, "_on_disconnect", _silent, JOINS, (0, 0), 1),

@@ -20,7 +20,9 @@ from redis.exceptions import ResponseError
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import ConnectionFactory, Pool, Reply
 from wnc_store_redis.transport.errors import code_of, is_deadline
-from wnc_store_redis.transport.node import NodeClient, pack_command
+from wnc_store_redis.transport.node import Node, call, open_node
+from wnc_store_redis.transport.packing import pack_command
+from wnc_store_redis.transport.receiver import Receiver, forward
 from wnc_store_redis.transport.replies import UnexpectedReplyError, is_slot_map
 from wnc_store_redis.transport.retry import NoReplyError, RedirectedError, may_pass
 from wnc_store_redis.transport.statistics import Statistics
@@ -62,22 +64,36 @@ class ClusterRouter:
         self._timeout = timeout
         self._statistics = statistics
         self._is_replicated = is_replicated
-        self._nodes: dict[Address, NodeClient] = {}
+        self._nodes: dict[Address, Node] = {}
         self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._masters: list[Address] = []
         self._migrating: dict[int | None, Address] = {}
         """Slot -> the server that it migrates to, if that server was the last to reply."""
         self._round_robin = 0
-        self._tasks = BackgroundTasks()
+        self._tasks, self._requests = BackgroundTasks(), BackgroundTasks()
         self._refreshing: asyncio.Task[None] | None = None
         self._slot_error: BaseException = _NO_SERVER
         self._closed = False
 
-    async def submit(
-        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
-    ) -> Reply:
+    def start(self) -> None:
+        """See `Router.start`."""
+
+    def submit(  # noqa: PLR0913 - what a command needs
+        self,
+        receiver: Receiver,
+        key: bytes,
+        packed: bytes,
+        deadline: float,
+        *,
+        writes: bool,
+        on_ask: bytes | None = None,
+    ) -> None:
         """See `Router.submit`. A command without a key goes to any master."""
-        self.check_loop()
+        forward(self._requests, self._call(key, packed, deadline, writes=writes, on_ask=on_ask), receiver)
+
+    async def _call(self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None) -> Reply:
+        if self._closed:
+            raise StoreClosedError
         slot = key_slot(key) if key else None
         address = await self._address(slot, deadline)
         reply = await self._send(address, packed, deadline, writes=writes)
@@ -103,10 +119,6 @@ class ClusterRouter:
                 callback(key)
         return reply
 
-    def check_loop(self) -> None:
-        """See `Router.check_loop`."""
-        self._node(self._seeds[0]).check_loop()
-
     def on_ask_redirect(self, callback: Callable[[bytes], None]) -> None:
         """Register a callback for writes that ran on the server that their slot migrates to. Its argument is the key.
 
@@ -127,7 +139,7 @@ class ClusterRouter:
 
     async def check_master(self, key: bytes, address: Address, deadline: float) -> None:
         """Raise the reply of a server that does not serve the key as a master. Replicas reply to reads with MOVED."""
-        reply = await self._node(address).submit(pack_command((b"EXISTS", key)), deadline, writes=False)
+        reply = await call(self._node(address), pack_command((b"EXISTS", key)), deadline)
         if isinstance(reply, ResponseError) and code_of(reply) != "ASK":  # a master sends ASK while the slot migrates
             raise reply
 
@@ -198,7 +210,7 @@ class ClusterRouter:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         try:
-            return await self._node(address).submit(packed, deadline, writes=writes, asking=asking)
+            return await call(self._node(address), packed, deadline, writes=writes, asking=asking)
         except NoReplyError:
             self._refresh()  # a replica may have replaced the server, which then sends no MOVED
             raise
@@ -216,13 +228,13 @@ class ClusterRouter:
             self._refresh()
         return _REDIRECTED if code in {"MOVED", "ASK"} else failure
 
-    def _node(self, address: Address) -> NodeClient:
+    def _node(self, address: Address) -> Node:
         node = self._nodes.get(address)
         if node is None:
             if self._closed:
                 raise StoreClosedError
             pool = self.connections(address)
-            node = self._nodes[address] = NodeClient(
+            node = self._nodes[address] = open_node(
                 pool, self._timeout, self._statistics, is_replicated=self._is_replicated
             )
         return node
@@ -260,7 +272,7 @@ class ClusterRouter:
     async def _query_slots(self, address: Address, deadline: float) -> list[tuple[int, int, Address]] | BaseException:
         """Return the slot ranges and their masters, an empty list if the server hangs, or the error of the query."""
         try:
-            reply = await self._node(address).submit(_SLOTS, deadline, writes=False)
+            reply = await call(self._node(address), _SLOTS, deadline)
         except NoReplyError as error:
             return [] if is_deadline(error.reason) else error.reason
         except StoreClosedError:

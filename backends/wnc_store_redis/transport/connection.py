@@ -166,9 +166,9 @@ class TransportConnection(PipelinedConnection, asyncio.Protocol):
         failure: Exception | None = None
         try:
             reader.feed(data)
-            while (reply := reader.gets()) is not _INCOMPLETE:
+            for reply in iter(reader.gets, _INCOMPLETE):
                 if self.pushes or type(reply) is not PushNotification:  # e.g. maintenance notifications
-                    replies.append(reply)
+                    replies.append(reply)  # noqa: PERF401 - replies before an error must not be lost
         except Exception as error:  # noqa: BLE001 - any parser error means that the stream is unusable
             failure = error
         if replies:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import weakref
+import math
+import re
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -12,9 +12,11 @@ from functools import partial
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
-from wnc_store import StoreClosedError, StoreError
+from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply, open_connection
-from wnc_store_redis.transport.errors import EXPIRED, UnfencedError, code_of
+from wnc_store_redis.transport.errors import EXPIRED, UnfencedError
+from wnc_store_redis.transport.packing import EXPIRY_FORMAT, pack_command
+from wnc_store_redis.transport.receiver import IGNORED, Receiver
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError
 from wnc_store_redis.transport.session import Session, seconds, start_session
 from wnc_store_redis.transport.statistics import Statistics
@@ -26,13 +28,12 @@ MAX_IN_FLIGHT = 1024
 MAX_IN_FLIGHT_BYTES = 4 * 1024 * 1024
 """Limit on the bytes of commands in flight. A larger command is sent alone."""
 
-EXPIRY_DIGITS = 13
-"""Length of the last argument of a command that expires: the server's time in epoch milliseconds."""
-
 _CLOCK_INTERVAL = 60.0
 """Seconds between two queries of the server's time on a connection that writes."""
 
-_TIME = b"*1\r\n$4\r\nTIME\r\n"
+_EXPIRED_AT = re.compile(rf"{EXPIRED} (\d{{1,15}})")
+_TIME = pack_command((b"TIME",))
+_ASKING = pack_command((b"ASKING",))
 
 _LATENCY_MARGIN = 1.25
 """A command is sent only if its remaining time is at least this many times the latency of the last reply."""
@@ -41,25 +42,18 @@ _MIN_TIMER_INTERVAL = 0.01
 """Minimum seconds between two scans for missed deadlines: with many waiting commands a scan is slow."""
 
 
-class InFlightRequest:
-    """A command and the future of its reply."""
+_Unsent = tuple[Receiver, bytes, float, bool]
+"""A waiting command: receiver, encoded command, deadline, and whether it writes; see `submit`."""
 
-    __slots__ = ("deadline", "expires", "future", "packed", "sent_at", "size")
-
-    def __init__(self, packed: bytes, future: asyncio.Future[Reply], deadline: float, *, expires: bool) -> None:
-        self.packed = packed
-        self.expires = expires
-        self.size = len(packed)
-        self.future = future
-        self.deadline = deadline
-        self.sent_at = 0.0
+_InFlight = tuple[Receiver, int, float, float]
+"""A command that was sent: receiver, size in bytes, deadline, and when it was sent."""
 
 
 class MultiplexedConnection:
     """A connection that is opened when it is first needed, and again after it was lost.
 
-    A request that is cancelled or misses its deadline stays in the in-flight queue, and its reply is discarded. So
-    replies stay aligned with requests.
+    A command whose receiver is done, cancelled or late stays in the in-flight queue, and its reply is discarded. So
+    replies stay aligned with commands.
 
     Args:
         pool: the source of connections.
@@ -68,7 +62,6 @@ class MultiplexedConnection:
 
     Attributes:
         disconnects: how many connections were lost so far.
-        forked: whether this process was forked after the connection was first used.
     """
 
     def __init__(self, pool: Pool, timeout: float, statistics: Statistics) -> None:
@@ -78,66 +71,44 @@ class MultiplexedConnection:
         self._supervisor = ConnectionSupervisor(connect, timeout, self._on_connect, self._on_disconnect)
         self._session = Session()
         self._clock_due = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._send_queue: deque[InFlightRequest] = deque()
-        self._in_flight: deque[InFlightRequest] = deque()
+        self._send_queue: deque[_Unsent] = deque()
+        self._in_flight: deque[_InFlight] = deque()
         self._in_flight_bytes = 0
         self._last_reply_at = 0.0
         self._latency = 0.0
         """Seconds between the last reply and the send time of its command."""
         self._flush_scheduled = False
         self._deadline_timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
         self._closed = False
         self._drained: asyncio.Future[None] | None = None
-        self.forked = False
         self.disconnects = 0
-        _ALL.add(self)
 
-    @property
-    def is_bound(self) -> bool:
-        """Whether the connection was used, and so belongs to an event loop."""
-        return self._loop is not None
-
-    def submit(self, packed: bytes, deadline: float, *, expires: bool = False) -> asyncio.Future[Reply]:
+    def submit(
+        self, receiver: Receiver, packed: bytes, deadline: float, *, writes: bool = False, asking: bool = False
+    ) -> None:
         """Send a command at the end of this tick.
 
+        A receiver that is done before that withdraws the command.
+
         Args:
-            packed: the command, encoded.
+            receiver: what gets the reply.
+            packed: the command, encoded; if it writes, without its end, see `packing`.
             deadline: when to give up, in the event loop's time.
-            expires: whether to append the last argument of the command, the deadline in the server's time.
-
-        Returns:
-            A future of the reply, which is a `ResponseError` if the server rejects the command. The future may be
-            cancelled. It raises `NoReplyError` if no reply arrives, and `StoreClosedError` if the store is closed
-            before the command is sent.
-
-        Raises:
-            StoreError: the store belongs to another event loop, or was used before a fork.
+            writes: whether the command may change data. Then the server gets the deadline, too.
+            asking: whether the command follows an ASK redirection.
         """
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop or self.forked:
-            self._bind(loop)
-        future: asyncio.Future[Reply] = loop.create_future()
         if self._closed:
-            future.set_exception(StoreClosedError())
-            return future
-        self._send_queue.append(InFlightRequest(packed, future, deadline, expires=expires))
+            receiver.set_exception(StoreClosedError())
+            return
+        if asking:  # ASKING applies to the next command, and nothing is queued in between
+            self.submit(IGNORED, _ASKING, deadline)
+        self._send_queue.append((receiver, packed, deadline, writes))
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            loop.call_soon(self._flush)
-        if self._deadline_timer is None or deadline < self._deadline_timer.when():
-            self._set_deadline_timer(loop, deadline)
-        return future
-
-    def check_loop(self) -> None:
-        """Check that the store may be used in this event loop and process. The first call binds the event loop.
-
-        Raises:
-            StoreError: the store belongs to another event loop, or was used before a fork.
-        """
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop or self.forked:
-            self._bind(loop)
+            asyncio.get_running_loop().call_soon(self._flush)
+        if deadline < self._timer_due:
+            self._set_deadline_timer(deadline)
 
     def drop(self) -> None:
         """Close the connection. The next command opens another."""
@@ -146,27 +117,16 @@ class MultiplexedConnection:
     async def aclose(self) -> None:
         """Fail unsent commands, wait for sent ones, and close the connection."""
         self._closed = True
-        for request in self._send_queue:
-            if not request.future.done():
-                request.future.set_exception(StoreClosedError())
-        self._send_queue.clear()
-        if self.forked:
-            return
-        if self._loop is not None and any(not request.future.done() for request in self._in_flight):
-            self._drained = self._drained or self._loop.create_future()
+        unsent, self._send_queue = self._send_queue, deque()
+        for receiver, *_ in unsent:
+            if not receiver.done():
+                receiver.set_exception(StoreClosedError())
+        if any(not receiver.done() for receiver, *_ in self._in_flight):
+            self._drained = self._drained or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)  # a second call of aclose() waits, too
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
         await self._supervisor.aclose()
-
-    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self.forked:
-            message = "the store was used before this process was forked; open a store in each process"
-            raise StoreError(message)
-        if self._loop is not None:
-            message = "the store was used in another event loop; open a store in each event loop"
-            raise StoreError(message)
-        self._loop = loop
 
     async def _start_session(self, connection: AbstractConnection) -> None:
         try:
@@ -188,39 +148,45 @@ class MultiplexedConnection:
         send_queue, in_flight = self._send_queue, self._in_flight
         if not in_flight:
             self._latency = 0.0  # the last reply may have waited for a server that has recovered since
-        earlier = len(in_flight)
+        earlier = sent = len(in_flight)
         now = asyncio.get_running_loop().time()
-        while send_queue and len(in_flight) < MAX_IN_FLIGHT:
-            if self._in_flight_bytes + send_queue[0].size > MAX_IN_FLIGHT_BYTES and in_flight:
+        while send_queue and sent < MAX_IN_FLIGHT:
+            receiver, packed, deadline, writes = send_queue[0]
+            size = len(packed)
+            if self._in_flight_bytes + size > MAX_IN_FLIGHT_BYTES and in_flight:
                 break
-            request = send_queue.popleft()
-            if request.future.done():
+            send_queue.popleft()
+            if receiver.done():
                 continue
-            if in_flight and request.deadline - now < _LATENCY_MARGIN * self._latency:
+            if in_flight and deadline - now < _LATENCY_MARGIN * self._latency:
                 # Under overload, this command would get its reply just after its deadline, and so would every command
                 # behind it: the server would work, and no caller would get a reply in time.
-                _fail(request, TimeoutError(), sent=False)
-            else:
-                request.sent_at = now
-                in_flight.append(request)
-                self._in_flight_bytes += request.size
-                batch.append(request.packed)
-                if request.expires:
-                    batch.append(b"%0*d\r\n" % (EXPIRY_DIGITS, (request.deadline + self._session.clock) * 1000 + 1))
+                receiver.set_exception(NoReplyError(TimeoutError(), sent=False))
+                continue
+            in_flight.append((receiver, size, deadline, now))
+            self._in_flight_bytes += size
+            sent += 1
+            batch.append(packed)
+            if writes:
+                batch.append(EXPIRY_FORMAT % ((deadline + self._session.clock) * 1000 + 1))
         if batch:
             if not earlier:
                 self._last_reply_at = now  # the server owes replies from now on
-            sent = len(in_flight) - earlier
             self._statistics.batches += 1
-            self._statistics.commands += sent
+            self._statistics.commands += sent - earlier
             connection.write(batch)
-            if len(batch) > sent and now >= self._clock_due:  # the next writes use the new estimate
+            if len(batch) > sent - earlier and now >= self._clock_due:  # the next writes use the new estimate
                 self._clock_due = now + _CLOCK_INTERVAL
-                self.submit(_TIME, now + self._timeout).add_done_callback(partial(self._on_time, now))
+                reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+                reply.add_done_callback(partial(self._on_time, now))
+                self.submit(reply, _TIME, now + self._timeout)
 
     def _on_time(self, sent_at: float, future: asyncio.Future[Reply]) -> None:
         if not future.cancelled() and future.exception() is None and not isinstance(future.result(), ResponseError):
-            self._session = self._session._replace(clock=seconds(future.result()) - sent_at)
+            try:
+                self._session = self._session._replace(clock=seconds(future.result()) - sent_at)
+            except (TypeError, ValueError, IndexError):  # not a reply to TIME, so the others may not match, either
+                self.drop()
 
     def _on_connect(self, error: Exception | None) -> None:
         """Send the waiting commands, or fail them. After a hung attempt, those with time left may wait for another."""
@@ -229,9 +195,9 @@ class MultiplexedConnection:
             return
         waiting, self._send_queue = self._send_queue, deque()
         now = asyncio.get_running_loop().time()
-        for request in waiting:
-            is_late = isinstance(error, ConnectHungError) and request.deadline <= now
-            _fail(request, TimeoutError() if is_late else error, sent=False)
+        for receiver, _, deadline, _ in waiting:
+            is_late = isinstance(error, ConnectHungError) and deadline <= now
+            _fail(receiver, TimeoutError() if is_late else error, sent=False)
 
     def _on_replies(self, replies: Sequence[Reply]) -> None:
         in_flight = self._in_flight
@@ -240,15 +206,16 @@ class MultiplexedConnection:
             if not in_flight:  # earlier replies may have gone to the wrong requests
                 self._supervisor.disconnect(ConnectionError("the server sent a reply without a request"))
                 return
-            request = in_flight.popleft()
-            self._in_flight_bytes -= request.size
-            self._latency = self._last_reply_at - request.sent_at
-            if type(reply) is ResponseError and code_of(reply) == EXPIRED:
+            receiver, size, _, sent_at = in_flight.popleft()
+            self._in_flight_bytes -= size
+            self._latency = self._last_reply_at - sent_at
+            if type(reply) is ResponseError and (expired := _EXPIRED_AT.fullmatch(str(reply))):
                 # The estimate of the server's clock is too low, because one of the clocks was set or runs faster.
-                _, milliseconds = str(reply).split()
-                self._session = self._session._replace(clock=int(milliseconds) / 1000 - request.sent_at)
-            if not request.future.done():
-                request.future.set_result(reply)
+                self._session = self._session._replace(clock=int(expired[1]) / 1000 - sent_at)
+            try:  # noqa: SIM105 - `suppress` would take longer than the rest of this loop
+                receiver.set_result(reply)
+            except asyncio.InvalidStateError:
+                pass  # nobody waits for the reply any more
         if self._send_queue and not self._flush_scheduled:
             self._flush()
         if self._drained is not None and not in_flight and not self._drained.done():
@@ -262,50 +229,38 @@ class MultiplexedConnection:
             unfenced.__cause__ = error
             error = unfenced
         in_flight, self._in_flight, self._in_flight_bytes = self._in_flight, deque(), 0
-        for request in in_flight:
-            _fail(request, error, sent=True)
+        for receiver, *_ in in_flight:
+            _fail(receiver, error, sent=True)
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._flush()
 
-    def _set_deadline_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+    def _set_deadline_timer(self, deadline: float) -> None:
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
-        self._deadline_timer = loop.call_at(deadline, self._on_deadline)
+        self._deadline_timer = asyncio.get_running_loop().call_at(deadline, self._on_deadline)
+        self._timer_due = deadline
 
     def _on_deadline(self) -> None:
-        """Fail the requests that missed their deadlines. Close a connection that has been silent for too long."""
-        self._deadline_timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        """Fail the commands that missed their deadlines. Close a connection that has been silent for too long."""
+        self._deadline_timer, self._timer_due = None, math.inf
+        now = asyncio.get_running_loop().time()
         deadlines: list[float] = []
-        for requests, sent in ((self._in_flight, True), (self._send_queue, False)):
-            for request in requests:
-                if not request.future.done():
-                    if request.deadline <= now:
-                        _fail(request, TimeoutError(), sent=sent)
+        for commands, sent in ((self._in_flight, True), (self._send_queue, False)):
+            for receiver, _, deadline, _ in [*commands]:  # a copy, because a receiver may submit another command
+                if not receiver.done():
+                    if deadline <= now:
+                        _fail(receiver, TimeoutError(), sent=sent)
                     else:
-                        deadlines.append(request.deadline)
+                        deadlines.append(deadline)
         if self._in_flight and now - self._last_reply_at >= self._timeout:
             self._supervisor.disconnect(ConnectionError(f"the server sent nothing for {self._timeout:g} s"))
         elif self._in_flight:
             deadlines.append(self._last_reply_at + self._timeout)
         if deadlines:
-            self._set_deadline_timer(loop, max(min(deadlines), now + _MIN_TIMER_INTERVAL))
+            self._set_deadline_timer(max(min(deadlines), now + _MIN_TIMER_INTERVAL))
 
 
-def _fail(request: InFlightRequest, reason: BaseException, *, sent: bool) -> None:
-    if not request.future.done():
-        request.future.set_exception(NoReplyError(reason, sent=sent))
-
-
-_ALL: weakref.WeakSet[MultiplexedConnection] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for multiplexer in _ALL:
-        # The parent process reads from the same socket. A store that it never used has no socket.
-        multiplexer.forked = multiplexer.is_bound
-
-
-os.register_at_fork(after_in_child=_after_fork)
+def _fail(receiver: Receiver, reason: BaseException, *, sent: bool) -> None:
+    if not receiver.done():
+        receiver.set_exception(NoReplyError(reason, sent=sent))

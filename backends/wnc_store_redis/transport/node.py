@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from collections.abc import Callable
+from typing import Protocol
 
-import hiredis
 from redis.exceptions import ResponseError
 
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply
 from wnc_store_redis.transport.errors import NotReplicatedError, code_of, is_deadline
-from wnc_store_redis.transport.multiplexer import EXPIRY_DIGITS, MultiplexedConnection
+from wnc_store_redis.transport.multiplexer import MultiplexedConnection
+from wnc_store_redis.transport.packing import pack_command
+from wnc_store_redis.transport.receiver import Receiver, forward
 from wnc_store_redis.transport.replies import is_bytes, is_count
 from wnc_store_redis.transport.retry import NoReplyError, QueryLostError
 from wnc_store_redis.transport.statistics import Statistics
+from wnc_store_redis.transport.tasks import BackgroundTasks
 
-# The type stub of hiredis accepts tuples of one element only.
-pack_command = cast("Callable[[Sequence[bytes]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
-
-_EXPIRY = b"0" * EXPIRY_DIGITS
-
-
-def pack_without_expiry(words: Sequence[bytes]) -> bytes:
-    """Encode a command without its last argument, which `MultiplexedConnection` appends when it sends the command."""
-    return pack_command((*words, _EXPIRY))[: -EXPIRY_DIGITS - 2]
-
-
-_ASKING = pack_command((b"ASKING",))
 _REPLICATION = pack_command((b"INFO", b"replication"))
 _REPLICAS = re.compile(rb"^connected_slaves:(\d{1,9})\r?$", re.MULTILINE)
 _NO_REPLICA = ResponseError("NOREPLICAS no replica is connected, and durability is replicated")
@@ -41,71 +31,99 @@ _REPLICA_COUNT_TTL = 1.0
 """Seconds for which the number of replicas that a server reported is reused."""
 
 
-class NodeClient:
+class Node(Protocol):
     """The connections to one server.
 
-    A replicated write returns when all replicas have it. WAIT covers the writes of the same connection, and blocks the
-    commands behind it. So one WAIT follows all writes of a tick, and reads use a separate connection.
+    Attributes:
+        disconnects: how many connections for reads were lost so far.
+    """
+
+    @property
+    def disconnects(self) -> int: ...  # noqa: D102 - see above
+
+    def submit(self, receiver: Receiver, packed: bytes, deadline: float, *, writes: bool, asking: bool = False) -> None:
+        """See `MultiplexedConnection.submit`."""
+        ...
+
+    def drop(self) -> None:
+        """Close the connections. The next command opens others."""
+        ...
+
+    async def aclose(self) -> None:
+        """Fail unsent commands, wait for sent ones, and close the connections."""
+        ...
+
+
+def open_node(
+    pool: Pool,
+    timeout: float,
+    statistics: Statistics,
+    *,
+    is_replicated: bool,
+    replicas: Callable[[], int] | None = None,
+) -> Node:
+    """Return the connections to a server; see `ReplicatedNode`."""
+    if is_replicated:
+        return ReplicatedNode(pool, timeout, statistics, replicas)
+    return MultiplexedConnection(pool, timeout, statistics)
+
+
+class ReplicatedNode:
+    """The connections to one server whose writes return when all replicas have them.
+
+    WAIT covers the writes of the same connection, and blocks the commands behind it. So one WAIT follows all writes of
+    a tick, and reads use a separate connection.
 
     Args:
         pool: the source of connections.
         timeout: see `MultiplexedConnection`.
-        is_replicated: whether writes must be replicated.
+        statistics: the counters of the store.
         replicas: returns the number of replicas; if omitted, the server is queried.
     """
 
     def __init__(
-        self,
-        pool: Pool,
-        timeout: float,
-        statistics: Statistics,
-        *,
-        is_replicated: bool = False,
-        replicas: Callable[[], int] | None = None,
+        self, pool: Pool, timeout: float, statistics: Statistics, replicas: Callable[[], int] | None = None
     ) -> None:
         self._timeout = timeout
         self._writes = MultiplexedConnection(pool, timeout, statistics)
-        self._reads = MultiplexedConnection(pool, timeout, statistics) if is_replicated else self._writes
-        self._is_replicated = is_replicated
+        self._reads = MultiplexedConnection(pool, timeout, statistics)
         self._replicas = replicas
         self._counted = 0
         self._counted_at = float("-inf")
         self._query: asyncio.Future[Reply] | None = None
         self._wait_task: asyncio.Task[int | ResponseError] | None = None
+        self._tasks = BackgroundTasks()
 
     @property
     def disconnects(self) -> int:
-        """How many read connections were lost so far."""
+        """See `Node.disconnects`."""
         return self._reads.disconnects
 
-    def submit(self, packed: bytes, deadline: float, *, writes: bool, asking: bool = False) -> Awaitable[Reply]:
-        """Send a command; see `Router.submit`. `asking` is set for a command that follows an ASK redirection."""
-        if writes and self._is_replicated:
-            return self._replicated(packed, deadline, asking=asking)
-        connection = self._writes if writes else self._reads
-        return _submit(connection, packed, deadline, expires=writes, asking=asking)
-
-    def check_loop(self) -> None:
-        """See `MultiplexedConnection.check_loop`."""
-        self._writes.check_loop()
+    def submit(self, receiver: Receiver, packed: bytes, deadline: float, *, writes: bool, asking: bool = False) -> None:
+        """See `MultiplexedConnection.submit`."""
+        if writes:
+            forward(self._tasks, self._write(packed, deadline, asking=asking), receiver)
+        else:
+            self._reads.submit(receiver, packed, deadline, asking=asking)
 
     def drop(self) -> None:
-        """Close the connections. The next command opens another."""
+        """See `Node.drop`."""
         self._writes.drop()
         self._reads.drop()
 
     async def aclose(self) -> None:
-        """Fail unsent commands, wait for sent ones, and close the connections."""
+        """See `Node.aclose`."""
         await self._writes.aclose()
         await self._reads.aclose()
 
-    async def _replicated(self, packed: bytes, deadline: float, *, asking: bool) -> Reply:
+    async def _write(self, packed: bytes, deadline: float, *, asking: bool) -> Reply:
         expected = await self._replica_count(deadline)
         if isinstance(expected, ResponseError):
             return expected
         disconnects = self._writes.disconnects
-        future = _submit(self._writes, packed, deadline, expires=True, asking=asking)
-        if self._wait_task is None:
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._writes.submit(future, packed, deadline, writes=True, asking=asking)
+        if self._wait_task is None or self._wait_task.done():  # done: it was cancelled before it started
             self._wait_task = asyncio.ensure_future(self._wait(expected, deadline))
         wait_task = self._wait_task
         reply = await future
@@ -125,12 +143,13 @@ class NodeClient:
 
     async def _wait(self, expected: int, deadline: float) -> int | ResponseError:
         """Return how many replicas have the writes of this tick, -1 if that is unknown, or the error of WAIT."""
+        await asyncio.sleep(0)  # an eager task would run before the other writes of the tick
         self._wait_task = None  # later writes need another WAIT
         # Half of the remaining time, so that the reply of WAIT arrives before the deadline.
         seconds = min(_MAX_WAIT, (deadline - asyncio.get_running_loop().time()) / 2)
         timeout = str(max(1, int(seconds * 1000))).encode()
         try:
-            reply = await self._writes.submit(pack_command((b"WAIT", str(expected).encode(), timeout)), deadline)
+            reply = await call(self._writes, pack_command((b"WAIT", b"%d" % expected, timeout)), deadline)
         except (NoReplyError, StoreClosedError):  # the writes may have been sent
             return -1
         if is_count(reply) or isinstance(reply, ResponseError):
@@ -156,7 +175,9 @@ class NodeClient:
         Each write waits until its own deadline. The query may take longer, until its connection counts as hung.
         """
         if self._query is None or self._query.done():
-            self._query = self._reads.submit(_REPLICATION, asyncio.get_running_loop().time() + 2 * self._timeout)
+            due = asyncio.get_running_loop().time() + 2 * self._timeout
+            self._query = asyncio.ensure_future(call(self._reads, _REPLICATION, due))
+            self._query.add_done_callback(lambda query: query.cancelled() or query.exception())  # nobody may wait
         try:
             async with asyncio.timeout_at(deadline):
                 reply = await asyncio.shield(self._query)
@@ -177,14 +198,10 @@ class NodeClient:
         return (int(found[1]) if found else 0) or _NO_REPLICA
 
 
-def _submit(
-    multiplexer: MultiplexedConnection, packed: bytes, deadline: float, *, expires: bool, asking: bool
-) -> asyncio.Future[Reply]:
-    if asking:  # ASKING applies to the next command; nothing is sent between two submits of one tick
-        multiplexer.submit(_ASKING, deadline).add_done_callback(_ignore)
-    return multiplexer.submit(packed, deadline, expires=expires)
-
-
-def _ignore(future: asyncio.Future[Reply]) -> None:
-    if not future.cancelled():
-        future.exception()
+async def call(
+    node: Node | MultiplexedConnection, packed: bytes, deadline: float, *, writes: bool = False, asking: bool = False
+) -> Reply:
+    """Send a command and return its reply; see `MultiplexedConnection.submit`."""
+    reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    node.submit(reply, packed, deadline, writes=writes, asking=asking)
+    return await reply

@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Pool, Reply, open_connection
 from wnc_store_redis.transport.errors import code_of
-from wnc_store_redis.transport.node import pack_command
+from wnc_store_redis.transport.packing import pack_command
 from wnc_store_redis.transport.replies import UnexpectedReplyError, is_bytes, is_count, is_tuple
 from wnc_store_redis.transport.retry import ConnectHungError
 from wnc_store_redis.transport.supervisor import ConnectionSupervisor

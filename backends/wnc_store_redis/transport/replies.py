@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 
@@ -18,8 +18,25 @@ _MAX_TIMESTAMP = 2**33
 """A time in epoch seconds that every version of Python can convert to a date."""
 
 
+_T = TypeVar("_T")
+
+Decode = Callable[[Reply], _T]
+"""Returns the value of a reply. Raises `UnexpectedReplyError` if `IsValid` of its command or script would be false."""
+
+
 class UnexpectedReplyError(ConnectionError):
-    """Raised when a reply does not have the shape of its command's replies."""
+    """Raised when a reply does not have the shape of its command's replies, for example because it is an error."""
+
+
+def expect(is_valid: IsValid) -> Decode[Any]:
+    """Return a decoder of replies with a shape, which returns them unchanged."""
+
+    def decode(reply: Reply) -> Reply:
+        if is_valid(reply):
+            return reply
+        raise UnexpectedReplyError
+
+    return decode
 
 
 def is_integer(reply: Reply) -> bool:
@@ -100,16 +117,16 @@ def _is_slot(reply: Reply) -> bool:
     return is_count(reply) and reply < REDIS_CLUSTER_HASH_SLOTS
 
 
-SHAPES: Mapping[bytes, IsValid] = {
-    b"CONFIG": is_bytes_map,
-    b"EXISTS": is_count,
-    b"GET": is_optional_bytes,
-    b"INFO": is_bytes,
-    b"LRANGE": is_bytes_list,
-    b"PING": is_bytes,
-    b"PTTL": is_integer,
-    b"SCARD": is_count,
-    b"SLOWLOG": is_slow_log,
-    b"SSCAN": is_tuple(is_bytes, is_bytes_list),
+SHAPES: Mapping[bytes, Decode[Any]] = {
+    b"CONFIG": expect(is_bytes_map),
+    b"EXISTS": expect(is_count),
+    b"GET": expect(is_optional_bytes),
+    b"INFO": expect(is_bytes),
+    b"LRANGE": expect(is_bytes_list),
+    b"PING": expect(is_bytes),
+    b"PTTL": expect(is_integer),
+    b"SCARD": expect(is_count),
+    b"SLOWLOG": expect(is_slow_log),
+    b"SSCAN": expect(is_tuple(is_bytes, is_bytes_list)),
 }
-"""Command that is not a script -> shape of its replies."""
+"""Command that is not a script -> decoder that checks the shape of its replies."""

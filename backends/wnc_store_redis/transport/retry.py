@@ -93,6 +93,7 @@ class Attempts:
         has_failover: see `Router.has_failover`.
 
     Attributes:
+        writes: see above.
         unanswered: how many attempts may have reached a server without a reply.
     """
 
@@ -101,7 +102,7 @@ class Attempts:
     ) -> None:
         self._backoff = Backoff(deadline)
         self._limit = limit
-        self._writes = writes
+        self.writes = writes
         self._has_failover = has_failover
         self._failed = 0
         self.unanswered = 0
@@ -109,7 +110,7 @@ class Attempts:
     @property
     def in_doubt(self) -> bool:
         """Whether an attempt may have written without a reply. Only another attempt can determine the outcome."""
-        return self._writes and self.unanswered > 0
+        return self.writes and self.unanswered > 0
 
     async def another(self, failure: BaseException) -> bool:
         """Record a failed attempt. Wait and return True if another attempt follows, otherwise return False at once."""
@@ -123,12 +124,12 @@ class Attempts:
         else:
             # If the reply to a read makes the server close the connection, a delay like that of the interrupted writes
             # would let the read interrupt each of their attempts.
-            is_immediate = isinstance(failure, NoReplyError) and failure.sent and not self._writes
+            is_immediate = isinstance(failure, NoReplyError) and failure.sent and not self.writes
         return is_immediate or await self._backoff.sleep()
 
     def _is_retryable(self, failure: BaseException) -> bool:
         reason = failure.reason if isinstance(failure, NoReplyError) else failure
-        if self._writes and isinstance(reason, UnexpectedReplyError | UnfencedError):  # it may still run
+        if self.writes and isinstance(reason, UnexpectedReplyError | UnfencedError):  # it may still run
             return False
         if isinstance(failure, NoReplyError) and failure.sent:
             return self.unanswered < self._limit and not is_deadline(reason)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from wnc_store_redis.transport.connection import Pool, Reply
-from wnc_store_redis.transport.node import NodeClient
+from wnc_store_redis.transport.connection import Pool
+from wnc_store_redis.transport.node import Node
+from wnc_store_redis.transport.receiver import Receiver
 
 
 class Router(Protocol):
@@ -21,20 +22,28 @@ class Router(Protocol):
     endpoint: str
     has_failover: bool
 
-    def check_loop(self) -> None:
-        """See `MultiplexedConnection.check_loop`."""
+    def start(self) -> None:
+        """Start what runs in the background. Called in the event loop of the store, when the store is first used."""
         ...
 
-    def submit(
-        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
-    ) -> Awaitable[Reply]:
+    def submit(  # noqa: PLR0913 - what a command needs
+        self,
+        receiver: Receiver,
+        key: bytes,
+        packed: bytes,
+        deadline: float,
+        *,
+        writes: bool,
+        on_ask: bytes | None = None,
+    ) -> None:
         """Send a command once; see `MultiplexedConnection.submit`.
 
         After a failure the router updates what it knows about the servers. The caller decides about another attempt.
 
         Args:
+            receiver: what gets the reply.
             key: the key of the command; b"" if it has none.
-            packed: the command, encoded; if it writes, by `pack_without_expiry`.
+            packed: the command, encoded; if it writes, without its end, see `packing`.
             deadline: when to give up, in the event loop's time.
             writes: whether the command may change data.
             on_ask: the command to send to the same server instead, if it replies with ASK.
@@ -63,25 +72,31 @@ class SingleNodeRouter:
 
     has_failover = False
 
-    def __init__(self, pool: Pool, node: NodeClient, endpoint: str) -> None:
+    def __init__(self, pool: Pool, node: Node, endpoint: str) -> None:
         self.pool = pool
         self._node = node
         self.endpoint = endpoint
         self._failover_callbacks: list[Callable[[], None]] = []
 
-    def check_loop(self) -> None:
-        """See `Router.check_loop`."""
-        self._node.check_loop()
+    def start(self) -> None:
+        """See `Router.start`."""
 
     def on_failover(self, callback: Callable[[], None]) -> None:
         """Register a callback for when another server takes over from the one that connections of `pool` use."""
         self._failover_callbacks.append(callback)
 
-    def submit(
-        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
-    ) -> Awaitable[Reply]:
+    def submit(  # noqa: PLR0913 - what a command needs
+        self,
+        receiver: Receiver,
+        key: bytes,
+        packed: bytes,
+        deadline: float,
+        *,
+        writes: bool,
+        on_ask: bytes | None = None,
+    ) -> None:
         """See `Router.submit`."""
-        return self._node.submit(packed, deadline, writes=writes)
+        self._node.submit(receiver, packed, deadline, writes=writes)
 
     def drop(self, key: bytes) -> None:
         """See `Router.drop`."""

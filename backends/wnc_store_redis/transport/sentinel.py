@@ -12,11 +12,13 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from wnc_store_redis.transport.connection import NO_RETRIES, Reply
 from wnc_store_redis.transport.errors import code_of
-from wnc_store_redis.transport.node import NodeClient
+from wnc_store_redis.transport.node import call, open_node
+from wnc_store_redis.transport.receiver import Receiver, forward
 from wnc_store_redis.transport.retry import NoReplyError
 from wnc_store_redis.transport.routing import SingleNodeRouter
 from wnc_store_redis.transport.sentinel_monitor import Address, SentinelMonitor
 from wnc_store_redis.transport.statistics import Statistics
+from wnc_store_redis.transport.tasks import BackgroundTasks
 
 _NOT_THE_MASTER = {"READONLY", "MASTERDOWN"}
 
@@ -46,25 +48,34 @@ class SentinelRouter(SingleNodeRouter):
         monitor = SentinelMonitor(own_clients, service, self._check_master, with_replicas=is_replicated)
         self._monitor, self._masters = monitor, _MasterPool(pool, monitor)
         replicas = monitor.replicas if is_replicated else None
-        node = NodeClient(self._masters, timeout, statistics, is_replicated=is_replicated, replicas=replicas)
+        self._requests = BackgroundTasks()
+        node = open_node(self._masters, timeout, statistics, is_replicated=is_replicated, replicas=replicas)
         super().__init__(self._masters, node, f"service {service} of the Sentinels at {addresses}")
 
-    async def submit(
-        self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None = None
-    ) -> Reply:
-        """See `Router.submit`."""
+    def start(self) -> None:
+        """See `Router.start`."""
         self._monitor.start()
+
+    def submit(  # noqa: PLR0913 - what a command needs
+        self,
+        receiver: Receiver,
+        key: bytes,
+        packed: bytes,
+        deadline: float,
+        *,
+        writes: bool,
+        on_ask: bytes | None = None,
+    ) -> None:
+        """See `Router.submit`."""
+        forward(self._requests, self._call(packed, deadline, writes=writes), receiver)
+
+    async def _call(self, packed: bytes, deadline: float, *, writes: bool) -> Reply:
         if writes and not await self._monitor.wait_stable(deadline):
             raise NoReplyError(TimeoutError(), sent=False)
-        reply = await self._node.submit(packed, deadline, writes=writes)
+        reply = await call(self._node, packed, deadline, writes=writes)
         if isinstance(reply, ResponseError) and code_of(reply) in _NOT_THE_MASTER:
             self._node.drop()
         return reply
-
-    def check_loop(self) -> None:
-        """See `Router.check_loop`."""
-        super().check_loop()
-        self._monitor.start()
 
     async def aclose(self) -> None:
         """See `Router.aclose`."""

@@ -16,7 +16,7 @@ from wnc_store import ConfigurationError, StoreSettings
 from wnc_store_redis.transport.cluster import ClusterRouter
 from wnc_store_redis.transport.connection import ConnectionFactory
 from wnc_store_redis.transport.errors import OVER_TLS
-from wnc_store_redis.transport.node import NodeClient
+from wnc_store_redis.transport.node import open_node
 from wnc_store_redis.transport.routing import SingleNodeRouter
 from wnc_store_redis.transport.sentinel import SentinelRouter
 from wnc_store_redis.transport.statistics import Statistics
@@ -82,7 +82,7 @@ def router_for(client: Client, settings: StoreSettings, statistics: Statistics) 
     pool = client.connection_pool
     if not isinstance(pool, SentinelConnectionPool):
         factory = ConnectionFactory(pool.connection_class, pool.connection_kwargs)
-        node = NodeClient(factory, timeout, statistics, is_replicated=is_replicated)
+        node = open_node(factory, timeout, statistics, is_replicated=is_replicated)
         return SingleNodeRouter(factory, node, _endpoint(pool))
     if not cast("Any", pool).is_master:
         message = "RedisStore expects a client of the master, got one of a replica; use Sentinel.master_for(...)"

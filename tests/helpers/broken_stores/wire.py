@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from broken_stores.mutant import Mutant, Mutants
 from redis_harnesses import FakeHarness
@@ -29,18 +30,18 @@ get_messages, add = RedisChatStore._get_messages, RedisChatStore._add
 
 
 @MUTANTS.breaks(
-    (redis_storage, "encode_with_nonce"),
+    (redis_storage, "to_wire"),
     "an_absent_host_token_stays_absent",
     "node_rooms_are_preserved",
 )
-def an_absent_token_becomes_null(room: Room) -> bytes:
+def an_absent_token_becomes_null(room: Room, suffix: str) -> bytes:
     """Store an absent host token as null."""
-    data = to_wire(room)
+    data = to_wire(room, suffix)
     return data if b"hostToken" in data else data.replace(b'"videoUrl"', b'"hostToken":null,"videoUrl"')
 
 
 @MUTANTS.breaks(
-    (redis_chat, "encode_with_nonce"),
+    (redis_chat, "to_wire"),
     "a_message_is_stored_as_node_json",
     "a_message_is_read_back",
     "a_lone_surrogate_is_deduplicated",
@@ -48,9 +49,9 @@ def an_absent_token_becomes_null(room: Room) -> bytes:
     "an_oversized_message_is_published_as_resync",
     "deep_values_of_a_message_are_limited",
 )
-def timestamps_are_in_seconds(message: ChatMessage) -> bytes:
+def timestamps_are_in_seconds(message: ChatMessage, suffix: str) -> bytes:
     """Store the timestamp of a message in seconds."""
-    return to_wire(message.model_copy(update={"timestamp": int(message.timestamp) // 1000}))
+    return to_wire(message.model_copy(update={"timestamp": int(message.timestamp) // 1000}), suffix)
 
 
 @MUTANTS.breaks(
@@ -75,7 +76,7 @@ async def a_corrupt_message_empties_the_chat(self: RedisChatStore, room_id: str)
     return messages if len(messages) == len(entries) else []
 
 
-def edited(script: Script, old: str, new: str) -> Script:
+def edited(script: Script[Any], old: str, new: str) -> Script[Any]:
     """Return a script in which `new` replaces `old`, which must occur."""
     source = script.source.decode()
     assert old in source

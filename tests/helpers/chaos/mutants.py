@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -13,13 +14,14 @@ from wnc_store_contract.faults.judge import RULES
 from wnc_store_redis import chat, events, limiters, restore, room_storage, rooms
 from wnc_store_redis.scripts import APPEND, HIT, RESTORE, SWEEP
 from wnc_store_redis.transport import multiplexer
-from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript, Script
+from wnc_store_redis.transport.connection import Reply
+from wnc_store_redis.transport.executor import CommandExecutor, Script, ScriptCall
 from wnc_store_redis.transport.session import Session, start_session
 
 _to_store_error, _finish_script = CommandExecutor.to_store_error, CommandExecutor.finish_script
 
 
-def _edited(script: Script, part: bytes, wrong: bytes) -> Script:
+def _edited(script: Script[Any], part: bytes, wrong: bytes) -> Script[Any]:
     assert part in script.source
     return replace(script, source=script.source.replace(part, wrong))
 
@@ -28,13 +30,14 @@ def _told_as_refused(commands: CommandExecutor, error: BaseException, key: bytes
     return _to_store_error(commands, error, key)
 
 
-async def _repeated(commands: CommandExecutor, sent: InFlightScript, *, retry_args: Sequence[bytes] | None) -> Any:
-    reply, _ = await _finish_script(commands, sent, retry_args=retry_args and sent.arguments)
-    return reply, False
+async def _repeated(commands: CommandExecutor, call: ScriptCall[Any], first: asyncio.Future[Reply]) -> Any:
+    call.retry_args = call.retry_args and call.arguments
+    result, _ = await _finish_script(commands, call, first)
+    return result, False
 
 
-def _same_nonce(record: Record) -> bytes:
-    return to_wire(record) + b" " * 16
+def _same_nonce(record: Record, _nonce: str) -> bytes:
+    return to_wire(record, " " * 16)
 
 
 async def _unfenced(connection: Any, _predecessor: Session) -> Session:
@@ -102,14 +105,10 @@ MUTANTS = {
     "a retry appends without its anchor": RedisMutant(
         chat, "APPEND", _edited(APPEND, b"if not has_anchor", b"if false"), "messages", "two stores"
     ),
-    "equal messages are stored as equal bytes": RedisMutant(
-        chat, "encode_with_nonce", _same_nonce, "messages", "two stores"
-    ),
+    "equal messages are stored as equal bytes": RedisMutant(chat, "to_wire", _same_nonce, "messages", "two stores"),
     "a commit is repeated": RedisMutant(CommandExecutor, "finish_script", _repeated, "rooms", "cuts"),
     "lost connections are not killed": RedisMutant(multiplexer, "start_session", _unfenced, "leases", "late"),
-    "a room is restored as equal bytes": RedisMutant(
-        restore, "encode_with_nonce", _same_nonce, "restore", "two stores"
-    ),
+    "a room is restored as equal bytes": RedisMutant(restore, "to_wire", _same_nonce, "restore", "two stores"),
     "a restoration is retried": RedisMutant(
         restore, "RESTORE", replace(RESTORE, idempotent=True), "restore", "two stores"
     ),

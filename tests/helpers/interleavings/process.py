@@ -97,7 +97,7 @@ class Process:
         self.was_refused = False
         self.store = RedisStore(_CLIENTS[number], _SETTINGS, clock=_CLOCK)
         route: Any = self.store._commands._router
-        self.multiplexer: Any = route._node._writes
+        self.multiplexer: Any = route._node
         by_pool[route.pool] = self
 
     @property
@@ -108,7 +108,7 @@ class Process:
     @property
     def is_committing(self) -> bool:
         """Whether updates are being committed, even if their callers were cancelled."""
-        return bool(self.store.rooms._group_commit._queues)
+        return bool(self.store.rooms._group_commit.batches)
 
     def submitted(self) -> int:
         """Return the number of commands that were sent or are queued."""

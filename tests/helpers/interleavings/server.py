@@ -134,7 +134,7 @@ def _reply(value: Any) -> Reply:
 
 @functools.cache
 def _sources() -> dict[bytes, bytes]:
-    found = (one for one in vars(scripts).values() if isinstance(one, Script))
+    found: list[Script[Any]] = [one for one in vars(scripts).values() if isinstance(one, Script)]
     return {script.sha: script.source for script in found}
 
 

@@ -23,9 +23,10 @@ from interleavings.server import FakeServer, Keys
 from schedules import Choice
 from wnc_store import ChatMessage, Room, to_wire
 from wnc_store_redis import RedisStore
-from wnc_store_redis.codec import encode_with_nonce
+from wnc_store_redis.codec import nonces
 from wnc_store_redis.transport.connection import Reply
 
+_NONCES = nonces()
 _ROOM, _CHAT, _INDEX = f"room:{ROOM}".encode(), f"chat:{ROOM}".encode(), b"active-rooms"
 
 _LONGEST = 400
@@ -53,7 +54,7 @@ class Plan:
     def stored(self) -> Keys:
         """The keys when the operations begin."""
         room, chat = self.before
-        keys: Keys = {_CHAT: [encode_with_nonce(one) for one in chat]} if chat else {}
+        keys: Keys = {_CHAT: [to_wire(one, next(_NONCES)) for one in chat]} if chat else {}
         return keys if room is None else {**keys, _ROOM: to_wire(room), _INDEX: {ROOM.encode()}}
 
     @cached_property

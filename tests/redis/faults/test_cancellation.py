@@ -8,7 +8,7 @@ from pathlib import Path
 from chaos.server import DurableServer, admin, quiet
 from proxy import proxy_to
 from waiting import wait_until
-from wnc_store import OutcomeUnknownError, open_store
+from wnc_store import OutcomeUnknownError, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message
 
 
@@ -32,7 +32,7 @@ async def test_cancellation_leaks_no_connection(server: DurableServer) -> None:
                     call.cancel()
                 ended = await asyncio.gather(*calls, return_exceptions=True)
                 kinds = {type(one) for one in ended}
-                assert kinds <= {type(None), asyncio.CancelledError, OutcomeUnknownError}
+                assert kinds <= {type(None), asyncio.CancelledError, OutcomeUnknownError, StoreUnavailableError}
             assert len(await client.client_list()) <= 34
         await wait_until(lambda: proxy.open_connections == 0)
         await quiet(client)

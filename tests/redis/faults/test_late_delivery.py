@@ -190,7 +190,7 @@ async def test_a_clock_that_was_set_does_not_fail_writes(server: DurableServer) 
     async with RedisStore.from_url(server.url, PATIENT) as store:
         await store.ping()
         router: Any = store._commands._router
-        connection: MultiplexedConnection = router._node._writes
+        connection: MultiplexedConnection = router._node
         connection._session = connection._session._replace(clock=0)
         await _hit(store)
         hit = await store.rate_limits.hit("A")
@@ -203,7 +203,7 @@ async def test_the_clock_is_queried_again(server: DurableServer) -> None:
     async with RedisStore.from_url(server.url, PATIENT) as store:
         await store.ping()
         router: Any = store._commands._router
-        connection: MultiplexedConnection = router._node._writes
+        connection: MultiplexedConnection = router._node
         connection._session, connection._clock_due = connection._session._replace(clock=9e9), 0
         await _hit(store)
         await store.ping()

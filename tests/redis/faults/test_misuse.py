@@ -162,6 +162,37 @@ async def test_a_store_is_rejected_in_a_forked_child(engine: str, request: pytes
     assert done.stderr == ""
 
 
+FORKING_A_LOOP = """
+import asyncio, os, sys, warnings
+from wnc_store import StoreError, open_store
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork, which is tested here
+loop = asyncio.new_event_loop()
+store = open_store(sys.argv[1])
+loop.run_until_complete(store.ping())
+pid = os.fork()
+if not pid:
+    code = 9
+    try:
+        loop.run_until_complete(store.rooms.get_room("A"))
+    except StoreError as error:
+        code = 7 if "fork" in str(error) else 8
+    finally:
+        os._exit(code)
+_, status = os.waitpid(pid, 0)
+assert os.waitstatus_to_exitcode(status) == 7, status
+assert loop.run_until_complete(store.rooms.get_room("A")) is None
+loop.run_until_complete(store.aclose())
+loop.close()
+"""
+
+
+async def test_a_forked_loop_does_not_share_a_connection(server: DurableServer) -> None:
+    """A child that runs the parent's event loop again is refused, too, and the parent is unaffected."""
+    done = await asyncio.to_thread(run, sys.executable, "-c", FORKING_A_LOOP, server.url)
+    assert done.stderr == ""
+
+
 PRELOADING = """
 import asyncio, os, sys, warnings
 from wnc_store import Room, StoreSettings, open_store

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from waiting import wait_until
 from wnc_store_redis.transport import pubsub as subscriber
 from wnc_store_redis.transport.cluster_pubsub import ClusterPubSub
-from wnc_store_redis.transport.node import pack_command
+from wnc_store_redis.transport.packing import pack_command
 from wnc_store_redis.transport.pubsub import PubSubConnection
 
 

@@ -20,9 +20,10 @@ from wnc_store import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from wnc_store_redis.scripts import COMMIT, COUNT, PUBLISH, RELEASE
+from wnc_store_redis.script_results import COMMITTED, StoredBytes
+from wnc_store_redis.scripts import COMMIT, COUNT, PUBLISH, RELEASE, RESET
 from wnc_store_redis.transport.errors import UnfencedError, UnknownServiceError
-from wnc_store_redis.transport.executor import CommandExecutor
+from wnc_store_redis.transport.executor import CommandExecutor, ScriptCall
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError, QueryLostError, RedirectedError
 
 LOST = NoReplyError(ConnectionResetError(), sent=True)
@@ -40,8 +41,8 @@ NOSCRIPT = ResponseError("NOSCRIPT No matching script.")
 
 async def commit(commands: CommandExecutor, seconds: float = 10) -> tuple[Any, bool]:
     """Run COMMIT and wait for its outcome."""
-    in_flight = commands.start_script(COMMIT, [b"room:A", b"k2"], b"first", deadline=now() + seconds)
-    return await commands.finish_script(in_flight, retry_args=[b"retry"])
+    arguments = ([b"room:A", b"k2"], [b"first"], [b"retry"])
+    return await commands.call_script(ScriptCall(COMMIT, *arguments, now() + seconds))
 
 
 async def release(commands: CommandExecutor) -> Any:
@@ -61,14 +62,14 @@ async def failure(call: Awaitable[Any]) -> StoreError:
 async def test_the_first_reply_is_the_outcome() -> None:
     """The reply to the first attempt is returned; the script is sent by its SHA-1, with its keys and arguments."""
     router = FakeRouter(1)
-    assert await commit(on(router)) == (1, False)
+    assert await commit(on(router)) == (COMMITTED, False)
     assert router.sent == [[b"EVALSHA", COMMIT.sha, b"2", b"room:A", b"k2", b"first"]]
 
 
 async def test_a_lost_reply_leads_to_a_retry() -> None:
     """After a lost connection the script is sent with the retry arguments, and the reply is marked as a retry's."""
     router = FakeRouter(LOST, LOST, [0, b"x"])
-    assert await commit(on(router)) == ([0, b"x"], True)
+    assert await commit(on(router)) == (StoredBytes(b"x"), True)
     assert [command[-1] for command in router.sent] == [b"first", b"retry", b"retry"]
     assert router.delays == [0.005, 0.01]
 
@@ -93,7 +94,7 @@ async def test_an_unsent_script_did_not_run() -> None:
 async def test_retries_wait_for_a_server_that_is_down() -> None:
     """After a lost connection, refused connections are retried with delays of at most 0.25 s."""
     router = FakeRouter(LOST, *[REFUSED] * 9, 1)
-    assert await commit(on(router)) == (1, True)
+    assert await commit(on(router)) == (COMMITTED, True)
     assert router.delays == [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.25, 0.25, 0.25]
 
 
@@ -107,7 +108,7 @@ async def test_retries_end_before_the_deadline() -> None:
 async def test_a_temporary_error_of_a_retry_is_retried() -> None:
     """A temporary error of a retry leads to another retry; a permanent error leaves the outcome unknown."""
     router = FakeRouter(LOST, LOADING, LOADING, 1)
-    assert await commit(on(router)) == (1, True)
+    assert await commit(on(router)) == (COMMITTED, True)
     assert router.delays == [0.005, 0.01, 0.02]
     for error_reply in (WRONG, DENIED):
         router = FakeRouter(LOST, error_reply, 1)
@@ -128,7 +129,7 @@ async def test_an_error_reply_to_the_first_attempt_is_final() -> None:
 async def test_an_unknown_script_is_sent_with_its_source() -> None:
     """After NOSCRIPT the source of the script is sent, with the same keys, arguments and deadline."""
     router = FakeRouter(NOSCRIPT, 1)
-    assert await commit(on(router)) == (1, False)
+    assert await commit(on(router)) == (COMMITTED, False)
     tail = [b"2", b"room:A", b"k2", b"first"]
     assert router.sent == [[b"EVALSHA", COMMIT.sha, *tail], [b"EVAL", COMMIT.source, *tail]]
     assert router.deadlines[0] == router.deadlines[1]
@@ -136,7 +137,7 @@ async def test_an_unknown_script_is_sent_with_its_source() -> None:
 
 CALLS: dict[str, tuple[Callable[[CommandExecutor], Awaitable[Any]], int, type[StoreError]]] = {
     "read": (lambda commands: commands.read(b"EXISTS", b"room:A"), 5, StoreUnavailableError),
-    "a script": (lambda commands: commands.run_script(COMMIT, [b"room:A"]), 1, OutcomeUnknownError),
+    "a script": (lambda commands: commands.run_script(RESET, [b"room:A"]), 1, OutcomeUnknownError),
     "a read-only script": (lambda commands: commands.run_script(COUNT, [b"room:A"]), 5, StoreUnavailableError),
 }
 READING = {"read", "a read-only script"}
@@ -285,7 +286,7 @@ async def test_a_command_without_a_key_names_none() -> None:
 async def test_an_unsent_command_is_sent_again_if_the_server_may_be_available() -> None:
     """A command that was not sent, although the server may be available, is sent later, as a first attempt."""
     router = FakeRouter(HUNG, NOT_COUNTED, 1)
-    assert await commit(on(router)) == (1, False)
+    assert await commit(on(router)) == (COMMITTED, False)
     assert [command[-1] for command in router.sent] == [b"first"] * 3
     assert router.delays == [0.005, 0.01]
     for replies in ([HUNG, b"x"], [HUNG, HUNG, HUNG, HUNG, HUNG, HUNG, b"x"]):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from fake_connection import FakePool
 from fake_storage import (
     CHANGED,
     SECONDS,
@@ -15,6 +18,7 @@ from fake_storage import (
     FakeStorage,
     Outcome,
     SentFakeStorage,
+    commit_all,
     group,
     outcomes,
     set_host_name,
@@ -23,10 +27,18 @@ from fake_storage import (
     submit,
 )
 from virtual_time import VirtualTimeLoop, idle, now, pass_time
-from wnc_store import ConflictError, OutcomeUnknownError, Room, StoreError, StoreUnavailableError
-from wnc_store.base import Committed, VersionedRoom, VersionMismatch
+from wnc_store import ConflictError, OutcomeUnknownError, Room, StoreSettings, StoreUnavailableError
+from wnc_store.base import ChangeEvents, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import room, user
-from wnc_store_redis.room_storage import FoundDeleted, PendingCommit
+from wnc_store_redis.group_commit import GroupCommit
+from wnc_store_redis.keys import Keys
+from wnc_store_redis.room_storage import Commit, FoundDeleted, RoomStorage
+from wnc_store_redis.script_results import COMMITTED
+from wnc_store_redis.transport.executor import CommandExecutor
+from wnc_store_redis.transport.multiplexer import MultiplexedConnection
+from wnc_store_redis.transport.retry import NoReplyError
+from wnc_store_redis.transport.routing import SingleNodeRouter
+from wnc_store_redis.transport.statistics import Statistics
 
 
 async def test_a_waiting_update_times_out() -> None:
@@ -52,8 +64,8 @@ async def test_each_update_fails_at_its_own_deadline() -> None:
 
 async def test_an_update_without_time_for_another_attempt_fails() -> None:
     """After four attempts of 0.45 s, an update with 0.2 s left fails, and one with 0.5 s left is retried."""
-    results: list[Outcome] = [*[VersionMismatch(STORED)] * 4, Committed()]
-    storage = FakeStorage(lambda: results.pop(0), seconds=0.45)
+    results: list[Outcome] = [*[VersionMismatch(STORED)] * 4, COMMITTED]
+    storage = FakeStorage(lambda _: results.pop(0), seconds=0.45)
     commits = group(storage)
     (brief,) = await submit(commits, "brief")
     await pass_time(0.3)
@@ -66,7 +78,7 @@ async def test_an_update_without_time_for_another_attempt_fails() -> None:
 
 async def test_an_update_whose_room_is_read_again_was_not_applied() -> None:
     """An update that times out during the read after a mismatch did not happen."""
-    storage = FakeStorage(lambda: VersionMismatch(None))
+    storage = FakeStorage(lambda _: VersionMismatch(None))
     calls = await submit(group(storage), "first", "second")
     assert await outcomes(*calls) == ["StoreTimeoutError('A')"] * 2
     assert len(storage.reads) == 1
@@ -74,7 +86,7 @@ async def test_an_update_whose_room_is_read_again_was_not_applied() -> None:
 
 async def test_an_update_that_joins_after_a_mismatch_uses_a_later_read() -> None:
     """An update without effect that was submitted during a commit uses a room that was read after its submission."""
-    storage = FakeStorage(lambda: VersionMismatch(CHANGED))
+    storage = FakeStorage(lambda _: VersionMismatch(CHANGED))
     storage.stored = stored(room("A", rev=3))
     commits = group(storage)
     first = asyncio.ensure_future(
@@ -90,7 +102,7 @@ async def test_an_update_that_joins_after_a_mismatch_uses_a_later_read() -> None
 
 async def test_a_mismatch_needs_no_read() -> None:
     """An update without effect on the room that a mismatch returned uses that room without a read."""
-    storage = FakeStorage(lambda: VersionMismatch(CHANGED))
+    storage = FakeStorage(lambda _: VersionMismatch(CHANGED))
     after = await group(storage).submit(
         "A", lambda current: set_host_name("first")(current) if current is STORED.room else current
     )
@@ -100,12 +112,13 @@ async def test_a_mismatch_needs_no_read() -> None:
 
 async def test_updates_of_one_tick_are_one_commit() -> None:
     """Updates that are submitted in one tick are applied in order and committed together."""
-    storage = FakeStorage(Committed)
+    storage = FakeStorage(commit_all)
     commits = group(storage)
     calls = [commits.submit("A", lambda current, name=f"u{n}": _with(current, name)) for n in range(1000)]
     rooms = await asyncio.gather(*calls)
     assert [len(updated.users) for updated in rooms if updated is not None] == list(range(2, 1002))
     assert storage.committed == rooms[-1:]
+    assert storage.recorded == storage.commits
 
 
 def _with(before: Room, name: str) -> Room:
@@ -114,7 +127,7 @@ def _with(before: Room, name: str) -> Room:
 
 async def test_updates_during_a_commit_are_the_next_one() -> None:
     """Updates that arrive during a commit are committed together after it."""
-    storage = FakeStorage(Committed)
+    storage = FakeStorage(commit_all)
     commits = group(storage)
     await asyncio.gather(*await submit(commits, "first", *"abcdefgh"))
     assert storage.names == ["first", "h"]
@@ -125,24 +138,19 @@ async def test_several_processes_need_few_commits() -> None:
     current = [STORED]
     attempts = 0
 
-    class SharedFakeStorage(FakeStorage):
-        """A storage that compares and sets a shared room."""
-
-        async def finish_commit(self, commit: PendingCommit) -> Outcome:
-            """See `RoomStorage.finish_commit`."""
-            nonlocal attempts
-            await asyncio.sleep(0.001)
-            attempts += 1
-            assert commit.after is not None
-            if commit.script.arguments != [current[0].version]:
-                return VersionMismatch(current[0])
-            current[0] = commit.after
-            return Committed()
+    def compare_and_set(commit: Commit) -> Outcome:
+        nonlocal attempts
+        attempts += 1
+        assert commit.after is not None
+        if commit.arguments != [current[0].version]:
+            return VersionMismatch(current[0])
+        current[0] = commit.after
+        return COMMITTED
 
     await asyncio.gather(
         *(
             commits.submit("A", lambda current, name=f"{process}-{guest}": _with(current, name))
-            for process, commits in enumerate([group(SharedFakeStorage()) for _ in range(4)])
+            for process, commits in enumerate([group(FakeStorage(compare_and_set)) for _ in range(4)])
             for guest in range(250)
         )
     )
@@ -152,8 +160,8 @@ async def test_several_processes_need_few_commits() -> None:
 
 async def test_slow_transitions_are_committed_in_parts() -> None:
     """After transitions have used their time, the other updates wait for the next commit, also after a conflict."""
-    results: list[Outcome] = [Committed(), VersionMismatch(STORED), Committed(), Committed()]
-    storage = FakeStorage(lambda: results.pop(0))
+    results: list[Outcome] = [COMMITTED, VersionMismatch(STORED), COMMITTED, COMMITTED]
+    storage = FakeStorage(lambda _: results.pop(0))
     commits = slow_group(storage)
     await asyncio.gather(*(commits.submit("A", set_host_name(str(number))) for number in range(3)))
     assert storage.names == ["0", "1", "1", "2"]
@@ -163,7 +171,7 @@ async def test_each_caller_of_a_failed_commit_gets_its_own_error() -> None:
     """Each caller of a failed batch gets its own copy of the error, with the same cause."""
     cause = OSError("no route")
 
-    def fail() -> Outcome:
+    def fail(_: Commit) -> Outcome:
         raise StoreUnavailableError("not now") from cause
 
     commits = group(FakeStorage(fail))
@@ -175,15 +183,7 @@ async def test_each_caller_of_a_failed_commit_gets_its_own_error() -> None:
 
 async def test_updates_before_an_ambiguous_deletion_are_unknown_outcomes() -> None:
     """If another client may have deleted the room, the outcome of the updates before the deletion is unknown."""
-
-    class EndedFakeStorage(FakeStorage):
-        """A storage with errors of unknown outcomes."""
-
-        def outcome_unknown_error(self, room_id: str) -> StoreError:
-            """See `RoomStorage.outcome_unknown_error`."""
-            return OutcomeUnknownError(room_id)
-
-    commits = group(EndedFakeStorage(FoundDeleted))
+    commits = group(FakeStorage(lambda _: FoundDeleted()))
     first, last = await asyncio.gather(
         commits.submit("A", set_host_name("first")), commits.submit("A", lambda _: None), return_exceptions=True
     )
@@ -194,7 +194,7 @@ async def test_a_transition_that_raises_stop_iteration_fails_alone() -> None:
     """A transition that raises StopIteration or CancelledError is a RuntimeError of its caller only."""
     cancelled_future: asyncio.Future[Room] = asyncio.get_running_loop().create_future()
     cancelled_future.cancel()
-    storage = FakeStorage(Committed)
+    storage = FakeStorage(commit_all)
     commits = group(storage)
     transitions: list[Callable[[Room], Room]] = [
         set_host_name("first"),
@@ -217,7 +217,7 @@ async def test_a_transition_that_raises_stop_iteration_fails_alone() -> None:
 )
 async def test_cancelled_updates_are_not_committed(room_id: str, seconds: float) -> None:
     """An update that is cancelled before it is sent is not committed; the other updates are."""
-    storage = FakeStorage(Committed, seconds=0.1)
+    storage = FakeStorage(commit_all, seconds=0.1)
     storage.stored = STORED
     commits = group(storage)
     for others in ([], ["u0", "u2"]):
@@ -233,7 +233,7 @@ async def test_cancelled_updates_are_not_committed(room_id: str, seconds: float)
 
 async def test_cancelled_updates_do_not_block_others() -> None:
     """If every update of a batch is cancelled, the updates behind it are committed."""
-    storage = FakeStorage(Committed)
+    storage = FakeStorage(commit_all)
     commits = slow_group(storage)
     cancelled, behind = (
         asyncio.ensure_future(commits.submit("A", set_host_name(name))) for name in ("cancelled", "behind")
@@ -243,13 +243,13 @@ async def test_cancelled_updates_do_not_block_others() -> None:
     assert cancelled.cancelled()
 
 
-async def is_committed(storage: SentFakeStorage, *calls: asyncio.Future[Room | None]) -> bool:
-    """Set all pending replies. Return whether the given updates are the last that were committed."""
+async def is_committed(storage: FakeStorage, *calls: asyncio.Future[Room | None]) -> bool:
+    """Send all pending replies. Return whether the given updates are the last that were committed."""
     while not all(call.done() for call in calls):
-        for reply in storage.replies:
-            if not reply.done():
-                reply.set_result(Committed())
-        await idle()
+        for receiver in storage.receivers:
+            if not receiver.done():
+                receiver.set_result(1)
+        await pass_time(0.01)
     return [call.result() for call in calls] == storage.committed[-len(calls) :]
 
 
@@ -260,67 +260,142 @@ async def cancel_tasks(others: set[asyncio.Future[Any]]) -> None:
     await idle()
 
 
-async def test_callers_are_cancelled_when_the_event_loop_shuts_down() -> None:
-    """When the event loop cancels its tasks, the callers of sent and of waiting updates are cancelled."""
+@pytest.mark.parametrize("is_started", [False, True], ids=["before its first step", "later"])
+async def test_callers_are_cancelled_with_the_task_that_finishes_their_batch(*, is_started: bool) -> None:
+    """If an application cancels the task that finishes a batch, its callers and waiting callers are cancelled at once.
+
+    The next update of the room is committed.
+    """
     storage, before = SentFakeStorage(), asyncio.all_tasks()
     commits = group(storage)
     callers = await submit(commits, "sent", "waiting")
+    storage.receivers[0].set_result(VersionMismatch(STORED))
+    if is_started:
+        callers += await submit(commits, "late")
     await cancel_tasks({*before, *callers})
-    results = await asyncio.gather(*callers, return_exceptions=True)
-    assert [type(result) for result in results] == [asyncio.CancelledError] * 2
+    assert all(caller.cancelled() for caller in callers)
     assert await is_committed(storage, *await submit(commits, "again"))
 
 
-async def test_a_task_that_was_cancelled_before_it_started_blocks_no_room() -> None:
-    """If the task of a room is cancelled before it starts, the next update of the room starts another task."""
+async def test_a_lost_reply_whose_task_is_cancelled_is_not_logged() -> None:
+    """If the task that would retry a commit is cancelled before its first step, asyncio logs no unhandled error."""
+    storage, before = SentFakeStorage(), asyncio.all_tasks()
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    callers = await submit(group(storage), "sent")
+    storage.receivers.pop().set_exception(NoReplyError(ConnectionResetError(), sent=True))
+    await cancel_tasks({*before, *callers})
+    assert callers[0].cancelled()
+    gc.collect()
+    assert unhandled == []
+
+
+async def test_the_first_commit_of_a_batch_needs_no_task() -> None:
+    """Updates are applied and committed even if an application cancels all tasks except their callers."""
     storage, others = SentFakeStorage(), asyncio.all_tasks()
     commits = group(storage)
     first = asyncio.ensure_future(commits.submit("A", set_host_name("first")))
     asyncio.get_running_loop().call_soon(lambda: [task.cancel() for task in asyncio.all_tasks() - {*others, first}])
     await idle()
-    assert storage.committed == []
+    assert storage.names == ["first"]
     second = asyncio.ensure_future(commits.submit("A", set_host_name("second")))
+    await cancel_tasks({*others, first, second})
+    storage.receivers[0].set_result(1)
     await idle()
-    assert storage.names == ["second"]
-    storage.replies[0].set_result(Committed())
-    assert [updated and updated.host_name for updated in await asyncio.gather(first, second)] == ["first", "second"]
+    assert storage.names == ["first", "second"]
+    storage.receivers[1].set_result(1)
+    assert await asyncio.gather(first, second) == storage.committed
+    assert storage.recorded == storage.commits
 
 
-def test_a_keyboard_interrupt_does_not_block_rooms() -> None:
-    """A KeyboardInterrupt in a transition cancels its callers; later updates of that room and other rooms continue."""
+@pytest.mark.parametrize("waits", [False, True], ids=["not applied", "behind a commit"])
+async def test_a_batch_without_callers_sends_nothing(*, waits: bool) -> None:
+    """If all callers of a batch are cancelled before it is applied, nothing is sent, and the room's next update works.
+
+    This is also true of a batch that waits for an earlier commit of the room.
+    """
+    storage = SentFakeStorage()
+    commits = group(storage)
+    if waits:
+        await submit(commits, "first")
+    calls = [asyncio.ensure_future(commits.submit("A", set_host_name(name))) for name in "ab"]
+    await asyncio.sleep(0)
+    for call in calls:
+        call.cancel()
+    await idle()
+    if waits:
+        storage.receivers[0].set_result(1)
+        await idle()
+    assert storage.names == ["first"][: int(waits)]
+    assert await is_committed(storage, *await submit(commits, "next"))
+
+
+async def test_updates_of_many_rooms_are_applied_in_several_ticks() -> None:
+    """After the updates of one tick have taken 20 ms, those of the remaining rooms follow in the next ticks."""
+    storage, clock = SentFakeStorage(), [0.0]
+    commits = group(storage, lambda: clock[0])
+    ticks: list[list[str | None]] = []
+
+    def slow(before: Room) -> Room:
+        clock[0] += 0.011
+        if len(storage.commits) % 2 == 0:  # the first update of a tick
+            asyncio.get_running_loop().call_soon(lambda: ticks.append(storage.names))
+        return before.model_copy(update={"host_name": before.id})
+
+    calls = [asyncio.ensure_future(commits.submit(room_id, slow)) for room_id in "ABCDE"]
+    await idle()
+    assert ticks == [["A", "B"], ["A", "B", "C", "D"], ["A", "B", "C", "D", "E"]]
+    assert await is_committed(storage, *calls)
+
+
+@pytest.mark.parametrize("is_cached", [True, False], ids=["immediately", "in a task"])
+def test_a_keyboard_interrupt_does_not_block_rooms(*, is_cached: bool) -> None:
+    """A KeyboardInterrupt in a transition cancels the callers of that room; updates of other rooms are committed.
+
+    Later updates of the room are committed, too, whether the transition was applied to a cached room or after a read.
+    """
 
     def interrupt(_: Room) -> Room:
         raise KeyboardInterrupt
 
-    storage = SentFakeStorage()
+    storage = SentFakeStorage() if is_cached else FakeStorage()
+    storage.stored = STORED
     commits = group(storage)
+    calls = [("A", set_host_name("first")), ("A", interrupt), ("A", set_host_name("last"))]
+    others = [(other, set_host_name("other")) for other in "BCD"] if is_cached else []
+    room_id = "A" if is_cached else "B"
 
     async def start() -> Sequence[asyncio.Future[Room | None]]:
-        calls = [("A", interrupt), ("B", set_host_name("other"))]
-        return [asyncio.ensure_future(commits.submit(room_id, transition)) for room_id, transition in calls]
+        return [
+            asyncio.ensure_future(commits.submit(room_id if name == "A" else name, transition))
+            for name, transition in (*calls, *others)
+        ]
 
     async def check_others() -> None:
-        with pytest.raises(asyncio.CancelledError):
-            await interrupted
-        assert await is_committed(storage, other)
-        assert await is_committed(storage, *await submit(commits, "again"))
+        await idle()
+        assert [call.cancelled() for call in started] == [True] * len(calls) + [False] * len(others)
+        assert await is_committed(storage, *started[len(calls) :])
+        again = asyncio.ensure_future(commits.submit(room_id, set_host_name("again")))
+        assert await is_committed(storage, again)
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        interrupted, other = runner.run(start())
+        started = runner.run(start())
         with pytest.raises(KeyboardInterrupt):
-            runner.run(idle())
+            runner.run(pass_time(1))
         runner.run(check_others())
 
 
 class FailingFakeStorage(SentFakeStorage):
-    """A storage whose first commit cannot be started."""
+    """A storage that cannot start a commit of the update "failed"."""
 
-    def _start(self, before: VersionedRoom[bytes], after: Room | None, deadline: float) -> PendingCommit:
-        commit = super()._start(before, after, deadline)
-        if len(self.committed) == 1:
+    def prepare_commit(
+        self, before: VersionedRoom[bytes], after: Room | None, encoded_events: object, deadline: float
+    ) -> Commit:
+        """See `RoomStorage.prepare_commit`."""
+        if after is not None and after.host_name == "failed":
             message = "not sent"
             raise StoreUnavailableError(message)
-        return commit
+        return super().prepare_commit(before, after, encoded_events, deadline)
 
 
 async def test_a_commit_that_cannot_start_fails_alone() -> None:
@@ -331,3 +406,28 @@ async def test_a_commit_that_cannot_start_fails_alone() -> None:
     with pytest.raises(StoreUnavailableError, match="not sent"):
         await failed
     assert await is_committed(storage, behind)
+
+
+async def test_a_late_reply_to_a_failed_batch_is_ignored() -> None:
+    """The reply to a batch that failed at its deadline is discarded, and later replies match their commands."""
+    pool, settings, statistics = FakePool(), StoreSettings(), Statistics()
+    router = SingleNodeRouter(pool, MultiplexedConnection(pool, 60, statistics), "host:1")
+    commands = CommandExecutor(router, timedelta(seconds=SECONDS), statistics)
+    storage = RoomStorage(commands, Keys("", 0), settings, ChangeEvents(settings))
+    commits = GroupCommit(commands, storage, ChangeEvents(settings))
+    assert storage.cache.decode_room(b"room:A", "A", STORED.version) == STORED.room
+    (late,) = await submit(commits, "late")
+    with pytest.raises(OutcomeUnknownError):
+        await late
+    (update,) = await submit(commits, "in time")
+    read = asyncio.ensure_future(storage.get("A", now() + SECONDS))
+    await idle()
+    (connection,) = pool.connections
+    data = b"$%d\r\n%b\r\n" % (len(CHANGED.version), CHANGED.version)
+    connection.send(b":1\r\n:1\r\n" + data)
+    updated = await update
+    assert updated is not None
+    assert updated.host_name == "in time"
+    assert await read == CHANGED
+    assert statistics.commits == 1
+    await commands.aclose()

@@ -38,9 +38,15 @@ class Client:
 
     async def submit(self, *commands: bytes, seconds: float = 9) -> list[asyncio.Future[Any]]:
         """Submit commands in one tick, each with a deadline after so many seconds."""
-        calls = [self.multiplexer.submit(command, now() + seconds) for command in commands]
+        calls = [self.start(command, seconds) for command in commands]
         await idle()
         return calls
+
+    def start(self, command: bytes, seconds: float = 9) -> asyncio.Future[Any]:
+        """Submit a command in this tick, and return the future of its reply."""
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.multiplexer.submit(reply, command, now() + seconds)
+        return reply
 
 
 async def failure(call: asyncio.Future[Any]) -> tuple[type[BaseException], bool]:
@@ -169,7 +175,7 @@ async def test_a_reply_over_a_dropped_connection_is_discarded() -> None:
 async def test_a_cancelled_command_is_not_sent() -> None:
     """A command that is cancelled before it is sent is not sent; the reply to a cancelled command is discarded."""
     client = Client()
-    calls = [client.multiplexer.submit(name, now() + 9) for name in (b"1", b"2", b"3")]
+    calls = [client.start(name) for name in (b"1", b"2", b"3")]
     calls[0].cancel()
     await idle()
     calls[1].cancel()
@@ -193,7 +199,7 @@ async def test_closing_waits_for_commands_in_flight() -> None:
     assert await sent == b"x"
     assert client.connection.closed
     with pytest.raises(StoreClosedError):
-        await client.multiplexer.submit(b"x", now() + 9)
+        await client.start(b"x")
 
 
 async def test_a_connection_that_opens_after_aclose_is_closed() -> None:

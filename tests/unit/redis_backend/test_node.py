@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections.abc import Callable
 from typing import Any, cast
@@ -14,9 +15,14 @@ from fake_connection import FakeConnection, FakePool
 from virtual_time import idle, now, pass_time
 from wnc_store import StoreClosedError
 from wnc_store_redis.transport.connection import Reply
-from wnc_store_redis.transport.node import NodeClient
+from wnc_store_redis.transport.node import Node, call, open_node
 from wnc_store_redis.transport.retry import NoReplyError, QueryLostError
 from wnc_store_redis.transport.statistics import Statistics
+
+
+def replicated(pool: FakePool, timeout: float = 60) -> Node:
+    """Return the connections to a server whose writes must be on all replicas."""
+    return open_node(pool, timeout, Statistics(), is_replicated=True)
 
 
 @pytest.mark.parametrize(("fail", "reason"), [(FakeConnection.lose, QueryLostError), (id, TimeoutError)])
@@ -25,8 +31,8 @@ async def test_a_write_is_not_sent_before_the_replicas_are_counted(
 ) -> None:
     """If the query for the replicas gets no reply, the write fails as not sent, and may be repeated after a loss."""
     pool = FakePool()
-    node = NodeClient(pool, 60, Statistics(), is_replicated=True)
-    writing = asyncio.ensure_future(node.submit(b"write", now() + 9, writes=True))
+    node = replicated(pool)
+    writing = asyncio.ensure_future(call(node, b"write", now() + 9, writes=True))
     await idle()
     fail(pool.connections[0])
     with pytest.raises(NoReplyError) as caught:
@@ -41,9 +47,9 @@ def info(replicas: int) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
-async def start_writes(node: NodeClient, *deadlines: float) -> list[asyncio.Task[Reply]]:
+async def start_writes(node: Node, *deadlines: float) -> list[asyncio.Task[Reply]]:
     """Begin a replicated write for each deadline, and return their replies."""
-    writes = [asyncio.ensure_future(node.submit(b"write%d;" % n, end, writes=True)) for n, end in enumerate(deadlines)]
+    writes = [asyncio.ensure_future(call(node, b"write%d;" % n, end, writes=True)) for n, end in enumerate(deadlines)]
     await idle()
     return writes
 
@@ -51,7 +57,7 @@ async def start_writes(node: NodeClient, *deadlines: float) -> list[asyncio.Task
 async def test_concurrent_writes_share_a_query() -> None:
     """Writes that wait for the number of replicas share a query, also if it fails or one of them is cancelled."""
     pool = FakePool()
-    node = NodeClient(pool, 60, Statistics(), is_replicated=True)
+    node = replicated(pool)
     first, second, third = await start_writes(node, *[now() + 9] * 3)
     assert pool.connections[0].written.count(b"INFO") == 1
     pool.connections[0].lose()
@@ -74,7 +80,7 @@ async def test_concurrent_writes_share_a_query() -> None:
 async def test_a_shared_query_extends_and_shortens_no_deadline() -> None:
     """A write whose query is shared with other writes fails at its own deadline, and not at theirs."""
     pool = FakePool()
-    node = NodeClient(pool, 5, Statistics(), is_replicated=True)
+    node = replicated(pool, 5)
     writes = await start_writes(node, now() + 2, now() + 1, now() + 4)
     await pass_time(1)
     assert [write.done() for write in writes] == [False, True, False]
@@ -92,7 +98,7 @@ async def test_a_shared_query_extends_and_shortens_no_deadline() -> None:
 async def test_a_failed_count_is_not_reused(failure: bytes) -> None:
     """A write that follows a failed count of the replicas counts them again, and a successful count is reused."""
     pool = FakePool()
-    node = NodeClient(pool, 60, Statistics(), is_replicated=True)
+    node = replicated(pool)
     (failed,) = await start_writes(node, now() + 9)
     reads = pool.connections[0]
     reads.send(failure)
@@ -110,9 +116,43 @@ async def test_a_failed_count_is_not_reused(failure: bytes) -> None:
 
 async def test_a_close_fails_each_waiting_write_with_its_own_error() -> None:
     """If the store is closed before the replicas are counted, each write raises its own StoreClosedError."""
-    node = NodeClient(FakePool(asyncio.Event().wait), 60, Statistics(), is_replicated=True)
+    node = replicated(FakePool(asyncio.Event().wait))
     writes = await start_writes(node, now() + 9, now() + 9)
     await node.aclose()
     errors = await asyncio.gather(*writes, return_exceptions=True)
     assert [type(error) for error in errors] == [StoreClosedError] * 2
     assert errors[0] is not errors[1]
+
+
+async def test_a_cancelled_wait_does_not_fail_later_writes() -> None:
+    """If the task that sends WAIT is cancelled before its first step, the next write has another WAIT."""
+    pool = FakePool()
+    node = open_node(pool, 60, Statistics(), is_replicated=True, replicas=lambda: 1)
+    before = asyncio.all_tasks()
+    first = asyncio.ensure_future(call(node, b"first;", now() + 9, writes=True))
+    for _ in range(2):  # the call, and the task that writes
+        await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {*before, first}:
+        task.cancel()
+    with pytest.raises(NoReplyError):
+        await first
+    second = asyncio.ensure_future(call(node, b"second;", now() + 9, writes=True))
+    await idle()
+    assert b"WAIT" in pool.connections[0].written
+    pool.connections[0].send(b"+OK\r\n:1\r\n")
+    assert await second == b"OK"
+    await node.aclose()
+
+
+async def test_a_count_that_nobody_waits_for_is_not_logged() -> None:
+    """If the write that counts the replicas is cancelled, asyncio logs no unhandled error of the count."""
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    node = replicated(FakePool(asyncio.Event().wait))
+    (write,) = await start_writes(node, now() + 9)
+    write.cancel()
+    await idle()
+    await node.aclose()
+    del node, write
+    gc.collect()
+    assert unhandled == []

@@ -24,7 +24,7 @@ from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.room_storage import FoundDeleted, IndexPage, RoomStorage
-from wnc_store_redis.transport.executor import CommandExecutor, InFlightScript, Script
+from wnc_store_redis.transport.executor import CommandExecutor, ScriptCall
 from wnc_store_redis.transport.statistics import Statistics
 
 STORED = VersionedRoom(room("A"), to_wire(room("A")))
@@ -38,6 +38,7 @@ class FakeExecutor:
     Attributes:
         reply: the reply to each script.
         is_retry: whether the reply is marked as the reply to a retry.
+        keys: the keys of the last script.
         retry_args: the arguments that a retry would use.
         existing: the keys of rooms that exist.
         key_counts: the number of keys of each EXISTS.
@@ -46,7 +47,8 @@ class FakeExecutor:
     def __init__(self, reply: Any = 1, *, is_retry: bool = False) -> None:
         self.reply, self.is_retry = reply, is_retry
         self.statistics = Statistics()
-        self.retry_args: list[bytes] = []
+        self.keys: Sequence[bytes] = ()
+        self.retry_args: Sequence[bytes] = ()
         self.existing: Collection[bytes] = ()
         self.key_counts: list[int] = []
 
@@ -54,9 +56,9 @@ class FakeExecutor:
         """See `CommandExecutor.deadline`."""
         return 1.0
 
-    async def read(self, name: bytes, *_arguments: bytes, **_options: Any) -> Any:
-        """See `CommandExecutor.read`. GET returns the room."""
-        return STORED.version if name == b"GET" else ()
+    async def read(self, _name: bytes, *_arguments: bytes, decode: Callable[[Any], Any], **_options: Any) -> Any:
+        """See `CommandExecutor.read`. The command is GET, and the reply is the room."""
+        return decode(STORED.version)
 
     async def read_many(self, commands: Sequence[Sequence[bytes]]) -> list[int]:
         """See `CommandExecutor.read_many`. The commands are EXISTS."""
@@ -68,14 +70,14 @@ class FakeExecutor:
         """See `CommandExecutor.run_script`."""
         return 1
 
-    def start_script(self, script: Script, keys: Sequence[bytes], *arguments: bytes, deadline: float) -> InFlightScript:
-        """See `CommandExecutor.start_script`. No reply arrives."""
-        return InFlightScript(script, keys, arguments, deadline, asyncio.get_running_loop().create_future())
+    async def call_script(self, call: ScriptCall[Any]) -> tuple[Any, bool]:
+        """See `CommandExecutor.call_script`."""
+        self.keys, self.retry_args = call.keys, call.retry_args or ()
+        return call.script.decode(self.reply), self.is_retry
 
-    async def finish_script(self, _in_flight: InFlightScript, *, retry_args: list[bytes]) -> tuple[Any, bool]:
+    async def finish_script(self, call: ScriptCall[Any], _first: asyncio.Future[Any]) -> tuple[Any, bool]:
         """See `CommandExecutor.finish_script`."""
-        self.retry_args = retry_args
-        return self.reply, self.is_retry
+        return await self.call_script(call)
 
     def to_store_error(self, error: BaseException, key: bytes, *, unanswered: bool) -> StoreError:
         """See `CommandExecutor.to_store_error`."""
@@ -92,9 +94,8 @@ async def commit(
     storage: RoomStorage, before: VersionedRoom[bytes], after: Room | None
 ) -> Committed | FoundDeleted | VersionMismatch[bytes]:
     """Commit a room or a deletion, and wait for the outcome."""
-    if after is None:
-        return await storage.finish_commit(storage.start_delete(before, (), 1.0))
-    return await storage.finish_commit(storage.start_commit(before, after, (), 1.0))
+    reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    return await storage.run_commit(storage.prepare_commit(before, after, (), 1.0), reply)
 
 
 @pytest.mark.parametrize(
@@ -124,24 +125,24 @@ async def test_rooms_that_are_written_or_read_are_cached() -> None:
     """The cache contains a room as it was last committed, read or found, and no deleted room."""
     commands = FakeExecutor()
     storage = on(commands)
-    assert await storage.get("A", 2.0) == storage.cached("A") == STORED
+    assert await storage.get("A", 2.0) == storage.cache["A"] == STORED
     assert await commit(storage, STORED, CHANGED) == Committed()
-    cached = storage.cached("A")
+    cached = storage.cache["A"]
     assert cached is not None
     assert cached.room is CHANGED
     assert cached.version.rstrip() == to_wire(CHANGED)
     assert await commit(storage, STORED, None) == Committed()
     assert commands.statistics.commits == 2
-    assert storage.cached("A") is None
+    assert storage.cache["A"] is None
     commands.reply = [0, STORED.version]
     assert await commit(storage, cached, CHANGED) == VersionMismatch(STORED)
-    assert storage.cached("A") == STORED
+    assert storage.cache["A"] == STORED
     commands.reply = [0, None]
     assert await commit(storage, cached, CHANGED) == VersionMismatch(None)
-    assert storage.cached("A") is None
-    await storage.get("A")
+    assert storage.cache["A"] is None
+    await storage.get("A", 2.0)
     assert await storage.delete("A") is True
-    assert storage.cached("A") is None
+    assert storage.cache["A"] is None
 
 
 @pytest.mark.parametrize(("missing_bytes", "is_cached"), [(0, True), (1, False)])
@@ -149,7 +150,7 @@ async def test_rooms_use_a_quarter_of_the_cache(*, missing_bytes: int, is_cached
     """A room is cached if its stored bytes are at most a quarter of `cache_bytes`."""
     storage = on(FakeExecutor(), cache_bytes=4 * (len(to_wire(CHANGED)) + NONCE_BYTES - missing_bytes))
     await commit(storage, STORED, CHANGED)
-    assert (storage.cached("A") is not None) is is_cached
+    assert (storage.cache["A"] is not None) is is_cached
 
 
 async def test_a_retried_commit() -> None:
@@ -233,3 +234,15 @@ async def test_one_exists_has_a_limited_number_of_keys() -> None:
     page = IndexPage(b"", [b"%d" % number for number in range(3000)])
     assert len(await on(commands).filter_existing([page])) == 3000
     assert commands.key_counts == [1000] * 3
+
+
+async def test_only_operations_that_use_the_chat_name_its_key() -> None:
+    """Creations and deletions name the keys of the room and its chat; an update does not name the chat."""
+    commands = FakeExecutor()
+    storage = on(commands)
+    await storage.create(room("A"))
+    assert commands.keys == [b"room:A", b"active-rooms", b"chat:A"]
+    await commit(storage, STORED, CHANGED)
+    assert commands.keys == [b"room:A", b"active-rooms"]
+    await commit(storage, STORED, None)
+    assert commands.keys == [b"room:A", b"active-rooms", b"chat:A"]

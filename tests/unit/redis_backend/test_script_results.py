@@ -21,9 +21,15 @@ from wnc_store_redis.script_results import (
     decode_commit,
     decode_hit,
     decode_peek,
+    window_of,
 )
 
 MINUTE = timedelta(minutes=1)
+
+
+def window(reply: Any) -> Window:
+    """Return the window of a reply to PEEK."""
+    return window_of(decode_peek(reply), b"rl:ip", MINUTE)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +43,7 @@ def test_commit_replies(reply: Any, result: Any) -> None:
 @pytest.mark.parametrize(
     ("reply", "result"),
     [
-        (3, Appended(3, b"newest")),
+        (3, 3),
         ([3, b"other"], Appended(3, b"other")),
         (0, NotAppended.ALREADY_PRESENT),
         ([0, b"first", b"second"], Similar([b"first", b"second"])),
@@ -45,24 +51,24 @@ def test_commit_replies(reply: Any, result: Any) -> None:
     ],
 )
 def test_append_replies(reply: Any, result: Any) -> None:
-    """A reply to APPEND reports the appended entry's predecessor, or why nothing was appended."""
-    assert decode_append(reply, b"newest") == result
+    """A reply to APPEND reports the size of the chat, the appended entry's predecessor, or why nothing was appended."""
+    assert decode_append(reply) == result
 
 
 def test_limiter_replies() -> None:
     """The replies of the limiters' scripts are named results."""
     assert decode_acquire([1, 2]) == Lease(is_active=True, total=2)
     assert decode_hit([2, 1500]) == Window(2, timedelta(seconds=1.5))
-    assert decode_peek([1500, b"2"], b"rl:ip", MINUTE) == Window(2, timedelta(seconds=1.5))
-    assert decode_peek([-2, None], b"rl:ip", MINUTE) == Window(0, timedelta(0))
+    assert window([1500, b"2"]) == Window(2, timedelta(seconds=1.5))
+    assert window([-2, None]) == Window(0, timedelta(0))
 
 
 def test_a_count_without_a_ttl_has_a_full_window() -> None:
     """The next hit gives a count that never expires a full window."""
-    assert decode_peek([-1, b"2"], b"rl:ip", MINUTE) == Window(2, MINUTE)
+    assert window([-1, b"2"]) == Window(2, MINUTE)
 
 
 def test_a_corrupt_count_names_its_key() -> None:
     """A count that is not an integer raises CorruptRecordError with its key."""
     with pytest.raises(CorruptRecordError, match="rl:ip"):
-        decode_peek([1500, b"many"], b"rl:ip", MINUTE)
+        window([1500, b"many"])

@@ -16,8 +16,9 @@ class FakeExecutor:
 
     forked = False
 
-    def check_loop(self) -> None:
-        """See `CommandExecutor.check_loop`."""
+    def running_loop(self) -> asyncio.AbstractEventLoop:
+        """See `CommandExecutor.running_loop`."""
+        return asyncio.get_running_loop()
 
     def to_store_error(self, error: BaseException, _key: bytes) -> Exception:
         """See `CommandExecutor.to_store_error`."""

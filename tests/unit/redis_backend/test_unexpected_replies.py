@@ -28,7 +28,7 @@ from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore, scripts
 from wnc_store_redis.transport.connection import ConnectionFactory
 from wnc_store_redis.transport.executor import Script
-from wnc_store_redis.transport.node import pack_command
+from wnc_store_redis.transport.packing import pack_command
 
 SCRIPTS = {script.sha: name for name, script in vars(scripts).items() if isinstance(script, Script)}
 NAMED = room("A", "host", "guest")
