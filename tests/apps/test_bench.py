@@ -175,7 +175,7 @@ async def test_a_slow_interpreter_is_noted(
 def test_optimised_interpreters_are_recognised(
     monkeypatch: pytest.MonkeyPatch, arguments: str | None, schemes: tuple[str, ...], optimised: bool
 ) -> None:
-    """Python is optimised if its build says so, and on Debian and Windows, whose builds do not say it."""
+    """Python is optimised if its build options contain it, and on Debian and Windows, which omit the option."""
     monkeypatch.setattr("sysconfig.get_config_var", {"CONFIG_ARGS": arguments}.get)
     monkeypatch.setattr("sysconfig.get_scheme_names", lambda: schemes)
     assert is_optimised() is optimised

@@ -22,7 +22,7 @@ _GUEST = "203.0.113.7"
 
 
 async def _greet(scope: Scope, receive: Any, send: Callable[[Message], Awaitable[None]]) -> None:
-    """An ASGI app whose responses have no headers."""
+    """An ASGI app that responds without headers."""
     assert scope["type"] == "http", receive
     await send({"type": "http.response.start", "status": 200})
     await send({"type": "http.response.body", "body": b"hello"})

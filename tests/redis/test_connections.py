@@ -44,7 +44,7 @@ async def test_a_callers_client_is_not_closed(client: Any) -> None:
 
 
 async def test_max_connections_limits_only_the_pool(url: str, client: Any) -> None:
-    """A store on a pool of one connection opens two of its own, for commands and for events, and leaves the pool's."""
+    """A store on a pool of one connection opens two other connections and leaves that of the pool."""
     client_class: Any = Redis
     async with client_class.from_url(url, max_connections=1, client_name="limited") as limited:
         await limited.ping()

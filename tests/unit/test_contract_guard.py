@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.mark.parametrize(("text", "conftest"), NOT_RUN.values(), ids=NOT_RUN)
 def test_a_clause_must_run(run_pytest: Callable[..., pytest.RunResult], text: str, conftest: str) -> None:
-    """A clause that a mark, fixture or hook skips, or marks as xfail, fails, and the message names the clause."""
+    """A clause that a decorator, fixture or hook skips or expects to fail, fails, and the message names it."""
     result = run_pytest(f"{CONTRACT_FILE}\n{text}", "-k", "ping_succeeds", conftest=conftest)
     assert result.ret is pytest.ExitCode.TESTS_FAILED
     assert set(result.parseoutcomes()) - {"error", "errors", "failed"} == {"deselected"}

@@ -133,7 +133,7 @@ def test_a_copied_room_remembers_nothing() -> None:
 
 @pytest.mark.parametrize("field", ["host_token", "video_type", "colour"])
 async def test_every_field_counts_towards_the_size_of_a_room(field: str) -> None:
-    """A room is too large also because of a field that has no limit of its own."""
+    """A field without a separate limit can make a room too large."""
     async with MemoryStore(StoreSettings(max_room_bytes=60_000)) as store:
         with pytest.raises(LimitExceededError, match="max_room_bytes"):
             await store.rooms.create_room(room("A", **{field: "x" * 60_000}))

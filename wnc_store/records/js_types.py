@@ -73,7 +73,7 @@ def iso(value: datetime) -> str:
 
 
 def iso_json(value: datetime) -> str:
-    """Encode an aware datetime as JSON: the result of `iso` in quotation marks."""
+    """Encode an aware datetime as JSON: the result of `iso` in double quotes."""
     utc = value.astimezone(UTC)
     day = f"{_TWO[utc.year // 100]}{_TWO[utc.year % 100]}-{_TWO[utc.month]}-{_TWO[utc.day]}"
     time = f"{_TWO[utc.hour]}:{_TWO[utc.minute]}:{_TWO[utc.second]}.{_THREE[utc.microsecond // 1000]}"

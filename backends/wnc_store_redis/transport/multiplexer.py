@@ -92,7 +92,7 @@ class MultiplexedConnection:
         A receiver that is done before that withdraws the command.
 
         Args:
-            receiver: what gets the reply.
+            receiver: the receiver of the reply.
             packed: the command, encoded; if it writes, without its end, see `packing`.
             deadline: when to give up, in the event loop's time.
             writes: whether the command may change data. Then the server gets the deadline, too.

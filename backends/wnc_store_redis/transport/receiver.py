@@ -12,7 +12,7 @@ from wnc_store_redis.transport.tasks import BackgroundTasks
 
 
 class Receiver(Protocol):
-    """What gets the reply to a command: a future, or an object that acts on the reply at once."""
+    """Receives the reply to a command. A future is a receiver. Other receivers act on the reply at once."""
 
     def done(self) -> bool:
         """Return whether nobody waits for the reply any more."""
@@ -27,7 +27,7 @@ class Receiver(Protocol):
         ...
 
     def set_exception(self, exception: BaseException, /) -> None:
-        """Receive the reason why there is no reply: `NoReplyError`, or `StoreClosedError` before it was sent."""
+        """Receive the reason why no reply arrives: `NoReplyError`, or `StoreClosedError` before it was sent."""
         ...
 
 

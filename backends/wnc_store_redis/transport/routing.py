@@ -41,7 +41,7 @@ class Router(Protocol):
         After a failure the router updates what it knows about the servers. The caller decides about another attempt.
 
         Args:
-            receiver: what gets the reply.
+            receiver: the receiver of the reply.
             key: the key of the command; b"" if it has none.
             packed: the command, encoded; if it writes, without its end, see `packing`.
             deadline: when to give up, in the event loop's time.

@@ -32,7 +32,7 @@ NEIGHBOURS = ("{}0", "{}x", "{}:", "x{}", "{}:room", "room:{}", "chat:{}", "rl:{
 
 
 async def prepare_operations(context: ContractContext, store: Store) -> Mapping[str, Operation]:
-    """Return an id for each available operation. What it needs was written six hours ago."""
+    """Return an id for each available operation. Its keys were written six hours ago."""
     capabilities = context.harness.capabilities
     operations = {f"T{number}": operation for number, operation in enumerate(available(capabilities))}
     for key in operations:

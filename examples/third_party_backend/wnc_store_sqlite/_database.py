@@ -111,14 +111,14 @@ class Database:
         """Close the connection after the operation that holds the lock."""
         async with self._lock:
             if self._opening is not None:
-                with suppress(sqlite3.Error):  # then there is no connection
+                with suppress(sqlite3.Error):  # the file could not be opened
                     db = await asyncio.shield(self._opening)
                     await db.close()
                 self._opening = None
 
     async def _open(self) -> aiosqlite.Connection:
         if self._opening is None:
-            # A task of its own: a thread opens the file, and would still do so after its caller has been cancelled.
+            # A separate task, because a thread opens the file, even if the caller is cancelled meanwhile.
             self._opening = asyncio.create_task(self._connect())
         try:
             return await asyncio.shield(self._opening)

@@ -307,7 +307,7 @@ def one_entry_of_a_user_leaves(room: Room, user_id: str) -> Room | None:
 
 @MUTANTS.breaks((rules, "create"), "create_room_increments_the_given_revision")
 def a_new_room_has_revision_1(room: Room) -> Room:
-    """Set the revision of a new room to 1, whatever the given one."""
+    """Set the revision of a new room to 1, and ignore the given one."""
     return create(room).model_copy(update={"rev": 1})
 
 

@@ -99,7 +99,7 @@ MUTANTS = {
         "cuts",
         rule=RULES["chats"],
     ),
-    "an unknown outcome is told as refused": RedisMutant(
+    "an unknown outcome is reported as refused": RedisMutant(
         CommandExecutor, "to_store_error", _told_as_refused, "messages", "two stores"
     ),
     "a retry appends without its anchor": RedisMutant(
@@ -113,7 +113,7 @@ MUTANTS = {
         restore, "RESTORE", replace(RESTORE, idempotent=True), "restore", "two stores"
     ),
     "a hit may run late": RedisMutant(limiters, "HIT", _edited(HIT, _DROPS_LATE, _NEVER_LATE), "limits", "late"),
-    "a sweep tells its last step": RedisMutant(rooms.RedisRoomStore, "_prune_index", _last_step, "sweep", "cuts"),
+    "a sweep reports its last step": RedisMutant(rooms.RedisRoomStore, "_prune_index", _last_step, "sweep", "cuts"),
     "a sweep is retried": RedisMutant(room_storage, "SWEEP", replace(SWEEP, idempotent=True), "sweep", "cuts"),
     "a gap is not marked": RedisMutant(events.RedisRoomEvents, "_mark_gap", _silent, "events", "two stores"),
 }

@@ -42,7 +42,7 @@ def cpu_seconds(text: str) -> float:
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("start", ["", '"'])
 def test_the_search_for_an_id_takes_linear_time(start: str, text: str) -> None:
-    """The CPU time of an append grows with the size of the chat, and not with its square, whatever guests write."""
+    """The CPU time of an append grows with the size of the chat, and not with its square, for any text."""
     small = cpu_seconds(start + text * (SIZE // len(text)))
     large = cpu_seconds(start + text * (SIZE * GROWTH // len(text)))
     assert large < GROWTH**1.5 * small

@@ -23,7 +23,7 @@ class CountingDecoder(ChatDecoder):
 
     Attributes:
         decoded: the entries of each call.
-        failure: what each call raises, if it is set.
+        failure: the error of each call, or None.
     """
 
     def __init__(self) -> None:
