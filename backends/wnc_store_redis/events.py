@@ -64,18 +64,20 @@ class RedisRoomEvents(BaseRoomEvents):
 
     def on_message(self, source: PubSubConnection, channel: bytes, data: bytes) -> None:
         """See `MessageHandler.on_message`."""
-        if self._subscriptions.is_interrupted(channel):
-            return  # a part of the gap, so that no event behind the gap precedes its Resync
         room_id, is_notification = self._keys.room_of_channel(channel)
+        # What arrives before the Resync of a gap is a part of the gap.
+        is_in_gap = self._subscriptions.is_interrupted(self._keys.events(room_id))
         if is_notification:
-            self._external_changes.on_notification(source, room_id, data)
+            if not is_in_gap:
+                self._external_changes.on_notification(source, room_id, data)
             return
         event = self._decode(text(channel), room_id, data)
         if event is None:
             self._external_changes.flush(source)
         else:
             self._external_changes.on_event(source, event)
-            self._subscribers.dispatch((event,))
+            if not is_in_gap:
+                self._subscribers.dispatch((event,))
 
     def on_pong(self, source: PubSubConnection) -> None:
         """See `MessageHandler.on_pong`."""
