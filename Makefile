@@ -55,7 +55,7 @@ docs: $(VENV)/.dev
 
 stress: redis $(VENV)/.dev
 	@sh scripts/ensure-chromium.sh
-	$(PYTEST) tests/stress
+	$(PYTEST) --numprocesses 4 tests/stress
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile stress
 
 wheel: $(VENV)/.dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import inspect
 import re
 import ssl
@@ -73,9 +74,10 @@ def _unknown(full_name: str, name: str) -> str:
     return f"it has the option {full_name}, which this scheme does not have{hint}"
 
 
-def _parameters(kind: type) -> set[str]:
+@functools.cache
+def _parameters(kind: type) -> frozenset[str]:
     """Return the names of the arguments of a class and its base classes."""
-    return {name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters}
+    return frozenset(name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters)
 
 
 def _flag(value: str) -> bool:

@@ -54,6 +54,7 @@ def urls_have_no_size_limit(_self: SizeLimits, _url: str) -> None:
     "an_oversized_room_is_rejected",
     "existing_oversized_data_is_accepted",
     "an_exceeded_limit_is_described",
+    "a_long_url_counts_towards_the_size_of_the_room",
     "every_write_of_a_room_checks_the_limits",
 )
 def rooms_have_no_size_limit(_self: SizeLimits, _before: Room | None, after: Room) -> Room:

@@ -115,7 +115,6 @@ class TestAclWithPrefix(TestAcl):
 class TestCluster(RedisContract):
     """A cluster of three masters."""
 
-    has_all_sequences = True
     fixture = "cluster"
     harness_class = RedisClusterHarness
 
