@@ -7,8 +7,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from wnc_store import Resync, RoomChanged, RoomClosed, RoomEvent
+from wnc_store import Resync, RoomChanged, RoomClosed, RoomEvent, StoreSettings, to_wire
+from wnc_store.base import EventQueue, Lifecycle
+from wnc_store_redis.events import RedisRoomEvents
 from wnc_store_redis.external_changes import ExternalChangeDetector
+from wnc_store_redis.keys import Keys
 
 
 def test_a_message_of_another_connection_separates_nothing() -> None:
@@ -45,3 +48,21 @@ def test_a_key_that_may_have_migrated_is_a_gap(operation: bytes, on_server: Any,
         detector.on_notification(source, "A", operation)
         detector.flush(source)
         assert found == [expected(room_id="A")]
+
+
+async def test_a_change_in_a_gap_is_not_external(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If only the channel of the events was lost, the notification of a published change is not an external change."""
+    settings, router, source, queue = StoreSettings(notify_external_changes=True), Mock(), Mock(), EventQueue("A", 9)
+    events = RedisRoomEvents(router, Mock(), Keys("", 0), settings, Lifecycle())
+    events._subscribers.add(queue)
+    in_gap = {b"events:A"}
+    monkeypatch.setattr(events._subscriptions, "is_interrupted", in_gap.__contains__)
+    events.on_message(source, b"__keyspace@0__:room:A", b"set")
+    in_gap.clear()
+    events.on_message(source, b"__keyspace@0__:room:A", b"set")
+    in_gap.add(b"events:A")
+    events.on_message(source, b"events:A", to_wire(RoomChanged(room_id="A", rev=2)))
+    in_gap.clear()
+    events.on_pong(source)
+    events.on_message(source, b"events:A", to_wire(RoomChanged(room_id="A", rev=3)))
+    assert await anext(queue) == RoomChanged(room_id="A", rev=3)
