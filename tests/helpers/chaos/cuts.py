@@ -64,6 +64,7 @@ async def _measure(server: DurableServer, write: Write, *, warm: bool) -> tuple[
         RedisStore.from_url(proxy.url) as store,
         admin(server.url) as client,
     ):
+        await client.flushall()
         if write.prepare:
             await write.prepare(direct, name)
         if warm:
@@ -71,7 +72,6 @@ async def _measure(server: DurableServer, write: Write, *, warm: bool) -> tuple[
         proxy.reset_counters()
         value = comparable(await write.call(store, name))
         sizes = dict(proxy.passed)
-        await client.flushall()
     return sizes, value
 
 
