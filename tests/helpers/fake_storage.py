@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, cast
 
-from virtual_time import idle
+from virtual_time import idle, pass_time
 from wnc_store import OutcomeUnknownError, Room, StoreError, StoreSettings, StoreTimeoutError, to_wire
 from wnc_store.base import ChangeEvents, Committed, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import room
@@ -181,3 +181,20 @@ async def submit(commits: GroupCommit, *names: str) -> list[asyncio.Future[Room 
 async def outcomes(*calls: asyncio.Future[Room | None]) -> list[str]:
     """Return the results and errors of updates."""
     return [repr(outcome) for outcome in await asyncio.gather(*calls, return_exceptions=True)]
+
+
+async def is_committed(storage: FakeStorage, *calls: asyncio.Future[Room | None]) -> bool:
+    """Send all pending replies. Return whether the given updates are the last that were committed."""
+    while not all(call.done() for call in calls):
+        for receiver in storage.receivers:
+            if not receiver.done():
+                receiver.set_result(1)
+        await pass_time(0.01)
+    return [call.result() for call in calls] == storage.committed[-len(calls) :]
+
+
+async def cancel_tasks(others: set[asyncio.Future[Any]]) -> None:
+    """Cancel all tasks except `others`."""
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    await idle()

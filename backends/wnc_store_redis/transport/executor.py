@@ -121,10 +121,7 @@ class CommandExecutor:
 
     def deadline(self) -> float:
         """Return the deadline of an operation that begins now, in the event loop's time. See `running_loop`."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._bind(loop)
-        return loop.time() + self.timeout
+        return self.running_loop().time() + self.timeout
 
     async def read(
         self,

@@ -1,12 +1,10 @@
-"""Tests of group commit: batches, deadlines, and cancellation."""
+"""Tests of group commit: batches, deadlines and outcomes."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -18,15 +16,17 @@ from fake_storage import (
     FakeStorage,
     Outcome,
     SentFakeStorage,
+    cancel_tasks,
     commit_all,
     group,
+    is_committed,
     outcomes,
     set_host_name,
     slow_group,
     stored,
     submit,
 )
-from virtual_time import VirtualTimeLoop, idle, now, pass_time
+from virtual_time import idle, now, pass_time
 from wnc_store import ConflictError, OutcomeUnknownError, Room, StoreSettings, StoreUnavailableError
 from wnc_store.base import ChangeEvents, VersionedRoom, VersionMismatch
 from wnc_store_contract.factories import room, user
@@ -36,7 +36,6 @@ from wnc_store_redis.room_storage import Commit, FoundDeleted, RoomStorage
 from wnc_store_redis.script_results import COMMITTED
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.multiplexer import MultiplexedConnection
-from wnc_store_redis.transport.retry import NoReplyError
 from wnc_store_redis.transport.routing import SingleNodeRouter
 from wnc_store_redis.transport.statistics import Statistics
 
@@ -212,84 +211,6 @@ async def test_a_transition_that_raises_stop_iteration_fails_alone() -> None:
         assert (str(error), type(error.__cause__)) == (f"the transition of the update raised {kind.__name__}", kind)
 
 
-@pytest.mark.parametrize(
-    ("room_id", "seconds"), [("A", 0), ("B", 0), ("B", 0.05)], ids=["cached", "not cached", "during the read"]
-)
-async def test_cancelled_updates_are_not_committed(room_id: str, seconds: float) -> None:
-    """An update that is cancelled before it is sent is not committed; the other updates are."""
-    storage = FakeStorage(commit_all, seconds=0.1)
-    storage.stored = STORED
-    commits = group(storage)
-    for others in ([], ["u0", "u2"]):
-        cancelled = asyncio.ensure_future(commits.submit(room_id, set_host_name("cancelled")))
-        calls = [asyncio.ensure_future(commits.submit(room_id, set_host_name(name))) for name in others]
-        await asyncio.sleep(seconds)
-        cancelled.cancel()
-        await asyncio.gather(*calls)
-        await pass_time(1)
-        assert cancelled.cancelled()
-    assert storage.names == ["u2"]
-
-
-async def test_cancelled_updates_do_not_block_others() -> None:
-    """If every update of a batch is cancelled, the updates behind it are committed."""
-    storage = FakeStorage(commit_all)
-    commits = slow_group(storage)
-    cancelled, behind = (
-        asyncio.ensure_future(commits.submit("A", set_host_name(name))) for name in ("cancelled", "behind")
-    )
-    asyncio.get_running_loop().call_soon(cancelled.cancel)
-    assert await behind is storage.committed[0]
-    assert cancelled.cancelled()
-
-
-async def is_committed(storage: FakeStorage, *calls: asyncio.Future[Room | None]) -> bool:
-    """Send all pending replies. Return whether the given updates are the last that were committed."""
-    while not all(call.done() for call in calls):
-        for receiver in storage.receivers:
-            if not receiver.done():
-                receiver.set_result(1)
-        await pass_time(0.01)
-    return [call.result() for call in calls] == storage.committed[-len(calls) :]
-
-
-async def cancel_tasks(others: set[asyncio.Future[Any]]) -> None:
-    """Cancel all tasks except `others`."""
-    for task in asyncio.all_tasks() - others:
-        task.cancel()
-    await idle()
-
-
-@pytest.mark.parametrize("is_started", [False, True], ids=["before its first step", "later"])
-async def test_callers_are_cancelled_with_the_task_that_finishes_their_batch(*, is_started: bool) -> None:
-    """If an application cancels the task that finishes a batch, its callers and waiting callers are cancelled at once.
-
-    The next update of the room is committed.
-    """
-    storage, before = SentFakeStorage(), asyncio.all_tasks()
-    commits = group(storage)
-    callers = await submit(commits, "sent", "waiting")
-    storage.receivers[0].set_result(VersionMismatch(STORED))
-    if is_started:
-        callers += await submit(commits, "late")
-    await cancel_tasks({*before, *callers})
-    assert all(caller.cancelled() for caller in callers)
-    assert await is_committed(storage, *await submit(commits, "again"))
-
-
-async def test_a_lost_reply_whose_task_is_cancelled_is_not_logged() -> None:
-    """If the task that would retry a commit is cancelled before its first step, asyncio logs no unhandled error."""
-    storage, before = SentFakeStorage(), asyncio.all_tasks()
-    unhandled: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
-    callers = await submit(group(storage), "sent")
-    storage.receivers.pop().set_exception(NoReplyError(ConnectionResetError(), sent=True))
-    await cancel_tasks({*before, *callers})
-    assert callers[0].cancelled()
-    gc.collect()
-    assert unhandled == []
-
-
 async def test_the_first_commit_of_a_batch_needs_no_task() -> None:
     """Updates are applied and committed even if an application cancels all tasks except their callers."""
     storage, others = SentFakeStorage(), asyncio.all_tasks()
@@ -308,28 +229,6 @@ async def test_the_first_commit_of_a_batch_needs_no_task() -> None:
     assert storage.recorded == storage.commits
 
 
-@pytest.mark.parametrize("waits", [False, True], ids=["not applied", "behind a commit"])
-async def test_a_batch_without_callers_sends_nothing(*, waits: bool) -> None:
-    """If all callers of a batch are cancelled before it is applied, nothing is sent, and the room's next update works.
-
-    This is also true of a batch that waits for an earlier commit of the room.
-    """
-    storage = SentFakeStorage()
-    commits = group(storage)
-    if waits:
-        await submit(commits, "first")
-    calls = [asyncio.ensure_future(commits.submit("A", set_host_name(name))) for name in "ab"]
-    await asyncio.sleep(0)
-    for call in calls:
-        call.cancel()
-    await idle()
-    if waits:
-        storage.receivers[0].set_result(1)
-        await idle()
-    assert storage.names == ["first"][: int(waits)]
-    assert await is_committed(storage, *await submit(commits, "next"))
-
-
 async def test_updates_of_many_rooms_are_applied_in_several_ticks() -> None:
     """After the updates of one tick have taken 20 ms, those of the remaining rooms follow in the next ticks."""
     storage, clock = SentFakeStorage(), [0.0]
@@ -346,43 +245,6 @@ async def test_updates_of_many_rooms_are_applied_in_several_ticks() -> None:
     await idle()
     assert ticks == [["A", "B"], ["A", "B", "C", "D"], ["A", "B", "C", "D", "E"]]
     assert await is_committed(storage, *calls)
-
-
-@pytest.mark.parametrize("is_cached", [True, False], ids=["immediately", "in a task"])
-def test_a_keyboard_interrupt_does_not_block_rooms(*, is_cached: bool) -> None:
-    """A KeyboardInterrupt in a transition cancels the callers of that room; updates of other rooms are committed.
-
-    Later updates of the room are committed, too, whether the transition was applied to a cached room or after a read.
-    """
-
-    def interrupt(_: Room) -> Room:
-        raise KeyboardInterrupt
-
-    storage = SentFakeStorage() if is_cached else FakeStorage()
-    storage.stored = STORED
-    commits = group(storage)
-    calls = [("A", set_host_name("first")), ("A", interrupt), ("A", set_host_name("last"))]
-    others = [(other, set_host_name("other")) for other in "BCD"] if is_cached else []
-    room_id = "A" if is_cached else "B"
-
-    async def start() -> Sequence[asyncio.Future[Room | None]]:
-        return [
-            asyncio.ensure_future(commits.submit(room_id if name == "A" else name, transition))
-            for name, transition in (*calls, *others)
-        ]
-
-    async def check_others() -> None:
-        await idle()
-        assert [call.cancelled() for call in started] == [True] * len(calls) + [False] * len(others)
-        assert await is_committed(storage, *started[len(calls) :])
-        again = asyncio.ensure_future(commits.submit(room_id, set_host_name("again")))
-        assert await is_committed(storage, again)
-
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        started = runner.run(start())
-        with pytest.raises(KeyboardInterrupt):
-            runner.run(pass_time(1))
-        runner.run(check_others())
 
 
 class FailingFakeStorage(SentFakeStorage):
