@@ -71,7 +71,7 @@ def _error_messages(_app: Any, page: str, text: list[str]) -> None:
 
 def _command(command: Any) -> str:
     names = " ".join(
-        _spelling(parameter)
+        _spelling(parameter) if parameter.required else f"[{_spelling(parameter)}]"
         for parameter in command.params
         if parameter.param_type_name == "argument"
     )

@@ -35,7 +35,7 @@ def _acl_server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def administrator(acl_server: RedisServer) -> AsyncIterator[Any]:
-    """The default user of that server, which has no data and no scripts."""
+    """A client of the default user. The data and the cached scripts of the server were deleted."""
     async with admin(acl_server.url) as made:
         await made.flushall()
         await made.script_flush()

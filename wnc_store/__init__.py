@@ -29,6 +29,9 @@ from wnc_store.events import (
     AppEvent,
     HostChanged,
     MessageAdded,
+    MessageChanged,
+    MessageRemoved,
+    MessagesCleared,
     Resync,
     RoomChanged,
     RoomClosed,
@@ -39,8 +42,8 @@ from wnc_store.events import (
     VideoSet,
     VideoStateChanged,
 )
-from wnc_store.factory import configured_url, get_store, open_store
-from wnc_store.health import HealthCheck, HealthReport
+from wnc_store.factory import configured_url, open_store
+from wnc_store.health import HealthCheck, HealthReport, ServerInfo
 from wnc_store.protocols import (
     Backend,
     ChatReader,
@@ -53,9 +56,11 @@ from wnc_store.protocols import (
 )
 from wnc_store.rate_limit import RateLimitDecision, client_key
 from wnc_store.records.codec import from_wire, to_json_text, to_wire
-from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
+from wnc_store.records.models import ChatMessage, PublicRoom, Room, User, VideoState
+from wnc_store.records.record import Record
 from wnc_store.records.secret import SecretBytes
 from wnc_store.settings import StoreSettings
+from wnc_store.shared import get_store, store_lifespan
 from wnc_store.snapshots import Snapshot, SupportsRestore
 from wnc_store.statistics import (
     ServerActivity,
@@ -83,8 +88,12 @@ __all__ = [
     "LimitExceededError",
     "ManualClock",
     "MessageAdded",
+    "MessageChanged",
+    "MessageRemoved",
+    "MessagesCleared",
     "NotSupportedError",
     "OutcomeUnknownError",
+    "PublicRoom",
     "RateLimitDecision",
     "RateLimiter",
     "Record",
@@ -100,6 +109,7 @@ __all__ = [
     "RoomStore",
     "SecretBytes",
     "ServerActivity",
+    "ServerInfo",
     "ServerOperation",
     "SlowLogEntry",
     "Snapshot",
@@ -127,6 +137,7 @@ __all__ = [
     "is_id",
     "open_store",
     "rules",
+    "store_lifespan",
     "to_json_text",
     "to_wire",
 ]

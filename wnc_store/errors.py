@@ -23,6 +23,7 @@ these classes.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 
 class StoreError(Exception):
@@ -53,8 +54,8 @@ class UserNotFoundError(StoreError):
 class RoomExistsError(StoreError):
     """Raised when a room is created or restored with the id of a live room."""
 
-    def __init__(self, room_id: str) -> None:
-        super().__init__(f"room {room_id!r} already exists: choose another id, or replace the room with update_room")
+    def __init__(self, room_id: str, *, hint: str = "choose another id, or replace the room with update_room") -> None:
+        super().__init__(f"room {room_id!r} already exists: {hint}")
         self.room_id = room_id
 
 
@@ -82,12 +83,12 @@ class InvalidIdError(StoreError, ValueError):
 
 
 class ConflictError(StoreError):
-    """Raised when concurrent changes made every attempt to write a room fail. Nothing was written."""
+    """Raised when concurrent changes made every attempt to write a room or its chat fail. Nothing was written."""
 
-    def __init__(self, room_id: str, attempts: int) -> None:
+    def __init__(self, room_id: str, attempts: int, *, record: Literal["room", "chat of room"] = "room") -> None:
         super().__init__(
-            f"room {room_id!r} was changed concurrently during each of {attempts} attempts and nothing was written: "
-            "retry, or increase operation_timeout"
+            f"{record} {room_id!r} was changed concurrently during each of {attempts} attempts and nothing was "
+            "written: retry, or increase operation_timeout"
         )
         self.room_id = room_id
         self.attempts = attempts

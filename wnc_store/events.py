@@ -6,13 +6,15 @@ Events are frozen records: snake_case attributes, camelCase JSON with a `type`. 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal, Protocol, Self, cast
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, model_validator
 
 from wnc_store.records.frozen import freeze
-from wnc_store.records.models import ChatMessage, Record, User, VideoState
+from wnc_store.records.models import ChatMessage, User, VideoState, split_include
+from wnc_store.records.record import Record, keep_extra_fields
 
 
 class RoomEvent(Record):
@@ -26,6 +28,26 @@ class RoomEvent(Record):
 
     room_id: str
     rev: int | None = Field(default=None, ge=0, strict=True, exclude_if=lambda rev: rev is None)
+
+    def to_public(self, *, include: AbstractSet[str] = frozenset()) -> Self:
+        """Return the event for guests: without the extra fields of its user and its video state.
+
+        Chat messages, with all their extra fields, and the values of `AppEvent` are returned unchanged.
+
+        Args:
+            include: See `Room.to_public`.
+
+        Raises:
+            TypeError, ValueError: See `Room.to_public`.
+        """
+        included = split_include(include)
+        changes: dict[str, Record] = {}
+        for name, member in self.__dict__.items():
+            if isinstance(member, User):
+                changes[name] = keep_extra_fields(member, included.users)
+            elif isinstance(member, VideoState):
+                changes[name] = keep_extra_fields(member, included.video_state)
+        return self.model_copy(update=changes)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -97,6 +119,26 @@ class MessageAdded(RoomEvent):
     message: ChatMessage
 
 
+class MessageChanged(RoomEvent):
+    """A chat message was edited. Replace the message with this id. Skip the event if you do not have one."""
+
+    type: Literal["messageChanged"] = "messageChanged"
+    message: ChatMessage
+
+
+class MessageRemoved(RoomEvent):
+    """A chat message was removed. A later `MessageAdded` may add it again."""
+
+    type: Literal["messageRemoved"] = "messageRemoved"
+    message_id: str
+
+
+class MessagesCleared(RoomEvent):
+    """All chat messages of the room were deleted."""
+
+    type: Literal["messagesCleared"] = "messagesCleared"
+
+
 class AppEvent(RoomEvent):
     """An event defined by the app.
 
@@ -132,9 +174,12 @@ class RoomEvents(Protocol):
       for a slow subscriber, or if the connection to the server was lost.
     - **Changes of this store**: if `publish_changes` is on, the store publishes its own changes in the step that
       commits them. A new room produces `RoomChanged` without a `rev`. A change of a room produces at least one event
-      with its `rev`. A deletion, also by the removal of the last user, produces `RoomClosed`. A new message produces
-      `MessageAdded`. Clearing messages and restoring a room produce `Resync`; so does an event larger than
-      `max_event_bytes`. Calls that change nothing, sweeps and expired TTLs publish nothing.
+      with its `rev`. A deletion, also by the removal of the last user, produces `RoomClosed`. If the room waits for
+      users instead (`empty_room_ttl`), the removal produces `UserLeft` and `RoomChanged`, and the next join
+      `UserJoined`, `HostChanged` if the host is another one, and `RoomChanged`. A new message produces
+      `MessageAdded`, an edited one `MessageChanged`, a removed one `MessageRemoved`, and clearing the messages
+      `MessagesCleared`. Restoring a room produces `Resync`; so does an event larger than `max_event_bytes`. Calls
+      that change nothing, sweeps and expired TTLs publish nothing.
     - **Changes of other clients**: if `notify_external_changes` is on and the server sends notifications, a change by a
       client that publishes no events produces `RoomChanged` without a `rev`. A deletion or an expired TTL produces
       `RoomClosed`. On a cluster, a deletion produces `Resync`, because a room that moves to another server looks

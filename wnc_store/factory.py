@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from importlib.metadata import EntryPoint, entry_points
@@ -17,8 +16,6 @@ from wnc_store.settings import StoreSettings
 _GROUP = "wnc_store.backends"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
-_shared: dict[asyncio.AbstractEventLoop, tuple[int, Store]] = {}
-
 
 def configured_url() -> str:
     """Return the value of `WNC_STORE_URL`, or of `REDIS_URL` if that is not set, or `memory://`."""
@@ -29,8 +26,8 @@ def open_store(url: str | None = None, *, settings: StoreSettings | None = None,
     """Open the store that a URL names. The store connects on first use. Close it with `async with` or `aclose()`.
 
     Args:
-        url: `memory://`, `redis://host:6379/0`, `rediss://...`, `unix:///path?db=0`, or a URL of another installed
-            backend. By default the result of `configured_url()`.
+        url: `memory://`, `redis://host:6379/0`, `valkey://host:6379/0`, `unix:///path?db=0`, a URL of another scheme
+            of the Redis backend, or of another installed backend. By default the result of `configured_url()`.
         settings: Settings of the store. By default `StoreSettings.from_environment()`.
         clock: Clock for timestamps and, in the memory backend, for TTLs. By default `SystemClock()`. A server measures
             TTLs by its own clock.
@@ -46,24 +43,6 @@ def open_store(url: str | None = None, *, settings: StoreSettings | None = None,
     return backend(
         Secret(scheme + url[len(scheme) :]), settings or StoreSettings.from_environment(), clock or SystemClock()
     )
-
-
-def get_store() -> Store:
-    """Return the store shared by this process and event loop. The first call opens it with `open_store()`.
-
-    The app closes the store on shutdown. A call after that opens a new store. Prefer to inject a store.
-
-    Raises:
-        RuntimeError: No event loop is running.
-        ConfigurationError: See `open_store`.
-    """
-    loop = asyncio.get_running_loop()
-    for other, (process, store) in list(_shared.items()):
-        if other.is_closed() or store.closed or process != os.getpid():
-            del _shared[other]
-    if loop not in _shared:
-        _shared[loop] = (os.getpid(), open_store())
-    return _shared[loop][1]
 
 
 def load_entry(entry: EntryPoint, what: str) -> object:
@@ -95,12 +74,18 @@ def _find_backend(scheme: str) -> EntryPoint:
     problem = (
         f"no backend for {scheme}:// is installed" if is_scheme else "a store URL must start with a scheme and ://"
     )
-    choices = ", ".join(_describe(entry) for _, entry in sorted(installed.items())) or "none"
-    message = f"{problem}: use one of {choices}, or install the package that provides the backend"
+    backends: dict[str, list[EntryPoint]] = {}
+    for _, entry in sorted(installed.items()):
+        backends.setdefault(entry.value, []).append(entry)
+    choices = "; ".join(map(_describe, backends.values())) or "none"
+    message = f"{problem}: use one of {choices}; or install the package that provides the backend"
     raise ConfigurationError(message)
 
 
-def _describe(entry: EntryPoint) -> str:
-    if not entry.extras or entry.dist is None:
-        return f"{entry.name}://"
-    return f"{entry.name}:// (extra: {entry.dist.name}[{','.join(entry.extras)}])"
+def _describe(entries: list[EntryPoint]) -> str:
+    """Return the schemes of a backend, and the extra that it needs."""
+    schemes = ", ".join(f"{entry.name}://" for entry in entries)
+    first = entries[0]
+    if not first.extras or first.dist is None:
+        return schemes
+    return f"{schemes} (extra: {first.dist.name}[{','.join(first.extras)}])"

@@ -18,7 +18,7 @@ class RateLimitDecision:
         limit: Largest number of hits per window.
         remaining: Number of further hits that this window allows.
         retry_after: Time until the next window can start. Zero if the hit is allowed.
-        reset_after: Time until this window ends and its count is deleted. Zero if there is no window.
+        reset_after: Time until this window ends and its count is deleted. Zero outside a window.
     """
 
     allowed: bool

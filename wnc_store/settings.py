@@ -7,12 +7,23 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from wnc_store.errors import ConfigurationError
 from wnc_store.records.codec import format_validation_errors
+from wnc_store.records.record import suggest_name
 
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_DURATION = timedelta(days=36500)
@@ -36,12 +47,28 @@ def _parse_seconds(value: object) -> object:
         raise ValueError("the duration must be at most 36500 days") from None
 
 
-def _to_whole_milliseconds(value: timedelta) -> timedelta:
+def check_duration(name: str, value: object) -> timedelta:
+    """Return a duration, truncated to whole milliseconds.
+
+    Args:
+        name: The name of the value in error messages.
+        value: The duration.
+
+    Raises:
+        TypeError: The value is not a `timedelta`.
+        ValueError: The duration is shorter than 1 ms or longer than 36500 days.
+    """
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} must be a timedelta, got {value!r}")
     if value < _MILLISECOND:
-        raise ValueError(f"the duration must be at least 1 millisecond, got {value.total_seconds()} seconds")
+        raise ValueError(f"{name} must be at least 1 millisecond, got {value.total_seconds()} seconds")
     if value > _MAX_DURATION:
-        raise ValueError(f"the duration must be at most 36500 days, got {value.days} days")
+        raise ValueError(f"{name} must be at most 36500 days, got {value.days} days")
     return value - value % _MILLISECOND
+
+
+def _to_whole_milliseconds(value: timedelta) -> timedelta:
+    return check_duration("the duration", value)
 
 
 def _check_prefix(prefix: str) -> str:
@@ -52,8 +79,18 @@ def _check_prefix(prefix: str) -> str:
     return prefix
 
 
+def _to_optional_milliseconds(value: timedelta | None) -> timedelta | None:
+    return None if value is None else _to_whole_milliseconds(value)
+
+
 Duration = Annotated[timedelta, BeforeValidator(_parse_seconds), AfterValidator(_to_whole_milliseconds)]
 """A timedelta from 1 ms to 36500 days, truncated to whole milliseconds. A number or numeric string is in seconds."""
+
+
+OptionalDuration = Annotated[
+    timedelta | None, BeforeValidator(_parse_seconds), AfterValidator(_to_optional_milliseconds)
+]
+"""As `Duration`, or None."""
 
 
 class StoreSettings(BaseModel):
@@ -66,8 +103,14 @@ class StoreSettings(BaseModel):
     Attributes:
         room_ttl: Time from the last write of a room until it expires.
         chat_ttl: Time from the last message of a chat until it expires.
+        empty_room_ttl: Time for which a room that its last user has left waits for users, with its chat. None deletes
+            the room and its chat at once, as the Node app does. Use the same value in all processes.
         chat_history_limit: Number of messages kept per room.
-        connection_ttl: Duration of a connection's lease. Acquiring the connection again renews the lease.
+        chat_order: Order in which a backend that shares its data with a Node app stores the messages of a chat.
+            "oldest_first" is the order of the Node app (RPUSH), "newest_first" that of its successor (LPUSH). All apps
+            that use the same chats must agree. The store returns the oldest message first in both cases.
+        connection_ttl: Duration of a connection's lease, unless `acquire` sets a `ttl`. Acquiring the connection again
+            renews the lease.
         connection_limit: Largest number of connections per client in `wnc_store.starlette.ConnectionGuard`.
         ipv6_prefix: Length of a network prefix in bits. `wnc_store.starlette` counts all IPv6 addresses of one network
             as one client.
@@ -94,13 +137,18 @@ class StoreSettings(BaseModel):
             timeout applies to each page.
         durability: When a write counts as done on a server with replicas. "acknowledged": the master has executed it.
             "replicated": all replicas have confirmed it, so that a failover can't lose it.
+
+    Raises:
+        ConfigurationError: A setting is unknown, or a value is invalid. The message names the setting.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     room_ttl: Duration = timedelta(hours=24)
     chat_ttl: Duration = timedelta(hours=24)
+    empty_room_ttl: OptionalDuration = None
     chat_history_limit: int = Field(default=20, ge=1)
+    chat_order: Literal["oldest_first", "newest_first"] = "oldest_first"
     connection_ttl: Duration = timedelta(hours=1)
     connection_limit: int = Field(default=10, ge=1)
     ipv6_prefix: int = Field(default=64, ge=1, le=128)
@@ -142,13 +190,39 @@ class StoreSettings(BaseModel):
         values = {
             name: _value(variable, environment) for name, variable in variables.items() if environment.get(variable)
         }
+        labels = {name: f"environment variable {variable}" for name, variable in variables.items()}
+        return cls.model_validate(values, context=labels)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _raise_configuration_error(
+        cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """Raise `ConfigurationError`. The context of the validation may contain a label for each setting."""
         try:
-            return cls.model_validate(values)
+            return handler(values)
         except ValidationError as error:
-            names = ", ".join(variables[str(detail["loc"][0])] for detail in error.errors())
-            hint = "durations are in seconds, for example 86400"
-            message = f"invalid environment variable {names}: {format_validation_errors(error)} ({hint})"
+            message = _describe(cls, error, info.context or {})
         raise ConfigurationError(message)  # outside the handler, because the ValidationError contains the values
+
+
+def _describe(kind: type[StoreSettings], error: ValidationError, labels: Mapping[str, str]) -> str:
+    """Return what is wrong with settings, without their values."""
+    names = [str(detail["loc"][0]) if detail["loc"] else "" for detail in error.errors()]
+    for name in names:
+        if name and name not in kind.model_fields:
+            return f"{name!r} is not a setting of {kind.__name__}: {suggest_name(name, kind.model_fields)}"
+    invalid = ", ".join(labels.get(name, f"setting {name}" if name else "settings") for name in names)
+    message = f"invalid {invalid}: {format_validation_errors(error)}"
+    in_milliseconds = [labels.get(name, "").endswith("_MS") for name in names if name and _is_duration(kind, name)]
+    hints = ["durations are in seconds, for example 86400"] if False in in_milliseconds else []
+    hints += ["RATE_LIMIT_WINDOW_MS is in milliseconds, for example 60000"] if True in in_milliseconds else []
+    return f"{message} ({'; '.join(hints)})" if hints else message
+
+
+def _is_duration(kind: type[StoreSettings], name: str) -> bool:
+    annotation = kind.model_fields[name].annotation
+    return timedelta in (annotation, *get_args(annotation))
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> str:

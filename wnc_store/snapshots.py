@@ -25,7 +25,7 @@ class Snapshot:
         room: The room, including the host token.
         room_ttl: Remaining TTL of the room. `timedelta.max` if the room has no TTL.
         messages: The stored messages, oldest first.
-        chat_ttl: Remaining TTL of the chat. `timedelta.max` if the chat has no TTL, None if there is no chat.
+        chat_ttl: Remaining TTL of the chat. `timedelta.max` if the chat has no TTL, None if the chat does not exist.
 
     Raises:
         InvalidIdError: The id of the room is invalid.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -22,11 +23,20 @@ from pydantic import JsonValue
 from wnc_store.base.ids import is_id
 from wnc_store.clock import Clock, SystemClock
 from wnc_store.errors import LimitExceededError, OutcomeUnknownError, StoreUnavailableError
-from wnc_store.events import MessageAdded, Resync, RoomChanged, RoomClosed, RoomEvent
+from wnc_store.events import (
+    MessageAdded,
+    MessageRemoved,
+    MessagesCleared,
+    Resync,
+    RoomChanged,
+    RoomClosed,
+    RoomEvent,
+)
 from wnc_store.protocols import Store
 from wnc_store.rate_limit import client_key
 from wnc_store.records.codec import to_json_text
-from wnc_store.settings import StoreSettings
+from wnc_store.settings import StoreSettings, check_duration
+from wnc_store.shared import get_store
 
 if find_spec("starlette") is None:
     raise ImportError("the Starlette middleware needs starlette: pip install 'wnc-store[starlette]'", name="starlette")
@@ -48,6 +58,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 __all__ = [
     "ConnectionGuard",
     "RateLimitMiddleware",
+    "WireResponse",
     "client_ip",
     "forward_room",
     "run_until_disconnect",
@@ -74,7 +85,7 @@ class RateLimitMiddleware:
     Args:
         app: The wrapped ASGI app.
         store: The store, or a function that returns it for a scope: `lambda scope: scope["app"].state.store` if the
-            lifespan sets `app.state.store`, `lambda scope: scope["state"]["store"]` if it yields `{"store": store}`.
+            lifespan sets `app.state.store`. Default: the result of `wnc_store.get_store`.
         key: Returns the id of the client whose requests are counted. It must not trust headers that any client can set.
             Default: `client_ip` with the `ipv6_prefix` of `StoreSettings.from_environment()`.
         when_unavailable: Behaviour while the store is unavailable. "refuse" responds 503 with `Retry-After`; "allow"
@@ -87,7 +98,7 @@ class RateLimitMiddleware:
         self,
         app: ASGIApp,
         *,
-        store: Store | Callable[[Scope], Store],
+        store: Store | Callable[[Scope], Store] | None = None,
         key: Callable[[HTTPConnection[Any]], str] | None = None,
         when_unavailable: Literal["refuse", "allow"] = "refuse",
         clock: Clock | None = None,
@@ -104,7 +115,7 @@ class RateLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        store = self._store(scope) if callable(self._store) else self._store
+        store = self._store(scope) if callable(self._store) else self._store or await get_store()
         try:
             decision = await store.rate_limits.hit(self._key(HTTPConnection(scope)))
         except StoreUnavailableError as error:
@@ -145,13 +156,15 @@ class ConnectionGuard:
     Args:
         store: The store that counts the connections of all processes.
         websocket: The WebSocket to count.
-        limit: Maximum number of connections per client. Default: `connection_limit` of `StoreSettings`.
+        limit: Maximum number of connections per client, at least 1. Default: `connection_limit` of `StoreSettings`.
         key: Returns the id of the client whose connections are counted. It must not trust headers that any client can
             set. Default: `client_ip` with the `ipv6_prefix` of `StoreSettings.from_environment()`.
-        connection_ttl: Lease duration of the store, which is renewed after a third of this time. Default:
-            `connection_ttl` of `StoreSettings.from_environment()`. Pass the value if the store uses other settings.
+        ttl: Duration of the lease, whatever `connection_ttl` the store has. It is renewed after a third of this time. A
+            crashed process leaves its connections counted for up to this time. Default: `connection_ttl` of
+            `StoreSettings.from_environment()`.
 
     Raises:
+        TypeError, ValueError: `ttl` is invalid. See `ConnectionCounter.acquire`.
         WebSocketException: On entering the context: code 1008 beyond the limit, code 1013 while the store is
             unavailable. Before `accept()` both become HTTP 403.
     """
@@ -163,20 +176,20 @@ class ConnectionGuard:
         *,
         limit: int | None = None,
         key: Callable[[HTTPConnection[Any]], str] | None = None,
-        connection_ttl: timedelta | None = None,
+        ttl: timedelta | None = None,
     ) -> None:
         self._connections = store.connections
         settings = StoreSettings.from_environment()
-        self._limit = limit or settings.connection_limit
+        self._limit = settings.connection_limit if limit is None else limit
         self._key = key(websocket) if key else client_ip(websocket, ipv6_prefix=settings.ipv6_prefix)
         self._id = uuid4().hex
-        self._ttl = (connection_ttl or settings.connection_ttl).total_seconds()
+        self._ttl = settings.connection_ttl if ttl is None else check_duration("ttl", ttl)
         self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
         """Acquire the lease."""
         try:
-            await run_shielded(self._connections.acquire(self._key, self._id, limit=self._limit))
+            await run_shielded(self._connections.acquire(self._key, self._id, limit=self._limit, ttl=self._ttl))
         except LimitExceededError as error:
             raise WebSocketException(WS_1008_POLICY_VIOLATION, "too many connections") from error
         except StoreUnavailableError as error:
@@ -197,11 +210,11 @@ class ConnectionGuard:
 
     async def _renew_lease(self) -> None:
         """Renew the lease until the context exits, then release it. A single task does both, in this order."""
-        failing = False
+        failing, seconds = False, self._ttl.total_seconds()
         try:
-            while not (await asyncio.wait([self._exited], timeout=self._ttl / (12 if failing else 3)))[0]:
+            while not (await asyncio.wait([self._exited], timeout=seconds / (12 if failing else 3)))[0]:
                 try:
-                    await self._connections.acquire(self._key, self._id)
+                    await self._connections.acquire(self._key, self._id, ttl=self._ttl)
                     failing = False
                 except Exception as error:  # noqa: BLE001 - no error of a renewal may close the WebSocket
                     if not failing:
@@ -238,24 +251,29 @@ async def forward_room(
     room_id: str,
     websocket: WebSocket[Any],
     on_message: Callable[[str | bytes], Awaitable[object]] | None = None,
+    *,
+    include: AbstractSet[str] = frozenset(),
 ) -> None:
     """Send a room and then its events to an accepted WebSocket until the room is closed or the client disconnects.
 
     The WebSocket is closed at the end: with code 1008 if the room id is invalid, with code 1013 if the store became
     unavailable, otherwise with code 1000.
 
-    The first message is `{"type": "room", "room": ..., "messages": [...]}`: the public JSON of the room, and its chat.
-    Each event follows as `event.to_json()`, except `RoomChanged`, `RoomClosed` and `Resync`: instead of these, the room
-    and its chat are sent again. If the room does not exist, the last message has a null `"room"`. Events that the sent
-    room or chat already contains are skipped.
+    The first message is `{"type": "room", "room": ..., "messages": [...]}`: the room, as `Room.to_public` returns it,
+    and its chat. Each event follows, as `RoomEvent.to_public` returns it, except `RoomChanged`, `RoomClosed` and
+    `Resync`: instead of these, the room and its chat are sent again. If the room does not exist, the last message has a
+    null `"room"`. Events that the sent room or chat already contains are skipped.
 
     Args:
         store: The store of the room. Without `publish_changes`, only events of the app are published.
         room_id: Id of the room.
         websocket: The WebSocket. It must be accepted.
         on_message: See `run_until_disconnect`.
+        include: Names of the extra fields to send, as for `Room.to_public`. Chat messages are always sent with all of
+            theirs.
 
     Raises:
+        TypeError, ValueError: `include` is invalid. See `Room.to_public`.
         Exception: Another error of the store or of `on_message`. The WebSocket is not closed.
     """
     code = WS_1000_NORMAL_CLOSURE
@@ -264,7 +282,8 @@ async def forward_room(
             async with store.events.subscribe(
                 room_id
             ) as events:  # subscribe before reading, so that no event is missed
-                await run_until_disconnect(websocket, _send_events(store, room_id, websocket, events), on_message)
+                sending = _send_events(store, room_id, websocket, events, include)
+                await run_until_disconnect(websocket, sending, on_message)
         else:
             code = WS_1008_POLICY_VIOLATION
     except StoreUnavailableError as error:
@@ -274,20 +293,27 @@ async def forward_room(
         await websocket.close(code)
 
 
-async def _send_events(store: Store, room_id: str, websocket: WebSocket[Any], events: AsyncIterator[RoomEvent]) -> None:
+async def _send_events(
+    store: Store, room_id: str, websocket: WebSocket[Any], events: AsyncIterator[RoomEvent], include: AbstractSet[str]
+) -> None:
     event: RoomEvent = RoomChanged(room_id=room_id)
     rev, message_ids = -1, set[str]()
     while True:
         if isinstance(event, RoomChanged | RoomClosed | Resync):
             room, messages = await store.rooms.get_room(room_id), await store.chat.get_messages(room_id)
             rev, message_ids = -1 if room is None else room.rev, {message.id for message in messages}
-            public = None if room is None else room.to_public_json()
+            public = None if room is None else room.to_public(include=include).to_json()
             chat: list[JsonValue] = [message.to_json() for message in messages]
             await send_json(websocket, {"type": "room", "room": public, "messages": chat})
             if room is None:
                 return
         elif not (isinstance(event, MessageAdded) and event.message.id in message_ids):
-            await send_json(websocket, event.to_json())
+            # The read chat may already contain messages that were added after a removal, which the client now undoes.
+            if isinstance(event, MessageRemoved):
+                message_ids.discard(event.message_id)
+            elif isinstance(event, MessagesCleared):
+                message_ids.clear()
+            await send_json(websocket, event.to_public(include=include).to_json())
         event = await anext(events)
         while event.rev is not None and event.rev <= rev:
             event = await anext(events)
@@ -344,6 +370,17 @@ async def send_json(websocket: WebSocket[Any], value: JsonValue) -> None:
         await websocket.send_text(to_json_text(value))
     except RuntimeError as error:  # another task's send noticed it first, or the server closed it after a ping timeout
         raise WebSocketDisconnect(WS_1006_ABNORMAL_CLOSURE) from error
+
+
+class WireResponse(JSONResponse):
+    """JSON response whose texts may contain half an emoji, a lone surrogate. Other responses raise an error.
+
+    `to_json_text` encodes the content. In FastAPI: `FastAPI(default_response_class=WireResponse)`.
+    """
+
+    def render(self, content: Any) -> bytes:
+        """Encode a JSON value, for example the result of `PublicRoom.to_json`."""
+        return to_json_text(content).encode()
 
 
 def _error_response(status: int, error: str, retry_after: timedelta = timedelta(0)) -> JSONResponse:

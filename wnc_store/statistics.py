@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from wnc_store.health import ServerInfo
+
 
 @runtime_checkable
 class SupportsStatistics(Protocol):
@@ -50,11 +52,13 @@ class SlowLogEntry:
         name: Name of the operation. It never contains a key or a value.
         seconds: Duration in seconds.
         at: Start time, by the server's clock.
+        own: Whether the queried store itself ran the operation. False if the server does not report this.
     """
 
     name: str
     seconds: float
     at: datetime
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,14 @@ class ServerActivity:
         operations: Statistics per kind of operation.
         slow: Entries of the slow log, newest first.
         unavailable: Descriptions of information that the server did not report, and what to do.
+        server: Product and version of the server. None if they are unknown.
     """
 
     listed_rooms: int | None
     operations: tuple[ServerOperation, ...]
     slow: tuple[SlowLogEntry, ...]
     unavailable: tuple[str, ...] = ()
+    server: ServerInfo | None = None
 
 
 @runtime_checkable
@@ -80,6 +86,8 @@ class SupportsServerActivity(Protocol):
 
     async def activity(self) -> ServerActivity:
         """Query the server. Information that the server denies is listed in `unavailable`.
+
+        The operations do not include those of earlier calls of this method.
 
         Raises:
             StoreUnavailableError: The server can't be reached.

@@ -21,13 +21,12 @@ class MemoryConnectionCounter(BaseConnectionCounter):
         super().__init__(settings, lifecycle)
         self._leases = namespace.leases
         self._now_ms = clock.monotonic_ms
-        self._ttl_ms = settings.connection_ttl // _MILLISECOND
 
-    async def _acquire(self, key: str, connection_id: str, limit: int | None) -> tuple[bool, int]:
+    async def _acquire(self, key: str, connection_id: str, limit: int | None, ttl: timedelta) -> tuple[bool, int]:
         leases = self._live(key)
         if connection_id not in leases and limit is not None and len(leases) >= limit:
             return False, len(leases)
-        leases[connection_id] = self._now_ms() + self._ttl_ms
+        leases[connection_id] = self._now_ms() + ttl // _MILLISECOND
         self._set_leases(key, leases)
         return True, len(leases)
 

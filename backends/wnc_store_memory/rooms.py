@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from wnc_store import Clock, ConflictError, Room, StoreSettings
+from wnc_store import Clock, ConflictError, Room, StoreSettings, rules
 from wnc_store.base import BaseRoomStore, Lifecycle, Transition
 from wnc_store_memory.database import Namespace
 from wnc_store_memory.ttl_map import Entry, to_timedelta
@@ -73,12 +73,18 @@ class MemoryRoomStore(BaseRoomStore):
 
     def _replace(self, room_id: str, before: Entry[Room], after: Room | None) -> bool:
         """Replace or delete a room if its entry is still `before`. Return whether that is so."""
+        old = before.value
         if after is None:
             committed = self._rooms.get(room_id) is before and self._remove(room_id)
-        else:
+        elif after.users and old.users and not (old.__pydantic_extra__ and rules.has_waited(old)):
             committed = self._rooms.replace(room_id, before, after, self._room_ttl_ms)
+        else:  # the room waits for users, or did so, or was created without users
+            committed = self._rooms.replace(room_id, before, after, self._ttls.room(after) // _MILLISECOND)
+            chat_ttl, chat = self._ttls.chat(old, after), self._chats.get(room_id)
+            if committed and chat is not None and chat_ttl is not None:
+                self._chats.set(room_id, chat.value, chat_ttl // _MILLISECOND)
         if committed and self._change_events.enabled:
-            self._dispatch(self._change_events.for_commit(before.value, after))
+            self._dispatch(self._change_events.for_commit(old, after))
         return committed
 
     def _remove(self, room_id: str) -> bool:

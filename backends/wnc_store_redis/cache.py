@@ -83,8 +83,8 @@ class RoomCache(LRUCache[str, "VersionedRoom[bytes] | None"]):
 class CachedChat:
     """A chat as it was last read, and what was appended since.
 
-    As long as the newest entry is unchanged, nothing was appended, so the server need not search the chat for the id of
-    a new message. The server compares the entry, and a nonce makes every entry that this library writes unique.
+    An append sends the newest entry as a hint. If the server still has the same newest entry, nothing was appended, and
+    the server need not search the chat for the id of the new message. A nonce makes every entry of this library unique.
 
     Args:
         key: the key of the chat.
@@ -118,7 +118,7 @@ class CachedChat:
         """Record that the server has exactly `entries`, which are not empty."""
         newest = self.entries[-1]
         if newest != self._anchor or not self._has_all_ids:
-            self._anchor = newest if has_nonce(newest) else b""
+            self._anchor = SecretBytes(newest) if has_nonce(newest) else b""
             self._ids, self._has_all_ids = None, True
 
     def replace(self, entries: Sequence[bytes], decoder: ChatDecoder) -> None:
@@ -137,9 +137,9 @@ class CachedChat:
         """Return what is known before a message is appended.
 
         Returns:
-            The newest entry if no message of the chat has the id while that entry is the newest, else b""; and the
-            newest entry in any case. Both are b"" unless the newest entry is known and has a nonce: another writer can
-            store equal entries, which identify nothing.
+            The hint, and the anchor for a retry. The anchor is the newest entry. The hint is the newest entry if the
+            chat is known not to contain the id, else b"". Both are b"" if the newest entry is unknown or lacks a nonce,
+            because another writer can store an equal entry again.
         """
         if self._ids is None:
             self._ids = deque([message.id for message in self.messages], self._limit)
@@ -147,7 +147,7 @@ class CachedChat:
         return self._anchor if is_new else b"", self._anchor
 
     def record_append(self, message_id: str, entry: bytes, previous: bytes, count: int) -> bool:
-        """Record that `entry` was appended after `previous`, and that the chat has `count` entries since.
+        """Record that `entry` was appended after `previous`, and that the chat then had `count` entries.
 
         Returns:
             Whether `size` has changed.
@@ -204,6 +204,24 @@ class ChatCache(LRUCache[str, CachedChat]):
         if not entries:
             self.pop(room_id, None)
             return ()
+        return self._read(room_id, entries).messages
+
+    def find(self, room_id: str, entries: Sequence[bytes], message_id: str) -> Sequence[tuple[bytes, ChatMessage]]:
+        """Return the entries of a chat with the id of a message, newest first, and their messages.
+
+        Args:
+            room_id: the id of the room.
+            entries: all entries of the chat, oldest first.
+            message_id: the id of the message.
+        """
+        if not entries:
+            self.pop(room_id, None)
+            return ()
+        by_entry = self._read(room_id, entries).by_entry
+        pairs = [(entry, by_entry[entry]) for entry in dict.fromkeys(reversed(entries)) if entry in by_entry]
+        return [pair for pair in pairs if pair[1].id == message_id]
+
+    def _read(self, room_id: str, entries: Sequence[bytes]) -> CachedChat:
         chat = self[room_id]
         if chat.entries == entries:
             self._statistics.cache_hits += 1
@@ -212,4 +230,4 @@ class ChatCache(LRUCache[str, CachedChat]):
             chat.replace(entries, self._decoder)
             self.put(room_id, chat)
         chat.record_read()
-        return chat.messages
+        return chat

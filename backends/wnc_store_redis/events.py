@@ -65,7 +65,7 @@ class RedisRoomEvents(BaseRoomEvents):
     def on_message(self, source: PubSubConnection, channel: bytes, data: bytes) -> None:
         """See `MessageHandler.on_message`."""
         room_id, is_notification = self._keys.room_of_channel(channel)
-        # What arrives before the Resync of a gap is a part of the gap.
+        # Messages that arrive before the Resync of a gap are dropped, because the Resync covers them.
         is_in_gap = self._subscriptions.is_interrupted(self._keys.events(room_id))
         if is_notification:
             if not is_in_gap:
@@ -124,5 +124,5 @@ class RedisRoomEvents(BaseRoomEvents):
     def _channels_of(self, room_id: str) -> Sequence[bytes]:
         events = self._keys.events(room_id)
         if self._is_cluster or not self._settings.notify_external_changes:
-            return (events,)  # on a cluster, the channel of the notifications follows that of the events
+            return (events,)  # on a cluster, `ClusterPubSub` also subscribes to the notifications
         return (events, self._keys.notifications(room_id))

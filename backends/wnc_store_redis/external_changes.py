@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wnc_store import AppEvent, MessageAdded, Resync, RoomChanged, RoomClosed, RoomEvent
+from wnc_store import (
+    AppEvent,
+    MessageAdded,
+    MessageChanged,
+    MessageRemoved,
+    MessagesCleared,
+    Resync,
+    RoomChanged,
+    RoomClosed,
+    RoomEvent,
+)
 from wnc_store_redis.transport.pubsub import PubSubConnection
 
 _REMOVED_BY_COMMAND = {b"del", b"rename_from", b"move_from"}
@@ -13,13 +23,16 @@ _MIGRATED = {b"del", b"restore"}
 """Notifications that the source and the target of a slot migration send for each key, without a change of the key."""
 _NO_CHANGE = {b"expire", b"persist", b"new"}
 
+_NO_CHANGE_OF_ROOM = (AppEvent, MessageAdded, MessageChanged, MessageRemoved, MessagesCleared)
+"""Events that are published without a change of the room's key."""
+
 
 class ExternalChangeDetector:
     """Separates external changes from changes that a store with `publish_changes` publishes itself.
 
     A script of this library sends the keyspace notification of the room's key and the events of its change without
     interruption, over the same connection. A notification that is not followed by an event of the same room belongs to
-    an external change. A PING is sent behind each notification, so that a pong follows if nothing else does.
+    an external change. The detector sends a PING after each notification, so that a pong arrives if no event follows.
 
     Args:
         dispatch: called with the event of each external change.
@@ -51,7 +64,7 @@ class ExternalChangeDetector:
         """Handle a published event before it is dispatched."""
         pending = self._pending.get(source)
         is_own = pending is not None and event.room_id == pending.room_id
-        if is_own and not isinstance(event, AppEvent | MessageAdded):
+        if is_own and not isinstance(event, _NO_CHANGE_OF_ROOM):
             del self._pending[source]
         else:
             self.flush(source)

@@ -16,8 +16,10 @@ from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.tasks import BackgroundTasks
 
 _MAX_APPLY_SECONDS = 0.02
-"""Seconds for which updates are applied before the event loop continues: in all rooms that start a batch from their
-cached rooms, or in one room that was read. The rest wait for the next batch."""
+"""Seconds for which updates are applied before the event loop continues. The other updates wait for the next batch.
+
+All batches that start from cached rooms in one tick share the time. A batch whose room was read has all of it.
+"""
 
 _DEADLINE_GRACE = 0.02
 """Seconds that a commit may exceed an update's deadline: the error of the commit is more specific than a time-out."""
@@ -119,7 +121,8 @@ class GroupCommit:
         else:
             batch.waiting.append(update)
         self._pending[update] = None
-        if self._deadline_timer is None:  # one timer for all updates: a timer for each would cost more than the rest
+        # One timer serves all updates, because a timer for each would cost more than the rest of the call.
+        if self._deadline_timer is None:
             self._deadline_timer = loop.call_at(update.deadline + _DEADLINE_GRACE, self._on_deadline)
         try:
             return await update.future
@@ -160,8 +163,8 @@ class GroupCommit:
 class _Batch:
     """Updates of a room that are committed together, and the updates that wait for the next batch.
 
-    The first commit starts from the cached room, and the batch receives its reply. All else is done in a task: to read
-    the room, to commit again on top of a newer room, and to determine the outcome of a commit.
+    The first commit starts from the cached room, and the batch receives its reply. A task does everything else: it
+    reads the room, commits again on top of a newer room, and determines the outcome of a commit.
     """
 
     __slots__ = ("_commit", "_group", "_is_done", "_started_at", "_updates", "room_id", "waiting")
@@ -281,7 +284,7 @@ class _Batch:
         return group.storage.prepare_commit(stored, after, encoded_events, deadline)
 
     def _fail_applied(self) -> None:
-        """Fail the updates before the deletion: another client may have deleted the room before they were committed."""
+        """Fail the updates before the deletion: another client may have deleted the room before their commit."""
         for update in self._updates:
             if isinstance(update.outcome, Room):
                 update.fail(self._group.storage.outcome_unknown_error(self.room_id))

@@ -1,4 +1,4 @@
-"""The names of keys and channels: those of the Node app behind a prefix, and on a cluster with a hash tag.
+"""The names of keys and channels: a prefix and the name that the Node app uses, with a hash tag on a cluster.
 
 A cluster runs a script only if all its keys share a slot. Slots depend on the part of a key in braces, the hash tag. So
 on a cluster rooms are spread over buckets, and all keys of a bucket carry its tag:
@@ -60,20 +60,20 @@ class Keys:
         return self._active_rooms + b":" + bucket if bucket else self._active_rooms
 
     def index_ttl(self, room_ttl: timedelta) -> timedelta:
-        """Return how long an index lives at least when a room with this TTL was written.
+        """Return the minimum TTL of an index after a write of a room with this TTL.
 
         The index of a bucket lists few rooms, often one. It outlives them, so that a sweep finds and counts them.
         """
         return 2 * room_ttl if self._is_bucketed else room_ttl
 
     def of_probe(self, bucket: bytes) -> tuple[list[bytes], bytes]:
-        """Return the keys and the channel for a health check: of ids that no operation accepts, and of the index."""
+        """Return the keys and the channel for a health check: the index, and names with an invalid id."""
         name = bucket + b":" + _PROBE if bucket else _PROBE
         kinds = self._room, self._chat, self._connections, self._rate_limit
         return [*(kind + name for kind in kinds), self.active_rooms(bucket)], self._events + name
 
     def listed_room(self, bucket: bytes, entry: bytes) -> bytes:
-        """Return the key of the room that an entry of a bucket's index stands for; always in the index's slot."""
+        """Return the key of the room that an entry of a bucket's index names. It is in the slot of the index."""
         return self._room + bucket + b":" + entry if bucket else self._room + entry
 
     def of_room(self, room_id: str) -> list[bytes]:
@@ -100,7 +100,7 @@ class Keys:
         return self._rate_limit + key.encode()
 
     def chat(self, room_id: str) -> bytes:
-        """Return the key of a room's chat: a list of JSON, oldest first."""
+        """Return the key of a room's chat: a list of JSON, in the order of the setting `chat_order`."""
         return self._chat + self._name(room_id)
 
     def events(self, room_id: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from wnc_store import StoreSettings
 from wnc_store.base import BaseConnectionCounter, BaseRateLimiter, Lifecycle
 from wnc_store_redis.codec import to_millis
@@ -18,12 +20,11 @@ class RedisConnectionCounter(BaseConnectionCounter):
         super().__init__(settings, lifecycle)
         self._commands = commands
         self._keys = keys
-        self._ttl_ms = to_millis(settings.connection_ttl)
 
-    async def _acquire(self, key: str, connection_id: str, limit: int | None) -> Lease:
+    async def _acquire(self, key: str, connection_id: str, limit: int | None, ttl: timedelta) -> Lease:
         max_leases = b"" if limit is None else str(limit).encode()
         leases = self._keys.connections(key)
-        return await self._commands.run_script(ACQUIRE, [leases], connection_id.encode(), self._ttl_ms, max_leases)
+        return await self._commands.run_script(ACQUIRE, [leases], connection_id.encode(), to_millis(ttl), max_leases)
 
     async def _release(self, key: str, connection_id: str) -> int:
         return await self._commands.run_script(RELEASE, [self._keys.connections(key)], connection_id.encode())

@@ -8,7 +8,7 @@ from wnc_store import RoomExistsError, Snapshot, StoreSettings, to_wire
 from wnc_store.base import ChangeEvents
 from wnc_store_redis.codec import nonces, to_millis
 from wnc_store_redis.keys import Keys
-from wnc_store_redis.scripts import NO_EVENT, RESTORE, publish_args
+from wnc_store_redis.scripts import NO_EVENT, RESTORE, RESTORE_NEWEST_FIRST, publish_args
 from wnc_store_redis.transport.executor import CommandExecutor
 
 
@@ -22,7 +22,7 @@ async def restore(
     nonce = nonces()
     encoded_events = ChangeEvents(settings).for_reset(room.id)
     is_stored = await commands.run_script(
-        RESTORE,
+        RESTORE_NEWEST_FIRST if settings.chat_order == "newest_first" else RESTORE,
         keys.of_room(room.id),
         to_wire(room, next(nonce)),
         to_millis(room_ttl),

@@ -6,12 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Hashable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from types import CoroutineType
 from typing import Any, NamedTuple
 
-from wnc_store import Room, StoreError, StoreSettings, to_wire
-from wnc_store.base import ChangeEvents, Committed, EncodedEvent, VersionedRoom, VersionMismatch
+from wnc_store import Room, StoreError, StoreSettings, rules, to_wire
+from wnc_store.base import ChangeEvents, Committed, EncodedEvent, RoomTtls, VersionedRoom, VersionMismatch
 from wnc_store_redis.cache import RoomCache
 from wnc_store_redis.codec import nonces, to_millis
 from wnc_store_redis.keys import Keys
@@ -27,7 +28,7 @@ _MAX_EXISTS_KEYS = 1000
 """Keys in one EXISTS; more would block the server for too long."""
 
 _SPLIT = 16
-"""How many smaller EXISTS replace one whose keys exist only in part."""
+"""Number of smaller EXISTS that replace one if only some of its keys exist."""
 
 _SCAN_COUNT = b"500"
 """COUNT of SSCAN: the approximate number of index entries that one call returns."""
@@ -40,7 +41,7 @@ _CONCURRENT_BUCKETS = 64
 
 
 class IndexPage(NamedTuple):
-    """Entries of the index of the bucket with this hash tag: ids of rooms, which may have expired."""
+    """A page of a bucket's index. `bucket` is its hash tag, and `entries` are ids of rooms, which may have expired."""
 
     bucket: bytes
     entries: Sequence[bytes]
@@ -89,7 +90,8 @@ class RoomStorage:
     ) -> None:
         self._commands = commands
         self._keys = keys
-        self._ttls_ms = to_millis(settings.room_ttl), to_millis(keys.index_ttl(settings.room_ttl))
+        self._ttls = RoomTtls(settings)
+        self._ttls_ms = self._in_millis(settings.room_ttl)
         self._change_events = change_events
         self._statistics = commands.statistics
         self.cache = RoomCache(settings.cache_bytes // 4, self._statistics)
@@ -108,7 +110,7 @@ class RoomStorage:
         # A retry replaces the room by equal bytes and publishes nothing. It must not create the room: an earlier
         # attempt may have created it, and another client may have deleted it since.
         _, data, *others = commit.arguments
-        commit.retry_args = (data, data, *others[:3])
+        commit.retry_args = (data, data, *others[:4])
         return not isinstance(await self.run_commit(commit), VersionMismatch)
 
     def prepare_commit(
@@ -124,11 +126,18 @@ class RoomStorage:
         """
         room_id = before.room.id
         new = None if after is None else VersionedRoom(after, to_wire(after, next(self._nonces)))
-        arguments = (before.version, _ABSENT if new is None else new.version, *self._ttls_ms, room_id.encode())
+        ttls_ms, chat_ttl, old = self._ttls_ms, None, before.room
+        has_waited = old.__pydantic_extra__ and rules.has_waited(old)
+        if after is not None and (has_waited or not (after.users and old.users)) and before.version != _ABSENT:
+            # The room waits or waited for users, or was created without users.
+            ttls_ms, chat_ttl = self._in_millis(self._ttls.room(after)), self._ttls.chat(old, after)
+        chat_ttl_ms = b"" if chat_ttl is None else to_millis(chat_ttl)
+        arguments = (before.version, _ABSENT if new is None else new.version, *ttls_ms, room_id.encode(), chat_ttl_ms)
         if encoded_events:
             arguments += (*publish_args(self._keys, room_id, encoded_events),)
-        # An update does not use the chat, and Redis refuses scripts with a missing key in a slot that migrates.
-        keys = self._keys.of_room(room_id) if after is None else self._keys.of_update(room_id)
+        # Most updates do not use the chat, and Redis refuses scripts with a missing key in a slot that migrates.
+        uses_chat = after is None or chat_ttl is not None
+        keys = self._keys.of_room(room_id) if uses_chat else self._keys.of_update(room_id)
         commit = Commit(COMMIT, keys, arguments, arguments, deadline)
         commit.room_id, commit.after = room_id, new
         return commit
@@ -136,7 +145,7 @@ class RoomStorage:
     async def run_commit(
         self, commit: Commit, first: asyncio.Future[Reply] | None = None
     ) -> Committed | FoundDeleted | VersionMismatch[bytes]:
-        """Run a commit and return its outcome. `first` is the reply, which is done, if the commit was sent already.
+        """Run a commit and return its outcome. If it was sent already, `first` is its reply, a completed future.
 
         Raises:
             OutcomeUnknownError: a retry has found another room. An earlier attempt may have committed.
@@ -197,7 +206,7 @@ class RoomStorage:
     async def filter_existing(self, pages: Sequence[IndexPage]) -> Sequence[bytes]:
         """Return the index entries whose rooms exist, in any order.
 
-        EXISTS returns a count for many keys. A part is split only if some of its rooms exist and others do not.
+        EXISTS returns how many of its keys exist. If only some of them exist, smaller EXISTS follow.
         """
         existing: list[bytes] = []
         parts = [part for page in pages for part in _chunks(page, _MAX_EXISTS_KEYS)]
@@ -230,6 +239,10 @@ class RoomStorage:
         """Return the error for a write that may have been applied before others changed the room."""
         lost = ConnectionResetError("the connection was lost, and others have changed the room since")
         return self._commands.to_store_error(lost, self._keys.room(room_id), unanswered=True)
+
+    def _in_millis(self, room_ttl: timedelta) -> tuple[bytes, bytes]:
+        """Return the TTL of a room and the minimum TTL of its index, as arguments of COMMIT."""
+        return to_millis(room_ttl), to_millis(self._keys.index_ttl(room_ttl))
 
     def record_commit(self, commit: Commit) -> None:
         """Cache the room of a successful commit."""

@@ -54,7 +54,24 @@ class NotAppended(Enum):
     ALREADY_PRESENT = 0
     """An earlier attempt has stored the message."""
     UNKNOWN = _UNKNOWN
-    """An earlier attempt may have stored the message, which was removed since."""
+    """An earlier attempt may have stored the message, and others may have removed it since."""
+
+
+class Edited(Enum):
+    """Result of EDIT, unless the chat lacks the expected entry (see `StoredEntries`)."""
+
+    DONE = 1
+    """The message was replaced or removed."""
+    DONE_BEFORE = 0
+    """An earlier attempt has replaced or removed the message."""
+    UNKNOWN = _UNKNOWN
+    """An earlier attempt may have replaced or removed the message, and others may have changed the chat since."""
+
+
+class StoredEntries(NamedTuple):
+    """EDIT changed nothing, because the chat lacks the expected entry. `entries` are its current entries."""
+
+    entries: list[bytes]
 
 
 class Lease(NamedTuple):
@@ -65,7 +82,7 @@ class Lease(NamedTuple):
 
 
 class Peeked(NamedTuple):
-    """Result of PEEK: the remaining time of the window and the stored count, both None if there is none."""
+    """Result of PEEK: the remaining time of the window and the stored count, both None outside a window."""
 
     remaining: timedelta | None
     stored: bytes | None
@@ -94,13 +111,23 @@ def decode_commit(reply: Reply) -> Committed | StoredBytes:
 
 
 def decode_append(reply: Reply) -> int | Appended | Similar | NotAppended:
-    """Decode a reply to APPEND. A number is the size of a chat whose newest entry was the one that the caller knew."""
+    """Decode a reply to APPEND. A positive integer is the size of a chat whose newest entry was equal to the hint."""
     if type(reply) is int and reply >= _UNKNOWN:
         return reply if reply > 0 else NotAppended(reply)
     if isinstance(reply, list) and len(cast("list[Reply]", reply)) > 1:
         size, *entries = cast("list[Reply]", reply)
         if is_count(size) and is_bytes_list(entries) and (size == 0 or len(entries) == 1):
-            return Appended(size, entries[0]) if size else Similar(entries)
+            secret: list[bytes] = [SecretBytes(entry) for entry in entries]
+            return Appended(size, secret[0]) if size else Similar(secret)
+    raise UnexpectedReplyError
+
+
+def decode_edit(reply: Reply) -> Edited | StoredEntries:
+    """Decode a reply to EDIT."""
+    if is_bytes_list(reply):
+        return StoredEntries([SecretBytes(entry) for entry in reply])
+    if is_integer(reply) and _UNKNOWN <= reply <= 1:
+        return Edited(reply)
     raise UnexpectedReplyError
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Self
 
-from wnc_store import Clock, HealthCheck, ServerActivity, Snapshot, StoreSettings, SystemClock, open_store
+from wnc_store import Clock, HealthCheck, ServerActivity, ServerInfo, Snapshot, StoreSettings, SystemClock, open_store
 from wnc_store.base import BaseStore, Lifecycle
 from wnc_store_redis.chat import RedisChatStore
-from wnc_store_redis.diagnostics import read_activity, run_checks
+from wnc_store_redis.diagnostics import ActivityReader, run_checks
 from wnc_store_redis.events import RedisRoomEvents
 from wnc_store_redis.keys import Keys
 from wnc_store_redis.limiters import RedisConnectionCounter, RedisRateLimiter
@@ -18,11 +18,11 @@ from wnc_store_redis.rooms import RedisRoomStore
 from wnc_store_redis.transport.cluster import ClusterRouter
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.statistics import Statistics
-from wnc_store_redis.transport.url import Client, connect, database, router_for
+from wnc_store_redis.transport.url import Client, connect, database, product_of, router_for
 
 
 class RedisStore(BaseStore):
-    """A store on Redis.
+    """A store on Redis or Valkey.
 
     Args:
         client: an asyncio client of redis-py, with any `decode_responses`: a `Redis`, which may come from
@@ -42,6 +42,7 @@ class RedisStore(BaseStore):
         router = router_for(client, settings, self._statistics)
         self._keys = keys = Keys(settings.key_prefix, database(client), is_bucketed=isinstance(router, ClusterRouter))
         self._commands = commands = CommandExecutor(router, settings.operation_timeout, self._statistics)
+        self._activity = ActivityReader(commands, keys)
         self._events = RedisRoomEvents(router, commands, keys, settings, lifecycle)
         self.rooms = RedisRoomStore(commands, keys, settings, clock, lifecycle)
         super().__init__(
@@ -61,7 +62,9 @@ class RedisStore(BaseStore):
         Raises:
             ConfigurationError: the URL is invalid.
         """
-        return cls(connect(url, settings or StoreSettings()), settings, clock=clock)
+        store = cls(connect(url, settings or StoreSettings()), settings, clock=clock)
+        store._commands.product = product_of(url)
+        return store
 
     async def restore(self, snapshot: Snapshot, *, replace: bool = False) -> None:
         """See `SupportsRestore.restore`."""
@@ -75,12 +78,12 @@ class RedisStore(BaseStore):
     async def activity(self) -> ServerActivity:
         """See `SupportsServerActivity.activity`."""
         self._lifecycle.ensure_open()
-        return await read_activity(self._commands, self._keys)
+        return await self._activity.read()
 
     async def _ping(self) -> None:
         await self._commands.read(b"PING")
 
-    async def _inspect(self) -> tuple[str | None, Sequence[HealthCheck]]:
+    async def _inspect(self) -> tuple[ServerInfo | None, Sequence[HealthCheck]]:
         return await run_checks(self._commands, self._keys, self._settings)
 
     def _check_close(self) -> None:

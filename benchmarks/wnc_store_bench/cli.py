@@ -12,21 +12,22 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from wnc_store import StoreError
+from wnc_store import StoreError, StoreSettings
 from wnc_store.cli.files import ensure_writable
 from wnc_store.cli.output import add_row, err, out, table
-from wnc_store.cli.runtime import fail_with
+from wnc_store.cli.runtime import AsJson, fail_with, refuse_url
 from wnc_store.cli.sinks import OutputError
+from wnc_store.cli.store import StoreOptions, explicit_store_command, with_key_prefix
 from wnc_store_bench import Options, Result, run
 from wnc_store_bench.chart import draw
 from wnc_store_bench.options import PARTS, chosen_contenders, chosen_parts
 from wnc_store_bench.report import fill, tables
+from wnc_store_bench.server import OWN_PREFIX, check_url
 
 
+@explicit_store_command("A Redis server. Default: start one for this run.", "Beginning of every key of the run.")
 def bench(  # noqa: PLR0913 - one parameter per option
-    url: Annotated[
-        str | None, typer.Argument(metavar="URL", help="A Redis server. Default: start one for this run.")
-    ] = None,
+    store_options: StoreOptions,
     *,
     rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; each contender runs once per round.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.05, help="Duration of one measurement of one operation.")] = 2,
@@ -35,7 +36,11 @@ def bench(  # noqa: PLR0913 - one parameter per option
     contenders: Annotated[
         str | None, typer.Option(help="Contenders to run, comma-separated: wnc-store,redis-py,...")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the results of all rounds here.", dir_okay=False)] = None,
+    as_json: AsJson = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write the results of all rounds here, as JSON.", dir_okay=False, callback=refuse_url),
+    ] = None,
     chart: Annotated[Path | None, typer.Option(help="Write a chart (PNG) here.", dir_okay=False)] = None,
     page: Annotated[
         Path | None, typer.Option(help="Fill the tables of this Markdown page.", dir_okay=False, exists=True)
@@ -49,23 +54,31 @@ def bench(  # noqa: PLR0913 - one parameter per option
     Uses its own key prefix. Takes about ten minutes.
     """
     try:
+        url, key_prefix = store_options.url, store_options.key_prefix or ""
+        if url is not None:
+            check_url(url)  # before anything is run
+        with_key_prefix(StoreSettings(), f"{key_prefix}{'-' * OWN_PREFIX}")
         options = Options(
             rounds=rounds,
             seconds=seconds,
             rate=rate,
             parts=chosen_parts(only),
             contenders=chosen_contenders(contenders),
+            key_prefix=key_prefix,
         )
-        for path in filter(None, (json, chart, page)):
+        for path in filter(None, (output, chart, page)):
             ensure_writable(path)  # before the measurement, which takes minutes
         result = _run_with_progress(url, options.quick() if quick else options)
         files: tuple[tuple[Path | None, Callable[[Path], object]], ...] = (
-            (json, lambda path: path.write_text(f"{result.model_dump_json(indent=1)}\n", encoding="utf-8")),
+            (output, lambda path: path.write_text(f"{result.model_dump_json(indent=1)}\n", encoding="utf-8")),
             (chart, lambda path: draw(result, path)),
             (page, lambda path: path.write_text(fill(path.read_text(encoding="utf-8"), result), encoding="utf-8")),
         )
         written = [_write(path, write) for path, write in files if path is not None]
-        _print_tables(result)
+        if as_json:
+            print(result.model_dump_json(indent=1))  # noqa: T201 - rich would wrap the lines
+        else:
+            _print_tables(result)
         for path in written:
             err.print(f"Wrote {path}", markup=False)
     except (StoreError, ImportError, OutputError) as error:
@@ -95,7 +108,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> Path:
 
 def _print_tables(result: Result) -> None:
     for source in tables(result):
-        printed = table(source.title, *source.columns)
+        printed = table(source.title, *source.columns, wrap=True)
         for row in source.rows:
             add_row(printed, [Text(cell) for cell in row])
         out.print(printed)

@@ -31,6 +31,7 @@ class Options:
         rate: joins per second in the part `fixed_rate`.
         joins: number of users that join one room concurrently.
         processes: number of processes in the second half of the part `contention`.
+        key_prefix: the beginning of every key.
     """
 
     rounds: int = 3
@@ -41,6 +42,7 @@ class Options:
     rate: float = 5000
     joins: int = 1000
     processes: int = 4
+    key_prefix: str = ""
 
     @property
     def warm_up(self) -> float:

@@ -53,7 +53,7 @@ async def started(command: Sequence[str], options: object) -> AsyncGenerator[Wor
         yield worker
     finally:
         with suppress(ProcessLookupError):
-            process.kill()  # the process has no state to save
+            process.kill()  # safe, because the process does not have to save anything
         await process.wait()
 
 

@@ -21,7 +21,14 @@ from wnc_store_bench.contenders.node import installed
 from wnc_store_bench.interpreter import is_optimised
 from wnc_store_bench.options import Options, ProgressCallback
 from wnc_store_bench.results import Result
-from wnc_store_bench.server import Target, plain_client, temporary_keys, temporary_server
+from wnc_store_bench.server import (
+    Target,
+    driver_url,
+    plain_client,
+    server_version,
+    temporary_keys,
+    temporary_server,
+)
 
 Measure = Callable[[Target, Options, ProgressCallback], Awaitable[Sequence[BaseModel]]]
 
@@ -60,11 +67,12 @@ async def run(url: str | None, options: Options, progress: ProgressCallback) -> 
             "compare it with Node only on an optimised one"
         )
     with ExitStack() as stack:
-        server_url = url or stack.enter_context(temporary_server())
-        async with temporary_keys(server_url, options.load.callers) as target:
+        server_url = driver_url(url) if url else stack.enter_context(temporary_server())
+        async with temporary_keys(server_url, options.load.callers, options.key_prefix) as target:
             options = _without_missing_node(target, options, result)
             async with plain_client(server_url) as client:
-                result.versions["redis-server"] = (await client.info("server"))["redis_version"]
+                program, version_number = server_version(await client.info("server"))
+                result.versions[program] = version_number
             for part in options.parts:
                 await _measure(part, target, options, progress, result)
     return result

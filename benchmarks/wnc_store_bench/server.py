@@ -22,6 +22,9 @@ from wnc_store import ConfigurationError, StoreUnavailableError
 _START_SECONDS = 10
 _PAGE = 1000
 
+OWN_PREFIX = 40
+"""Longest prefix that a run adds to the one of the user."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -71,6 +74,18 @@ class Reading:
         return sum(self.calls.get(command, 0) for command in commands)
 
 
+def driver_url(url: str) -> str:
+    """Return a URL with a scheme that redis-py and ioredis know: that of Redis instead of Valkey."""
+    return f"redis{url.removeprefix('valkey')}" if url.startswith(("valkey://", "valkeys://")) else url
+
+
+def server_version(info: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the program of a server and its version. Valkey also reports a version of Redis, for compatibility."""
+    if "valkey_version" in info:
+        return "valkey-server", str(info["valkey_version"])
+    return "redis-server", str(info["redis_version"])
+
+
 def plain_client(url: str, **options: Any) -> Any:
     """Return redis-py's asyncio client as Any, because its types also cover the synchronous client."""
     return Redis.from_url(url, **options)  # pyright: ignore[reportUnknownMemberType]
@@ -87,14 +102,19 @@ async def read_server(client: Any) -> Reading:
 
 
 @asynccontextmanager
-async def temporary_keys(url: str, callers: int) -> AsyncGenerator[Target]:
+async def temporary_keys(url: str, callers: int, key_prefix: str = "") -> AsyncGenerator[Target]:
     """Yield a target with a unique prefix, and remove the keys with that prefix at the exit of the context.
+
+    Args:
+        url: the URL of the server.
+        callers: maximum number of connections of a contender's process.
+        key_prefix: the beginning of the unique prefix.
 
     Raises:
         ConfigurationError: the URL is invalid.
         StoreUnavailableError: the server cannot be reached or denies INFO.
     """
-    target = Target(url, f"wnc-bench-{uuid.uuid4().hex[:12]}:", callers)
+    target = Target(url, f"{key_prefix}wnc-bench-{uuid.uuid4().hex[:12]}:", callers)
     await _check(url)
     try:
         yield target
@@ -102,16 +122,26 @@ async def temporary_keys(url: str, callers: int) -> AsyncGenerator[Target]:
         await remove_keys(target)
 
 
-async def _check(url: str) -> None:
+def check_url(url: str) -> None:
+    """Check that a URL names one Redis server.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
     try:
-        client = plain_client(url)
+        plain_client(url)
     except ValueError:
-        client = None
-    if client is None:
-        message = "the benchmark needs the URL of one Redis server: redis://user:password@host:6379/0"
-        raise ConfigurationError(message)
+        pass
+    else:
+        return
+    message = "the benchmark needs the URL of one Redis server: redis://user:password@host:6379/0"
+    raise ConfigurationError(message)  # outside the handler, because the driver's exception may contain the password
+
+
+async def _check(url: str) -> None:
+    check_url(url)
     failure = ""
-    async with client:
+    async with plain_client(url) as client:
         try:
             await read_server(client)
         except (RedisError, OSError) as error:

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -57,6 +58,7 @@ class Request:
         allow_nonempty: Accept a storage location that contains data.
         faults: How many seconds to run calls under faults after the clauses, or None.
         seed: The seed of the faults.
+        key_prefix: The beginning of every key, or "". Only with a URL.
     """
 
     harness: str
@@ -66,6 +68,7 @@ class Request:
     allow_nonempty: bool
     faults: float | None = None
     seed: int = 0
+    key_prefix: str = ""
 
     def to_json(self) -> str:
         """Return the request as JSON."""
@@ -200,11 +203,26 @@ def load_harness(request: Request) -> Callable[[], Harness]:
     if request.url is not None:
         scheme = request.url.partition("://")[0]
         entry = EntryPoint(scheme, request.harness, "wnc_store.harnesses")
-        make = cast("Callable[[str | None], Harness]", load_entry(entry, "harness"))
-        return lambda: make_checked(lambda: make(request.url), f"for {scheme}://")
+        make = cast("Callable[..., Harness]", load_entry(entry, "harness"))
+        prefix = _key_prefix(make, request.key_prefix, scheme)
+        return lambda: make_checked(lambda: make(request.url, **prefix), f"for {scheme}://")
     sys.path.insert(0, str(Path.cwd()))
     harness = _find_class(request.harness)
     return lambda: make_checked(harness, repr(request.harness))
+
+
+def _key_prefix(make: Callable[..., Harness], key_prefix: str, scheme: str) -> dict[str, str]:
+    """Return the argument that gives a harness its key prefix: a unique one that begins with `key_prefix`.
+
+    Raises:
+        ConfigurationError: The harness does not have a parameter `key_prefix`.
+    """
+    if not key_prefix:
+        return {}
+    if "key_prefix" not in inspect.signature(make).parameters:
+        message = f"the harness for {scheme}:// does not accept key_prefix: omit --key-prefix"
+        raise ConfigurationError(message)
+    return {"key_prefix": f"{key_prefix}wnc-contract-{secrets.token_hex(6)}:"}
 
 
 def _find_class(name: str) -> type[Harness]:

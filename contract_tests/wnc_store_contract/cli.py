@@ -12,22 +12,28 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from wnc_store import StoreError, __version__
+from wnc_store import StoreError, StoreSettings, __version__
 from wnc_store.cli.output import Exit, add_row, err, out, pluralize, print_json, sanitize, table
 from wnc_store.cli.runtime import AsJson, fail, fail_with, refuse_url
+from wnc_store.cli.store import StoreOptions, explicit_store_command, with_key_prefix
 from wnc_store_contract._process import Request
 from wnc_store_contract.clause import Clause
 from wnc_store_contract.faults.run import FaultReport
 from wnc_store_contract.verify import CLAUSES, Conformance, Report, Result, find_harness, select_clauses
 from wnc_store_contract.verify import verify as run_contract
 
+_OWN_PREFIX = 32
+"""Longest prefix that harnesses and clauses add to that of --key-prefix."""
+
 _STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 
 
+@explicit_store_command(
+    "The store to verify, for example redis://host:6379/9. Default: the harness of --harness.",
+    "Beginning of every key that the run writes.",
+)
 def verify(  # noqa: PLR0913 - each is an option
-    url: Annotated[
-        str | None, typer.Argument(metavar="URL", help="The store to verify, for example redis://host:6379/9.")
-    ] = None,
+    store_options: StoreOptions,
     *,
     harness: Annotated[
         str | None, typer.Option(help="A harness instead of a URL: package.module:Class.", callback=refuse_url)
@@ -49,8 +55,11 @@ def verify(  # noqa: PLR0913 - each is an option
     ] = False,
 ) -> None:
     """Run the contract suite on a backend. Exit 1 if a clause fails or a rule is violated under faults."""
+    url, key_prefix = store_options.url, store_options.key_prefix or ""
     if (url is None) == (harness is None):
         fail("expected either a URL or --harness", Exit.USAGE)
+    if harness is not None and key_prefix:
+        fail("--key-prefix requires a URL: the class of --harness chooses its keys itself", Exit.USAGE)
     if faults is None and (no_clauses or seed is not None):
         fail("--no-clauses and --seed require --faults SECONDS", Exit.USAGE)
     if no_clauses and only:
@@ -60,7 +69,8 @@ def verify(  # noqa: PLR0913 - each is an option
         names = [clause.name for clause in selected] if only or no_clauses else None
         entry = find_harness(url) if url is not None else harness or ""
         seed = secrets.randbelow(1_000_000) if seed is None else seed
-        request = Request(entry, url, names, fail_fast, allow_nonempty, faults, seed)
+        with_key_prefix(StoreSettings(), f"{key_prefix}{'-' * _OWN_PREFIX}")  # checks it before anything is run
+        request = Request(entry, url, names, fail_fast, allow_nonempty, faults, seed, key_prefix)
         # Only the URL's scheme is printed: the URL may contain a password.
         target = f"{url.partition('://')[0]}://" if url is not None else entry
         report = _run_with_progress(request, target, selected)
@@ -95,7 +105,7 @@ def _run_with_progress(request: Request, target: str, selected: Sequence[Clause]
 
 def _print_report(report: Report, *, show_all: bool) -> None:
     if show_all:
-        clauses = table(f"contract results for {report.target}", "rule", "outcome")
+        clauses = table(f"contract results for {report.target}", "rule", "outcome", keep={"outcome"})
         for result in report.results:
             add_row(clauses, [result.clause.rule, Text(result.outcome, style=_STYLES[result.outcome])])
         out.print(clauses)

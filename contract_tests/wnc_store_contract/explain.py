@@ -72,7 +72,7 @@ def find_harness_problem(error: BaseException) -> str | None:
     place = _find_harness_frame(first) or _find_harness_frame(error)
     # pytest reports a SkipTest as a skip, ends the session on its Exit, and derives xfail from fail.
     ends = isinstance(first, SkipTest | pytest.exit.Exception | pytest.xfail.Exception)
-    if ends or not isinstance(error, Exception | pytest.fail.Exception):
+    if ends or not isinstance(first, Exception | pytest.fail.Exception):
         return f"a harness or store must not skip, xfail or end a clause, but raised {cause}{place}"
     return f"the harness failed: {cause}{place}" if place else None
 

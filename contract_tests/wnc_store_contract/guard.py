@@ -52,15 +52,15 @@ def check_clauses(contract: type, suite: type) -> None:
     """Check that each clause of the suite is inherited unchanged or overridden with a strict `xfail` and a reason.
 
     Raises:
-        TypeError: The contract overrides, removes or marks a clause, or skips or xfails all clauses, or Python runs
-            with -O, which removes assertions.
+        TypeError: The contract overrides or removes a clause, adds a marker to one, or skips or xfails all of them; or
+            Python runs with -O, which removes assertions.
     """
     if not __debug__:
         message = f"{contract.__qualname__} cannot run with python -O or PYTHONOPTIMIZE, which remove assertions"
         raise TypeError(message)
     for name in clauses_of(suite):
         member, original = inspect.getattr_static(contract, name, None), inspect.getattr_static(suite, name)
-        # A mark on an inherited function is a mark on the suite's function, which all contracts share.
+        # All contracts share the function of an inherited clause, so a marker on it would change every contract.
         if _marks(member) if member is original else not _is_xfail(member):
             message = (
                 f"{contract.__qualname__} must not override, mark or remove the contract's {name}. If the backend does "

@@ -16,7 +16,7 @@ class Capability(StrEnum):
     """`store.chat`."""
 
     LISTING = "listing"
-    """`active_room_ids` and `sweep_active_rooms`."""
+    """`active_room_ids`, `active_rooms` and `sweep_active_rooms`."""
 
     CONNECTIONS = "connections"
     """`store.connections`."""

@@ -27,12 +27,15 @@ _ABSENT = object()
 class CheckedMachine(RuleBasedStateMachine):
     """A machine that compares the store with the model after every step."""
 
+    empty_room_ttl: int | None = None
+    """The setting in seconds."""
+
     def __init__(self, harness: Harness, runner: asyncio.Runner, tolerance: timedelta) -> None:
         super().__init__()
         self.harness, self.runner, self.tolerance = harness, runner, tolerance
         self.capabilities = harness.capabilities
         self.stack = AsyncExitStack()
-        self.model = Model()
+        self.model = Model(self.empty_room_ttl)
         self.steps: list[str] = []
         self.stores = [self._open() for _ in range(2 if Capability.SHARED in self.capabilities else 1)]
         self.streams: Mapping[str, AsyncIterator[RoomEvent]] = {}
@@ -41,7 +44,9 @@ class CheckedMachine(RuleBasedStateMachine):
             self.streams = {key: self.run(self.stack.enter_async_context(subscribe(key))) for key in ("A", "B")}
 
     def _open(self) -> Store:
-        limits = {"connection_ttl": LEASE, "rate_limit_window": WINDOW, "rate_limit_max": MAX_HITS}
+        limits: Json = {"connection_ttl": LEASE, "rate_limit_window": WINDOW, "rate_limit_max": MAX_HITS}
+        if self.empty_room_ttl is not None:
+            limits["empty_room_ttl"] = self.empty_room_ttl
         store = self.harness.open_store(publish_changes=Capability.EVENTS in self.capabilities, **limits)
         return self.run(self.stack.enter_async_context(store))
 
@@ -111,6 +116,8 @@ class CheckedMachine(RuleBasedStateMachine):
         if found and expected and expected.value["videoState"]["lastUpdateTime"] is None:
             # The store has set it to the current time, which the model does not know.
             expected.value["videoState"]["lastUpdateTime"] = found["videoState"]["lastUpdateTime"]
+        if found and expected:
+            expected.learn_token(found)
         self.equal(f"room {room_id}", found, expected and expected.value)
 
     def received(self, room_id: str) -> Sequence[Json]:
@@ -161,7 +168,9 @@ class CheckedMachine(RuleBasedStateMachine):
         if expected is None:
             self.expect(RoomNotFoundError, operation)
         else:
+            waited = expected.waits
             change(expected)
+            self.model.settle(room_id, waited=waited)
             actual = self.run(operation)
             if actual is not None:  # update_room returns nothing
                 self.check(room_id, actual)
@@ -191,6 +200,11 @@ class CheckedMachine(RuleBasedStateMachine):
             self.equal(f"unexpected events of {key}", self.received(key), [])
         if Capability.LISTING in self.capabilities:
             self.equal("the listed rooms", self.run(self._list_rooms()), sorted(self.model.rooms))
+            self.equal(
+                "the active rooms", sorted(one.id for one in self.run(self._read_rooms())), sorted(self.model.rooms)
+            )
+        for room_id, found in zip(("B", "A", "B"), self.run(self.reader.rooms.get_rooms(["B", "A", "B"])), strict=True):
+            self.check(room_id, found)
 
     def check_room(self, room_id: str) -> None:
         """Assert that a room, its existence and its TTL are the model's."""
@@ -217,3 +231,6 @@ class CheckedMachine(RuleBasedStateMachine):
 
     async def _list_rooms(self) -> list[str]:
         return sorted([room_id async for room_id in self.reader.rooms.active_room_ids()])
+
+    async def _read_rooms(self) -> list[Room]:
+        return [one async for one in self.reader.rooms.active_rooms()]

@@ -23,16 +23,18 @@ class MemoryHarness(Harness):
         }
     )
 
-    def __init__(self, url: str = "memory://") -> None:
+    def __init__(self, url: str = "memory://", *, key_prefix: str = "") -> None:
         if url != "memory://":
             message = "the memory backend's URL is memory:// and nothing more"
             raise ConfigurationError(message)
+        self._key_prefix = key_prefix
         self._clock = ManualClock()
         self._database = MemoryDatabase(self._clock)
 
     def open_store(self, **settings: Any) -> MemoryStore:
         """Return a new client of the database."""
-        return MemoryStore(StoreSettings(**settings), clock=self._clock, database=self._database)
+        key_prefix = f"{self._key_prefix}{settings.pop('key_prefix', '')}"
+        return MemoryStore(StoreSettings(key_prefix=key_prefix, **settings), clock=self._clock, database=self._database)
 
     async def advance(self, seconds: float) -> None:
         """Advance the clock."""

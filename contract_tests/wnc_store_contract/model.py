@@ -34,9 +34,31 @@ class ModelRoom:
         """The users."""
         return self.value["users"]
 
+    @property
+    def waits(self) -> bool:
+        """Whether the room waits for users."""
+        return not self.users and self.value.get("isWaiting") is True
+
+    def end_wait(self, joining: Json) -> None:
+        """Make a user who joins a room that waits its host."""
+        if self.waits:
+            del self.value["isWaiting"]
+            if self.value["hostId"] != joining["id"]:
+                self.value.update(hostId=joining["id"], hostName=joining["name"])
+
     def user(self, user_id: str) -> Json | None:
         """Return a user, or None."""
         return next((member for member in self.users if member["id"] == user_id), None)
+
+    def forget_token(self) -> None:
+        """Expect another host token than the current one, which the model does not know."""
+        self.value["formerToken"] = self.value.pop("hostToken", None)
+
+    def learn_token(self, found: Json) -> None:
+        """After `forget_token`, expect the token that the store has stored, if it is a new one."""
+        if "formerToken" in self.value and found.get("hostToken") not in {None, self.value["formerToken"]}:
+            del self.value["formerToken"]
+            self.value["hostToken"] = found["hostToken"]
 
     def make_host(self, member: Json) -> None:
         """Make a user the host."""
@@ -48,6 +70,7 @@ class ModelRoom:
 class Model:
     """The expected state of the store. Each value is stored with the time at which it expires."""
 
+    empty_room_ttl: int | None = None
     now: int = 0
     rooms: dict[str, ModelRoom] = field(default_factory=dict[str, ModelRoom])
     chats: dict[str, tuple[list[Json], int]] = field(default_factory=dict[str, tuple[list[Json], int]])
@@ -64,6 +87,15 @@ class Model:
             room.expires = self.now + DAY
         return room
 
+    def settle(self, room_id: str, *, waited: bool) -> None:
+        """After a write of a room, set the TTLs of a room that waits for users, or that has ended its wait."""
+        room, (messages, _) = self.rooms[room_id], self.chats.get(room_id, ([], 0))
+        ttl = self.empty_room_ttl if room.waits else DAY
+        if ttl is not None and (room.waits or waited):
+            room.expires = self.now + ttl
+            if messages:
+                self.chats[room_id] = (messages, room.expires)
+
     def delete(self, room_id: str) -> bool:
         """Delete a room and its chat."""
         self.chats.pop(room_id, None)
@@ -72,6 +104,16 @@ class Model:
     def messages(self, room_id: str) -> list[Json]:
         """Return the messages of a chat."""
         return self.chats.get(room_id, ([], 0))[0]
+
+    def message(self, room_id: str, message_id: str) -> Json | None:
+        """Return a message of a chat, or None."""
+        return next((entry for entry in self.messages(room_id) if entry["id"] == message_id), None)
+
+    def renew_chat(self, room_id: str) -> None:
+        """Count a write of a chat. A chat without messages does not exist."""
+        messages = self.chats.pop(room_id)[0]
+        if messages:
+            self.chats[room_id] = (messages, self.now + DAY)
 
     def count(self, key: str) -> int:
         """Return the hits of a key."""

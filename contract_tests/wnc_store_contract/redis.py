@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import uuid4
 from zlib import crc32
 
@@ -13,6 +13,8 @@ from wnc_store_contract.redis_client import close, make_client
 from wnc_store_redis import RedisStore
 
 _UNSET = "unset"
+
+ChatOrder = Literal["oldest_first", "newest_first"]
 
 
 class RedisHarness(Harness):
@@ -24,6 +26,7 @@ class RedisHarness(Harness):
     Args:
         url: The URL of a server, a cluster or a Sentinel service.
         key_prefix: The prefix of all keys; unique by default. "" uses all keys of the database.
+        chat_order: The order in which chats are stored; see `StoreSettings`.
     """
 
     capabilities = frozenset(
@@ -39,8 +42,9 @@ class RedisHarness(Harness):
         }
     )
 
-    def __init__(self, url: str, *, key_prefix: str = _UNSET) -> None:
+    def __init__(self, url: str, *, key_prefix: str = _UNSET, chat_order: ChatOrder = "oldest_first") -> None:
         self._url = url
+        self._chat_order: ChatOrder = chat_order
         self._client_name = f"wnc-contract-{uuid4().hex}"
         self.key_prefix = f"wnc-contract-{uuid4().hex}:" if key_prefix is _UNSET else key_prefix
         self._client = self.make_client()
@@ -60,7 +64,8 @@ class RedisHarness(Harness):
     def settings(self, **settings: Any) -> StoreSettings:
         """Return settings whose key prefix starts with the prefix of this harness."""
         key_prefix = f"{self.key_prefix}{settings.pop('key_prefix', '')}"
-        return StoreSettings(key_prefix=key_prefix, **settings)
+        chat_order = settings.pop("chat_order", self._chat_order)
+        return StoreSettings(key_prefix=key_prefix, chat_order=chat_order, **settings)
 
     async def advance(self, seconds: float) -> None:
         """Shorten the TTL of each key, and delete keys that expire by that."""
@@ -110,12 +115,12 @@ class RedisHarness(Harness):
         async with self.open_store() as store:
             await store.ping()
         keys = await self._client.dbsize()
-        return f"the Redis database is not empty: it contains {keys} keys" if keys else None
+        return f"the database is not empty: it contains {keys} keys" if keys else None
 
     @property
     def raw(self) -> RedisRaw:
         """Raw access to the records."""
-        return RedisRaw(self._client, self.key_prefix)
+        return RedisRaw(self._client, self.key_prefix, self._chat_order)
 
     @property
     def raw_hits(self) -> RedisRaw:
@@ -133,7 +138,7 @@ class RedisClusterHarness(RedisHarness):
     @property
     def raw(self) -> RedisRaw:
         """The stored records."""
-        return RedisClusterRaw(self._client, self.key_prefix)
+        return RedisClusterRaw(self._client, self.key_prefix, self._chat_order)
 
     async def disconnect(self) -> None:
         """Kill the connections to each master."""
@@ -145,9 +150,10 @@ class RedisClusterHarness(RedisHarness):
 class RedisRaw:
     """Raw access by plain Redis commands."""
 
-    def __init__(self, client: Any, key_prefix: str) -> None:
+    def __init__(self, client: Any, key_prefix: str, chat_order: ChatOrder = "oldest_first") -> None:
         self._client = client
         self._prefix = key_prefix
+        self._is_newest_first = chat_order == "newest_first"
 
     async def get_room(self, room_id: str) -> bytes | None:
         """GET."""
@@ -160,11 +166,13 @@ class RedisRaw:
 
     async def get_chat(self, room_id: str) -> list[bytes]:
         """LRANGE."""
-        return await self._client.lrange(self._key("chat", room_id), 0, -1)
+        entries = await self._client.lrange(self._key("chat", room_id), 0, -1)
+        return entries[::-1] if self._is_newest_first else entries
 
     async def push_chat(self, room_id: str, entry: bytes) -> None:
-        """RPUSH."""
-        await self._client.rpush(self._key("chat", room_id), entry)
+        """RPUSH, or LPUSH if chats are stored newest first."""
+        push = self._client.lpush if self._is_newest_first else self._client.rpush
+        await push(self._key("chat", room_id), entry)
 
     async def put_hits(self, key: str, data: bytes) -> None:
         """SET."""

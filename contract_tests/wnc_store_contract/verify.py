@@ -8,8 +8,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -214,16 +215,11 @@ def verify(
     report = Report(target, selected)
     reader = _Reader(report, on_result, on_progress)
     try:
-        try:
+        with _interrupting(process):
             with suppress(BrokenPipeError), process.stdin as stdin:
                 stdin.write(request.to_json())
             reader.read(process.stdout)
-        except KeyboardInterrupt:
-            if sys.platform != "win32":  # where Ctrl-C reaches both processes
-                process.send_signal(signal.SIGINT)
-            reader.read(process.stdout)  # until the harness has removed its data, or a second Ctrl-C
-            raise
-        code = process.wait()
+            code = process.wait()
     finally:
         process.kill()
         process.wait()
@@ -241,6 +237,35 @@ def verify(
             f"{len(selected)} clauses are missing"
         )
     return report
+
+
+@contextmanager
+def _interrupting(process: subprocess.Popen[str]) -> Generator[None]:
+    """Pass Ctrl-C on to a process, and raise KeyboardInterrupt at the end of the block, or at a second Ctrl-C.
+
+    An exception in the middle of the block could discard results that were already read from the pipe.
+    """
+    is_interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal is_interrupted
+        if is_interrupted:
+            raise KeyboardInterrupt
+        is_interrupted = True
+        if sys.platform != "win32":  # where Ctrl-C reaches both processes
+            process.send_signal(signal.SIGINT)
+
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_default or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if is_interrupted:
+        raise KeyboardInterrupt
 
 
 class _Reader:

@@ -1,22 +1,20 @@
 """A watch party's HTTP API on one injected `Store`. Run it from this folder: `uvicorn app:app`."""
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from http import HTTPStatus
-from secrets import token_hex
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import uuid4
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 import wnc_store as wnc
-from wnc_store import ChatMessage, Room, Store, User, VideoState
+from wnc_store import ChatMessage, PublicRoom, Room, Store, User, VideoState, get_store, store_lifespan
+from wnc_store.starlette import WireResponse
 
 STATUS_OF: dict[type[Exception], int] = {
     wnc.RoomNotFoundError: 404,
@@ -28,27 +26,10 @@ STATUS_OF: dict[type[Exception], int] = {
     wnc.StoreUnavailableError: 503,
     wnc.OutcomeUnknownError: 504,
 }
-Json = dict[str, JsonValue]
 logger = logging.getLogger("uvicorn.error")
 
 
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
-    async with wnc.open_store() as store:
-        app.state.store = store
-        yield
-
-
-class WireResponse(JSONResponse):
-    """JSON that may contain half an emoji, which JavaScript's `slice()` can leave."""
-
-    def render(self, content: Any) -> bytes:
-        """Return the content as JSON."""
-        return wnc.to_json_text(content).encode()
-
-
-app = FastAPI(title="A watch party on wnc-store", lifespan=lifespan, default_response_class=WireResponse)
+app = FastAPI(title="A watch party on wnc-store", lifespan=store_lifespan, default_response_class=WireResponse)
 
 
 async def error_response(_request: Request, error: Exception) -> JSONResponse:
@@ -75,11 +56,6 @@ for kind in STATUS_OF:
     app.add_exception_handler(kind, error_response)
 
 
-async def get_store(request: Request) -> Store:
-    """Return the app's store. Tests override this dependency, for example with a `MemoryStore`."""
-    return request.app.state.store
-
-
 AnyStore = Annotated[Store, Depends(get_store)]
 
 
@@ -100,16 +76,16 @@ async def only_the_host(
 
 
 class Body(BaseModel):
-    """Base of the request bodies: JSON with camelCase keys and no extra fields."""
+    """Base of the bodies of requests and responses: JSON with camelCase keys and no extra fields."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid")
 
 
 class NewRoom(Body):
     """A room to create. The code is random unless the host chooses one."""
 
     host_name: str
-    room_id: str = Field(default_factory=lambda: token_hex(4))
+    room_id: str | None = None
 
 
 class NewUser(Body):
@@ -139,74 +115,99 @@ class NewMessage(Body):
     id: str = Field(default_factory=lambda: str(uuid4()))
 
 
+class CreatedRoom(Body):
+    """The secret of a new host."""
+
+    room_id: str
+    user_id: str
+    host_token: str | None
+
+
+class JoinedRoom(Body):
+    """A room and the id of the guest who has joined it."""
+
+    user_id: str
+    room: PublicRoom
+
+
+class LeftRoom(Body):
+    """The room that a user has left. None if the room has been deleted with its last user."""
+
+    room: PublicRoom | None
+
+
 @app.get("/healthz")
-async def health(store: AnyStore) -> Json:
+async def health(store: AnyStore) -> dict[str, str]:
     """Check that the store is available."""
     await store.ping()
     return {"status": "ok"}
 
 
 @app.post("/rooms", status_code=201)
-async def create_room(new: NewRoom, store: AnyStore) -> Json:
+async def create_room(new: NewRoom, store: AnyStore) -> CreatedRoom:
     """Create a room. Only this response contains the host token."""
-    room = Room.hosted_by(User(id=str(uuid4()), name=new.host_name), room_id=new.room_id)
-    await store.rooms.create_room(room)
-    return {"roomId": room.id, "userId": room.host_id, "hostToken": room.host_token}
+    host = User(id=str(uuid4()), name=new.host_name)
+    if new.room_id is None:
+        room = await store.rooms.create_room_with_code(host)
+    else:
+        room = Room.hosted_by(host, room_id=new.room_id)
+        await store.rooms.create_room(room)
+    return CreatedRoom(room_id=room.id, user_id=room.host_id, host_token=room.host_token)
 
 
 @app.get("/rooms/{room_id}")
-async def read_room(room: Annotated[Room, Depends(get_room)]) -> Json:
+async def read_room(room: Annotated[Room, Depends(get_room)]) -> PublicRoom:
     """Return the public fields of a room."""
-    return room.to_public_json()
+    return room.to_public()
 
 
 @app.post("/rooms/{room_id}/users", status_code=201)
-async def join(room_id: str, new: NewUser, store: AnyStore) -> Json:
+async def join(room_id: str, new: NewUser, store: AnyStore) -> JoinedRoom:
     """Add a guest to the room."""
     user = User(id=str(uuid4()), name=new.name)
     room = await store.rooms.add_user_to_room(room_id, user)
-    return {"userId": user.id, "room": room.to_public_json()}
+    return JoinedRoom(user_id=user.id, room=room.to_public())
 
 
 @app.delete("/rooms/{room_id}/users/{user_id}")
-async def leave(room_id: str, user_id: str, store: AnyStore) -> Json:
+async def leave(room_id: str, user_id: str, store: AnyStore) -> LeftRoom:
     """Remove a user. The room in the response is null if it has been deleted with its last user."""
     room = await store.rooms.remove_user_from_room(room_id, user_id)
-    return {"room": room and room.to_public_json()}
+    return LeftRoom(room=room and room.to_public())
 
 
 @app.post("/rooms/{room_id}/host", dependencies=[Depends(only_the_host)])
-async def transfer_host(room_id: str, new: NewHost, store: AnyStore) -> Json:
+async def transfer_host(room_id: str, new: NewHost, store: AnyStore) -> PublicRoom:
     """Make another user the host."""
-    return (await store.rooms.transfer_host(room_id, new.user_id)).to_public_json()
+    return (await store.rooms.transfer_host(room_id, new.user_id)).to_public()
 
 
 @app.put("/rooms/{room_id}/video", dependencies=[Depends(only_the_host)])
-async def choose_video(room_id: str, new: NewVideo, store: AnyStore) -> Json:
+async def choose_video(room_id: str, new: NewVideo, store: AnyStore) -> PublicRoom:
     """Set the video of the room, paused at its start."""
-    return (await store.rooms.set_video_url(room_id, new.url, new.type)).to_public_json()
+    return (await store.rooms.set_video_url(room_id, new.url, new.type)).to_public()
 
 
 @app.put("/rooms/{room_id}/video/state", dependencies=[Depends(only_the_host)])
-async def update_video_state(room_id: str, state: VideoState, store: AnyStore) -> Json:
+async def update_video_state(room_id: str, state: VideoState, store: AnyStore) -> PublicRoom:
     """Update the playback state, as of now unless the host gives the time of the update."""
-    return (await store.rooms.update_video_state(room_id, state)).to_public_json()
+    return (await store.rooms.update_video_state(room_id, state)).to_public()
 
 
 @app.post("/rooms/{room_id}/messages", status_code=201)
-async def add_message(room: Annotated[Room, Depends(get_room)], new: NewMessage, store: AnyStore) -> Json:
+async def add_message(room: Annotated[Room, Depends(get_room)], new: NewMessage, store: AnyStore) -> ChatMessage:
     """Add a user's message to the chat of the room."""
     user = room.user(new.user_id)
     if user is None:
         raise wnc.UserNotFoundError(room.id, new.user_id)
     message = ChatMessage(id=new.id, room_id=room.id, user_id=user.id, user_name=user.name, message=new.message)
     await store.chat.add_message(message)
-    return message.to_json()
+    return message
 
 
 @app.get("/rooms/{room_id}/messages")
 async def read_messages(
     room: Annotated[Room, Depends(get_room)], store: AnyStore, limit: int | None = None
-) -> list[Json]:
+) -> list[ChatMessage]:
     """Return the last messages, oldest first."""
-    return [message.to_json() for message in await store.chat.get_messages(room.id, limit)]
+    return await store.chat.get_messages(room.id, limit)

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from dishka import Provider, Scope, make_async_container
 from dishka.integrations.fastapi import DishkaRoute, FromDishka, setup_dishka
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
-from wnc_store import InvalidIdError, Room, RoomNotFoundError, Store, User, open_store, to_json_text
+from wnc_store import InvalidIdError, PublicRoom, Room, RoomNotFoundError, Store, User, open_store
+from wnc_store.starlette import WireResponse
 
 
 async def provide_store() -> AsyncIterator[Store]:
@@ -39,31 +40,30 @@ async def invalid_id(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 422)
 
 
-def room_response(room: Room) -> Response:
-    """Return the public room. Its texts may contain half an emoji, which `JSONResponse` cannot encode."""
-    return Response(to_json_text(room.to_public_json()), 201, media_type="application/json")
-
-
 router = APIRouter(route_class=DishkaRoute)
 
 
 @router.post("/rooms/{room_id}", status_code=201)
-async def create_room(room_id: str, host: str, store: FromDishka[Store]) -> Response:
+async def create_room(room_id: str, host: str, store: FromDishka[Store]) -> PublicRoom:
     """Create a room with `host` as its only user."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
-    return room_response(room)
+    return room.to_public()
 
 
 @router.post("/rooms/{room_id}/users", status_code=201)
-async def join(room_id: str, name: str, store: FromDishka[Store]) -> Response:
+async def join(room_id: str, name: str, store: FromDishka[Store]) -> PublicRoom:
     """Add a guest to the room."""
-    return room_response(await store.rooms.add_user_to_room(room_id, User(id=name, name=name)))
+    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public()
 
 
 provider = Provider(scope=Scope.APP)
 provider.provide(provide_store)
 container = make_async_container(provider)
-app = FastAPI(lifespan=lifespan, exception_handlers={RoomNotFoundError: not_found, InvalidIdError: invalid_id})
+app = FastAPI(
+    lifespan=lifespan,
+    exception_handlers={RoomNotFoundError: not_found, InvalidIdError: invalid_id},
+    default_response_class=WireResponse,  # the default class cannot encode half an emoji
+)
 app.include_router(router)
 setup_dishka(container, app)

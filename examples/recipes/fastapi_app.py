@@ -1,79 +1,55 @@
-"""FastAPI: the lifespan opens the store and yields it, `Depends` injects it. Run: `uvicorn fastapi_app:app`."""
+"""FastAPI: `store_lifespan` opens the store, `Depends(get_store)` injects it. Run: `uvicorn fastapi_app:app`."""
 
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Annotated, TypedDict
+from functools import partial
+from typing import Annotated
 
-from fastapi import Depends, FastAPI, WebSocket
-from fastapi.responses import JSONResponse, Response
-from starlette.requests import HTTPConnection
+from fastapi import Depends, FastAPI, Request, WebSocket
+from fastapi.responses import JSONResponse
 
 from wnc_store import (
     InvalidIdError,
+    PublicRoom,
     Room,
     RoomNotFoundError,
     Store,
     StoreSettings,
     User,
-    open_store,
-    to_json_text,
+    get_store,
+    store_lifespan,
 )
-from wnc_store.starlette import ConnectionGuard, forward_room
+from wnc_store.starlette import ConnectionGuard, WireResponse, forward_room
 
-
-class State(TypedDict):
-    """State that the lifespan shares with every request."""
-
-    store: Store
-
-
-@asynccontextmanager
-async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
-    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
-    settings = StoreSettings.from_environment({"WNC_STORE_PUBLISH_CHANGES": "true", **os.environ})
-    async with open_store(settings=settings) as store:
-        yield {"store": store}
-
-
-def get_store(connection: HTTPConnection) -> Store:
-    """Return the app's store, for requests and WebSockets."""
-    return connection.state.store
-
-
+SETTINGS = StoreSettings.from_environment({"WNC_STORE_PUBLISH_CHANGES": "true", **os.environ})
 AppStore = Annotated[Store, Depends(get_store)]
-app = FastAPI(lifespan=lifespan)
+# Texts of a room may contain half an emoji, which the default response class cannot encode.
+app = FastAPI(lifespan=partial(store_lifespan, settings=SETTINGS), default_response_class=WireResponse)
 
 
 @app.exception_handler(RoomNotFoundError)
-async def not_found(_request: HTTPConnection, error: Exception) -> JSONResponse:
+async def not_found(_request: Request, error: Exception) -> JSONResponse:
     """Return a 404 with the message of the error, which contains no secrets."""
     return JSONResponse({"detail": str(error)}, 404)
 
 
 @app.exception_handler(InvalidIdError)
-async def invalid_id(_request: HTTPConnection, error: Exception) -> JSONResponse:
+async def invalid_id(_request: Request, error: Exception) -> JSONResponse:
     """Return a 422 with the message of the error."""
     return JSONResponse({"detail": str(error)}, 422)
 
 
-def room_response(room: Room) -> Response:
-    """Return the public room. Its texts may contain half an emoji, which `JSONResponse` cannot encode."""
-    return Response(to_json_text(room.to_public_json()), 201, media_type="application/json")
-
-
 @app.post("/rooms/{room_id}", status_code=201)
-async def create_room(room_id: str, host: str, store: AppStore) -> Response:
+async def create_room(room_id: str, host: str, store: AppStore) -> PublicRoom:
     """Create a room with `host` as its only user."""
     room = Room.hosted_by(User(id=host, name=host), room_id=room_id)
     await store.rooms.create_room(room)
-    return room_response(room)
+    return room.to_public()
 
 
 @app.post("/rooms/{room_id}/users", status_code=201)
-async def join(room_id: str, name: str, store: AppStore) -> Response:
+async def join(room_id: str, name: str, store: AppStore) -> PublicRoom:
     """Add a guest to the room."""
-    return room_response(await store.rooms.add_user_to_room(room_id, User(id=name, name=name)))
+    return (await store.rooms.add_user_to_room(room_id, User(id=name, name=name))).to_public()
 
 
 @app.websocket("/rooms/{room_id}/events")

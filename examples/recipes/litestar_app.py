@@ -1,7 +1,4 @@
-"""Litestar: a lifespan opens the store, `Provide` injects it by name. Run: `uvicorn litestar_app:app`."""
-
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+"""Litestar: `store_lifespan` opens the store, `Provide(get_store)` injects it. Run: `uvicorn litestar_app:app`."""
 
 from litestar import Litestar, Request, Response, post
 from litestar.datastructures import State
@@ -9,21 +6,16 @@ from litestar.di import NamedDependency, Provide
 from litestar.enums import MediaType
 from litestar.params import FromPath, FromQuery, SkipValidation
 
-from wnc_store import InvalidIdError, Room, RoomNotFoundError, Store, User, open_store, to_json_text
-
-
-@asynccontextmanager
-async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-    """Open the store that WNC_STORE_URL names, and close it when the app stops."""
-    async with open_store() as store:
-        app.state.store = store
-        yield
-
-
-def get_store(state: State) -> Store:
-    """Return the app's store."""
-    return state.store
-
+from wnc_store import (
+    InvalidIdError,
+    Room,
+    RoomNotFoundError,
+    Store,
+    User,
+    get_store,
+    store_lifespan,
+    to_json_text,
+)
 
 AppStore = NamedDependency[SkipValidation[Store]]
 """Type of a handler's `store` parameter. Litestar must not validate it, because `Store` is a protocol."""
@@ -41,7 +33,7 @@ def invalid_id(_request: Request[object, object, State], error: InvalidIdError) 
 
 def room_response(room: Room) -> Response[bytes]:
     """Return the public room. Its texts may contain half an emoji, which Litestar cannot encode."""
-    return Response(to_json_text(room.to_public_json()).encode(), media_type=MediaType.JSON)
+    return Response(to_json_text(room.to_public().to_json()).encode(), media_type=MediaType.JSON)
 
 
 @post("/rooms/{room_id:str}")
@@ -60,7 +52,7 @@ async def join(room_id: FromPath[str], name: FromQuery[str], store: AppStore) ->
 
 app = Litestar(
     route_handlers=[create_room, join],
-    dependencies={"store": Provide(get_store, sync_to_thread=False)},
+    dependencies={"store": Provide(get_store)},
     exception_handlers={RoomNotFoundError: not_found, InvalidIdError: invalid_id},
-    lifespan=[lifespan],
+    lifespan=[store_lifespan],
 )

@@ -15,10 +15,10 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from watch_party.presence import Presence
 from watch_party.security import SecurityMiddleware
 from watch_party.websocket import serve
 from wnc_store import Store, StoreSettings, SystemClock, open_store
+from wnc_store.presence import Presence
 from wnc_store.starlette import RateLimitMiddleware
 
 STATIC = Path(__file__).parent / "static"
@@ -26,7 +26,7 @@ DEFAULTS = {
     "WNC_STORE_PUBLISH_CHANGES": "true",
     "WNC_STORE_CONNECTION_TTL": "6",  # seconds that a guest may be disconnected, for example while the page is reloaded
     "WNC_STORE_MAX_USERS_PER_ROOM": "30",
-    "WNC_STORE_KEY_PREFIX": "party:",  # separate from the Node app, whose users this app would remove
+    "WNC_STORE_KEY_PREFIX": "party:",  # separate from the Node app, whose rooms this page does not show
 }
 
 
@@ -39,13 +39,12 @@ def party_settings() -> StoreSettings:
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Open the store that WNC_STORE_URL names, and close it when the app stops."""
     settings, clock = party_settings(), app.state.clock
-    async with open_store(settings=settings, clock=clock) as store:
-        presence = Presence(store, settings.connection_ttl, clock)
+    async with (
+        open_store(settings=settings, clock=clock) as store,
+        Presence(store, grace=settings.connection_ttl, clock=clock) as presence,
+    ):
         app.state.store, app.state.settings, app.state.presence = store, settings, presence
-        try:
-            yield
-        finally:
-            await presence.aclose()
+        yield
 
 
 def get_store(scope: Scope) -> Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 from fastapi import WebSocket
@@ -10,8 +11,20 @@ from pydantic import JsonValue
 
 from watch_party import identity
 from watch_party.identity import RejectedError
-from watch_party.messages import REQUEST, Close, Leave, Ping, Play, Request, Say, Watch
-from watch_party.presence import EXPIRED
+from watch_party.messages import (
+    REACTIONS,
+    REQUEST,
+    Close,
+    Delete,
+    Leave,
+    Ping,
+    Play,
+    React,
+    Request,
+    Say,
+    Typing,
+    Watch,
+)
 from wnc_store import (
     AppEvent,
     ChatMessage,
@@ -28,6 +41,12 @@ from wnc_store import (
     UserLeft,
 )
 from wnc_store.starlette import send_json
+
+EXPIRED = "expired"
+"""Name of the app event that reports a room that disappeared without being closed."""
+
+TYPING = "typing"
+"""Name of the app event that reports that a guest is writing a message. Its value contains the `userId`."""
 
 
 class JoinRequest(NamedTuple):
@@ -81,16 +100,17 @@ class Guest:
                 self._room_id, lambda room: identity.add_user(room, self._user, key=self._key, max_users=max_users)
             )
         else:  # the user keeps the name of the first join and ignores the name in this request
-            self._user = self._user.model_copy(update={"name": present.name})
+            self._user = self._user.replace(name=present.name)
         messages = await self._store.chat.get_messages(self._room_id)
         self._rev = room.rev
         await self._send(
             {
                 "type": "state",
                 "you": self._user.id,
-                "room": room.to_public_json(),
+                "room": room.to_public().to_json(),
                 "messages": [message.to_json() for message in messages],
                 "historyLimit": self._settings.chat_history_limit,
+                "reactions": dict[str, JsonValue](REACTIONS),
             }
         )
 
@@ -107,13 +127,13 @@ class Guest:
                 case AppEvent(name=name) if name == EXPIRED:
                     await self._end_unless_present("expired")
                 case UserLeft(user=user) if user.id == self._user.id:
-                    await self.join()  # another worker removed the user, although this socket is open
+                    await self.join()  # this app kicks nobody: the worker could not reach the store for a while
                 case RoomChanged() | Resync():
                     await self.join()
                 case _:
-                    await self._send(event.to_json())
+                    await self._send(event.to_public().to_json())
 
-    async def handle_request(self, data: str | bytes, *, leave: Callable[[], Awaitable[None]]) -> None:
+    async def handle_request(self, data: str | bytes, *, leave: Callable[[], Awaitable[object]]) -> None:
         """Handle a request of the page. Requests are counted per address, because one client can have many keys."""
         request = REQUEST.validate_json(data)
         if isinstance(request, Ping):
@@ -121,13 +141,27 @@ class Guest:
             return
         decision = await self._store.rate_limits.hit(f"requests:{self._client}")
         if not decision.allowed:
+            if isinstance(request, Typing):
+                return  # the page has nothing to repeat
             await self._send({"type": "tooFast", "seconds": decision.retry_after.total_seconds()})
             return
         if isinstance(request, Leave):
             self._leaving = True
             await leave()
             raise RejectedError("left")
-        await (self._say(request) if isinstance(request, Say) else self._do_as_host(request))
+        match request:
+            case Say():
+                await self._say(request)
+            case React(id=message_id, emoji=emoji, on=on):
+                change = partial(identity.react, user_id=self._user.id, emoji=emoji, on=on)
+                await self._store.chat.edit_message(self._room_id, message_id, change)
+            case Delete(id=message_id):
+                await self._delete(message_id)
+            case Typing():
+                event = AppEvent(room_id=self._room_id, name=TYPING, value={"userId": self._user.id})
+                await self._store.events.publish(self._room_id, event)
+            case _:
+                await self._do_as_host(request)
 
     async def _say(self, request: Say) -> None:
         user = self._user
@@ -140,6 +174,11 @@ class Guest:
             await self._send({"type": "rejected", "reason": "tooLong", "id": request.id})
         else:
             await self._send({"type": "stored", "id": request.id})
+
+    async def _delete(self, message_id: str) -> None:
+        messages = await self._store.chat.get_messages(self._room_id)
+        if any(message.id == message_id and message.user_id == self._user.id for message in messages):
+            await self._store.chat.remove_message(self._room_id, message_id)
 
     async def _do_as_host(self, request: Request) -> None:
         room = await self._store.rooms.get_room(self._room_id)
@@ -160,14 +199,12 @@ class Guest:
         now_ms = self._clock.now_ms()
         await self._store.rooms.edit_room(
             self._room_id,
-            lambda room: room.model_copy(
-                update={"video_state": identity.apply_playback(room.video_state, request, now_ms=now_ms)},
-            ),
+            lambda room: room.replace(video_state=identity.apply_playback(room.video_state, request, now_ms=now_ms)),
         )
 
     async def _watch(self, url: str) -> None:
         try:
-            await self._store.rooms.set_video_url(self._room_id, url, identity.video_type(url))
+            await self._store.rooms.set_video_url(self._room_id, *identity.find_video(url))
         except RejectedError as error:
             await self._send({"type": "rejected", "reason": error.reason})
         except LimitExceededError:

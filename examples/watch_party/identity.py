@@ -6,15 +6,21 @@ import hashlib
 import re
 import secrets
 import unicodedata
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from watch_party.messages import Play
-from wnc_store import Room, User, VideoState, rules
+from wnc_store import ChatMessage, Room, User, VideoState, rules
 
 MAX_NAME_LENGTH = 40
+MAX_REACTIONS = 200
 TEST_FILM = "film:sunrise"
+_CODE = re.compile(r"[A-Z0-9-]{4,32}")
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without letters and digits that look alike
-_YOUTUBE = ("youtube.com", "youtu.be", "youtube-nocookie.com")
+_YOUTUBE = ("youtube.com", "youtube-nocookie.com")
+_YOUTUBE_ID = re.compile(r"[\w-]{11}", re.ASCII)
+_YOUTUBE_FOLDERS = {"embed", "shorts", "live", "v"}
 _FILES = (".mp4", ".webm", ".ogv", ".m4v")
 _BIDI_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 """Bidirectional classes of the control characters that reorder text, so that "adA" is displayed as "Ada"."""
@@ -37,6 +43,17 @@ class RejectedError(Exception):
 def new_room_code() -> str:
     """Return a random room code of six characters, short enough to read aloud (10^9 codes)."""
     return "".join(secrets.choice(_LETTERS) for _ in range(6))
+
+
+def chosen_room_code(code: str) -> str:
+    """Return the room code that a guest has chosen.
+
+    Raises:
+        RejectedError: the code is too short or too long, or contains other characters than letters, digits and hyphens.
+    """
+    if not _CODE.fullmatch(code):
+        raise RejectedError("badCode")
+    return code
 
 
 def user_id_for_key(key: str) -> str:
@@ -77,8 +94,24 @@ def add_user(room: Room, user: User, *, key: str, max_users: int) -> Room:
         raise RejectedError("nameTaken")
     if len(room.users) >= max_users:
         raise RejectedError("full")
-    room = room.model_copy(update={"users": (*room.users, user)})
+    room = room.replace(users=(*room.users, user))
     return rules.transfer_host(room, user.id) if room.verify_host_token(key) else room
+
+
+def react(message: ChatMessage, *, user_id: str, emoji: str, on: bool) -> ChatMessage:
+    """Return the message with a user's reaction added or withdrawn.
+
+    The reactions are in an extra field, as `{"👍": ["id of a user", ...]}`. A message has at most `MAX_REACTIONS`.
+    """
+    stored: Mapping[str, Sequence[str]] = message.model_extra.get("reactions", {})
+    reactions = {name: list(users) for name, users in stored.items()}
+    users = reactions.pop(emoji, [])
+    others = [user for user in users if user != user_id]
+    if on and sum(map(len, reactions.values())) + len(others) < MAX_REACTIONS:
+        others.append(user_id)
+    if others:
+        reactions[emoji] = others
+    return message.model_copy(update={"reactions": reactions})
 
 
 def apply_playback(state: VideoState, request: Play, *, now_ms: int) -> VideoState:
@@ -86,30 +119,51 @@ def apply_playback(state: VideoState, request: Play, *, now_ms: int) -> VideoSta
     passed = max(0, now_ms - state.last_update_time) / 1000 if state.is_playing else 0
     duration = state.duration if request.duration is None else request.duration
     position = state.current_time + passed if request.position is None else request.position
-    changes = {
-        "is_playing": state.is_playing if request.playing is None else request.playing,
-        "current_time": min(position, duration) if duration else position,
-        "duration": duration,
-        "last_update_time": now_ms,
-    }
-    return state.model_copy(update=changes)
+    return state.replace(
+        is_playing=state.is_playing if request.playing is None else request.playing,
+        current_time=min(position, duration) if duration else position,
+        duration=duration,
+        last_update_time=now_ms,
+    )
 
 
-def video_type(url: str) -> str:
-    """Return the type of player for a URL: "youtube", "file", or "film", which the page draws itself.
+class Video(NamedTuple):
+    """A video: its URL, and its type of player: "youtube", "file", or "film", which the page draws itself."""
+
+    url: str
+    type: str
+
+
+def find_video(url: str) -> Video:
+    """Return the video of a URL. All links to a YouTube video give `https://www.youtube.com/watch?v=ID`.
 
     Raises:
-        RejectedError: the URL is not an http or https URL.
+        RejectedError: the URL is not an http or https URL, or it is neither a YouTube video nor a video file.
     """
     if url == TEST_FILM:
-        return "film"
+        return Video(url, "film")
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
+        _ = parts.port  # validates the port
     except ValueError:
         raise RejectedError("badVideo") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise RejectedError("badVideo")
-    if any(host == site or host.endswith(f".{site}") for site in _YOUTUBE):
-        return "youtube"
-    return "file" if parts.path.lower().endswith(_FILES) else "film"
+    if youtube_id := _youtube_id(host, parts):
+        return Video(f"https://www.youtube.com/watch?v={youtube_id}", "youtube")
+    if not parts.path.lower().endswith(_FILES):
+        raise RejectedError("notVideo")
+    return Video(url, "file")
+
+
+def _youtube_id(host: str, parts: SplitResult) -> str | None:
+    """Return the id in a link to a YouTube video, or None if the link is anything else."""
+    _, first, second = (*parts.path.split("/"), "", "")[:3]
+    if host in {"youtu.be", "www.youtu.be"}:
+        found = first
+    elif not any(host == site or host.endswith(f".{site}") for site in _YOUTUBE):
+        return None
+    else:
+        found = second if first in _YOUTUBE_FOLDERS else parse_qs(parts.query).get("v", [""])[0]
+    return found if _YOUTUBE_ID.fullmatch(found) else None

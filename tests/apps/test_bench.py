@@ -31,7 +31,7 @@ from wnc_store_bench.records import room_ids, seed
 from wnc_store_bench.report import fill, tables
 from wnc_store_bench.results import MemoryRow
 from wnc_store_bench.run import MEASUREMENTS
-from wnc_store_bench.server import plain_client, temporary_keys
+from wnc_store_bench.server import driver_url, plain_client, server_version, temporary_keys
 from wnc_store_bench.spread import Spread, figure, ratios, spread
 
 SECRET = "SECRET-9f1c"
@@ -184,11 +184,26 @@ def test_optimised_interpreters_are_recognised(
 def test_it_starts_its_own_server(tmp_path: Path) -> None:
     """Without a URL the command starts a redis-server and ends it."""
     path = tmp_path / "run.json"
-    bench("--quick", "--only", "memory", "--json", str(path))
+    bench("--quick", "--only", "memory", "--output", str(path))
     run = json.loads(path.read_text())
     assert run["options"]["server"] == "a temporary redis-server"
     assert run["tables"]["memory"]
     assert run["tables"]["throughput"] == []
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "memory"])
+def test_a_valkey_url_is_one_of_redis_for_the_drivers(scheme: str) -> None:
+    """The clients of other contenders get a Valkey URL with the scheme of Redis, and other URLs unchanged."""
+    url = f"{scheme}://app:pw@host:6379/0"
+    assert driver_url(url) == url
+    if scheme in {"redis", "rediss"}:
+        assert driver_url(url.replace("redis", "valkey", 1)) == url
+
+
+def test_the_version_of_valkey_is_its_own() -> None:
+    """A report contains the version of Valkey, and not the version of Redis that Valkey also reports."""
+    assert server_version({"redis_version": "7.2.4", "valkey_version": "9.1.2"}) == ("valkey-server", "9.1.2")
+    assert server_version({"redis_version": "8.2.3"}) == ("redis-server", "8.2.3")
 
 
 def test_no_server_is_exit_3() -> None:
@@ -206,11 +221,32 @@ def test_no_server_is_exit_3() -> None:
         (["--only", "memory,speed"], "unknown part 'speed'"),
         (["--contenders", "mongodb"], "unknown contender 'mongodb'"),
         (["postgres://host", "--only", "memory"], "redis://"),
+        (["", "--only", "memory"], "redis://"),
+        (["--key-prefix", "x" * 25, "--only", "memory"], "invalid --key-prefix"),
     ],
 )
 def test_wrong_usage_is_exit_2(arguments: list[str], says: str) -> None:
-    """An unknown part or contender is rejected, and the error lists the known ones."""
+    """An unknown part or contender, a URL of another database and a long key prefix are rejected."""
     assert says in bench(*arguments, code=2).stderr
+
+
+def test_the_url_is_checked_first(tmp_path: Path) -> None:
+    """A URL that the benchmark cannot use is reported before other wrong options and files that cannot be written."""
+    options = ["--only", "speed", "--output", str(tmp_path / "none" / "run.json")]
+    assert "the benchmark needs the URL of one Redis server" in bench("memory://", *options, code=2).stderr
+    assert "unknown part 'speed'" in bench("redis://127.0.0.1:1", *options, code=2).stderr
+
+
+def test_the_result_is_printed_as_json(redis_server: RedisServer) -> None:
+    """With --json the command prints the results of all rounds instead of tables."""
+    result = json.loads(bench("--url", redis_server.url, "--quick", "--only", "memory", "--json").stdout)
+    assert result["tables"]["memory"]
+
+
+async def test_keys_begin_with_the_prefix(redis_server: RedisServer) -> None:
+    """The unique prefix of a run begins with that of the user."""
+    async with temporary_keys(redis_server.url, 4, "app:") as target:
+        assert target.prefix.startswith("app:wnc-bench-")
 
 
 def test_parts_and_contenders_keep_their_order() -> None:

@@ -36,7 +36,9 @@ class _SlowServer:
         self.blocked_request = 0
         self.resume = asyncio.Event()
 
-    async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
+    async def acquire(
+        self, key: str, connection_id: str, *, limit: int | None = None, ttl: timedelta | None = None
+    ) -> int:
         self.requests += 1
         if self.errors and not isinstance(self.errors[0], OutcomeUnknownError):
             raise self.errors.pop(0)
@@ -45,7 +47,7 @@ class _SlowServer:
             if number == self.blocked_request:
                 await self.resume.wait()
                 self.resume.clear()
-            count = await self._inner.acquire(key, connection_id, limit=limit)
+            count = await self._inner.acquire(key, connection_id, limit=limit, ttl=ttl)
             self.completed += 1
             return count
 
@@ -70,7 +72,7 @@ class _SlowServer:
 
 
 _TTL = timedelta(seconds=0.06)
-"""For the guard, of real time: it renews three times within. For the store, of the manual clock."""
+"""For the guard, of real time: it renews three times within. For the leases, of the manual clock of the store."""
 _SOCKET = HTTPConnection({"type": "websocket", "client": (_GUEST, 1)})
 
 
@@ -82,8 +84,8 @@ def _clock() -> ManualClock:
 
 @pytest.fixture
 async def slow(clock: ManualClock) -> AsyncGenerator[MemoryStore]:
-    """A store with a slow connection counter. After the test no lease and no task is left."""
-    async with MemoryStore(StoreSettings(connection_ttl=_TTL), clock=clock) as store:
+    """A store with a slow connection counter and short leases. After the test no lease and no task is left."""
+    async with MemoryStore(StoreSettings(connection_ttl=timedelta(milliseconds=1)), clock=clock) as store:
         store.connections = _SlowServer(store.connections)
         yield store
         await wait_until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
@@ -97,19 +99,44 @@ def _server(store: MemoryStore) -> _SlowServer:
 
 async def _stay(store: MemoryStore) -> None:
     """An endpoint that never returns."""
-    async with ConnectionGuard(store, _SOCKET, connection_ttl=_TTL):
+    async with ConnectionGuard(store, _SOCKET, ttl=_TTL):
         await asyncio.Event().wait()
 
 
 async def test_a_lease_is_renewed_and_released(slow: MemoryStore, clock: ManualClock) -> None:
     """A connection is counted for longer than its lease duration, until the endpoint returns."""
-    async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
+    async with ConnectionGuard(slow, _SOCKET, ttl=_TTL):
         for _ in range(4):
             completed = _server(slow).completed
             await wait_until(lambda completed=completed: _server(slow).completed > completed)
             clock.advance(_TTL * 0.9)
             assert await slow.connections.count(_GUEST) == 1
     assert await slow.connections.count(_GUEST) == 0
+
+
+@pytest.mark.parametrize("store_ttl", [timedelta(minutes=1), timedelta(hours=1)])
+@pytest.mark.parametrize("ttl", [timedelta(minutes=9), None])
+async def test_a_lease_lasts_its_ttl(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, store_ttl: timedelta, ttl: timedelta | None
+) -> None:
+    """A lease lasts `ttl`, by default `connection_ttl` of the environment, whatever `connection_ttl` the store has."""
+    monkeypatch.setenv("WNC_STORE_CONNECTION_TTL", "PT9M")
+    async with (
+        MemoryStore(StoreSettings(connection_ttl=store_ttl), clock=clock) as store,
+        ConnectionGuard(store, _SOCKET, ttl=ttl),
+    ):
+        clock.advance(timedelta(minutes=9, milliseconds=-1))
+        assert await store.connections.count(_GUEST) == 1
+        clock.advance(timedelta(milliseconds=1))
+        assert await store.connections.count(_GUEST) == 0
+
+
+async def test_invalid_arguments_of_a_guard(slow: MemoryStore) -> None:
+    """A `ttl` of zero or below, and a `limit` of zero, are rejected."""
+    with pytest.raises(ValueError, match="ttl must be at least 1 millisecond"):
+        ConnectionGuard(slow, _SOCKET, ttl=timedelta(0))
+    with pytest.raises(ValueError, match="limit"):
+        await ConnectionGuard(slow, _SOCKET, limit=0).__aenter__()
 
 
 @pytest.mark.parametrize("errors", [[], [StoreUnavailableError("away")]])
@@ -119,7 +146,7 @@ async def test_an_error_of_the_endpoint_is_raised(
     """An error of the endpoint is raised unchanged, even if the lease cannot be released and has to expire."""
 
     async def fail() -> None:
-        async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
+        async with ConnectionGuard(slow, _SOCKET, ttl=_TTL):
             _server(slow).errors = [*errors]
             raise ZeroDivisionError
 
@@ -185,7 +212,7 @@ async def test_a_failing_renewal(
         return await wait(tasks, timeout=timeout)
 
     monkeypatch.setattr(asyncio, "wait", record_timeout)
-    async with ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL):
+    async with ConnectionGuard(slow, _SOCKET, ttl=_TTL):
         _server(slow).errors = [
             StoreUnavailableError("away"),
             StoreUnavailableError("still unavailable"),
@@ -203,11 +230,11 @@ async def test_the_connection_limit(slow: MemoryStore) -> None:
     """Beyond the limit, 10 by default, a connection is refused with code 1008 and leaves no lease."""
     async with AsyncExitStack() as others:
         for _ in range(10):
-            await others.enter_async_context(ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL))
+            await others.enter_async_context(ConnectionGuard(slow, _SOCKET, ttl=_TTL))
         with pytest.raises(WebSocketException) as refused:
-            await ConnectionGuard(slow, _SOCKET, connection_ttl=_TTL).__aenter__()
+            await ConnectionGuard(slow, _SOCKET, ttl=_TTL).__aenter__()
         assert refused.value.code == 1008
-        async with ConnectionGuard(slow, _SOCKET, key=lambda _connection: "ada", limit=1, connection_ttl=_TTL):
+        async with ConnectionGuard(slow, _SOCKET, key=lambda _connection: "ada", limit=1, ttl=_TTL):
             assert await slow.connections.count("ada") == 1
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from redis_server import RedisServer, redis_server
 from serving import load_example
+from wnc_store import get_store
 from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
 
@@ -36,7 +37,7 @@ async def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     server: RedisServer = request.getfixturevalue("redis_server")
     monkeypatch.setenv("WNC_STORE_URL", f"redis://127.0.0.1:{server.port}/{_DATABASE}")
     async with app.router.lifespan_context(app), _client() as client:
-        store = app.state.store
+        store = await get_store()
         assert isinstance(store, RedisStore)
         yield client
         async for room_id in store.rooms.active_room_ids():
@@ -212,7 +213,7 @@ async def test_health(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
-    """The parameters in the OpenAPI document omit the injected store."""
+    """The OpenAPI document has the fields of a public room, and its parameters omit the injected store."""
     document = (await client.get("/openapi.json")).json()
     parameters = {
         parameter["name"]
@@ -221,6 +222,9 @@ async def test_the_api_describes_itself(client: httpx.AsyncClient) -> None:
         for parameter in operation.get("parameters", [])
     }
     assert parameters == {"room_id", "user_id", "x-host-token", "limit"}
+    room = document["components"]["schemas"]["PublicRoom"]["properties"]
+    assert room.keys() >= {"id", "hostId", "hostName", "videoState", "users", "rev"}
+    assert "hostToken" not in room
 
 
 async def test_the_server_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,18 @@ def _forwarding(store: MemoryStore, room_id: str = "A", **options: Any) -> Calla
     return endpoint
 
 
+async def test_private_fields_are_not_forwarded(store: MemoryStore) -> None:
+    """A client receives only the named extra fields of the room and of its users, in the room and in events."""
+    private = Room.hosted_by(_ADA, room_id="B").with_extra({"passwordHash": "SECRET", "theme": "dark"})
+    await store.rooms.create_room(private)
+    async with _visiting(_forwarding(store, "B", include={"theme", "users.color"})) as client:
+        first = (await _receive(client))["room"]
+        assert (first["theme"], "passwordHash" in first) == ("dark", False)
+        await store.rooms.add_user_to_room("B", _GRACE.with_extra({"email": "SECRET", "color": "red"}))
+        joined = (await _receive(client))["user"]
+        assert (joined["color"], "email" in joined) == ("red", False)
+
+
 async def test_a_room_is_forwarded(store: MemoryStore) -> None:
     """A client receives the room with its chat, each event, the room again if it has to be read, and the end."""
     message = ChatMessage(room_id="A", user_id="u1", user_name="Ada", message="half an emoji: \ud83d")
@@ -82,6 +94,38 @@ async def test_a_room_is_forwarded(store: MemoryStore) -> None:
         await store.rooms.delete_room("A")
         assert await _receive(client) == {"type": "room", "room": None, "messages": []}
         assert await _closed(client) == 1000
+
+
+async def test_a_message_that_is_added_after_a_removal_is_sent(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message in the chat that was sent is sent again if an event before it made the client remove it."""
+    sent = ChatMessage(id="m1", room_id="A", user_id="u1", user_name="Ada", message="hello")
+    get_room = store.rooms.get_room
+
+    async def change_first(room_id: str) -> Room | None:
+        monkeypatch.setattr(store.rooms, "get_room", get_room)
+        await store.chat.add_message(sent)
+        await store.chat.remove_message(room_id, "m1")
+        await store.chat.add_message(sent)
+        await store.chat.clear_messages(room_id)
+        await store.chat.add_message(sent)
+        await store.chat.edit_message(room_id, "m1", lambda found: found.model_copy(update={"message": "edited"}))
+        return await get_room(room_id)
+
+    monkeypatch.setattr(store.rooms, "get_room", change_first)
+    async with _visiting(_forwarding(store)) as client:
+        assert [entry["message"] for entry in (await _receive(client))["messages"]] == ["edited"]
+        received = [await _receive(client) for _ in range(5)]
+        assert [event["type"] for event in received] == [
+            "messageRemoved",
+            "messageAdded",
+            "messagesCleared",
+            "messageAdded",
+            "messageChanged",
+        ]
+        assert received[0]["messageId"] == "m1"
+        assert received[-1]["message"]["message"] == "edited"
 
 
 async def test_what_the_room_contains_is_skipped(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:

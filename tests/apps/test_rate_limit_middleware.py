@@ -14,7 +14,15 @@ import pytest
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Scope
 
-from wnc_store import ManualClock, Store, StoreSettings, StoreUnavailableError, client_key
+from wnc_store import (
+    ManualClock,
+    Store,
+    StoreSettings,
+    StoreUnavailableError,
+    client_key,
+    get_store,
+    store_lifespan,
+)
 from wnc_store.starlette import RateLimitMiddleware, client_ip
 from wnc_store_memory import MemoryStore
 
@@ -34,6 +42,13 @@ def _guest(app: RateLimitMiddleware, address: str = _GUEST) -> httpx.AsyncClient
 
 def _limits(response: httpx.Response) -> tuple[int, ...]:
     return tuple(int(response.headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset"))
+
+
+async def test_the_shared_store_counts_by_default() -> None:
+    """Without a store, the middleware counts requests in the store of store_lifespan."""
+    async with store_lifespan(url="memory://"), _guest(RateLimitMiddleware(_greet)) as guest:
+        assert (await guest.get("/")).status_code == 200
+        assert (await (await get_store()).rate_limits.peek(_GUEST)).remaining == 359
 
 
 async def test_the_rate_limit_of_a_window() -> None:

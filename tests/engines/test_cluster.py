@@ -13,6 +13,7 @@ from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
 
 from acknowledged import PATIENT, REPLICATED, check_failover, check_moves
+from counting import tasks_of_calls
 from redis_cluster import Cluster, begin_migration, migrate, open_slot, redis_cluster, set_owner, slot_of, tagged
 from redis_server import RedisServer
 from waiting import wait_until
@@ -28,6 +29,7 @@ from wnc_store import (
     open_store,
 )
 from wnc_store_contract.factories import message, room, user
+from wnc_store_contract.redis_client import open_client
 from wnc_store_redis import RedisStore
 
 HASTY = StoreSettings(operation_timeout=timedelta(milliseconds=300))
@@ -37,6 +39,18 @@ HASTY = StoreSettings(operation_timeout=timedelta(milliseconds=300))
 async def ids(store: RedisStore) -> set[str]:
     """Return the ids of the active rooms."""
     return {one async for one in store.rooms.active_room_ids()}
+
+
+async def test_many_rooms_of_all_shards_are_read_together(cluster: Cluster) -> None:
+    """get_rooms and active_rooms return rooms of every shard."""
+    names = [f"many-{number}" for number in range(300)]
+    async with RedisStore.from_url(cluster.url, PATIENT) as store:
+        await asyncio.gather(*(store.rooms.create_room(room(name)) for name in names[1:]))
+        found = await store.rooms.get_rooms([*names, names[5]])
+        assert [one and one.id for one in found] == [None, *names[1:], names[5]]
+        assert sorted([one.id async for one in store.rooms.active_rooms()]) == sorted(names[1:])
+        await asyncio.gather(*(store.rooms.delete_room(name) for name in names[1:]))
+        assert await store.rooms.get_rooms(names) == [None] * 300
 
 
 async def test_a_room_and_its_chat(cluster: Cluster) -> None:
@@ -56,6 +70,12 @@ async def test_a_room_and_its_chat(cluster: Cluster) -> None:
         assert await store.chat.get_messages(name) == []
         assert await store.rooms.delete_room(name)
         assert await ids(store) == set()
+
+
+async def test_calls_start_no_tasks(cluster: Cluster) -> None:
+    """Once the masters are known, a call starts no additional task."""
+    async with RedisStore.from_url(cluster.url, PATIENT) as store:
+        assert await tasks_of_calls(store) == []
 
 
 async def test_slots_move_under_load(cluster: Cluster) -> None:
@@ -222,6 +242,18 @@ async def test_a_callers_cluster_client_is_used(cluster: Cluster) -> None:
         async with RedisStore(client) as store:
             assert await store.rooms.delete_room("A")
             assert await store.rooms.delete_room("B")
+
+
+async def test_the_raw_client_of_the_harness_is_closed(cluster: Cluster) -> None:
+    """All connections of a cluster client are closed, also if an error of a node made it forget the cluster."""
+    async with open_client(cluster.url) as client:
+        await client.ping(target_nodes=RedisCluster.ALL_NODES)
+        client._initialize = True  # as redis-py does after such an error
+        manager = client.nodes_manager
+        nodes = [*manager.nodes_cache.values(), *manager.startup_nodes.values()]
+        connections = [one for node in nodes for one in node._connections]
+        assert all(one.is_connected for one in connections)
+    assert not any(one.is_connected for one in connections)
 
 
 async def test_no_cluster_at_all_is_said() -> None:

@@ -17,7 +17,7 @@ from waiting import wait_until
 from wnc_store import (
     ConfigurationError,
     MessageAdded,
-    Resync,
+    MessagesCleared,
     RoomChanged,
     Snapshot,
     StoreClosedError,
@@ -89,7 +89,7 @@ async def test_events_stay_on_their_shard(cluster: Cluster, store: RedisStore) -
             await store.chat.add_message(message(1, name))
             assert await one(events) == MessageAdded(room_id=name, message=message(1, name))
             await store.chat.clear_messages(name)
-            assert await one(events) == Resync(room_id=name)
+            assert await one(events) == MessagesCleared(room_id=name)
             await store.rooms.delete_room(name)
             assert (await one(events)).room_id == name
     assert calls(cluster, "spublish") == [6, 6, 6]

@@ -14,7 +14,7 @@ from redis_cluster import Cluster, begin_migration, redis_cluster, set_owner, sl
 from waiting import wait_until
 from wnc_store import AppEvent, HealthCheck, Resync, RoomChanged, RoomClosed, RoomEvent, StoreSettings, to_wire
 from wnc_store_contract.factories import message, room, user
-from wnc_store_contract.redis_client import make_client
+from wnc_store_contract.redis_client import open_client
 from wnc_store_redis import RedisStore
 
 
@@ -36,7 +36,7 @@ async def store(cluster: Cluster) -> AsyncIterator[RedisStore]:
 @pytest.fixture
 async def client(cluster: Cluster) -> AsyncIterator[Any]:
     """A plain redis-py client of the cluster."""
-    async with make_client(cluster.url) as client:
+    async with open_client(cluster.url) as client:
         yield client
 
 

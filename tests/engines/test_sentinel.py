@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio.sentinel import Sentinel
 
 from acknowledged import HISTORY, PATIENT, REPLICATED, check_failover
+from counting import tasks_of_calls
 from redis_sentinels import SERVICE, Service, sentinel_service
 from waiting import wait_until
 from wnc_store import (
@@ -51,7 +52,13 @@ def mortal() -> Iterator[Service]:
 
 def is_failing_over(store: Any) -> bool:
     """Return whether a store knows that a failover is in progress."""
-    return store._commands._router._monitor._is_failing_over()
+    return store._commands._router._monitor.is_failing_over()
+
+
+async def test_calls_start_no_tasks(service: Service) -> None:
+    """Once the master is known, a call starts no additional task."""
+    async with RedisStore.from_url(service.url, PATIENT) as store:
+        assert await tasks_of_calls(store) == []
 
 
 async def test_writes_continue_after_a_failover(mortal: Service) -> None:
@@ -122,7 +129,7 @@ async def test_sentinels_die(mortal: Service) -> None:
 
 async def test_a_write_that_not_all_replicas_confirm(mortal: Service) -> None:
     """With a paused replica, a replicated write raises OutcomeUnknownError, and reads are not delayed."""
-    settings = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=3))
+    settings = StoreSettings(durability="replicated", operation_timeout=timedelta(seconds=30))
     async with open_store(mortal.url, settings=settings) as store:
         await store.rooms.create_room(room("A"))
         mortal.servers[1].pause()

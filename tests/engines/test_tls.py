@@ -225,16 +225,21 @@ def certificates(tls: Tls) -> dict[str, str]:
 
 
 async def connects_only_with(authority: Authority, url: str, *options: str) -> None:
-    """Check that a store works with the TLS options of a URL, and that it verifies the server's certificate."""
-    trusted = "&".join(f"{option}=true&{option}_ca_certs={authority.certificate}" for option in options)
-    async with open_store(f"{url}?{trusted}") as store:
+    """Check that a store works with the TLS of a URL, and that it verifies the server's certificate.
+
+    Options turn TLS on, unless the scheme does.
+    """
+    flags = [] if url.startswith(("rediss", "valkeys")) else [f"{option}=true" for option in options]
+    trusted = [*flags, *(f"{option}_ca_certs={authority.certificate}" for option in options)]
+    async with open_store(f"{url}?{'&'.join(trusted)}") as store:
         await store.rooms.create_room(room("A"))
         assert await store.rooms.delete_room("A")
-    await refused(f"{url}?{'&'.join(f'{option}=true' for option in options)}", timedelta(milliseconds=500))
+    await refused(f"{url}?{'&'.join(flags)}", timedelta(milliseconds=500))
 
 
-async def test_sentinels_and_their_master_over_tls(tls: Tls, certificates: dict[str, str]) -> None:
-    """With ssl=true and sentinel_ssl=true in the URL, Sentinels and servers are used over TLS and are verified."""
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+sentinel", "valkeys+sentinel"])
+async def test_sentinels_and_their_master_over_tls(tls: Tls, certificates: dict[str, str], scheme: str) -> None:
+    """With TLS in the scheme, or in the options, Sentinels and servers are used over TLS and are verified."""
     arguments = [part for name, value in certificates.items() for part in (f"--{name}", value)]
     lines = [f"{name} {value}" for name, value in certificates.items()]
     with redis_server(tls=arguments) as master:
@@ -244,14 +249,15 @@ async def test_sentinels_and_their_master_over_tls(tls: Tls, certificates: dict[
         with running(sentinel):
             wait_for_reply("status=ok", sentinel, to=("INFO", "sentinel"))
             await connects_only_with(
-                tls.authority, f"redis+sentinel://127.0.0.1:{sentinel.port}/party", "ssl", "sentinel_ssl"
+                tls.authority, f"{scheme}://127.0.0.1:{sentinel.port}/party", "ssl", "sentinel_ssl"
             )
 
 
-async def test_a_cluster_over_tls(tls: Tls, certificates: dict[str, str]) -> None:
-    """With ssl=true in the URL, the nodes of a cluster are used over TLS and are verified."""
+@pytest.mark.parametrize("scheme", ["redis+cluster", "rediss+cluster", "valkeys+cluster"])
+async def test_a_cluster_over_tls(tls: Tls, certificates: dict[str, str], scheme: str) -> None:
+    """With TLS in the scheme, or in the options, the nodes of a cluster are used over TLS and are verified."""
     arguments = [part for name, value in certificates.items() for part in (f"--{name}", value)]
     with redis_server("--cluster-enabled", "yes", "--tls-cluster", "yes", tls=arguments) as node:
         node.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         wait_for_reply("cluster_state:ok", node, to=("CLUSTER", "INFO"))
-        await connects_only_with(tls.authority, f"redis+cluster://127.0.0.1:{node.port}", "ssl")
+        await connects_only_with(tls.authority, f"{scheme}://127.0.0.1:{node.port}", "ssl")

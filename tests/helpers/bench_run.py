@@ -50,7 +50,7 @@ def smoke(url: str, folder: Path, *arguments: str) -> Smoke:
         return found
 
     asyncio.run(fill_server())
-    files = ["--json", str(folder / "run.json"), "--chart", str(folder / "chart.png")]
+    files = ["--output", str(folder / "run.json"), "--chart", str(folder / "chart.png")]
     # in its own process, where warnings of other libraries do not fail the test
     printed = run_python("-c", "from wnc_store.cli import main; main()", "bench", url, "--quick", *files, *arguments)
     run = Result.model_validate_json((folder / "run.json").read_text())

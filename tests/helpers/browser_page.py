@@ -101,9 +101,25 @@ class Guest:
         await self.play.click()
         await expect(self.play).to_have_text("Pause")
 
+    async def watch(self, url: str) -> None:
+        """Choose a video, as the host."""
+        await self.page.get_by_label("Link to a video").fill(url)
+        await self.page.get_by_role("button", name="Watch", exact=True).click()
+
     async def seek(self, seconds: int) -> None:
         """Seek in the video, as the host."""
         await self.by_id("seek").fill(str(seconds))
+
+    async def open_menu(self, text: str) -> None:
+        """Open the menu of the message with a text."""
+        message = self.page.locator("#messages .message").filter(has_text=text)
+        await message.hover()
+        await message.get_by_role("button", name="React").first.click()
+        await expect(self.by_id("menu")).to_be_visible()
+
+    async def choose(self, name: str) -> None:
+        """Press a button of the open menu."""
+        await self.by_id("menu").get_by_role("button", name=name, exact=True).click()
 
     async def flashed(self, text: str) -> None:
         """Wait until the page has shown a text, even if only for a moment."""
@@ -124,8 +140,12 @@ class Guests:
 
     async def invite(self, name: str, size: tuple[int, int] = DESKTOP, **options: Any) -> Guest:
         """Return an empty page in a new browser context."""
-        viewport: Any = {"width": size[0], "height": size[1]}
-        context = await self._browser.new_context(viewport=viewport, **options)
+        context_options: dict[str, Any] = {
+            "viewport": {"width": size[0], "height": size[1]},
+            "color_scheme": "dark",
+            **options,
+        }
+        context = await self._browser.new_context(**context_options)
         context.set_default_timeout(SECONDS * 1000)
         await context.add_init_script(_INIT_SCRIPT)
         self._contexts.append(context)

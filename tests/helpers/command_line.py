@@ -1,4 +1,4 @@
-"""Runs of the command line in this process, with captured output and lines that are not wrapped."""
+"""Runs of the command line in this process, with captured output and a terminal of a given width."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ for _console in (output.out, output.err):
     _console.width = 200
 
 
-def wnc_store(*arguments: str, code: int = 0, stdin: bytes = b"") -> Result:
+def wnc_store(*arguments: str, code: int = 0, stdin: bytes = b"", width: int = 200) -> Result:
     """Run a command, check its exit code, and return its output."""
+    for console in (output.out, output.err):
+        console.width = width
     result = CliRunner().invoke(app, arguments, input=stdin)
     assert result.exit_code == code, (result.output, result.exception)
     return result

@@ -166,7 +166,7 @@ def slow_group(storage: FakeStorage) -> GroupCommit:
 
 def set_host_name(name: str) -> Callable[[Room], Room]:
     """Return a transition that changes a room."""
-    return lambda before: before.model_copy(update={"host_name": name})
+    return lambda before: before.replace(host_name=name)
 
 
 async def submit(commits: GroupCommit, *names: str) -> list[asyncio.Future[Room | None]]:

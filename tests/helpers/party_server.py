@@ -1,4 +1,4 @@
-"""The watch party in its own processes."""
+"""The watch party, and other apps of the examples, in their own processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.request import urlopen
@@ -17,7 +17,7 @@ from processes import ROOT, SECONDS
 
 _SERVE = """
 import socket, sys, uvicorn
-config = uvicorn.Config("watch_party.app:app", ws="websockets-sansio", log_level="warning")
+config = uvicorn.Config(sys.argv[2], ws="websockets-sansio", log_level="warning")
 uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 """
 
@@ -45,27 +45,35 @@ class PartyServer:
 
 
 @contextmanager
-def party_server(url: str, **settings: str) -> Generator[PartyServer]:
-    """Run the watch party on a store. The settings are environment variables."""
-    environment = {**os.environ, "WNC_STORE_URL": url, "PYTHONPATH": str(ROOT / "examples"), **settings}
+def party_server(
+    url: str, *, app: str = "watch_party.app:app", folder: str = "examples", **settings: str
+) -> Generator[PartyServer]:
+    """Run an app of a folder on a store, by default the watch party. The settings are environment variables."""
+    environment = {**os.environ, "WNC_STORE_URL": url, "PYTHONPATH": str(ROOT / folder), **settings}
     with socket.create_server(("127.0.0.1", 0)) as listener:  # inherited, so that no other process takes the port
         port, handle = listener.getsockname()[1], listener.fileno()
         process = subprocess.Popen(  # noqa: S603 - our own arguments
-            [sys.executable, "-c", _SERVE, str(handle)],
+            [sys.executable, "-c", _SERVE, str(handle), app],
             env=environment,
             pass_fds=[handle],
         )
-    with process:
-        server = PartyServer(port, process.pid)
-        try:
-            _wait_until_ready(server.address, process)
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with _running(process, port) as server:
+        yield server
+
+
+@contextmanager
+def two_workers(url: str, app: str, folders: Sequence[str], **settings: str) -> Generator[PartyServer]:
+    """Run `uvicorn --workers 2` on a store. The settings are environment variables."""
+    path = os.pathsep.join(str(ROOT / folder) for folder in folders)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", app, "--workers", "2", "--port", str(port)]
+    options = ["--ws", "websockets-sansio", "--log-level", "warning", "--timeout-worker-healthcheck", str(SECONDS)]
+    process = subprocess.Popen(  # noqa: S603 - our own arguments
+        [*command, *options], env={**os.environ, "WNC_STORE_URL": url, "PYTHONPATH": path, **settings}
+    )
+    with _running(process, port) as server:
+        yield server
 
 
 @contextmanager
@@ -94,6 +102,22 @@ def party_by_make(url: str, **settings: str) -> Generator[PartyServer]:
                 os.killpg(process.pid, signal.SIGTERM)
 
 
+@contextmanager
+def _running(process: subprocess.Popen[bytes], port: int) -> Generator[PartyServer]:
+    """Wait until the server of a process is ready, and terminate the process afterwards."""
+    with process:
+        server = PartyServer(port, process.pid)
+        try:
+            _wait_until_ready(server.address, process)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until the server at an address is ready."""
     deadline = time.monotonic() + SECONDS
@@ -102,5 +126,5 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
             urlopen(f"{address}healthz", timeout=5).close()  # noqa: S310 - our own
             return
         time.sleep(0.05)
-    message = f"the watch party did not start at {address}"
+    message = f"the app did not start at {address}"
     raise RuntimeError(message)

@@ -78,15 +78,19 @@ def node(process: RedisServer) -> Any:
 
 
 @contextmanager
-def redis_cluster(*options: str, masters: int = 3, replicas: int = 3) -> Generator[Cluster]:
+def redis_cluster(*options: str, masters: int = 3, replicas: int = 3, program: str | None = None) -> Generator[Cluster]:
     """Run a cluster, and wait until it is whole. Each shard lives for itself (`cluster-require-full-coverage no`).
 
-    The members do not take a slow member for a dead one: only a command promotes a replica.
+    The members do not take a slow member for a dead one: only a command promotes a replica. They run `program`, or the
+    redis-server on the PATH.
     """
     alone = ("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0")
     common = ("--cluster-enabled", "yes", "--cluster-replica-no-failover", "yes", *alone, *options)
     news = ("--cluster-node-timeout", "2000")  # within this time, each node sends its state to each other node twice
-    members = [RedisServer(*common, *news, "--cluster-port", str(free_port())) for _ in range(masters + replicas)]
+    members = [
+        RedisServer(*common, *news, "--cluster-port", str(free_port()), program=program)
+        for _ in range(masters + replicas)
+    ]
     with running(*members):
         cluster = _join(members, masters)
         for member in members:

@@ -40,23 +40,29 @@ class Service:
 
 @contextmanager
 def sentinel_service(
-    *options: str, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 60_000, password: str = ""
+    *options: str,
+    replicas: int = 2,
+    sentinels: int = 3,
+    down_after_ms: int = 60_000,
+    password: str = "",
+    program: str | None = None,
 ) -> Generator[Service]:
     """Run a master, replicas and Sentinels with an optional password, and wait until they have discovered each other.
 
-    The Sentinels do not mark a slow server as down, so by default only `Service.fail_over` promotes a replica.
+    The Sentinels do not mark a slow server as down, so by default only `Service.fail_over` promotes a replica. All
+    processes run `program`, or the redis-server on the PATH.
     """
     common = ("--repl-diskless-sync-delay", "0", *options)
-    master = RedisServer(*common)
+    master = RedisServer(*common, program=program)
     follow = ("--replicaof", f"127.0.0.1 {master.port}")
-    servers = (master, *(RedisServer(*common, *follow) for _ in range(replicas)))
+    servers = (master, *(RedisServer(*common, *follow, program=program) for _ in range(replicas)))
     watch = (
         f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} {sentinels // 2 + 1}",
         f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
         f"sentinel failover-timeout {SERVICE} 60000",
         *([f"requirepass {password}"] if password else []),
     )
-    watchers = tuple(RedisServer(*watch, sentinel=True, password=password) for _ in range(sentinels))
+    watchers = tuple(RedisServer(*watch, sentinel=True, password=password, program=program) for _ in range(sentinels))
     with running(*servers):
         wait_for_reply("master_link_status:up", *servers[1:], to=("INFO", "replication"))
         with running(*watchers):

@@ -89,6 +89,11 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def valkey_url(self) -> str:
+        """The URL over TCP with the scheme of Valkey."""
+        return f"valkey://127.0.0.1:{self.port}/0"
+
+    @property
     def unix_url(self) -> str:
         """The URL of database 1 over the Unix socket."""
         return f"unix://{self.socket}?db=1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,10 @@ import uvicorn
 
 from processes import ROOT
 from waiting import SECONDS
+
+RECIPES = ROOT / "examples/recipes"
+Load = Callable[[str], Any]
+"""Type of the fixture `load`, which returns a new module of a recipe."""
 
 _LOCAL = "127.0.0.1"
 

@@ -13,7 +13,7 @@ from wnc_store_contract import Capability
 from wnc_store_contract.memory import MemoryHarness
 from wnc_store_memory import MemoryStore
 
-_READS = {"get_room", "room_exists", "room_ttl", "get_messages", "chat_ttl", "count", "peek"}
+_READS = {"get_room", "get_rooms", "room_exists", "room_ttl", "get_messages", "chat_ttl", "count", "peek"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Part:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._part, name)
-        if name == "active_room_ids":
+        if name in {"active_room_ids", "active_rooms"}:
             return method
 
         def send(*args: Any, **options: Any) -> Awaitable[Any]:

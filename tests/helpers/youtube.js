@@ -11,7 +11,7 @@ window.YT = {
       this.frame.title = options.videoId;
       target.replaceWith(this.frame);
       window.youTubePlayer = this;
-      setTimeout(() => options.events.onReady({ target: this }), 50);
+      if (!window.youTubeIsNeverReady) setTimeout(() => options.events.onReady({ target: this }), 50);
     }
 
     getCurrentTime() {
@@ -53,9 +53,15 @@ window.YT = {
       this.rate = rate;
     }
 
-    mute() {}
+    mute() {
+      this.volume = 0;
+    }
 
     unMute() {}
+
+    setVolume(volume) {
+      this.volume = volume;
+    }
 
     destroy() {
       this.frame.remove();

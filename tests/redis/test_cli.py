@@ -33,7 +33,7 @@ async def url(redis_server: RedisServer) -> AsyncIterator[str]:
     async with emptied(url) as client:
         async with open_store(url) as store:
             await store.rooms.create_room(room("A", "host", "guest", host_token=SECRET))
-            await store.rooms.update_video_state("A", VideoState(is_playing=True, current_time=5))
+            await store.rooms.update_video_state("A", VideoState(is_playing=True, current_time=5, duration=60))
             for number in range(25):
                 await store.chat.add_message(message(number, "A"))
         await client.sadd("active-rooms", "dead")
@@ -62,6 +62,7 @@ def test_rooms_lists_the_active_rooms(url: str) -> None:
         "rev": 2,
         "videoUrl": None,
         "isPlaying": True,
+        "createdAt": "2026-01-01T12:00:00.125Z",
     }
 
 
@@ -75,14 +76,14 @@ def test_rooms_lists_unreadable_rooms(url: str) -> None:
     assert "Name of host" in shown
     assert SECRET not in shown
     assert {"id": "B", "readable": False, "ttlSeconds": None} in as_json("rooms", "--url", url)
-    assert "more than 1 room." in wnc_store("rooms", "--url", url, "--limit", "1").stderr
+    assert "Showing 1 of 2 rooms." in wnc_store("rooms", "--url", url, "--limit", "1").stderr
 
 
 def test_show_hides_the_token(url: str) -> None:
     """`show` prints everything about a room except the host token."""
     shown = wnc_store("show", "A", "--url", url).stdout
     assert "set (not shown)" in shown
-    assert "playing at 5" in shown
+    assert "playing at 0:00:05 / 0:01:00" in shown
     assert "guest" in shown
     found = as_json("show", "A", "--url", url)
     assert found["room"]["users"][1]["id"] == "guest"
@@ -159,7 +160,7 @@ def test_no_server_is_exit_3() -> None:
     """Commands exit 3 if no server replies, and do not print the password."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    for command in (["ping", "--url"], ["rooms", "--url"], ["verify"], ["doctor"], ["top"]):
+    for command in (["ping", "--url"], ["rooms"], ["show", "A"], ["verify"], ["doctor"], ["top"]):
         result = wnc_store(*command, f"redis://:{SECRET}@127.0.0.1:{port}/0", code=3)
         assert f"127.0.0.1:{port}" in result.output
         assert SECRET not in result.output
@@ -325,9 +326,17 @@ def test_verify_needs_exactly_one_target(arguments: list[str]) -> None:
 
 
 def test_help_lists_the_commands() -> None:
-    """Without arguments the program lists its commands, including those registered by entry points."""
+    """Without arguments the program lists its commands by purpose, including those registered by entry points."""
     output = wnc_store(code=2).output
-    assert all(command in output for command in ("rooms", "import", "verify", "bench"))
+    _, *panels = re.split(r"─ (Look|Change|Verify|Measure) ─", output)
+    rows = dict(zip(panels[::2], panels[1::2], strict=True))
+    listed = {panel: set(re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE)) for panel, text in rows.items()}
+    assert listed == {
+        "Look": {"rooms", "show", "chat", "limits", "watch", "export", "demo"},
+        "Change": {"delete", "sweep", "import"},
+        "Verify": {"ping", "doctor", "verify"},
+        "Measure": {"top", "bench"},
+    }
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,4 +365,5 @@ def test_doctor_reports_a_wrong_configuration(redis_server: RedisServer) -> None
     assert "allkeys-lru" in shown
     assert "CONFIG SET maxmemory-policy noeviction" in shown
     assert report["ok"] is False
+    assert "1 error" in shown
     assert {"eviction": "error"}.items() <= {check["name"]: check["status"] for check in report["checks"]}.items()

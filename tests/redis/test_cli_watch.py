@@ -56,6 +56,10 @@ async def publish_all_kinds(store: Store) -> None:
     await store.rooms.set_video_url("A", "https://video.example/1")
     await store.rooms.edit_room("A", lambda found: found.model_copy(update={"video_url": None, "video_type": None}))
     await store.chat.add_message(message(1, "A", message="\x1b[2J[red]x[/red]\n\ud83d"))
+    await store.chat.edit_message("A", "m1", lambda found: found.model_copy(update={"message": "edited\n"}))
+    await store.chat.add_message(message(2, "A"))
+    await store.chat.remove_message("A", "m2")
+    await store.chat.clear_messages("A")
     await store.events.publish("A", AppEvent(room_id="A", name="typing", value={"by": "guest"}))
     await store.events.publish("A", Resync(room_id="A"))
     await store.rooms.delete_room("A")
@@ -63,7 +67,7 @@ async def publish_all_kinds(store: Store) -> None:
 
 async def test_watch_prints_each_event(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`watch` prints one line per event, without the host token and without markup or control characters of guests."""
-    await watched(url, publish_all_kinds, 11)
+    await watched(url, publish_all_kinds, 15)
     shown = capsys.readouterr().out
     assert SECRET not in shown
     assert shown.splitlines() == [
@@ -71,10 +75,14 @@ async def test_watch_prints_each_event(url: str, capsys: pytest.CaptureFixture[s
         "Name of new (new) joined (rev 2)",
         "Name of host (host) left (rev 3)",
         "Name of guest (guest) is now host (rev 3)",
-        "playing at 5 of 60 s (rev 4)",
-        "video set to https://video.example/1 (youtube), paused at 0 of 0 s (rev 5)",
+        "playing at 0:00:05 / 0:01:00 (rev 4)",
+        "video set to https://video.example/1 (youtube), paused at 0:00:00 (rev 5)",
         "video removed (rev 6)",
         "Host: �[2J[red]x[/red]��",
+        "message m1 edited: Host: edited�",
+        "Host: text 2",
+        "message m2 removed",
+        "all messages deleted",
         'app event typing: {"by":"guest"}',
         "events may be missing: read the room and its chat again",
         "room closed",
@@ -93,7 +101,7 @@ async def test_watch_prints_json_lines(url: str, capsys: pytest.CaptureFixture[s
     added, cleared = (json.loads(line) for line in shown.splitlines())
     assert shown.isascii()
     assert (added["type"], added["message"]["message"]) == ("messageAdded", "é\n")
-    assert cleared == {"roomId": "A", "type": "resync"}
+    assert cleared == {"roomId": "A", "type": "messagesCleared"}
 
 
 async def test_watch_reports_a_missing_room(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -271,7 +271,7 @@ async def test_an_invalid_client_name_is_named(redis_server: RedisServer) -> Non
 
 async def test_no_local_variable_of_a_failed_write_shows_a_secret(redis_server: RedisServer, node: RedisServer) -> None:
     """The traceback of a failed write shows neither the host token nor the password, with all local variables."""
-    new = Room.hosted_by(room("A").users[0], room_id="A").model_copy(update={"host_token": SECRET})
+    new = Room.hosted_by(room("A").users[0], room_id="A").replace(host_token=SECRET)
     refused = f"redis://:{SECRET}@127.0.0.1:{free_port()}"
     urls = [refused, f"redis://127.0.0.1:{node.port}", redis_server.url.replace("redis://", f"redis://:{SECRET}@")]
     for url in urls:

@@ -105,7 +105,7 @@ async def test_own_changes_are_not_published_twice(store: RedisStore, server: Re
         await rooms.transfer_host("A", "guest")
         await rooms.remove_user_from_room("A", "guest")
         await other.chat.add_message(message(1, "A"))
-        await rooms.edit_room("A", lambda before: before.model_copy(update={"host_token": "t"}))
+        await rooms.edit_room("A", lambda before: before.replace(host_token="t"))
         await rooms.delete_room("A")
         await rooms.create_room(room("A"))
         await rooms.remove_user_from_room("A", "host")
@@ -132,6 +132,23 @@ async def test_concurrent_own_and_external_changes_are_published(store: RedisSto
         received = await drain(store, "A", events)
     assert received.count(CHANGED) == 50
     assert len(received) == 100
+
+
+async def test_chat_events_do_not_hide_an_external_change(store: RedisStore, node: Any) -> None:
+    """Adding, editing, removing and clearing messages after an external change does not hide it."""
+    data = await node.get("room:A")
+    async with store.events.subscribe("A") as events:
+        for write in (
+            lambda: store.chat.add_message(message(1, "A")),
+            lambda: store.chat.edit_message("A", "m1", lambda found: found),
+            lambda: store.chat.remove_message("A", "m1"),
+            lambda: store.chat.add_message(message(2, "A")),
+            lambda: store.chat.clear_messages("A"),
+        ):
+            await asyncio.gather(write_as_node(node, data), write())
+        received = await drain(store, "A", events)
+    assert received.count(CHANGED) == 5
+    assert len(received) == 10
 
 
 async def test_other_messages_do_not_hide_an_external_change(store: RedisStore, node: Any) -> None:
@@ -230,12 +247,18 @@ async def notifications(url: str, *, needed: bool) -> HealthCheck:
     async with RedisStore.from_url(url, StoreSettings(notify_external_changes=needed)) as store:
         health = await store.health()
     (found,) = [check for check in health.checks if check.name == "notifications"]
-    assert health.ok is (found.status != "error")
+    assert health.ok is (found.status == "ok")
     return found
 
 
 async def test_health_reports_a_missing_permission(server: RedisServer) -> None:
-    """Without permission to read the configuration, the hint names the permission if external changes are needed."""
-    for needed, status in ((True, "unknown"), (False, "ok")):
-        found = await notifications(permit(server), needed=needed)
-        assert (found.status, "+config|get" in found.hint) == (status, needed)
+    """Without permission to read the configuration, the status is unknown, and the hint names the permission."""
+    found = await notifications(permit(server, "", "+info"), needed=True)
+    assert (found.status, "+config|get" in found.hint) == ("unknown", True)
+
+
+async def test_an_unreadable_setting_that_is_not_needed_is_not_checked(server: RedisServer) -> None:
+    """Without `notify_external_changes`, a configuration that cannot be read is not checked, and health is ok."""
+    async with RedisStore.from_url(permit(server, "", "+info")) as store:
+        health = await store.health()
+    assert (health.ok, "notifications" in [check.name for check in health.checks]) == (True, False)

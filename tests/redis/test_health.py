@@ -12,7 +12,15 @@ from loop_clock import advance_loop
 from proxy import proxy_to
 from redis_server import RedisServer, free_port
 from redis_server import redis_server as start_server
-from wnc_store import HealthReport, LimitExceededError, StoreClosedError, StoreSettings, StoreUnavailableError
+from wnc_store import (
+    HealthCheck,
+    HealthReport,
+    LimitExceededError,
+    StoreClosedError,
+    StoreSettings,
+    StoreUnavailableError,
+)
+from wnc_store.health import Status
 from wnc_store_memory import MemoryStore
 from wnc_store_redis import RedisStore
 
@@ -38,10 +46,11 @@ def status(health: HealthReport, name: str) -> str:
 
 
 async def test_a_healthy_server_is_reported(redis_server: RedisServer) -> None:
-    """The report contains the version and the round trip; scripts, eviction and replication are ok."""
+    """The report contains the server and the round trip; scripts, eviction and replication are ok."""
     health = await read_health(redis_server.url)
     assert health.ok
-    assert health.version is not None
+    assert health.server is not None
+    assert health.server.name == "Redis"
     assert health.round_trip_ms is not None
     assert [status(health, name) for name in ("ping", "scripts", "eviction", "replication")] == ["ok"] * 4
 
@@ -68,15 +77,27 @@ async def test_a_replica_is_an_error(redis_server: RedisServer) -> None:
 
 
 async def test_a_failed_inspection_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a backend's inspection of its server fails, the set-up is reported as unknown."""
+    """If a backend's inspection of its server fails, the set-up is reported as unknown, and the store as not ok."""
 
     async def fail(_store: MemoryStore) -> None:
         raise StoreUnavailableError("the connection was lost")
 
     monkeypatch.setattr(MemoryStore, "_inspect", fail)
     health = await MemoryStore().health()
-    assert health.ok
+    assert not health.ok
     assert status(health, "set-up") == "unknown"
+
+
+@pytest.mark.parametrize(("status", "ok"), [("ok", True), ("warning", True), ("unknown", False), ("error", False)])
+def test_ok_is_every_check(status: Status, ok: bool) -> None:
+    """A report is ok if every check is ok or a warning. An error or an unknown check makes it not ok."""
+    checks = HealthCheck("ping", "ok", "replied"), HealthCheck("eviction", status, "")
+    assert HealthReport("RedisStore", None, 1.0, checks).ok is ok
+
+
+def test_a_report_without_a_ping_is_not_ok() -> None:
+    """A report without a round trip is not ok, also if no check has found an error."""
+    assert not HealthReport("RedisStore", None, None, ()).ok
 
 
 async def test_an_unreachable_server_is_reported() -> None:

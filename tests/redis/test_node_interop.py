@@ -185,9 +185,9 @@ async def test_extra_fields_survive_python(shared: Shared) -> None:
     await check(
         videoUrl="https://video.example/1", videoType="youtube", videoState={**state, "lastUpdateTime": _NOW_MS}
     )
-    await rooms.edit_room(_ID, lambda current: current.model_copy(update={"host_name": "Ada L."}))
+    await rooms.edit_room(_ID, lambda current: current.replace(host_name="Ada L."))
     await check(hostName="Ada L.")
-    await rooms.update_room(_ID, (await shared.python_room()).model_copy(update={"video_type": "m3u8"}))
+    await rooms.update_room(_ID, (await shared.python_room()).replace(video_type="m3u8"))
     await check(videoType="m3u8")
     await rooms.remove_user_from_room(_ID, "guest")
     await check(users=[ada, rejoined])

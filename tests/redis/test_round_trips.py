@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from counting import Counter
 from wnc_store import StoreSettings, UserNotFoundError
-from wnc_store_contract.factories import message, user
+from wnc_store_contract.calls import like
+from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 pytestmark = pytest.mark.usefixtures("room_a")
@@ -31,6 +33,44 @@ async def test_an_uncached_room_is_read_first(url: str, store: RedisStore, count
         await other.rooms.add_user_to_room("A", user("guest"))
         counted = await counter.since()
     assert (counted["reads"], counted["evalsha"], counted["get"]) == (2, 1, 2)
+
+
+async def test_many_rooms_are_read_in_one_round_trip(store: RedisStore, counter: Counter) -> None:
+    """get_rooms reads each room once, all in one round trip, whether they exist or not."""
+    names = [f"R{number}" for number in range(100)]
+    await asyncio.gather(*(store.rooms.create_room(room(name)) for name in names[::2]))
+    await counter.start()
+    found = await store.rooms.get_rooms([*names, *names])
+    counted = await counter.since()
+    assert [one and one.id for one in found[:4]] == ["R0", None, "R2", None]
+    assert counted == {"reads": 1, "get": 100}
+
+
+async def test_active_rooms_need_one_round_trip_for_a_page(store: RedisStore, counter: Counter) -> None:
+    """active_rooms reads a page of the index, and then up to 100 rooms in each round trip."""
+    await asyncio.gather(*(store.rooms.create_room(room(f"R{number}")) for number in range(249)))
+    await counter.start()
+    assert len([one async for one in store.rooms.active_rooms()]) == 250
+    counted = await counter.since()
+    assert (counted["get"], counted["reads"] - counted["sscan"]) == (250, 3)
+
+
+async def test_a_room_that_waits_takes_no_other_round_trips(url: str, counter: Counter) -> None:
+    """The last leave that keeps the room, and the join that ends the wait, are one script each."""
+    async with RedisStore.from_url(url, StoreSettings(empty_room_ttl=timedelta(minutes=5))) as store:
+        await store.rooms.create_room(room("W"))
+        await store.chat.add_message(message(1, "W"))
+        for write, ttl in (
+            (lambda: store.rooms.remove_user_from_room("W", "host"), timedelta(minutes=5)),
+            (lambda: store.rooms.add_user_to_room("W", user("guest")), timedelta(days=1)),
+        ):
+            await counter.start()
+            await write()
+            counted = await counter.since()
+            assert (counted["reads"], counted["evalsha"]) == (1, 1)
+            for left in (await store.rooms.room_ttl("W"), await store.chat.chat_ttl("W")):
+                assert left is not None
+                assert ttl - timedelta(minutes=2) < left <= ttl
 
 
 async def test_a_conflict_needs_no_second_read(url: str, store: RedisStore, counter: Counter) -> None:
@@ -73,6 +113,26 @@ async def test_the_chat_is_not_searched_after_own_appends(store: RedisStore, cou
     assert "lrange" not in await counter.since()
     await store.chat.add_message(message(20, "A"))
     assert [one.id for one in await store.chat.get_messages("A")] == [f"m{number}" for number in range(11, 31)]
+
+
+async def test_an_edit_of_a_message_is_a_read_and_a_script(store: RedisStore, counter: Counter) -> None:
+    """An edit or a removal of a message takes two round trips: a read and a script."""
+    await store.chat.add_message(message(1, "A"))
+    await store.chat.edit_message("A", "m1", like)  # the server has the script
+    for write in (lambda: store.chat.edit_message("A", "m1", like), lambda: store.chat.remove_message("A", "m1")):
+        await counter.start()
+        await write()
+        counted = await counter.since()
+        assert (counted["reads"], counted["evalsha"], counted["lrange"]) == (2, 1, 2)  # the script reads, too
+
+
+async def test_concurrent_edits_of_one_store_do_not_conflict(store: RedisStore, counter: Counter) -> None:
+    """Concurrent edits of a chat in one store are applied one after another, with one script each."""
+    await store.chat.add_message(message(1, "A"))
+    await counter.start()
+    await asyncio.gather(*(store.chat.edit_message("A", "m1", like) for _ in range(30)))
+    assert (await counter.since())["evalsha"] == 30
+    assert store.statistics()["retries"] == 0
 
 
 async def test_statistics_match_the_server(store: RedisStore, counter: Counter) -> None:

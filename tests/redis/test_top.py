@@ -126,11 +126,12 @@ async def test_a_sample_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
                 listed.append(room_id)
                 yield room_id
 
-        get_room = Mock(wraps=store.rooms.get_room)
+        get_rooms = Mock(wraps=store.rooms.get_rooms)
         monkeypatch.setattr(store.rooms, "active_room_ids", record_ids)
-        monkeypatch.setattr(store.rooms, "get_room", get_room)
+        monkeypatch.setattr(store.rooms, "get_rooms", get_rooms)
         sample = await Sampler(store, 30).sample()
-    assert (len(listed), get_room.call_count) == (31, 30)
+    read = [room_id for call in get_rooms.call_args_list for room_id in call.args[0]]
+    assert (len(listed), len(read)) == (31, 30)
     assert (sample.sampled, sample.rooms, sample.users) == (30, None, 30)
     assert not sample.complete
 
@@ -184,6 +185,40 @@ async def test_operations_since_the_previous_sample(redis: RedisStore) -> None:
     calls = {operation.name: operation.calls for operation in second.activity.operations}
     assert calls["evalsha"] + calls.get("eval", 0) in (7, 8)  # one more if the server did not know the script
     assert "set" not in calls
+
+
+async def test_own_operations_are_left_out(redis: RedisStore, server: RedisServer) -> None:
+    """The samples contain neither the operations of the sampler itself nor its entries of the slow log."""
+    async with admin(server.url) as plain, RedisStore.from_url(server.url) as own:
+        await plain.config_resetstat()
+        await plain.slowlog_reset()
+        sampler = Sampler(own, 200)
+        samples = [await sampler.sample() for _ in range(3)]
+        await redis.rooms.get_room("room-1")
+        samples.append(await sampler.sample())
+    activities = [sample.activity for sample in samples if sample.activity is not None]
+    operations = [{one.name: one.calls for one in activity.operations} for activity in activities]
+    assert operations[0] == {"config|resetstat": 1, "slowlog|reset": 1}
+    assert operations[1:] == [{}, {}, {"get": 1}]
+    names = {entry.name for activity in activities for entry in activity.slow}
+    assert names == {"slowlog", "get"}  # the reset of the log, and the read
+
+
+async def test_the_mean_of_an_operation_is_kept(redis: RedisStore) -> None:
+    """Subtracting the calls of `top` from an operation's calls does not change the mean duration of the operation."""
+    reader = redis._activity
+    reader._own["get"], reader._own["info"] = 3, 5
+    (operation,) = reader._others("cmdstat_get:calls=4,usec=400,x=1\ncmdstat_info:calls=5,usec=10,x=1\n")
+    assert (operation.name, operation.calls, operation.seconds) == ("get", 1, pytest.approx(100e-6))
+
+
+async def test_an_empty_store(server: RedisServer) -> None:
+    """Without rooms the output has a sentence instead of an empty table."""
+    async with admin(server.url) as plain:
+        await plain.flushall()
+    shown = (await _top("--url", server.url, "--once")).stdout
+    assert "No rooms." in shown
+    assert "busiest" not in shown
 
 
 def test_a_restarted_server() -> None:

@@ -270,12 +270,17 @@ def test_files_that_cannot_be_opened(urls: tuple[str, str], tmp_path: Path) -> N
     )
 
 
-def test_swapped_arguments_are_reported(tmp_path: Path) -> None:
-    """Swapped arguments exit 2 with the expected order, without the password of the URL."""
-    stderr = wnc_store("import", str(tmp_path / "rooms.jsonl"), f"redis://:{SECRET}@localhost/0", code=2).stderr
-    expected = "error: the arguments are in the wrong order, expected: wnc-store import URL FILE\n"
-    assert stderr == expected
-    assert expected in wnc_store("import", "rooms.jsonl", "memory://", code=2).stderr
+def test_the_url_of_an_import_may_be_anywhere(urls: tuple[str, str], tmp_path: Path) -> None:
+    """`import` recognizes the URL before and after the file and in --url, and requires it."""
+    file = str(tmp_path / "rooms.jsonl")
+    on_redis(urls[0], node_writes_all_records)
+    wnc_store("export", urls[0], "--output", file)
+    for arguments in ((urls[1], file), (file, urls[1]), (file, "--url", urls[1]), ("--url", urls[1], file)):
+        result = json.loads(wnc_store("import", *arguments, "--overwrite", "--json").stdout)
+        assert result == {"imported": 6, "skipped": 0}
+    assert json.loads(wnc_store("import", file, urls[1], "--json", code=1).stdout) == {"imported": 0, "skipped": 6}
+    assert "expected the URL of the target store" in wnc_store("import", file, code=2).stderr
+    assert "the argument FILE is missing" in wnc_store("import", urls[1], code=2).stderr
 
 
 def test_an_import_into_memory_is_refused(tmp_path: Path) -> None:

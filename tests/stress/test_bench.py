@@ -16,7 +16,7 @@ from wnc_store_bench.results import Tables
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/performance.md").read_text()
 
-pytestmark = pytest.mark.timeout(600)  # a complete run takes 40 s on an idle machine
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(600)]  # a complete run takes 40 s on an idle machine
 
 
 @pytest.fixture(scope="module", name="whole")

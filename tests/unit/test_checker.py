@@ -164,6 +164,52 @@ def test_impossible_chats_are_detected(operations: list[Operation], log: list[st
     assert any(found in problem for problem in chat_problems([*SAYS, *operations], log))
 
 
+@pytest.mark.parametrize(("final", "is_possible"), [(7, False), (12, True)])
+def test_an_unknown_message_is_not_added_after_it_is_final(final: float, *, is_possible: bool) -> None:
+    """A message with an unknown outcome may be added after messages that began before it was final, and no others."""
+    unknown = replace(op("say", "x", 1, 6, answer="unknown"), final=final)
+    log = [*LOG[:2], "x", *LOG[2:]]
+    assert (list(chat_problems([*SAYS, unknown], log)) == []) is is_possible
+
+
+@pytest.mark.parametrize(("final", "is_possible"), [(7, False), (12, True)])
+def test_an_unknown_change_does_not_happen_after_it_is_final(final: float, *, is_possible: bool) -> None:
+    """A change with an unknown outcome may happen after a read that began before it was final, and no others."""
+    unknown = replace(EDIT, answer="unknown", final=final)
+    reads = [op("get", None, 10, 11, U1), op("get", None, 20, 21, EDITED)]
+    assert (check_room([CREATE, unknown, *reads]).problem is None) is is_possible
+
+
+LEASE, RELEASE = op("acquire", "c1", 0, 1, 1), op("release", "c1", 2, 3, 0)
+ONE, NONE = frozenset({"c1"}), frozenset[str]()
+
+
+@pytest.mark.parametrize(
+    ("operations", "states", "is_possible"),
+    [
+        ([LEASE, RELEASE], [ONE, NONE], True),
+        ([LEASE], [ONE, NONE], False),
+        ([LEASE, replace(RELEASE, answer="unknown")], [ONE, NONE], True),
+        ([LEASE, RELEASE], [ONE], False),
+        ([LEASE, RELEASE], [ONE, NONE, ONE], False),
+    ],
+    ids=["both", "ended without a call", "unknown", "not ended", "acquired twice"],
+)
+def test_leases_are_checked_against_the_ledger(
+    operations: list[Operation], states: list[frozenset[str]], *, is_possible: bool
+) -> None:
+    """Each state of the leases follows from a call, and each acknowledged call changes them once."""
+    assert (check(operations, Ledger(leases={"A": states})).problems == []) is is_possible
+
+
+def test_the_ledger_follows_leases() -> None:
+    """The ledger contains the leases of a key after each command that adds or removes some."""
+    ledger = Ledger()
+    ledger.add([(b"ZADD", b"conn:A", b"1", b"c1", b"2", b"c2")])
+    ledger.add([(b"ZREM", b"conn:A", b"c1")])
+    assert ledger.leases == {"A": [frozenset({"c1", "c2"}), frozenset({"c2"})]}
+
+
 def test_a_deleted_chat_starts_empty() -> None:
     """After a deletion, a read returns only later messages, and a read across it is a violation."""
     log = [*LOG[:28], None, *LOG[28:]]

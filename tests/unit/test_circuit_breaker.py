@@ -26,10 +26,12 @@ class Server:
         self.replies = asyncio.Event()
         self.replies.set()
 
-    async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
+    async def acquire(
+        self, key: str, connection_id: str, *, limit: int | None = None, ttl: timedelta | None = None
+    ) -> int:
         """See `ConnectionCounter.acquire`."""
         await self._reply()
-        return await self._connections.acquire(key, connection_id, limit=limit)
+        return await self._connections.acquire(key, connection_id, limit=limit, ttl=ttl)
 
     async def release(self, key: str, connection_id: str) -> int:
         """See `ConnectionCounter.release`."""
@@ -67,6 +69,16 @@ async def released_during_an_outage(server: Server, count: int, *others: str) ->
         await connections.release("ip", connection)
     server.is_unavailable = False
     return connections
+
+
+async def slow_outage() -> tuple[Server, FallbackConnectionCounter, LimiterCircuitBreaker]:
+    """Return an unavailable server whose next replies wait, a counter with a fallback, and its open breaker."""
+    server = Server()
+    connections, breaker = with_fallback(server)
+    server.is_unavailable = True
+    await connections.count("ip")
+    server.replies.clear()
+    return server, connections, breaker
 
 
 async def test_releases_during_an_outage_are_replayed() -> None:
@@ -111,11 +123,7 @@ async def test_pending_releases_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_only_one_caller_probes_the_server() -> None:
     """After a pause, one of many callers tries the server while the others use memory."""
-    server = Server()
-    connections, breaker = with_fallback(server)
-    server.is_unavailable = True
-    await connections.count("ip")
-    server.replies.clear()
+    server, connections, breaker = await slow_outage()
     server.requests = 0
     callers = [asyncio.ensure_future(connections.acquire("ip", f"c{number}")) for number in range(20)]
     await asyncio.gather(*callers[1:])
@@ -131,11 +139,7 @@ async def test_only_one_caller_probes_the_server() -> None:
 
 async def test_the_next_caller_probes_after_a_cancelled_probe() -> None:
     """If the caller that tries the server is cancelled, the next caller tries it."""
-    server = Server()
-    connections, breaker = with_fallback(server)
-    server.is_unavailable = True
-    await connections.count("ip")
-    server.replies.clear()
+    server, connections, breaker = await slow_outage()
     probe = asyncio.ensure_future(connections.count("ip"))
     await asyncio.sleep(0)
     probe.cancel()
@@ -172,6 +176,18 @@ async def test_each_outage_starts_with_empty_counts() -> None:
     assert await connections.release("ip", "a") == 0
     server.is_unavailable = True
     assert await connections.acquire("ip", "b", limit=1) == 1
+
+
+@pytest.mark.parametrize("is_unavailable", [False, True])
+async def test_a_ttl_is_passed_on(is_unavailable: bool) -> None:
+    """The TTL of a lease is passed to the server, and to the memory during an outage."""
+    server = Server()
+    server.is_unavailable = is_unavailable
+    connections, breaker = with_fallback(server)
+    await connections.acquire("ip", "a", ttl=timedelta(days=1))
+    with pytest.raises(ValueError, match="ttl must be at least 1 millisecond"):
+        await connections.acquire("ip", "a", ttl=timedelta(0))
+    assert breaker.active == is_unavailable
 
 
 async def test_an_exceeded_limit_closes_the_breaker() -> None:

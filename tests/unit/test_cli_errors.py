@@ -29,15 +29,23 @@ URL = f"redis://:{SECRET}@127.0.0.1:1/0"
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("rooms", URL),
-        ("rooms", f"redis://:{SECRET[:6]} {SECRET[6:]}@127.0.0.1"),
-        ("sweep", "--json", URL),
+        ("rooms", URL, URL),
+        ("rooms", URL, "--url", URL),
+        ("rooms", f"redis://:{SECRET[:6]}", f"{SECRET[6:]}@127.0.0.1"),
+        ("rooms", "--url", f"redis://:{SECRET[:6]}", f"{SECRET[6:]}@127.0.0.1"),
+        ("sweep", "--json", URL, URL),
         ("show", URL),
-        ("show", "A", URL),
+        ("show", URL, URL),
+        ("show", "A", URL, URL),
+        ("show", "A", URL, "--url", URL),
+        ("delete", URL, "--yes"),
         ("chat", URL),
         ("watch", URL),
         ("limits", URL),
-        ("ping", URL),
+        ("ping", f"--url={URL}", URL),
+        ("demo", URL, URL),
+        ("bench", URL, "--url", URL),
+        ("bench", URL, "--output", URL),
         ("rooms", "--limit", URL),
         ("rooms", f"--limit={URL}"),
         ("rooms", f"--{URL}"),
@@ -45,9 +53,11 @@ URL = f"redis://:{SECRET}@127.0.0.1:1/0"
         ("doctor", "memory://", URL),
         ("import", "memory://", URL),
         ("import", URL, URL),
+        ("import", URL),
         ("export", "memory://", "--output", URL),
         ("verify", "--harness", URL),
         ("verify", "memory://", URL),
+        ("verify", URL, "--url", URL),
         ("verify", f"--{URL}"),
         (URL,),
         (URL, "rooms"),
@@ -61,6 +71,16 @@ def test_a_url_in_the_wrong_place_is_not_repeated(arguments: tuple[str, ...]) ->
     assert "error" in result.stderr.lower()
     for part in (SECRET, SECRET[6:], "127.0.0.1"):
         assert part not in result.output
+
+
+def test_a_command_without_a_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command of the entry-point group `wnc_store.commands` is listed last, among the other commands."""
+
+    def installed(*, group: str) -> EntryPoints:
+        return EntryPoints([EntryPoint("mine", "typer:echo", "wnc_store.commands")]).select(group=group)
+
+    monkeypatch.setattr(plugins, "entry_points", installed)
+    assert re.search(r"─ Other ─.*\n│ mine ", wnc_store("--help").stdout)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
@@ -91,13 +111,16 @@ def test_an_entry_point_that_cannot_be_loaded(
 
 
 def test_a_command_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registered command whose module is missing is listed, and prints the reason with any arguments."""
+    """A registered command whose module is missing is listed in its panel, and prints the reason with any arguments."""
 
-    def installed(*, group: str, name: str = "mine") -> EntryPoints:
-        return EntryPoints([EntryPoint("mine", "no_such_module:mine", group)]).select(name=name)
+    def installed(*, group: str) -> EntryPoints:
+        entry = EntryPoint("mine", "no_such_module:mine", "wnc_store.commands.measure")
+        return EntryPoints([entry]).select(group=group)
 
     monkeypatch.setattr(plugins, "entry_points", installed)
-    assert "Not available: No module named 'no_such_module'" in wnc_store("--help").stdout
+    help_text = wnc_store("--help").stdout
+    assert "Not available: No module named 'no_such_module'" in help_text
+    assert re.search(r"─ Measure ─.*\n│ top .*\n.*│ mine ", help_text, re.DOTALL)
     stderr = wnc_store("mine", "memory://", "--json", code=2).stderr
     assert stderr == "error: No module named 'no_such_module'\n"
 

@@ -166,11 +166,11 @@ def test_long_texts_are_cropped(command: str, tmp_path: Path) -> None:
     async def fill() -> None:
         async with open_store(url, settings=settings) as store:
             host = User(id="u1", name=long)
-            await store.rooms.create_room(Room.hosted_by(host, room_id="A").model_copy(update={"video_url": long}))
+            await store.rooms.create_room(Room.hosted_by(host, room_id="A").replace(video_url=long))
             await store.chat.add_message(ChatMessage(room_id="A", user_id="u1", user_name=long, message=long))
 
     asyncio.run(fill())
-    shown = wnc_store(*command.split(), "--url", url).stdout
+    shown = wnc_store(*command.split(), "--url", url, width=5000).stdout
     assert 500 < shown.count("x") < 5000
     assert "…" in shown
     assert long in wnc_store(*command.split(), "--url", url, "--json").stdout
@@ -232,7 +232,7 @@ def test_a_closed_pipe_is_not_reported(url: str) -> None:
     os.close(writer)
 
 
-@pytest.mark.parametrize("option", ["--json", "--chart"])
+@pytest.mark.parametrize("option", ["--output", "--chart"])
 def test_bench_checks_its_output_files_first(option: str, tmp_path: Path) -> None:
     """`bench` refuses an output file in a missing folder before it connects to a server."""
     file = tmp_path / "none" / "run"
@@ -244,7 +244,7 @@ def test_a_missing_chat(url: str) -> None:
     """`chat` exits 1 if neither the room nor its chat exists, and 0 for a room without messages."""
     assert "room 'nope' not found" in wnc_store("chat", "nope", "--url", url, code=1).stderr
     assert wnc_store("chat", "nope", "--url", url, "--json", code=1).stdout == "[]\n"
-    assert "0 messages in EMPTY" in wnc_store("chat", "EMPTY", "--url", url).stdout
+    assert "No messages in EMPTY." in wnc_store("chat", "EMPTY", "--url", url).stdout
     assert "1 message in CHAT" in wnc_store("chat", "CHAT", "--url", url).stdout
 
 
@@ -294,4 +294,4 @@ async def test_an_interrupted_verification_has_no_level(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=SECONDS)
     assert (process.returncode, stdout) == (130, "")
-    assert re.fullmatch(r"error: interrupted after [1-9]\d* of [1-9]\d+ clauses", stderr.strip())
+    assert re.fullmatch(r"error: interrupted after 2 of [1-9]\d+ clauses", stderr.strip())

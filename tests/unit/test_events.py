@@ -13,6 +13,9 @@ from wnc_store import (
     CorruptRecordError,
     HostChanged,
     MessageAdded,
+    MessageChanged,
+    MessageRemoved,
+    MessagesCleared,
     Resync,
     Room,
     RoomChanged,
@@ -40,6 +43,9 @@ EVENTS: dict[str, RoomEvent] = {
     "roomChanged": RoomChanged(room_id="A", rev=7),
     "roomClosed": RoomClosed(room_id="A"),
     "messageAdded": MessageAdded(room_id="A", message=message(1, "A", message="cut \ud83d")),
+    "messageChanged": MessageChanged(room_id="A", message=message(1, "A", message="cut \ud83d", edited=True)),
+    "messageRemoved": MessageRemoved(room_id="A", message_id="m\ud83d"),
+    "messagesCleared": MessagesCleared(room_id="A"),
     "appEvent": AppEvent(room_id="A", name="typing", value={"by": ["guest"], "\ud83d": None}),
     "resync": Resync(room_id="A"),
 }
@@ -119,6 +125,7 @@ def test_reprs_exclude_texts() -> None:
     shown = repr(
         [
             MessageAdded(room_id="A", message=message(1, message="SECRET")),
+            MessageChanged(room_id="A", message=message(1, message="SECRET")),
             AppEvent(room_id="A", name="n", value="SECRET"),
         ]
     )

@@ -21,7 +21,7 @@ from wnc_store import ChatMessage, Record, Room, User, VideoState, from_wire, to
 from wnc_store.records import codec, models
 from wnc_store.records.codec import validated
 from wnc_store.records.frozen import FrozenDict, FrozenList, json_depth
-from wnc_store.records.models import RecordT
+from wnc_store.records.record import RecordT
 from wnc_store_contract.factories import message, node_record, node_records, parsed, room, user
 
 PLAIN = (user("u"), VideoState(), room("A", "host", "guest"), message(1))

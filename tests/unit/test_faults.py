@@ -28,7 +28,7 @@ def run(harness: Harness, seed: int, operations: int = FEW) -> FaultReport:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_right_store_violates_nothing(seed: int) -> None:
-    """A store that reports lost requests and lost replies correctly has no violation and no undecided key."""
+    """A store that reports lost requests and lost replies correctly produces neither violations nor undecided keys."""
     report = run(SimulatedHarness(), seed)
     assert (report.violations, report.undecided) == ([], 0)
     assert report.operations >= FEW
@@ -102,6 +102,7 @@ def broken(name: str) -> type[SimulatedStore]:
     [
         ("CountsTwice", RULES["limits"]),
         ("AppendsTwice", RULES["chats"]),
+        ("RemovesTwice", RULES["chats"]),
         ("LosesLeases", RULES["connections"]),
         ("RepeatsAVideoState", RULES["rooms"]),
         ("ReportsAnAppliedWriteAsRefused", TRUTHFUL_ERRORS),
@@ -152,6 +153,64 @@ def read(start: float, *numbers: int) -> Operation:
     return op("read", None, start, start + 1, tuple(f"m{number}" for number in numbers))
 
 
+def correct(number: int, text: str, start: float, result: object = True, answer: str = "ok") -> Operation:
+    """Correct a message."""
+    return op("correct", f"m{number}={text}", start, start + 1, result, answer)
+
+
+def remove(number: int, start: float, result: object = True, answer: str = "ok") -> Operation:
+    """Remove a message."""
+    return op("remove", f"m{number}", start, start + 1, result, answer)
+
+
+def entries(start: float, *found: str) -> Operation:
+    """Read a chat, with the texts of corrected messages."""
+    return op("read", None, start, start + 1, found)
+
+
+SAID = [say(0), say(1), say(2)]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [correct(1, "x", 30), entries(40, "m0", "m1=x", "m2"), correct(1, "y", 50), entries(60, "m0", "m1=y", "m2")],
+        [remove(1, 30), entries(40, "m0", "m2"), remove(1, 50, False), correct(1, "x", 60, False)],
+        [remove(0, 30), remove(2, 32), entries(40, "m1"), say(5), entries(70, "m1", "m5")],
+        [correct(1, "x", 30, None, "unknown"), entries(40, "m0", "m1", "m2"), entries(50, "m0", "m1=x", "m2")],
+        [remove(1, 30, None, "unknown"), entries(40, "m0", "m1", "m2"), entries(50, "m0", "m2")],
+        [remove(1, 30, None, "refused"), entries(40, "m0", "m1", "m2")],
+        [op("say", "m9", 31, 32, None, "unknown"), remove(9, 40), entries(50, "m0", "m1", "m2")],
+    ],
+)
+def test_possible_changes_of_messages_are_accepted(operations: list[Operation]) -> None:
+    """Edits and removals of messages are accepted if one order of the calls explains their results."""
+    assert judge([*SAID, *operations]).findings == []
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [correct(1, "x", 30), entries(40, "m0", "m1", "m2")],
+        [correct(1, "x", 30), correct(1, "y", 40), entries(50, "m0", "m1=x", "m2")],
+        [correct(1, "x", 30, False)],
+        [correct(7, "x", 30)],
+        [correct(1, "x", 30), entries(40, "m0", "m2", "m1=x")],
+        [correct(1, "x", 30, None, "refused"), entries(40, "m0", "m1=x", "m2")],
+        [remove(1, 30), remove(1, 40)],
+        [remove(1, 30), entries(40, "m0", "m1", "m2")],
+        [remove(1, 30), entries(40, "m0", "m2"), entries(50, "m0", "m1", "m2")],
+        [remove(1, 30, False), entries(40, "m0", "m1", "m2")],
+        [remove(1, 30), entries(40, "m0")],
+        [remove(1, 30), correct(1, "x", 40)],
+    ],
+)
+def test_impossible_changes_of_messages_are_found(operations: list[Operation]) -> None:
+    """Lost, repeated and misplaced corrections and removals are violations."""
+    (finding,) = judge([*SAID, *operations]).findings
+    assert RULES["chats"] in finding.rule
+
+
 def acquire(name: str, start: float, count: int) -> Operation:
     """Acquire a lease."""
     return op("acquire", name, start, start + 1, count)
@@ -184,7 +243,7 @@ def hit(start: float, count: int | None, answer: str = "ok") -> Operation:
     ],
 )
 def test_possible_histories_are_accepted(history: list[Operation]) -> None:
-    """A history that some order of the calls explains has no findings."""
+    """A history is accepted if some order of the calls explains it."""
     assert judge(history).findings == []
 
 

@@ -125,7 +125,7 @@ async def test_a_room_that_expires_during_a_change_stays_expired() -> None:
 
     def rename_slowly(before: Room) -> Room:
         clock.advance(timedelta(hours=25))
-        return before.model_copy(update={"video_url": "https://video.example/1"})
+        return before.replace(video_url="https://video.example/1")
 
     with pytest.raises(RoomNotFoundError):
         await store.rooms.edit_room("A3X9K2", rename_slowly)
@@ -141,7 +141,7 @@ async def test_a_change_that_writes_its_room_is_applied_again() -> None:
         if before.user("guest") is None:
             with pytest.raises(StopIteration):
                 store.rooms.add_user_to_room("A", user("guest")).send(None)
-        return before.model_copy(update={"video_url": "https://video.example/1"})
+        return before.replace(video_url="https://video.example/1")
 
     after = await store.rooms.edit_room("A", change)
     assert after is await store.rooms.get_room("A")
@@ -157,7 +157,7 @@ async def test_a_change_that_always_writes_its_room_fails() -> None:
     def change(before: Room) -> Room:
         with pytest.raises(StopIteration):
             store.rooms.add_user_to_room("A", user("guest")).send(None)
-        return before.model_copy(update={"video_url": "https://video.example/1"})
+        return before.replace(video_url="https://video.example/1")
 
     with pytest.raises(ConflictError):
         await store.rooms.edit_room("A", change)

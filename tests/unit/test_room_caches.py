@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnc_store import LimitExceededError, Room, StoreSettings, VideoState, rules, to_wire
+from wnc_store import LimitExceededError, Room, StoreSettings, User, VideoState, rules, to_wire
 from wnc_store.base import size_limits
 from wnc_store.base.size_limits import SizeLimits
+from wnc_store.records import encode
 from wnc_store_contract.factories import room, user
 from wnc_store_memory import MemoryStore
 
@@ -112,6 +113,61 @@ def test_joins_do_not_encode_a_large_room() -> None:
             crowd = limits.check_growth(crowd, rules.join(crowd, user(f"u{number % 100}", name="longer")))
     assert [one.id for one in crowd.users] == [f"u{number}" for number in range(100)]
     assert len(to_wire(crowd)) <= rules.max_encoded_bytes(crowd) < math.inf
+
+
+def test_users_with_the_same_id_are_kept() -> None:
+    """A join keeps other users with equal ids, which another client wrote, and replaces all that have its own id."""
+    before = room(users=(user("host", colour="blue"), user("a"), user("host"), user("a")))
+    joined = rules.join(before, user("b"))
+    assert [one.id for one in joined.users] == ["host", "a", "host", "a", "b"]
+    again = rules.join(joined, user("host"))
+    assert [one.id for one in again.users] == ["a", "a", "b", "host"]
+    assert again.users[-1].model_extra == {"colour": "blue"}
+
+
+def test_several_joins_start_from_one_room() -> None:
+    """A join that starts from a room again, after a rejoin from it, sees the room's own users in their order."""
+    before = rules.join(room("A", "host"), user("a"))
+    rules.join(before, user("host", name="again"))
+    after = rules.join(before, user("b"))
+    assert after.users[:2] == before.users
+
+
+def test_the_host_of_a_room_that_has_waited_stays_host() -> None:
+    """The user who becomes host by ending a wait is still host after the next join."""
+    waiting = rules.leave(room(users=(user("host"),)), "host", keep_empty=True)
+    assert waiting is not None
+    first = rules.join(waiting, user("a"))
+    second = rules.join(first, user("b"))
+    assert [(one.id, one.is_host) for one in second.users] == [("a", True), ("b", False)]
+
+
+def test_a_join_reads_no_other_users() -> None:
+    """A join reads the ids of the users of a room only if the room was not the result of a join."""
+    crowd = room("A", "u0")
+    for number in range(1, 100):
+        crowd = rules.join(crowd, user(f"u{number}"))
+    joining, reads = user("another"), list[str]()
+
+    def read(one: User) -> str:
+        reads.append(one.__dict__["id"])
+        return reads[-1]
+
+    with mock.patch.object(User, "id", property(read), create=True):
+        rules.join(crowd, joining)
+    assert set(reads) == {"another"}
+
+
+def test_a_join_does_not_encode_the_other_fields() -> None:
+    """The JSON of a room's other fields is encoded once for the room and the rooms that follow it by joins."""
+    before = room("A", "host", video_url="https://video.example")
+    to_wire(before)
+    after = rules.join(before, user("a"))
+    fields = mock.MagicMock()
+    fields.__iter__.side_effect = AssertionError
+    with mock.patch.object(encode, "_HEAD", fields), mock.patch.object(encode, "_TAIL", fields):
+        text = to_wire(after)
+    assert text == json.dumps(after.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def test_a_room_at_the_limit_is_measured() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import pytest
 
-from wnc_store import Room, User, rules
+from wnc_store import Room, User, VideoState, rules
 from wnc_store_contract.factories import message, room, user
 
 
@@ -43,6 +46,24 @@ def test_edit_names_what_it_rejects(edited: Room, error: type[Exception], named:
         rules.edit(room(), lambda _room: edited)
 
 
+def test_an_async_change_is_rejected() -> None:
+    """An async function raises a TypeError that explains it. Its coroutine is closed, so that Python does not warn."""
+    coroutines: list[Any] = []
+
+    async def return_unchanged(record: Any) -> Any:
+        return record
+
+    def change(record: Any) -> Any:
+        coroutines.append(return_unchanged(record))
+        return coroutines[-1]
+
+    with pytest.raises(TypeError, match="a function that returns a Room, got an async function"):
+        rules.edit(room(), change)
+    with pytest.raises(TypeError, match="a function that returns a ChatMessage, got an async function"):
+        rules.edit_message(message(1), change)
+    assert [inspect.getcoroutinestate(coroutine) for coroutine in coroutines] == [inspect.CORO_CLOSED] * 2
+
+
 def test_edit_validates() -> None:
     """A change that returns an invalid room raises ValueError without any value."""
     with pytest.raises(ValueError, match=r"hostToken|host_token") as caught:
@@ -67,3 +88,55 @@ def test_hosted_by_creates_the_host() -> None:
     assert first.users[0].is_host
     assert first.host_token
     assert first.host_token != second.host_token
+
+
+def test_a_new_host_token_is_masked() -> None:
+    """A rotated host token is masked in the repr of the room and in its own, also if a plain string was passed."""
+    plain = "SECRET-9f1c"
+    for after in (
+        rules.rotate_host_token(room(), plain),
+        rules.transfer_host(room(), "host", host_token=plain),
+    ):
+        assert after.host_token == plain
+        assert plain not in repr([after, after.host_token])
+
+
+def test_a_room_waits_only_while_it_has_no_users() -> None:
+    """The mark of the wait counts only in a room without users, and only if it is true."""
+    marked = {"isWaiting": True}
+    assert rules.is_waiting(room(users=()).with_extra(marked))
+    assert not rules.is_waiting(room().with_extra(marked))
+    assert not rules.is_waiting(room(users=()))
+    assert not rules.is_waiting(room(users=()).with_extra({"isWaiting": 1}))
+
+
+@pytest.mark.parametrize("host_id", ["host", "guest", "gone"])
+def test_every_transition_of_a_waiting_room_with_users_ends_the_wait(host_id: str) -> None:
+    """A transition that leaves users in a room with the mark of the wait removes the mark and leaves one host."""
+    users = (user("host"), user("guest"), user("third"))
+    start = room("A", users=users, host_id=host_id).with_extra({"isWaiting": True, "theme": "dark"})
+    expected = "host" if host_id == "gone" else host_id
+    for after in (
+        rules.join(start, user("late")),
+        rules.leave(start, "third"),
+        rules.update_video_state(start, VideoState()),
+        rules.set_video(start, "x", "youtube", now_ms=1),
+        rules.rotate_host_token(start, "t"),
+        rules.edit(start, lambda before: before),
+        rules.replace(start, room("A", users=users, host_id=host_id).with_extra({"theme": "dark"})),
+    ):
+        assert after is not None
+        assert after.model_extra == {"theme": "dark"}
+        assert (after.host_id, [one.id for one in after.users if one.is_host]) == (expected, [expected])
+
+
+def test_rooms_with_a_common_predecessor_are_independent() -> None:
+    """Joins to a room, to its successor and again to the room do not affect each other."""
+    start = room("A")
+    first = rules.join(start, user("u1"))
+    second = rules.join(start, user("u2"))
+    later = rules.join(first, user("u2"))
+    again = rules.join(first, user("u2", name="Other"))
+    rejoined = rules.join(later, user("u1"))
+    ids = [[one.id for one in after.users] for after in (start, first, second, later, again, rejoined)]
+    assert ids == [["host"], ["host", "u1"], ["host", "u2"], *[["host", "u1", "u2"]] * 2, ["host", "u2", "u1"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,32 +17,41 @@ from processes import run
 FAULTS = ("--faults", "60", "--no-clauses")
 """The calls under faults only. The tests end long before the last second, with a violation or an error."""
 
+WriteModule = Callable[[str, str], object]
 
-def test_a_skipping_harness_is_refused_by_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+@pytest.fixture
+def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteModule:
+    """Write a module with a name and a source to the working directory, which is temporary."""
+    monkeypatch.chdir(tmp_path)
+    return lambda name, source: (tmp_path / f"{name}.py").write_text(source)
+
+
+def test_a_skipping_harness_is_refused_by_verify(write_module: WriteModule) -> None:
     """`verify` exits 2 with one line if a harness skips when it is made."""
-    (tmp_path / "skips_for_verify.py").write_text(
+    write_module(
+        "skips_for_verify",
         "import pytest\n"
         "from wnc_store_contract.memory import MemoryHarness\n"
         "class Skips(MemoryHarness):\n"
         "    def __init__(self):\n"
-        "        pytest.skip('no server here')\n"
+        "        pytest.skip('no server here')\n",
     )
-    monkeypatch.chdir(tmp_path)
     assert wnc_store("verify", "--harness", "skips_for_verify:Skips", code=2).stderr == (
         "error: a harness or store must not skip, xfail or end a clause, but raised Skipped: no server here, in "
         "__init__ (skips_for_verify.py:5)\n"
     )
 
 
-def test_verify_reports_a_wrong_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_reports_a_wrong_harness(write_module: WriteModule) -> None:
     """The report of `verify` states that the other results depend on the failed clause about the harness."""
-    (tmp_path / "standing_for_verify.py").write_text(
+    write_module(
+        "standing_for_verify",
         "from wnc_store_contract.memory import MemoryHarness\n"
         "class Standing(MemoryHarness):\n"
         "    async def advance(self, seconds):\n"
-        "        pass\n"
+        "        pass\n",
     )
-    monkeypatch.chdir(tmp_path)
     only = ("--only", "advance_moves", "--only", "ping_succeeds")
     shown = wnc_store("verify", "--harness", "standing_for_verify:Standing", *only, code=1).stdout
     assert "    harness.py:" in shown
@@ -58,10 +68,9 @@ class Failing(MemoryHarness):
 """
 
 
-def test_a_failing_harness_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_harness_is_reported_once(write_module: WriteModule) -> None:
     """The same error of a harness in several clauses is one line with the place, after the number of clauses."""
-    (tmp_path / "failing_harness.py").write_text(FAILING)
-    monkeypatch.chdir(tmp_path)
+    write_module("failing_harness", FAILING)
     only = ("--only", "the_id_of_an_expired_room", "--only", "writes_ignore_an_expired_room")
     shown = wnc_store("verify", "--harness", "failing_harness:Failing", *only, code=1).stdout
     assert shown.startswith(
@@ -71,27 +80,26 @@ def test_a_failing_harness_is_reported_once(tmp_path: Path, monkeypatch: pytest.
     )
 
 
-def test_a_harness_module_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_harness_module_that_fails_is_one_line(write_module: WriteModule) -> None:
     """`verify` exits 2 with one line that names the error and its place if the harness's module cannot be imported."""
-    (tmp_path / "failing_import.py").write_text("limit = 1\nlimit / 0\n")
-    monkeypatch.chdir(tmp_path)
+    write_module("failing_import", "limit = 1\nlimit / 0\n")
     assert wnc_store("verify", "--harness", "failing_import:Mine", code=2).stderr == (
         "error: importing the harness 'failing_import:Mine' failed: ZeroDivisionError: division by zero "
         "(failing_import.py:2)\n"
     )
 
 
-def test_a_harness_may_import_from_the_working_directory_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_harness_may_import_from_the_working_directory_later(write_module: WriteModule) -> None:
     """Modules of the working directory are importable while the clauses run, too."""
-    (tmp_path / "my_settings.py").write_text("PREFIX = 'mine:'\n")
-    (tmp_path / "late_import.py").write_text(
+    write_module("my_settings", "PREFIX = 'mine:'\n")
+    write_module(
+        "late_import",
         "from wnc_store_contract.memory import MemoryHarness\n"
         "class Late(MemoryHarness):\n"
         "    def open_store(self, **settings):\n"
         "        from my_settings import PREFIX\n"
-        "        return super().open_store(**{'key_prefix': PREFIX, **settings})\n"
+        "        return super().open_store(**{'key_prefix': PREFIX, **settings})\n",
     )
-    monkeypatch.chdir(tmp_path)
     wnc_store("verify", "--harness", "late_import:Late", "--only", "ping_succeeds")
 
 
@@ -121,12 +129,9 @@ class Later(MemoryHarness):
         ("Later", "during test_closing_twice_has_no_effect; results of 1 of 2"),
     ],
 )
-def test_a_backend_cannot_end_the_report(
-    harness: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backend_cannot_end_the_report(harness: str, place: str, write_module: WriteModule) -> None:
     """`verify` reports the level none if the backend ends the process of the clauses, also with exit code 0."""
-    (tmp_path / "exits_for_verify.py").write_text(EXITS)
-    monkeypatch.chdir(tmp_path)
+    write_module("exits_for_verify", EXITS)
     only = ("--only", "ping_succeeds", "--only", "closing_twice_has_no_effect")
     shown = wnc_store("verify", "--harness", f"exits_for_verify:{harness}", *only, code=1).stdout
     assert f"error: the process that ran the clauses ended with exit code 0 {place} clauses are missing\n" in shown
@@ -159,11 +164,10 @@ class Fails(SimulatedHarness):
 
 
 @pytest.fixture
-def _harnesses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _harnesses(write_module: WriteModule) -> None:
     """A module of harnesses in the working directory."""
     helpers = str(Path(simulated_connection.__file__).parent)
-    (tmp_path / "under_faults.py").write_text(UNDER_FAULTS.format(helpers=helpers))
-    monkeypatch.chdir(tmp_path)
+    write_module("under_faults", UNDER_FAULTS.format(helpers=helpers))
 
 
 @pytest.mark.usefixtures("_harnesses")

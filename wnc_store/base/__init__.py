@@ -6,7 +6,7 @@ default implementation, because a default would have a race condition. The primi
 the events of the change (see `ChangeEvents`), because publishing them afterwards would be a race condition, too.
 """
 
-from wnc_store.base.chat import BaseChatStore
+from wnc_store.base.chat import BaseChatStore, MessageEdit
 from wnc_store.base.compare_and_set import Committed, CompareAndSetRoomStore, VersionedRoom, VersionMismatch
 from wnc_store.base.decode import ChatDecoder, decode_room
 from wnc_store.base.events import BaseRoomEvents, ChangeEvents, EncodedEvent, EventQueue, SubscriberRegistry
@@ -14,6 +14,7 @@ from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.limiters import BaseConnectionCounter, BaseRateLimiter
 from wnc_store.base.rooms import BaseRoomStore, Transition
 from wnc_store.base.store import BaseStore
+from wnc_store.base.ttls import RoomTtls
 
 __all__ = [
     "BaseChatStore",
@@ -29,6 +30,8 @@ __all__ = [
     "EncodedEvent",
     "EventQueue",
     "Lifecycle",
+    "MessageEdit",
+    "RoomTtls",
     "SubscriberRegistry",
     "Transition",
     "VersionMismatch",

@@ -3,7 +3,7 @@
 The fallback starts with empty counts and is local to this process. It is discarded when the server is available again.
 The server then continues with its own counts. As in the Node app, clients may exceed their limits during an outage, but
 the app stays available. Leases that were released during the outage are released on the server afterwards. Otherwise
-they would count against their clients until `connection_ttl` ends.
+they would count against their clients until they expire.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LimiterCircuitBreaker:
 
     Args:
         release: Release a lease on the server.
-        open_memory: Open an empty store in memory. Called once now and once after each outage.
+        open_memory: Open an empty store in memory. Called by the constructor and after each outage.
         pause: Time between two attempts to reach the server.
     """
 
@@ -127,15 +127,19 @@ class FallbackConnectionCounter:
         self._server = server
         self._breaker = breaker
 
-    async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
+    async def acquire(
+        self, key: str, connection_id: str, *, limit: int | None = None, ttl: timedelta | None = None
+    ) -> int:
         """See `ConnectionCounter.acquire`."""
 
         async def in_memory() -> int:
-            count = await self._breaker.memory.connections.acquire(key, connection_id, limit=limit)
+            count = await self._breaker.memory.connections.acquire(key, connection_id, limit=limit, ttl=ttl)
             self._breaker.drop_pending(key, connection_id)
             return count
 
-        return await self._breaker.call(lambda: self._server.acquire(key, connection_id, limit=limit), in_memory)
+        return await self._breaker.call(
+            lambda: self._server.acquire(key, connection_id, limit=limit, ttl=ttl), in_memory
+        )
 
     async def release(self, key: str, connection_id: str) -> int:
         """See `ConnectionCounter.release`."""

@@ -56,7 +56,8 @@ class CompareAndSetRoomStore(BaseRoomStore, Generic[VersionT]):
     ) -> Committed | VersionMismatch[VersionT]:
         """Atomically replace a room if its version is still `before.version`. Otherwise change nothing.
 
-        Store the new room with its full TTL, and keep it in the index.
+        Store the new room with the TTL `self._ttls.room(after)`, and keep it in the index. In the same step, set the
+        TTL of its chat to `self._ttls.chat(before.room, after)`, unless that is None.
         """
 
     @abstractmethod

@@ -11,8 +11,8 @@ from wnc_store.records.models import Room, User
 def diff_rooms(before: Room | None, after: Room | None) -> Sequence[events.RoomEvent]:
     """Return the ordered events that turn `before` into `after`.
 
-    If the events do not describe the whole difference, the last one is `RoomChanged`. If `before` and `after` are the
-    same object, there are no events. Any other pair produces at least one event.
+    If the events do not describe the whole difference, the last one is `RoomChanged`. The result is empty exactly if
+    `before` and `after` are the same object.
 
     Args:
         before: The room before the commit. None if the room is new.

@@ -14,14 +14,22 @@ from wnc_store.base.diff import diff_rooms
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.size_limits import check_depth
 from wnc_store.errors import CorruptRecordError, LimitExceededError, StoreClosedError
-from wnc_store.events import MessageAdded, Resync, RoomClosed, RoomEvent
+from wnc_store.events import (
+    MessageAdded,
+    MessageChanged,
+    MessageRemoved,
+    MessagesCleared,
+    Resync,
+    RoomClosed,
+    RoomEvent,
+)
 from wnc_store.records.codec import from_wire, to_wire, validated
 from wnc_store.records.models import ChatMessage, Room
 from wnc_store.settings import StoreSettings
 
 
 class EventQueue:
-    """Bounded queue of the events of one subscription. It contains at most `size` events, and a `Resync` if more came.
+    """Bounded queue of the events of one subscription: at most `size` events, and a `Resync` in place of any others.
 
     The queue is read on one event loop. Another event loop or thread may write to it.
 
@@ -188,7 +196,7 @@ class EncodedEvent(NamedTuple):
 
 
 class ChangeEvents:
-    """Events for the changes that a store makes itself. Without the setting `publish_changes`, there are none.
+    """Events that a store publishes for its own changes. Without `publish_changes`, the methods return no events.
 
     A backend publishes the returned events in the same atomic step that makes the change. An event larger than
     `max_event_bytes` is replaced by a `Resync`.
@@ -213,8 +221,20 @@ class ChangeEvents:
         """Return the events of a new message."""
         return (self._encode_or_resync(MessageAdded(room_id=message.room_id, message=message)),) if self.enabled else ()
 
+    def for_edit(self, room_id: str, message: ChatMessage) -> Sequence[EncodedEvent]:
+        """Return the events of an edited message."""
+        return (self._encode_or_resync(MessageChanged(room_id=room_id, message=message)),) if self.enabled else ()
+
+    def for_removal(self, room_id: str, message_id: str) -> Sequence[EncodedEvent]:
+        """Return the events of a removed message."""
+        return (self._encode_or_resync(MessageRemoved(room_id=room_id, message_id=message_id)),) if self.enabled else ()
+
+    def for_clear(self, room_id: str) -> Sequence[EncodedEvent]:
+        """Return the events of clearing the messages."""
+        return (self._encode_or_resync(MessagesCleared(room_id=room_id)),) if self.enabled else ()
+
     def for_reset(self, room_id: str) -> Sequence[EncodedEvent]:
-        """Return the events of clearing messages or restoring a room: subscribers have to read again."""
+        """Return the events of a restored room: subscribers have to read it and its chat again."""
         return (self._encode_or_resync(Resync(room_id=room_id)),) if self.enabled else ()
 
     def _encode_or_resync(self, event: RoomEvent) -> EncodedEvent:

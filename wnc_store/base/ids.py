@@ -10,10 +10,10 @@ from wnc_store.errors import InvalidIdError
 
 IdKind = Literal["room id", "connection key", "connection id", "rate limit key", "user id", "message id"]
 
-# Room ids become keys and channels: glob characters, braces (they select the slot in a Redis Cluster) and whitespace
-# (it breaks logs) are excluded.
+# Room ids become parts of keys and channels. Glob characters are excluded, and so are braces, which select the slot in
+# a Redis Cluster, and whitespace, which breaks logs.
 _is_room_id = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
-# The other characters occur in addresses with a zone or a prefix length, and in user ids that identify a client.
+# Keys identify clients. They may also be IP addresses with a zone or a prefix length, or user ids.
 _is_key = re.compile(r"[A-Za-z0-9_.:%/@|+=~-]{1,128}").fullmatch
 _is_text = re.compile(r"(?!\s)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}(?<!\s)").fullmatch
 

@@ -29,7 +29,7 @@ class Lifecycle:
                 callback()
 
     def check(self, *ids: tuple[IdKind, object]) -> None:
-        """Check that the store can be used, and the ids of a call: `ensure_open` and `check_id` at once."""
+        """Check the store as `ensure_open` does, and each id of a call as `check_id` does."""
         if not self._is_checked:
             self.ensure_open()
         for kind, value in ids:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.errors import LimitExceededError
 from wnc_store.rate_limit import RateLimitDecision
-from wnc_store.settings import StoreSettings
+from wnc_store.settings import StoreSettings, check_duration
 
 _MAX_COST = 1_000_000_000
 
@@ -21,8 +21,10 @@ class BaseConnectionCounter(ABC):
         self._lifecycle = lifecycle
 
     @abstractmethod
-    async def _acquire(self, key: str, connection_id: str, limit: int | None) -> tuple[bool, int]:
-        """Atomically start or renew a lease of `connection_ttl`. Change nothing if it is new and `limit` leases exist.
+    async def _acquire(self, key: str, connection_id: str, limit: int | None, ttl: timedelta) -> tuple[bool, int]:
+        """Atomically start or renew a lease. If it is new and the key has at least `limit` leases, change nothing.
+
+        The lease ends after `ttl`, which is in whole milliseconds. Other leases of the key keep their remaining times.
 
         Returns:
             Whether the lease exists now, and the number of active leases of the key.
@@ -36,12 +38,15 @@ class BaseConnectionCounter(ABC):
     async def _count(self, key: str) -> int:
         """Return the number of active leases of the key."""
 
-    async def acquire(self, key: str, connection_id: str, *, limit: int | None = None) -> int:
+    async def acquire(
+        self, key: str, connection_id: str, *, limit: int | None = None, ttl: timedelta | None = None
+    ) -> int:
         """See `ConnectionCounter.acquire`."""
         self._lifecycle.check(("connection key", key), ("connection id", connection_id))
         if limit is not None and not (_is_int(limit) and limit >= 1):
             raise ValueError(f"limit must be None or an integer of at least 1, got {limit!r}")
-        acquired, count = await self._acquire(key, connection_id, limit)
+        ttl = self._settings.connection_ttl if ttl is None else check_duration("ttl", ttl)
+        acquired, count = await self._acquire(key, connection_id, limit, ttl)
         if not acquired:
             raise LimitExceededError(f"number of connections of {key!r}", limit=limit or 0, actual=count + 1)
         return count
@@ -66,7 +71,7 @@ class BaseRateLimiter(ABC):
 
     @abstractmethod
     async def _hit(self, key: str, cost: int) -> tuple[int, timedelta]:
-        """Atomically add `cost` to the count. Start a window if there is no window, or if the count has no TTL.
+        """Atomically add `cost` to the count. Start a window if none is running, or if the count has no TTL.
 
         Returns:
             The new count, and the remaining time of the window.
@@ -74,7 +79,7 @@ class BaseRateLimiter(ABC):
 
     @abstractmethod
     async def _peek(self, key: str) -> tuple[int, timedelta]:
-        """Return the count and the remaining time of the window. Both are zero if there is no window."""
+        """Return the count and the remaining time of the window. Both are zero outside a window."""
 
     @abstractmethod
     async def _reset(self, key: str) -> None:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
 from wnc_store import rules
+from wnc_store.base.codes import new_room_code
+from wnc_store.base.decode import SkippedValueLog
 from wnc_store.base.events import ChangeEvents
 from wnc_store.base.ids import check_id
 from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.base.pages import pages
 from wnc_store.base.size_limits import SizeLimits, check_depth
+from wnc_store.base.ttls import RoomTtls
 from wnc_store.clock import Clock
-from wnc_store.errors import RoomExistsError, RoomNotFoundError
+from wnc_store.errors import CorruptRecordError, RoomExistsError, RoomNotFoundError
 from wnc_store.records.codec import validated
 from wnc_store.records.models import Room, User, VideoState
+from wnc_store.records.secret import new_host_token
 from wnc_store.settings import StoreSettings
 
 Transition = Callable[[Room], Room | None]
-"""A function that takes the current room and returns the new one. The same object: no change. None: delete the room."""
+"""A function that takes the current room and returns the new one.
+
+If it returns the same object, nothing changes. If it returns None, the room is deleted.
+"""
+
+
+_MAX_CODES = 100
+"""Number of random codes that `create_room_with_code` tries."""
+
+_PAGE_SIZE = 100
+"""Number of rooms that `active_rooms` reads together."""
 
 
 class BaseRoomStore(ABC):
@@ -31,6 +46,8 @@ class BaseRoomStore(ABC):
         self._lifecycle = lifecycle
         self._limits = SizeLimits(settings)
         self._change_events = ChangeEvents(settings)
+        self._ttls = RoomTtls(settings)
+        self._skipped = SkippedValueLog()
 
     @abstractmethod
     async def _get(self, room_id: str) -> Room | None:
@@ -52,8 +69,9 @@ class BaseRoomStore(ABC):
 
         Call the transition on the current room. If another client changes the room before the commit, call it again on
         the newer room. If the transition raises or returns the same object, change nothing and do not renew the TTL. If
-        it returns None, delete the room, its chat and its index entry. Otherwise store the new room with its full TTL,
-        and keep it in the index.
+        it returns None, delete the room, its chat and its index entry. Otherwise store the new room with the TTL
+        `self._ttls.room(after)`, and keep it in the index. In the same step, set the TTL of its chat to
+        `self._ttls.chat(before, after)`, unless that is None.
 
         Returns:
             The result of the transition. None if the room does not exist.
@@ -78,6 +96,21 @@ class BaseRoomStore(ABC):
     async def _prune_index(self) -> int:
         """Remove the index entries of expired rooms and return their number. See `RoomStore.sweep_active_rooms`."""
 
+    async def _get_many(self, room_ids: Sequence[str]) -> Sequence[Room | CorruptRecordError | None]:
+        """Return the result of `_get` for each id: a room, None, or the error of an unreadable room. No id repeats.
+
+        By default, call `_get` for one id after the other. Override this method if the backend can read several rooms
+        in one round trip.
+        """
+        return [await self._get_or_error(room_id) for room_id in room_ids]
+
+    def _iter_indexed_ids(self) -> AsyncIterator[str]:
+        """Iterate over the ids that `active_rooms` reads: those of all live rooms, once each, and perhaps expired ones.
+
+        By default, call `_iter_ids`. Override this method if ids are cheaper without a check for expired rooms.
+        """
+        return self._iter_ids()
+
     async def create_room(self, room: Room) -> None:
         """See `RoomStore.create_room`."""
         room = validated(room, Room)
@@ -85,10 +118,37 @@ class BaseRoomStore(ABC):
         if not await self._create(self._validate_room(None, rules.create(room))):
             raise RoomExistsError(room.id)
 
+    async def create_room_with_code(
+        self, host: User, *, length: int = 6, change: Callable[[Room], Room] | None = None
+    ) -> Room:
+        """See `RoomStore.create_room_with_code`."""
+        self._lifecycle.ensure_open()
+        host, code = validated(host, User), ""
+        for _ in range(_MAX_CODES):
+            code = new_room_code(length)
+            room = Room.hosted_by(host, room_id=code)
+            room = self._validate_room(None, rules.create(room) if change is None else rules.edit(room, change))
+            if await self._create(room):
+                return room
+        hint = f"{_MAX_CODES} random codes of length {length} were in use, so increase length"
+        raise RoomExistsError(code, hint=hint)
+
     async def get_room(self, room_id: str) -> Room | None:
         """See `RoomReader.get_room`."""
         self._lifecycle.check(("room id", room_id))
         return await self._get(room_id)
+
+    async def get_rooms(self, room_ids: Iterable[str]) -> list[Room | None]:
+        """See `RoomReader.get_rooms`."""
+        if isinstance(room_ids, str):
+            message = f"room_ids must be an iterable of ids, got the string {room_ids!r}: pass [{room_ids!r}]"
+            raise TypeError(message)
+        ids = list(room_ids)
+        self._lifecycle.ensure_open()
+        for room_id in ids:
+            check_id("room id", room_id)
+        rooms = await self._get_readable(list(dict.fromkeys(ids)))
+        return [rooms.get(room_id) for room_id in ids]
 
     async def update_room(self, room_id: str, room: Room) -> None:
         """See `RoomStore.update_room`."""
@@ -131,13 +191,30 @@ class BaseRoomStore(ABC):
     async def remove_user_from_room(self, room_id: str, user_id: str) -> Room | None:
         """See `RoomStore.remove_user_from_room`."""
         self._lifecycle.check(("room id", room_id), ("user id", user_id))
-        return await self._update(room_id, lambda room: rules.leave(room, user_id))
+        if self._settings.empty_room_ttl is None:
+            return await self._update(room_id, lambda room: rules.leave(room, user_id))
+        return await self._update(room_id, lambda room: rules.leave(room, user_id, keep_empty=True))
 
-    async def transfer_host(self, room_id: str, user_id: str) -> Room:
+    async def transfer_host(self, room_id: str, user_id: str, *, rotate_token: bool = False) -> Room:
         """See `RoomStore.transfer_host`."""
         self._lifecycle.check(("room id", room_id), ("user id", user_id))
-        after = await self._update(room_id, lambda room: rules.transfer_host(room, user_id))
-        return after or _raise_not_found(room_id)
+        token = new_host_token() if rotate_token else None
+
+        def transfer(room: Room) -> Room:
+            if token is None:
+                return rules.transfer_host(room, user_id)
+            return self._limits.check_growth(room, rules.transfer_host(room, user_id, host_token=token))
+
+        return await self._update(room_id, transfer) or _raise_not_found(room_id)
+
+    async def rotate_host_token(self, room_id: str) -> str:
+        """See `RoomStore.rotate_host_token`."""
+        self._lifecycle.check(("room id", room_id))
+        token = new_host_token()
+        after = await self._update(
+            room_id, lambda room: self._limits.check_growth(room, rules.rotate_host_token(room, token))
+        )
+        return token if after is not None else _raise_not_found(room_id)
 
     async def update_video_state(self, room_id: str, state: VideoState) -> Room:
         """See `RoomStore.update_video_state`."""
@@ -177,10 +254,34 @@ class BaseRoomStore(ABC):
             self._lifecycle.ensure_open()
             yield room_id
 
+    async def active_rooms(self) -> AsyncIterator[Room]:
+        """See `RoomReader.active_rooms`."""
+        self._lifecycle.ensure_open()
+        async for page in pages(self._iter_indexed_ids(), _PAGE_SIZE):
+            for room in (await self._get_readable(page)).values():
+                self._lifecycle.ensure_open()
+                yield room
+
     async def sweep_active_rooms(self) -> int:
         """See `RoomStore.sweep_active_rooms`."""
         self._lifecycle.ensure_open()
         return await self._prune_index()
+
+    async def _get_readable(self, room_ids: Sequence[str]) -> dict[str, Room]:
+        """Return the live rooms among these ids, in the same order. Log the unreadable ones."""
+        rooms: dict[str, Room] = {}
+        for room_id, found in zip(room_ids, await self._get_many(room_ids) if room_ids else (), strict=True):
+            if isinstance(found, CorruptRecordError):
+                self._skipped.warn("room", found.key, found.reason.encode("utf-8", "replace"), found)
+            elif found is not None:
+                rooms[room_id] = found
+        return rooms
+
+    async def _get_or_error(self, room_id: str) -> Room | CorruptRecordError | None:
+        try:
+            return await self._get(room_id)
+        except CorruptRecordError as error:
+            return error
 
     def _validate_room(self, before: Room | None, after: Room) -> Room:
         """Check the ids, depth and sizes of a room made by a caller. Values that `before` contains are accepted."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from wnc_store.errors import LimitExceededError
 from wnc_store.records.codec import to_wire
-from wnc_store.records.models import ChatMessage, Record, Room, User, max_depth
+from wnc_store.records.models import ChatMessage, Room, User
+from wnc_store.records.record import Record, max_depth
 from wnc_store.rules import max_encoded_bytes, remember_size
 from wnc_store.settings import StoreSettings
 
@@ -15,7 +16,7 @@ MAX_DEPTH = 64
 def check_depth(record: Record, stored: Record | None = None) -> None:
     """Raise `ValueError` if a value of a record is nested more than `MAX_DEPTH` levels deep.
 
-    Values that are not nested deeper than those of the stored record are accepted, because another client wrote them.
+    A record that is not nested deeper than the stored one is accepted, because another client wrote the deep value.
     """
     depth = max_depth(record)
     if depth > MAX_DEPTH and (stored is None or depth > max_depth(stored)):
@@ -43,6 +44,16 @@ class SizeLimits:
             raise _too_long("message text (max_message_length)", message.message, self._max_message_length)
         if len(message.user_name) > self._max_name_length:
             raise _too_long("user name (max_name_length)", message.user_name, self._max_name_length)
+
+    def check_edit(self, before: ChatMessage, after: ChatMessage) -> None:
+        """Raise `LimitExceededError` if an edit makes the text or the user name of a message too long.
+
+        A text or name that another client made too long is accepted if the edit does not make it longer.
+        """
+        if len(after.message) > max(self._max_message_length, len(before.message)):
+            raise _too_long("message text (max_message_length)", after.message, self._max_message_length)
+        if len(after.user_name) > max(self._max_name_length, len(before.user_name)):
+            raise _too_long("user name (max_name_length)", after.user_name, self._max_name_length)
 
     def check_user(self, user: User) -> None:
         """Raise `LimitExceededError` if the name of a user is too long."""

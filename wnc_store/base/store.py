@@ -18,7 +18,7 @@ from wnc_store.base.unsupported import (
 )
 from wnc_store.errors import ConfigurationError, StoreError
 from wnc_store.events import RoomEvents
-from wnc_store.health import HealthCheck, HealthReport
+from wnc_store.health import HealthCheck, HealthReport, ServerInfo
 from wnc_store.protocols import ChatStore, ConnectionCounter, RateLimiter, Store
 from wnc_store.settings import StoreSettings
 
@@ -34,10 +34,10 @@ class BaseStore(ABC):
         lifecycle: Lifecycle of the store and its components.
         chat, connections, rate_limits, events: The other components.
         open_fallback: Opens an empty store in memory. If `limits_on_unavailable` is "memory", its limiters are used
-            while the server is unavailable. Called once here and once after each outage.
+            while the server is unavailable. Called by the constructor and after each outage.
 
     Raises:
-        ConfigurationError: `publish_changes` is on and there are no events.
+        ConfigurationError: `publish_changes` is on, and `events` was left out.
     """
 
     def __init__(  # noqa: PLR0913 - a store and its components
@@ -77,12 +77,12 @@ class BaseStore(ABC):
             StoreUnavailableError: The server can't be reached or can't execute operations.
         """
 
-    async def _inspect(self) -> tuple[str | None, Sequence[HealthCheck]]:
-        """Return the version of the server and the checks of its configuration. Called after a successful ping."""
+    async def _inspect(self) -> tuple[ServerInfo | None, Sequence[HealthCheck]]:
+        """Return the server's product and version and the checks of its configuration, after a successful ping."""
         return None, ()
 
     def _check_close(self) -> None:  # noqa: B027 - most backends can be closed anywhere
-        """Check that the store can be closed here, for example in its own event loop. Nothing has been closed yet.
+        """Check that the store can be closed here, for example in its own event loop. Called before anything is closed.
 
         Raises:
             StoreError: The store can't be closed here.
@@ -120,10 +120,10 @@ class BaseStore(ABC):
             return HealthReport(type(self).__name__, None, None, (ping, *limits))
         ping = HealthCheck("ping", "ok", f"replied in {round_trip_ms} ms")
         try:
-            version, checks = await self._inspect()
+            server, checks = await self._inspect()
         except StoreError as error:
-            version, checks = None, (HealthCheck("set-up", "unknown", str(error)),)
-        return HealthReport(type(self).__name__, version, round_trip_ms, (ping, *checks, *limits))
+            server, checks = None, (HealthCheck("set-up", "unknown", str(error)),)
+        return HealthReport(type(self).__name__, server, round_trip_ms, (ping, *checks, *limits))
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""

@@ -22,7 +22,7 @@ def _unsupported(feature: str) -> Callable[..., CoroutineType[Any, Any, Any]]:
 class UnsupportedChat:
     """`ChatStore` of a backend without chat."""
 
-    add_message = get_messages = clear_messages = chat_ttl = _unsupported("chat")
+    add_message = edit_message = remove_message = clear_messages = get_messages = chat_ttl = _unsupported("chat")
 
 
 class UnsupportedConnections:

@@ -22,8 +22,10 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     sys.stdout = with_name(sys.stdout, STANDARD_OUTPUT)  # None if the stream is closed
     from wnc_store.cli.app import app  # noqa: PLC0415 - after the check above
+    from wnc_store.cli.output import do_not_crop_files  # noqa: PLC0415 - after the check above
     from wnc_store.cli.runtime import print_error  # noqa: PLC0415 - after the check above
 
+    do_not_crop_files()
     try:
         try:
             app()

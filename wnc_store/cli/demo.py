@@ -11,6 +11,7 @@ from uuid import uuid4
 from rich.text import Text
 
 from wnc_store.cli.output import format_ttl, out
+from wnc_store.cli.store import StoreOptions, with_key_prefix
 from wnc_store.clock import ManualClock
 from wnc_store.errors import RoomNotFoundError
 from wnc_store.factory import open_store
@@ -22,23 +23,24 @@ _ROOM = "DEMO42"
 _SHORT_TTL = timedelta(seconds=1)
 
 
-async def run_demo(url: str) -> None:
+async def run_demo(options: StoreOptions) -> None:
     """Run the demo. In memory it advances a manual clock; on a server it waits for a room with a TTL of one second."""
-    if url == "memory://":
+    if options.url in {None, "memory://"}:
         clock = ManualClock()
 
         async def advance_clock() -> None:
             clock.advance(timedelta(hours=24))
 
-        async with open_store(url, settings=StoreSettings(), clock=clock) as store:
+        async with open_store("memory://", settings=StoreSettings(), clock=clock) as store:
             await _print_room(store, "24 hours later (the clock is advanced)", advance_clock)
         return
-    settings = StoreSettings.from_environment().model_copy(update={"key_prefix": f"wnc-demo-{uuid4().hex}:"})
-    async with open_store(url, settings=settings) as store:
+    settings = options.settings()
+    settings = with_key_prefix(settings, f"{options.key_prefix or ''}wnc-demo-{uuid4().hex[:12]}:")
+    async with open_store(options.url, settings=settings) as store:
         short_settings = settings.model_copy(update={"room_ttl": _SHORT_TTL, "chat_ttl": _SHORT_TTL})
 
         async def wait_for_expiry() -> None:
-            async with open_store(url, settings=short_settings) as short_lived_store:
+            async with open_store(options.url, settings=short_settings) as short_lived_store:
                 await short_lived_store.rooms.update_video_state(_ROOM, VideoState())
                 deadline = time.monotonic() + 10 * _SHORT_TTL.total_seconds()
                 # Polled, because the server does not report that a key expired.

@@ -1,21 +1,42 @@
-"""Commands that packages register in the entry-point group `wnc_store.commands`."""
+"""Groups of commands, and commands that other packages register by entry points.
+
+An entry point of the group `wnc_store.commands.look`, `.change`, `.verify` or `.measure` adds a command to this panel
+of `wnc-store --help`. One of the group `wnc_store.commands` adds a command to the panel of other commands.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
 from wnc_store.cli.output import Exit
-from wnc_store.cli.runtime import fail
+from wnc_store.cli.runtime import fail, is_url
 
 _GROUP = "wnc_store.commands"
+_HAS_URL = f"{__name__}.has_url"
 _UsageError: Any = typer.BadParameter.__base__
+
+
+class Panel(StrEnum):
+    """The panels of `wnc-store --help`, in their order."""
+
+    LOOK = "Look"
+    CHANGE = "Change"
+    VERIFY = "Verify"
+    MEASURE = "Measure"
+    OTHER = "Other"
+
+
+class _Registered(NamedTuple):
+    entry: EntryPoint
+    panel: Panel
 
 
 class PluginGroup(TyperGroup):
@@ -26,51 +47,76 @@ class PluginGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the options that precede the command."""
-        with _hidden_urls():
+        ctx.meta[_HAS_URL] = any(map(_contains_url, args))
+        with _hidden_urls(ctx):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Parse the arguments of the command, and run it."""
-        with _hidden_urls():
+        with _hidden_urls(ctx):
             return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of all commands, the built-in ones first."""
-        registered = sorted(entry_points(group=_GROUP).names)
-        return [*super().list_commands(ctx), *(name for name in registered if name not in self.commands)]
+        """Return the names of all commands in the order of the panels, in each the built-in ones first."""
+        built_in: list[tuple[str, Panel]] = [
+            (name, Panel(getattr(self.commands[name], "rich_help_panel", None) or Panel.OTHER))
+            for name in super().list_commands(ctx)
+        ]
+        registered = [(name, found.panel) for name, found in sorted(_registered().items()) if name not in self.commands]
+        return [name for panel in Panel for name, own in (*built_in, *registered) if own is panel]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of this name, or None."""
         built_in = super().get_command(ctx, cmd_name)
         if built_in is not None:
             return built_in
-        entry = next(iter(entry_points(group=_GROUP, name=cmd_name)), None)
-        return None if entry is None else _load_command(entry)
+        found = _registered().get(cmd_name)
+        return None if found is None else _load_command(*found)
+
+
+def _registered() -> dict[str, _Registered]:
+    """Return the registered commands by their names."""
+    groups = [*((f"{_GROUP}.{panel.lower()}", panel) for panel in Panel if panel is not Panel.OTHER)]
+    found: dict[str, _Registered] = {}
+    for group, panel in [*groups, (_GROUP, Panel.OTHER)]:
+        for entry in entry_points(group=group):
+            found.setdefault(entry.name, _Registered(entry, panel))
+    return found
+
+
+def _contains_url(argument: str) -> bool:
+    return "://" in argument or is_url(argument)
 
 
 @contextmanager
-def _hidden_urls() -> Generator[None]:
-    """Replace a usage error that repeats a URL, because a URL may contain a password."""
+def _hidden_urls(ctx: Any) -> Generator[None]:
+    """Replace a usage error that repeats a URL or a part of it, because a URL may contain a password.
+
+    The shell may split a URL into several arguments, for example at a space in the password.
+    """
     try:
         yield
     except _UsageError as error:
-        if "://" not in error.format_message():
+        message = error.format_message()
+        is_part = ctx.meta[_HAS_URL] and "extra argument" in message
+        if "://" not in message and not is_part:
             raise
     else:
         return
-    fail("the command does not expect a URL in this place; see the --help of the command", Exit.USAGE)
+    fail("the command does not expect a URL or another argument in this place; see its --help", Exit.USAGE)
 
 
-def _load_command(entry: EntryPoint) -> Any:
+def _load_command(entry: EntryPoint, panel: Panel) -> Any:
     """Return the registered command; if it cannot be imported, a command that accepts any arguments and prints why."""
     app = typer.Typer(add_completion=False)
     try:
-        app.command(entry.name)(entry.load())
+        app.command(entry.name, rich_help_panel=panel)(entry.load())
     except (ImportError, AttributeError) as error:
         reason = str(error)
         any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
+        help_text = f"Not available: {escape(reason)}"
 
-        @app.command(entry.name, help=f"Not available: {escape(reason)}", context_settings=any_arguments)
+        @app.command(entry.name, help=help_text, context_settings=any_arguments, rich_help_panel=panel)
         def command() -> None:
             fail(reason, Exit.USAGE)
 

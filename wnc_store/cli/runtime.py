@@ -1,28 +1,28 @@
-"""Stores, event loop and error exits of commands."""
+"""Event loop and error exits of commands, and types of options."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from rich.text import Text
 
-from wnc_store.cli.output import Exit, err, print_notice, sanitize
+from wnc_store.cli.output import Exit, err, sanitize
 from wnc_store.cli.sinks import OutputError
 from wnc_store.errors import ConfigurationError, InvalidIdError, StoreError, StoreUnavailableError
-from wnc_store.factory import configured_url, open_store
-from wnc_store.protocols import Store
 
 P = ParamSpec("P")
-_URL_HELP = "Store URL. Default: WNC_STORE_URL, else REDIS_URL, else memory://."
-Url = Annotated[str | None, typer.Option("--url", help=_URL_HELP)]
-UrlArgument = Annotated[str | None, typer.Argument(metavar="URL", help=_URL_HELP, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def is_url(value: object) -> bool:
+    """Return whether the value of an argument looks like a URL. A `Path` has only one slash after the scheme."""
+    return _URL.match(str(value)) is not None
 
 
 def refuse_url(value: Any) -> Any:
@@ -31,19 +31,10 @@ def refuse_url(value: Any) -> Any:
     Raises:
         typer.BadParameter: The value looks like a URL. The message does not contain it, because of the password.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
+    if is_url(value):
         message = "a store URL is not expected here; see the --help of the command"
         raise typer.BadParameter(message)
     return value
-
-
-@asynccontextmanager
-async def open_cli_store(url: str | None) -> AsyncGenerator[Store]:
-    """Open the store of a command, and warn if it is the empty in-memory store."""
-    if (configured_url() if url is None else url) == "memory://":
-        print_notice("Using an empty in-memory store. Pass a store URL or set WNC_STORE_URL to use another store.")
-    async with open_store(url) as store:
-        yield store
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

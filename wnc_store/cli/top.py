@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -17,7 +17,9 @@ from rich.live import Live
 from rich.text import Text
 
 from wnc_store.cli.output import add_row, out, pluralize, sanitize, table
-from wnc_store.cli.runtime import AsJson, UrlArgument, open_cli_store, run
+from wnc_store.cli.reading import read_rooms
+from wnc_store.cli.runtime import AsJson, run
+from wnc_store.cli.store import StoreOptions, open_cli_store, store_command
 from wnc_store.errors import CorruptRecordError, StoreUnavailableError
 from wnc_store.protocols import Store
 from wnc_store.records.js_types import iso
@@ -87,6 +89,8 @@ class TopSample:
             ],
         }
         if self.activity is not None:
+            server = self.activity.server
+            value["server"], value["version"] = (None, None) if server is None else (server.name, server.version)
             value["operations"] = [
                 {"name": operation.name, "calls": operation.calls, "meanMs": round(_mean_ms(operation), 3)}
                 for operation in _slowest(self.activity.operations)
@@ -115,7 +119,12 @@ class Sampler:
         self._previous: tuple[float, ServerActivity] | None = None
 
     async def sample(self) -> TopSample:
-        """Read up to `max_rooms` rooms, and query the activity of the server if the store supports that."""
+        """Read up to `max_rooms` rooms, and query the activity of the server if the store supports that.
+
+        The activity is queried before the rooms are read, and again afterwards for the next sample. The reads of the
+        samples themselves are therefore not part of the activity.
+        """
+        activity, seconds = await self._query_activity()
         room_ids: list[str] = []
         more = False
         async for room_id in self._store.rooms.active_room_ids():
@@ -125,12 +134,14 @@ class Sampler:
             room_ids.append(room_id)
         results: list[_RoomSample | CorruptRecordError | None] = []
         for start in range(0, len(room_ids), _CONCURRENCY):
-            results += await asyncio.gather(*map(self._sample_room, room_ids[start : start + _CONCURRENCY]))
+            rooms = await read_rooms(self._store, room_ids[start : start + _CONCURRENCY])
+            results += await asyncio.gather(*map(self._sample_room, rooms))
         samples = [result for result in results if isinstance(result, _RoomSample)]
-        activity, seconds = await self._query_activity()
         total = len(room_ids) if not more else activity.listed_rooms if activity is not None else None
         factor = (total or len(room_ids)) / max(1, len(room_ids))
         busiest = sorted(samples, key=lambda sample: (sample.messages_per_second, len(sample.room.users)), reverse=True)
+        if isinstance(self._store, SupportsServerActivity):
+            self._previous = (time.monotonic(), await self._store.activity())
         return TopSample(
             sampled=len(room_ids),
             rooms=total,
@@ -142,31 +153,33 @@ class Sampler:
             seconds=seconds,
         )
 
-    async def _sample_room(self, room_id: str) -> _RoomSample | CorruptRecordError | None:
+    async def _sample_room(self, room: Room | CorruptRecordError | None) -> _RoomSample | CorruptRecordError | None:
+        if not isinstance(room, Room):
+            return room
         try:
-            room = await self._store.rooms.get_room(room_id)
-            messages = await self._store.chat.get_messages(room_id)
+            messages = await self._store.chat.get_messages(room.id)
         except CorruptRecordError as error:
             return error
-        return room and _RoomSample(room, _message_rate(messages, time.time() * 1000, self._chat_history_limit))
+        return _RoomSample(room, _message_rate(messages, time.time() * 1000, self._chat_history_limit))
 
     async def _query_activity(self) -> tuple[ServerActivity | None, float | None]:
         """Return the activity of the server since the previous sample, and the seconds since then."""
         if not isinstance(self._store, SupportsServerActivity):
             return None, None
         now, activity = time.monotonic(), await self._store.activity()
-        previous, self._previous = self._previous, (now, activity)
-        if previous is None:
-            return activity, None
-        sampled_at, previous_activity = previous
+        slow = tuple(entry for entry in activity.slow if not entry.own)
+        if self._previous is None:
+            return replace(activity, slow=slow), None
+        sampled_at, previous_activity = self._previous
         counted = {operation.name: operation for operation in previous_activity.operations}
         differences = (_subtract(operation, counted.get(operation.name)) for operation in activity.operations)
         operations = tuple(operation for operation in differences if operation.calls)
-        return ServerActivity(activity.listed_rooms, operations, activity.slow, activity.unavailable), now - sampled_at
+        return replace(activity, operations=operations, slow=slow), now - sampled_at
 
 
+@store_command
 def top(
-    url: UrlArgument = None,
+    store_options: StoreOptions,
     *,
     once: Annotated[bool, typer.Option("--once", help="Print one sample and exit.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two samples.")] = 2.0,
@@ -177,11 +190,11 @@ def top(
 
     With --json, print one line per sample. If the store has more rooms than --sample, the totals are projected from the
     sampled rooms and marked with "about". Message rates cover the last minute, or the time since the oldest stored
-    message if that is shorter. The operations are those of all clients of the server.
+    message if that is shorter. The operations are those of all clients of the server, except this command.
     """
 
     async def work() -> None:
-        async with open_cli_store(url) as store:
+        async with open_cli_store(store_options) as store:
             samples = _samples(Sampler(store, sample), None if once else interval)
             if as_json:
                 async for result in samples:
@@ -238,7 +251,9 @@ def _render(backend: str, sample: TopSample | StoreUnavailableError) -> Renderab
     rooms = f"more than {sample.sampled} rooms" if sample.rooms is None else f"{about}{pluralize(sample.rooms, 'room')}"
     users = f"{about}{pluralize(sample.users, 'user')}{' in the sampled rooms' if sample.rooms is None else ''}"
     totals = f"{rooms}, {users}, {about}{sample.messages_per_second:.1f} messages/s"
-    parts: list[RenderableType] = [Text.assemble((f"{backend} at {iso(sample.at)}: ", "bold"), totals)]
+    server = sample.activity.server if sample.activity is not None else None
+    title = backend if server is None else f"{backend} on {server}"
+    parts: list[RenderableType] = [Text.assemble((f"{title} at {iso(sample.at)}: ", "bold"), totals)]
     if not sample.complete:
         parts.append(Text(f"sampled {pluralize(sample.sampled, 'room')} (--sample)", style="yellow"))
     if sample.unreadable:
@@ -247,19 +262,22 @@ def _render(backend: str, sample: TopSample | StoreUnavailableError) -> Renderab
         parts.append(Text("operations: not available, this backend does not report server activity", style="dim"))
     else:
         parts += [Text(unavailable, style="yellow") for unavailable in sample.activity.unavailable]
-    busiest = table("busiest rooms", "room", "host", "users", "messages/s", "state")
+    columns = "room", "host", "users", "messages/s", "state"
+    busiest = table("busiest rooms", *columns, keep={"users", "messages/s", "state"})
     for room, rate in sample.busiest:
         state = "playing" if room.video_state.is_playing else "paused"
         add_row(busiest, [room.id, room.host_name, len(room.users), f"{rate:.2f}", state])
-    parts.append(busiest)
+    parts.append(busiest if sample.busiest else Text("No rooms."))
     if sample.activity is not None:
         period = "since its statistics began" if sample.seconds is None else f"in the last {sample.seconds:.1f} s"
-        operations = table(f"slowest operations of the server {period}", "operation", "calls", "mean ms")
+        operations = table(
+            f"slowest operations of the server {period}", "operation", "calls", "mean ms", keep={"calls", "mean ms"}
+        )
         for operation in _slowest(sample.activity.operations):
             add_row(operations, [operation.name, operation.calls, f"{_mean_ms(operation):.3f}"])
         parts.append(operations)
         if sample.activity.slow:
-            slow = table("latest entries of its slow log", "at", "operation", "ms")
+            slow = table("latest entries of its slow log", "at", "operation", "ms", keep={"at", "ms"})
             for entry in sample.activity.slow[:_MAX_SLOW]:
                 add_row(slow, [iso(entry.at), entry.name, f"{entry.seconds * 1000:.1f}"])
             parts.append(slow)

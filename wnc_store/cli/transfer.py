@@ -13,13 +13,17 @@ from typing import IO, Annotated, Any, cast
 import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from wnc_store.base.pages import pages
 from wnc_store.cli.files import STANDARD, open_input, open_output
-from wnc_store.cli.output import Exit, ascii_json, err, pluralize, print_notice
-from wnc_store.cli.runtime import UrlArgument, async_command, fail, open_cli_store, refuse_url, run
+from wnc_store.cli.output import Exit, ascii_json, err, pluralize, print_json, print_notice
+from wnc_store.cli.reading import read_rooms
+from wnc_store.cli.runtime import AsJson, async_command, fail, refuse_url, run
+from wnc_store.cli.store import StoreOptions, explicit_store_command, open_cli_store, store_command
 from wnc_store.errors import CorruptRecordError, RoomExistsError, RoomNotFoundError, StoreError
 from wnc_store.protocols import Store
 from wnc_store.records.codec import parse_json
 from wnc_store.records.js_types import iso
+from wnc_store.records.models import Room
 from wnc_store.snapshots import Snapshot, SupportsRestore
 
 _FORMAT = 1
@@ -27,9 +31,10 @@ _CONCURRENCY = 32
 """Maximum number of rooms that are read or written at the same time."""
 
 
+@store_command
 @async_command
 async def export_rooms(
-    url: UrlArgument = None,
+    store_options: StoreOptions,
     *,
     output: Annotated[
         Path | None,
@@ -44,23 +49,26 @@ async def export_rooms(
     read at different moments while the export runs. Unreadable rooms are skipped, with exit code 1.
     """
     with open_output(output) as file, _progress("exporting") as progress:
-        async with open_cli_store(url) as store:
+        async with open_cli_store(store_options) as store:
             unreadable = await _export(store, file, progress)
     if unreadable:
         raise typer.Exit(Exit.FAILED)
 
 
+@explicit_store_command(
+    "URL of the target store; required.", "Prefix of every key in the target store. Default: WNC_STORE_KEY_PREFIX."
+)
 def import_rooms(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Target store URL.")],
+    store_options: StoreOptions,
     file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="File written by `wnc-store export`; - is standard input.", dir_okay=False),
+        str, typer.Argument(metavar="FILE", help="File written by `wnc-store export`; - is standard input.")
     ],
     *,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing rooms and their chats.")] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Skip existing rooms without an error.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Import exported rooms with their chats into a store.
 
@@ -70,16 +78,16 @@ def import_rooms(
     """
     if overwrite and skip_existing:
         fail("--overwrite and --skip-existing exclude each other: pass at most one", Exit.USAGE)
-    if file.parts and file.parts[0].endswith(":"):
-        # The message repeats neither argument: a URL may contain a password.
-        fail("the arguments are in the wrong order, expected: wnc-store import URL FILE", Exit.USAGE)
-    if url.partition("://")[0].lower() == "memory":
+    if store_options.url is None:
+        fail("expected the URL of the target store: wnc-store import FILE URL", Exit.USAGE)
+    if store_options.scheme == "memory":
         fail("cannot import into memory://, because the data would be lost when this command exits", Exit.USAGE)
+    path = Path(file)
 
     async def work(lines: IO[bytes]) -> None:
-        name = "standard input" if file == STANDARD else str(file)
+        name = "standard input" if path == STANDARD else file
         total = sum(1 for _ in _read(lines, name))
-        async with open_cli_store(url) as store:
+        async with open_cli_store(store_options) as store:
             with _progress("importing", total) as progress:
                 existing = await _import(store, _read(lines, name), progress, replace=overwrite)
         print_notice(f"Imported {pluralize(total - existing, 'room')}.")
@@ -87,10 +95,12 @@ def import_rooms(
             print_notice("This backend does not support restore: imported rooms have a full TTL and a new rev.")
         if existing:
             print_notice(f"Skipped {pluralize(existing, 'existing room')}. Use --overwrite to replace existing rooms.")
-            if not skip_existing:
-                raise typer.Exit(Exit.FAILED)
+        if as_json:
+            print_json({"imported": total - existing, "skipped": existing})
+        if existing and not skip_existing:
+            raise typer.Exit(Exit.FAILED)
 
-    with open_input(file) as lines:  # outside the event loop, so that Ctrl-C interrupts a read
+    with open_input(path) as lines:  # outside the event loop, so that Ctrl-C interrupts a read
         run(work(lines))
 
 
@@ -98,10 +108,9 @@ async def _export(store: Store, file: IO[str], progress: Progress) -> int:
     """Write all rooms, and return the number of unreadable rooms."""
     rooms = messages = unreadable = 0
     _write_line(file, {"wncStoreExport": _FORMAT, "exportedAt": iso(datetime.now(UTC))})
-    room_ids = [room_id async for room_id in store.rooms.active_room_ids()]
-    for start in range(0, len(room_ids), _CONCURRENCY):
-        chunk = room_ids[start : start + _CONCURRENCY]
-        for result in await asyncio.gather(*(_snapshot(store, room_id) for room_id in chunk)):
+    async for page in pages(store.rooms.active_room_ids(), _CONCURRENCY):
+        found = await read_rooms(store, page)
+        for result in await asyncio.gather(*(_snapshot(store, room) for room in found)):
             if isinstance(result, Snapshot):
                 _write_line(file, result.to_json())
                 rooms, messages = rooms + 1, messages + len(result.messages)
@@ -117,14 +126,17 @@ async def _export(store: Store, file: IO[str], progress: Progress) -> int:
     return unreadable
 
 
-async def _snapshot(store: Store, room_id: str) -> Snapshot | CorruptRecordError | None:
-    """Return a room and its chat, the error if one of them is unreadable, or None if the room has expired."""
+async def _snapshot(store: Store, room: Room | CorruptRecordError | None) -> Snapshot | CorruptRecordError | None:
+    """Return a room with its chat, the error if one of them is unreadable, or None if the room has expired."""
+    if not isinstance(room, Room):
+        return room
     try:
-        room, room_ttl = await store.rooms.get_room(room_id), await store.rooms.room_ttl(room_id)
-        messages, chat_ttl = await store.chat.get_messages(room_id), await store.chat.chat_ttl(room_id)
+        room_ttl, messages, chat_ttl = await asyncio.gather(
+            store.rooms.room_ttl(room.id), store.chat.get_messages(room.id), store.chat.chat_ttl(room.id)
+        )
     except CorruptRecordError as error:
         return error
-    if room is None or not room_ttl:
+    if not room_ttl:
         return None
     return Snapshot(room, room_ttl, tuple(messages), chat_ttl) if chat_ttl else Snapshot(room, room_ttl)
 

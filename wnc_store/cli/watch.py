@@ -8,7 +8,7 @@ from wnc_store.protocols import Store
 
 
 async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -> None:
-    """Print one line per event of a room, which does not have to exist. Return after `limit` events; 0 is no limit.
+    """Print one line per event of a room, which does not have to exist. Return after `limit` events; 0 means unlimited.
 
     JSON is printed in ASCII, because texts of guests may contain any character.
     """
@@ -33,6 +33,7 @@ async def watch_room(store: Store, room_id: str, limit: int, *, as_json: bool) -
 _FIXED_TEXTS: dict[type[events.RoomEvent], str] = {
     events.RoomChanged: "room changed",
     events.RoomClosed: "room closed",
+    events.MessagesCleared: "all messages deleted",
     events.Resync: "events may be missing: read the room and its chat again",
 }
 
@@ -51,6 +52,10 @@ def _describe(event: events.RoomEvent) -> str:
             text = f"video set to {url} ({kind}), {format_state(state)}" if url else "video removed"
         case events.MessageAdded(message=message):
             text = f"{message.user_name}: {message.message}"
+        case events.MessageChanged(message=message):
+            text = f"message {message.id} edited: {message.user_name}: {message.message}"
+        case events.MessageRemoved(message_id=message_id):
+            text = f"message {message_id} removed"
         case events.AppEvent(name=name, value=value):
             text = f"app event {name}: {ascii_json(value)}"
         case _:

@@ -13,7 +13,7 @@ from wnc_store.records.deep_json import parse_deep
 from wnc_store.records.encode import dumps, encode_record, to_utf8
 from wnc_store.records.fast_validate import fast_validated
 from wnc_store.records.frozen import TooDeepError
-from wnc_store.records.models import Record, RecordT
+from wnc_store.records.record import Record, RecordT
 
 
 def to_wire(record: Record, suffix: str = "") -> bytes:
@@ -37,7 +37,7 @@ def to_json_text(value: object) -> str:
     an escape sequence instead. The JSON encoders of most web frameworks raise `UnicodeEncodeError`.
 
     Args:
-        value: A JSON value, for example the result of `Room.to_public_json` or of `to_json` of an event.
+        value: A JSON value, for example the result of `to_json` of a public room or of an event.
 
     Raises:
         TypeError: `value` contains an object that is not a JSON value, for example a record.

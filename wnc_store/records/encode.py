@@ -17,10 +17,12 @@ from typing import Any
 from wnc_store.records.deep_json import encode_deep
 from wnc_store.records.fields import wire_fields
 from wnc_store.records.js_types import iso_json, write_date, write_number, write_timestamp
-from wnc_store.records.models import ChatMessage, Record, Room, User, VideoState
+from wnc_store.records.models import ChatMessage, Room, User, VideoState
+from wnc_store.records.record import Record
 from wnc_store.records.secret import Secret, SecretBytes
 
 _Encoders = Mapping[type, Callable[[Any], str]]
+_Fields = Sequence[tuple[str, str, Callable[[Any], bool] | None, _Encoders]]
 
 MAX_BYTES_PER_CHAR = 6
 """Largest number of bytes that JSON uses for one character: an escape sequence."""
@@ -46,15 +48,7 @@ def encode_record(record: Record) -> str:
         LookupError, ValueError, TypeError: The record needs the general encoder.
     """
     kind = type(record)
-    values = record.__dict__
-    text = ""
-    for name, key, exclude_if, encoders in _FIELDS[kind]:
-        value = values[name]
-        if exclude_if is None or not exclude_if(value):
-            try:
-                text += key + encoders[type(value)](value)
-            except AttributeError:  # a video state whose JSON is not cached yet
-                text += key + encode_record(value)
+    text = _encode_room(record) if isinstance(record, Room) else _encode_fields(record, _FIELDS[kind])
     extra = record.__pydantic_extra__
     if extra:
         if any(field.key in extra for field in wire_fields(kind)):
@@ -62,7 +56,38 @@ def encode_record(record: Record) -> str:
         text += "," + dumps(extra)[1:-1]
     text = f"{{{text[1:]}}}"
     if kind in _CACHED:
-        object.__setattr__(record, "_json", text)
+        _set(record, "_json", text)
+    return text
+
+
+def share_frame(before: Room, after: Room) -> None:
+    """Share the cached JSON of a room with one that differs only in its users, `rev` and extra fields."""
+    try:  # noqa: SIM105 - `suppress` is slower
+        _set(after, "_frame", _get_frame(before))
+    except AttributeError:  # `before` has not been encoded
+        pass
+
+
+def _encode_room(room: Room) -> str:
+    """Encode the declared fields of a room. The JSON before the users, and that between them and `rev`, is cached."""
+    try:
+        head, tail = _get_frame(room)
+    except AttributeError:
+        head, tail = _encode_fields(room, _HEAD), _encode_fields(room, _TAIL)
+        _set(room, "_frame", (head, tail))
+    return head + _encode_fields(room, _USERS) + tail + _encode_fields(room, _REV)
+
+
+def _encode_fields(record: Record, fields: _Fields) -> str:
+    values = record.__dict__
+    text = ""
+    for name, key, exclude_if, encoders in fields:
+        value = values[name]
+        if exclude_if is None or not exclude_if(value):
+            try:
+                text += key + encoders[type(value)](value)
+            except AttributeError:  # a video state whose JSON is not cached yet
+                text += key + encode_record(value)
     return text
 
 
@@ -83,6 +108,8 @@ def _encode_float(value: float) -> str:
 
 
 # Direct access to the slots, because pydantic's attribute lookup is slow for missing attributes.
+_get_frame: Callable[[Record], tuple[str, str]] = Room.__dict__["_frame"].__get__
+_set = object.__setattr__
 _CACHED: _Encoders = {kind: kind.__dict__["_json"].__get__ for kind in (User, VideoState)}
 
 _NUMBERS: _Encoders = {int: repr, float: _encode_float}
@@ -104,10 +131,13 @@ _ENCODERS_FOR: Mapping[object, _Encoders] = {
 }
 
 # Subclasses are not included, because they may override the serialization.
-_FIELDS: Mapping[type[Record], Sequence[tuple[str, str, Callable[[Any], bool] | None, _Encoders]]] = {
+_FIELDS: Mapping[type[Record], _Fields] = {
     kind: [
         (field.name, f",{quoted(field.key)}:", field.exclude_if, _ENCODERS_FOR[field.serialize])
         for field in wire_fields(kind)
     ]
     for kind in (User, VideoState, Room, ChatMessage)
 }
+_AT_USERS = [field[0] for field in _FIELDS[Room]].index("users")
+_HEAD, _USERS = _FIELDS[Room][:_AT_USERS], _FIELDS[Room][_AT_USERS : _AT_USERS + 1]
+_TAIL, _REV = _FIELDS[Room][_AT_USERS + 1 : -1], _FIELDS[Room][-1:]

@@ -7,16 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from wnc_store.records.fields import wire_fields
-from wnc_store.records.models import (
-    ChatMessage,
-    Record,
-    RecordT,
-    Room,
-    User,
-    VideoState,
-    construct_copy,
-    intern_fields_set,
-)
+from wnc_store.records.models import ChatMessage, Room, User, VideoState
+from wnc_store.records.record import Record, RecordT, construct_copy, intern_fields_set
 from wnc_store.records.secret import Secret
 
 _LARGE = 2.0**63

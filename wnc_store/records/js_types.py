@@ -95,10 +95,11 @@ def _parse_date(value: object) -> datetime:
 def _in_milliseconds(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a datetime must have a time zone, for example datetime.now(UTC)")
-    try:
-        value = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a date must be within the years 1 to 9999 in UTC") from None
+    if type(value) is not datetime or value.tzinfo is not UTC:
+        try:
+            value = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
+        except OverflowError:
+            raise ValueError("a date must be within the years 1 to 9999 in UTC") from None
     return value.replace(microsecond=value.microsecond // 1000 * 1000)
 
 

@@ -1,7 +1,8 @@
-"""Models of the records that the Node app stores.
+"""Models of the records that the Node app stores, and the room that guests may see.
 
-All models are frozen. Use `model_copy(update={...})` to change one. Attributes are snake_case, JSON is camelCase. Extra
-fields, which the models do not declare, are kept in `model_extra` and written back unchanged.
+All models are frozen. Use `replace` to change declared fields and `with_extra` to add extra fields; both return a copy.
+Attributes are snake_case, JSON is camelCase. Extra fields, which the models do not declare, are kept in `model_extra`
+and written back unchanged.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ import hmac
 import operator
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
+from typing import Annotated, Any, NamedTuple, Self, TypedDict, Unpack, cast
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
+    SerializerFunctionWrapHandler,
     StrictBool,
-    ValidationError,
+    model_serializer,
+    model_validator,
 )
-from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticSerializationError
 
 from wnc_store.records.fields import wire_fields
-from wnc_store.records.frozen import FrozenDict, freeze, json_depth
 from wnc_store.records.js_types import Date, Number, Timestamp
-from wnc_store.records.secret import Secret, masked
+from wnc_store.records.record import Record, construct_copy, intern_fields_set, keep_extra_fields, replace_fields
+from wnc_store.records.secret import masked, new_host_token
 
 
 def _utc_now() -> datetime:
@@ -41,122 +42,13 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-_set = object.__setattr__
-RecordT = TypeVar("RecordT", bound="Record")
+class UserChanges(TypedDict, total=False):
+    """Arguments of `User.replace`."""
 
-
-class Record(BaseModel):
-    """Base class of all records: frozen, with camelCase JSON and extra fields."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="allow",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        hide_input_in_errors=True,
-    )
-    if not TYPE_CHECKING:  # type checkers would add it to the arguments of the constructors, and accept assignments
-        __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(freeze)]]
-
-        def __setattr__(self, name: str, value: object) -> None:
-            """Reject an assignment, without the value in the error or in a local variable, as it may be secret."""
-            if name.startswith("_"):
-                super().__setattr__(name, value)
-                return
-            del value
-            frozen = {"type": "frozen_instance", "loc": (name,), "input": None}
-            raise ValidationError.from_exception_data(type(self).__name__, [frozen], hide_input=True)
-
-    @property
-    def model_extra(self) -> FrozenDict:
-        """The extra fields by their JSON names, as an immutable dict."""
-        return FrozenDict(self.__pydantic_extra__ or {})
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy, as pydantic does. Extra fields in `update` are frozen."""
-        known = self.__pydantic_fields__
-        changes = update or {}
-        if deep or self.__pydantic_private__ is not None:
-            frozen = {name: value if name in known else freeze(value) for name, value in changes.items()}
-            return super().model_copy(update=frozen, deep=deep)
-        values, extra = {**self.__dict__}, {**(self.__pydantic_extra__ or {})}
-        for name in changes:
-            if name in known:
-                values[name] = changes[name]
-            else:
-                extra[name] = freeze(changes[name])
-        fields_set = self.__pydantic_fields_set__
-        if not fields_set.issuperset(changes):
-            fields_set = intern_fields_set(frozenset(fields_set.union(changes)))
-        return construct_copy(self, values, extra, fields_set)
-
-    def with_extra(self, fields: Mapping[str, Any]) -> Self:
-        """Return a copy with additional extra fields. Names are JSON names and never refer to declared fields."""
-        copied = self.model_copy()
-        _set(copied, "__pydantic_extra__", {**(self.__pydantic_extra__ or {}), **fields})
-        return copied
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the record as JSON values in camelCase, as it is stored, including the host token.
-
-        Unlike pydantic's JSON mode, this method supports lone surrogates in the names of extra fields.
-        """
-        value: dict[str, Any] = {}
-        for field in wire_fields(type(self)):
-            member = getattr(self, field.name)
-            if field.exclude_if is None or not field.exclude_if(member):
-                value[field.key] = _json(member) if field.serialize is None else field.serialize(member)
-        return {**value, **(self.__pydantic_extra__ or {})}
-
-    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Exclude the extra fields, because their values may be private.
-
-        A traceback may contain a record whose validation has failed, whose attributes are not set yet.
-        """
-        extra: dict[str, Any] = getattr(self, "__pydantic_extra__", None) or {}
-        return [(name, value) for name, value in super().__repr_args__() if name not in extra]
-
-
-@functools.lru_cache(maxsize=256)
-def intern_fields_set(names: frozenset[str]) -> set[str]:
-    """Return a shared set of field names. A separate set would take as much memory as the rest of a record."""
-    return set(names)
-
-
-def construct_copy(record: RecordT, values: dict[str, Any], extra: dict[str, Any], fields_set: set[str]) -> RecordT:
-    """Return a record of the same class that owns the given dicts and set. Faster than `model_copy` of pydantic."""
-    copied = object.__new__(type(record))
-    _set(copied, "__dict__", values)
-    _set(copied, "__pydantic_extra__", extra)
-    _set(copied, "__pydantic_fields_set__", fields_set)
-    _set(copied, "__pydantic_private__", None)
-    return copied
-
-
-def max_depth(record: Record) -> int:
-    """Return how deep the values of a record that may be any JSON are nested: its extra fields, and those within it."""
-    deepest, members = 0, list[object]((record,))
-    while members:
-        member = members.pop()
-        if not isinstance(member, (dict, list, tuple, Record)):  # first, because most members are scalar values
-            continue
-        if isinstance(member, (dict, list)):
-            deepest = max(deepest, json_depth(cast("object", member)))
-        elif isinstance(member, tuple):
-            members += cast("tuple[object, ...]", member)
-        else:
-            members += [*member.__dict__.values(), *(member.__pydantic_extra__ or {}).values()]
-    return deepest
-
-
-def _json(member: object) -> object:
-    if isinstance(member, Record):
-        return member.to_json()
-    if isinstance(member, tuple):
-        return [_json(item) for item in cast("tuple[object, ...]", member)]
-    return str(member) if isinstance(member, Secret) else member  # some JSON libraries refuse subclasses of str
+    id: str
+    name: str
+    is_host: bool
+    joined_at: datetime
 
 
 class User(Record):
@@ -176,6 +68,19 @@ class User(Record):
 
     __slots__ = ("_json",)  # cache of `wnc_store.records.encode`; not a field, and not copied
 
+    def replace(self, **changes: Unpack[UserChanges]) -> Self:
+        """Return a copy with other values of declared fields. See `Room.replace`."""
+        return replace_fields(self, cast("dict[str, Any]", changes))
+
+
+class VideoStateChanges(TypedDict, total=False):
+    """Arguments of `VideoState.replace`."""
+
+    is_playing: bool
+    current_time: float
+    duration: float
+    last_update_time: float
+
 
 class VideoState(Record):
     """Playback state of the video of a room.
@@ -194,6 +99,73 @@ class VideoState(Record):
 
     __slots__ = ("_json",)  # as in `User`
 
+    def replace(self, **changes: Unpack[VideoStateChanges]) -> Self:
+        """Return a copy with other values of declared fields. See `Room.replace`."""
+        return replace_fields(self, cast("dict[str, Any]", changes))
+
+
+class PublicRoom(Record):
+    """The part of a room that guests may see, as `Room.to_public` returns it: without the host token.
+
+    Web frameworks can use this model as the type of a response. Validation drops all extra fields, so that such a
+    response does not contain a host token or another private field by mistake. A `Room` in its place, which was not
+    validated, is not serialized. To declare the type of an extra field, derive a model with this field.
+
+    Attributes:
+        id: Id that guests enter to join.
+        host_id: Id of the host.
+        host_name: Name of the host.
+        video_url: URL of the video. None if no video is set.
+        video_type: Type of the video. None if no video is set.
+        video_state: Playback state.
+        users: Users in the order of joining.
+        created_at: Time of creation. Aware, UTC, in whole milliseconds.
+        rev: Revision. 0 if this library never wrote the room.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    host_id: str
+    host_name: str
+    video_url: str | None
+    video_type: str | None
+    video_state: Annotated[VideoState, AfterValidator(keep_extra_fields)]
+    users: tuple[Annotated[User, AfterValidator(keep_extra_fields)], ...]
+    created_at: Date
+    rev: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_extra_fields(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        members, declared = cast("Mapping[str, Any]", value), _declared_names(cls)
+        return {name: member for name, member in members.items() if name in declared}
+
+    @model_serializer(mode="wrap")
+    def _refuse_other_values(self, handler: SerializerFunctionWrapHandler):  # noqa: ANN202 - it would be the JSON schema
+        """Keep private extra fields of a `Room` out of a response that was declared, and not validated, as public."""
+        if isinstance(cast("object", self), PublicRoom):
+            return handler(self)
+        message = f"expected a PublicRoom, got a {type(self).__name__}: use to_public() for guests"
+        raise PydanticSerializationError(message)
+
+
+class RoomChanges(TypedDict, total=False):
+    """Arguments of `Room.replace`."""
+
+    id: str
+    host_id: str
+    host_name: str
+    host_token: str | None
+    video_url: str | None
+    video_type: str | None
+    video_state: VideoState
+    users: tuple[User, ...]
+    created_at: datetime
+    rev: int
+
 
 class Room(Record):
     """A watch party.
@@ -202,8 +174,8 @@ class Room(Record):
         id: Id that guests enter to join.
         host_id: Id of the host.
         host_name: Name of the host.
-        host_token: Secret that authenticates the host. Excluded from the repr and from `to_public_json`, and with a
-            masked repr itself.
+        host_token: Secret that authenticates the host. Excluded from the repr and from `to_public`, and with a masked
+            repr itself.
         video_url: URL of the video. None if no video is set.
         video_type: Type of the video, for example "youtube" or "m3u8". None if no video is set.
         video_state: Playback state.
@@ -226,13 +198,14 @@ class Room(Record):
     created_at: Date = Field(default_factory=_utc_now, validate_default=True)
     rev: int = Field(default=0, ge=0, strict=True, exclude_if=operator.not_)
 
-    __slots__ = ("_max_bytes", "_user_ids")  # caches of `wnc_store.rules`; not fields, and not copied
+    # Caches of `wnc_store.rules` and `wnc_store.records.encode`; not fields, and not copied.
+    __slots__ = ("_frame", "_max_bytes", "_users_by_id")
 
     @classmethod
     def hosted_by(cls, host: User, *, room_id: str) -> Room:
         """Return a new room with `host` as its host and only user, and a random host token."""
         host = host.model_copy(update={"is_host": True})
-        return cls(id=room_id, host_id=host.id, host_name=host.name, host_token=Secret(uuid.uuid4()), users=(host,))
+        return cls(id=room_id, host_id=host.id, host_name=host.name, host_token=new_host_token(), users=(host,))
 
     def user(self, user_id: str) -> User | None:
         """Return the user with this id, or None."""
@@ -241,12 +214,35 @@ class Room(Record):
                 return user
         return None
 
-    def to_public_json(self) -> dict[str, JsonValue]:
-        """Return the room as JSON values for guests: with extra fields, without the host token."""
-        return {key: member for key, member in self.to_json().items() if key not in {"hostToken", "host_token"}}
+    def to_public(self, *, include: AbstractSet[str] = frozenset()) -> PublicRoom:
+        """Return the room for guests: the declared fields without the host token.
+
+        Args:
+            include: Names of the extra fields to add: `"settings"` for a field of the room, `"users.color"` for a
+                field of its users, `"videoState.rate"` for a field of the video state.
+
+        Raises:
+            TypeError: `include` is a string.
+            ValueError: A name is that of a declared field.
+        """
+        included = split_include(include)
+        values = {name: self.__dict__[name] for name in PublicRoom.model_fields}
+        values["video_state"] = keep_extra_fields(self.video_state, included.video_state)
+        values["users"] = tuple([keep_extra_fields(user, included.users) for user in self.users])
+        extra = {name: member for name, member in (self.__pydantic_extra__ or {}).items() if name in included.room}
+        return construct_copy(PublicRoom.__new__(PublicRoom), values, extra, intern_fields_set(frozenset(values)))
+
+    def replace(self, **changes: Unpack[RoomChanges]) -> Self:
+        """Return a copy with other values of declared fields.
+
+        Raises:
+            TypeError: A name is not a declared field.
+            ValidationError: A value is invalid. This is a `ValueError`.
+        """
+        return replace_fields(self, cast("dict[str, Any]", changes))
 
     def verify_host_token(self, candidate: str | None) -> bool:
-        """Return whether `candidate` is the host token, in constant time. False if the room has no host token."""
+        """Return whether `candidate` is the host token, in constant time. False for a room without a host token."""
         if not self.host_token or not candidate:
             return False
         # compare_digest accepts only bytes and ASCII strings. JavaScript strings may contain lone surrogates.
@@ -254,9 +250,28 @@ class Room(Record):
             self.host_token.encode("utf-8", "surrogatepass"), candidate.encode("utf-8", "surrogatepass")
         )
 
+    @model_serializer(mode="plain")
+    def _refuse_serialization(self) -> dict[str, Any]:
+        """Keep the host token and private extra fields out of responses, logs and dumps of models."""
+        raise PydanticSerializationError(
+            "a Room is not serialized, because it contains the host token: use to_public() for guests, or to_json() or "
+            "to_wire() to include the token"
+        )
+
+
+class ChatMessageChanges(TypedDict, total=False):
+    """Arguments of `ChatMessage.replace`."""
+
+    id: str
+    room_id: str
+    user_id: str
+    user_name: str
+    message: str
+    timestamp: float
+
 
 class ChatMessage(Record):
-    """A chat message.
+    """A chat message. Guests receive it with all its extra fields.
 
     Attributes:
         id: Id, unique in the room. Adding a message with a stored id changes nothing.
@@ -273,3 +288,47 @@ class ChatMessage(Record):
     user_name: str
     message: str = Field(repr=False)
     timestamp: Timestamp = Field(default_factory=_now_ms)
+
+    def replace(self, **changes: Unpack[ChatMessageChanges]) -> Self:
+        """Return a copy with other values of declared fields. See `Room.replace`."""
+        return replace_fields(self, cast("dict[str, Any]", changes))
+
+
+class Included(NamedTuple):
+    """Names of the extra fields that guests may see."""
+
+    room: frozenset[str]
+    users: frozenset[str]
+    video_state: frozenset[str]
+
+
+def split_include(include: AbstractSet[str]) -> Included:
+    """Return the names in the argument `include` of `Room.to_public` by the record that has the fields.
+
+    Raises:
+        TypeError: `include` is a string.
+        ValueError: A name is that of a declared field.
+    """
+    if isinstance(include, str):
+        raise TypeError("include must be a set of names, got a string")
+    return _split_include(frozenset(include))
+
+
+@functools.lru_cache(maxsize=256)
+def _split_include(include: frozenset[str]) -> Included:
+    names: dict[type[Record], set[str]] = {Room: set(), User: set(), VideoState: set()}
+    for path in include:
+        prefix, dot, rest = path.partition(".")
+        kind = {"users.": User, "videoState.": VideoState}.get(prefix + dot, Room)
+        name = path if kind is Room else rest
+        if name in _declared_names(kind):
+            message = f"include must name extra fields only, got {path!r}, which is a declared field of {kind.__name__}"
+            raise ValueError(message)
+        names[kind].add(name)
+    return Included(*map(frozenset, names.values()))
+
+
+@functools.cache
+def _declared_names(kind: type[Record]) -> frozenset[str]:
+    """Return the names of the attributes of a record, and their names in JSON."""
+    return frozenset(name for field in wire_fields(kind) for name in (field.name, field.key))

@@ -5,7 +5,11 @@ Values of these types are equal to plain ones, and drivers accept them.
 
 from __future__ import annotations
 
+import secrets
 from typing import Any, SupportsIndex
+
+_TOKEN_BYTES = 32
+"""Random bytes in a host token."""
 
 
 class Secret(str):
@@ -38,6 +42,11 @@ class SecretBytes(bytes):
         index: SupportsIndex | slice = key
         part = super().__getitem__(index)
         return SecretBytes(part) if isinstance(part, bytes) else part
+
+
+def new_host_token() -> Secret:
+    """Return a random host token of 43 URL-safe characters."""
+    return Secret(secrets.token_urlsafe(_TOKEN_BYTES))
 
 
 def masked(value: str | None) -> str | None:

@@ -4,7 +4,7 @@
 --
 -- KEYS[1]  the leases of one client: a sorted set of connection ids, scored by expiry in epoch milliseconds
 -- ARGV[1]  the connection id
--- ARGV[2]  TTL of a lease in milliseconds
+-- ARGV[2]  TTL of this lease in milliseconds
 -- ARGV[3]  the maximum number of leases, or "" for no limit
 --
 -- Returns {1, the number of leases} if the lease was acquired or renewed. Returns {0, the number of leases} if the limit
@@ -21,7 +21,7 @@ end
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%d', now))
 redis.call('ZADD', KEYS[1], string.format('%d', now + ARGV[2]), ARGV[1])
--- The key must not expire before its longest lease, which may belong to a process with other settings.
+-- The key must not expire before its longest lease, which may have a longer TTL than this one.
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end

@@ -1,6 +1,8 @@
 -- Append a chat message, unless the chat contains it already.
 --
--- KEYS[1]  the chat: a list of JSON, oldest first
+-- newest_first  a local boolean: whether the list begins with the newest entry
+--
+-- KEYS[1]  the chat: a list of JSON
 -- ARGV[1]  the entry to append; a nonce makes it unique
 -- ARGV[2]  the id of the message in UTF-8
 -- ARGV[3]  the maximum number of entries in the chat
@@ -20,7 +22,12 @@
 --   -1               nothing was appended by this retry: the chat contains neither the entry nor the anchor. An earlier
 --                    attempt may have appended the message, which may have been trimmed or deleted since.
 
-local newest = redis.call('LINDEX', KEYS[1], -1) or ''
+local limit = tonumber(ARGV[3])
+local push, newest_index, first, last = 'RPUSH', -1, -limit, -1
+if newest_first then
+  push, newest_index, first, last = 'LPUSH', 0, 0, limit - 1
+end
+local newest = redis.call('LINDEX', KEYS[1], newest_index) or ''
 local is_retry = ARGV[6] == '1'
 local is_known = not is_retry and newest ~= '' and newest == ARGV[5]
 
@@ -62,7 +69,7 @@ if not is_known then
   for i = 10, #ARGV do
     is_other[ARGV[i]] = true
   end
-  for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -tonumber(ARGV[3]), -1)) do
+  for _, entry in ipairs(redis.call('LRANGE', KEYS[1], first, last)) do
     is_present = is_present or entry == ARGV[1]
     has_anchor = has_anchor or (entry == ARGV[5] and entry ~= '')
     if not is_other[entry] and may_have_id(entry) then
@@ -83,8 +90,8 @@ if not is_known then
   end
 end
 
-local count = math.min(redis.call('RPUSH', KEYS[1], ARGV[1]), tonumber(ARGV[3]))
-redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)
+local count = math.min(redis.call(push, KEYS[1], ARGV[1]), limit)
+redis.call('LTRIM', KEYS[1], first, last)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 if ARGV[7] ~= '' then
   redis.call(ARGV[7], ARGV[8], ARGV[9])

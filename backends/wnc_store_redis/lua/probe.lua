@@ -5,6 +5,7 @@
 -- KEYS[5]     the index of active rooms, which is not changed
 -- ARGV[1..3]  PUBLISH or SPUBLISH; the commands to subscribe and unsubscribe
 -- ARGV[4]     the channel of the room
+-- ARGV[5]     RPUSH or LPUSH
 --
 -- Returns {command, error, command, error, ..}, empty if all commands work.
 
@@ -40,10 +41,13 @@ end
 
 -- First, because a server whose memory is full rejects only the first write of a script.
 -- The commands that create keys run on a string that has a TTL. Except for INCRBY they fail with WRONGTYPE.
-for i, command in ipairs({{'SADD', '1'}, {'RPUSH', '1'}, {'ZADD', '1', '1'}, {'INCRBY', '1'}}) do
+for i, command in ipairs({{'SADD', '1'}, {ARGV[5], '1'}, {'ZADD', '1', '1'}, {'INCRBY', '1'}}) do
   if run('SET', KEYS[i], '1', 'PX', '1000') then
     run('PEXPIRE', KEYS[i], '1000')
     run(command[1], KEYS[i], unpack(command, 2))
+    if i == 2 then
+      run('LSET', KEYS[i], '0', '1')  -- fails on a missing key
+    end
   end
   run('DEL', KEYS[i])
 end
@@ -57,6 +61,7 @@ run('SREM', KEYS[5], KEYS[1])
 run('LINDEX', KEYS[2], '-1')
 run('LRANGE', KEYS[2], '0', '-1')
 run('LTRIM', KEYS[2], '0', '-1')
+run('LREM', KEYS[2], '0', '1')
 run('ZSCORE', KEYS[3], '1')
 run('ZCOUNT', KEYS[3], '1', '2')
 run('ZREM', KEYS[3], '1')

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from redis.asyncio import RedisCluster
@@ -89,34 +91,74 @@ class ClusterRouter:
         on_ask: bytes | None = None,
     ) -> None:
         """See `Router.submit`. A command without a key goes to any master."""
-        forward(self._requests, self._call(key, packed, deadline, writes=writes, on_ask=on_ask), receiver)
-
-    async def _call(self, key: bytes, packed: bytes, deadline: float, *, writes: bool, on_ask: bytes | None) -> Reply:
         if self._closed:
-            raise StoreClosedError
-        slot = key_slot(key) if key else None
-        address = await self._address(slot, deadline)
-        reply = await self._send(address, packed, deadline, writes=writes)
-        is_redirected = isinstance(reply, ResponseError) and code_of(reply) == "ASK"
-        if is_redirected:  # for this command only, because the slot is migrating
-            self._statistics.retries += 1
-            target = _target(reply, address)
-            if on_ask is not None:
-                is_redirected, writes, packed = False, False, on_ask
-            elif target is None:
-                return _REDIRECTED
+            receiver.set_exception(StoreClosedError())
+            return
+        request = _Request(self, receiver, key, packed, deadline, writes, on_ask)
+        request.slot = key_slot(key) if key else None
+        address = self._cached_address(request.slot)
+        if address is None:
+            forward(self._requests, self._send_later(request), receiver)
+        else:
+            self._send(request, address)
+        if isinstance(receiver, asyncio.Future):
+            future = cast("asyncio.Future[Reply]", receiver)
+            future.add_done_callback(partial(self._on_done, asyncio.get_running_loop().time()))
+
+    def _send(self, request: _Request, address: Address) -> None:
+        request.address = address
+        self._node(address).submit(request, request.packed, request.deadline, writes=request.writes)
+
+    async def _send_later(self, request: _Request) -> Reply:
+        """Refresh the slot map, then send a command."""
+        address = await self._address(request.slot, request.deadline)
+        request.receiver = reply = asyncio.get_running_loop().create_future()
+        self._send(request, address)
+        return await reply
+
+    def _on_done(self, sent_at: float, reply: asyncio.Future[Reply]) -> None:
+        """Refresh the slot map after a caller stopped waiting for a server that may be down."""
+        if reply.cancelled() and asyncio.get_running_loop().time() - sent_at > _HUNG_AFTER:
+            self.refresh_slots()
+
+    def on_reply(self, request: _Request, reply: Reply) -> None:
+        """Pass on the reply to a command. After ASK, send the command to another server first."""
+        slot = request.slot
+        if not isinstance(reply, ResponseError):
+            if self._migrating:
+                self._migrating.pop(slot, None)
+            request.receiver.set_result(reply)
+        elif code_of(reply) == "ASK" and not request.done():
+            forward(self._requests, self._follow(request, reply), request.receiver)
+        else:
+            request.receiver.set_result(self._update_slot(slot, reply, request.address))
+
+    async def _follow(self, request: _Request, redirection: ResponseError) -> Reply:
+        """Follow an ASK redirection. It is for this command only, because the slot is migrating."""
+        self._statistics.retries += 1
+        address, slot, deadline = request.address, request.slot, request.deadline
+        try:
+            if request.on_ask is not None:
+                reply = await call(self._node(address), request.on_ask, deadline)
+                is_redirected = False
             else:
-                address = target
-            reply = await self._send(address, packed, deadline, writes=writes, asking=is_redirected)
+                target = _target(redirection, address)
+                if target is None:
+                    return _REDIRECTED
+                address, is_redirected = target, True
+                reply = await call(self._node(address), request.packed, deadline, writes=request.writes, asking=True)
+        except NoReplyError:
+            self.refresh_slots()
+            raise
         if isinstance(reply, ResponseError):
             return self._update_slot(slot, reply, address)
         if is_redirected and slot is not None:
             self._migrating[slot] = address
-        elif self._migrating:
+            if request.writes:
+                for callback in self._ask_callbacks:
+                    callback(request.key)
+        else:
             self._migrating.pop(slot, None)
-        if is_redirected and writes:
-            for callback in self._ask_callbacks:
-                callback(key)
         return reply
 
     def on_ask_redirect(self, callback: Callable[[bytes], None]) -> None:
@@ -204,21 +246,6 @@ class ClusterRouter:
         self._round_robin += 1
         return self._masters[self._round_robin % len(self._masters)] if self._masters else None
 
-    async def _send(
-        self, address: Address, packed: bytes, deadline: float, *, writes: bool, asking: bool = False
-    ) -> Reply:
-        loop = asyncio.get_running_loop()
-        started_at = loop.time()
-        try:
-            return await call(self._node(address), packed, deadline, writes=writes, asking=asking)
-        except NoReplyError:
-            self._refresh()  # a replica may have replaced the server, which then sends no MOVED
-            raise
-        except asyncio.CancelledError:
-            if loop.time() - started_at > _HUNG_AFTER:  # as above, for a caller that waits for less than the time-out
-                self._refresh()
-            raise
-
     def _update_slot(self, slot: int | None, failure: BaseException, sender: Address | None) -> BaseException:
         """Update the slot map after a failure. Return the failure, or `_REDIRECTED` in place of a redirection."""
         code = code_of(failure) if isinstance(failure, ResponseError) else ""
@@ -287,6 +314,35 @@ class ClusterRouter:
             for first, last, master, *_ in cast("list[Any]", reply)
             if (host := _host(master[0], address))
         ]
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class _Request:
+    """A command that was sent to a server. It receives the server's reply; see `Router.submit` for its fields."""
+
+    router: ClusterRouter
+    receiver: Receiver
+    key: bytes
+    packed: bytes
+    deadline: float
+    writes: bool
+    on_ask: bytes | None
+    slot: int | None = None
+    address: Address = ("", 0)
+
+    def done(self) -> bool:
+        """See `Receiver.done`."""
+        return self.receiver.done()
+
+    def set_result(self, result: Reply, /) -> None:
+        """See `Receiver.set_result`."""
+        self.router.on_reply(self, result)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """See `Receiver.set_exception`. A replica may have replaced the server, which then sends no MOVED."""
+        if isinstance(exception, NoReplyError):
+            self.router.refresh_slots()
+        self.receiver.set_exception(exception)
 
 
 def _host(reported: bytes | str | None, queried: Address) -> str:

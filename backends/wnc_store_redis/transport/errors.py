@@ -16,6 +16,7 @@ from wnc_store import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
+from wnc_store_redis.transport.product import REDIS, Product
 from wnc_store_redis.transport.replies import UnexpectedReplyError
 
 CANNOT_SERVE_NOW = {
@@ -48,7 +49,7 @@ _INSIDE_SCRIPT = "@user_script"
 _DENIED_BEFORE_SCRIPT = re.compile(r"cannot run (\w+)")
 """Text of `lua/prelude.lua` for a command that the server lacks or denies."""
 
-_TOO_OLD = "does not support sharded channels; events on a cluster need Redis 7.0 or newer"
+_TOO_OLD = "does not support sharded channels; events on a cluster need Redis 7.0 or newer, or Valkey"
 # Part of the server's message, with backquotes replaced by apostrophes -> explanation.
 _UNSUPPORTED = {
     "DB index is out of range": "does not have the database at the end of the URL",
@@ -103,8 +104,14 @@ class NotReplicatedError(Exception):
     """Raised when a write is applied on the master, but not confirmed by all of its replicas."""
 
 
-def to_store_error(
-    error: BaseException, *, endpoint: str, key: str, unanswered: bool = False, in_script: bool = False
+def to_store_error(  # noqa: PLR0913 - the error and its circumstances
+    error: BaseException,
+    *,
+    endpoint: str,
+    key: str,
+    unanswered: bool = False,
+    in_script: bool = False,
+    product: Product = REDIS,
 ) -> StoreError:
     """Return the library's error for an error of the driver. Its cause contains no arguments and no local variables.
 
@@ -114,8 +121,9 @@ def to_store_error(
         key: the key of the command; "" if it has none.
         unanswered: whether a write, or an earlier attempt of it, may have reached the server without a reply.
         in_script: whether the error is the reply to a script that writes.
+        product: the product that the URL names. The message contains its name and its schemes.
     """
-    server = f"Redis at {endpoint}"
+    server = f"{product.name} at {endpoint}"
     about = f" (key {key!r})" if key else ""
     if unanswered and isinstance(error, NotReplicatedError):
         translated = OutcomeUnknownError(
@@ -130,14 +138,16 @@ def to_store_error(
     elif isinstance(error, driver.ResponseError) and code_of(error) == EXPIRED:
         translated = StoreTimeoutError(f"{server} received the write too late{about}; check the server and the network")
     elif isinstance(error, driver.ResponseError):
-        translated = _from_reply(error, server, about, key, in_script=in_script)
+        translated = _from_reply(error, server, about, key, product, in_script=in_script)
     else:
-        translated = _from_exception(error, server, about)
+        translated = _from_exception(error, server, about, product)
     translated.__cause__ = _without_arguments(error)
     return translated
 
 
-def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, *, in_script: bool) -> StoreError:
+def _from_reply(  # noqa: PLR0913 - the error and its circumstances
+    error: driver.ResponseError, server: str, about: str, key: str, product: Product, *, in_script: bool
+) -> StoreError:
     code = code_of(error)
     message = str(error).replace("`", "'")
     unsupported = next((reason for part, reason in _UNSUPPORTED.items() if part in message), None)
@@ -145,9 +155,9 @@ def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, 
     if denied is not None:
         unsupported = f"does not run {denied[1]} for this user{about} (NOPERM); grant it, and do not rename it"
     if unsupported is not None:
-        return ConfigurationError(f"{server} {unsupported}")
+        return ConfigurationError(f"{server} {product.localize(unsupported)}")
     if code == "WRONGTYPE":
-        return CorruptRecordError(key, "the key, or the index of active rooms, has a value of another Redis type")
+        return CorruptRecordError(key, "the key, or the index of active rooms, has a value of another type")
     is_denied_in_script = any(part in message for part in _DENIED_IN_SCRIPT)
     if is_denied_in_script:
         code = "NOPERM"
@@ -157,13 +167,14 @@ def _from_reply(error: driver.ResponseError, server: str, about: str, key: str, 
             "remain; grant the user every permission that the store needs, and do not rename commands"
         )
     if code in _MISCONFIGURED:
-        return ConfigurationError(f"{server} rejected the command{about} with {code}: {_MISCONFIGURED[code]}")
+        hint = product.localize(_MISCONFIGURED[code])
+        return ConfigurationError(f"{server} rejected the command{about} with {code}: {hint}")
     if code in CANNOT_SERVE_NOW:
         return StoreUnavailableError(f"{server} cannot serve requests now{about}, {code}: {CANNOT_SERVE_NOW[code]}")
     return StoreError(f"{server} rejected the command{about} with {code}; nothing happened")
 
 
-def _from_exception(error: BaseException, server: str, about: str) -> StoreError:  # noqa: PLR0911 - one for each kind
+def _from_exception(error: BaseException, server: str, about: str, product: Product) -> StoreError:  # noqa: PLR0911 - one for each kind
     if isinstance(error, driver.AuthenticationError | driver.AuthorizationError):
         return ConfigurationError(f"{server} rejected the credentials; check the user and the password in the URL")
     if isinstance(error, UnknownServiceError):
@@ -183,7 +194,7 @@ def _from_exception(error: BaseException, server: str, about: str) -> StoreError
         port = ", and that the port accepts TLS" if server.endswith(OVER_TLS) else ""
         return StoreTimeoutError(f"{server} did not reply in time{about}; check the server and the network{port}")
     # Every other exception of the driver means a lost connection. On some Python versions it is an AttributeError.
-    return StoreUnavailableError(f"{server} cannot be reached{about}: {_explain(error)}")
+    return StoreUnavailableError(f"{server} cannot be reached{about}: {product.localize(_explain(error))}")
 
 
 def _explain(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from wnc_store import OutcomeUnknownError, SecretBytes, StoreClosedError, StoreE
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import code_of, to_store_error
 from wnc_store_redis.transport.packing import EXPIRY, EXPIRY_SIZE, pack_command
+from wnc_store_redis.transport.product import REDIS
 from wnc_store_redis.transport.receiver import Receiver
 from wnc_store_redis.transport.replies import SHAPES, Decode, UnexpectedReplyError
 from wnc_store_redis.transport.retry import MAX_UNANSWERED, Attempts, NoReplyError
@@ -93,10 +94,12 @@ class CommandExecutor:
 
     Attributes:
         timeout: how long an operation may take, in seconds.
+        product: the product that errors and hints name.
     """
 
     def __init__(self, router: Router, timeout: timedelta, statistics: Statistics) -> None:
         self._router = router
+        self.product = REDIS
         self.statistics = statistics
         self.timeout = timeout.total_seconds()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -162,7 +165,9 @@ class CommandExecutor:
             self._router.submit(reply, name, packed, end, writes=False)
             return reply
 
-        return await self._run(first, again, name, decode, self._attempts(end, MAX_UNANSWERED, writes=False))
+        running = self._run(first, again, name, decode, self._attempts(end, MAX_UNANSWERED, writes=False))
+        del first
+        return await running
 
     async def read_many(self, commands: Sequence[Command]) -> list[Reply]:
         """Run read-only commands in one round trip."""
@@ -194,7 +199,9 @@ class CommandExecutor:
             return call.script.decode(await first), False
         except (NoReplyError, StoreClosedError, UnexpectedReplyError):
             pass  # `finish_script` handles it
-        return await self.finish_script(call, first)
+        finishing = self.finish_script(call, first)
+        del first
+        return await finishing
 
     def send_script(
         self, call: ScriptCall[Any], receiver: Receiver, *, retry: bool = False, by_source: bool = False
@@ -223,6 +230,7 @@ class CommandExecutor:
             call.deadline, 1 if call.retry_args is None else MAX_UNANSWERED, writes=call.script.writes
         )
         reply = self._or_by_source(call, first)
+        del first
         result = await self._run(reply, attempt, call.keys[0], call.script.decode, attempts)
         return result, is_retry
 
@@ -262,15 +270,18 @@ class CommandExecutor:
     ) -> _T:
         """Return the decoded reply of the first attempt that succeeds. `again` starts another attempt.
 
-        A reply of another shape does not show whether the command was executed. It counts as a lost reply.
+        A reply of another shape does not show whether the command was executed. It counts as a lost reply. No local
+        variable holds a reply when an error is raised, because it may be a room with its token.
         """
         pending = first
+        del first
         while True:
             try:
                 reply = await pending
             except (NoReplyError, StoreClosedError) as error:
                 failure = error
             else:
+                del pending
                 try:
                     return decode(reply)
                 except UnexpectedReplyError as error:
@@ -278,6 +289,8 @@ class CommandExecutor:
                     if not isinstance(reply, ResponseError):
                         self._router.drop(key)  # the replies behind it may belong to other requests
                         failure = NoReplyError(error, sent=True)
+                finally:
+                    del reply
             if not await attempts.another(failure):
                 break
             self.statistics.retries += 1
@@ -303,7 +316,12 @@ class CommandExecutor:
         reason = error.reason if isinstance(error, NoReplyError) else error
         name = key.decode("utf-8", "replace")
         translated = to_store_error(
-            reason, endpoint=self._router.endpoint, key=name, unanswered=unanswered, in_script=in_script
+            reason,
+            endpoint=self._router.endpoint,
+            key=name,
+            unanswered=unanswered,
+            in_script=in_script,
+            product=self.product,
         )
         if isinstance(translated, OutcomeUnknownError):
             # The deadline is at most one time-out away, and the clock of a session deviates by at most another.

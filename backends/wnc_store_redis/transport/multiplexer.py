@@ -17,6 +17,7 @@ from wnc_store_redis.transport.connection import Pool, Reply, open_connection
 from wnc_store_redis.transport.errors import EXPIRED, UnfencedError
 from wnc_store_redis.transport.packing import EXPIRY_FORMAT, pack_command
 from wnc_store_redis.transport.receiver import IGNORED, Receiver
+from wnc_store_redis.transport.replies import UnexpectedReplyError
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError
 from wnc_store_redis.transport.session import Session, seconds, start_session
 from wnc_store_redis.transport.statistics import Statistics
@@ -31,7 +32,9 @@ MAX_IN_FLIGHT_BYTES = 4 * 1024 * 1024
 _CLOCK_INTERVAL = 60.0
 """Seconds between two queries of the server's time on a connection that writes."""
 
-_EXPIRED_AT = re.compile(rf"{EXPIRED} (\d{{1,15}})")
+_EXPIRED_AT = re.compile(rf"{EXPIRED} (\d{{1,12}}|[1-8]\d{{12}})")
+"""The error of a late write, with a time for which the expiry of a command keeps its 13 digits."""
+
 _TIME = pack_command((b"TIME",))
 _ASKING = pack_command((b"ASKING",))
 
@@ -185,7 +188,7 @@ class MultiplexedConnection:
         if not future.cancelled() and future.exception() is None and not isinstance(future.result(), ResponseError):
             try:
                 self._session = self._session._replace(clock=seconds(future.result()) - sent_at)
-            except (TypeError, ValueError, IndexError):  # not a reply to TIME, so the others may not match, either
+            except UnexpectedReplyError:  # not a reply to TIME, so the others may not match, either
                 self.drop()
 
     def _on_connect(self, error: Exception | None) -> None:

@@ -118,6 +118,7 @@ def _is_slot(reply: Reply) -> bool:
 
 
 SHAPES: Mapping[bytes, Decode[Any]] = {
+    b"CLIENT": expect(is_bytes),
     b"CONFIG": expect(is_bytes_map),
     b"EXISTS": expect(is_count),
     b"GET": expect(is_optional_bytes),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -12,7 +14,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from wnc_store_redis.transport.connection import NO_RETRIES, Reply
 from wnc_store_redis.transport.errors import code_of
-from wnc_store_redis.transport.node import call, open_node
+from wnc_store_redis.transport.node import Node, open_node
 from wnc_store_redis.transport.receiver import Receiver, forward
 from wnc_store_redis.transport.retry import NoReplyError
 from wnc_store_redis.transport.routing import SingleNodeRouter
@@ -67,15 +69,18 @@ class SentinelRouter(SingleNodeRouter):
         on_ask: bytes | None = None,
     ) -> None:
         """See `Router.submit`."""
-        forward(self._requests, self._call(packed, deadline, writes=writes), receiver)
+        if writes and self._monitor.is_failing_over():
+            forward(self._requests, self._send_later(packed, deadline), receiver)
+        else:
+            self._node.submit(_Request(receiver, self._node), packed, deadline, writes=writes)
 
-    async def _call(self, packed: bytes, deadline: float, *, writes: bool) -> Reply:
-        if writes and not await self._monitor.wait_stable(deadline):
+    async def _send_later(self, packed: bytes, deadline: float) -> Reply:
+        """Send a write after the failover."""
+        if not await self._monitor.wait_stable(deadline):
             raise NoReplyError(TimeoutError(), sent=False)
-        reply = await call(self._node, packed, deadline, writes=writes)
-        if isinstance(reply, ResponseError) and code_of(reply) in _NOT_THE_MASTER:
-            self._node.drop()
-        return reply
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._node.submit(_Request(reply, self._node), packed, deadline, writes=True)
+        return await reply
 
     async def aclose(self) -> None:
         """See `Router.aclose`."""
@@ -89,6 +94,28 @@ class SentinelRouter(SingleNodeRouter):
             self._node.drop()
             for callback in self._failover_callbacks:
                 callback()
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class _Request:
+    """A command that was sent to the master. It receives the reply, which may show that the server is a replica."""
+
+    receiver: Receiver
+    node: Node
+
+    def done(self) -> bool:
+        """See `Receiver.done`."""
+        return self.receiver.done()
+
+    def set_result(self, result: Reply, /) -> None:
+        """See `Receiver.set_result`."""
+        if isinstance(result, ResponseError) and code_of(result) in _NOT_THE_MASTER:
+            asyncio.get_running_loop().call_soon(self.node.drop)  # other replies of the connection are being passed on
+        self.receiver.set_result(result)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """See `Receiver.set_exception`."""
+        self.receiver.set_exception(exception)
 
 
 class _MasterPool:

@@ -89,9 +89,14 @@ class SentinelMonitor:
             for sentinel in self._sentinels:
                 self._tasks.spawn(self._listen(sentinel))
 
+    def is_failing_over(self) -> bool:
+        """Return whether a Sentinel reports that a replica of the master is being promoted."""
+        master = self.master
+        return any(state.is_failing_over and state.master == master for state in self._states.values())
+
     async def wait_stable(self, deadline: float) -> bool:
         """Wait until no failover is in progress. Return False if the deadline passes first."""
-        while self._is_failing_over():
+        while self.is_failing_over():
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._changed.wait()
@@ -122,10 +127,6 @@ class SentinelMonitor:
             await self._tasks.aclose()
             for sentinel in self._sentinels:
                 await sentinel.aclose(close_connection_pool=True)
-
-    def _is_failing_over(self) -> bool:
-        master = self.master
-        return any(state.is_failing_over and state.master == master for state in self._states.values())
 
     async def _listen(self, sentinel: Redis) -> None:
         while True:

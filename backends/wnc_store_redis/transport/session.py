@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
@@ -12,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.errors import UnfencedError
+from wnc_store_redis.transport.replies import UnexpectedReplyError, is_tuple
 
 _CLIENT = re.compile(rb"\bid=(\d+) addr=(.*?) laddr=")
 _NOBODY = (b"ID", b"9223372036854775807")
@@ -20,6 +20,16 @@ _NOBODY = (b"ID", b"9223372036854775807")
 
 _FAR_FUTURE = 9e9
 """The clock of a server that does not reply to TIME. Its scripts use TIME, too, and fail."""
+
+_NUMBER = re.compile(rb"\d{1,9}|[1-8]\d{9}")
+"""A number of seconds before `_FAR_FUTURE`, or of microseconds."""
+
+
+def _is_number(reply: Reply) -> bool:
+    return isinstance(reply, bytes) and _NUMBER.fullmatch(reply) is not None
+
+
+_is_time = is_tuple(_is_number, _is_number)
 
 
 class Session(NamedTuple):
@@ -44,6 +54,7 @@ async def start_session(connection: AbstractConnection, predecessor: Session) ->
 
     Raises:
         UnfencedError: the server does not kill the predecessor.
+        UnexpectedReplyError: the reply to TIME is not a time.
     """
     kill = (b"CLIENT", b"KILL", *(predecessor.client or _NOBODY))
     sent_at = asyncio.get_running_loop().time()
@@ -54,12 +65,18 @@ async def start_session(connection: AbstractConnection, predecessor: Session) ->
         if predecessor.client:
             raise UnfencedError from killed
         return Session(clock=clock)
-    found = None if isinstance(info, ResponseError) else _CLIENT.search(info)
+    found = _CLIENT.search(info) if isinstance(info, bytes) else None
     return Session((b"ID", found[1], b"ADDR", found[2]) if found else (), clock)
 
 
-def seconds(time: Sequence[bytes]) -> float:
-    """Decode a reply to TIME."""
+def seconds(time: Reply) -> float:
+    """Decode a reply to TIME.
+
+    Raises:
+        UnexpectedReplyError: the reply is not a time before `_FAR_FUTURE`.
+    """
+    if not _is_time(time):
+        raise UnexpectedReplyError
     return int(time[0]) + int(time[1]) / 1e6
 
 

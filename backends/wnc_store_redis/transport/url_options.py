@@ -33,23 +33,25 @@ class _Option(NamedTuple):
     expected: str
 
 
-def parse_options(pairs: Pairs, receiver: type, prefix: str = "") -> dict[str, Any]:
+def parse_options(pairs: Pairs, receiver: type, prefix: str = "", *, is_tls: bool = False) -> dict[str, Any]:
     """Return options as arguments of a class of redis-py.
 
     Args:
         pairs: names and values.
         receiver: the class that receives the options.
         prefix: the start of each name, which the class does not receive.
+        is_tls: whether the scheme selects TLS, which only an option with a prefix can turn off.
 
     Raises:
-        InvalidUrlError: an option is unknown or given twice, its value is invalid, or it needs another one.
+        InvalidUrlError: an option is unknown or given twice, its value is invalid or contradicts the scheme, or it
+            needs another option.
     """
     accepted = _parameters(receiver) | {"max_connections"}
     options: dict[str, Any] = {}
     for full_name, value in pairs:
         name = full_name.removeprefix(prefix)
         if name not in _OPTIONS or name not in accepted:
-            raise InvalidUrlError(_unknown(full_name, name))
+            raise InvalidUrlError(_unknown(full_name, name, has_tls="ssl_certfile" in accepted))
         if name in options:
             message = f"the option {full_name} is given twice"
             raise InvalidUrlError(message)
@@ -61,16 +63,19 @@ def parse_options(pairs: Pairs, receiver: type, prefix: str = "") -> dict[str, A
         if options[name] is None:
             message = f"the option {full_name} must be {expected}"
             raise InvalidUrlError(message)
+    if is_tls and not options.setdefault("ssl", True) and not prefix:
+        message = "the option ssl=false contradicts this scheme, which uses TLS"
+        raise InvalidUrlError(message)
     if "ssl" in accepted and not options.get("ssl") and any(name.startswith("ssl_") for name in options):
         message = f"options for TLS need the option {prefix}ssl=true"
         raise InvalidUrlError(message)
     return options
 
 
-def _unknown(full_name: str, name: str) -> str:
+def _unknown(full_name: str, name: str, *, has_tls: bool) -> str:
     if not _OPTION_NAME.fullmatch(full_name):
         return "it has an unknown option"
-    hint = "; TLS needs rediss://" if name in _OPTIONS and name.startswith("ssl") else ""
+    hint = "; TLS needs rediss://" if name in _OPTIONS and name.startswith("ssl") and not has_tls else ""
     return f"it has the option {full_name}, which this scheme does not have{hint}"
 
 

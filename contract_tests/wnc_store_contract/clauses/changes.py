@@ -12,6 +12,7 @@ from wnc_store import (
     ChatMessage,
     HostChanged,
     MessageAdded,
+    MessagesCleared,
     Resync,
     Room,
     RoomChanged,
@@ -166,7 +167,7 @@ class ChangeClauses:
         ]
         stored = await store.rooms.get_room(ROOM)
         assert stored is not None
-        renewed = stored.model_copy(update={"host_token": "another-token"})
+        renewed = stored.replace(host_token="another-token")
         assert await events_of(store, lambda: store.rooms.update_room(ROOM, renewed)) == [
             RoomChanged(room_id=ROOM, rev=3)
         ]
@@ -229,10 +230,10 @@ class ChangeClauses:
 
     @clause(Capability.EVENTS, Capability.CHAT)
     async def test_a_cleared_chat_is_published(self, context: ContractContext) -> None:
-        """Clearing messages publishes a Resync; clearing an empty chat publishes nothing."""
+        """Clearing messages publishes MessagesCleared; clearing an empty chat publishes nothing."""
         store = await context.open(publish_changes=True)
         assert await chat_events_of(store, lambda: store.chat.clear_messages(ROOM)) == []
-        assert await chat_events_of(store, lambda: store.chat.clear_messages(ROOM)) == [RESYNC]
+        assert await chat_events_of(store, lambda: store.chat.clear_messages(ROOM)) == [MessagesCleared(room_id=ROOM)]
 
     @clause(Capability.EVENTS, Capability.CHAT)
     async def test_an_oversized_message_is_published_as_resync(self, context: ContractContext) -> None:
@@ -273,7 +274,7 @@ class ChangeClauses:
 
         async def life() -> None:
             await rooms.create_room(room(ROOM, "host", "guest", host_token="SECRET-1"))
-            await rooms.edit_room(ROOM, lambda before: before.model_copy(update={"host_token": "SECRET-2"}))
+            await rooms.edit_room(ROOM, lambda before: before.replace(host_token="SECRET-2"))
             await rooms.update_room(ROOM, room(ROOM, "host", "guest", host_token="SECRET-3"))
             await rooms.remove_user_from_room(ROOM, "host")
             await rooms.delete_room(ROOM)

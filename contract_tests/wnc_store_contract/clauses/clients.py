@@ -15,13 +15,14 @@ Write = Callable[[Store], Awaitable[object]]
 
 def renamed(stored: Room) -> Room:
     """Return a room with another host name."""
-    return stored.model_copy(update={"host_name": "New"})
+    return stored.replace(host_name="New")
 
 
 ROOM_WRITES: tuple[Write, ...] = (
     lambda store: store.rooms.create_room(room(ROOM, "host", "guest")),
     lambda store: store.rooms.add_user_to_room(ROOM, user("new")),
     lambda store: store.rooms.transfer_host(ROOM, "guest"),
+    lambda store: store.rooms.rotate_host_token(ROOM),
     lambda store: store.rooms.update_video_state(ROOM, VideoState(current_time=99)),
     lambda store: store.rooms.set_video_url(ROOM, "https://video.example/1"),
     lambda store: store.rooms.edit_room(ROOM, renamed),

@@ -28,11 +28,10 @@ def count(stored: Room) -> Room:
 WRITES: tuple[Callable[[Store, int], Awaitable[object]], ...] = (
     lambda store, number: store.rooms.add_user_to_room("A3X9K2", user(f"u{number}")),
     lambda store, number: store.rooms.transfer_host("A3X9K2", ("guest", "next")[number % 2]),
+    lambda store, _number: store.rooms.rotate_host_token("A3X9K2"),
     lambda store, number: store.rooms.update_video_state("A3X9K2", VideoState(current_time=number)),
     lambda store, number: store.rooms.set_video_url("A3X9K2", f"https://video.example/{number}"),
-    lambda store, number: store.rooms.edit_room(
-        "A3X9K2", lambda current: current.model_copy(update={"host_name": f"Name {number}"})
-    ),
+    lambda store, number: store.rooms.edit_room("A3X9K2", lambda current: current.replace(host_name=f"Name {number}")),
 )
 
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from wnc_store import AppEvent, ConfigurationError, LimitExceededError, Store
-from wnc_store_contract.calls import forget, json_text, observe, prepare
+from wnc_store_contract.calls import like
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.clauses.events import drain
 from wnc_store_contract.factories import (
@@ -23,6 +23,7 @@ from wnc_store_contract.factories import (
     user,
 )
 from wnc_store_contract.harness import Capability
+from wnc_store_contract.operations import forget, json_text, observe, prepare
 
 
 async def all_of(calls: Sequence[Awaitable[object]]) -> Sequence[object]:
@@ -110,13 +111,20 @@ class IdentityClauses:
 
     @clause(Capability.CHAT)
     async def test_similar_message_ids_are_apart(self, context: ContractContext) -> None:
-        """Messages whose ids differ in any way are not repetitions of each other."""
+        """Messages whose ids differ in any way are added, edited and removed separately."""
         store = await context.open()
         for number, (difference, ids) in enumerate(SIMILAR_TEXT_IDS.items()):
             for message_id in (*ids, *ids):
                 await store.chat.add_message(message(1, f"R{number}", id=message_id))
             stored = [entry.id for entry in await store.chat.get_messages(f"R{number}")]
             assert stored == list(ids), f"messages that differ in {difference}: {ids}"
+            for left, message_id in enumerate(ids, start=1):
+                await store.chat.edit_message(f"R{number}", message_id, like)
+                changed = await store.chat.get_messages(f"R{number}")
+                assert [entry.model_extra.get("likes") for entry in changed] == [1, *[None] * (len(ids) - left)], ids
+                await store.chat.remove_message(f"R{number}", message_id)
+                stored = [entry.id for entry in await store.chat.get_messages(f"R{number}")]
+                assert stored == list(ids[left:]), f"messages that differ in {difference}: {ids}"
 
     @clause(Capability.CHAT)
     async def test_similar_chat_ids_are_apart(self, context: ContractContext) -> None:
@@ -197,7 +205,7 @@ class IdentityClauses:
         for difference, prefixes in SIMILAR_PREFIXES.items():
             try:
                 stores = [await context.open(key_prefix=prefix) for prefix in prefixes]
-            except ValueError:
+            except (ConfigurationError, ValueError):
                 assert max(map(len, prefixes)) > 16, f"these prefixes are refused: {prefixes}"
                 continue  # with the prefix of the harness these are too long
             place = f"prefixes that differ in {difference}: {prefixes}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wnc_store import InvalidIdError, Room
-from wnc_store_contract.calls import all_raise, chat_calls, room_calls, user_calls
+from wnc_store_contract.calls import all_raise, chat_calls, like, room_calls, user_calls
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
@@ -78,6 +78,10 @@ class IdClauses:
             for invalid in (message(1, id=bad), message(1, user_id=bad)):
                 with pytest.raises(InvalidIdError):
                     await store.chat.add_message(invalid)
+            with pytest.raises(InvalidIdError):
+                await store.chat.edit_message("A3X9K2", bad, like)
+            with pytest.raises(InvalidIdError):
+                await store.chat.remove_message("A3X9K2", bad)
         assert await store.chat.get_messages("A3X9K2") == []
 
     @clause()
@@ -109,13 +113,22 @@ class IdClauses:
 
     @clause(Capability.CHAT)
     async def test_any_message_id_is_accepted(self, context: ContractContext) -> None:
-        """Message ids of any characters are distinct, and adding a message again has no effect."""
+        """Message ids of any characters are distinct: each is added once, edited and removed."""
         store = await context.open(chat_history_limit=2 * len(UNUSUAL_TEXT_IDS))
         for _ in range(2):
             for message_id in UNUSUAL_TEXT_IDS:
                 await store.chat.add_message(message(1, id=message_id, user_id=message_id, message="cut \ud83d"))
         stored = await store.chat.get_messages("A3X9K2")
         assert [(entry.id, entry.user_id) for entry in stored] == [(sent, sent) for sent in UNUSUAL_TEXT_IDS]
+        for message_id in UNUSUAL_TEXT_IDS:
+            edited = await store.chat.edit_message("A3X9K2", message_id, like)
+            assert edited is not None
+            assert edited.id == message_id
+        stored = await store.chat.get_messages("A3X9K2")
+        assert {entry.model_extra["likes"] for entry in stored} == {1}
+        for number, message_id in enumerate(UNUSUAL_TEXT_IDS, start=1):
+            assert await store.chat.remove_message("A3X9K2", message_id) is True
+            assert await store.chat.get_messages("A3X9K2") == stored[number:]
 
     @clause()
     async def test_rooms_with_similar_ids_are_distinct(self, context: ContractContext) -> None:

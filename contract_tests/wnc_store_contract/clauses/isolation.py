@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from wnc_store import AppEvent, LimitExceededError, Resync, RoomNotFoundError, Store
-from wnc_store_contract.calls import MAX_ROOM_BYTES, Operation, available, change_name, forget, observe, prepare
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.clauses.events import drain, event_range, next_event, publish_and_receive
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
+from wnc_store_contract.operations import MAX_ROOM_BYTES, Operation, available, change_name, forget, observe, prepare
 
 DAY = timedelta(days=1)
 SIX_HOURS = 6 * 3600
@@ -245,7 +245,7 @@ async def _assert_limits(context: ContractContext, store: Store, key: str, *, is
     """Assert that a client refuses values beyond its limits, or accepts them if its limits are large."""
     calls = [
         lambda: store.rooms.set_video_url(key, "https://video.example/123456"),
-        lambda: store.rooms.edit_room(key, lambda before: before.model_copy(update={"host_name": "x" * 14})),
+        lambda: store.rooms.edit_room(key, lambda before: before.replace(host_name="x" * 14)),
         lambda: store.rooms.add_user_to_room(key, user("new", name="x" * 12)),
         lambda: store.rooms.create_room(room(f"{key}-large", "a", notes="x" * 1000)),
     ]

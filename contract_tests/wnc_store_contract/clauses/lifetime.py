@@ -120,6 +120,11 @@ class LifetimeClauses:
         await assert_renews(context, "transfer_host", lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
 
     @clause()
+    async def test_rotate_host_token_renews(self, context: ContractContext) -> None:
+        """rotate_host_token renews the room's TTL."""
+        await assert_renews(context, "rotate_host_token", lambda store: store.rooms.rotate_host_token("A3X9K2"))
+
+    @clause()
     async def test_update_video_state_renews(self, context: ContractContext) -> None:
         """update_video_state renews the room's TTL."""
         await assert_renews(

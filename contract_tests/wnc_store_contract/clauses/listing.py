@@ -52,7 +52,7 @@ class ListingClauses:
         store = await context.open()
         template, names = room(), [f"room-{number:04}" for number in range(MANY)]
         for start in range(0, MANY, 100):
-            rooms = [template.model_copy(update={"id": name}) for name in names[start : start + 100]]
+            rooms = [template.replace(id=name) for name in names[start : start + 100]]
             await asyncio.gather(*map(store.rooms.create_room, rooms))
         assert await listed(store) == names
 

@@ -15,11 +15,12 @@ from typing import Any, cast
 
 import pytest
 
-from wnc_store import RateLimitDecision, Room, Store, VideoState
-from wnc_store_contract.calls import KeyedCall, change_name, json_text, observe
+from wnc_store import ChatMessage, RateLimitDecision, Room, Store, VideoState
+from wnc_store_contract.calls import like
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.harness import Capability
+from wnc_store_contract.operations import KeyedCall, change_name, json_text, observe
 
 DELAYS = (0, 1, 3)
 """The numbers of steps of the event loop by which the second operation begins later."""
@@ -38,6 +39,11 @@ async def _create_lonely(store: Store, key: str) -> None:
 
 async def _create_nothing(store: Store, key: str) -> None:
     """The id stays unused."""
+
+
+async def _create_chat(store: Store, key: str) -> None:
+    for number in (0, 1):
+        await store.chat.add_message(message(number, key))
 
 
 async def _create_full(store: Store, key: str) -> None:
@@ -78,6 +84,11 @@ CHAT_WRITES: Mapping[str, KeyedCall] = {
     "another message": lambda s, k: s.chat.add_message(message(2, k)),
     "clear_messages": lambda s, k: s.chat.clear_messages(k),
 }
+MESSAGE_WRITES: Mapping[str, KeyedCall] = {
+    "an edit": lambda s, k: s.chat.edit_message(k, "m1", like),
+    "an edit of another message": lambda s, k: s.chat.edit_message(k, "m0", like),
+    "a removal": lambda s, k: s.chat.remove_message(k, "m1"),
+}
 LEASE_WRITES: Mapping[str, KeyedCall] = {
     "acquire of c1": lambda s, k: s.connections.acquire(k, "c1", limit=2),
     "acquire of c2": lambda s, k: s.connections.acquire(k, "c2", limit=2),
@@ -114,7 +125,7 @@ async def outcome(operation: Awaitable[object]) -> object:
         result = await operation
     except Exception as error:  # noqa: BLE001 - any error is a result
         return type(error).__name__
-    if isinstance(result, Room):
+    if isinstance(result, Room | ChatMessage):
         return plain(json_text(result))
     if isinstance(result, RateLimitDecision):
         return (result.allowed, result.remaining)
@@ -202,7 +213,10 @@ async def assert_serializable(context: ContractContext, every_pair: Sequence[Pai
 
 def room_pairs(context: ContractContext) -> Sequence[Pair]:
     """Return the pairs of writes of a room and its chat."""
-    writes = {**ROOM_WRITES, **(CHAT_WRITES if Capability.CHAT in context.harness.capabilities else {})}
+    writes, chat_writes = dict(ROOM_WRITES), dict[str, KeyedCall]()
+    if Capability.CHAT in context.harness.capabilities:
+        writes |= CHAT_WRITES
+        chat_writes = {**CHAT_WRITES, **MESSAGE_WRITES, "delete_room": ROOM_WRITES["delete_room"]}
 
     def some(*names: str) -> Mapping[str, KeyedCall]:
         return {name: writes[name] for name in names if name in writes}
@@ -211,6 +225,7 @@ def room_pairs(context: ContractContext) -> Sequence[Pair]:
     return [
         *pairs("in a room of two", _create_party, some(*(name for name in writes if name != "another message"))),
         *pairs("in a room of one", _create_lonely, some(*in_room_of_one)),
+        *pairs("in a chat", _create_chat, chat_writes),
         *pairs("without a room", _create_nothing, some("create_room", "a join", "delete_room", "a message")),
     ]
 
@@ -317,3 +332,4 @@ class RaceClauses:
         await assert_complete(context, "in a room of two", _create_party, ROOM_WRITES)
         if Capability.CHAT in context.harness.capabilities:
             await assert_complete(context, "in a room with a full chat", _create_full, {**ROOM_WRITES, **CHAT_WRITES})
+            await assert_complete(context, "in a chat", _create_chat, MESSAGE_WRITES)

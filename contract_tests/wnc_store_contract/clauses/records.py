@@ -125,6 +125,11 @@ class RecordClauses:
         await assert_increments_revision(context, lambda store: store.rooms.transfer_host("A3X9K2", "guest"))
 
     @clause()
+    async def test_rotate_host_token_increments_the_revision(self, context: ContractContext) -> None:
+        """rotate_host_token increments the revision."""
+        await assert_increments_revision(context, lambda store: store.rooms.rotate_host_token("A3X9K2"))
+
+    @clause()
     async def test_update_video_state_increments_the_revision(self, context: ContractContext) -> None:
         """update_video_state increments the revision."""
         await assert_increments_revision(context, lambda store: store.rooms.update_video_state("A3X9K2", VideoState()))
@@ -157,7 +162,7 @@ class RecordClauses:
         """edit_room keeps the extra fields of the room that the change returns."""
         await assert_keeps_extra_fields(
             context,
-            lambda store: store.rooms.edit_room(NAME, lambda current: current.model_copy(update={"host_name": "N"})),
+            lambda store: store.rooms.edit_room(NAME, lambda current: current.replace(host_name="N")),
         )
 
     @clause()
@@ -202,12 +207,10 @@ class RecordClauses:
         await store.rooms.create_room(made.with_extra(odd))
         await store.rooms.add_user_to_room("A3X9K2", user("guest"))
         await store.rooms.update_video_state("A3X9K2", VideoState(current_time=77, last_update_time=2))
-        after = await store.rooms.edit_room(
-            "A3X9K2", lambda current: current.model_copy(update={"video_url": "https://v"})
-        )
+        after = await store.rooms.edit_room("A3X9K2", lambda current: current.replace(video_url="https://v"))
         assert (after.users[1].is_host, after.video_state.current_time) == (False, 77)
         assert after.host_token == "token-of-the-host"
-        assert "host_token" not in after.to_public_json()
+        assert "host_token" not in after.to_public().to_json()
 
     @clause()
     async def test_written_records_are_copied(self, context: ContractContext) -> None:

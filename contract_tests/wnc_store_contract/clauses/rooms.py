@@ -199,9 +199,7 @@ class RoomClauses:
         """edit_room stores the room that the change returns, and returns the stored room."""
         store = await context.open()
         await store.rooms.create_room(room())
-        edited = await store.rooms.edit_room(
-            "A3X9K2", lambda current: current.model_copy(update={"host_name": "New name"})
-        )
+        edited = await store.rooms.edit_room("A3X9K2", lambda current: current.replace(host_name="New name"))
         assert edited.host_name == "New name"
         assert await store.rooms.get_room("A3X9K2") == edited
 
@@ -233,7 +231,7 @@ class RoomClauses:
         store = await context.open()
         await store.rooms.create_room(room())
         with pytest.raises(ValueError, match="other"):
-            await store.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"id": "other"}))
+            await store.rooms.edit_room("A3X9K2", lambda current: current.replace(id="other"))
         assert await store.rooms.room_exists("other") is False
         assert await store.rooms.room_exists("A3X9K2") is True
 

@@ -78,7 +78,7 @@ class SizeLimitClauses:
         assert before is not None
         large = before.model_copy(update={"notes": "x" * 2000})
         for call in (
-            lambda: store.rooms.create_room(large.model_copy(update={"id": "B"})),
+            lambda: store.rooms.create_room(large.replace(id="B")),
             lambda: store.rooms.update_room("A3X9K2", large),
             lambda: store.rooms.edit_room("A3X9K2", lambda _room: large),
             lambda: store.rooms.set_video_url("A3X9K2", f"https://video.example/{'x' * 2000}"),
@@ -106,7 +106,7 @@ class SizeLimitClauses:
         await strict.rooms.update_video_state("A3X9K2", made.video_state)
         await strict.rooms.set_video_url("A3X9K2", "v://1")
         await strict.rooms.transfer_host("A3X9K2", "guest")
-        await strict.rooms.edit_room("A3X9K2", lambda current: current.model_copy(update={"host_token": "t"}))
+        await strict.rooms.edit_room("A3X9K2", lambda current: current.replace(host_token="t"))
         assert await strict.rooms.remove_user_from_room("A3X9K2", "host") is not None
         with pytest.raises(LimitExceededError):
             await strict.rooms.add_user_to_room("A3X9K2", user("new", name="New"))
@@ -124,7 +124,7 @@ class SizeLimitClauses:
             room("A3X9K2", "host", "u1", "u2"),
         ):
             calls: tuple[Callable[[], Awaitable[object]], ...] = (
-                lambda beyond=beyond: store.rooms.create_room(beyond.model_copy(update={"id": "B"})),
+                lambda beyond=beyond: store.rooms.create_room(beyond.replace(id="B")),
                 lambda beyond=beyond: store.rooms.update_room("A3X9K2", beyond),
                 lambda beyond=beyond: store.rooms.edit_room("A3X9K2", lambda _before: beyond),
             )

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from wnc_store import AppEvent, LimitExceededError, StoreSettings, to_wire
-from wnc_store_contract.calls import json_text
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.clauses.events import drain
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
+from wnc_store_contract.operations import json_text
 
 LIMITS = StoreSettings()
 CHARACTERS = ("x", "\u00e5", "\u4e2d", "\U0001f37f", "\x00", "\ud83d", '"', "\\")
@@ -72,9 +72,7 @@ class SizeClauses:
         assert stored is not None
         assert json_text(stored) == json_text(largest)
         assert stored.model_extra == {"notes": notes}
-        after = await store.rooms.edit_room(
-            ROOM, lambda before: before.model_copy(update={"host_name": "Name of hosT"})
-        )
+        after = await store.rooms.edit_room(ROOM, lambda before: before.replace(host_name="Name of hosT"))
         assert after.model_extra == {"notes": notes}
 
     @clause(Capability.CHAT)

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from wnc_store import Store
-from wnc_store_contract.calls import Operation, observe, prepare
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.clauses.isolation import SETTINGS, SIX_HOURS, prepare_operations
 from wnc_store_contract.factories import ROOM, message, room
 from wnc_store_contract.harness import Capability
+from wnc_store_contract.operations import Operation, observe, prepare
 
 DAY = 24 * 3600
 TTL_SETTINGS = ("room_ttl", "chat_ttl", "connection_ttl", "rate_limit_window")
-Count = Callable[[str], Awaitable[int]]
-"""Returns how much of a part is live under an id: 0 if it has expired."""
+CountAll = Callable[[Iterable[str]], Awaitable[Mapping[str, int]]]
+"""Returns how much of a part is live under each of the ids: 0 if it has expired."""
+
+
+def count_each(count: Callable[[str], Awaitable[int]]) -> CountAll:
+    """Return a function that counts what is live under each id. The counts run concurrently."""
+
+    async def count_all(keys: Iterable[str]) -> Mapping[str, int]:
+        keys = list(keys)
+        return dict(zip(keys, await asyncio.gather(*map(count, keys)), strict=True))
+
+    return count_all
 
 
 def without_ttls(observed: Mapping[str, Any]) -> Mapping[str, object]:
@@ -35,7 +46,7 @@ async def find_margin(context: ContractContext, store: Store) -> float:
 
 
 async def assert_expiries(
-    context: ContractContext, store: Store, part: str, count: Count, renewed: Mapping[str, int]
+    context: ContractContext, store: Store, part: str, count_all: CountAll, renewed: Mapping[str, int]
 ) -> None:
     """Make every operation at 6 of 24 hours, and assert when a part of each id expires.
 
@@ -43,7 +54,7 @@ async def assert_expiries(
         context: The context of the clause.
         store: The store.
         part: The part of the ids.
-        count: Counts what is live of the part.
+        count_all: Counts what is live of the part.
         renewed: For each effect of an operation, how much of the part is live until 24 hours after the operation.
     """
     margin = await find_margin(context, store)
@@ -57,9 +68,9 @@ async def assert_expiries(
     span = f"{margin * 1000:.0f} ms"
 
     async def assert_live(moment: str, live: Callable[[int, int], int]) -> None:
-        counts = await asyncio.gather(*(count(key) for key in operations))
-        for (key, operation), found in zip(operations.items(), counts, strict=True):
-            assert found == live(*expected[key]), f"the {part} {moment}, after {operation.name} at 6 hours"
+        counts = await count_all(operations)
+        for key, operation in operations.items():
+            assert counts[key] == live(*expected[key]), f"the {part} {moment}, after {operation.name} at 6 hours"
 
     await assert_live("at 6 hours", lambda old, new: old + new)
     await context.advance(DAY - SIX_HOURS - margin)
@@ -98,17 +109,17 @@ class TtlClauses:
             assert (await store.rooms.room_ttl(key) is not None) is exists
             return int(exists)
 
-        await assert_expiries(context, store, "room", count, {"renews": 1})
+        await assert_expiries(context, store, "room", count_each(count), {"renews": 1})
 
     @clause(Capability.LISTING)
     async def test_the_listing_of_a_room_after_every_operation(self, context: ContractContext) -> None:
         """A room is listed exactly as long as it lives, after any operation."""
         store = await context.open(**SETTINGS)
 
-        async def count(key: str) -> int:
-            return [room_id async for room_id in store.rooms.active_room_ids()].count(key)
+        async def count_all(_keys: Iterable[str]) -> Mapping[str, int]:
+            return Counter([room_id async for room_id in store.rooms.active_room_ids()])
 
-        await assert_expiries(context, store, "room", count, {"renews": 1})
+        await assert_expiries(context, store, "room", count_all, {"renews": 1})
 
     @clause(Capability.CHAT)
     async def test_the_expiry_of_a_chat_after_every_operation(self, context: ContractContext) -> None:
@@ -120,13 +131,13 @@ class TtlClauses:
             assert (await store.chat.chat_ttl(key) is not None) is bool(messages)
             return int(bool(messages))
 
-        await assert_expiries(context, store, "chat", count, {"renews": 1})
+        await assert_expiries(context, store, "chat", count_each(count), {"renews": 1})
 
     @clause(Capability.CONNECTIONS)
     async def test_the_expiry_of_a_lease_after_every_operation(self, context: ContractContext) -> None:
         """A lease lives exactly connection_ttl after its last acquire; no other operation changes that."""
         store = await context.open(**SETTINGS)
-        await assert_expiries(context, store, "lease", store.connections.count, {"renews": 1, "adds": 1})
+        await assert_expiries(context, store, "lease", count_each(store.connections.count), {"renews": 1, "adds": 1})
 
     @clause(Capability.RATE_LIMITS)
     async def test_the_expiry_of_a_window_after_every_operation(self, context: ContractContext) -> None:
@@ -138,7 +149,7 @@ class TtlClauses:
             assert (decision.reset_after > timedelta(0)) is (decision.remaining < decision.limit)
             return int(decision.remaining < decision.limit)
 
-        await assert_expiries(context, store, "window", count, {})
+        await assert_expiries(context, store, "window", count_each(count), {})
 
     @clause()
     async def test_ttls_are_exact_after_every_operation(self, context: ContractContext) -> None:

@@ -16,11 +16,11 @@ from wnc_store import (
     VideoState,
     VideoStateChanged,
 )
-from wnc_store_contract.calls import json_text
 from wnc_store_contract.clause import ContractContext, clause
 from wnc_store_contract.clauses.events import drain
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
+from wnc_store_contract.operations import json_text
 
 NUMBERS: tuple[int | float, ...] = (
     *(0, 1, -1, 7, 255, 256, 2**31 - 1, 2**31, 2**32, -(2**31) - 1, 1767225600000, 2**53 - 1, 2**53, 2**53 + 1),

@@ -150,8 +150,8 @@ class WireClauses:
             await store.rooms.add_user_to_room(name, user("guest"))
             stored = await store.rooms.get_room(name)
             assert stored is not None
-            await store.rooms.update_room(name, stored.model_copy(update={"host_name": "New"}))
-            await store.rooms.edit_room(name, lambda found: found.model_copy(update={"host_name": "Newer"}))
+            await store.rooms.update_room(name, stored.replace(host_name="New"))
+            await store.rooms.edit_room(name, lambda found: found.replace(host_name="Newer"))
             assert parsed(await raw.get_room(name))["deep"] == before["deep"]
 
     @clause(Capability.RAW, Capability.CHAT)

@@ -47,16 +47,19 @@ class Operation:
 
     Attributes:
         client: the caller. The calls of a client do not overlap.
-        kind: "create", "join", "leave", "video", "edit", "delete" and "get" of rooms; "say", "clear" and "read" of
-            chats; "acquire", "release" and "count" of connections; "hit" and "peek" of rate limits.
+        kind: "create", "join", "leave", "video", "edit", "delete" and "get" of rooms; "say", "correct",
+            "remove", "clear" and "read" of chats; "acquire", "release" and "count" of connections; "hit" and "peek" of
+            rate limits.
         key: the room, or the key of the connections or the rate limit.
         value: the value that the call writes: the user that creates, joins or leaves, the position, the URL, the
-            message's id, or the connection's id. Except for connections, it is unique among the writes.
+            message's id, the message's id and its new text with "=" in between, or the connection's id. Except for
+            connections and removed messages, it is unique among the writes.
         start: nanoseconds on a clock that all processes share.
         end: nanoseconds.
         answer: "ok" with the returned value in `result`, or the reason for an error. "refused" means an error that says
             that the write did not happen.
-        result: a room, None for a missing room, the ids of messages, or a count.
+        result: a room, None for a missing room, the ids of messages, followed by "=" and the text if it was corrected,
+            whether a message was found, or a count.
         final: when a write with an unknown outcome can no longer happen, in nanoseconds.
     """
 

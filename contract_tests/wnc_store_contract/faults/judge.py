@@ -27,7 +27,9 @@ _MODELS: dict[str, Callable[[Sequence[Operation]], Model]] = {
 _COUNTED = {"connections", "limits"}
 RULES = {
     "rooms": "the calls to a room are linearizable, and no acknowledged write is lost",
-    "chats": "each acknowledged message is added exactly once, and reads return the current messages",
+    "chats": (
+        "each acknowledged message is added, corrected and removed exactly once, and reads return the current messages"
+    ),
     "connections": "each lease is counted from its acquisition to its release",
     "limits": "each acknowledged hit is counted exactly once",
 }
@@ -153,7 +155,7 @@ def _mentioned(
         if isinstance(one.result, View):
             values.update((*one.result.users, one.result.position, one.result.url))
         elif isinstance(one.result, tuple):
-            values.update(one.result)
+            values.update(one.result, (str(entry).partition("=")[0] for entry in one.result))
     latest = max((one.end for one in claims), default=-math.inf)
     return [
         one

@@ -126,19 +126,22 @@ class _Search:
         candidates, earliest_end = self._candidates(node)
         returned: _Node | None = None
         fitting: list[_Node] = []
+        unchanged: list[_Node] = []
         for index in candidates:
             operation = self._known[index]
             following = self._after(node, index)
             if following is None:
                 continue
-            # An operation that changes nothing wherever it is placed can be applied now.
-            if following.state == node.state and self._model.is_fixed(operation):
+            # An operation that changes nothing wherever it is placed can be applied now if that excludes no change.
+            if following.state == node.state and self._model.is_fixed(operation) and not self._excludes(node, index):
                 return [following]
+            if following.state == node.state:
+                unchanged.append(following)
             # An operation that returned a room fits only one revision, because the written values are unique.
-            if isinstance(operation.result, View):
+            elif isinstance(operation.result, View):
                 returned = following
             fitting.append(following)
-        return [returned] if returned else [*self._guesses(node, earliest_end), *fitting]
+        return [*unchanged, returned] if returned else [*self._guesses(node, earliest_end), *fitting]
 
     def _after(self, node: _Node, index: int) -> _Node | None:
         """Return the node after an operation with a known outcome, or None if it cannot come next."""
@@ -154,10 +157,28 @@ class _Search:
             base, done = base + 1, done >> 1
         return _Node(base, done, node.guessed, state, written)
 
+    def _excludes(self, node: _Node, index: int) -> bool:
+        """Return whether applying an operation now would exclude a change that may come before it.
+
+        Changes with an unknown outcome that were final before the operation began can only come before it.
+        """
+        operation = self._known[index]
+        if isinstance(operation.result, tuple) and operation.result:
+            return False  # no state after another change has this result
+        began = self._began(node)
+        return any(
+            began <= change.end < operation.start and not node.guessed >> number & 1
+            for number, (change, _) in enumerate(self._unknown)
+        )
+
+    def _began(self, node: _Node) -> float:
+        """Return when the operation began that began last among those that are done."""
+        latest = node.base + node.done.bit_length() - 1
+        return self._known[latest].start if latest >= 0 else 0
+
     def _guesses(self, node: _Node, earliest_end: float) -> Iterator[_Node]:
         """Yield the nodes after operations with an unknown outcome that may have happened by then."""
-        latest = node.base + node.done.bit_length() - 1  # the operation that began last among those that are done
-        began = self._known[latest].start if latest >= 0 else 0
+        began = self._began(node)
         # Of equivalent operations, trying the one that is final first is sufficient.
         first: dict[Hashable, tuple[float, int]] = {}
         for number, (operation, same) in enumerate(self._unknown):

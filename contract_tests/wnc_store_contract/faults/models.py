@@ -93,7 +93,7 @@ class RoomModel:
         return state is None or self._lives.next(state, place, state.rev + 1) is None
 
     def is_fixed(self, operation: Operation) -> bool:
-        """Return False for a leave that found no room: the user may have been the last one, or there was no room."""
+        """Return False for a leave that returned None: it deleted the room, or the room did not exist."""
         return (operation.kind, operation.result) != ("leave", None)
 
     def similar(self, operation: Operation) -> Hashable:
@@ -217,7 +217,7 @@ class _KeyModel:
 
 
 class ChatModel(_KeyModel):
-    """The ids of the kept messages. Each id is added by one call.
+    """The ids of the kept messages, each followed by "=" and its text if it was corrected. One call adds each id.
 
     Args:
         operations: all operations.
@@ -231,13 +231,18 @@ class ChatModel(_KeyModel):
         self._kept = kept
         self._before: dict[str, str | None] = {}
         self._shown: set[str] = set()
+        # Only messages that nobody removes keep their predecessors.
+        self._removable = {str(one.value) for one in operations if one.kind == "remove" and one.answer != "refused"}
         for one in operations:
             if one.answer == "ok" and isinstance(one.result, tuple) and one.result:
-                ids = tuple(map(str, one.result))
-                self._shown.update(ids)
+                entries = tuple(map(str, one.result))
+                self._shown.update(entries, map(_message_id, entries))
+                ids = self._permanent(entries)
                 self._before.update((after, before) for before, after in pairwise(ids))
-                if len(ids) < kept:
+                if len(entries) < kept and not self._removable:
                     self._before[ids[0]] = None
+            elif one.kind in {"correct", "remove"} and one.answer == "ok" and one.result:
+                self._shown.add(_message_id(str(one.value)))
 
     def apply(self, state: tuple[str, ...], operation: Operation) -> Outcome:
         """Return the messages after an operation and the expected outcome."""
@@ -245,19 +250,38 @@ class ChatModel(_KeyModel):
             return state, "ok", state
         if operation.kind == "clear":
             return (), "ok", None
+        if operation.kind in {"correct", "remove"}:
+            entry = str(operation.value)
+            changed = [entry] if operation.kind == "correct" else []
+            found = [_message_id(one) == _message_id(entry) for one in state]
+            after = (part for one, is_it in zip(state, found, strict=True) for part in (changed if is_it else [one]))
+            return tuple(after), "ok", any(found)
         return (*state, str(operation.value))[-self._kept :], "ok", None
 
     def is_astray(self, state: tuple[str, ...], place: int) -> bool:  # noqa: ARG002 - see Model
         """Return whether the last message follows another message than a read returned before it."""
-        if not state or state[-1] not in self._before:
+        ids = self._permanent(state)
+        if not ids or ids[-1] not in self._before:
             return False
-        return self._before[state[-1]] != (state[-2] if len(state) > 1 else None)
+        return self._before[ids[-1]] != (ids[-2] if len(ids) > 1 else None)
+
+    def is_fixed(self, operation: Operation) -> bool:
+        """Return whether the operation is a read, or its result shows whether it has changed a message."""
+        return operation.kind in {"correct", "remove"} or super().is_fixed(operation)
 
     def similar(self, operation: Operation) -> Hashable:
-        """Return the kind and value of a write; None for a message that no read returned."""
-        if operation.kind == "say" and operation.value not in self._shown:
+        """Return the kind and value of a write; None for a message or a text that no result shows."""
+        if operation.kind in {"say", "correct"} and operation.value not in self._shown:
             return None
         return super().similar(operation)
+
+    def _permanent(self, entries: Sequence[str]) -> Sequence[str]:
+        """Return the ids of the entries that nobody removes."""
+        return [one for one in map(_message_id, entries) if one not in self._removable]
+
+
+def _message_id(entry: str) -> str:
+    return entry.partition("=")[0]
 
 
 class LeaseModel(_KeyModel):

@@ -35,7 +35,7 @@ SETTINGS = StoreSettings(
 
 KINDS: Mapping[str, Mapping[str, float]] = {
     "rooms": {"create": 2, "join": 8, "leave": 7, "video": 5, "edit": 4, "delete": 0.2, "get": 6},
-    "chats": {"say": 8, "read": 5, "clear": 0.5},
+    "chats": {"say": 8, "correct": 3, "remove": 2, "read": 5, "clear": 0.5},
     "connections": {"acquire": 4, "release": 3, "count": 2},
     "limits": {"hit": 3, "peek": 1},
 }
@@ -55,17 +55,23 @@ def _say(store: Store, key: str, value: str) -> Awaitable[None]:
     return store.chat.add_message(ChatMessage(id=value, room_id=key, user_id="u", user_name="u", message=value))
 
 
+async def _correct(store: Store, key: str, value: str) -> bool:
+    message_id, _, text = value.partition("=")
+    changed = await store.chat.edit_message(key, message_id, lambda found: found.model_copy(update={"message": text}))
+    return changed is not None
+
+
 CALLS: dict[str, Call] = {
     "create": _create,
     "join": lambda store, key, value: store.rooms.add_user_to_room(key, User(id=value, name=value)),
     "leave": lambda store, key, value: store.rooms.remove_user_from_room(key, value),
     "video": lambda store, key, value: store.rooms.update_video_state(key, VideoState(current_time=value)),
-    "edit": lambda store, key, value: store.rooms.edit_room(
-        key, lambda room: room.model_copy(update={"video_url": value})
-    ),
+    "edit": lambda store, key, value: store.rooms.edit_room(key, lambda room: room.replace(video_url=value)),
     "delete": lambda store, key, _: store.rooms.delete_room(key),
     "get": lambda store, key, _: store.rooms.get_room(key),
     "say": _say,
+    "correct": _correct,
+    "remove": lambda store, key, value: store.chat.remove_message(key, value),
     "read": lambda store, key, _: store.chat.get_messages(key),
     "clear": lambda store, key, _: store.chat.clear_messages(key),
     "acquire": lambda store, key, value: store.connections.acquire(key, value),
@@ -107,6 +113,7 @@ class Worker:
         self._keys = {kind: keys[group] for group in keys for kind in self.kinds[group]}
         self._weights = [weight for group in keys for weight in self.kinds[group].values()]
         self._known: dict[str, list[str]] = defaultdict(list)
+        self._said: dict[str, list[str]] = defaultdict(list)
         self._left = 0.0
         self._breaking = asyncio.Lock()
 
@@ -150,6 +157,11 @@ class Worker:
             return f"{client}-{number % 3}"  # only this caller uses the connection
         if kind == "leave" and self._known[key]:
             return self._chance.choice(self._known[key])
+        if kind in {"correct", "remove"}:
+            target = self._chance.choice(self._said[key] or [f"{self._name}-0"])
+            return f"{target}={self._name}-{number}" if kind == "correct" else target
+        if kind == "say":
+            self._said[key] = [*self._said[key][-5:], f"{self._name}-{number}"]
         if kind in {"create", "join"}:
             self._known[key] = [*self._known[key][-5:], f"{self._name}-{number}"]
         return f"{self._name}-{number}" if kind in {"create", "join", "leave", "edit", "say"} else None
@@ -219,4 +231,9 @@ def _result(value: Any) -> Result:
         return View.of(value)
     if isinstance(value, RateLimitDecision):
         return HITS_ALLOWED - value.remaining
-    return tuple(message.id for message in cast("list[ChatMessage]", value)) if isinstance(value, list) else value
+    return tuple(map(_shown, cast("list[ChatMessage]", value))) if isinstance(value, list) else value
+
+
+def _shown(message: ChatMessage) -> str:
+    """Return the id of a message, with its text once it was corrected. At first, its text is its id."""
+    return message.id if message.message == message.id else f"{message.id}={message.message}"

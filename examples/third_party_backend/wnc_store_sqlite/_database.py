@@ -118,7 +118,7 @@ class Database:
 
     async def _open(self) -> aiosqlite.Connection:
         if self._opening is None:
-            # A separate task, because a thread opens the file, even if the caller is cancelled meanwhile.
+            # A separate task, because the thread that opens the file continues when the caller is cancelled.
             self._opening = asyncio.create_task(self._connect())
         try:
             return await asyncio.shield(self._opening)

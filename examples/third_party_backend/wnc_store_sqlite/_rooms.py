@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import aiosqlite
 
-from wnc_store import Clock, Room, StoreSettings, to_wire
+from wnc_store import Clock, CorruptRecordError, Room, StoreSettings, to_wire
 from wnc_store.base import Committed, CompareAndSetRoomStore, Lifecycle, VersionedRoom, VersionMismatch, decode_room
 from wnc_store_sqlite._chat import DELETE_CHAT, SWEEP_CHATS
 from wnc_store_sqlite._database import MILLISECOND, Database, remaining, run
 
 _FIND_ROOM = "SELECT data, expires_ms FROM wnc_rooms WHERE prefix = :prefix AND id = :id AND expires_ms > :now"
 _PUT_ROOM = "REPLACE INTO wnc_rooms (prefix, id, data, expires_ms) VALUES (:prefix, :id, :data, :now + :ttl)"
+_SET_CHAT_TTL = """
+    UPDATE wnc_messages SET expires_ms = :now + :ttl
+    WHERE prefix = :prefix AND room_id = :id AND expires_ms > :now
+"""
 _DELETE_ROOM = "DELETE FROM wnc_rooms WHERE prefix = :prefix AND id = :id RETURNING expires_ms > :now"
+_FIND_ROOMS = """
+    SELECT id, data FROM wnc_rooms
+    WHERE prefix = :prefix AND id IN (SELECT value FROM json_each(:ids)) AND expires_ms > :now
+"""
 _LIST_ROOMS = "SELECT id FROM wnc_rooms WHERE prefix = :prefix AND expires_ms > :now"
 _SWEEP_ROOMS = "DELETE FROM wnc_rooms WHERE prefix = :prefix AND expires_ms <= :now RETURNING id"
 
@@ -31,6 +40,12 @@ class SqliteRoomStore(CompareAndSetRoomStore[bytes]):
         async with self._database.connection() as db:
             return await self._find(db, room_id)
 
+    async def _get_many(self, room_ids: Sequence[str]) -> Sequence[Room | CorruptRecordError | None]:
+        async with self._database.connection() as db:
+            rows = await run(db, _FIND_ROOMS, self._database.values(ids=json.dumps(room_ids)))
+        found = {room_id: self._decode_or_error(room_id, data) for room_id, data in rows}
+        return [found.get(room_id) for room_id in room_ids]
+
     async def _create(self, room: Room) -> bool:
         async with self._database.transaction() as db:
             values = self._database.values(room.id, data=to_wire(room), ttl=self._ttl_ms)
@@ -45,7 +60,11 @@ class SqliteRoomStore(CompareAndSetRoomStore[bytes]):
             current = await self._find(db, after.id)
             if current is None or current.version != before.version:
                 return VersionMismatch(current)
-            await run(db, _PUT_ROOM, self._database.values(after.id, data=to_wire(after), ttl=self._ttl_ms))
+            ttl, chat_ttl = self._ttls.room(after), self._ttls.chat(before.room, after)
+            values = self._database.values(after.id, data=to_wire(after), ttl=ttl // MILLISECOND)
+            await run(db, _PUT_ROOM, values)
+            if chat_ttl is not None:
+                await run(db, _SET_CHAT_TTL, {**values, "ttl": chat_ttl // MILLISECOND})
             return Committed()
 
     async def _compare_and_delete(self, before: VersionedRoom[bytes]) -> Committed | VersionMismatch[bytes]:
@@ -82,8 +101,16 @@ class SqliteRoomStore(CompareAndSetRoomStore[bytes]):
         if not rows:
             return None
         data, _ = rows[0]
-        key = f"wnc_rooms/{self._settings.key_prefix}{room_id}"
-        return VersionedRoom(decode_room(key, room_id, data), data)
+        return VersionedRoom(self._decode(room_id, data), data)
+
+    def _decode(self, room_id: str, data: bytes) -> Room:
+        return decode_room(f"wnc_rooms/{self._settings.key_prefix}{room_id}", room_id, data)
+
+    def _decode_or_error(self, room_id: str, data: bytes) -> Room | CorruptRecordError:
+        try:
+            return self._decode(room_id, data)
+        except CorruptRecordError as error:
+            return error
 
     async def _delete_rows(self, db: aiosqlite.Connection, room_id: str) -> bool:
         values = self._database.values(room_id)

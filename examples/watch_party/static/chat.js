@@ -1,5 +1,9 @@
 /** The chat: the last messages of the room, the user's unconfirmed messages, and announcements. */
 
+import { $, element, hueOf, randomHex } from "./dom.js";
+import { MessageMenu, RovingFocus } from "./reactions.js";
+import { ScrollToEnd } from "./scroll.js";
+
 const MAX_ANNOUNCEMENTS = 8;
 const PENDING = Infinity; // timestamp of a message that the server has not confirmed
 
@@ -7,28 +11,39 @@ export class Chat {
   #shown = new Map(); // message id -> its line, oldest first
   #pending = new Map(); // message id -> text of a message that the server has not confirmed
   #announcements = [];
+  #list = $("messages");
+  #scroll = new ScrollToEnd($("log"), $("messages"));
+  #focus = new RovingFocus($("messages"), ".more");
+  #menu;
 
   /**
-   * @param {HTMLElement} log - the scrolling element.
-   * @param {HTMLOListElement} list - the list of lines.
-   * @param {(id: string, text: string) => void} send - sends a message if there is a connection.
+   * @param {object} handlers - `send(id, text)`, `react(id, emoji, on)` and `remove(id)` send a request if there is a
+   *   connection. `nameOf(id)` returns the name of a user in the room, or "".
    */
-  constructor(log, list, send) {
-    this.log = log;
-    this.list = list;
-    this.send = send;
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.#menu = new MessageMenu($("menu"), $("log"), handlers);
     this.historyLimit = 20;
     this.you = "";
   }
 
-  /** Show exactly these messages, as after a reconnect, and resend the pending messages that are not among them. */
-  replace(messages, { you, historyLimit }) {
+  /** Take over the id of this user, and what the server states about the chat. */
+  configure({ you, historyLimit, reactions }) {
     this.you = you;
     this.historyLimit = historyLimit;
+    this.#menu.offer(reactions, you);
+  }
+
+  /** Show exactly these messages, as after a reconnect, and resend the pending messages that are not among them. */
+  replace(messages) {
     const ids = new Set(messages.map((message) => message.id));
     for (const id of this.#shown.keys()) if (!ids.has(id) && !this.#pending.has(id)) this.#remove(id);
-    for (const message of messages) this.add(message);
+    for (const message of messages) {
+      this.add(message);
+      this.change(message);
+    }
     this.resend();
+    this.#update();
   }
 
   /** Show a message of the room's chat. */
@@ -44,18 +59,37 @@ export class Chat {
     while (this.#shown.size > this.historyLimit) this.#remove(this.#shown.keys().next().value);
   }
 
+  /** Show a message as it is now. */
+  change(message) {
+    const line = this.#shown.get(message.id);
+    if (!line || line.timestamp === PENDING) return;
+    line.message = message;
+    line.querySelector(".text").textContent = message.message;
+    line.querySelector(".chips").replaceWith(this.#menu.chips(message, this.handlers.nameOf));
+  }
+
+  /** Remove a message that was deleted, and return whether this user wrote it. */
+  remove(id) {
+    const line = this.#shown.get(id);
+    if (!line || line.timestamp === PENDING) return false;
+    const focused = line.contains(document.activeElement);
+    this.#remove(id);
+    this.#update();
+    if (focused) $("log").focus();
+    return line.classList.contains("own");
+  }
+
   /** Send a message. It is shown as waiting until the server confirms it. */
   say(text, user) {
-    const id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0"));
-    const message = { id: id.join(""), userId: this.you, userName: user, message: text, timestamp: PENDING };
+    const message = { id: randomHex(), userId: this.you, userName: user, message: text, timestamp: PENDING };
     this.#pending.set(message.id, text);
     this.#show(message);
-    this.send(message.id, text);
+    this.handlers.send(message.id, text);
   }
 
   /** Resend the pending messages. The store keeps one message for each id. */
   resend() {
-    for (const [id, text] of this.#pending) this.send(id, text);
+    for (const [id, text] of this.#pending) this.handlers.send(id, text);
   }
 
   /** Show a message as confirmed. */
@@ -69,6 +103,7 @@ export class Chat {
     const text = this.#pending.get(id) ?? "";
     this.#pending.delete(id);
     if (this.#shown.has(id)) this.#remove(id);
+    this.#update();
     return text;
   }
 
@@ -85,7 +120,9 @@ export class Chat {
     this.#shown.clear();
     this.#pending.clear();
     this.#announcements = [];
-    this.list.replaceChildren();
+    this.#list.replaceChildren();
+    this.#scroll.toEnd();
+    this.#update();
   }
 
   #show(message) {
@@ -93,35 +130,33 @@ export class Chat {
     const line = element("li", own ? "message own" : "message");
     line.dataset.id = message.id;
     line.timestamp = message.timestamp;
+    line.message = message;
     line.classList.toggle("waiting", message.timestamp === PENDING);
     const name = element("span", "name", own ? "You" : message.userName);
     if (!own) name.style.setProperty("--hue", hueOf(message.userId));
     line.append(name, element("span", "visually-hidden", ": "), element("span", "text", message.message));
+    if (message.timestamp !== PENDING) {
+      line.append(this.#menu.chips(message, this.handlers.nameOf), this.#menu.button(() => line.message));
+    }
     this.#shown.set(message.id, line);
     this.#append(line);
+    this.#update();
   }
 
   #append(line) {
-    const atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
-    this.list.append(line);
-    if (atEnd || line.classList.contains("own")) this.log.scrollTop = this.log.scrollHeight;
+    this.#list.append(line);
+    if (line.classList.contains("own")) this.#scroll.toEnd();
+    else this.#scroll.follow();
   }
 
   #remove(id) {
+    this.#menu.closeFor(id);
     this.#shown.get(id).remove();
     this.#shown.delete(id);
   }
-}
 
-/** Return a hue for an id, which is the same on every page. */
-export function hueOf(id) {
-  return String([...id].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7));
-}
-
-/** Return a new element with a plain text in it. */
-export function element(tag, className = "", text = "") {
-  const created = document.createElement(tag);
-  created.className = className;
-  created.textContent = text;
-  return created;
+  #update() {
+    this.#focus.update();
+    $("invitation").hidden = this.#shown.size > 0;
+  }
 }

@@ -1,11 +1,15 @@
 /** The page of a watch party: the entry form, the room, and the final message. */
 
-import { Chat, element, hueOf } from "./chat.js";
+import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
+import { $, element, randomHex, wellFormed } from "./dom.js";
+import { Entry } from "./entry.js";
+import { People } from "./people.js";
 import { ServerClock, positionAt } from "./sync.js";
+import { Typing } from "./typing.js";
 import { Video } from "./video.js";
 
-// Texts for the reasons why a party ends. The entry form shows the errors that the guest can correct there.
+// Texts for the reasons why a party ends. The entry form shows the other reasons, which the guest can correct there.
 const ENDINGS = {
   closed: ["The room is closed", "The host ended the party, or the room was removed."],
   closedByYou: ["The room is closed", "You ended the party."],
@@ -13,30 +17,32 @@ const ENDINGS = {
   full: ["The room is full", "You can join when somebody leaves."],
   left: ["You have left the room", "The party continues without you."],
 };
-const ENTRY_ERRORS = {
-  noRoom: "No room with this code. Check it, or ask the host for a new link.",
-  nameTaken: "Someone in the room already has this name. Choose another name.",
-  badName: "Enter a name (up to 40 characters).",
-  tooFast: "Too many attempts. Wait a minute and try again.",
-  tooSlow: "Joining took too long. Try again.",
-  tooLong: "This name is too long. Enter a shorter name.",
-};
 const REJECTIONS = {
   notHost: "Only the host can do this.",
   badVideo: "This is not a link to a video. Links begin with https://",
+  notVideo: "This link is not a video. Use a YouTube link, or a link to a video file (.mp4, .webm, .ogv or .m4v).",
   tooLong: "The text is too long. Shorten it and try again.",
 };
 
-const $ = (id) => document.getElementById(id);
 const clock = new ServerClock();
 const send = (message) => connection?.send(message) ?? false;
-const chat = new Chat($("log"), $("messages"), (id, text) => send({ type: "say", id, text }));
+const nameOf = (id) => room?.users.find((user) => user.id === id)?.name ?? "";
+const chat = new Chat({
+  send: (id, text) => send({ type: "say", id, text }),
+  react: (id, emoji, on) => request({ type: "react", id, emoji, on }),
+  remove: (id) => request({ type: "delete", id }),
+  nameOf,
+});
+const entry = new Entry(enterFromForm);
+const people = new People();
+const typing = new Typing($("typing"), $("text"), { send: () => send({ type: "typing" }), nameOf });
 const video = new Video(clock, send);
 
 let connection = null;
 let me = null; // the identity of this tab: { name, key, room }
 let room = null; // the last state from the server, with all events since then applied
 let you = ""; // this user's id
+let creating = false; // this user has asked the server to create a room
 let closing = false; // this user has asked the server to end the party
 
 // ---- The entry form
@@ -51,29 +57,17 @@ function saveIdentity(identity) {
   localStorage.setItem("party:name", identity.name);
 }
 
-function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function wellFormed(text) {
-  return text.toWellFormed?.() ?? text;
-}
-
 function show(section, title) {
   for (const id of ["entry", "ended", "party"]) $(id).hidden = id !== section;
   $("room-bar").hidden = section !== "party";
   $(title).focus();
 }
 
-function showEntry(error = "") {
+function showEntry() {
   leaveRoom();
-  $("name").value ||= localStorage.getItem("party:name") ?? "";
-  $("room").value = codeInAddress();
-  $("join").classList.toggle("quiet", !$("room").value);
-  $("create").classList.toggle("quiet", Boolean($("room").value));
-  show("entry", $("name").value || error ? "entry-title" : "name");
-  $("entry-error").textContent = error;
+  const name = localStorage.getItem("party:name") ?? "";
+  entry.fill(name, codeInAddress());
+  show("entry", name ? "entry-title" : "name");
 }
 
 function codeInAddress() {
@@ -81,33 +75,21 @@ function codeInAddress() {
   return code.toUpperCase();
 }
 
-$("entry-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const code = $("room").value.trim().toUpperCase();
-  const name = wellFormed($("name").value.trim());
-  const creates = event.submitter?.value === "create";
-  if (!name) {
-    $("entry-error").textContent = ENTRY_ERRORS.badName;
-    $("name").focus();
-  } else if (!creates && !code) {
-    $("entry-error").textContent = "Enter a room code, or create a room.";
-    $("room").focus();
-  } else {
-    const key = creates ? newKey() : (loadIdentity(code)?.key ?? newKey());
-    enter({ name, key, room: creates ? "" : code });
-  }
-});
+function enterFromForm({ name, code, creates }) {
+  const key = creates ? randomHex() : (loadIdentity(code)?.key ?? randomHex());
+  enter({ name, key, room: code }, creates);
+}
 
 // ---- The connection
 
-function enter(identity) {
+function enter(identity, creates = false) {
   me = identity;
+  creating = creates;
   closing = false;
-  $("entry-error").textContent = "";
   status("Connecting …");
   connection?.close();
   connection = new Connection({
-    hello: () => ({ type: me.room ? "join" : "create", ...me }),
+    hello: () => ({ type: creating ? "create" : "join", ...me }),
     message: receive,
     disconnected: (reason) => {
       clock.reset();
@@ -128,12 +110,18 @@ function flash(text, milliseconds) {
   setTimeout(() => $("status").textContent === text && status(""), milliseconds);
 }
 
+/** Send a request that is not repeated after a reconnect. */
+function request(message) {
+  if (!send(message)) flash("No connection. Try again in a moment.", 3000);
+}
+
 function leaveRoom() {
   connection?.close();
   connection = null;
   room = null;
   video.close();
   chat.clear();
+  typing.clear();
   status("");
   document.body.classList.remove("offline");
   document.title = "Watch party";
@@ -151,11 +139,21 @@ function receive(message) {
       setTimeout(() => chat.resend(), message.seconds * 1000);
       return flash("Too many messages. Your message will be sent in a moment.", message.seconds * 1000);
     case "rejected":
-      if (!message.id) return video.showNotice(REJECTIONS[message.reason]);
-      $("text").value ||= chat.reject(message.id);
-      return flash(REJECTIONS[message.reason], 5000);
+      return receiveRejection(message);
     case "messageAdded":
+      typing.stop(message.message.userId);
       return chat.add(message.message);
+    case "messageChanged":
+      return chat.change(message.message);
+    case "messageRemoved":
+      if (chat.remove(message.messageId)) flash("Message deleted.", 1500);
+      return undefined;
+    case "messagesCleared":
+      chat.replace([]);
+      return chat.announce("The chat was cleared.");
+    case "appEvent":
+      if (message.name === "typing" && message.value?.userId !== you) typing.show(message.value?.userId);
+      return undefined;
     default:
       applyEvent(message);
       return render();
@@ -168,6 +166,7 @@ function receiveState(message) {
   room = message.room;
   you = message.you;
   me.room = room.id;
+  creating = false;
   saveIdentity(me);
   history.replaceState(null, "", `#${room.id}`);
   document.title = `Room ${room.id} · Watch party`;
@@ -177,8 +176,16 @@ function receiveState(message) {
     $("party-title").textContent = `Room ${room.id}`;
     show("party", "party-title");
   }
-  chat.replace(message.messages, message);
+  chat.configure(message);
+  chat.replace(message.messages);
   render();
+}
+
+function receiveRejection({ id, reason }) {
+  if (!id) return video.showNotice(REJECTIONS[reason]);
+  const text = chat.reject(id);
+  $("text").value ||= text;
+  return flash(REJECTIONS[reason], 5000);
 }
 
 /** Apply an event of the store to the room. */
@@ -198,6 +205,7 @@ function applyEvent(event) {
       break;
     case "videoSet":
       chat.announce(`${room.hostName} ${room.videoUrl ? "changed the" : "chose a"} video.`);
+      video.chosen();
       [room.videoUrl, room.videoType, room.videoState] = [event.videoUrl, event.videoType, event.videoState];
       break;
     case "videoStateChanged":
@@ -208,17 +216,17 @@ function applyEvent(event) {
 
 function end(reason) {
   const wasInside = room !== null;
-  const code = me.room;
   leaveRoom();
-  if (reason === "left") sessionStorage.setItem(`party:${code}`, JSON.stringify({ ...me, name: "" }));
+  if (reason === "left") sessionStorage.setItem(`party:${me.room}`, JSON.stringify({ ...me, name: "" }));
   if (wasInside && reason === "noRoom") reason = "closed";
   if (closing && reason === "closed") reason = "closedByYou";
   if (reason in ENDINGS) {
     [$("ended-title").textContent, $("ended-text").textContent] = ENDINGS[reason];
     show("ended", "ended-title");
   } else {
-    showEntry(ENTRY_ERRORS[reason]);
-    if (reason === "noRoom") $("room").value = code;
+    show("entry", "entry-title");
+    entry.fill(me.name, me.room);
+    entry.reject(reason);
   }
 }
 
@@ -227,22 +235,10 @@ function end(reason) {
 function render() {
   const host = room.hostId === you;
   $("code").textContent = room.id;
-  $("count").textContent = room.users.length;
-  $("people").replaceChildren(...room.users.map(person));
+  people.show(room, you);
+  typing.render();
   $("close").hidden = !host;
   video.show(room, host);
-}
-
-function person(user) {
-  const line = element("li", user.id === room.hostId ? "host" : "");
-  line.dataset.id = user.id;
-  const face = element("span", "face", [...user.name][0].toUpperCase());
-  face.setAttribute("aria-hidden", "true");
-  face.style.setProperty("--hue", hueOf(user.id));
-  line.append(face, element("span", "name", user.name));
-  if (user.id === you) line.append(element("span", "tag", "you"));
-  if (user.id === room.hostId) line.append(element("span", "tag gold", "host"));
-  return line;
 }
 
 // ---- The guest's actions
@@ -251,10 +247,11 @@ $("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = wellFormed($("text").value.trim());
   if (text) chat.say(text, me.name);
+  typing.sent();
   $("text").value = "";
 });
 $("copy-code").addEventListener("click", () => copy($("copy-code"), room.id));
-$("copy-link").addEventListener("click", () => copy($("copy-link"), location.href));
+for (const id of ["copy-link", "copy-invitation"]) $(id).addEventListener("click", () => copy($(id), location.href));
 $("close").addEventListener("click", () => {
   if (confirm("End the party for everyone in the room?")) closing = send({ type: "close" });
 });
@@ -268,7 +265,7 @@ $("again").addEventListener("click", () => {
 });
 
 async function copy(button, text) {
-  const label = button.textContent;
+  button.dataset.label ??= button.textContent;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -283,7 +280,7 @@ async function copy(button, text) {
   }
   button.textContent = "Copied";
   flash("Copied.", 1500);
-  setTimeout(() => (button.textContent = label), 1500);
+  setTimeout(() => (button.textContent = button.dataset.label), 1500);
 }
 
 // ---- Start

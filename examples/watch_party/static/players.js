@@ -1,29 +1,27 @@
 /**
- * Players with a common interface: `time` and `duration` (seconds, 0 if unknown), `playing`, `busy` (true while the player
- * cannot be controlled), `play()`, `pause()`, `seek(seconds)`, `setRate(rate)`, `unmute()` and `destroy()`.
+ * Players with a common interface: `time` and `duration` (seconds, 0 if unknown), `ready` (false while the video is
+ * loading), `playing`, `busy` (true while the player cannot be controlled), `hasSound`, `play()`, `pause()`,
+ * `seek(seconds)`, `setRate(rate)`, `setVolume(level)` (0 to 1) and `destroy()`.
  *
- * Callbacks: `length()` when the duration is known, `muted()` when the browser blocks sound without a click, `failed()`
- * when the video cannot be played, and `unreachable()` when YouTube cannot be reached.
+ * Callbacks: `length()` when the duration is known, `muted()` when the browser blocks sound without a click, and
+ * `failed(reason)` when the video cannot be played.
  */
 
 import { drawFilm } from "./film.js";
+import { YouTubePlayer, loadYouTube } from "./youtube.js";
 
 const DRAWN_LENGTH = 600; // seconds
-const YOUTUBE_API = "https://www.youtube.com/iframe_api";
-const LOAD_TIMEOUT = 6000; // ms
 
-/** Open a player for the video in an element. Falls back to the drawn film. */
+/** Open a player for the video in an element. Returns null if it cannot be opened, after a call of `failed()`. */
 export async function openPlayer(stage, video, callbacks) {
   if (video.videoType === "file") return new FilePlayer(stage, video.videoUrl, callbacks);
-  const id = video.videoType === "youtube" && youTubeId(video.videoUrl);
-  if (id) {
-    try {
-      return new YouTubePlayer(stage, id, await youTube(), callbacks);
-    } catch {
-      callbacks.unreachable();
-    }
+  if (video.videoType !== "youtube") return new DrawnPlayer(stage, video.videoState.duration || DRAWN_LENGTH);
+  try {
+    return new YouTubePlayer(stage, video.videoUrl, await loadYouTube(), callbacks);
+  } catch (error) {
+    callbacks.failed(error.reason ?? "unplayable");
+    return null;
   }
-  return new DrawnPlayer(stage, video.videoState.duration || DRAWN_LENGTH);
 }
 
 /** A film that the page draws without a network. It looks the same on every page. */
@@ -34,8 +32,10 @@ export class DrawnPlayer {
 
   constructor(stage, duration) {
     this.duration = duration;
+    this.ready = true;
     this.playing = false;
     this.busy = false;
+    this.hasSound = false;
     this.canvas = document.createElement("canvas");
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", "A drawn film: a day by the sea");
@@ -77,7 +77,7 @@ export class DrawnPlayer {
     this.#rate = rate;
   }
 
-  unmute() {}
+  setVolume() {}
 
   destroy() {
     cancelAnimationFrame(this.frame);
@@ -89,6 +89,7 @@ export class DrawnPlayer {
 class FilePlayer {
   constructor(stage, url, callbacks) {
     this.playing = false;
+    this.hasSound = true;
     this.callbacks = callbacks;
     const video = document.createElement("video");
     this.video = video;
@@ -96,7 +97,7 @@ class FilePlayer {
     video.playsInline = true;
     video.preload = "auto";
     video.onloadedmetadata = () => callbacks.length();
-    video.onerror = () => callbacks.failed();
+    video.onerror = () => callbacks.failed("unplayable");
     stage.replaceChildren(video);
   }
 
@@ -106,6 +107,10 @@ class FilePlayer {
 
   get duration() {
     return Number.isFinite(this.video.duration) ? this.video.duration : 0;
+  }
+
+  get ready() {
+    return this.video.readyState >= HTMLMediaElement.HAVE_METADATA;
   }
 
   get busy() {
@@ -135,8 +140,9 @@ class FilePlayer {
     if (this.video.playbackRate !== rate) this.video.playbackRate = rate;
   }
 
-  unmute() {
-    this.video.muted = false;
+  setVolume(level) {
+    this.video.volume = level;
+    this.video.muted = level === 0;
   }
 
   destroy() {
@@ -145,128 +151,4 @@ class FilePlayer {
     this.video.load();
     this.video.remove();
   }
-}
-
-/** YouTube's embedded player, controlled through the IFrame API. */
-class YouTubePlayer {
-  #rate = 1;
-  #ready = false;
-  #wanted = false;
-  #seekDoneAt = 0;
-
-  constructor(stage, videoId, YT, callbacks) {
-    this.YT = YT;
-    this.callbacks = callbacks;
-    const target = document.createElement("div");
-    stage.replaceChildren(target);
-    this.player = new YT.Player(target, {
-      width: "100%",
-      height: "100%",
-      videoId,
-      playerVars: { controls: 0, disablekb: 1, playsinline: 1, rel: 0, origin: location.origin },
-      events: {
-        onReady: () => {
-          this.#ready = true;
-          callbacks.length();
-        },
-        onError: () => callbacks.failed(), // removed, private, or not allowed on other sites
-        onStateChange: () => callbacks.length(),
-      },
-    });
-  }
-
-  get time() {
-    return this.#ready ? this.player.getCurrentTime() : 0;
-  }
-
-  get duration() {
-    return this.#ready ? this.player.getDuration() : 0;
-  }
-
-  get playing() {
-    return this.#wanted;
-  }
-
-  get busy() {
-    if (!this.#ready || performance.now() < this.#seekDoneAt) return true;
-    const state = this.player.getPlayerState();
-    const { PLAYING, PAUSED, CUED, ENDED } = this.YT.PlayerState;
-    if (this.#wanted && (state === PAUSED || state === CUED)) this.player.playVideo();
-    return this.#wanted ? state !== PLAYING : ![PLAYING, PAUSED, CUED, ENDED].includes(state);
-  }
-
-  play() {
-    if (!this.#ready) return;
-    this.#wanted = true;
-    this.player.playVideo();
-    this.timer = setTimeout(() => {
-      if (!this.#wanted || this.player.getPlayerState() === this.YT.PlayerState.PLAYING) return;
-      this.player.mute();
-      this.callbacks.muted();
-      this.player.playVideo();
-    }, LOAD_TIMEOUT / 2);
-  }
-
-  pause() {
-    this.#wanted = false;
-    if (this.#ready) this.player.pauseVideo();
-  }
-
-  seek(seconds) {
-    this.player.seekTo(seconds, true);
-    this.#seekDoneAt = performance.now() + 700; // until then the player reports the old time
-  }
-
-  setRate(rate) {
-    if (rate === this.#rate) return;
-    this.#rate = rate;
-    this.player.setPlaybackRate(rate);
-  }
-
-  unmute() {
-    this.player.unMute();
-  }
-
-  destroy() {
-    clearTimeout(this.timer);
-    this.player.destroy();
-  }
-}
-
-/** Return the video id of a YouTube link, or null. */
-export function youTubeId(url) {
-  let parts;
-  try {
-    parts = new URL(url);
-  } catch {
-    return null; // Python's urlsplit accepts links that the browser's URL parser rejects
-  }
-  const { hostname, pathname, searchParams } = parts;
-  const [, first, second] = pathname.split("/");
-  const named = ["embed", "shorts", "live", "v"].includes(first) ? second : searchParams.get("v");
-  const id = hostname.endsWith("youtu.be") ? first : named;
-  return /^[\w-]{11}$/.test(id ?? "") ? id : null;
-}
-
-let loading = null;
-
-/** Load YouTube's API once. Rejects if it cannot be reached. */
-function youTube() {
-  loading ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    const fail = () => {
-      loading = null;
-      script.remove();
-      reject(new Error("YouTube cannot be reached"));
-    };
-    script.src = YOUTUBE_API;
-    script.onerror = fail;
-    const timer = setTimeout(fail, LOAD_TIMEOUT);
-    window.onYouTubeIframeAPIReady = () => {
-      clearTimeout(timer);
-      resolve(window.YT);
-    };
-    document.head.append(script);
-  });
-  return loading;
 }

@@ -1,19 +1,25 @@
 /** The video on the page: its synchronized player and the host's controls. */
 
-import { element } from "./chat.js";
+import { $, element, setText } from "./dom.js";
+import { FullScreen } from "./fullscreen.js";
 import { openPlayer } from "./players.js";
+import { Sound } from "./sound.js";
 import { clockTime, hasEnded, spokenTime, steer } from "./sync.js";
 
 const TICK = 250; // ms between two checks of the player
-const FALLBACK_NOTICE = "This video cannot be played here. A drawn film is shown instead, in sync with the others.";
-
-const $ = (id) => document.getElementById(id);
+const FALLBACK = "A drawn film is shown instead, in sync with the others.";
+const FAILURES = {
+  unplayable: `This video cannot be played here. ${FALLBACK}`,
+  unreachable: `YouTube cannot be reached. ${FALLBACK}`,
+};
 
 export class Video {
   #room = null;
   #host = false;
   #current = ""; // the video of the player
   #player = null;
+  #sound = new Sound();
+  #fullScreen = new FullScreen();
   #notice = ""; // the notice about this video
   #dragging = false;
 
@@ -37,16 +43,15 @@ export class Video {
       this.#dragging = false;
       this.#change({ position: Number($("seek").value) });
     });
-    $("sound").addEventListener("click", () => {
-      this.#player?.unmute();
-      $("sound").hidden = true;
-    });
     $("video-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#request({ type: "watch", url: $("video-url").value.trim() });
-      $("video-url").value = "";
     });
     $("test-film").addEventListener("click", () => this.#request({ type: "watch", url: "film:sunrise" }));
+    $("retry").addEventListener("click", () => {
+      $("party-title").focus(); // the button disappears
+      this.#open(this.#room, "");
+    });
   }
 
   /** Seconds. */
@@ -70,6 +75,11 @@ export class Video {
     this.#tick(true);
   }
 
+  /** The room has a new video, so the link to it is no longer needed in the form. */
+  chosen() {
+    $("video-url").value = "";
+  }
+
   /** Show a notice below the video. */
   showNotice(text) {
     $("notice").textContent = text;
@@ -77,28 +87,36 @@ export class Video {
 
   /** Remove the player. */
   close() {
-    this.#player?.destroy();
-    this.#player = null;
+    this.#remove();
     this.#current = "";
     this.#room = null;
     this.#dragging = false;
+    this.chosen();
+    this.#fullScreen.exit();
   }
 
-  async #open(video, text) {
-    const current = this.#current;
+  #remove() {
     this.#player?.destroy();
     this.#player = null;
-    this.#setNotice(text);
-    $("sound").hidden = true;
+    this.#sound.control(null);
+  }
+
+  async #open(video, failure) {
+    const current = this.#current;
+    this.#remove();
+    this.#setNotice(FAILURES[failure] ?? "");
+    $("retry").hidden = !failure;
     if (!video.videoUrl) return this.#showNothing();
+    $("stage").replaceChildren();
     const player = await openPlayer($("stage"), video, {
       length: () => this.#reportDuration(),
-      muted: () => ($("sound").hidden = false),
-      unreachable: () => this.#setNotice(FALLBACK_NOTICE),
-      failed: () => this.#current === current && this.#open({ ...video, videoType: "film" }, FALLBACK_NOTICE),
+      muted: () => this.#sound.block(),
+      failed: (reason) => this.#current === current && this.#open({ ...video, videoType: "film" }, reason),
     });
+    if (!player) return undefined;
     if (this.#current !== current || this.#player) return player.destroy(); // the room's video changed while opening
     this.#player = player;
+    this.#sound.control(player);
     this.#reportDuration();
     return this.#tick(true);
   }
@@ -134,6 +152,7 @@ export class Video {
     const [state, now] = [this.#room.videoState, this.clock.now()];
     if (this.#player) steer(this.#player, state, now, fresh);
     const ended = hasEnded(state, now);
+    $("loading").hidden = !this.#room.videoUrl || Boolean(this.#player?.ready);
     $("play").hidden = !this.#host;
     $("play").disabled = $("seek").disabled = !this.#player || !this.#host;
     setText($("play"), ended ? "Play again" : state.isPlaying ? "Pause" : "Play");
@@ -151,9 +170,4 @@ export class Video {
     seek.style.setProperty("--part", `${length ? (100 * time) / length : 0}%`);
     seek.setAttribute("aria-valuetext", `${spokenTime(time)} of ${spokenTime(length)}`);
   }
-}
-
-/** Set a text only if it differs, because screen readers announce every change. */
-function setText(target, text) {
-  if (target.textContent !== text) target.textContent = text;
 }

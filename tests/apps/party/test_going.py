@@ -9,6 +9,7 @@ from watch_party import identity
 from party_page import Party, names, while_clock_advances
 from waiting import wait_until
 from wnc_store import AppEvent, ManualClock, Room, Store, User
+from wnc_store.presence import tracked
 
 
 async def test_the_host_leaves(party: Party) -> None:
@@ -83,8 +84,8 @@ async def test_a_connected_user_is_removed(party: Party, store: Store) -> None:
 
 
 async def test_users_of_a_dead_worker(party: Party, store: Store, clock: ManualClock) -> None:
-    """Users without a lease, whose worker died, are removed after the next guest has joined."""
-    ghost = User(id="ghost", name="Ghost")
+    """Users without a lease, whose worker died, are removed."""
+    ghost = tracked(User(id="ghost", name="Ghost"))
     await store.rooms.create_room(Room.hosted_by(ghost, room_id="GHOSTS"))
     grace = await party.guest("GHOSTS", "Grace")
     assert (await while_clock_advances(clock, grace.receive("userLeft")))["user"]["id"] == "ghost"
@@ -94,7 +95,7 @@ async def test_users_of_a_dead_worker(party: Party, store: Store, clock: ManualC
 async def test_all_servers_were_down(party: Party, store: Store) -> None:
     """After all servers were down, users without a lease have the grace period to reconnect."""
     ada = await party.open("Ada")
-    user = User(id=identity.user_id_for_key(ada.key), name="Ada")
+    user = tracked(User(id=identity.user_id_for_key(ada.key), name="Ada"))
     await store.rooms.create_room(Room.hosted_by(user, room_id="REOPEN"))
     grace = await party.guest("REOPEN", "Grace")
     for number in range(20):  # each reply gives the server time to check the room

@@ -11,6 +11,8 @@ from watch_party.app import app
 from party_page import Party, names
 from wnc_store import ChatMessage, ManualClock, Store
 
+_YOUTUBE = "https://www.youtube.com/watch?v=dQw4w9WgXcQ"
+
 
 async def test_a_room_is_created(party: Party, store: Store) -> None:
     """The creator of a room gets its code and is its host, and the state contains no secrets."""
@@ -22,6 +24,36 @@ async def test_a_room_is_created(party: Party, store: Store) -> None:
     room = await store.rooms.get_room(ada.code)
     assert room is not None
     assert room.verify_host_token(ada.key)
+
+
+async def test_a_code_is_chosen(party: Party) -> None:
+    """The creator of a room can choose its code, and can repeat the request after a lost reply."""
+    ada = await party.open("Ada")
+    await ada.send("create", name="Ada", key=ada.key, room="MOVIE-NIGHT")
+    await ada.receive("state")
+    assert (ada.code, names(ada)) == ("MOVIE-NIGHT", [("Ada", True)])
+    again = await party.open("Ada", ada.key)
+    await again.send("create", name="Ada", key=ada.key, room="MOVIE-NIGHT")
+    await again.receive("state")
+    assert names(again) == [("Ada", True)]
+
+
+async def test_a_chosen_code_is_taken(party: Party, store: Store) -> None:
+    """A room cannot be created with the code of another user's room, which stays unchanged."""
+    ada = await party.host()
+    before = await store.rooms.get_room(ada.code)
+    eve = await party.open("Eve")
+    await eve.send("create", name="Eve", key=eve.key, room=ada.code)
+    assert (await eve.receive("end"))["reason"] == "codeTaken"
+    assert await store.rooms.get_room(ada.code) == before
+
+
+@pytest.mark.parametrize("code", ["ABC", "X" * 33, "movie", "MOVIE NIGHT", "MOVIE\n", "../ETC", "\u0410BCD"])
+async def test_an_invalid_chosen_code(party: Party, code: str) -> None:
+    """A room cannot be created with a code that guests could not type, or that is too short or too long."""
+    eve = await party.open("Eve")
+    await eve.send("create", name="Eve", key=eve.key, room=code)
+    assert (await eve.receive("end"))["reason"] == "badCode"
 
 
 async def test_a_guest_joins(party: Party) -> None:
@@ -140,9 +172,9 @@ async def test_the_video_is_shared(party: Party, clock: ManualClock) -> None:
     """All pages, including those of late guests, receive the host's video and playback with the server's time."""
     ada = await party.host()
     grace = await party.guest(ada.code, "Grace")
-    await ada.send("watch", url="https://youtu.be/dQw4w9WgXcQ")
+    await ada.send("watch", url=_YOUTUBE)
     chosen = await grace.receive("videoSet")
-    assert (chosen["videoUrl"], chosen["videoType"]) == ("https://youtu.be/dQw4w9WgXcQ", "youtube")
+    assert (chosen["videoUrl"], chosen["videoType"]) == (_YOUTUBE, "youtube")
     await ada.send("play", playing=True, position=12.5, duration=213)
     for page in (ada, grace):
         state = (await page.receive("videoStateChanged"))["videoState"]
@@ -181,28 +213,47 @@ async def test_only_the_host_controls(party: Party, store: Store, kind: str, fie
     assert await store.rooms.get_room(ada.code) == before
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "file:///etc/passwd", "nonsense", "https://", "http://[", ""])
-async def test_an_invalid_video_link(party: Party, url: str) -> None:
-    """An invalid video link is rejected."""
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("javascript:alert(1)", "badVideo"),
+        ("file:///etc/passwd", "badVideo"),
+        ("nonsense", "badVideo"),
+        ("https://", "badVideo"),
+        ("http://[", "badVideo"),
+        ("https://youtube.com:x/watch?v=dQw4w9WgXcQ", "badVideo"),
+        ("", "badVideo"),
+        ("https://video.example/page", "notVideo"),
+        ("https://www.youtube.com/@channel", "notVideo"),
+        ("https://www.youtube.com/watch?v=too-short", "notVideo"),
+        ("https://youtu.be/", "notVideo"),
+        ("https://notyoutube.com/watch?v=dQw4w9WgXcQ", "notVideo"),
+    ],
+)
+async def test_a_link_is_no_video(party: Party, store: Store, url: str, reason: str) -> None:
+    """A link that is not a video is rejected, and the room keeps its video."""
     ada = await party.host()
+    before = await store.rooms.get_room(ada.code)
     await ada.send("watch", url=url)
-    assert (await ada.receive("rejected"))["reason"] == "badVideo"
+    assert (await ada.receive("rejected"))["reason"] == reason
+    assert await store.rooms.get_room(ada.code) == before
 
 
 @pytest.mark.parametrize(
-    ("url", "kind"),
+    ("url", "video"),
     [
-        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", "youtube"),
-        ("https://youtu.be/dQw4w9WgXcQ", "youtube"),
-        ("https://notyoutube.com/watch?v=dQw4w9WgXcQ", "film"),
-        ("https://video.example/film.MP4?x=1", "file"),
-        ("https://video.example/page", "film"),
-        (identity.TEST_FILM, "film"),
+        (_YOUTUBE, (_YOUTUBE, "youtube")),
+        ("https://youtu.be/dQw4w9WgXcQ?t=3", (_YOUTUBE, "youtube")),
+        ("https://m.youtube.com/watch?list=x&v=dQw4w9WgXcQ", (_YOUTUBE, "youtube")),
+        ("https://www.youtube-nocookie.com/embed/dQw4w9WgXcQ", (_YOUTUBE, "youtube")),
+        ("https://youtube.com/shorts/dQw4w9WgXcQ?v=other", (_YOUTUBE, "youtube")),
+        ("https://video.example/film.MP4?x=1", ("https://video.example/film.MP4?x=1", "file")),
+        (identity.TEST_FILM, (identity.TEST_FILM, "film")),
     ],
 )
-def test_the_type_of_a_video(url: str, kind: str) -> None:
-    """The host or the file extension of a link determines the type of the player."""
-    assert identity.video_type(url) == kind
+def test_the_type_of_a_video(url: str, video: tuple[str, str]) -> None:
+    """All links to a YouTube video give one URL, and the file extension of another link determines its player."""
+    assert identity.find_video(url) == video
 
 
 async def test_the_time(party: Party, clock: ManualClock) -> None:
@@ -230,3 +281,12 @@ async def test_a_message_is_resent(party: Party) -> None:
     reconnected = await party.guest(ada.code, "Ada", ada.key)
     assert await reconnected.say("hello", message_id) == message_id
     assert [message["id"] for message in (await party.guest(ada.code, "Grace")).state["messages"]] == [message_id]
+
+
+async def test_typing_is_shared(party: Party) -> None:
+    """All pages receive that a guest is writing, with the guest's id."""
+    ada = await party.host()
+    grace = await party.guest(ada.code, "Grace")
+    await grace.send("typing")
+    event = await ada.receive("appEvent")
+    assert (event["name"], event["value"]) == ("typing", {"userId": grace.state["you"]})

@@ -78,6 +78,20 @@ async def test_requests_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
             assert 0 < (await page.receive("tooFast"))["seconds"] <= 60
 
 
+async def test_typing_above_the_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the rate limit, a notice that a guest is writing is dropped, and the page receives no answer."""
+    monkeypatch.setenv("WNC_STORE_RATE_LIMIT_MAX", "3")
+    async with serving(app) as address, visiting(address) as party:
+        ada = await party.host()
+        for _ in range(4):
+            await ada.send("typing")
+        await ada.send("ping", sent=1)
+        assert [message["type"] for message in await ada.receive_until("pong")].count("tooFast") == 0
+        await ada.send("say", id=secrets.token_hex(16), text="hello")
+        messages = await ada.receive_until("tooFast")
+        assert [message["type"] for message in messages].count("appEvent") <= 3
+
+
 async def test_a_foreign_origin(party: Party, store: Store) -> None:
     """A WebSocket of a page from another origin is refused with 403 before it is counted; one of this page is not."""
     for origin in ("http://evil.example", f"http://evil.{party.address}", "null", "http://127.0.0.1:1"):

@@ -35,7 +35,7 @@ def failed_clauses(mutant: Mutant, clauses: Iterable[str]) -> set[str]:
     """Return the clauses that fail on a mutant. The state machine runs the shipped number of sequences, unshrunk."""
     from wnc_store_contract import statemachine  # noqa: PLC0415 - imported while pytest runs, so that its assertions are rewritten
 
-    unshrunk = settings(statemachine.SETTINGS, max_examples=50, phases=[Phase.generate])
+    unshrunk = settings(statemachine.SETTINGS, phases=[Phase.generate])
     with mutant.applied(), patch.object(asyncio, "run", _run), patch.object(statemachine, "SETTINGS", unshrunk):
         case = Case(mutant)
         return {name for name in clauses if fails(case, name)}

@@ -39,6 +39,9 @@ LIMITED = {
     "the_history_limit_is_configurable",
     "concurrent_messages_are_all_kept",
     "a_message_that_is_not_kept_is_added_again",
+    "edits_keep_the_clients_history_limit",
+    "only_kept_messages_are_edited",
+    "removals_do_not_bring_back_trimmed_messages",
 }
 MUTANTS.breaks(
     (MemoryChatStore, "__init__"), *LIMITED, "the_oldest_message_is_still_deduplicated", name="19 messages are kept"
@@ -60,6 +63,20 @@ MUTANTS.breaks((MemoryChatStore, "__init__"), *LIMITED, name="21 messages are ke
     "any_message_id_is_accepted",
     "deep_values_of_a_message_are_limited",
     "a_message_that_is_not_kept_is_added_again",
+    "a_failing_edit_of_a_message_has_no_effect",
+    "a_missing_message_is_not_edited",
+    "a_removed_message_can_be_added_again",
+    "a_removed_message_is_gone",
+    "an_edit_that_changes_an_id_is_rejected",
+    "an_edit_to_an_invalid_message_is_rejected",
+    "an_edited_message_is_still_deduplicated",
+    "an_edited_message_keeps_its_author",
+    "an_edited_message_keeps_its_position",
+    "chat_reads_see_edits_of_other_clients",
+    "concurrent_edits_of_two_clients_are_all_applied",
+    "edits_keep_the_clients_history_limit",
+    "every_value_survives_an_edit",
+    "removals_do_not_bring_back_trimmed_messages",
 )
 async def messages_are_newest_first(self: MemoryChatStore, room_id: str, limit: int | None = None) -> list[ChatMessage]:
     """Return the messages in reverse order."""
@@ -85,6 +102,7 @@ async def a_limit_returns_the_oldest(
     "concurrent_messages_of_two_clients_are_all_kept",
     "a_message_is_published",
     "any_message_id_is_accepted",
+    "an_edited_message_is_still_deduplicated",
 )
 def an_append_is_not_idempotent(self: ChatHistory, message: ChatMessage, limit: int) -> bool:
     """Append a message without checking its id."""
@@ -152,7 +170,14 @@ def a_message_is_not_validated(message: ChatMessage, _kind: type[ChatMessage]) -
     return message
 
 
-@MUTANTS.breaks((MemoryChatStore, "_add"), "a_message_that_is_not_kept_is_added_again")
+@MUTANTS.breaks(
+    (MemoryChatStore, "_add"),
+    "a_message_that_is_not_kept_is_added_again",
+    "a_removed_message_can_be_added_again",
+    "chat_reads_see_edits_of_other_clients",
+    "edits_keep_the_clients_history_limit",
+    "removals_do_not_bring_back_trimmed_messages",
+)
 async def message_ids_are_remembered(self: MemoryChatStore, message: ChatMessage) -> None:
     """Ignore a message whose id was stored at any time."""
     known = KNOWN_IDS.setdefault(self, set())

@@ -31,7 +31,11 @@ def with_cached_reads(store: MemoryStore, now: Callable[[], int], *reads: str) -
     """Make a store cache the results of reads until it writes itself or the clock moves."""
     cache: dict[object, object] = {}
     for part in (store.rooms, store.chat, store.connections, store.rate_limits):
-        for name in (member for member in dir(part) if not member.startswith("_") and member != "active_room_ids"):
+        for name in (
+            member
+            for member in dir(part)
+            if not member.startswith("_") and member not in {"active_room_ids", "active_rooms"}
+        ):
             changed = cached(getattr(part, name), cache, now) if name in reads else invalidating(part, name, cache)
             setattr(part, name, changed)
     if "active_room_ids" in reads:
@@ -95,7 +99,15 @@ CACHED_READS: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
     ),
     ("TTLs", ("room_ttl",), ("ttl_reads_see_writes_of_other_clients",)),
     ("lists", ("active_room_ids",), ("listings_see_writes_of_other_clients", "closed_listings_raise")),
-    ("chats", ("get_messages", "chat_ttl"), ("chat_reads_see_writes_of_other_clients",)),
+    (
+        "chats",
+        ("get_messages", "chat_ttl"),
+        (
+            "chat_reads_see_writes_of_other_clients",
+            "chat_reads_see_edits_of_other_clients",
+            "edits_keep_the_clients_history_limit",
+        ),
+    ),
     ("connections", ("count",), ("connection_counts_see_other_clients",)),
     ("hits", ("peek",), ("hit_counts_see_other_clients",)),
 )

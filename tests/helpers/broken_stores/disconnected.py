@@ -76,6 +76,15 @@ class AppendsTwice(SimulatedStore):
         return None
 
 
+class RemovesTwice(SimulatedStore):
+    """Removes a message again if its reply is lost, and returns that there was none."""
+
+    async def on_lost_reply(self, request: Request, result: Any) -> Any:
+        """Send a removal again."""
+        is_removal = request.name == "remove_message"
+        return await (self.call(request) if is_removal else super().on_lost_reply(request, result))
+
+
 class AcknowledgesBeforeSaving(SimulatedStore):
     """Acknowledges messages some milliseconds before the server has saved them; a restart loses them."""
 
@@ -258,7 +267,7 @@ class NeverReconnects(SimulatedStore):
         """Reject a call."""
         if self._cuts:
             await asyncio.sleep(1)
-            message = "there is no connection"
+            message = "the connection is interrupted"
             raise StoreUnavailableError(message)
         return await super().call(request)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from broken_stores.mutant import Mutants
@@ -166,10 +167,10 @@ for fold, name, *clauses in (
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "similar_connection_ids_are_apart", "many_leases_are_counted")
 async def connection_ids_are_truncated(
-    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None, ttl: timedelta
 ) -> tuple[bool, int]:
     """Store 64 characters of the id of a connection."""
-    return await acquire(self, key, connection_id[:64], limit)
+    return await acquire(self, key, connection_id[:64], limit, ttl)
 
 
 @MUTANTS.breaks((SubscriberRegistry, "dispatch"), "similar_channels_are_apart")
@@ -213,7 +214,9 @@ class JoinedMap(FoldedMap[V]):
         return (key for key in sorted(self._keys) if self.get(key) is not None)
 
 
-@MUTANTS.breaks((MemoryDatabase, "namespace"), "a_prefix_and_an_id_are_apart")
+@MUTANTS.breaks(
+    (MemoryDatabase, "namespace"), "a_prefix_and_an_id_are_apart", "active_rooms_have_the_prefix_of_the_store"
+)
 def keys_are_ambiguous(self: MemoryDatabase, prefix: str) -> Namespace:
     """Join the prefix and the id of a room to one key, so that different pairs have the same key."""
     found = namespace(self, prefix)

@@ -101,7 +101,11 @@ def a_deletion_is_published_to_all_prefixes(self: MemoryDatabase, prefix: str) -
     return found
 
 
-@MUTANTS.breaks((MemoryChatStore, "__init__"), "settings_affect_only_their_client")
+@MUTANTS.breaks(
+    (MemoryChatStore, "__init__"),
+    "settings_affect_only_their_client",
+    "edits_keep_the_clients_history_limit",
+)
 def the_last_clients_history_limit_applies(
     self: MemoryChatStore, found: Namespace, settings: StoreSettings, lifecycle: Lifecycle
 ) -> None:
@@ -130,6 +134,8 @@ def the_first_clients_room_ttl_applies(
     "a_cancelled_first_message_is_atomic",
     "a_cancelled_message_is_atomic",
     "a_cancelled_clear_is_atomic",
+    "a_cancelled_edit_of_a_message_is_atomic",
+    "a_cancelled_removal_is_atomic",
 )
 async def a_read_deletes_the_chat_of_a_missing_room(self: MemoryRoomStore, room_id: str) -> Room | None:
     """Delete the chat of a room that does not exist, as a lazy clean-up does."""
@@ -154,7 +160,11 @@ async def closing_releases_leases(self: MemoryStore) -> None:
         self._namespace.leases.pop(key)
 
 
-@MUTANTS.breaks((MemoryStore, "__init__"), "event_settings_affect_only_their_client")
+@MUTANTS.breaks(
+    (MemoryStore, "__init__"),
+    "event_settings_affect_only_their_client",
+    "edits_are_published_only_if_enabled",
+)
 def the_last_client_sets_publish_changes(
     self: MemoryStore,
     settings: StoreSettings | None = None,

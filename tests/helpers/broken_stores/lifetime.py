@@ -32,9 +32,9 @@ def without_renewal(method: str) -> Callable[..., Awaitable[object]]:
     """Return a method that does not renew the TTL of the room."""
     original: Callable[..., Awaitable[object]] = getattr(MemoryRoomStore, method)
 
-    async def broken(self: MemoryRoomStore, room_id: str, *args: Any) -> object:
+    async def broken(self: MemoryRoomStore, room_id: str, *args: Any, **options: Any) -> object:
         remaining = self._rooms.remaining_ms(room_id)
-        result = await original(self, room_id, *args)
+        result = await original(self, room_id, *args, **options)
         renew(self._rooms, room_id, remaining)
         return result
 
@@ -47,6 +47,7 @@ for method, *others in (
     ("add_user_to_room", "clients_may_differ_in_settings", "ttl_reads_see_writes_of_other_clients"),
     ("remove_user_from_room",),
     ("transfer_host",),
+    ("rotate_host_token",),
     ("update_video_state",),
     ("set_video_url",),
 ):

@@ -23,6 +23,7 @@ count, live = MemoryConnectionCounter._count, MemoryConnectionCounter._live
 hit, peek = MemoryRateLimiter._hit, MemoryRateLimiter._peek
 public_hit, public_peek = MemoryRateLimiter.hit, MemoryRateLimiter.peek
 FOREVER_MS = 10**15
+MILLISECOND = timedelta(milliseconds=1)
 REJECTED: WeakKeyDictionary[MemoryRateLimiter, dict[str, tuple[int, RateLimitDecision]]] = WeakKeyDictionary()
 
 
@@ -44,71 +45,101 @@ async def a_release_always_decrements(self: MemoryConnectionCounter, key: str, c
     "a_short_lease_does_not_shorten_others",
     "expired_leases_do_not_count",
     "a_cancelled_acquire_is_atomic",
+    "a_lease_has_its_own_ttl",
+    "a_renewal_replaces_the_ttl",
+    "leases_of_a_key_end_separately",
+    "the_ttl_of_a_lease_has_millisecond_precision",
+    "invalid_ttls_of_leases_are_rejected",
 )
 def leases_never_expire(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
     """Store leases without an expiry, so that a crashed process leaks connections."""
     keep(self, key, dict.fromkeys(leases, FOREVER_MS))
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "acquire_renews_a_lease")
+@MUTANTS.breaks(
+    (MemoryConnectionCounter, "_acquire"),
+    "acquire_renews_a_lease",
+    "a_renewal_replaces_the_ttl",
+    "leases_of_a_key_end_separately",
+)
 async def an_acquire_does_not_renew(
-    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None, ttl: timedelta
 ) -> tuple[bool, int]:
     """Keep the expiry of a lease that is held already."""
     leases = self._live(key)
-    return (True, len(leases)) if connection_id in leases else await acquire_lease(self, key, connection_id, limit)
+    if connection_id in leases:
+        return True, len(leases)
+    return await acquire_lease(self, key, connection_id, limit, ttl)
 
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "a_cancelled_acquire_is_atomic")
 async def a_leases_expiry_is_set_in_a_second_step(
-    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None, ttl: timedelta
 ) -> tuple[bool, int]:
     """Store the lease without an expiry, then set the expiry."""
-    outcome = await acquire_lease(self, key, connection_id, limit)
+    outcome = await acquire_lease(self, key, connection_id, limit, ttl)
     if outcome[0]:
         keep(self, key, self._live(key) | {connection_id: FOREVER_MS})
         await asyncio.sleep(0)
         if connection_id in (leases := self._live(key)):
-            keep(self, key, leases | {connection_id: self._now_ms() + self._ttl_ms})
+            keep(self, key, leases | {connection_id: self._now_ms() + ttl // MILLISECOND})
     return outcome
 
 
-@MUTANTS.breaks((MemoryConnectionCounter, "_set_leases"), "a_short_lease_does_not_shorten_others")
+@MUTANTS.breaks(
+    (MemoryConnectionCounter, "_set_leases"),
+    "a_short_lease_does_not_shorten_others",
+    "a_lease_has_its_own_ttl",
+    "a_renewal_replaces_the_ttl",
+    "leases_of_a_key_end_separately",
+    "the_ttl_of_a_lease_has_millisecond_precision",
+)
 def a_short_lease_shortens_all(self: MemoryConnectionCounter, key: str, leases: dict[str, int]) -> None:
     """Expire all leases of a key with the lease that was acquired last."""
     keep(self, key, leases)
     if leases:
-        self._leases.set(key, leases, self._ttl_ms)
+        self._leases.set(key, leases, self._settings.connection_ttl // MILLISECOND)
 
 
 @MUTANTS.breaks((MemoryConnectionCounter, "acquire"), "the_limit_holds_for_concurrent_calls")
 async def a_limit_is_checked_in_a_separate_step(
-    self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: int | None = None
+    self: MemoryConnectionCounter,
+    key: str,
+    connection_id: str,
+    *,
+    limit: int | None = None,
+    ttl: timedelta | None = None,
 ) -> int:
     """Let other callers run between the check and the increment."""
     if type(limit) is not int or limit < 1 or connection_id in self._live(key) or await count(self, key) >= limit:
-        return await acquire(self, key, connection_id, limit=limit)
+        return await acquire(self, key, connection_id, limit=limit, ttl=ttl)
     await asyncio.sleep(0)
-    return await acquire(self, key, connection_id)
+    return await acquire(self, key, connection_id, ttl=ttl)
 
 
 @MUTANTS.breaks((MemoryConnectionCounter, "acquire"), "a_limit_must_be_an_integer")
 async def a_limit_may_be_a_float(
-    self: MemoryConnectionCounter, key: str, connection_id: str, *, limit: float | None = None
+    self: MemoryConnectionCounter,
+    key: str,
+    connection_id: str,
+    *,
+    limit: float | None = None,
+    ttl: timedelta | None = None,
 ) -> int:
     """Round the limit down."""
-    return await acquire(self, key, connection_id, limit=int(limit) if isinstance(limit, float) else limit)
+    whole = int(limit) if isinstance(limit, float) else limit
+    return await acquire(self, key, connection_id, limit=whole, ttl=ttl)
 
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "renewals_at_the_limit_are_accepted")
 async def a_limit_rejects_renewals(
-    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None, ttl: timedelta
 ) -> tuple[bool, int]:
     """Apply the limit to leases that are held already."""
     total = await count(self, key)
-    return (
-        (False, total) if limit is not None and total >= limit else await acquire_lease(self, key, connection_id, limit)
-    )
+    if limit is not None and total >= limit:
+        return False, total
+    return await acquire_lease(self, key, connection_id, limit, ttl)
 
 
 @MUTANTS.breaks(
@@ -116,11 +147,15 @@ async def a_limit_rejects_renewals(
     "a_lease_expires_after_an_hour",
     "acquire_renews_a_lease",
     "the_lease_is_configurable",
+    "a_lease_has_its_own_ttl",
+    "a_renewal_replaces_the_ttl",
+    "leases_of_a_key_end_separately",
+    "invalid_ttls_of_leases_are_rejected",
 )
 async def counting_renews_leases(self: MemoryConnectionCounter, key: str) -> int:
     """Renew every lease of the key."""
     leases = self._live(key)
-    self._set_leases(key, dict.fromkeys(leases, self._now_ms() + self._ttl_ms))
+    self._set_leases(key, dict.fromkeys(leases, self._now_ms() + self._settings.connection_ttl // MILLISECOND))
     return len(leases)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 from wnc_store_contract import Harness
 from wnc_store_contract.memory import MemoryHarness
+from wnc_store_redis.transport.executor import Script
 
 Target = tuple[object, str]
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -61,3 +62,11 @@ class Mutants(list[Mutant]):
             return broken
 
         return collect
+
+    def breaks_script(self, name: str, target: Target, old: str, new: str, *killed_by: str) -> None:
+        """Add a mutant of a Lua script, in whose source `new` replaces `old`, which must occur. See `breaks`."""
+        script: Script[Any] = getattr(*target)
+        source = script.source.decode()
+        assert old in source
+        broken = replace(script, source=source.replace(old, new).encode())
+        self.append(Mutant(name, target, broken, frozenset(f"test_{clause}" for clause in killed_by), self._harness))

@@ -86,16 +86,16 @@ async def concurrent_releases_share_a_count(self: MemoryConnectionCounter, key: 
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "any_two_writes_of_leases_by_two_clients_are_serializable")
 async def a_renewal_overwrites_other_clients(
-    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None, ttl: timedelta
 ) -> tuple[bool, int]:
     """Lock the key within this client only, and let a renewal end the leases that other clients start."""
     async with own_lock(self):
         leases = self._live(key)
         if connection_id not in leases:
-            return await acquire(self, key, connection_id, limit)
+            return await acquire(self, key, connection_id, limit, ttl)
         await asyncio.sleep(0)
         self._set_leases(key, {lease: expiry for lease, expiry in self._live(key).items() if lease in leases})
-        return await acquire(self, key, connection_id, limit)
+        return await acquire(self, key, connection_id, limit, ttl)
 
 
 @MUTANTS.breaks((MemoryRateLimiter, "_hit"), "any_two_writes_of_hits_are_serializable")

@@ -31,6 +31,8 @@ FOREVER_MS = 10**15
     "one_of_many_creates_succeeds",
     "one_of_two_clients_creates_a_room",
     "calls_without_effect_are_not_published",
+    "a_code_in_use_is_not_given_again",
+    "if_all_codes_are_in_use_no_room_is_created",
 )
 async def a_create_overwrites_a_live_room(self: MemoryRoomStore, room: Room) -> bool:
     """Replace a live room of the same id."""
@@ -39,7 +41,11 @@ async def a_create_overwrites_a_live_room(self: MemoryRoomStore, room: Room) -> 
 
 
 @MUTANTS.breaks(
-    (MemoryRoomStore, "_create"), "create_clears_a_leftover_chat", "a_new_room_is_published", "expiry_is_not_published"
+    (MemoryRoomStore, "_create"),
+    "create_clears_a_leftover_chat",
+    "a_new_room_is_published",
+    "expiry_is_not_published",
+    "a_room_with_a_code_begins_without_messages",
 )
 async def a_create_keeps_the_old_chat(self: MemoryRoomStore, room: Room) -> bool:
     """Keep the chat of an earlier room of the same id."""
@@ -179,7 +185,7 @@ def every_deletion_keeps_the_chat(self: MemoryRoomStore, room_id: str) -> bool:
     "delete_removes_a_chat_without_a_room",
 )
 async def a_delete_always_returns_true(self: MemoryRoomStore, room_id: str) -> bool:
-    """Return True even if there was no room."""
+    """Return True even if the room did not exist."""
     await delete(self, room_id)
     return True
 
@@ -197,6 +203,7 @@ async def a_delete_always_returns_true(self: MemoryRoomStore, room_id: str) -> b
     "concurrent_leaves_delete_the_room",
     "concurrent_changes_of_two_clients_are_ordered",
     "concurrent_joins_are_all_published",
+    "one_of_many_rotations_prevails",
 )
 async def a_lost_update(self: MemoryRoomStore, room_id: str, rule: Callable[[Room], Room | None]) -> Room | None:
     """Overwrite changes made between the read and the write."""
@@ -238,7 +245,12 @@ async def a_late_join_recreates_the_room(self: MemoryRoomStore, room_id: str, us
     return await add_user_to_room(self, room_id, user)
 
 
-@MUTANTS.breaks((MemoryRoomStore, "_create"), "one_of_many_creates_succeeds", "one_of_two_clients_creates_a_room")
+@MUTANTS.breaks(
+    (MemoryRoomStore, "_create"),
+    "one_of_many_creates_succeeds",
+    "one_of_two_clients_creates_a_room",
+    "a_code_in_use_is_not_given_again",
+)
 async def a_create_checks_in_a_separate_step(self: MemoryRoomStore, room: Room) -> bool:
     """Let other callers run between the check and the write."""
     if self._rooms.get(room.id) is not None:
@@ -269,7 +281,11 @@ def written_records_are_not_validated(record: Record, _kind: type[Record]) -> Re
     return record
 
 
-@MUTANTS.breaks((rules, "edit"), "an_edit_must_return_a_room")
+@MUTANTS.breaks(
+    (rules, "edit"),
+    "an_edit_must_return_a_room",
+    "a_refused_room_with_a_code_is_not_stored",
+)
 def an_edit_accepts_none(room: Room, change: Callable[[Room], Room | None]) -> Room:
     """Treat a change that returns None as no change."""
     changed = change(room)

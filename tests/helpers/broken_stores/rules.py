@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from broken_stores.mutant import Mutants
 from wnc_store import Room, User, rules
-from wnc_store.records.models import Record
+from wnc_store.records.record import Record
 from wnc_store.rules import create, join, leave, transfer_host  # bound before a mutant replaces them
 
 Change = Callable[[Room, Room], Room]
@@ -87,23 +87,24 @@ def a_host_change_clears_the_token(before: Room, after: Room) -> Room:
     "deleted_rooms_are_not_listed",
     "a_deleted_room_is_published",
     "a_cancelled_write_of_a_room_publishes_its_event",
+    "active_rooms_are_live",
 )
-def an_empty_room_is_kept(room: Room, user_id: str) -> Room:
+def an_empty_room_is_kept(room: Room, user_id: str, **options: bool) -> Room:
     """Keep a room that its last user left."""
-    return leave(room, user_id) or rules._revised(room, users=())
+    return leave(room, user_id, **options) or rules._revised(room, users=())
 
 
 @MUTANTS.breaks((rules, "leave"), "removing_an_unknown_user_has_no_effect", "calls_without_effect_are_not_published")
-def removing_an_unknown_user_is_a_write(room: Room, user_id: str) -> Room | None:
+def removing_an_unknown_user_is_a_write(room: Room, user_id: str, **options: bool) -> Room | None:
     """Store an unchanged room."""
-    after = leave(room, user_id)
+    after = leave(room, user_id, **options)
     return rules._revised(room) if after is room and room.users else after
 
 
 @MUTANTS.breaks((rules, "leave"), "removing_an_unknown_user_keeps_an_empty_room")
-def removing_an_unknown_user_deletes_an_empty_room(room: Room, user_id: str) -> Room | None:
+def removing_an_unknown_user_deletes_an_empty_room(room: Room, user_id: str, **options: bool) -> Room | None:
     """Delete a room without users after any leave, as the Node app does."""
-    return leave(room, user_id) if room.users else None
+    return leave(room, user_id, **options) if room.users else None
 
 
 @MUTANTS.breaks(
@@ -167,10 +168,15 @@ def a_transfer_keeps_is_host_of_the_old_host(before: Room, after: Room) -> Room:
     return after.model_copy(update={"users": tuple(users)})
 
 
-@MUTANTS.breaks((rules, "transfer_host"), "a_transfer_requires_the_user", "calls_without_effect_are_not_published")
-def a_transfer_accepts_an_unknown_user(room: Room, user_id: str) -> Room:
+@MUTANTS.breaks(
+    (rules, "transfer_host"),
+    "a_transfer_requires_the_user",
+    "calls_without_effect_are_not_published",
+    "a_refused_transfer_keeps_the_host_token",
+)
+def a_transfer_accepts_an_unknown_user(room: Room, user_id: str, **options: str) -> Room:
     """Make a user host who is not in the room."""
-    return transfer_host(room, user_id) if room.user(user_id) else rules._revised(room, host_id=user_id)
+    return transfer_host(room, user_id, **options) if room.user(user_id) else rules._revised(room, host_id=user_id)
 
 
 def with_video_state(room: Room, **changes: object) -> Room:
@@ -203,9 +209,16 @@ ALL_JOINS = (
 )
 EQUAL = "equal_writes_increment_the_revision"
 for rule, method, *others in (
-    ("join", "add_user_to_room", "a_join_is_published", *ALL_JOINS, EQUAL),
+    ("join", "add_user_to_room", "a_join_is_published", *ALL_JOINS, EQUAL, "one_of_many_rotations_prevails"),
     ("leave", "remove_user_from_room", "a_leave_is_published"),
-    ("transfer_host", "transfer_host", "a_host_transfer_is_published", EQUAL),
+    (
+        "transfer_host",
+        "transfer_host",
+        "a_host_transfer_is_published",
+        EQUAL,
+        "a_rotation_is_published_without_the_token",
+        "a_transfer_can_rotate_the_host_token",
+    ),
     ("update_video_state", "update_video_state", "video_changes_are_published", EQUAL),
     ("set_video", "set_video_url", "video_changes_are_published", EQUAL),
 ):
@@ -295,11 +308,11 @@ def the_first_user_becomes_host(before: Room, after: Room) -> Room:
 
 
 @MUTANTS.breaks((rules, "leave"), "a_user_who_is_in_a_room_twice")
-def one_entry_of_a_user_leaves(room: Room, user_id: str) -> Room | None:
+def one_entry_of_a_user_leaves(room: Room, user_id: str, **options: bool) -> Room | None:
     """Remove only the first entry of a user."""
     entries = [user for user in room.users if user.id == user_id]
     if len(entries) < 2:
-        return leave(room, user_id)
+        return leave(room, user_id, **options)
     first = room.users.index(entries[0])
     users = (*room.users[:first], *room.users[first + 1 :])
     return room.model_copy(update={"users": users, "rev": room.rev + 1})

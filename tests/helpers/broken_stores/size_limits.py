@@ -8,7 +8,7 @@ from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, LimitExceededError, Room, User
 from wnc_store.base import BaseRoomStore, chat, events, rooms
 from wnc_store.base.size_limits import SizeLimits
-from wnc_store.records.models import Record
+from wnc_store.records.record import Record
 
 MUTANTS = Mutants()
 
@@ -28,8 +28,12 @@ def rooms_have_no_depth_limit(_record: Record, _stored: Record | None = None) ->
     """Accept extra fields of any depth in a room."""
 
 
-@MUTANTS.breaks((chat, "check_depth"), "deep_values_of_a_message_are_limited")
-def messages_have_no_depth_limit(_message: ChatMessage) -> None:
+@MUTANTS.breaks(
+    (chat, "check_depth"),
+    "deep_values_of_a_message_are_limited",
+    "an_edit_to_an_invalid_message_is_rejected",
+)
+def messages_have_no_depth_limit(_message: ChatMessage, _stored: ChatMessage | None = None) -> None:
     """Accept extra fields of any depth in a message."""
 
 
@@ -56,6 +60,7 @@ def urls_have_no_size_limit(_self: SizeLimits, _url: str) -> None:
     "an_exceeded_limit_is_described",
     "a_long_url_counts_towards_the_size_of_the_room",
     "every_write_of_a_room_checks_the_limits",
+    "a_rotation_keeps_to_the_size_limit",
 )
 def rooms_have_no_size_limit(_self: SizeLimits, _before: Room | None, after: Room) -> Room:
     """Accept rooms of any size."""

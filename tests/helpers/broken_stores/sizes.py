@@ -56,10 +56,10 @@ def large_events_are_dropped(self: SubscriberRegistry, events: Iterable[RoomEven
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "many_leases_are_counted")
 async def a_key_has_128_leases(
-    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None, ttl: timedelta
 ) -> tuple[bool, int]:
     """Drop the oldest of more than 128 leases."""
-    result = await acquire(self, key, connection_id, limit)
+    result = await acquire(self, key, connection_id, limit, ttl)
     for oldest in [*self._live(key)][:-128]:
         await self._release(key, oldest)
     return result

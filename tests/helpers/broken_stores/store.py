@@ -25,6 +25,8 @@ namespace = MemoryDatabase.namespace
     "invalid_connection_ids_are_rejected",
     "invalid_rate_limit_keys_are_rejected",
     "invalid_event_room_ids_are_rejected",
+    "one_invalid_id_is_rejected",
+    "a_refused_room_with_a_code_is_not_stored",
 )
 def invalid_ids_raise_value_error(_kind: type[InvalidIdError], *_args: object) -> ValueError:
     """Raise ValueError instead of InvalidIdError."""
@@ -68,6 +70,11 @@ def a_closed_store_keeps_working(_self: Lifecycle) -> None:
     "concurrent_changes_of_two_clients_are_all_kept",
     "concurrent_changes_of_two_clients_are_ordered",
     "rejected_hits_are_counted",
+    "reads_of_many_rooms_see_writes_of_other_clients",
+    "a_message_above_a_limit_can_be_edited",
+    "chat_reads_see_edits_of_other_clients",
+    "concurrent_edits_of_two_clients_are_all_applied",
+    "edits_keep_the_clients_history_limit",
 )
 def clients_do_not_share_data(self: MemoryHarness, **settings: Any) -> MemoryStore:
     """Give every client its own data."""
@@ -83,6 +90,7 @@ def clients_do_not_share_data(self: MemoryHarness, **settings: Any) -> MemorySto
     "prefixes_separate_listings",
     "prefixes_separate_events",
     "a_sweep_leaves_other_prefixes",
+    "active_rooms_have_the_prefix_of_the_store",
 )
 def prefixes_are_ignored(self: MemoryDatabase, _key_prefix: str) -> Namespace:
     """Use one namespace for all key prefixes."""

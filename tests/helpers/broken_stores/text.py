@@ -12,7 +12,7 @@ from broken_stores.mutant import Mutants
 from wnc_store import ChatMessage, Room, User
 from wnc_store.base import rooms
 from wnc_store.records.codec import validated
-from wnc_store.records.models import RecordT
+from wnc_store.records.record import RecordT
 from wnc_store_memory.chat import MemoryChatStore
 from wnc_store_memory.limiters import MemoryConnectionCounter, MemoryRateLimiter
 from wnc_store_memory.rooms import MemoryRoomStore
@@ -83,10 +83,10 @@ async def message_ids_ignore_case(self: MemoryChatStore, message: ChatMessage) -
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "connections_of_any_address_are_counted")
 async def zones_are_dropped(
-    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None, ttl: timedelta
 ) -> tuple[bool, int]:
     """Count an IPv6 address without its zone."""
-    return await acquire(self, key.partition("%")[0], connection_id, limit)
+    return await acquire(self, key.partition("%")[0], connection_id, limit, ttl)
 
 
 @MUTANTS.breaks((MemoryRateLimiter, "_hit"), "hits_of_any_address_are_counted")

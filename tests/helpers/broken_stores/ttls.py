@@ -35,10 +35,10 @@ DAY_MS = 86_400_000
     "ttls_are_exact_after_every_operation",
     "an_operation_touches_only_its_part",
 )
-async def a_refused_transfer_renews(self: MemoryRoomStore, room_id: str, user_id: str) -> Room:
+async def a_refused_transfer_renews(self: MemoryRoomStore, room_id: str, user_id: str, **options: bool) -> Room:
     """Renew the room before checking the user."""
     try:
-        return await transfer_host(self, room_id, user_id)
+        return await transfer_host(self, room_id, user_id, **options)
     except UserNotFoundError:
         if (entry := self._rooms.get(room_id)) is not None:
             self._rooms.set(room_id, entry.value, self._room_ttl_ms)
@@ -68,13 +68,13 @@ async def a_chat_is_empty_before_it_expires(self: MemoryChatStore, room_id: str)
 
 @MUTANTS.breaks((MemoryConnectionCounter, "_acquire"), "the_expiry_of_a_lease_after_every_operation")
 async def a_refused_acquire_renews_the_others(
-    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None
+    self: MemoryConnectionCounter, key: str, connection_id: str, limit: int | None, ttl: timedelta
 ) -> tuple[bool, int]:
     """Renew the leases of the key, also if the new one is refused."""
-    accepted, count = await acquire(self, key, connection_id, limit)
+    accepted, count = await acquire(self, key, connection_id, limit, ttl)
     if not accepted:
         for other in self._live(key):
-            await acquire(self, key, other, None)
+            await acquire(self, key, other, None, ttl)
     return accepted, count
 
 
@@ -92,7 +92,7 @@ async def a_chats_ttl_is_too_short(self: MemoryChatStore, room_id: str) -> timed
     return None if ttl is None else ttl - MILLISECOND
 
 
-@MUTANTS.breaks((TTLMap, "_set"), "the_longest_ttls_are_kept")
+@MUTANTS.breaks((TTLMap, "_set"), "the_longest_ttls_are_kept", "the_ttl_of_a_lease_has_millisecond_precision")
 def a_ttl_has_30_days_at_most(self: TTLMap[Any], *entry: Any) -> None:
     """Shorten TTLs to 30 days, as some caches do."""
     *others, ttl_ms = entry

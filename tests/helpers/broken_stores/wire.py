@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
-from broken_stores.mutant import Mutant, Mutants
+from broken_stores.mutant import Mutants
 from redis_harnesses import FakeHarness
 from wnc_store import ChatMessage, CorruptRecordError, Room, to_wire
 from wnc_store.records import codec
@@ -20,8 +18,6 @@ from wnc_store_redis import rooms as redis_rooms
 from wnc_store_redis.chat import RedisChatStore
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.rooms import RedisRoomStore
-from wnc_store_redis.scripts import APPEND, COMMIT, HIT
-from wnc_store_redis.transport.executor import Script
 
 MUTANTS = Mutants(FakeHarness)
 
@@ -48,6 +44,20 @@ def an_absent_token_becomes_null(room: Room, suffix: str) -> bytes:
     "node_messages_are_preserved",
     "an_oversized_message_is_published_as_resync",
     "deep_values_of_a_message_are_limited",
+    "a_failing_edit_of_a_message_has_no_effect",
+    "a_removed_message_is_gone",
+    "an_edit_beyond_a_limit_is_rejected",
+    "an_edit_gets_the_stored_message",
+    "an_edit_that_changes_an_id_is_rejected",
+    "an_edit_to_an_invalid_message_is_rejected",
+    "an_edited_message_keeps_its_author",
+    "an_edited_message_keeps_its_position",
+    "chat_reads_see_edits_of_other_clients",
+    "concurrent_edits_of_a_message_are_all_applied",
+    "concurrent_edits_of_two_clients_are_all_applied",
+    "damaged_neighbours_of_an_edit_are_preserved",
+    "edits_of_messages_are_published",
+    "every_value_survives_an_edit",
 )
 def timestamps_are_in_seconds(message: ChatMessage, suffix: str) -> bytes:
     """Store the timestamp of a message in seconds."""
@@ -59,6 +69,7 @@ def timestamps_are_in_seconds(message: ChatMessage, suffix: str) -> bytes:
     "a_corrupt_room_is_not_absent",
     "corrupt_records_are_not_disclosed",
     "a_room_under_another_id_is_corrupt",
+    "an_unreadable_room_does_not_hide_others",
 )
 async def a_corrupt_room_is_absent(self: RedisRoomStore, room_id: str) -> Room | None:
     """Treat an unreadable room as absent."""
@@ -76,13 +87,6 @@ async def a_corrupt_message_empties_the_chat(self: RedisChatStore, room_id: str)
     return messages if len(messages) == len(entries) else []
 
 
-def edited(script: Script[Any], old: str, new: str) -> Script[Any]:
-    """Return a script in which `new` replaces `old`, which must occur."""
-    source = script.source.decode()
-    assert old in source
-    return replace(script, source=source.replace(old, new).encode())
-
-
 @MUTANTS.breaks(
     (codec, "parse_json"),
     "deep_rooms_of_other_writers_are_preserved",
@@ -95,32 +99,28 @@ def deep_json_is_corrupt(data: bytes) -> object:
     return value
 
 
-MUTANTS.append(
-    Mutant(
-        "the ids of messages are compared as JSON",
-        (redis_chat, "APPEND"),
-        edited(APPEND, "and may_have_id(entry)", "and entry:find(id, 1, true)"),
-        frozenset({"test_message_ids_are_compared_as_text", "test_any_message_id_is_accepted"}),
-        FakeHarness,
-    )
+MUTANTS.breaks_script(
+    "the ids of messages are compared as JSON",
+    (redis_chat, "APPEND"),
+    "and may_have_id(entry)",
+    "and entry:find(id, 1, true)",
+    "message_ids_are_compared_as_text",
+    "any_message_id_is_accepted",
 )
-MUTANTS.append(
-    Mutant(
-        "chats are not trimmed",
-        (redis_chat, "APPEND"),
-        edited(APPEND, "redis.call('LTRIM', KEYS[1], -tonumber(ARGV[3]), -1)", ""),
-        frozenset({"test_trimmed_messages_are_deleted"}),
-        FakeHarness,
-    )
+MUTANTS.breaks_script(
+    "chats are not trimmed",
+    (redis_chat, "APPEND"),
+    "redis.call('LTRIM', KEYS[1], first, last)",
+    "",
+    "trimmed_messages_are_deleted",
 )
-MUTANTS.append(
-    Mutant(
-        "a counter without a TTL is not repaired",
-        (redis_limiters, "HIT"),
-        edited(HIT, "ttl < 0", "count == tonumber(ARGV[1])"),
-        frozenset({"test_a_counter_without_a_ttl_is_repaired", "test_hits_are_stored_as_node_counters"}),
-        FakeHarness,
-    )
+MUTANTS.breaks_script(
+    "a counter without a TTL is not repaired",
+    (redis_limiters, "HIT"),
+    "ttl < 0",
+    "count == tonumber(ARGV[1])",
+    "a_counter_without_a_ttl_is_repaired",
+    "hits_are_stored_as_node_counters",
 )
 
 
@@ -130,23 +130,19 @@ def a_key_without_a_ttl_is_absent(pttl: int) -> timedelta | None:
     return parse_pttl(pttl) if pttl >= 0 else None
 
 
-MUTANTS.append(
-    Mutant(
-        "an index without a TTL gets one",
-        (redis_storage, "COMMIT"),
-        edited(COMMIT, "ttl >= 0 and", "true and"),
-        frozenset({"test_an_external_index_keeps_its_rooms"}),
-        FakeHarness,
-    )
+MUTANTS.breaks_script(
+    "an index without a TTL gets one",
+    (redis_storage, "COMMIT"),
+    "ttl >= 0 and",
+    "true and",
+    "an_external_index_keeps_its_rooms",
 )
-MUTANTS.append(
-    Mutant(
-        "a commit is published before its version check",
-        (redis_storage, "COMMIT"),
-        edited(COMMIT, "local stored =", "publish()\npublish = function() end\nlocal stored ="),
-        frozenset({"test_calls_without_effect_are_not_published"}),
-        FakeHarness,
-    )
+MUTANTS.breaks_script(
+    "a commit is published before its version check",
+    (redis_storage, "COMMIT"),
+    "local stored =",
+    "publish()\npublish = function() end\nlocal stored =",
+    "calls_without_effect_are_not_published",
 )
 
 

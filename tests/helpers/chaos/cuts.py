@@ -16,7 +16,7 @@ from wnc_store import StoreSettings
 from wnc_store_redis import RedisStore
 
 _AT_ONCE = 16
-_HURRIED = StoreSettings(operation_timeout=timedelta(seconds=1))
+_HURRIED = PATIENT.model_copy(update={"operation_timeout": timedelta(seconds=1)})
 """For a network that stays down. Calls that must succeed afterwards are retried after a timeout."""
 
 

@@ -60,8 +60,10 @@ def comparable(value: Any) -> Any:
         return (value.rev, value.host_id, users, value.video_url, value.video_state.current_time)
     if isinstance(value, RateLimitDecision):
         return value.remaining
+    if isinstance(value, ChatMessage):
+        return (value.id, value.message, value.model_extra)
     if isinstance(value, list):
-        return tuple(one.id for one in cast("list[ChatMessage]", value))
+        return tuple((one.id, one.message, one.model_extra) for one in cast("list[ChatMessage]", value))
     return value
 
 

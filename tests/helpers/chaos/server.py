@@ -14,8 +14,8 @@ from redis_server import RedisServer, running
 from waiting import wait_until
 from wnc_store import StoreSettings
 
-PATIENT = StoreSettings(operation_timeout=timedelta(hours=1))
-"""Settings with a deadline that no test reaches, except by advancing the clock."""
+PATIENT = StoreSettings(operation_timeout=timedelta(hours=1), rate_limit_window=timedelta(days=1))
+"""Settings with a deadline that no test reaches, except by advancing the clock. No key expires during a test."""
 
 _DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wnc_store import Room, Store, VideoState
+from wnc_store_contract.calls import like
 from wnc_store_contract.factories import message, room, user
 
 Step = Callable[[Store, str], Awaitable[Any]]
@@ -76,6 +77,8 @@ WRITES = (
     Write("transfer", lambda store, name: store.rooms.transfer_host(name, "guest"), prepare=_two_users),
     Write("delete", lambda store, name: store.rooms.delete_room(name), prepare=_two_users),
     Write("message", lambda store, name: store.chat.add_message(message(2, name)), "chat", _talk),
+    Write("edit message", lambda store, name: store.chat.edit_message(name, "m1", like), "chat", _talk),
+    Write("remove message", lambda store, name: store.chat.remove_message(name, "m1"), "chat", _talk),
     Write("clear", lambda store, name: store.chat.clear_messages(name), "chat", _talk),
     Write("acquire", lambda store, name: store.connections.acquire(name, "c2"), "connections", _lease, repeatable=True),
     Write("release", lambda store, name: store.connections.release(name, "c1"), "connections", _lease),

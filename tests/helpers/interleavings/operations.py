@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from wnc_store import ChatMessage, Room, RoomExistsError, RoomNotFoundError, Store, StoreError, rules, to_wire
 from wnc_store.records.js_types import to_milliseconds
+from wnc_store_contract.calls import like
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import scripts
 
@@ -54,7 +55,7 @@ def told(result: Any) -> Any:
     """Return a comparable form of a result: the bytes of records, the type of errors."""
     if isinstance(result, StoreError):
         return type(result).__name__
-    if isinstance(result, Room):
+    if isinstance(result, Room | ChatMessage):
         return to_wire(result)
     if isinstance(result, list):
         return [to_wire(one) for one in result]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
@@ -188,6 +189,42 @@ def say(number: int) -> Operation:
         apply,
         lambda command: any(part.startswith(to_wire(said)) for part in command),
     )
+
+
+def correct(number: int) -> Operation:
+    """Return an edit of a message that increments an extra field."""
+
+    def apply(state: State) -> Step:
+        current = rules.newest(state.chat, f"m{number}", CHAT_LIMIT)
+        if current is None:
+            return state, None
+        return _with_message(state, number, edited := like(current)), edited
+
+    return Operation(
+        f"correct {number}",
+        lambda store: store.chat.edit_message(ROOM, f"m{number}", like),
+        apply,
+        lambda command: command[1] == scripts.EDIT.sha and _before(command) != b"",
+    )
+
+
+def remove(number: int) -> Operation:
+    """Return a removal of a message."""
+
+    def apply(state: State) -> Step:
+        is_found = rules.newest(state.chat, f"m{number}", CHAT_LIMIT) is not None
+        return (_with_message(state, number, None) if is_found else state), is_found
+
+    return Operation(
+        f"remove {number}",
+        lambda store: store.chat.remove_message(ROOM, f"m{number}"),
+        apply,
+        lambda command: command[1] == scripts.EDIT.sha and _before(command) == b"",
+    )
+
+
+def _with_message(state: State, number: int, new: ChatMessage | None) -> State:
+    return State(state.room, rules.replace_message(state.chat, f"m{number}", new, CHAT_LIMIT))
 
 
 def clear() -> Operation:

@@ -119,6 +119,19 @@ class FakeServer:
         end = int(last) + 1
         return found[int(first) : end or None]
 
+    def _lset(self, key: bytes, index: bytes, entry: bytes) -> bytes:
+        cast("list[bytes]", self.keys[key])[int(index)] = entry
+        return b"OK"
+
+    def _lrem(self, key: bytes, _all: bytes, entry: bytes) -> int:
+        found = cast("list[bytes]", self.keys.get(key, []))
+        kept = [one for one in found if one != entry]
+        if kept:
+            self.keys[key] = kept
+        else:
+            self.keys.pop(key, None)
+        return len(found) - len(kept)
+
     def _ltrim(self, key: bytes, first: bytes, last: bytes) -> None:
         self.keys[key] = self._lrange(key, first, last)
 

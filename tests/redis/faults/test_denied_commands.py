@@ -10,6 +10,7 @@ from acl import permit
 from chaos.outcomes import outcome_of
 from chaos.server import DurableServer, admin, durable_server
 from wnc_store import ConfigurationError, Store, StoreSettings
+from wnc_store_contract.calls import like
 from wnc_store_contract.factories import message, room
 from wnc_store_redis import RedisStore
 
@@ -55,3 +56,19 @@ async def test_no_script_stops_halfway_on_a_server_without_a_command(command: st
 async def test_a_denied_channel_stops_no_script_halfway(server: DurableServer) -> None:
     """If the user may not publish in the channel of a room, a write fails as not done, and has changed nothing."""
     await _check_writes(server, permit(server, without="&events:*"), "publish")
+
+
+@pytest.mark.parametrize("command", ["lrem", "lset", "ltrim", "pexpire", "publish"])
+async def test_no_edit_stops_halfway_without_a_permission(server: DurableServer, command: str) -> None:
+    """Without the permission for a command, edits and removals of messages fail as not done, and change nothing."""
+    sent = [message(number, "A") for number in range(2)]
+    async with RedisStore.from_url(server.url) as direct:
+        for entry in sent:
+            await direct.chat.add_message(entry)
+        url = permit(server, without=f"+{command}")
+        async with RedisStore.from_url(url, StoreSettings(publish_changes=True)) as store:
+            for write in (store.chat.edit_message("A", "m1", like), store.chat.remove_message("A", "m1")):
+                outcome = await outcome_of(write)
+                assert isinstance(outcome.error, ConfigurationError)
+                assert command.upper() in str(outcome.error)
+        assert await direct.chat.get_messages("A") == sent

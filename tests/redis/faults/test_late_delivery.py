@@ -14,7 +14,7 @@ from acl import permit
 from chaos.outcomes import outcome_of
 from chaos.server import PATIENT, DurableServer, admin
 from proxy import Cut, proxy_to
-from wnc_store import OutcomeUnknownError, Resync, Snapshot, Store, StoreSettings, open_store
+from wnc_store import OutcomeUnknownError, Resync, Snapshot, Store, open_store
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 from wnc_store_redis.room_storage import IndexPage
@@ -69,7 +69,7 @@ async def _create(store: Store) -> None:
     await store.rooms.create_room(room("A"))
 
 
-_HURRIED = StoreSettings(operation_timeout=timedelta(seconds=0.2))
+_HURRIED = PATIENT.model_copy(update={"operation_timeout": timedelta(seconds=0.2)})
 
 LATE: dict[str, tuple[Step, Step, Step]] = {
     "add, then clear": (_greet, _add, _clear),

@@ -14,31 +14,26 @@ from chaos.server import PATIENT, DurableServer, admin, quiet
 from chaos.writes import WRITES, Write
 from counting import Counter
 from loop_clock import advance_until_done
-from proxy import Cut, proxy_to
+from proxy import Cut, Proxy, proxy_to
 from waiting import wait_until
 from wnc_store import OutcomeUnknownError, Store, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
 from wnc_store_redis import RedisStore
 
 
-async def test_a_batch_with_a_deletion_has_an_unknown_outcome(server: DurableServer) -> None:
+async def test_a_batch_with_a_deletion_has_an_unknown_outcome(proxy: Proxy, store: RedisStore, other: Store) -> None:
     """Updates batched with the last leave have an unknown outcome if the reply is lost and the room is gone."""
-    async with (
-        proxy_to(server.port) as proxy,
-        RedisStore.from_url(proxy.url, PATIENT) as store,
-        open_store(server.url) as other,
-    ):
-        await other.rooms.create_room(room("A"))
-        await store.rooms.get_room("A")
-        await other.rooms.delete_room("A")
-        proxy.arm(Cut("request", 0, "reset"))
-        told = await asyncio.gather(
-            store.rooms.add_user_to_room("A", user("late")),
-            store.rooms.remove_user_from_room("A", "host"),
-            store.rooms.remove_user_from_room("A", "late"),
-            return_exceptions=True,
-        )
-        assert store.statistics()["retries"] > 0
+    await other.rooms.create_room(room("A"))
+    await store.rooms.get_room("A")
+    await other.rooms.delete_room("A")
+    proxy.arm(Cut("request", 0, "reset"))
+    told = await asyncio.gather(
+        store.rooms.add_user_to_room("A", user("late")),
+        store.rooms.remove_user_from_room("A", "host"),
+        store.rooms.remove_user_from_room("A", "late"),
+        return_exceptions=True,
+    )
+    assert store.statistics()["retries"] > 0
     assert [type(one) for one in told] == [OutcomeUnknownError, OutcomeUnknownError, type(None)]
 
 
@@ -61,42 +56,38 @@ async def test_delayed_and_sliced_replies(server: DurableServer, attribute: str)
             assert results[0] == results[1], write.name
 
 
-async def test_a_deleted_room_is_not_created_again(server: DurableServer) -> None:
+async def test_a_deleted_room_is_not_created_again(
+    server: DurableServer, proxy: Proxy, store: RedisStore, other: Store
+) -> None:
     """A room whose create reply was lost is not created again after another client has deleted it."""
-    async with (
-        proxy_to(server.port) as proxy,
-        RedisStore.from_url(proxy.url, PATIENT) as store,
-        open_store(server.url) as other,
-    ):
-        await store.rooms.create_room(room("before"))
-        proxy.arm(Cut("reply", 0, "reset", stay_down=True))
-        creating = asyncio.ensure_future(outcome_of(store.rooms.create_room(room("A"))))
-        await wait_until(lambda: other.rooms.delete_room("A"))
-        proxy.disarm()
-        outcome = await creating
-        assert store.statistics()["retries"] > 0
+    await store.rooms.create_room(room("before"))
+    proxy.arm(Cut("reply", 0, "reset", stay_down=True))
+    creating = asyncio.ensure_future(outcome_of(store.rooms.create_room(room("A"))))
+    await wait_until(lambda: other.rooms.delete_room("A"))
+    proxy.disarm()
+    outcome = await creating
+    assert store.statistics()["retries"] > 0
     assert outcome.kind in {"done", "unknown"}
     assert [state and state["rev"] for state in server.ledger().rooms["A"]] == [1, None]
 
 
 @pytest.mark.parametrize("connected", [False, True], ids=["new", "connected"])
-async def test_every_call_into_a_black_hole_ends(server: DurableServer, connected: bool) -> None:
+async def test_every_call_into_a_black_hole_ends(proxy: Proxy, store: RedisStore, connected: bool) -> None:
     """Calls to a silent server fail at their deadline, health reports an error, and the store works again later."""
-    async with proxy_to(server.port) as proxy, RedisStore.from_url(proxy.url, PATIENT) as store:
-        if connected:
-            await store.ping()
-        proxy.close_hole()
-        writes = [WRITES[number % len(WRITES)] for number in range(200)]
-        calls = [asyncio.ensure_future(write.call(store, f"swallowed.{n}")) for n, write in enumerate(writes)]
-        calls += [asyncio.ensure_future(read) for read in _reads(store)]
-        health = asyncio.ensure_future(store.health())
-        await advance_until_done(*calls, health)
-        assert not (await health).ok
-        ended = await asyncio.gather(*calls, return_exceptions=True)
-        assert {isinstance(one, StoreUnavailableError | OutcomeUnknownError) for one in ended} == {True}
-        proxy.open_hole()
-        await store.chat.add_message(message(1, "after"))
-        assert [one.id for one in await store.chat.get_messages("after")] == ["m1"]
+    if connected:
+        await store.ping()
+    proxy.close_hole()
+    writes = [WRITES[number % len(WRITES)] for number in range(200)]
+    calls = [asyncio.ensure_future(write.call(store, f"swallowed.{n}")) for n, write in enumerate(writes)]
+    calls += [asyncio.ensure_future(read) for read in _reads(store)]
+    health = asyncio.ensure_future(store.health())
+    await advance_until_done(*calls, health)
+    assert not (await health).ok
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert {isinstance(one, StoreUnavailableError | OutcomeUnknownError) for one in ended} == {True}
+    proxy.open_hole()
+    await store.chat.add_message(message(1, "after"))
+    assert [one.id for one in await store.chat.get_messages("after")] == ["m1"]
 
 
 def _reads(store: RedisStore) -> list[Coroutine[Any, Any, Any]]:

@@ -16,7 +16,15 @@ from chaos.worker import KEYS
 from chaos.writes import WRITES, Write
 from redis_server import redis_server
 from waiting import wait_until
-from wnc_store import CorruptRecordError, StoreError, StoreTimeoutError, StoreUnavailableError, open_store
+from wnc_store import (
+    CorruptRecordError,
+    StoreError,
+    StoreSettings,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    open_store,
+)
+from wnc_store_contract.calls import like
 from wnc_store_contract.factories import message, room, user
 from wnc_store_contract.faults.worker import SETTINGS, Worker
 
@@ -157,7 +165,8 @@ async def test_a_rejected_write_changes_nothing(name: str) -> None:
             async with CONDITIONS[name](server, client):
                 ended = {write.name: await outcome_of(write.call(store, _name(write))) for write in WRITES}
             # Operations that free memory before they write succeed on a full server.
-            working = {"last leave", "delete", "clear", "release", "acquire"} if name == "OOM" else set[str]()
+            freeing = {"last leave", "delete", "remove message", "clear", "release", "acquire"}
+            working = freeing if name == "OOM" else set[str]()
             assert {one: how for one, how in ended.items() if how.kind != "refused" and one not in working} == {}
             assert all(ended[one].kind in {"done", "refused"} for one in working)
             after = await _dump(client)
@@ -167,6 +176,23 @@ async def test_a_rejected_write_changes_nothing(name: str) -> None:
             for write in WRITES:
                 if ended[write.name].kind == "refused":
                     assert (await outcome_of(write.call(store, _name(write)))).kind == "done", write.name
+
+
+@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+async def test_a_removal_works_on_a_full_server(server: DurableServer, order: Any) -> None:
+    """While the server's memory is full, an edit is refused, and one of several messages can be removed."""
+    async with (
+        open_store(server.url, settings=StoreSettings(chat_order=order, chat_history_limit=3)) as store,
+        admin(server.url) as client,
+    ):
+        for number in range(3):
+            await store.chat.add_message(message(number, "A"))
+        await client.execute_command("RPUSH" if order == "newest_first" else "LPUSH", "chat:A", "not kept")
+        async with setting("maxmemory", "1", "0")(server, client):
+            assert (await outcome_of(store.chat.edit_message("A", "m0", like))).kind == "refused"
+            assert await store.chat.remove_message("A", "m1") is True
+        assert await store.chat.get_messages("A") == [message(0, "A"), message(2, "A")]
+        assert await client.llen("chat:A") == 2
 
 
 def _name(write: Write) -> str:

@@ -1,20 +1,18 @@
-"""The page in a real browser: its players, its entry form, its final messages and its accessibility."""
+"""The page in a real browser: its accessibility and its layout."""
 
 from __future__ import annotations
 
-import io
-import re
-import wave
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
-from browser_page import BRIEF, DESKTOP, FREE, PHONE, Guest, Guests, Places, later, meet, wait_until_in_sync
+from browser_page import DESKTOP, FREE, PHONE, Guest, Guests, Places, later, meet
+from party_page import visiting
 from party_server import party_server
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
+_API = "https://www.youtube.com/iframe_api"
 _AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 _VIOLATIONS = (
     "axe.run().then((all) => all.violations.map((rule) => [rule.id, rule.nodes.map((node) => node.target.join(' '))]))"
@@ -26,151 +24,6 @@ for (const region of document.querySelectorAll("output, [role=status], [role=ale
   observer.observe(region, { childList: true, characterData: true, subtree: true });
 }
 """
-_YOUTUBE = "https://www.youtube.com/iframe_api"
-
-
-async def test_youtube(guests: Guests, memory: str) -> None:
-    """A YouTube video is played in sync by YouTube's player, which determines its duration."""
-    ada, grace = await guests.invite("Ada"), await guests.invite("Grace")
-    for guest in (ada, grace):
-        await guest.page.route(_YOUTUBE, _fake_youtube)
-    await grace.join(memory, await ada.create(memory))
-    await ada.page.get_by_label("Link to a video").fill("https://youtu.be/dQw4w9WgXcQ?t=3")
-    await ada.page.get_by_role("button", name="Watch", exact=True).click()
-    for guest in (ada, grace):
-        await expect(guest.page.get_by_title("dQw4w9WgXcQ")).to_be_visible()
-        await expect(guest.time).to_have_text("0:00 / 3:33")
-    await ada.play.click()
-    await ada.seek(100)
-    await expect(grace.time).to_have_text(later(1, 40, "3:33"))
-    await wait_until_in_sync(ada, grace)
-    await ada.play.click()
-    await expect(grace.by_id("playing")).to_have_text("Paused · Ada controls")
-    assert await grace.page.evaluate("youTubePlayer.getPlayerState()") == 2
-
-
-async def _fake_youtube(route: Route) -> None:
-    await route.fulfill(path=Path(__file__).parents[2] / "helpers/youtube.js", content_type="text/javascript")
-
-
-async def test_no_youtube(guests: Guests, memory: str) -> None:
-    """If YouTube cannot be reached, the page shows a drawn film and a notice."""
-    ada, grace, _ = await meet(guests, Places(memory, memory))
-    await grace.page.route(_YOUTUBE, lambda route: route.abort())
-    await ada.page.route(_YOUTUBE, lambda route: route.abort())
-    await ada.page.get_by_label("Link to a video").fill("https://youtu.be/dQw4w9WgXcQ")
-    await ada.page.get_by_role("button", name="Watch", exact=True).click()
-    for guest in (ada, grace):
-        await expect(guest.by_id("notice")).to_contain_text("A drawn film is shown instead")
-    await ada.play.click()
-    await ada.seek(60)
-    await expect(grace.time).to_have_text(later(1, 0))
-    await wait_until_in_sync(ada, grace)
-
-
-async def test_a_file(guests: Guests, memory: str) -> None:
-    """A video file is played in sync by the browser, and a drawn film replaces a missing file."""
-    ada, grace = await guests.invite("Ada"), await guests.invite("Grace")
-    for guest in (ada, grace):
-        await guest.page.route("https://video.example/silence.mp4", _silence)
-        await guest.page.route("https://video.example/nothing.mp4", lambda route: route.fulfill(status=404))
-    await grace.join(memory, await ada.create(memory))
-    await ada.page.get_by_label("Link to a video").fill("https://video.example/silence.mp4")
-    await ada.page.keyboard.press("Enter")
-    await expect(ada.time).to_have_text("0:00 / 10:00")
-    await ada.play.click()
-    await ada.seek(20)
-    await expect(grace.time).to_have_text(later(0, 20))
-    await wait_until_in_sync(ada, grace)
-    assert await grace.page.evaluate("document.querySelector('video').currentTime") > 20
-    await ada.page.get_by_label("Link to a video").fill("https://video.example/nothing.mp4")
-    await ada.page.keyboard.press("Enter")
-    for guest in (ada, grace):
-        await expect(guest.by_id("notice")).to_contain_text("A drawn film is shown instead")
-        await expect(guest.page.locator("canvas")).to_be_visible()
-
-
-async def _silence(route: Route) -> None:
-    """Respond with ten minutes of silence, or the requested range of them."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(1)
-        sound.setframerate(8000)
-        sound.writeframes(b"\x80" * 8000 * 600)
-    content = file.getvalue()
-    first, _, last = (route.request.headers.get("range") or "bytes=0-").removeprefix("bytes=").partition("-")
-    start, stop = int(first), int(last) + 1 if last else len(content)
-    headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(content)}", "Accept-Ranges": "bytes"}
-    await route.fulfill(status=206, headers=headers, content_type="audio/wav", body=content[start:stop])
-
-
-async def test_the_film_ends(guests: Guests, memory: str) -> None:
-    """The film stops at its end and can be played again."""
-    ada, grace, _ = await meet(guests, Places(memory, memory))
-    await ada.watch_the_film()
-    await ada.seek(599)
-    await expect(ada.play).to_have_text("Play again")
-    await expect(grace.by_id("playing")).to_have_text("Ended · Ada controls")
-    await ada.play.click()
-    await expect(grace.time).to_have_text(re.compile(r"[0-4]:\d\d / 10:00"))
-
-
-async def test_a_name_is_taken(guests: Guests, memory: str) -> None:
-    """A guest with the host's name gets an error in the entry form and can join with another name."""
-    ada, eve = await guests.invite("Ada"), await guests.invite("ada")
-    code = await ada.create(memory)
-    await eve.request_to_join(memory, code)
-    await expect(eve.page.get_by_role("alert")).to_have_text(re.compile("already has this name"))
-    await eve.page.get_by_label("Your name").fill("Eve")
-    await eve.page.get_by_role("button", name="Join the room").click()
-    await expect(eve.people).to_have_text(["Ada", "Eve"])
-
-
-async def test_a_wrong_code(guests: Guests, memory: str) -> None:
-    """An unknown code gives an error in the entry form, and the entered values stay there."""
-    eve = await guests.invite("Eve")
-    await eve.request_to_join(memory, "noroom")
-    await expect(eve.page.get_by_role("alert")).to_have_text(re.compile("No room with this code"))
-    await expect(eve.by_id("room")).to_have_value("NOROOM")
-    await expect(eve.by_id("name")).to_have_value("Eve")
-
-
-async def test_texts_are_too_long(guests: Guests) -> None:
-    """A message that is too long returns to the input, and a name that is too long gives an error."""
-    short = {**FREE, "WNC_STORE_MAX_MESSAGE_LENGTH": "20", "WNC_STORE_MAX_NAME_LENGTH": "20"}
-    with party_server("memory://", **short) as server:
-        ada, eve = await guests.invite("Ada"), await guests.invite("E" * 21)
-        code = await ada.create(server.address)
-        await ada.say("This is a long sentence.")
-        await ada.flashed("The text is too long. Shorten it and try again.")
-        await expect(ada.by_id("text")).to_have_value("This is a long sentence.")
-        await expect(ada.said).to_have_count(0)
-        await ada.say("Shorter.")
-        await expect(ada.said).to_have_text(["Shorter."])
-        await eve.request_to_join(server.address, code)
-        await expect(eve.page.get_by_role("alert")).to_contain_text("shorter name")
-
-
-async def test_a_damaged_link(guests: Guests, memory: str) -> None:
-    """A link without a valid code opens the entry form, and whitespace around a code is ignored."""
-    ada, eve = await guests.invite("Ada"), await guests.invite("Eve")
-    await eve.page.goto(f"{memory}#%")
-    await expect(eve.by_id("name")).to_be_focused()
-    code = await ada.create(memory)
-    await eve.page.goto("about:blank")
-    await eve.join(memory, f"%20{code.lower()}%20")
-
-
-@pytest.mark.parametrize("link", ["https://youtube.com:x/watch?v=dQw4w9WgXcQ", "https://%zz.youtube.com/"])
-async def test_a_link_that_browsers_reject(guests: Guests, memory: str, link: str) -> None:
-    """The page shows a drawn film for a link that the browser's URL parser rejects."""
-    ada = await guests.invite("Ada")
-    await ada.create(memory)
-    await ada.by_id("video-url").evaluate("(field, link) => { field.type = 'text'; field.value = link; }", link)
-    await ada.page.get_by_role("button", name="Watch", exact=True).click()
-    await expect(ada.page.locator("canvas")).to_be_visible()
-    await expect(ada.play).to_be_enabled()
 
 
 async def test_time_is_not_read_out(guests: Guests, memory: str) -> None:
@@ -185,64 +38,51 @@ async def test_time_is_not_read_out(guests: Guests, memory: str) -> None:
         assert await guest.page.evaluate("readOut") == []
 
 
-async def test_the_host_ends_the_party(guests: Guests, memory: str) -> None:
-    """When the host ends the party, every page shows it, and its button leads back to the entry form."""
-    ada, grace, _ = await meet(guests, Places(memory, memory))
-    ada.page.on("dialog", lambda dialog: dialog.accept())
-    await ada.page.get_by_role("button", name="End for all").click()
-    for guest in (ada, grace):
-        await expect(guest.page.get_by_role("heading", level=1)).to_have_text("The room is closed")
-    await expect(ada.by_id("ended-text")).to_have_text("You ended the party.")
-    await expect(grace.by_id("ended-text")).to_have_text("The host ended the party, or the room was removed.")
-    await grace.page.get_by_role("button", name="Back to the start").click()
-    await expect(grace.page.get_by_role("heading", level=1)).to_have_text("Watch together")
-    await expect(grace.by_id("room")).to_have_value("")
-
-
-async def test_full_and_expired(guests: Guests) -> None:
-    """The page shows that a room is full or has expired."""
-    ada, eve, lin = [await guests.invite(name) for name in ("Ada", "Eve", "Lin")]
-    with party_server("memory://", **FREE, WNC_STORE_MAX_USERS_PER_ROOM="1") as server:
-        await eve.request_to_join(server.address, await ada.create(server.address))
-        await expect(eve.page.get_by_role("heading", level=1)).to_have_text("The room is full")
-    with party_server("memory://", **BRIEF, WNC_STORE_ROOM_TTL="5") as server:
-        await lin.page.goto(server.address)
-        await lin.page.get_by_label("Your name").fill("Lin")
-        await lin.page.get_by_role("button", name="Create a room").click()
-        await expect(lin.page.get_by_role("heading", level=1)).to_have_text("The room has expired")
-
-
-async def test_the_code_is_shared(guests: Guests, memory: str) -> None:
-    """The buttons copy the code and the link, even if the page may not use the clipboard API."""
-    ada = await guests.invite("Ada", permissions=["clipboard-read", "clipboard-write"])
-    code = await ada.create(memory)
-    read = "navigator.clipboard.readText()"
-    await ada.page.get_by_role("button", name="Copy link").click()
-    await ada.flashed("Copied.")
-    assert await ada.page.evaluate(read) == f"{memory}#{code}"
-    await ada.page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
-    await ada.page.get_by_role("button", name="Copy code").click()
-    await ada.flashed("Copied")
-    assert await ada.page.evaluate(read) == code
-
-
+@pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_the_page_is_accessible(guests: Guests, memory: str, size: tuple[int, int]) -> None:
-    """axe-core reports no violation in the entry form, in the room and at the end, and no view is too wide."""
-    ada, grace = await guests.invite("Ada", size), await guests.invite("Grace", size)
+async def test_the_page_is_accessible(guests: Guests, memory: str, size: tuple[int, int], scheme: str) -> None:
+    """axe-core reports no violation in any view of either theme, and no view is too wide."""
+    ada, grace = [await guests.invite(name, size, color_scheme=scheme) for name in ("Ada", "Grace")]
     await ada.page.goto(memory)
+    await ada.page.get_by_role("button", name="Create a room").click()
+    await expect(ada.page.get_by_role("alert")).not_to_be_empty()
     await _assert_accessible(ada)
-    await grace.join(memory, await ada.create(memory))
-    await ada.watch_the_film()
+    code = await ada.create(memory)
+    await _assert_accessible(ada)  # with the invitation
+    await grace.join(memory, code)
+    await ada.page.route(_API, lambda route: route.abort())
+    await ada.watch("https://youtu.be/dQw4w9WgXcQ")
+    await expect(ada.page.get_by_role("button", name="Try again")).to_be_visible()
     await ada.say("hello")
-    await grace.say("hello")
+    await grace.say("well")
     await expect(grace.said).to_have_count(2)
     await expect(grace.waiting).to_have_count(0)
+    await ada.open_menu("hello")
+    await ada.choose("Heart")
+    await expect(grace.page.locator(".chip")).to_have_count(1)
+    await ada.open_menu("hello")
+    await _assert_accessible(ada)
+    await ada.page.keyboard.press("Escape")
+    await grace.by_id("text").press_sequentially("w")
+    await expect(ada.by_id("typing")).not_to_be_empty()
     for guest in (ada, grace):
         await _assert_accessible(guest)
     await grace.page.get_by_role("button", name="Leave").click()
     await expect(grace.by_id("ended")).to_be_visible()
     await _assert_accessible(grace)
+
+
+async def test_the_volume_is_accessible(guests: Guests, memory: str) -> None:
+    """axe-core reports no violation in the controls of a video with sound, and in full screen."""
+    ada = await guests.invite("Ada")
+    await ada.page.route("https://video.example/*", lambda _route: None)  # the file is loading forever
+    await ada.create(memory)
+    await ada.watch("https://video.example/film.mp4")
+    await expect(ada.by_id("volume")).to_be_visible()
+    await _assert_accessible(ada)
+    await ada.page.get_by_role("button", name="Full screen").click()
+    await expect(ada.by_id("text")).to_be_hidden()
+    await _assert_accessible(ada)
 
 
 async def _assert_accessible(guest: Guest) -> None:
@@ -266,9 +106,9 @@ async def test_by_keyboard(guests: Guests, memory: str) -> None:
     await _tab_to(ada, "test-film")
     await keys.press("Enter")
     await expect(ada.play).to_be_enabled()
-    await keys.press("Shift+Tab")
-    await keys.press("Shift+Tab")
-    await keys.press("Shift+Tab")
+    for element_id in ("video-url", "full-screen", "seek"):
+        while await ada.page.evaluate("document.activeElement.id") != element_id:
+            await keys.press("Shift+Tab")
     await expect(ada.by_id("seek")).to_be_focused()
     await keys.press("End")
     await expect(ada.play).to_have_text("Play again")
@@ -303,7 +143,7 @@ async def test_the_room_fits_the_window(guests: Guests, memory: str) -> None:
     ada, grace = await guests.invite("Ada"), await guests.invite("Grace", PHONE, device_scale_factor=2)
     code = await ada.create(memory)
     await grace.join(memory, code)
-    lin = await guests.invite("Lin")
+    lin = await guests.invite("Lin", color_scheme="light")
     await lin.join(memory, code)
     await ada.watch_the_film()
     await ada.seek(131)
@@ -312,9 +152,60 @@ async def test_the_room_fits_the_window(guests: Guests, memory: str) -> None:
     await ada.say("All good. Look at that sunrise!")
     await expect(lin.said).to_have_count(2)
     await lin.say("And here comes the boat.")
-    for guest, name in ((ada, "party"), (grace, "party-on-a-phone")):
+    await ada.open_menu("boat")
+    await ada.choose("Heart")
+    await grace.open_menu("boat")
+    await grace.choose("Heart")
+    await grace.by_id("text").focus()
+    for guest, name in ((ada, "party"), (grace, "party-on-a-phone"), (lin, "party-in-light")):
         await expect(guest.said).to_have_count(3)
+        await expect(guest.page.locator(".chip")).to_have_text(["❤️ 2"])
         await expect(guest.time).to_have_text(later(2, 10))
         for element_id in ("stage", "people", "text"):
             await expect(guest.by_id(element_id)).to_be_in_viewport(ratio=1)
         await guest.take_screenshot(name)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_a_notice_covers_no_control(guests: Guests, size: tuple[int, int]) -> None:
+    """The notice about a lost connection covers neither the message input nor any button."""
+    ada = await guests.invite("Ada", size)
+    with party_server("memory://", **FREE) as server:
+        await ada.create(server.address)
+        server.kill()
+        await expect(ada.status).to_contain_text("No connection")
+    await expect(ada.by_id("text")).to_be_in_viewport(ratio=1)
+    notice = await ada.status.bounding_box()
+    assert notice is not None
+    for control in await ada.page.locator("button:visible, input:visible").all():
+        box = await control.bounding_box()
+        assert box is not None
+        apart = (
+            box["y"] >= notice["y"] + notice["height"]
+            or notice["y"] >= box["y"] + box["height"]
+            or box["x"] >= notice["x"] + notice["width"]
+            or notice["x"] >= box["x"] + box["width"]
+        )
+        assert apart, await control.get_attribute("id")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_many_people(guests: Guests, size: tuple[int, int]) -> None:
+    """A long list of people is cut by a button that shows all, and always contains this user."""
+    ada, grace = await guests.invite("Ada"), await guests.invite("Grace", size)
+    with party_server("memory://", **FREE) as server:
+        code = await ada.create(server.address)
+        async with visiting(server.host) as party:
+            for number in range(10):
+                await party.guest(code, f"Guest {number}")
+            await grace.join(server.address, code)
+            few = ["Ada", *(f"Guest {number}" for number in range(4)), "Grace"]
+            await expect(grace.people).to_have_text(few)
+            for person in await grace.people.all():
+                await expect(person).to_be_in_viewport(ratio=1)
+            await grace.page.get_by_role("button", name="Show all 12").click()
+            await expect(grace.people).to_have_count(12)
+            await grace.people.last.scroll_into_view_if_needed()
+            await expect(grace.people.last).to_be_in_viewport(ratio=1)
+            await grace.page.get_by_role("button", name="Show fewer").click()
+            await expect(grace.people).to_have_text(few)

@@ -10,6 +10,7 @@ import pytest
 
 from acl import DOCUMENTED_PREFIX, permit
 from packaged_servers import redis_8, valkey
+from redis_cluster import Cluster, redis_cluster
 from redis_harnesses import CallersClientHarness, DecodingHarness, Resp3Harness
 from redis_sentinels import Service, sentinel_service
 from redis_server import RedisServer, running
@@ -53,30 +54,20 @@ class TestTcpWithPrefix(RedisContract):
     has_all_sequences = True
 
 
-class TestUnixSocket(RedisContract):
-    """A Unix socket."""
-
-    def make_harness(self) -> RedisHarness:
-        """Return a harness that uses all of database 1."""
-        return RedisHarness(self.on.unix_url, key_prefix="")
-
-
-class TestResp3(RedisContract):
-    """RESP3."""
-
-    harness_class = Resp3Harness
-
-
+@pytest.mark.exhaustive
 class TestBytes(RedisContract):
     """A caller's client that returns bytes."""
 
     harness_class = CallersClientHarness
 
 
-class TestStrings(RedisContract):
-    """A caller's client that returns strings."""
+@pytest.mark.exhaustive
+class TestStringsOverUnixSocket(RedisContract):
+    """A caller's client that returns strings, over a Unix socket in database 1."""
 
-    harness_class = DecodingHarness
+    def make_harness(self) -> RedisHarness:
+        """Return a harness on the socket."""
+        return DecodingHarness(self.on.unix_url)
 
 
 class AclHarness(RedisHarness):
@@ -94,18 +85,10 @@ class AclHarness(RedisHarness):
         return RedisStore.from_url(permit(self._server, store_settings.key_prefix), store_settings)
 
 
-class TestAcl(RedisContract):
-    """A user with only the permissions of docs/redis-acl.md."""
+class TestAclWithPrefix(RedisContract):
+    """The documented user of the documented key prefix."""
 
     fixture = "acl_server"
-
-    def make_harness(self) -> RedisHarness:
-        """Return a harness that uses all of database 0."""
-        return AclHarness(self.on, "")
-
-
-class TestAclWithPrefix(TestAcl):
-    """The documented user of the documented key prefix."""
 
     def make_harness(self) -> RedisHarness:
         """Return a harness that uses the documented prefix."""
@@ -152,8 +135,8 @@ def rediss_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield tls_url(server, authority=authority, client=authority.sign("client.example"))
 
 
-class TestTls(RedisContract):
-    """TLS with a client certificate."""
+class TestTlsAndNewestFirst(RedisContract):
+    """TLS with a client certificate, and chats that are stored newest first, as by the Node app's successor."""
 
     fixture = "rediss_url"
 
@@ -164,7 +147,7 @@ class TestTls(RedisContract):
 
     def make_harness(self) -> RedisHarness:
         """Return a harness that uses all of database 0."""
-        return RedisHarness(self.on, key_prefix="")
+        return RedisHarness(self.on, key_prefix="", chat_order="newest_first")
 
 
 @pytest.fixture(scope="class")
@@ -175,15 +158,10 @@ def redis8() -> Iterator[RedisServer]:
         yield server
 
 
-class TestRedis8(RedisContract):
-    """Redis 8 over RESP2, the default."""
-
-    fixture = "redis8"
-
-
-class TestRedis8Resp3(TestRedis8):
+class TestRedis8Resp3(RedisContract):
     """Redis 8 over RESP3."""
 
+    fixture = "redis8"
     harness_class = Resp3Harness
 
 
@@ -195,7 +173,45 @@ def valkey_server() -> Iterator[RedisServer]:
         yield server
 
 
-class TestValkey(RedisContract):
-    """Valkey."""
+class ValkeyContract(RedisContract):
+    """The contract with the schemes of Valkey."""
+
+    def make_harness(self) -> RedisHarness:
+        """Return a new harness."""
+        return self.harness_class(self.on.url.replace("redis", "valkey", 1))
+
+
+class TestValkeyResp3(ValkeyContract):
+    """Valkey over RESP3. `contract_tests` uses RESP2, the default."""
 
     fixture = "valkey_server"
+    harness_class = Resp3Harness
+
+
+@pytest.fixture(scope="class")
+def valkey_service() -> Iterator[Service]:
+    """A master, a replica and a Sentinel of Valkey."""
+    with sentinel_service(replicas=1, sentinels=1, program=valkey()) as service:
+        yield service
+
+
+@pytest.mark.exhaustive
+class TestValkeySentinel(ValkeyContract):
+    """Sentinel of Valkey and replicated durability."""
+
+    fixture = "valkey_service"
+    harness_class = ReplicatedHarness
+
+
+@pytest.fixture(scope="class")
+def valkey_cluster() -> Iterator[Cluster]:
+    """Three masters of Valkey without replicas."""
+    with redis_cluster(replicas=0, program=valkey()) as cluster:
+        yield cluster
+
+
+class TestValkeyCluster(ValkeyContract):
+    """A cluster of three masters of Valkey."""
+
+    fixture = "valkey_cluster"
+    harness_class = RedisClusterHarness

@@ -15,7 +15,7 @@ from redis_server import wait_for_reply
 from waiting import wait_until
 from wnc_store import Resync, RoomChanged, StoreSettings, to_wire
 from wnc_store_contract.factories import room
-from wnc_store_contract.redis_client import make_client
+from wnc_store_contract.redis_client import open_client
 from wnc_store_redis import RedisStore
 
 
@@ -31,7 +31,7 @@ async def test_external_changes_while_slots_move(cluster: Cluster) -> None:
     cluster.enable_notifications()
     names = [f"written-{number}" for number in range(4)]
     entered, written, seen = set[str](), dict[str, str](), dict[str, str | None]()
-    async with RedisStore.from_url(cluster.url, EXTERNAL) as store, make_client(cluster.url) as client:
+    async with RedisStore.from_url(cluster.url, EXTERNAL) as store, open_client(cluster.url) as client:
 
         async def read(name: str) -> None:
             async with store.events.subscribe(name) as events:

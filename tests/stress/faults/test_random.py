@@ -12,7 +12,7 @@ from chaos.soak import soak
 
 pytestmark = pytest.mark.timeout(1200)
 
-_SEEDS = range(1000, 1000 + int(os.environ.get("FAULT_SEEDS", "4")))
+_SEEDS = range(1000, 1000 + int(os.environ.get("FAULT_SEEDS", "2")))
 _MUTANT_SEEDS = range(1000, 1010)
 
 

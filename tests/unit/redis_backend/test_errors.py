@@ -16,6 +16,7 @@ from wnc_store import (
     StoreUnavailableError,
 )
 from wnc_store_redis.transport.errors import to_store_error
+from wnc_store_redis.transport.product import REDIS, VALKEY
 
 ALL = [
     kind
@@ -106,3 +107,33 @@ def test_a_full_server_is_named_as_the_cause() -> None:
 def test_an_error_without_a_key_names_none() -> None:
     """The error for a command without a key does not mention a key."""
     assert "key" not in str(to_store_error(driver.ConnectionError(), endpoint="h", key=""))
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (driver.ResponseError("MOVED 3999 127.0.0.1:6381"), "use valkey+cluster://, or a RedisCluster client"),
+        (driver.ResponseError("ERR This instance has cluster support disabled"), "is not a cluster; use valkey://"),
+        (driver.ResponseError("ERR unknown command 'GET'"), "use valkey+sentinel://"),
+        (driver.ConnectionError("Connection closed by server."), "it may require TLS (valkeys://)"),
+    ],
+)
+def test_the_error_of_a_valkey_url_names_valkey(error: Exception, hint: str) -> None:
+    """Errors of a store that was opened with a URL of Valkey name Valkey and its schemes, and not those of Redis."""
+    text = str(to_store_error(error, endpoint="host:1", key="room:A", product=VALKEY))
+    assert text.startswith("Valkey at host:1 ")
+    assert hint in text
+    assert "redis" not in text
+    assert "Redis" not in text.replace("RedisCluster", "")
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("unanswered", [False, True])
+def test_only_names_depend_on_the_product(kind: type[Exception], *, unanswered: bool) -> None:
+    """The errors of Valkey and Redis differ only in the product and the schemes."""
+    error = instantiate(kind)
+    texts = [
+        str(to_store_error(error, endpoint="host:1", key="room:A", unanswered=unanswered, product=product))
+        for product in (REDIS, VALKEY)
+    ]
+    assert VALKEY.localize(texts[0]).replace("Redis at", "Valkey at") == texts[1]

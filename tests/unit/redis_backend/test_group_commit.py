@@ -36,6 +36,7 @@ from wnc_store_redis.room_storage import Commit, FoundDeleted, RoomStorage
 from wnc_store_redis.script_results import COMMITTED
 from wnc_store_redis.transport.executor import CommandExecutor
 from wnc_store_redis.transport.multiplexer import MultiplexedConnection
+from wnc_store_redis.transport.receiver import Receiver
 from wnc_store_redis.transport.routing import SingleNodeRouter
 from wnc_store_redis.transport.statistics import Statistics
 
@@ -239,7 +240,7 @@ async def test_updates_of_many_rooms_are_applied_in_several_ticks() -> None:
         clock[0] += 0.011
         if len(storage.commits) % 2 == 0:  # the first update of a tick
             asyncio.get_running_loop().call_soon(lambda: ticks.append(storage.names))
-        return before.model_copy(update={"host_name": before.id})
+        return before.replace(host_name=before.id)
 
     calls = [asyncio.ensure_future(commits.submit(room_id, slow)) for room_id in "ABCDE"]
     await idle()
@@ -268,6 +269,33 @@ async def test_a_commit_that_cannot_start_fails_alone() -> None:
     with pytest.raises(StoreUnavailableError, match="not sent"):
         await failed
     assert await is_committed(storage, behind)
+
+
+class LostFakeStorage(SentFakeStorage):
+    """A storage that fails after it has sent a commit of the update "failed"."""
+
+    def send_script(self, commit: Commit, receiver: Receiver) -> None:
+        """See `CommandExecutor.send_script`."""
+        super().send_script(commit, receiver)
+        if commit.after is not None and commit.after.room.host_name == "failed":
+            message = "sent"
+            raise StoreUnavailableError(message)
+
+
+async def test_a_reply_to_a_commit_that_failed_behind_its_start_is_ignored() -> None:
+    """If a batch fails after its commit was sent, a reply to the commit is discarded and does not end a later batch."""
+    storage = LostFakeStorage()
+    commits = group(storage)
+    (failed,) = await submit(commits, "failed")
+    with pytest.raises(StoreUnavailableError, match="sent"):
+        await failed
+    (later,) = await submit(commits, "later")
+    assert storage.receivers[0].done()
+    with pytest.raises(asyncio.InvalidStateError):
+        storage.receivers[0].set_result(1)
+    await idle()
+    assert not later.done()
+    assert await is_committed(storage, later)
 
 
 async def test_a_late_reply_to_a_failed_batch_is_ignored() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from pydantic import ValidationError
 from redis.crc import key_slot
 
-from wnc_store import StoreSettings
+from wnc_store import ConfigurationError, StoreSettings
 from wnc_store_redis.keys import Keys
 
 DAY = timedelta(days=1)
@@ -93,7 +92,7 @@ def test_a_rejected_prefix_shares_keys_with_an_accepted_one(prefix: str, name: s
     before, _, behind = prefix.partition(name)
     accepted = StoreSettings(key_prefix=before).key_prefix
     assert KINDS[name](Keys(prefix, 0), "A") == KINDS[name](Keys(accepted, 0), f"{behind}{name}A")
-    with pytest.raises(ValidationError, match="must not contain"):
+    with pytest.raises(ConfigurationError, match="must not contain"):
         StoreSettings(key_prefix=prefix)
 
 

@@ -18,6 +18,7 @@ from wnc_store_redis.transport.multiplexer import (
     MAX_IN_FLIGHT_BYTES,
     MultiplexedConnection,
 )
+from wnc_store_redis.transport.packing import pack_command
 from wnc_store_redis.transport.retry import ConnectHungError, NoReplyError
 from wnc_store_redis.transport.statistics import Statistics
 
@@ -42,11 +43,19 @@ class Client:
         await idle()
         return calls
 
-    def start(self, command: bytes, seconds: float = 9) -> asyncio.Future[Any]:
+    def start(self, command: bytes, seconds: float = 9, *, writes: bool = False) -> asyncio.Future[Any]:
         """Submit a command in this tick, and return the future of its reply."""
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.multiplexer.submit(reply, command, now() + seconds)
+        self.multiplexer.submit(reply, command, now() + seconds, writes=writes)
         return reply
+
+    async def expiry(self) -> float:
+        """Return the server's time, in seconds, after which a write with a deadline after 9 s must not run."""
+        self.start(b"write", writes=True)
+        await idle()
+        expiry = self.connection.written.rpartition(b"write")[2].split()[0]
+        assert len(expiry) == 13
+        return int(expiry) / 1000
 
 
 async def failure(call: asyncio.Future[Any]) -> tuple[type[BaseException], bool]:
@@ -215,3 +224,72 @@ async def test_a_connection_that_opens_after_aclose_is_closed() -> None:
     with pytest.raises(StoreClosedError):
         await call
     assert client.connection.closed
+
+
+@pytest.mark.parametrize(
+    ("text", "server_time"),
+    [
+        (b"EXPIRED 1700000000000", 1.7e9),
+        *((text, None) for text in (b"EXPIRED", b"EXPIRED soon", b"EXPIRED -1", b"EXPIRED 1 2")),
+        *((b"EXPIRED %d" % 10**digits, None) for digits in (13, 20)),
+    ],
+)
+async def test_the_time_of_a_late_write_is_checked(text: bytes, server_time: float | None) -> None:
+    """The error of a late write sets the estimate of the server's clock; an error of another shape does not."""
+    client = Client()
+    before = await client.expiry()
+    client.connection.send(b"-%b\r\n" % text)
+    after = await client.expiry()
+    assert after == pytest.approx(before if server_time is None else server_time + 9, abs=0.01)
+    assert not client.connection.closed
+
+
+@pytest.mark.parametrize(
+    ("reply", "server_time"),
+    [
+        (pack_command((b"1700000000", b"500000")), 1.7e9 + 0.5),
+        (b"-NOPERM no permission to run TIME\r\n", None),
+    ],
+    ids=["a time", "an error"],
+)
+async def test_the_clock_of_the_server_is_queried_again(reply: bytes, server_time: float | None) -> None:
+    """A minute after the last query, a write queries the server's time, and later writes use the reply."""
+    client = Client()
+    before = await client.expiry()
+    client.connection.answer(b"OK")
+    await pass_time(61)
+    await client.expiry()
+    client.connection.send(b"+OK\r\n" + reply)
+    assert await client.expiry() == pytest.approx(before + 61 if server_time is None else server_time + 9, abs=0.01)
+    assert not client.connection.closed
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(
+            b":7\r\n",
+            b"$5\r\n12345\r\n",
+            b"$-1\r\n",
+            b"*0\r\n",
+            b"*2\r\n:1\r\n:2\r\n",
+            b"%1\r\n:0\r\n:1\r\n",
+            b"#t\r\n",
+        ),
+        *map(pack_command, ((b"1",), (b"1", b"x"), (b"-1", b"0"), (b"1", b"2", b"3"), (b"9" * 10, b"0"))),
+        *map(pack_command, ((b"9" * 5000, b"0"), (b"1", b"9" * 5000))),
+    ],
+)
+async def test_a_reply_that_is_not_a_time_closes_the_connection(reply: bytes) -> None:
+    """A reply to TIME of another shape closes the connection, because the other replies may not match either."""
+    client = Client()
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    await client.expiry()
+    client.connection.answer(b"OK")
+    await pass_time(61)
+    await client.expiry()
+    client.connection.send(b"+OK\r\n" + reply)
+    await idle()
+    assert [connection.closed for connection in client.pool.connections] == [True]
+    assert unhandled == []

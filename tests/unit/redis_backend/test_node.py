@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from redis.exceptions import ResponseError
 
+from eager_tasks import use_eager_tasks
 from fake_connection import FakeConnection, FakePool
 from virtual_time import idle, now, pass_time
 from wnc_store import StoreClosedError
@@ -141,6 +142,18 @@ async def test_a_cancelled_wait_does_not_fail_later_writes() -> None:
     assert b"WAIT" in pool.connections[0].written
     pool.connections[0].send(b"+OK\r\n:1\r\n")
     assert await second == b"OK"
+    await node.aclose()
+
+
+async def test_eager_tasks_share_a_wait() -> None:
+    """If the event loop starts tasks eagerly, one WAIT follows all writes of a tick, too."""
+    use_eager_tasks()
+    pool = FakePool()
+    node = open_node(pool, 60, Statistics(), is_replicated=True, replicas=lambda: 1)
+    writes = await start_writes(node, now() + 9, now() + 9)
+    assert re.findall(rb"write\d|WAIT", pool.connections[0].written) == [b"write0", b"write1", b"WAIT"]
+    pool.connections[0].send(b"+OK\r\n+OK\r\n:1\r\n")
+    assert await asyncio.gather(*writes) == [b"OK", b"OK"]
     await node.aclose()
 
 

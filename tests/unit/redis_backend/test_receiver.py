@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from redis.asyncio.client import PubSub
@@ -82,21 +82,25 @@ def forwarding_tasks() -> list[str]:
     """Return the names of the running coroutines that send a command."""
     coroutines = [task.get_coro() for task in asyncio.all_tasks()]
     names = [coroutine.__qualname__ for coroutine in coroutines if isinstance(coroutine, Coroutine)]
-    return [name for name in names if name.endswith("Router._call")]
+    return [name for name in names if name.endswith("Router._send_later")]
 
 
 @pytest.mark.parametrize(
     ("url", "name"),
-    [("redis+cluster://host:1", "ClusterRouter._call"), ("redis+sentinel://host:1/service", "SentinelRouter._call")],
+    [
+        ("redis+cluster://host:1", "ClusterRouter._send_later"),
+        ("redis+sentinel://host:1/service", "SentinelRouter._send_later"),
+    ],
 )
 async def test_a_cancelled_call_leaves_no_task(monkeypatch: pytest.MonkeyPatch, url: str, name: str) -> None:
-    """A call that is cancelled while its server hangs ends the task that sends its command."""
+    """A write that is cancelled before its server is known ends the task that sends its command."""
     pool = FakePool(asyncio.Event().wait)
     monkeypatch.setattr(ConnectionFactory, "get_connection", AsyncMock(side_effect=pool.get_connection))
     monkeypatch.setattr(SentinelMonitor, "discover_master", AsyncMock(side_effect=asyncio.Event().wait))
+    monkeypatch.setattr(SentinelMonitor, "is_failing_over", Mock(return_value=True))
     monkeypatch.setattr(PubSub, "psubscribe", AsyncMock(side_effect=asyncio.Event().wait))
     async with RedisStore.from_url(url) as store:
-        call = asyncio.ensure_future(store.rooms.get_room("A"))
+        call = asyncio.ensure_future(store.rooms.delete_room("A"))
         await idle()
         assert forwarding_tasks() == [name]
         call.cancel()

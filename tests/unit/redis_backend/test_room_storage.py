@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from wnc_store import (
     StoreSettings,
     StoreTimeoutError,
     StoreUnavailableError,
+    rules,
     to_wire,
 )
 from wnc_store.base import ChangeEvents, Committed, VersionedRoom, VersionMismatch
@@ -246,3 +248,29 @@ async def test_only_operations_that_use_the_chat_name_its_key() -> None:
     assert commands.keys == [b"room:A", b"active-rooms"]
     await commit(storage, STORED, None)
     assert commands.keys == [b"room:A", b"active-rooms", b"chat:A"]
+
+
+@pytest.mark.parametrize("publishes", [False, True])
+async def test_only_the_start_and_the_end_of_a_wait_set_the_ttl_of_the_chat(*, publishes: bool) -> None:
+    """A commit that starts, renews or ends the wait of an empty room names the chat and its TTL."""
+    settings = StoreSettings(empty_room_ttl=timedelta(minutes=5), publish_changes=publishes)
+    commands = FakeExecutor()
+    events = ChangeEvents(settings)
+    storage = RoomStorage(cast("CommandExecutor", commands), Keys("", 0), settings, events)
+    waiting = rules.leave(room("A"), "host", keep_empty=True)
+    joined = rules.join(cast("Room", waiting), user("guest"))
+    found: list[tuple[int, bytes, bytes]] = []
+    entered = room("A").with_extra({"isWaiting": True})  # another client has added a user
+    for before, after in (
+        *((room("A"), waiting), (waiting, waiting), (waiting, joined), (joined, joined)),
+        *((entered, room("A")), (room("A").with_extra({"avatar": "cat"}), room("A"))),
+    ):
+        stored = VersionedRoom(cast("Room", before), to_wire(cast("Room", before)))
+        prepared = storage.prepare_commit(stored, after, events.for_commit(before, after), 1.0)
+        found.append((len(prepared.keys), prepared.arguments[2], prepared.arguments[5]))
+    day, wait = b"86400000", b"300000"
+    assert found == [(3, wait, wait), (3, wait, wait), (3, day, day), (2, day, b""), (3, day, day), (2, day, b"")]
+    created = room("A", users=()).with_extra({"isWaiting": True})
+    await storage.create(created)
+    assert commands.keys == [b"room:A", b"active-rooms", b"chat:A"]
+    assert commands.retry_args[2] == day

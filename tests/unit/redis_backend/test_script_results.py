@@ -11,14 +11,17 @@ from wnc_store import CorruptRecordError
 from wnc_store.base import Committed
 from wnc_store_redis.script_results import (
     Appended,
+    Edited,
     Lease,
     NotAppended,
     Similar,
     StoredBytes,
+    StoredEntries,
     Window,
     decode_acquire,
     decode_append,
     decode_commit,
+    decode_edit,
     decode_hit,
     decode_peek,
     window_of,
@@ -53,6 +56,21 @@ def test_commit_replies(reply: Any, result: Any) -> None:
 def test_append_replies(reply: Any, result: Any) -> None:
     """A reply to APPEND reports the size of the chat, the appended entry's predecessor, or why nothing was appended."""
     assert decode_append(reply) == result
+
+
+@pytest.mark.parametrize(
+    ("reply", "result"),
+    [
+        (1, Edited.DONE),
+        (0, Edited.DONE_BEFORE),
+        (-1, Edited.UNKNOWN),
+        ([], StoredEntries([])),
+        ([b"first", b"second"], StoredEntries([b"first", b"second"])),
+    ],
+)
+def test_edit_replies(reply: Any, result: Any) -> None:
+    """A reply to EDIT reports the change, or the entries that are stored instead of the expected one."""
+    assert decode_edit(reply) == result
 
 
 def test_limiter_replies() -> None:

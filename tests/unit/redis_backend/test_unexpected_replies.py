@@ -18,6 +18,7 @@ from wnc_store import (
     ConfigurationError,
     OutcomeUnknownError,
     Resync,
+    Room,
     Snapshot,
     StoreError,
     StoreSettings,
@@ -73,6 +74,7 @@ RIGHT: dict[str, tuple[bytes, set[str]]] = {
     "COMMIT": (b":1\r\n", {"a list with a nil"}),
     "REMOVE": (b":1\r\n", set()),
     "APPEND": (b":1\r\n", NUMBERS),
+    "EDIT": (b":1\r\n", {"an empty list", "a list of strings", "a set"}),
     "CLEAR": (b":1\r\n", set()),
     "SWEEP": (b":1\r\n", NUMBERS),
     "RESTORE": (b":1\r\n", set()),
@@ -92,9 +94,16 @@ async def listed(store: RedisStore) -> list[str]:
     return [room_id async for room_id in store.rooms.active_room_ids()]
 
 
+async def read_all(store: RedisStore) -> list[Room]:
+    """Read the active rooms."""
+    return [one async for one in store.rooms.active_rooms()]
+
+
 READS: dict[str, tuple[Call, tuple[str, ...]]] = {
     "ping": (lambda store: store.ping(), ("PING",)),
     "get_room": (lambda store: store.rooms.get_room("A"), ("GET",)),
+    "get_rooms": (lambda store: store.rooms.get_rooms(["A"]), ("GET",)),
+    "active_rooms": (read_all, ("SSCAN",)),
     "room_ttl": (lambda store: store.rooms.room_ttl("A"), ("PTTL",)),
     "active_room_ids": (listed, ("SSCAN", "EXISTS")),
     "get_messages": (lambda store: store.chat.get_messages("A"), ("LRANGE",)),

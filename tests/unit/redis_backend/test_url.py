@@ -6,6 +6,7 @@ import ssl
 from typing import Any
 
 import pytest
+from redis.asyncio.connection import Connection, SSLConnection
 
 from local_variables import shown_with_traceback
 from wnc_store import ConfigurationError, StoreSettings, open_store
@@ -68,6 +69,74 @@ def test_the_path_of_a_socket_may_contain_an_at_sign() -> None:
     found = options("unix:///run/redis@main.sock?db=2&password=a@b")
     assert (found["path"], found["db"], found["password"]) == ("/run/redis@main.sock", 2, "a@b")
     assert options("unix://user:pw@/run/redis.sock")["username"] == "user"
+
+
+@pytest.mark.parametrize(("scheme", "kind"), [("", Connection), ("s", SSLConnection)])
+def test_valkey_has_the_connections_of_redis(scheme: str, kind: type[Connection]) -> None:
+    """The schemes valkey:// and valkeys:// open the same connections as redis:// and rediss://."""
+    for product in ("redis", "valkey"):
+        client: Any = connect(f"{product}{scheme}://app:pw@host:7000/3", StoreSettings())
+        pool = client.connection_pool
+        assert pool.connection_class is kind
+        found = pool.connection_kwargs
+        assert (found["host"], found["port"], found["db"], found["password"]) == ("host", 7000, 3, "pw")
+
+
+@pytest.mark.parametrize("product", ["redis", "valkey"])
+@pytest.mark.parametrize(
+    ("scheme", "query", "tls", "tls_of_sentinels"),
+    [
+        ("", "", False, False),
+        ("", "?ssl=true", True, False),
+        ("s", "", True, True),
+        ("s", "?ssl=true", True, True),
+        ("s", "?sentinel_ssl=false", True, False),
+    ],
+)
+def test_a_scheme_selects_tls_for_servers_and_sentinels(
+    product: str, scheme: str, query: str, *, tls: bool, tls_of_sentinels: bool
+) -> None:
+    """TLS in the scheme of a Sentinel URL applies to servers and Sentinels, unless sentinel_ssl=false."""
+    client: Any = connect(f"{product}{scheme}+sentinel://host/party/2{query}", StoreSettings())
+    pool = client.connection_pool
+    (sentinel,) = pool.sentinel_manager.sentinels
+    assert (pool.service_name, pool.connection_kwargs["db"]) == ("party", 2)
+    assert issubclass(pool.connection_class, SSLConnection) is tls
+    assert issubclass(sentinel.connection_pool.connection_class, SSLConnection) is tls_of_sentinels
+
+
+@pytest.mark.parametrize("product", ["redis", "valkey"])
+@pytest.mark.parametrize(("scheme", "tls"), [("", False), ("s", True)])
+def test_a_scheme_selects_tls_for_a_cluster(product: str, scheme: str, *, tls: bool) -> None:
+    """TLS in the scheme of a cluster URL applies to every node."""
+    client: Any = connect(f"{product}{scheme}+cluster://host1,host2", StoreSettings())
+    nodes = list(client.nodes_manager.startup_nodes.values())
+    assert len(nodes) == 2
+    assert all(issubclass(node.connection_class, SSLConnection) is tls for node in nodes)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("valkey://host/abc", "the path must be the number of a database; expected a URL like valkey://user:"),
+        ("valkey://host?ssl_ca_certs=/x", "which this scheme does not have; TLS needs valkeys://; "),
+        (
+            "valkeys://host?ssl=true",
+            "it has the option ssl, which this scheme does not have; expected a URL like valkeys",
+        ),
+        ("valkey+sentinel://host", "expected a URL like valkey+sentinel://user:"),
+        ("valkeys+cluster://host/1", "a cluster has only database 0; expected a URL like valkeys+cluster://user:"),
+        ("valkeys+cluster://host?ssl=false", "the option ssl=false contradicts this scheme, which uses TLS; "),
+        ("rediss+sentinel://host/party?ssl=no", "the option ssl=false contradicts this scheme, which uses TLS; "),
+    ],
+)
+def test_the_error_of_an_invalid_url_names_its_own_schemes(url: str, problem: str) -> None:
+    """The error of an invalid URL of Valkey shows a URL of Valkey, and an option cannot turn off TLS of a scheme."""
+    with pytest.raises(ConfigurationError) as caught:
+        connect(url, StoreSettings())
+    assert str(caught.value).startswith(f"invalid {url.partition(':')[0]}:// URL: ")
+    assert problem in str(caught.value)
+    assert url.startswith("redis") or "redis" not in str(caught.value)
 
 
 FRAGMENT = "it has a fragment; percent-encode # as %23"

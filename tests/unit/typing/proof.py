@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         SupportsRestore,
         SupportsServerActivity,
         SystemClock,
+        User,
         open_store,
     )
     from wnc_store.otel import instrument
@@ -46,12 +47,19 @@ if TYPE_CHECKING:
         async with store as entered:
             assert_type(entered, Store)
         assert_type(await store.rooms.get_room("A"), Room | None)
+        assert_type(await store.rooms.get_rooms(["A"]), list[Room | None])
+        assert_type(await store.rooms.create_room_with_code(User(id="u", name="Ada"), length=8), Room)
+        assert_type(await store.rooms.rotate_host_token("A"), str)
+        assert_type(await store.rooms.transfer_host("A", "u", rotate_token=True), Room)
+        assert_type([room async for room in store.rooms.active_rooms()], list[Room])
         assert_type(await store.rooms.remove_user_from_room("A", "u"), Room | None)
         assert_type(await store.rooms.edit_room("A", lambda room: room), Room)
         assert_type(await store.rooms.delete_room("A"), bool)
         assert_type(await store.rooms.room_ttl("A"), timedelta | None)
         assert_type([room_id async for room_id in store.rooms.active_room_ids()], list[str])
         assert_type(await store.chat.get_messages("A"), list[ChatMessage])
+        assert_type(await store.chat.edit_message("A", "m", lambda message: message), ChatMessage | None)
+        assert_type(await store.chat.remove_message("A", "m"), bool)
         async with store.events.subscribe("A") as events:
             assert_type(events, AsyncIterator[RoomEvent])
             assert_type(await anext(events), RoomEvent)
