@@ -9,7 +9,15 @@ from datetime import timedelta
 import aiosqlite
 
 from wnc_store import Clock, CorruptRecordError, Room, StoreSettings, to_wire
-from wnc_store.base import Committed, CompareAndSetRoomStore, Lifecycle, VersionedRoom, VersionMismatch, decode_room
+from wnc_store.base import (
+    Committed,
+    CompareAndSetRoomStore,
+    EncodedEvent,
+    Lifecycle,
+    VersionedRoom,
+    VersionMismatch,
+    decode_room,
+)
 from wnc_store_sqlite._chat import DELETE_CHAT, SWEEP_CHATS
 from wnc_store_sqlite._database import MILLISECOND, Database, remaining, run
 
@@ -55,7 +63,9 @@ class SqliteRoomStore(CompareAndSetRoomStore[bytes]):
             await run(db, _PUT_ROOM, values)
             return True
 
-    async def _compare_and_set(self, before: VersionedRoom[bytes], after: Room) -> Committed | VersionMismatch[bytes]:
+    async def _compare_and_set(
+        self, before: VersionedRoom[bytes], after: Room, _encoded_events: Sequence[EncodedEvent], /
+    ) -> Committed | VersionMismatch[bytes]:
         async with self._database.transaction() as db:
             current = await self._find(db, after.id)
             if current is None or current.version != before.version:
@@ -67,7 +77,9 @@ class SqliteRoomStore(CompareAndSetRoomStore[bytes]):
                 await run(db, _SET_CHAT_TTL, {**values, "ttl": chat_ttl // MILLISECOND})
             return Committed()
 
-    async def _compare_and_delete(self, before: VersionedRoom[bytes]) -> Committed | VersionMismatch[bytes]:
+    async def _compare_and_delete(
+        self, before: VersionedRoom[bytes], _encoded_events: Sequence[EncodedEvent], /
+    ) -> Committed | VersionMismatch[bytes]:
         async with self._database.transaction() as db:
             current = await self._find(db, before.room.id)
             if current is None or current.version != before.version:
