@@ -30,7 +30,7 @@ def users(stored: Room | None) -> Sequence[str]:
 
 
 async def errors(*calls: asyncio.Future[Any]) -> list[str]:
-    """Return the names of the errors of calls."""
+    """Return the types of the results or errors of calls."""
     return [type(outcome).__name__ for outcome in await asyncio.gather(*calls, return_exceptions=True)]
 
 
@@ -178,6 +178,28 @@ async def test_slow_transitions_are_committed_in_parts() -> None:
     assert store.stored is rooms[-1]
     assert rooms[-1].host_name.endswith("abcde")
     assert store.attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0, ["Room"] * 3), (1000, ["OutcomeUnknownError", *["StoreTimeoutError"] * 2])]
+)
+async def test_an_update_that_waits_again_keeps_its_place(seconds: float, expected: list[str]) -> None:
+    """An update that a repeated attempt has no time for is committed before those behind it, or was not sent."""
+    store = GroupedOneRoomStore([CHANGED], timeout=SECONDS)
+    store.commit_seconds = 0.1
+    loop: Any = asyncio.get_running_loop()
+
+    def slow_again(before: Room) -> Room:
+        if before.rev >= CHANGED.rev:
+            loop._now += 0.03
+            store.commit_seconds = store.read_seconds = seconds
+        return before.replace(host_name="slow")
+
+    calls = [asyncio.ensure_future(store.edit_room("A", slow_again)), *join(store, "again")]
+    await asyncio.sleep(0.05)
+    calls += join(store, "behind")
+    assert await errors(*calls) == expected
+    assert users(store.stored)[3:] == ([] if seconds else ["again", "behind"])
 
 
 async def test_a_batch_on_the_room_that_was_seen_needs_no_read() -> None:
