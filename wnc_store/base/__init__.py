@@ -12,12 +12,15 @@ from wnc_store.base.compare_and_set_chat import CompareAndSetChatStore, Versione
 from wnc_store.base.decode import ChatDecoder, decode_room
 from wnc_store.base.events import BaseRoomEvents, ChangeEvents, EncodedEvent, EventQueue, SubscriberRegistry
 from wnc_store.base.group_commit import GroupCommitRoomStore
+from wnc_store.base.key_value import KeyValueDatabase, KeyValueEntry, KeyValueStore, KeyValueTransaction
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.limiters import BaseConnectionCounter, BaseRateLimiter
 from wnc_store.base.pending_update import PendingUpdate
+from wnc_store.base.polling_events import EventLogPage, LoggedEvent, PollingRoomEvents
 from wnc_store.base.rooms import BaseRoomStore, Transition
 from wnc_store.base.store import BaseStore
 from wnc_store.base.ttls import RoomTtls
+from wnc_store.base.worker_thread import WorkerThread
 
 __all__ = [
     "BaseChatStore",
@@ -32,16 +35,24 @@ __all__ = [
     "CompareAndSetChatStore",
     "CompareAndSetRoomStore",
     "EncodedEvent",
+    "EventLogPage",
     "EventQueue",
     "GroupCommitRoomStore",
+    "KeyValueDatabase",
+    "KeyValueEntry",
+    "KeyValueStore",
+    "KeyValueTransaction",
     "Lifecycle",
+    "LoggedEvent",
     "MessageEdit",
     "PendingUpdate",
+    "PollingRoomEvents",
     "RoomTtls",
     "SubscriberRegistry",
     "Transition",
     "VersionMismatch",
     "VersionedMessage",
     "VersionedRoom",
+    "WorkerThread",
     "decode_room",
 ]

@@ -44,7 +44,12 @@ class CompareAndSetChatStore(BaseChatStore, Generic[VersionT]):
 
     @abstractmethod
     async def _compare_and_replace(
-        self, before: VersionedMessage[VersionT], after: ChatMessage | None, encoded_events: Sequence[EncodedEvent], /
+        self,
+        room_id: str,
+        before: VersionedMessage[VersionT],
+        after: ChatMessage | None,
+        encoded_events: Sequence[EncodedEvent],
+        /,
     ) -> bool:
         """Atomically replace a message, as `rules.replace_message` does, if its version is still `before.version`.
 
@@ -92,7 +97,7 @@ class CompareAndSetChatStore(BaseChatStore, Generic[VersionT]):
             raise StoreTimeoutError(message) from error
         try:
             while (before := await self._find(room_id, message_id)) is not None:
-                if await self._compare_and_replace(before, *change(before.message)):
+                if await self._compare_and_replace(room_id, before, *change(before.message)):
                     return True
                 attempts += 1
                 elapsed = loop.time() - started_at

@@ -39,8 +39,14 @@ class OneMessageStore(CompareAndSetChatStore[int]):
         return self.stored and VersionedMessage(self.stored, self._version)
 
     async def _compare_and_replace(
-        self, before: VersionedMessage[int], after: ChatMessage | None, encoded_events: Sequence[EncodedEvent], /
+        self,
+        room_id: str,
+        before: VersionedMessage[int],
+        after: ChatMessage | None,
+        encoded_events: Sequence[EncodedEvent],
+        /,
     ) -> bool:
+        assert room_id == "A"
         self.attempts += 1
         await asyncio.sleep(0.5)
         if self.others:
