@@ -46,21 +46,21 @@ class KeyValueStore(BaseStore):
         settings, clock, lifecycle = settings or StoreSettings(), clock or SystemClock(), Lifecycle()
         self._database = database
         self._storage = storage = RecordStorage(database, settings.key_prefix, clock, self._wake)
-        self._key_value_rooms = self.rooms = KeyValueRoomStore(storage, settings, clock, lifecycle)
-        self._key_value_events = _KeyValueRoomEvents(storage, settings, lifecycle, poll_interval)
+        self.rooms = KeyValueRoomStore(storage, settings, clock, lifecycle)
+        self._polled_events = _KeyValueRoomEvents(storage, settings, lifecycle, poll_interval)
         super().__init__(
             settings,
             lifecycle,
             chat=KeyValueChatStore(storage, settings, lifecycle),
             connections=KeyValueConnectionCounter(storage, settings, lifecycle),
             rate_limits=KeyValueRateLimiter(storage, settings, lifecycle),
-            events=self._key_value_events,
+            events=self._polled_events,
             open_fallback=open_fallback,
         )
 
     def statistics(self) -> Mapping[str, int]:
         """See `SupportsStatistics.statistics`."""
-        return {"commits": self._key_value_rooms.commits, "retries": self._key_value_rooms.retries}
+        return {"commits": self.rooms.commits, "retries": self.rooms.retries}
 
     async def _ping(self) -> None:
         await self._storage.read(lambda records: records.read_log(None))
@@ -69,11 +69,11 @@ class KeyValueStore(BaseStore):
         self._database.check_close()
 
     async def _close(self) -> None:
-        await self._key_value_events.aclose()
+        await self._polled_events.aclose()
         await self._database.aclose()
 
     def _wake(self) -> None:
-        self._key_value_events.wake()
+        self._polled_events.wake()
 
 
 class _KeyValueRoomEvents(PollingRoomEvents):
