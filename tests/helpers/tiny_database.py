@@ -92,24 +92,28 @@ class TinyDatabase(KeyValueDatabase):
 
 
 class TinyHarness(KeyValueHarness):
-    """Stores that share data in memory."""
+    """Stores that share data in memory.
+
+    Attributes:
+        data: the data.
+    """
 
     capabilities = KeyValueHarness.capabilities | {Capability.DISCONNECT}
 
     def __init__(self) -> None:
         super().__init__()
-        self._data = TinyData()
+        self.data = TinyData()
         self._connections: list[TinyDatabase] = []
 
     def make_store(self, settings: StoreSettings, clock: Clock) -> KeyValueStore:
         """Return a store with its own connection."""
-        database = TinyDatabase(self._data)
+        database = TinyDatabase(self.data)
         self._connections.append(database)
         return KeyValueStore(database, settings, clock=clock)
 
     def open_database(self) -> TinyDatabase:
         """Return another connection."""
-        return TinyDatabase(self._data)
+        return TinyDatabase(self.data)
 
     async def disconnect(self) -> None:
         """Lose all connections."""

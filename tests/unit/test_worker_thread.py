@@ -155,7 +155,7 @@ async def test_another_event_loop_is_refused(worker: WorkerThread) -> None:
     await worker.run(lambda: None)
 
     async def check() -> None:
-        worker.check_owner()
+        worker.check_close()
 
     with ThreadPoolExecutor() as elsewhere:
         for coroutine in (worker.run(lambda: None), check()):
@@ -170,4 +170,5 @@ async def test_a_forked_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(StoreError, match="before this process was forked"):
         await worker.run(lambda: None)
+    worker.check_close()
     await worker.aclose(pytest.fail)

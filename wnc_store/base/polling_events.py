@@ -57,8 +57,8 @@ class PollingRoomEvents(BaseRoomEvents):
         self._woken.set()
 
     async def aclose(self) -> None:
-        """Stop reading the log."""
-        if self._poller is not None:
+        """Stop reading the log. In a forked process, the task belongs to the parent process."""
+        if self._poller is not None and self._poller.get_loop() is asyncio.get_running_loop():
             self._poller.cancel()
             await asyncio.wait((self._poller,))
 

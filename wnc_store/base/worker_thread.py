@@ -34,18 +34,13 @@ class WorkerThread:
         self._process = 0
         self._is_closed = False
 
-    def check_owner(self) -> None:
-        """Check that the caller may use the thread.
+    def check_close(self) -> None:
+        """Check that the thread can be closed here.
 
         Raises:
-            StoreError: The thread belongs to another event loop, or was used before a fork.
+            StoreError: The thread belongs to another event loop of this process.
         """
-        if self._executor is None:
-            return
-        if self._process != os.getpid():
-            message = "the store was used before this process was forked; open a store in each process"
-            raise StoreError(message)
-        if self._loop is not asyncio.get_running_loop():
+        if self._executor is not None and self._process == os.getpid() and self._loop is not asyncio.get_running_loop():
             message = "the store was used in another event loop; open a store in each event loop"
             raise StoreError(message)
 
@@ -55,9 +50,12 @@ class WorkerThread:
         Raises:
             StoreClosedError: The thread was closed before the function began.
             StoreTimeoutError: Other functions ran for longer than the timeout. The function did not run.
-            StoreError: See `check_owner`.
+            StoreError: The thread belongs to another event loop, or was used before a fork.
         """
-        self.check_owner()
+        if self._executor is not None and self._process != os.getpid():
+            message = "the store was used before this process was forked; open a store in each process"
+            raise StoreError(message)
+        self.check_close()
         if self._is_closed:
             raise StoreClosedError
         if self._executor is None:

@@ -80,7 +80,7 @@ class SqliteDatabase(KeyValueDatabase):
 
     def check_close(self) -> None:
         """See `KeyValueDatabase.check_close`."""
-        self._thread.check_owner()
+        self._thread.check_close()
 
     async def aclose(self) -> None:
         """See `KeyValueDatabase.aclose`."""

@@ -30,12 +30,14 @@ class Records:
 
     Attributes:
         now_ms: Time of the transaction in milliseconds since the epoch.
+        has_published: Whether the transaction has appended events to the log.
     """
 
     def __init__(self, transaction: KeyValueTransaction, key_prefix: str, now_ms: int) -> None:
         self._transaction = transaction
         self._key_prefix = key_prefix
         self.now_ms = now_ms
+        self.has_published = False
 
     def get_entry(self, kind: str, key: str) -> KeyValueEntry | None:
         """Return a live record with its expiry, or None."""
@@ -92,6 +94,7 @@ class Records:
             number += 1
             self.put(_EVENTS, f"{number:020d} {event.room_id}", data, _EVENT_TTL)
         self._transaction.put(self._space(_SEQUENCE), "", KeyValueEntry(b"%d" % number, None))
+        self.has_published = True
 
     def read_log(self, after: int | None) -> EventLogPage:
         """See `PollingRoomEvents._read_log`."""
@@ -132,7 +135,7 @@ class RecordStorage:
         database: The database.
         key_prefix: Separates the records from those of other stores on the database.
         clock: Its wall clock decides which records have expired.
-        on_publish: Called after a transaction that may have appended events.
+        on_publish: Called after a transaction that has appended events.
     """
 
     def __init__(
@@ -149,8 +152,18 @@ class RecordStorage:
 
     async def write(self, function: Callable[[Records], T]) -> T:
         """Return the result of a function that changes records in a transaction."""
-        result = await self._database.transact(lambda found: function(self._records(found)), writes=True)
-        self._on_publish()
+        has_published = False
+
+        def change(found: KeyValueTransaction) -> T:
+            nonlocal has_published
+            records = self._records(found)
+            result = function(records)
+            has_published = records.has_published
+            return result
+
+        result = await self._database.transact(change, writes=True)
+        if has_published:
+            self._on_publish()
         return result
 
     def _records(self, transaction: KeyValueTransaction) -> Records:
