@@ -14,6 +14,9 @@ from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.errors import StoreClosedError, StoreError
 from wnc_store.settings import StoreSettings
 
+_MIN_INTERVAL = 0.005
+"""Seconds between two reads of the log while events arrive. Each read without events doubles them."""
+
 
 class LoggedEvent(NamedTuple):
     """An event in the log. The numbers of successive events are successive integers."""
@@ -33,8 +36,9 @@ class EventLogPage(NamedTuple):
 class PollingRoomEvents(BaseRoomEvents):
     """Room events by polling a log with the primitives `_publish` and `_read_log`.
 
-    Whoever publishes appends to the log in the transaction of the change. The log is read while there are subscribers:
-    after each `poll_interval`, and at once after `wake`. A missing number and an unavailable log produce a `Resync`.
+    Publishers append to the log in the transaction of the change. The log is read while there are subscribers: at once
+    after `wake`, after a few milliseconds while events arrive, and otherwise after at most `poll_interval`. A missing
+    number and an unavailable log produce a `Resync`.
     """
 
     def __init__(
@@ -78,9 +82,10 @@ class PollingRoomEvents(BaseRoomEvents):
                 self._poller = None
 
     async def _poll(self) -> None:
-        is_available = True
+        is_available, seconds = True, _MIN_INTERVAL
         while True:
             self._woken.clear()
+            position = self._position
             try:
                 async with self._lock:
                     await self._advance()
@@ -91,8 +96,9 @@ class PollingRoomEvents(BaseRoomEvents):
                 if is_available:
                     self._subscribers.mark_gap()
                 is_available = False
+            seconds = _MIN_INTERVAL if self._position != position else min(2 * seconds, self._seconds)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(seconds):
                     await self._woken.wait()
 
     async def _advance(self) -> None:

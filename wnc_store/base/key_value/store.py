@@ -29,8 +29,8 @@ class KeyValueStore(BaseStore):
         database: The database. The store closes it.
         settings: Settings of the store. By default `StoreSettings()`.
         clock: Clock for timestamps and expiry; its wall clock must agree with those of other clients of the database.
-        poll_interval: Time after which subscribers look for events of other clients. They receive events of this store
-            at once.
+        poll_interval: Longest time between two reads of the events of other clients, while there are subscribers.
+            Events of this store arrive at once.
         open_fallback: See `BaseStore`.
     """
 
