@@ -9,6 +9,7 @@
 # make party     serve a watch party in the browser; URL=redis://localhost:6379/0 runs several workers on Redis
 # make mutation  run mutation tests (TARGET=rules, redis, memory or contract)
 # make redis     install redis-server with apt-get if it is missing
+# make postgres  print which PostgreSQL server the tests use
 
 # Ignore the caller's Python environment. Only VENV=... and PYTHON=... select another Python.
 unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
@@ -27,7 +28,7 @@ HOST = 127.0.0.1
 PORT = 8000
 WORKERS = $(if $(filter memory:%,$(URL)),1,2)
 
-.PHONY: demo party test check tests stress docs wheel bench mutation redis test-all format clean
+.PHONY: demo party test check tests stress docs wheel bench mutation redis postgres test-all format clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
@@ -38,7 +39,7 @@ party: $(VENV)/.party
 	@WNC_STORE_URL='$(URL)' exec $(BIN)/python -m uvicorn watch_party.app:app --app-dir examples \
 		--host $(HOST) --port $(PORT) --workers $(WORKERS) --ws websockets-sansio --ws-max-size 65536
 
-test: redis check tests docs wheel
+test: redis postgres check tests docs wheel
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -55,7 +56,7 @@ docs: $(VENV)/.dev
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
 	@echo "build/docs/index.html"
 
-stress: redis $(VENV)/.dev
+stress: redis postgres
 	@sh scripts/ensure-chromium.sh
 	$(PYTEST) --numprocesses 6 tests/stress $(if $(FULL),,-m "not exhaustive")
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile stress
@@ -71,6 +72,9 @@ bench: redis
 
 redis:
 	@sh scripts/ensure-redis.sh
+
+postgres: $(VENV)/.dev
+	@$(BIN)/python tests/helpers/postgres_server.py
 
 test-all: redis
 	sh scripts/test-all.sh
@@ -110,6 +114,6 @@ $(VENV)/.bench: $(INPUTS) | $(BIN)/python
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
 	@echo "installing about $$(grep -c == constraints.txt) packages for development (one to three minutes)"
 	@$(INSTALL) --upgrade pip
-	@$(INSTALL) --group dev --group docs --editable '.[redis,contract,cli,otel,starlette,bench]' \
+	@$(INSTALL) --group dev --group docs --editable '.[redis,postgres,contract,cli,otel,starlette,bench]' \
 		--editable examples/third_party_backend
 	@touch $@ $(VENV)/.demo $(VENV)/.party
