@@ -17,7 +17,7 @@ _UNSET = "unset"
 _RECORDS = ("wnc_store_rooms", "wnc_store_chats", "wnc_store_leases", "wnc_store_hits")
 _TABLES = (*_RECORDS, "wnc_store_active", "wnc_store_messages", "wnc_store_writers")
 _IS_LIVE = "(expires_at > clock_timestamp() OR expires_at IS NULL)"
-_OPTIONS_OF_THE_STORE = {"pgbouncer"}
+_OPTIONS_OF_THE_STORE = {"direct", "pgbouncer", "pool_size"}
 
 
 class PostgresHarness(Harness):

