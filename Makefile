@@ -6,7 +6,7 @@
 # make bench     run the benchmark on a temporary redis-server (about ten minutes), with an optimised Python if there is
 #                one; writes build/bench.json and .png
 # make docs      build the documentation site into build/docs
-# make party     serve a watch party in the browser; URL=redis://localhost:6379/0 runs several workers on Redis
+# make party     serve a watch party in the browser; URL=redis://localhost:6379/0 or postgresql:// runs several workers
 # make mutation  run mutation tests (TARGET=rules, redis, memory or contract)
 # make redis     install redis-server with apt-get if it is missing
 # make postgres  print which PostgreSQL server the tests use
@@ -103,7 +103,7 @@ $(VENV)/.demo: $(INPUTS) | $(BIN)/python
 $(VENV)/.party: $(INPUTS) | $(BIN)/python
 	@echo "installing wnc-store and a web server (a few seconds)"
 	@$(INSTALL) --upgrade pip
-	@$(INSTALL) --group party --editable '.[redis,starlette]'
+	@$(INSTALL) --group party --editable '.[redis,postgres,starlette]'
 	@touch $@
 
 $(VENV)/.bench: $(INPUTS) | $(BIN)/python
