@@ -172,3 +172,11 @@ async def test_a_forked_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         await worker.run(lambda: None)
     worker.check_close()
     await worker.aclose(pytest.fail)
+
+
+async def test_concurrent_closes_all_return(worker: WorkerThread) -> None:
+    """Each of several concurrent closes waits until the driver is released."""
+    await worker.run(lambda: None)
+    released: list[int] = []
+    await asyncio.gather(*(worker.aclose(lambda number=number: released.append(number)) for number in range(3)))
+    assert released == [0, 1, 2]

@@ -77,11 +77,13 @@ class WorkerThread:
         """Refuse new functions, wait for the running one, call `release` in the thread and end the thread.
 
         Functions that have not begun raise `StoreClosedError`. If the thread was never used, `release` is not called.
+        Concurrent calls of this method each call `release`.
         """
         self._is_closed = True
-        if self._executor is not None and self._process == os.getpid():  # a forked process does not have the thread
-            await asyncio.wrap_future(self._executor.submit(release))
-            self._executor.shutdown()
+        executor = self._executor
+        if executor is not None and self._process == os.getpid():  # a forked process does not have the thread
+            await asyncio.wrap_future(executor.submit(release))
+            executor.shutdown()
         self._executor = None
 
     def _unless_closed(self, function: Callable[[], T]) -> T:
