@@ -36,7 +36,7 @@ class CompareAndSetChatStore(BaseChatStore, Generic[VersionT]):
 
     def __init__(self, settings: StoreSettings, lifecycle: Lifecycle) -> None:
         super().__init__(settings, lifecycle)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, str], asyncio.Lock] = WeakValueDictionary()
 
     @abstractmethod
     async def _find(self, room_id: str, message_id: str, /) -> VersionedMessage[VersionT] | None:
@@ -83,9 +83,9 @@ class CompareAndSetChatStore(BaseChatStore, Generic[VersionT]):
         """Replace a message by the result of `change`. Return False if no message has the id."""
         loop, seconds = asyncio.get_running_loop(), self._settings.operation_timeout.total_seconds()
         started_at, attempts = loop.time(), 0
-        lock = self._locks.get(room_id)
-        if lock is None:
-            lock = self._locks[room_id] = asyncio.Lock()
+        lock = self._locks.get((loop, room_id))
+        if lock is None:  # a lock of another event loop can't be awaited here; the database rejects other event loops
+            lock = self._locks[loop, room_id] = asyncio.Lock()
         try:
             async with asyncio.timeout_at(started_at + seconds):
                 await lock.acquire()

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from virtual_time import now
+from virtual_time import VirtualTimeLoop, now
 from wnc_store import ChatMessage, ConflictError, RoomEvent, StoreSettings, StoreTimeoutError
 from wnc_store.base import CompareAndSetChatStore, EncodedEvent, Lifecycle, VersionedMessage
 
@@ -125,3 +125,14 @@ async def test_an_edit_behind_others_times_out() -> None:
     outcomes = await asyncio.gather(*edits, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [ChatMessage] * 4 + [StoreTimeoutError]
     assert store.stored == append(MESSAGE, "abcd")
+
+
+def test_a_lock_of_another_event_loop_is_not_awaited() -> None:
+    """While a change runs in another event loop, a change reaches the database, which rejects other event loops."""
+    store, first = OneMessageStore(), VirtualTimeLoop()
+    change = first.create_task(store.edit_message("A", "m", lambda message: append(message, " 1")))
+    first.run_until_complete(asyncio.sleep(0))
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as second:
+        assert second.run(store.remove_message("A", "m")) is True
+    assert first.run_until_complete(change) is None
+    first.close()
