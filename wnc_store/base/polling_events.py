@@ -25,6 +25,10 @@ class LoggedEvent(NamedTuple):
     room_id: str
     data: bytes
 
+    def __repr__(self) -> str:
+        """Return a text without the data, which tools that record local variables must not record."""
+        return f"<event {self.number} of {self.room_id!r}, {len(self.data)} bytes>"
+
 
 class EventLogPage(NamedTuple):
     """Events of the log, oldest first, and the number of the newest event that was ever stored (0 before the first)."""
@@ -47,6 +51,11 @@ class PollingRoomEvents(BaseRoomEvents):
         super().__init__(settings, lifecycle)
         self._seconds = poll_interval.total_seconds()
         self._subscribers = SubscriberRegistry()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bind(None)
+
+    def _bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._loop = loop
         self._position: int | None = None
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -67,6 +76,12 @@ class PollingRoomEvents(BaseRoomEvents):
             await asyncio.wait((self._poller,))
 
     async def _subscribe(self, queue: EventQueue, /) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None and not self._loop.is_closed():
+                message = "the store was used in another event loop; open a store in each event loop"
+                raise StoreError(message)
+            self._bind(loop)
         async with self._lock:
             await self._advance()  # a new subscriber does not receive events that were published before
             self._subscribers.add(queue)
@@ -92,9 +107,12 @@ class PollingRoomEvents(BaseRoomEvents):
                 is_available = True
             except StoreClosedError:
                 return
-            except StoreError:
+            except Exception as error:  # noqa: BLE001 - subscribers would wait indefinitely without the task
                 if is_available:
                     self._subscribers.mark_gap()
+                    if not isinstance(error, StoreError):
+                        message = "PollingRoomEvents._read_log raised an error that is not a StoreError"
+                        asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
                 is_available = False
             seconds = _MIN_INTERVAL if self._position != position else min(2 * seconds, self._seconds)
             with suppress(TimeoutError):

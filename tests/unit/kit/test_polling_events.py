@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-from virtual_time import idle, now
-from wnc_store import AppEvent, Resync, RoomEvent, StoreSettings, StoreUnavailableError, to_wire
+import pytest
+
+from virtual_time import VirtualTimeLoop, idle, now
+from wnc_store import AppEvent, Resync, RoomEvent, StoreError, StoreSettings, StoreUnavailableError, to_wire
 from wnc_store.base import EncodedEvent, EventLogPage, Lifecycle, LoggedEvent, PollingRoomEvents
 
 INTERVAL = 0.1
@@ -25,6 +27,7 @@ class ListEvents(PollingRoomEvents):
         log: the events that can be read.
         newest: the number of the newest event.
         is_available: whether the log can be read.
+        error: what a read raises if the log can't be read.
         reads: the number of reads.
     """
 
@@ -34,6 +37,7 @@ class ListEvents(PollingRoomEvents):
         self.log: list[LoggedEvent] = []
         self.newest = 0
         self.is_available = True
+        self.error: Exception = StoreUnavailableError("not now")
         self.reads = 0
 
     def append(self, *numbers: int) -> None:
@@ -53,8 +57,7 @@ class ListEvents(PollingRoomEvents):
         self.reads += 1
         await asyncio.sleep(0)
         if not self.is_available:
-            message = "not now"
-            raise StoreUnavailableError(message)
+            raise self.error
         found = [logged for logged in self.log if after is not None and logged.number > after]
         return EventLogPage(self.newest, found[:2])
 
@@ -176,3 +179,55 @@ async def test_closing_ends_the_polling() -> None:
         await stack.enter_async_context(events.subscribe("A"))
         await events.aclose()
         assert asyncio.all_tasks() == before
+
+
+async def test_an_unexpected_error_does_not_end_the_polling() -> None:
+    """If a read raises an error that is not a StoreError, the event loop reports it once, and the polling continues."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    events = ListEvents()
+    events.error = ValueError("a defect of the backend")
+    async with events.subscribe("A") as received:
+        events.is_available = False
+        assert await receive(received, 1) == [None]
+        await asyncio.sleep(10 * INTERVAL)
+        events.append(1)
+        events.is_available = True
+        assert await receive(received, 1) == [1]
+    assert reported == [events.error]
+
+
+def test_another_event_loop_is_refused_while_the_first_is_open() -> None:
+    """A subscription in another event loop raises StoreError, and the first event loop continues to receive events."""
+    events, first = ListEvents(), VirtualTimeLoop()
+    subscription = events.subscribe("A")
+    received = first.run_until_complete(subscription.__aenter__())
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as second, pytest.raises(StoreError, match="another event loop"):
+        second.run(events.subscribe("B").__aenter__())
+    events.append(1)
+    assert first.run_until_complete(receive(received, 1)) == [1]
+    first.run_until_complete(subscription.__aexit__(None, None, None))
+    first.close()
+
+
+def test_the_polling_starts_again_in_the_next_event_loop() -> None:
+    """If an event loop was closed during a subscription, subscribers in the next event loop receive events."""
+    events, loop = ListEvents(), VirtualTimeLoop()
+    abandoned = events.subscribe("A")
+    loop.run_until_complete(abandoned.__aenter__())
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.close()
+
+    async def subscribe() -> None:
+        async with events.subscribe("A") as received:
+            events.append(1)
+            assert await receive(received, 1) == [1]
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(subscribe())
+
+
+def test_the_repr_of_a_logged_event_hides_its_data() -> None:
+    """Local variables in tracebacks do not show the texts of messages."""
+    assert repr(LoggedEvent(1, "A", b"secret")) == "<event 1 of 'A', 6 bytes>"
