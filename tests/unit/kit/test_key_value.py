@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from tiny_database import TinyDatabase, TinyHarness
-from wnc_store import StoreError
-from wnc_store.base import KeyValueStore
+from wnc_store import CorruptRecordError, MessageAdded, Resync, StoreError
+from wnc_store.base import KeyValueEntry, KeyValueStore
 from wnc_store_contract.factories import message, room, user
 
 DAY = timedelta(days=1).total_seconds()
@@ -37,16 +37,17 @@ async def count(harness: TinyHarness, kind: str) -> int:
 
 
 async def test_the_sweep_deletes_every_kind_of_expired_record(harness: TinyHarness, store: KeyValueStore) -> None:
-    """The sweep also deletes expired chats, leases and counts, but it counts only rooms."""
+    """The sweep also deletes expired chats, leases, counts and events, but it counts only rooms."""
     await store.rooms.create_room(room("A"))
-    await store.chat.add_message(message(1, "B"))
+    for number in range(3):
+        await store.chat.add_message(message(number, "B"))
     await store.connections.acquire("ip", "connection")
     await store.rate_limits.hit("ip")
     await harness.advance(DAY)
     await store.rooms.create_room(room("C"))
     assert await store.rooms.sweep_active_rooms() == 1
-    counts = [await count(harness, kind) for kind in ("rooms", "chats", "connections", "hits")]
-    assert counts == [1, 0, 0, 0]
+    counts = [await count(harness, kind) for kind in ("rooms", "chats", "connections", "hits", "events")]
+    assert counts == [1, 0, 0, 0, 1]
 
 
 async def test_acquiring_deletes_expired_leases(harness: TinyHarness, store: KeyValueStore) -> None:
@@ -108,3 +109,41 @@ async def test_a_database_can_refuse_the_close(harness: TinyHarness) -> None:
         await store.aclose()
     assert not store.closed
     await store.ping()
+
+
+@pytest.mark.parametrize("value", [b"x", b"", b"-1", b"9" * 19])
+async def test_an_invalid_event_number_is_an_error(harness: TinyHarness, store: KeyValueStore, value: bytes) -> None:
+    """If the number of the newest event is invalid, a change raises CorruptRecordError with the key, and is undone.
+
+    Subscribers receive a Resync, and later events after the repair.
+    """
+
+    async def put(value: bytes) -> None:
+        await harness.open_database().transact(
+            lambda found: found.put(f"sequence {PREFIX}", "", KeyValueEntry(value, None)), writes=True
+        )
+
+    async with store.events.subscribe("A") as events:
+        await put(value)
+        assert await anext(events) == Resync(room_id="A")
+        with pytest.raises(CorruptRecordError, match=f"sequence/{PREFIX}"):
+            await store.chat.add_message(message(1, "A"))
+        assert await store.chat.get_messages("A") == []
+        await put(b"0")
+        await store.chat.add_message(message(1, "A"))
+        assert isinstance(await anext(events), MessageAdded)
+
+
+async def test_a_foreign_key_in_the_log_of_events_is_skipped(harness: TinyHarness, store: KeyValueStore) -> None:
+    """A key that is not the key of an event is skipped, and the later events arrive."""
+    async with store.events.subscribe("A") as events:
+        await harness.open_database().transact(
+            lambda found: found.put(f"events {PREFIX}", "1", KeyValueEntry(b"text", None)), writes=True
+        )
+        await store.chat.add_message(message(1, "A"))
+        assert isinstance(await anext(events), MessageAdded)
+
+
+def test_the_repr_of_an_entry_hides_its_value() -> None:
+    """Local variables in tracebacks do not show stored values."""
+    assert repr(KeyValueEntry(b"secret", 5)) == "<6 bytes, expires_ms=5>"

@@ -15,6 +15,10 @@ class KeyValueEntry(NamedTuple):
     value: bytes
     expires_ms: int | None
 
+    def __repr__(self) -> str:
+        """Return a text without the value, which tools that record local variables must not record."""
+        return f"<{len(self.value)} bytes, expires_ms={self.expires_ms}>"
+
 
 class KeyValueTransaction(Protocol):
     """The entries of a database inside a transaction. An entry has a space and a key; both are text without NUL.

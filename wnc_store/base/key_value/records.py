@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -10,19 +11,23 @@ from wnc_store.base.events import EncodedEvent
 from wnc_store.base.key_value.database import KeyValueDatabase, KeyValueEntry, KeyValueTransaction
 from wnc_store.base.polling_events import EventLogPage, LoggedEvent
 from wnc_store.clock import Clock
+from wnc_store.errors import CorruptRecordError
 from wnc_store.records.secret import SecretBytes
 
 T = TypeVar("T")
 
 MILLISECOND = timedelta(milliseconds=1)
 
-ROOMS, CHATS, CONNECTIONS, HITS = "rooms", "chats", "connections", "hits"
-_EVENTS, _SEQUENCE = "events", "sequence"
+ROOMS, CHATS, CONNECTIONS, HITS, EVENTS = "rooms", "chats", "connections", "hits", "events"
+_SEQUENCE = "sequence"
 
 _EVENT_TTL = timedelta(minutes=1)
 """Time after which an event may be deleted. A subscriber that reads the log later receives a `Resync`."""
 
 _PAGE_SIZE = 500
+
+_is_number = re.compile(rb"[0-9]{1,18}").fullmatch
+_event_key = re.compile(r"([0-9]{20}) (\S+)").fullmatch
 
 
 class Records:
@@ -86,13 +91,13 @@ class Records:
         """Append events to the log, and delete about as many that have expired."""
         if not encoded_events:
             return
-        space, number = self._space(_EVENTS), self._newest_event()
+        space, number = self._space(EVENTS), self._newest_event()
         for key, entry in self._transaction.scan(space, "", len(encoded_events) + 1):
             if not self._is_live(entry):
                 self._transaction.delete(space, key)
         for event, data in encoded_events:
             number += 1
-            self.put(_EVENTS, f"{number:020d} {event.room_id}", data, _EVENT_TTL)
+            self.put(EVENTS, f"{number:020d} {event.room_id}", data, _EVENT_TTL)
         self._transaction.put(self._space(_SEQUENCE), "", KeyValueEntry(b"%d" % number, None))
         self.has_published = True
 
@@ -102,14 +107,18 @@ class Records:
         if after is None or newest <= after:
             return EventLogPage(newest)
         events: list[LoggedEvent] = []
-        for key, entry in self._transaction.scan(self._space(_EVENTS), f"{after + 1:020d}", _PAGE_SIZE):
-            number, room_id = key.split(" ")
-            events.append(LoggedEvent(int(number), room_id, entry.value))
+        for key, entry in self._transaction.scan(self._space(EVENTS), f"{after + 1:020d}", _PAGE_SIZE):
+            if match := _event_key(key):  # another key leaves a gap in the numbers
+                events.append(LoggedEvent(int(match[1]), match[2], entry.value))
         return EventLogPage(newest, events)
 
     def _newest_event(self) -> int:
         entry = self._transaction.get(self._space(_SEQUENCE), "")
-        return 0 if entry is None else int(entry.value)
+        if entry is None:
+            return 0
+        if not _is_number(entry.value):
+            raise CorruptRecordError(f"{_SEQUENCE}/{self._key_prefix}", "the value is not a decimal integer")
+        return int(entry.value)
 
     def _scan(self, kind: str, prefix: str) -> Iterator[tuple[str, KeyValueEntry]]:
         after = prefix

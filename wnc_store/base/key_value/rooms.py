@@ -10,7 +10,7 @@ from wnc_store.base.decode import decode_room
 from wnc_store.base.events import EncodedEvent
 from wnc_store.base.group_commit import GroupCommitRoomStore
 from wnc_store.base.ids import is_id
-from wnc_store.base.key_value.records import CHATS, CONNECTIONS, HITS, ROOMS, Records, RecordStorage
+from wnc_store.base.key_value.records import CHATS, CONNECTIONS, EVENTS, HITS, ROOMS, Records, RecordStorage
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.clock import Clock
 from wnc_store.errors import CorruptRecordError
@@ -94,7 +94,7 @@ class KeyValueRoomStore(GroupCommitRoomStore[bytes]):
 
     async def _prune_index(self) -> int:
         def purge(records: Records) -> int:
-            for kind in (CHATS, CONNECTIONS, HITS):
+            for kind in (CHATS, CONNECTIONS, HITS, EVENTS):
                 records.purge(kind)
             return records.purge(ROOMS)
 
