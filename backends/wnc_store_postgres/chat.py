@@ -20,14 +20,10 @@ class _Found(NamedTuple):
     """The stored messages that have an id.
 
     Attributes:
-        room_id: the id of the room whose chat contains them.
-        message_id: the id of the messages.
         seen: the versions of these messages, and of those without a known id.
         own: the versions of these messages.
     """
 
-    room_id: str
-    message_id: str
     seen: Sequence[int]
     own: Sequence[int]
 
@@ -72,14 +68,19 @@ class PostgresChatStore(CompareAndSetChatStore[_Found]):
             if message is not None and message.id == message_id:
                 own.append(version)
                 newest = message
-        return newest and VersionedMessage(newest, _Found(room_id, message_id, versions, own))
+        return newest and VersionedMessage(newest, _Found(versions, own))
 
     async def _compare_and_replace(
-        self, before: VersionedMessage[_Found], after: ChatMessage | None, encoded_events: Sequence[EncodedEvent], /
+        self,
+        room_id: str,
+        before: VersionedMessage[_Found],
+        after: ChatMessage | None,
+        encoded_events: Sequence[EncodedEvent],
+        /,
     ) -> bool:
         found, version, data = before.version, new_version(), None if after is None else to_wire(after)
-        arguments = (found.message_id, found.seen, found.own, version, data, self._limit, self._ttl_ms)
-        result = await self._write("edit", found.room_id, encoded_events, found.room_id, *arguments)
+        arguments = (before.message.id, found.seen, found.own, version, data, self._limit, self._ttl_ms)
+        result = await self._write("edit", room_id, encoded_events, room_id, *arguments)
         if not result.applied:
             self._executor.statistics.retries += 1
         elif after is not None and data is not None:

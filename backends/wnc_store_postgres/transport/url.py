@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -18,6 +19,9 @@ _CHOICES = {
     "pgbouncer": {"true", "false"},
 }
 """Options with a fixed set of values. A store writes, so it cannot use a standby."""
+
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
+"""Options that name a file."""
 
 _OWN_OPTIONS = {"direct", "pgbouncer", "pool_size"}
 _MAX_POOL_SIZE = 1000
@@ -111,6 +115,8 @@ def _options(query: str) -> dict[str, str]:
             _reject(f"the option {name} is empty")
         if value not in _CHOICES.get(name, {value}):
             _reject(f"{name} must be one of {', '.join(sorted(_CHOICES[name]))}")
+        if name in _FILES and not Path(value).is_file():
+            _reject(f"the file of the option {name} does not exist")
     return options
 
 

@@ -76,8 +76,9 @@ class TestPgBouncer(PostgresContract):
     port: int
 
     @pytest.fixture(autouse=True, scope="class")
-    def _use_pooler(self, request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[None]:
-        with pgbouncer(postgres_server) as request.cls.port:
+    def _use_pooler(self, postgres_server: PostgresServer) -> Iterator[None]:
+        with pgbouncer(postgres_server) as port:
+            type(self).port = port
             yield
 
     def make_harness(self) -> PostgresHarness:
