@@ -39,7 +39,7 @@ def open_sqlite(url: str, settings: StoreSettings, clock: Clock) -> SqliteStore:
 
 def path_in(url: str) -> str:
     """Return the file path of a URL. Raises `ConfigurationError` as `open_sqlite` does."""
-    match = re.fullmatch(r"sqlite://(/[^?#]*[^/?#])", url)
+    match = re.fullmatch(r"(?s)sqlite://(?!.*(?:%00|\0))(/[^?#]*[^/?#])", url)
     if match is None:
         raise ConfigurationError("a SQLite URL must be an absolute path, as in sqlite:///var/lib/app/rooms.db")
     return unquote(match[1])
