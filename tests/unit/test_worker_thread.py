@@ -9,11 +9,12 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from wnc_store import StoreClosedError, StoreError, StoreTimeoutError
-from wnc_store.base import WorkerThread
+from wnc_store.base import WorkerThread, worker_thread
 
 MINUTE = timedelta(minutes=1)
 
@@ -180,3 +181,21 @@ async def test_concurrent_closes_all_return(worker: WorkerThread) -> None:
     released: list[int] = []
     await asyncio.gather(*(worker.aclose(lambda number=number: released.append(number)) for number in range(3)))
     assert released == [0, 1, 2]
+
+
+async def test_the_remaining_time_includes_the_time_in_the_queue(
+    worker: WorkerThread, blocker: Blocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that waited for others has less time left, and `remaining` is never negative."""
+    seconds = [0.0]
+    monkeypatch.setattr(worker_thread, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    running = asyncio.ensure_future(worker.run(blocker))
+    await blocker.wait_until_running()
+    waiting = asyncio.ensure_future(worker.run(worker.remaining))
+    await asyncio.sleep(0)
+    seconds[0] = 20.0
+    blocker.release()
+    await running
+    assert await waiting == timedelta(seconds=40)
+    seconds[0] = 200.0
+    assert worker.remaining() == timedelta(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -22,8 +23,8 @@ class WorkerThread:
 
     Args:
         name: Name of the thread, and of what it works on in errors.
-        timeout: Time after which a function that has not begun raises `StoreTimeoutError`. The functions limit
-            themselves how long they run.
+        timeout: Time after which a function that has not begun raises `StoreTimeoutError`. A function that has begun
+            must limit how long it runs, to `remaining()`.
     """
 
     def __init__(self, name: str, timeout: timedelta) -> None:
@@ -33,6 +34,11 @@ class WorkerThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
         self._is_closed = False
+        self._deadline = 0.0  # of the running function
+
+    def remaining(self) -> timedelta:
+        """Return the time until the deadline of the running function, or zero. Call this in the thread."""
+        return timedelta(seconds=max(0.0, self._deadline - time.monotonic()))
 
     def check_close(self) -> None:
         """Check that the thread can be closed here.
@@ -61,7 +67,7 @@ class WorkerThread:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, self._name)
             self._loop, self._process = asyncio.get_running_loop(), os.getpid()
-        queued = self._executor.submit(self._unless_closed, function)
+        queued = self._executor.submit(self._unless_closed, function, time.monotonic() + self._seconds)
         result = asyncio.wrap_future(queued)
         result.add_done_callback(_retrieve)
         try:
@@ -86,9 +92,10 @@ class WorkerThread:
             executor.shutdown()
         self._executor = None
 
-    def _unless_closed(self, function: Callable[[], T]) -> T:
+    def _unless_closed(self, function: Callable[[], T], deadline: float) -> T:
         if self._is_closed:
             raise StoreClosedError
+        self._deadline = deadline
         return function()
 
 

@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec
+from unittest.mock import Mock
 
 import pytest
 
@@ -31,7 +32,9 @@ from wnc_store import (
     User,
     open_store,
 )
+from wnc_store.base import KeyValueTransaction, WorkerThread
 from wnc_store_sqlite import SqliteStore, open_sqlite
+from wnc_store_sqlite._database import SqliteTransaction
 
 P = ParamSpec("P")
 
@@ -81,7 +84,9 @@ async def test_the_url_names_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "watch party.db").exists()
 
 
-@pytest.mark.parametrize("rest", ["", "/", "rooms.db", "host/rooms.db", "/folder/", "/rooms.db?mode=ro", "/rooms.db#1"])
+@pytest.mark.parametrize(
+    "rest", ["", "/", "rooms.db", "host/rooms.db", "/folder/", "/rooms.db?mode=ro", "/rooms.db#1", "/a%00", "/a\0b"]
+)
 def test_an_invalid_url_is_rejected(rest: str) -> None:
     """A URL that is not exactly an absolute path raises ConfigurationError with an example."""
     with pytest.raises(ConfigurationError, match=r"sqlite:///var/lib/app/rooms\.db"):
@@ -262,3 +267,16 @@ async def test_a_missing_folder_is_unavailable(path: Path) -> None:
             await store.ping()
         folder.mkdir()
         await store.ping()
+
+
+@async_test
+async def test_the_settings_of_the_connection(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit waits until the disk has the data, and a transaction waits for locks no longer than its deadline."""
+    monkeypatch.setattr(WorkerThread, "remaining", Mock(return_value=timedelta(milliseconds=7)))
+
+    def read(transaction: KeyValueTransaction) -> list[int]:
+        assert isinstance(transaction, SqliteTransaction)
+        return [transaction._execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "busy_timeout")]  # pyright: ignore[reportPrivateUsage]
+
+    async with SqliteStore(path) as store:
+        assert await store.database.transact(read, writes=False) == [2, 7]

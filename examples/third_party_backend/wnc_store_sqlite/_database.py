@@ -14,8 +14,7 @@ from wnc_store.base import KeyValueDatabase, KeyValueEntry, KeyValueTransaction,
 T = TypeVar("T")
 
 _SCHEMA = """
-PRAGMA synchronous = NORMAL;    -- a power failure may lose the last commits, but never corrupts the file
-
+PRAGMA synchronous = FULL;      -- with NORMAL, a power failure may corrupt a file that is not in WAL mode
 CREATE TABLE IF NOT EXISTS wnc_entries (
     space       TEXT NOT NULL,  -- the kind of the entry, and the key prefix of the store
     key         TEXT NOT NULL,
@@ -97,6 +96,7 @@ class SqliteDatabase(KeyValueDatabase):
     def _transact(self, function: Callable[[KeyValueTransaction], T], *, writes: bool) -> T:
         try:
             connection = self._connection = self._connection or self._connect()
+            connection.execute(f"PRAGMA busy_timeout = {self._thread.remaining() // timedelta(milliseconds=1)}")
             # IMMEDIATE takes the write lock now: no other connection writes between our reads and the commit.
             connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
             try:
