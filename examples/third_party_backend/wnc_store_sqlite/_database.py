@@ -14,7 +14,6 @@ from wnc_store.base import KeyValueDatabase, KeyValueEntry, KeyValueTransaction,
 T = TypeVar("T")
 
 _SCHEMA = """
-PRAGMA synchronous = FULL;      -- with NORMAL, a power failure may corrupt a file that is not in WAL mode
 CREATE TABLE IF NOT EXISTS wnc_entries (
     space       TEXT NOT NULL,  -- the kind of the entry, and the key prefix of the store
     key         TEXT NOT NULL,
@@ -41,9 +40,8 @@ class SqliteTransaction:
 
     def get(self, space: str, key: str, /) -> KeyValueEntry | None:
         """Return an entry, or None."""
-        sql = "SELECT value, expires_ms FROM wnc_entries WHERE space = ? AND key = ?"
-        row = self._execute(sql, (space, key)).fetchone()
-        return None if row is None else KeyValueEntry(*row)
+        row = self._execute("SELECT * FROM wnc_entries WHERE space = ? AND key = ?", (space, key)).fetchone()
+        return None if row is None else KeyValueEntry(*row[2:])
 
     def put(self, space: str, key: str, entry: KeyValueEntry, /) -> None:
         """Insert or replace an entry."""
@@ -115,6 +113,8 @@ class SqliteDatabase(KeyValueDatabase):
         # `timeout` is SQLite's busy_timeout. Without an isolation_level, Python starts no implicit transactions.
         connection = sqlite3.connect(self._path, timeout=self._timeout.total_seconds(), isolation_level=None)
         try:
+            with suppress(sqlite3.OperationalError):  # another connection is opening the file
+                connection.execute("PRAGMA journal_mode = WAL")  # so that readers do not wait for writers
             connection.executescript(_SCHEMA)
         except BaseException:
             connection.close()
