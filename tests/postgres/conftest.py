@@ -12,6 +12,12 @@ from postgres_server import PostgresServer
 from wnc_store import Store, open_store
 
 
+@pytest.fixture(autouse=True)
+def _be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give stores without settings a deadline that a busy machine does not reach."""
+    monkeypatch.setenv("WNC_STORE_OPERATION_TIMEOUT", "60")
+
+
 @pytest.fixture(scope="session")
 def shared(postgres_server: PostgresServer) -> str:
     """Name of a database with the tables, which is used by one test after the other."""

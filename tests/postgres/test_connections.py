@@ -36,9 +36,9 @@ async def works(url: str) -> None:
 
 
 async def refused(url: str, error: type[StoreError] = ConfigurationError) -> str:
-    """Return the message of the error of a write, after a check that no frame or exception contains the password."""
-    async with open_store(url) as store:
-        with pytest.raises(error) as caught:
+    """Return the error of the URL or of a write, after a check that no frame or exception contains the password."""
+    with pytest.raises(error) as caught:
+        async with open_store(url) as store:
             await store.rooms.create_room(room("A"))
     assert SECRET not in shown_with_traceback(caught.value)
     return str(caught.value)

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from postgres_database import Connection
+from postgres_database import PATIENT, Connection
 from proxy import proxy_to
 from wnc_store import AppEvent, Resync, RoomChanged, RoomEvent, Store, StoreSettings, open_store
 from wnc_store_contract.factories import room
 from wnc_store_postgres.keys import Keys
 
-PUBLISHING = StoreSettings(publish_changes=True)
+PUBLISHING = PATIENT.model_copy(update={"publish_changes": True})
 
 
 def event(name: str, value: object = None) -> AppEvent:
@@ -62,7 +62,10 @@ async def test_an_event_of_a_write_that_is_rolled_back_is_not_sent(url: str, pla
 
 async def test_other_prefixes_are_not_heard(url: str) -> None:
     """A store does not receive events of a store with another key prefix in the same database."""
-    async with open_store(url) as store, open_store(url, settings=StoreSettings(key_prefix="other:")) as other:
+    async with (
+        open_store(url) as store,
+        open_store(url, settings=PATIENT.model_copy(update={"key_prefix": "other:"})) as other,
+    ):
         async with store.events.subscribe("A") as events:
             await other.events.publish("A", event("other"))
             await store.events.publish("A", event("own"))
@@ -73,7 +76,7 @@ async def test_other_prefixes_are_not_heard(url: str) -> None:
 async def test_a_lost_connection_is_one_gap(url: str, plain: Connection, kind: str) -> None:
     """After the listening connection was terminated or became silent, one Resync arrives, and events after it."""
     port = int(url.rpartition("/")[0].rpartition(":")[2])
-    settings = StoreSettings(operation_timeout=timedelta(seconds=1))
+    settings = StoreSettings(operation_timeout=timedelta(seconds=3))
     async with proxy_to(port) as proxied, open_store(url) as publisher:
         proxied_url = f"{url.replace(f':{port}/', f':{proxied.port}/')}?application_name=listening"
         async with open_store(proxied_url, settings=settings) as store, store.events.subscribe("A") as events:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from every_operation import refusals
-from postgres_database import TABLES, connected, create_tables, database
+from postgres_database import PATIENT, TABLES, connected, create_tables, database
 from postgres_server import PostgresServer
 from processes import ROOT
-from wnc_store import ConfigurationError, StoreSettings, open_store
+from wnc_store import ConfigurationError, open_store
 from wnc_store_contract.factories import room
 
 (_SQL,) = re.findall(r"```sql\n(.+?)```", (ROOT / "docs/postgres-role.md").read_text(), re.DOTALL)
@@ -55,7 +55,7 @@ def test_the_page_grants_rights_on_every_table() -> None:
 
 async def test_the_rights_are_sufficient(granted: _Database) -> None:
     """Every operation works for the documented role, with events."""
-    async with open_store(granted.role_url, settings=StoreSettings(publish_changes=True)) as store:
+    async with open_store(granted.role_url, settings=PATIENT.model_copy(update={"publish_changes": True})) as store:
         assert await refusals(store) == []
 
 

@@ -46,7 +46,7 @@ async def test_a_migration_that_hangs(fresh: str) -> None:
             with pytest.raises(StoreUnavailableError):
                 await store.rooms.create_room(room("A"))
         with pytest.raises(StoreUnavailableError, match="another migration holds the lock"):
-            await migrate_database(fresh, 0.5)
+            await migrate_database(fresh, 5)
         assert await plain.fetchval("SELECT to_regclass('wnc_store_meta')") is None
     await migrate_database(fresh, 60)
 

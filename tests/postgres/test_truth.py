@@ -12,6 +12,7 @@ from postgres_database import Connection
 from proxy import SIDES, Cut, Proxy, Side, proxy_to
 from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
+from wnc_store_postgres import PostgresStore
 
 PATIENT = StoreSettings(operation_timeout=timedelta(seconds=60), publish_changes=True)
 _STRIDE = 97
@@ -83,10 +84,10 @@ async def test_a_write_that_arrives_late_is_refused(url: str, plain: Connection)
 
 async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
     """If the server stays unreachable after a request was sent, the write raises OutcomeUnknownError."""
-    settings = StoreSettings(operation_timeout=timedelta(seconds=0.5))
     async with proxy_to(port_of(url)) as proxied:
-        async with open_store(behind(proxied, url), settings=settings) as store:
+        async with PostgresStore(behind(proxied, url), PATIENT) as store:
             await store.rate_limits.hit("k")
+            store._executor.timeout = 0.5
             proxied.close_hole()
             with pytest.raises(OutcomeUnknownError) as caught:
                 await store.rate_limits.hit("k")
@@ -96,7 +97,7 @@ async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
 
 async def test_a_lock_that_is_held_too_long(url: str, plain: Connection) -> None:
     """A write that waits for a lock until its time-out raises an error and does not happen later."""
-    settings = StoreSettings(operation_timeout=timedelta(seconds=0.5))
+    settings = StoreSettings(operation_timeout=timedelta(seconds=5))
     async with open_store(url, settings=settings) as store:
         await store.rooms.create_room(room("A"))
         async with plain.transaction():
