@@ -141,6 +141,26 @@ def _executable(programs: Path) -> Path:
     return programs
 
 
+@functools.cache
+def _new_cluster(programs: Path) -> Path:
+    """Return the files of a new server. Copying them takes a tenth of the time that `initdb` does."""
+    parent = Path(_copies().name)
+    parent.chmod(0o755)
+    files = _give(Path(tempfile.mkdtemp(dir=parent)))
+    options = ("--username=postgres", "--auth=trust", "--no-locale", "--encoding=UTF8", "--no-sync")
+    command = (programs / "initdb", "-D", files, *options)
+    subprocess.run(command, cwd=files, check=True, capture_output=True, **as_user())  # noqa: S603
+    return files
+
+
+def _give(path: Path) -> Path:
+    """Make the server's user the owner of a file."""
+    user = _unprivileged()
+    if user is not None:
+        os.chown(path, user.pw_uid, user.pw_gid)
+    return path
+
+
 class PostgresServer:
     """A local PostgreSQL server that a test can kill and restart.
 
@@ -188,10 +208,7 @@ class PostgresServer:
 
     def give(self, path: Path) -> Path:
         """Make the server's user the owner of a file."""
-        user = _unprivileged()
-        if user is not None:
-            os.chown(path, user.pw_uid, user.pw_gid)
-        return path
+        return _give(path)
 
     def start(self) -> None:
         """Start the process, and wait until it accepts connections.
@@ -215,10 +232,9 @@ class PostgresServer:
         raise RuntimeError(message)
 
     def _create_data(self) -> None:
-        self.give(self.folder)
-        options = ("--username=postgres", "--auth=trust", "--no-locale", "--encoding=UTF8", "--no-sync")
-        command = (self._programs / "initdb", "-D", self._data, *options)
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, **as_user())  # noqa: S603
+        _give(self.folder)
+        command = ("cp", "-R", _new_cluster(self._programs), self._data)
+        subprocess.run(command, cwd=self.folder, check=True, **as_user())  # noqa: S603
         if self._hba:
             (self._data / "pg_hba.conf").write_text(self._hba)
 
