@@ -94,7 +94,7 @@ class Schema:
         return sql.replace("wnc_schema.", f"{quote_name(self._name or '')}.")
 
     async def ensure(self, connection: Connection, deadline: float) -> None:
-        """Find the tables, and create them if they do not exist.
+        """Find the tables, and create them if they do not exist. If it raises, the connection cannot be used again.
 
         Raises:
             ConfigurationError: the tables cannot be used or created. Nothing was written.
@@ -167,6 +167,8 @@ async def _find_place(connection: Connection, found: set[tuple[str, str]]) -> Fo
 async def migrate(connection: Connection, deadline: float) -> tuple[str, bool]:
     """Create the tables and functions under a lock, in one transaction. Missing functions are created, too.
 
+    If it raises, the transaction may be open, and the caller has to terminate the connection.
+
     Returns:
         The name of the schema, and whether anything was created.
 
@@ -176,14 +178,16 @@ async def migrate(connection: Connection, deadline: float) -> tuple[str, bool]:
     """
     wait_ms = max(1, round((deadline - asyncio.get_running_loop().time()) * 900))
     try:
-        async with connection.transaction(isolation="read_committed"):
-            await connection.execute(f"SET LOCAL lock_timeout = {wait_ms}; SET LOCAL statement_timeout = 0")
-            await connection.execute(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            found = await find(connection)
-            sql = ("" if found.has_tables else _TABLES_SQL) + (_FUNCTIONS_SQL if found.missing else "")
-            if sql:
-                await connection.execute(sql.replace("wnc_schema.", f"{quote_name(found.schema)}."))
-            return found.schema, bool(sql)
+        # Not `connection.transaction()`: after a time-out, its ROLLBACK would wait for the server without a limit.
+        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        await connection.execute(f"SET LOCAL lock_timeout = {wait_ms}; SET LOCAL statement_timeout = 0")
+        await connection.execute(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        found = await find(connection)
+        sql = ("" if found.has_tables else _TABLES_SQL) + (_FUNCTIONS_SQL if found.missing else "")
+        if sql:
+            await connection.execute(sql.replace("wnc_schema.", f"{quote_name(found.schema)}."))
+        await connection.execute("COMMIT")
+        return found.schema, bool(sql)
     except LockNotAvailableError:
         pass
     raise StoreUnavailableError(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from datetime import timedelta
 
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
 from postgres_database import connected
+from proxy import proxy_to
 from wnc_store import ConfigurationError, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import room
 from wnc_store_postgres import schema
@@ -49,6 +51,28 @@ async def test_a_migration_that_hangs(fresh: str) -> None:
             await migrate_database(fresh, 5)
         assert await plain.fetchval("SELECT to_regclass('wnc_store_meta')") is None
     await migrate_database(fresh, 60)
+
+
+async def test_a_server_that_becomes_silent_during_a_migration(fresh: str) -> None:
+    """If the server becomes silent while tables are created, the call and the command end at their deadlines."""
+    port = int(fresh.rpartition("/")[0].rpartition(":")[2])
+    async with proxy_to(port) as proxied, connected(fresh) as plain, asyncio.timeout(60), plain.transaction():
+
+        async def is_waiting() -> bool:
+            return await plain.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+
+        await plain.execute("SELECT pg_advisory_xact_lock(7631001)")
+        url = f"{fresh.replace(f':{port}/', f':{proxied.port}/')}?sslmode=disable"
+        async with open_store(url, settings=StoreSettings(operation_timeout=timedelta(seconds=3))) as store:
+            for migration in (store.ping(), migrate_database(url, 3)):
+                task = asyncio.ensure_future(migration)
+                while not (task.done() or await is_waiting()):  # noqa: ASYNC110 - the server has no event
+                    await asyncio.sleep(0.01)
+                proxied.close_hole()
+                with pytest.raises(StoreUnavailableError):
+                    await task
+                proxied.cut_all()
+                proxied.open_hole()
 
 
 async def test_the_command_creates_the_tables_once(fresh: str) -> None:

@@ -76,7 +76,7 @@ class Tables(Protocol):
         ...
 
     async def ensure(self, connection: Connection, deadline: float) -> None:
-        """Find the tables, and create them if they do not exist."""
+        """Find the tables, and create them if they do not exist. If it raises, the connection cannot be used again."""
         ...
 
 
@@ -277,18 +277,17 @@ class StatementExecutor:
         connection = await self._pool.acquire(deadline)
         if self._tables.is_known:
             return connection
-        is_broken = True
         try:
             await self._tables.ensure(connection, deadline)
         except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
-            failure, is_broken = error, is_lost(error)
+            failure = error
         except BaseException:
-            await self._pool.release(connection, is_broken=is_broken)
+            await self._pool.release(connection, is_broken=True)
             raise
         else:
             self._statements.clear()
             return connection
-        await self._pool.release(connection, is_broken=is_broken)
+        await self._pool.release(connection, is_broken=True)
         raise NoConnectionError(failure)
 
     def _localize(self, query: str) -> str:
