@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -10,13 +11,17 @@ from uuid import uuid4
 
 import asyncpg
 
-from wnc_store import Store, StoreSettings, open_store
+from wnc_store import StoreSettings
 from wnc_store_contract.harness import Capability, Harness
+from wnc_store_postgres import PostgresStore
 
 _UNSET = "unset"
 _RECORDS = ("wnc_store_rooms", "wnc_store_chats", "wnc_store_leases", "wnc_store_hits")
 _TABLES = (*_RECORDS, "wnc_store_active", "wnc_store_messages", "wnc_store_writers")
 _IS_LIVE = "(expires_at > clock_timestamp() OR expires_at IS NULL)"
+_ADVANCE = "UPDATE {} SET expires_at = expires_at - $2::interval WHERE starts_with(prefix, $1)"
+_DELETE = "DELETE FROM {} WHERE starts_with(prefix, $1)"
+_COUNT = "SELECT count(*) FROM {}"
 _OPTIONS_OF_THE_STORE = {"direct", "pgbouncer", "pool_size"}
 
 
@@ -50,9 +55,9 @@ class PostgresHarness(Harness):
         self.key_prefix = f"wnc-contract-{uuid4().hex}:" if key_prefix is _UNSET else key_prefix
         self._database = Database(url)
 
-    def open_store(self, **settings: Any) -> Store:
+    def open_store(self, **settings: Any) -> PostgresStore:
         """Return a store with its own connections."""
-        return open_store(self.named(self._url), settings=self.settings(**settings))
+        return PostgresStore.from_url(self.named(self._url), self.settings(**settings))
 
     def named(self, url: str) -> str:
         """Return the URL with an application name, by which `disconnect` finds the connections."""
@@ -65,12 +70,8 @@ class PostgresHarness(Harness):
 
     async def advance(self, seconds: float) -> None:
         """Shift the expiries of all records to earlier."""
-        for table in await self._existing(_RECORDS):
-            await self._database.run(
-                f"UPDATE {table} SET expires_at = expires_at - $2::interval WHERE starts_with(prefix, $1)",  # noqa: S608
-                self.key_prefix,
-                timedelta(seconds=seconds),
-            )
+        with suppress(asyncpg.UndefinedTableError):  # the first store that connects creates all tables
+            await self._database.run(_in_each(_RECORDS, _ADVANCE), self.key_prefix, timedelta(seconds=seconds))
 
     async def disconnect(self) -> None:
         """Terminate the connections of this harness's stores."""
@@ -80,8 +81,8 @@ class PostgresHarness(Harness):
 
     async def aclose(self) -> None:
         """Delete the rows with the prefix."""
-        for table in await self._existing(_TABLES):
-            await self._database.run(f"DELETE FROM {table} WHERE starts_with(prefix, $1)", self.key_prefix)  # noqa: S608
+        with suppress(asyncpg.UndefinedTableError):  # no store has connected
+            await self._database.run(_in_each(_TABLES, _DELETE), self.key_prefix)
         await self._database.aclose()
 
     async def describe_existing_data(self) -> str | None:
@@ -92,9 +93,8 @@ class PostgresHarness(Harness):
         """
         async with self.open_store() as store:
             await store.ping()
-        rows = 0
-        for table in await self._existing((*_RECORDS, "wnc_store_active")):
-            rows += await self._database.value(f"SELECT count(*) FROM {table}")  # noqa: S608
+        counts = ", ".join(f"({_COUNT.format(table)})" for table in (*_RECORDS, "wnc_store_active"))
+        rows = sum((await self._database.run(f"SELECT {counts}"))[0])
         return f"the tables of wnc-store are not empty: they contain {rows} rows" if rows else None
 
     @property
@@ -107,12 +107,10 @@ class PostgresHarness(Harness):
         """Raw access to the counts of rate limits."""
         return self.raw
 
-    async def _existing(self, tables: tuple[str, ...]) -> list[str]:
-        """Return the tables that exist. The first store that connects creates all of them."""
-        rows = await self._database.run(
-            "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL", tables
-        )
-        return [row["name"] for row in rows]
+
+def _in_each(tables: tuple[str, ...], statement: str) -> str:
+    """Return one statement that executes a statement in each table."""
+    return f"WITH {', '.join(f'in_{table} AS ({statement.format(table)})' for table in tables)} SELECT"
 
 
 class PostgresRaw:
