@@ -111,19 +111,14 @@ async def test_a_lock_that_is_held_too_long(url: str, plain: Connection) -> None
 
 
 async def test_terminated_sessions_are_replaced(url: str, plain: Connection) -> None:
-    """Writes continue while an administrator terminates the sessions, and each is done once."""
+    """A write during which an administrator terminates the sessions is done once."""
+    terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'"
+    counts: list[int] = []
     async with open_store(f"{url}?application_name=victim", settings=PATIENT) as store:
-
-        async def terminate() -> None:
-            for _ in range(20):
-                await plain.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'"
-                )
-                await asyncio.sleep(0.005)
-
-        killing = asyncio.ensure_future(terminate())
-        counts = [StoreSettings().rate_limit_max - (await store.rate_limits.hit("k")).remaining for _ in range(60)]
-        await killing
+        for _ in range(60):
+            hit = asyncio.ensure_future(store.rate_limits.hit("k"))
+            await plain.execute(terminate)
+            counts.append(StoreSettings().rate_limit_max - (await hit).remaining)
     assert counts == [*range(1, 61)]
 
 
