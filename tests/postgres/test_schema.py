@@ -47,8 +47,9 @@ async def test_a_migration_that_hangs(fresh: str) -> None:
         async with open_store(fresh, settings=StoreSettings(operation_timeout="0.5")) as store:  # pyright: ignore[reportArgumentType]
             with pytest.raises(StoreUnavailableError):
                 await store.rooms.create_room(room("A"))
-        with pytest.raises(StoreUnavailableError, match="another migration holds the lock"):
-            await migrate_database(fresh, 5)
+        async with connected(fresh) as other:
+            with pytest.raises(StoreUnavailableError, match="another migration holds the lock"):
+                await schema.migrate(other, asyncio.get_running_loop().time() + 0.5)
         assert await plain.fetchval("SELECT to_regclass('wnc_store_meta')") is None
     await migrate_database(fresh, 60)
 

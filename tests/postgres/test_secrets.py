@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 
 from local_variables import shown_with_traceback
-from postgres_database import Connection
+from postgres_database import PATIENT, Connection
 from postgres_server import PostgresServer
-from wnc_store import ChatMessage, CorruptRecordError, Store, StoreSettings, StoreUnavailableError, open_store
+from waiting import wait_until
+from wnc_store import ChatMessage, CorruptRecordError, Store, StoreUnavailableError, open_store
 from wnc_store_contract.factories import room
 
 SECRET = "SECRET-b2c4"
@@ -31,17 +31,24 @@ async def fails(call: object, error: type[Exception]) -> str:
 
 async def test_an_error_of_a_statement(url: str, plain: Connection, postgres_server: PostgresServer) -> None:
     """An error that the server raises shows no argument: neither in its frames nor in the server's log."""
-    settings = StoreSettings(operation_timeout=timedelta(seconds=5), publish_changes=True)
+    settings = PATIENT.model_copy(update={"publish_changes": True})
     async with open_store(f"{url}?log_parameter_max_length_on_error=-1", settings=settings) as store:
         secret_room = room("A").model_copy(update={"host_token": SECRET})
         await store.rooms.create_room(secret_room)
         await store.chat.add_message(message())
         async with plain.transaction():
             await plain.execute("LOCK TABLE wnc_store_rooms, wnc_store_chats")
-            shown = await asyncio.gather(
+            calls = asyncio.gather(
                 fails(store.rooms.update_room("A", secret_room), StoreUnavailableError),
                 fails(store.chat.add_message(message()), StoreUnavailableError),
             )
+
+            async def cancel_waiting() -> bool:
+                await plain.execute("SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted")
+                return calls.done()
+
+            await wait_until(cancel_waiting)
+            shown = await calls
     assert SECRET not in str(shown)
     assert "canceling statement" in postgres_server.log
     assert SECRET not in postgres_server.log
