@@ -15,6 +15,7 @@ from local_variables import shown_with_traceback
 from postgres_database import Connection, connected
 from postgres_server import PostgresServer, find_programs_with_tls
 from redis_server import free_port
+from tcp import tcp_server
 from tls import Authority
 from wnc_store import ConfigurationError, Store, StoreError, StoreUnavailableError, open_store
 from wnc_store_contract.factories import room
@@ -61,6 +62,17 @@ async def test_a_server_that_is_down() -> None:
     port = free_port()
     message = await refused(f"postgresql://wnc:{SECRET}@127.0.0.1:{port}/wnc", StoreUnavailableError)
     assert f"127.0.0.1:{port}" in message
+
+
+async def test_a_server_that_stops_while_tls_is_negotiated() -> None:
+    """If TLS is optional, a server that declines it and stops is unavailable, not misconfigured."""
+
+    async def decline_and_stop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(b"NE\x00\x00\x00\x18SFATAL\x00C57P02\x00Mend\x00\x00")
+
+    async with tcp_server(decline_and_stop) as port:
+        await refused(f"postgresql://wnc:{SECRET}@127.0.0.1:{port}/wnc", StoreUnavailableError)
 
 
 def role_url(server: PostgresServer, *, host: str = "127.0.0.1", password: str = SECRET, **options: str) -> str:

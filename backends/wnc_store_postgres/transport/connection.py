@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
@@ -83,7 +85,19 @@ async def _connect(target: Target) -> Connection:
         options |= {"statement_cache_size": 0, "target_session_attrs": "any"}
     elif "application_name=" not in target.dsn:
         options["server_settings"] = {"application_name": "wnc-store"}
-    return await asyncpg.connect(str(target.dsn), **options)
+    try:
+        return await asyncpg.connect(str(target.dsn), **options)
+    except ConnectionError as error:
+        if "rejected SSL upgrade" not in str(error) or _requires_tls(target.dsn):
+            raise
+        # A server that stops after its answer sends more than asyncpg expects.
+        message = "the server stopped"
+        raise ConnectionResetError(message) from None
+
+
+def _requires_tls(dsn: str) -> bool:
+    mode = dict(parse_qsl(urlsplit(dsn).query)).get("sslmode") or os.environ.get("PGSSLMODE")
+    return mode in {"require", "verify-ca", "verify-full"}
 
 
 async def prepare_session(connection: Connection, endpoint: str, options: SessionOptions, *, is_own: bool) -> None:
