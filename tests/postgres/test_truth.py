@@ -95,6 +95,17 @@ async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
             proxied.cut_all()
 
 
+async def test_writers_that_were_removed(url: str, plain: Connection) -> None:
+    """If all writers of a store are removed, as by a restored backup, the next write is repeated once."""
+    async with open_store(url, settings=PATIENT) as store:
+        assert isinstance(store, PostgresStore)
+        await asyncio.gather(*(store.rate_limits.hit(f"k{number}") for number in range(20)))
+        await plain.execute("DELETE FROM wnc_store_writers")
+        before = store.statistics()["retries"]
+        await store.rate_limits.hit("k")
+        assert store.statistics()["retries"] == before + 1
+
+
 async def test_a_lock_that_is_held_too_long(url: str, plain: Connection) -> None:
     """A write that waits for a lock until its time-out raises an error and does not happen later."""
     settings = StoreSettings(operation_timeout=timedelta(seconds=5))

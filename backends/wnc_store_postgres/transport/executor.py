@@ -212,7 +212,9 @@ class StatementExecutor:
         if isinstance(rows, BaseException):
             if is_lost(rows):
                 return await self._resolve(writer, rows, key, deadline)
-            if sqlstate(rows) != "WNC01":
+            if sqlstate(rows) == "WNC01":
+                self._writers.clear()  # somebody has removed this writer, and probably the others with it
+            else:
                 self._writers.give_back(writer)
             return rows
         applied, numbers, entries = rows[0]
