@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from wnc_store import Clock, ManualClock, StoreSettings
 from wnc_store.base import KeyValueDatabase, KeyValueEntry, KeyValueStore, KeyValueTransaction
-from wnc_store_contract.harness import Capability, Harness
+from wnc_store_contract.harness import PATIENT, Capability, Harness
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ class KeyValueHarness(Harness):
     def open_store(self, **settings: Any) -> KeyValueStore:
         """Return a new client of the database."""
         key_prefix = f"{self._key_prefix}{settings.pop('key_prefix', '')}"
+        settings.setdefault("operation_timeout", PATIENT)
         return self.make_store(StoreSettings(key_prefix=key_prefix, **settings), self._clock)
 
     async def advance(self, seconds: float) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 
 from wnc_store import StoreSettings
-from wnc_store_contract.harness import Capability, Harness
+from wnc_store_contract.harness import PATIENT, Capability, Harness
 from wnc_store_postgres import PostgresStore
 
 _UNSET = "unset"
@@ -66,6 +66,7 @@ class PostgresHarness(Harness):
     def settings(self, **settings: Any) -> StoreSettings:
         """Return settings whose key prefix starts with the prefix of this harness."""
         key_prefix = f"{self.key_prefix}{settings.pop('key_prefix', '')}"
+        settings.setdefault("operation_timeout", PATIENT)
         return StoreSettings(key_prefix=key_prefix, **settings)
 
     async def advance(self, seconds: float) -> None:

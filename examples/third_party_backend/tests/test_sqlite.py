@@ -271,12 +271,14 @@ async def test_a_missing_folder_is_unavailable(path: Path) -> None:
 
 @async_test
 async def test_the_settings_of_the_connection(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A commit waits until the disk has the data, and a transaction waits for locks no longer than its deadline."""
+    """No power failure corrupts the file (WAL), and a transaction waits for locks no longer than its deadline."""
     monkeypatch.setattr(WorkerThread, "remaining", Mock(return_value=timedelta(milliseconds=7)))
 
-    def read(transaction: KeyValueTransaction) -> list[int]:
+    names = ("journal_mode", "synchronous", "busy_timeout")
+
+    def read(transaction: KeyValueTransaction) -> list[object]:
         assert isinstance(transaction, SqliteTransaction)
-        return [transaction._execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "busy_timeout")]  # pyright: ignore[reportPrivateUsage]
+        return [transaction._execute(f"PRAGMA {name}").fetchone()[0] for name in names]  # pyright: ignore[reportPrivateUsage]
 
     async with SqliteStore(path) as store:
-        assert await store.database.transact(read, writes=False) == [2, 7]
+        assert await store.database.transact(read, writes=False) == ["wal", 1, 7]

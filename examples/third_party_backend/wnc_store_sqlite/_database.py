@@ -14,6 +14,7 @@ from wnc_store.base import KeyValueDatabase, KeyValueEntry, KeyValueTransaction,
 T = TypeVar("T")
 
 _SCHEMA = """
+PRAGMA synchronous = NORMAL;    -- a power failure may lose the last commits, but in WAL mode never corrupts the file
 CREATE TABLE IF NOT EXISTS wnc_entries (
     space       TEXT NOT NULL,  -- the kind of the entry, and the key prefix of the store
     key         TEXT NOT NULL,
@@ -110,8 +111,7 @@ class SqliteDatabase(KeyValueDatabase):
         return result
 
     def _connect(self) -> sqlite3.Connection:
-        # `timeout` is SQLite's busy_timeout. Without an isolation_level, Python starts no implicit transactions.
-        connection = sqlite3.connect(self._path, timeout=self._timeout.total_seconds(), isolation_level=None)
+        connection = sqlite3.connect(self._path, self._timeout.total_seconds(), isolation_level=None)  # autocommit
         try:
             with suppress(sqlite3.OperationalError):  # another connection is opening the file
                 connection.execute("PRAGMA journal_mode = WAL")  # so that readers do not wait for writers
