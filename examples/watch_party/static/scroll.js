@@ -4,6 +4,7 @@ const NEAR = 40; // pixels from the end that still count as the end
 
 export class ScrollToEnd {
   #atEnd = true;
+  #pulledUp = false; // by the user, since the view was last moved to the end
   #lastTop = 0;
   #lastSizes = "";
 
@@ -13,10 +14,18 @@ export class ScrollToEnd {
    */
   constructor(view, content) {
     this.view = view;
+    const pull = (event) => {
+      if (!(event.deltaY > 0)) this.#pulledUp = true;
+    };
+    for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+      view.addEventListener(type, pull, { passive: true });
+    }
     view.addEventListener("scroll", () => {
-      // A change of the sizes also moves the view. The observer is called after this listener and handles it.
+      // A change of the sizes also moves the view. The observer is called after this listener and handles it. Without
+      // input, for example during a search in the page, only a scroll without such a change is the user's.
+      const isUnchanged = this.#sizes === this.#lastSizes;
       if (this.#distance < NEAR) this.#atEnd = true;
-      else if (view.scrollTop < this.#lastTop && this.#sizes === this.#lastSizes) this.#atEnd = false;
+      else if (this.#pulledUp || (view.scrollTop < this.#lastTop && isUnchanged)) this.#atEnd = false;
       this.#remember();
     });
     const observer = new ResizeObserver(() => this.follow());
@@ -45,6 +54,7 @@ export class ScrollToEnd {
   /** Scroll to the end. */
   toEnd() {
     this.#atEnd = true;
+    this.#pulledUp = false;
     this.view.scrollTop = this.view.scrollHeight;
     this.#remember();
   }
