@@ -177,12 +177,12 @@ class PostgresServer:
     """
 
     def __init__(self, *, programs: Path | None = None, hba: str = "", **settings: str) -> None:
+        self._programs = _executable(programs or find_programs())
         # The path is short enough for a Unix socket, and open to the unprivileged user.
         self._temporary = tempfile.TemporaryDirectory(prefix="wnc-postgres-", dir="/tmp")
         self.folder = Path(self._temporary.name)
         self.port = free_port()
         self._settings = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder), **settings}
-        self._programs = _executable(programs or find_programs())
         self._hba = hba
         self._data = self.folder / "data"
         self._log = self.folder / "postgres.log"
