@@ -31,9 +31,12 @@ FIND_MESSAGES = "SELECT numbers, entries FROM wnc_schema.wnc_store_candidates_v1
 
 # $2: the last id of the previous page; $3: the number of entries
 LIST_ROOMS = """
-SELECT a.room_id, EXISTS (SELECT FROM wnc_schema.wnc_store_rooms r WHERE r.prefix = a.prefix AND r.room_id = a.room_id
-    AND (r.expires_at > statement_timestamp() OR r.expires_at IS NULL))
-FROM wnc_schema.wnc_store_active a WHERE a.prefix = $1 AND a.room_id > $2 ORDER BY a.room_id LIMIT $3
+SELECT page.room_id, found.is_live IS NOT NULL
+FROM (SELECT room_id FROM wnc_schema.wnc_store_active WHERE prefix = $1 AND room_id > $2 ORDER BY room_id LIMIT $3) page
+LEFT JOIN LATERAL (SELECT true AS is_live FROM wnc_schema.wnc_store_rooms r
+    WHERE r.prefix = $1 AND r.room_id = page.room_id
+        AND (r.expires_at > statement_timestamp() OR r.expires_at IS NULL) LIMIT 1) found ON true
+ORDER BY page.room_id
 """
 
 COUNT_LEASES = """
