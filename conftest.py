@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from postgres_server import PostgresServer, ServerNotFoundError, postgres_server
 from processes import reset_process_state
 from redis_server import RedisServer, redis_server
 
@@ -32,6 +33,16 @@ def _redis_server() -> Iterator[RedisServer]:
     """A redis-server for the whole session. Tests that use database 0 leave it empty."""
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session", name="postgres_server")
+def _postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole session, started when the first test asks for it."""
+    try:
+        with postgres_server() as server:
+            yield server
+    except ServerNotFoundError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(name="few_sequences")

@@ -21,6 +21,7 @@ MODULES = (
     "wnc_store.otel",
     "wnc_store_memory",
     "wnc_store_redis",
+    "wnc_store_postgres",
     "wnc_store.rules",
     "wnc_store.base",
     "wnc_store_contract",

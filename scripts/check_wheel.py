@@ -26,6 +26,7 @@ from redis_server import redis_server  # noqa: E402 - in the folder added to sys
 PACKAGES = {
     "wnc_store": ROOT / "wnc_store",
     "wnc_store_memory": ROOT / "backends/wnc_store_memory",
+    "wnc_store_postgres": ROOT / "backends/wnc_store_postgres",
     "wnc_store_redis": ROOT / "backends/wnc_store_redis",
     "wnc_store_contract": ROOT / "contract_tests/wnc_store_contract",
     "wnc_store_bench": ROOT / "benchmarks/wnc_store_bench",
@@ -34,7 +35,7 @@ FILES = {
     f"{package}/{path.relative_to(folder).as_posix()}"
     for package, folder in PACKAGES.items()
     for path in folder.rglob("*")
-    if path.suffix in {".py", ".typed", ".lua", ".json", ".js"} and "node_modules" not in path.parts
+    if path.suffix in {".py", ".typed", ".lua", ".sql", ".json", ".js"} and "node_modules" not in path.parts
 }
 """Paths in the wheel of all source and data files."""
 
@@ -45,6 +46,7 @@ import wnc_store.otel
 store = wnc_store.open_store("memory://")
 assert wnc_store.otel.instrument(store) is store
 needed = {
+    "wnc_store.open_store('postgresql://localhost/db')": "postgres",
     "wnc_store.open_store('redis://localhost')": "redis",
     "import wnc_store_contract": "contract",
     "import wnc_store.starlette": "starlette",

@@ -60,7 +60,8 @@ def measure(name: str, url: str, processes: int, callers: int, durability: Durab
     p50s: list[float] = []
     for _ in range(ROUNDS):
         with multiprocessing.Pool(processes) as pool:
-            results = pool.map(run, [(url, callers, durability)] * processes)
+            arguments: tuple[str, int, Durability] = (url, callers, durability)
+            results = pool.map(run, [arguments] * processes)
         rates.append(sum(rate for rate, _ in results))
         p50s.append(median(duration for _, durations in results for duration in durations))
     print(f"{name:26} {processes} x {callers:3} callers {median(rates):7.0f}/s  p50 {median(p50s) * 1000:5.2f} ms")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import time
 from collections import deque
 from collections.abc import Callable
 
 from wnc_store import ConflictError, Room
-from wnc_store.base import ChangeEvents, EncodedEvent, Transition, VersionedRoom, VersionMismatch
+from wnc_store.base import ChangeEvents, EncodedEvent, PendingUpdate, Transition, VersionedRoom, VersionMismatch
 from wnc_store_redis.room_storage import Commit, FoundDeleted, RoomStorage
 from wnc_store_redis.transport.connection import Reply
 from wnc_store_redis.transport.executor import CommandExecutor
@@ -23,60 +22,6 @@ All batches that start from cached rooms in one tick share the time. A batch who
 
 _DEADLINE_GRACE = 0.02
 """Seconds that a commit may exceed an update's deadline: the error of the commit is more specific than a time-out."""
-
-
-class _PendingUpdate:
-    """An update whose caller waits for the outcome."""
-
-    __slots__ = ("deadline", "future", "is_sent", "outcome", "room_id", "transition")
-
-    def __init__(
-        self, room_id: str, transition: Transition, future: asyncio.Future[Room | None], deadline: float
-    ) -> None:
-        self.room_id = room_id
-        self.transition = transition
-        self.future = future
-        self.deadline = deadline
-        self.outcome: Room | BaseException | None = None
-        self.is_sent = False
-
-    def apply(self, room: Room | None) -> Room | None:
-        """Return the room after the transition. If that raises, record the error and return the room unchanged."""
-        self.outcome = None
-        if room is None:
-            return None
-        try:
-            after = self.outcome = self.transition(room)
-        except (StopIteration, asyncio.CancelledError) as error:  # a future does not accept or preserve them
-            self.outcome = RuntimeError(f"the transition of the update raised {type(error).__name__}")
-            self.outcome.__cause__ = error
-            return room
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - `resolve` raises it in the caller
-            self.outcome = error
-            return room
-        return after
-
-    def resolve(self) -> None:
-        """Return the outcome to the caller."""
-        if self.future.done():
-            return
-        if isinstance(self.outcome, BaseException):
-            self.future.set_exception(self.outcome)
-        else:
-            self.future.set_result(self.outcome)
-
-    def fail(self, error: BaseException) -> None:
-        """Raise a copy of the error in the caller, because tracebacks of several callers would accumulate on it."""
-        if self.future.done():
-            return
-        if isinstance(error, Exception):
-            duplicate = copy.copy(error)
-            duplicate.__cause__ = error.__cause__
-            self.future.set_exception(duplicate)
-        else:  # the event loop is shutting down, or a transition raised KeyboardInterrupt
-            self.future.cancel()
 
 
 class GroupCommit:
@@ -107,14 +52,14 @@ class GroupCommit:
         self.batches: dict[str, _Batch] = {}
         """Room id -> the batch that waits or is in progress."""
         self._ready: list[_Batch] = []
-        self._pending: dict[_PendingUpdate, None] = {}
+        self._pending: dict[PendingUpdate, None] = {}
         """Updates that callers wait for, ordered by deadline: every operation has the same time-out."""
         self._deadline_timer: asyncio.TimerHandle | None = None
 
     async def submit(self, room_id: str, transition: Transition) -> Room | None:
         """Apply a transition to a room and commit the result. Return None if the room did not exist or was deleted."""
         loop = self.commands.running_loop()  # first, so that no update joins a batch of another loop or process
-        update = _PendingUpdate(room_id, transition, loop.create_future(), loop.time() + self.commands.timeout)
+        update = PendingUpdate(room_id, transition, loop.create_future(), loop.time() + self.commands.timeout)
         batch = self.batches.get(room_id)
         if batch is None:
             self.start_soon(_Batch(self, room_id, [update]))
@@ -169,9 +114,9 @@ class _Batch:
 
     __slots__ = ("_commit", "_group", "_is_done", "_started_at", "_updates", "room_id", "waiting")
 
-    def __init__(self, group: GroupCommit, room_id: str, waiting: list[_PendingUpdate]) -> None:
+    def __init__(self, group: GroupCommit, room_id: str, waiting: list[PendingUpdate]) -> None:
         self._group = group
-        self._updates: list[_PendingUpdate] = []
+        self._updates: list[PendingUpdate] = []
         self._commit: Commit | None = None
         self._is_done = False
         self._started_at = 0.0
@@ -262,7 +207,7 @@ class _Batch:
 
         Updates whose callers were cancelled or got an error are dropped. Updates that are not applied by `end` wait.
         """
-        group, applied = self._group, list[_PendingUpdate]()
+        group, applied = self._group, list[PendingUpdate]()
         before = after = None if stored is None else stored.room
         encoded_events: list[EncodedEvent] = []
         for number, update in enumerate(self._updates, start=1):

@@ -6,7 +6,7 @@ every round. `report` and `chart` show a result.
 
 from importlib.util import find_spec
 
-for _needed in ("redis", "hiredis", "matplotlib"):
+for _needed in ("redis", "hiredis", "asyncpg", "matplotlib"):
     if find_spec(_needed) is None:
         _message = f"the benchmark needs {_needed}: pip install 'wnc-store[bench]'"
         raise ImportError(_message)

@@ -36,6 +36,9 @@ def bench(  # noqa: PLR0913 - one parameter per option
     contenders: Annotated[
         str | None, typer.Option(help="Contenders to run, comma-separated: wnc-store,redis-py,...")
     ] = None,
+    postgres: Annotated[
+        str | None, typer.Option(metavar="URL", help="A PostgreSQL database, which is measured, too.")
+    ] = None,
     as_json: AsJson = False,
     output: Annotated[
         Path | None,
@@ -49,9 +52,9 @@ def bench(  # noqa: PLR0913 - one parameter per option
         bool, typer.Option("--quick", help="Run every part within seconds. The figures are meaningless.")
     ] = False,
 ) -> None:
-    """Compare wnc-store with redis-py and ioredis on one Redis server.
+    """Compare wnc-store with redis-py and ioredis on one Redis server, and its backends with each other.
 
-    Uses its own key prefix. Takes about ten minutes.
+    Uses its own key prefix. Takes about fifteen minutes.
     """
     try:
         url, key_prefix = store_options.url, store_options.key_prefix or ""
@@ -68,7 +71,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
         )
         for path in filter(None, (output, chart, page)):
             ensure_writable(path)  # before the measurement, which takes minutes
-        result = _run_with_progress(url, options.quick() if quick else options)
+        result = _run_with_progress(url, options.quick() if quick else options, postgres)
         files: tuple[tuple[Path | None, Callable[[Path], object]], ...] = (
             (output, lambda path: path.write_text(f"{result.model_dump_json(indent=1)}\n", encoding="utf-8")),
             (chart, lambda path: draw(result, path)),
@@ -85,7 +88,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
         fail_with(error)
 
 
-def _run_with_progress(url: str | None, options: Options) -> Result:
+def _run_with_progress(url: str | None, options: Options, postgres: str | None) -> Result:
     columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("", total=None)
@@ -95,7 +98,7 @@ def _run_with_progress(url: str | None, options: Options) -> Result:
             if not err.is_terminal:  # rich draws no progress display there
                 err.print(line, markup=False)
 
-        return asyncio.run(run(url, options, report_progress))
+        return asyncio.run(run(url, options, report_progress, postgres))
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:

@@ -1,4 +1,4 @@
-"""The interpreter's work for one operation of the store, which other processes on the machine do not disturb.
+"""The work for one operation of the store, which other processes on the machine do not disturb.
 
 The arguments of an operation, such as a user or a message, are created beforehand.
 """
@@ -12,11 +12,13 @@ from asyncio.events import Handle
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from itertools import cycle, islice
 from types import FrameType
 from typing import Any
 
-from wnc_store import Store, StoreSettings, open_store
+from wnc_store import Store, StoreSettings, SupportsStatistics, open_store
+from wnc_store_bench.backends import REFERENCE, count_writes
 from wnc_store_bench.contenders.session import Exchange
 from wnc_store_bench.load import OPERATIONS, Operation
 from wnc_store_bench.options import Options, ProgressCallback
@@ -65,10 +67,12 @@ async def prepare(store: Store, rooms: int) -> Mapping[Operation, Calls]:
 
 
 async def measure(target: Target, options: Options, progress: ProgressCallback) -> list[CountRow]:
-    """Count the work of the Redis backend on a server, and that of the memory backend."""
-    del options
+    """Count the work of each backend."""
+    places = {REFERENCE: target.of("counts"), "memory": Target("memory://", "")}
+    if options.postgres is not None:
+        places["Postgres"] = options.postgres.of("counts")
     rows: list[CountRow] = []
-    for backend, place in (("Redis", target.of("counts")), ("memory", Target("memory://", ""))):
+    for backend, place in places.items():
         progress(f"counts of the {backend} backend")
         rows += await count(backend, place)
     return rows
@@ -86,13 +90,22 @@ async def count(backend: str, target: Target, operations: Iterable[Operation] = 
 async def serve_counts(options: Mapping[str, Any], exchange: Exchange) -> None:
     """Answer the name of each operation with its counts."""
     target = Target(**options["target"])
-    async with open_store(target.url, settings=StoreSettings(key_prefix=target.prefix)) as store:
+    settings = StoreSettings(key_prefix=target.prefix, operation_timeout=timedelta(seconds=_SECONDS))
+    async with open_store(target.url, settings=settings) as store:
         prepared = await prepare(store, _ROOMS)
         counted = None
         while operation := await exchange(counted):
             calls = prepared[operation]
             await _run(calls.operation, iter(calls.next_arguments(_CALLS)))  # fills caches
+            trips, writes = _count_round_trips(store), await count_writes(target)
             counted = await _count(calls.operation, iter(calls.next_arguments(_CALLS)))
+            counted["round_trips"] = (_count_round_trips(store) - trips) / _CALLS
+            counted["writes"] = (await count_writes(target) - writes) / _CALLS
+
+
+def _count_round_trips(store: Store) -> int:
+    """Return how many requests a store has sent, each with one or more commands or statements; 0 in memory."""
+    return store.statistics().get("batches", 0) if isinstance(store, SupportsStatistics) else 0
 
 
 async def _run(operation: Callable[..., Awaitable[object]], arguments: Iterator[tuple[Any, ...]]) -> None:

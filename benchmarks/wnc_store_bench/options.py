@@ -10,6 +10,7 @@ from wnc_store import ConfigurationError
 from wnc_store_bench.contenders import CONTENDERS, Contender
 from wnc_store_bench.load import Load
 from wnc_store_bench.results import Tables
+from wnc_store_bench.server import Target
 
 PARTS = tuple(Tables.model_fields)
 ProgressCallback = Callable[[str], None]
@@ -32,6 +33,7 @@ class Options:
         joins: number of users that join one room concurrently.
         processes: number of processes in the second half of the part `contention`.
         key_prefix: the beginning of every key.
+        postgres: where the parts `backends`, `backend_joins` and `counts` use Postgres; None leaves it out.
     """
 
     rounds: int = 3
@@ -43,6 +45,7 @@ class Options:
     joins: int = 1000
     processes: int = 4
     key_prefix: str = ""
+    postgres: Target | None = None
 
     @property
     def warm_up(self) -> float:

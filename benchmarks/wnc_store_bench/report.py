@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from wnc_store_bench.ablations import UNCHANGED, VARIANTS
+from wnc_store_bench.backends import REFERENCE
 from wnc_store_bench.contenders import CONTENDERS, WNC
 from wnc_store_bench.load import OPERATIONS
-from wnc_store_bench.results import ContentionRow, CountRow, LoadRow, MemoryRow, Result, rows_of
+from wnc_store_bench.results import ContentionRow, CountRow, JoinsRow, LoadRow, MemoryRow, Result, rows_of
 from wnc_store_bench.spread import Spread, figure, ratios, spread
 
 _MARKED = re.compile(r"(<!-- bench:(?P<name>[a-z_]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
@@ -35,6 +36,8 @@ def tables(result: Result) -> list[Table]:
         *_load("fixed_rate", "at the same rate", measured.fixed_rate),
         *_load("single_client", "one caller", measured.single_client),
         _contention("contention", "Concurrent joins of one room", measured.contention),
+        *_load("backends", "on each backend", measured.backends, REFERENCE),
+        _joins(measured.backend_joins),
         _counts(measured.counts),
         _memory(measured.memory),
         *_load("ablations", "with one change of wnc-store", measured.ablations, UNCHANGED),
@@ -113,13 +116,44 @@ def _contention(name: str, title: str, measured: Sequence[ContentionRow], baseli
     return Table(name, f"{title} (ratio: contender / {baseline})", columns, rows)
 
 
+def _joins(measured: Sequence[JoinsRow]) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for processes, backend in dict.fromkeys((row.processes, row.backend) for row in measured):
+        alike = [row for row in measured if row.processes == processes]
+        found = [row for row in alike if row.backend == backend]
+        reference = [row for row in alike if row.backend == REFERENCE != backend]
+        rows.append(
+            (
+                str(processes),
+                backend,
+                _show(row.seconds * 1000 for row in found),
+                _show_ratio(ratios(found, reference, lambda row: row.seconds)),
+                f"{min(row.kept for row in found):,} of {found[0].joins:,}",
+                _middle(row.writes for row in found),
+                _show_errors(found),
+            )
+        )
+    columns = ("processes", "backend", "ms for all", "ratio", "joins kept", "transactions", "errors")
+    return Table(
+        "backend_joins", f"Concurrent joins of one room on each backend (ratio: backend / {REFERENCE})", columns, rows
+    )
+
+
 def _counts(measured: Sequence[CountRow]) -> Table:
     rows = [
-        (row.operation, row.backend, f"{row.python_calls:.1f}", f"{row.c_calls:.1f}", f"{row.handles:.2f}")
+        (
+            row.operation,
+            row.backend,
+            f"{row.python_calls:.1f}",
+            f"{row.c_calls:.1f}",
+            f"{row.handles:.2f}",
+            _middle([row.round_trips]),
+            _middle([row.writes]),
+        )
         for row in measured
     ]
-    columns = ("operation", "backend", "Python calls", "C calls", "event-loop handles")
-    return Table("counts", "The interpreter's work for one operation of wnc-store", columns, rows)
+    columns = ("operation", "backend", "Python calls", "C calls", "event-loop handles", "round trips", "transactions")
+    return Table("counts", "The work for one operation of wnc-store", columns, rows)
 
 
 def _memory(measured: Sequence[MemoryRow]) -> Table:
@@ -145,14 +179,15 @@ def _show_ratio(ratio: Spread | None) -> str:
     return ratio.show("x") if ratio else ""
 
 
-def _show_errors(rows: Iterable[LoadRow | ContentionRow]) -> str:
+def _show_errors(rows: Iterable[LoadRow | ContentionRow | JoinsRow]) -> str:
     failed = sum(sum(row.errors.values()) for row in rows)
     return f"{failed:,}" if failed else ""
 
 
 def _middle(values: Iterable[float]) -> str:
+    """Return the median, or nothing if it is 0, which stands for a count that the server does not provide."""
     values_spread = spread(values)
-    return figure(values_spread.middle) if values_spread else ""
+    return figure(values_spread.middle) if values_spread and values_spread.middle else ""
 
 
 def fill(page: str, result: Result) -> str:

@@ -40,6 +40,19 @@ class ContentionRow(BaseModel):
     errors: dict[str, int]
 
 
+class JoinsRow(BaseModel):
+    """One backend and round of concurrent joins of one room. `writes` counts scripts or transactions of the server."""
+
+    backend: str
+    processes: int
+    round: int
+    joins: int
+    kept: int
+    seconds: float
+    writes: int
+    errors: dict[str, int]
+
+
 class MemoryRow(BaseModel):
     """One operation and round on the memory backend, with one caller."""
 
@@ -49,13 +62,19 @@ class MemoryRow(BaseModel):
 
 
 class CountRow(BaseModel):
-    """The interpreter's work for one operation of the store: calls of functions, and callbacks of the event loop."""
+    """The work for one operation of the store: calls of functions, callbacks of the event loop, and the server's work.
+
+    `round_trips` counts requests to the server, and `writes` its scripts or transactions. Both are 0 in memory.
+    Concurrent operations can share them.
+    """
 
     backend: str
     operation: Operation
     python_calls: float
     c_calls: float
     handles: float
+    round_trips: float = 0
+    writes: float = 0
 
 
 class Tables(BaseModel):
@@ -65,6 +84,8 @@ class Tables(BaseModel):
     fixed_rate: list[LoadRow] = []
     single_client: list[LoadRow] = []
     contention: list[ContentionRow] = []
+    backends: list[LoadRow] = []
+    backend_joins: list[JoinsRow] = []
     memory: list[MemoryRow] = []
     counts: list[CountRow] = []
     ablations: list[LoadRow] = []

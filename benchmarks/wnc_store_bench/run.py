@@ -15,11 +15,12 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from wnc_store import ConfigurationError, StoreError
-from wnc_store_bench import ablations, contention, counts, memory, throughput
+from wnc_store_bench import ablations, backends, contention, counts, memory, throughput
 from wnc_store_bench.contenders import IOREDIS, IOREDIS_AUTO
 from wnc_store_bench.contenders.node import installed
 from wnc_store_bench.interpreter import is_optimised
 from wnc_store_bench.options import Options, ProgressCallback
+from wnc_store_bench.postgres import describe, temporary_rows
 from wnc_store_bench.results import Result
 from wnc_store_bench.server import (
     Target,
@@ -37,6 +38,8 @@ MEASUREMENTS: dict[str, Measure] = {
     "fixed_rate": throughput.at_fixed_rate,
     "single_client": throughput.of_one_caller,
     "contention": contention.measure,
+    "backends": backends.measure,
+    "backend_joins": backends.measure_joins,
     "memory": memory.measure,
     "counts": counts.measure,
     "ablations": ablations.measure,
@@ -45,15 +48,16 @@ MEASUREMENTS: dict[str, Measure] = {
 """The function that measures each part. Its rows become the table of the same name."""
 
 _WITH_CONTENDERS = {"throughput", "fixed_rate", "single_client", "contention"}
-_PACKAGES = ("wnc-store", "redis", "hiredis", "pydantic", "cachetools")
+_WITH_POSTGRES = {"backends", "backend_joins", "counts"}
+_PACKAGES = ("wnc-store", "redis", "hiredis", "asyncpg", "pydantic", "cachetools")
 
 
-async def run(url: str | None, options: Options, progress: ProgressCallback) -> Result:
-    """Measure the selected parts on the server of `url` or on a temporary server.
+async def run(url: str | None, options: Options, progress: ProgressCallback, postgres_url: str | None = None) -> Result:
+    """Measure the selected parts on the server of `url` or on a temporary server, and on Postgres if there is a URL.
 
     Raises:
-        ConfigurationError: a required program is missing, or the URL is invalid.
-        StoreUnavailableError: the server cannot be reached.
+        ConfigurationError: a required program is missing, or a URL is invalid.
+        StoreUnavailableError: a server cannot be reached.
     """
     result = Result(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,8 +72,15 @@ async def run(url: str | None, options: Options, progress: ProgressCallback) -> 
         )
     with ExitStack() as stack:
         server_url = driver_url(url) if url else stack.enter_context(temporary_server())
-        async with temporary_keys(server_url, options.load.callers, options.key_prefix) as target:
-            options = _without_missing_node(target, options, result)
+        async with (
+            temporary_keys(server_url, options.load.callers, options.key_prefix) as target,
+            temporary_rows(postgres_url, target) as postgres,
+        ):
+            options = _without_missing_node(target, replace(options, postgres=postgres), result)
+            if postgres is not None:
+                result.versions["PostgreSQL"] = await describe(postgres.url)
+            elif _WITH_POSTGRES & set(options.parts):
+                result.notes.append("Postgres was skipped: pass the URL of a database with --postgres")
             async with plain_client(server_url) as client:
                 program, version_number = server_version(await client.info("server"))
                 result.versions[program] = version_number

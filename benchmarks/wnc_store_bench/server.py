@@ -134,7 +134,10 @@ def check_url(url: str) -> None:
         pass
     else:
         return
-    message = "the benchmark needs the URL of one Redis server: redis://user:password@host:6379/0"
+    message = (
+        "the benchmark needs the URL of one Redis server: redis://user:password@host:6379/0; the URL of a PostgreSQL "
+        "database is passed with --postgres"
+    )
     raise ConfigurationError(message)  # outside the handler, because the driver's exception may contain the password
 
 

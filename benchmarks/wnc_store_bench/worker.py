@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from wnc_store_bench.ablations import VARIANTS
+from wnc_store_bench.backends import serve_backend
 from wnc_store_bench.contenders import CONTENDERS
 from wnc_store_bench.contenders.session import Exchange, serve
 from wnc_store_bench.counts import serve_counts
@@ -28,6 +29,7 @@ async def _serve_contender(options: Mapping[str, Any], exchange: Exchange) -> No
 
 
 JOBS: dict[str, Callable[[Mapping[str, Any], Exchange], Coroutine[Any, Any, None]]] = {
+    "backend": serve_backend,
     "contender": _serve_contender,
     "counts": serve_counts,
     "memory": serve_memory,

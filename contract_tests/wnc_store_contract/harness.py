@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from wnc_store import NotSupportedError, Store
+
+PATIENT = timedelta(seconds=30)
+"""`operation_timeout` of stores on a disk, which a busy machine does not reach. A clause may last longer."""
 
 
 class Capability(StrEnum):

@@ -143,13 +143,13 @@ async def test_a_failing_part_does_not_affect_others(
     async def succeed(*_: object) -> list[MemoryRow]:
         return [MemoryRow(operation="get_room", round=1, ops_per_second=1)]
 
-    monkeypatch.setitem(MEASUREMENTS, "counts", fail)
+    monkeypatch.setitem(MEASUREMENTS, "ablations", fail)
     monkeypatch.setitem(MEASUREMENTS, "memory", succeed)
     monkeypatch.setattr(RUN, "is_optimised", lambda: True)
-    run = await measure_all(redis_server.url, Options(parts=("counts", "memory")), lambda _: None)
-    assert run.notes == [f"counts was not measured: {str(failure) or 'it timed out'}"]
+    run = await measure_all(redis_server.url, Options(parts=("ablations", "memory")), lambda _: None)
+    assert run.notes == [f"ablations was not measured: {str(failure) or 'it timed out'}"]
     assert run.tables.memory == await succeed()
-    assert run.tables.counts == []
+    assert run.tables.ablations == []
 
 
 @pytest.mark.parametrize("optimised", [False, True])

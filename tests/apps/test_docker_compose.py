@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -21,6 +23,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from packaged_servers import valkey
+from postgres_database import connected
+from postgres_server import PostgresServer, ServerNotFoundError, postgres_server
 from processes import ROOT, SECONDS, WNC_STORE, run, start
 from redis_server import RedisServer, free_port, running
 
@@ -100,14 +104,23 @@ def merge(base: Any, override: Any) -> Any:
     return merged
 
 
-PROJECTS = {"redis": ("compose.yaml",), "valkey": ("compose.yaml", "compose.valkey.yaml")}
+PROJECTS = {
+    "redis": ("compose.yaml",),
+    "valkey": ("compose.yaml", "compose.valkey.yaml"),
+    "postgres": ("compose.postgres.yaml",),
+}
+URLS = {
+    "redis": "redis://redis:6379/0",
+    "valkey": "valkey://redis:6379/0",
+    "postgres": "postgresql://postgres@postgres:5432/party",
+}
 
 
 @pytest.mark.parametrize("name", PROJECTS)
 def test_the_files_are_valid(name: str) -> None:
     """The files have only keys and values of the Compose Specification, and name services and volumes that exist."""
     project = load(*PROJECTS[name])
-    assert project.services.keys() == {"app", "redis"}
+    (server,) = project.services.keys() - {"app"}
     for service in project.services.values():
         assert (service.image is None) != (service.build is None)
         assert service.healthcheck is not None
@@ -115,9 +128,10 @@ def test_the_files_are_valid(name: str) -> None:
         assert {volume.partition(":")[0] for volume in service.volumes} <= project.volumes.keys()
         for needed in service.depends_on:
             assert project.services[needed].healthcheck is not None
-    assert not project.services["redis"].ports
+    assert not project.services[server].ports
     url = project.services["app"].environment["WNC_STORE_URL"]
-    assert url == f"{name}://redis:6379/0"
+    assert url == URLS[name]
+    assert urlsplit(url).hostname == server
 
 
 def test_the_image_is_built_from_files_that_exist() -> None:
@@ -142,7 +156,7 @@ def test_the_page_shows_the_file() -> None:
     assert f"```yaml\n{(FOLDER / 'compose.yaml').read_text(encoding='utf-8')}```" in PAGE
     commands = [shlex.split(line) for line in re.findall(r"^    (docker compose .+)$", PAGE, re.MULTILINE)]
     files = {word for command in commands for word in command if word.endswith(".yaml")}
-    assert files == {"compose.yaml", "compose.valkey.yaml"}
+    assert files == {file for project in PROJECTS.values() for file in project}
     assert "docker compose exec app wnc-store doctor" in PAGE
 
 
@@ -188,13 +202,21 @@ def request(address: str, data: str | None = None) -> Any:
 
 @pytest.fixture(params=PROJECTS, name="project")
 def _project(request: pytest.FixtureRequest) -> Project:
-    """The project with Redis, and the one with Valkey."""
+    """The projects with Redis, with Valkey and with Postgres."""
     return load(*PROJECTS[request.param])
 
 
 @pytest.fixture(name="server")
-def _server(project: Project) -> Iterator[RedisServer]:
-    """The server of the project with its options, and with a folder in place of the volume."""
+def _server(project: Project) -> Iterator[RedisServer | PostgresServer]:
+    """The server of the project with its options and its database, and with a folder in place of the volume."""
+    if "postgres" in project.services:
+        try:
+            with postgres_server() as started:
+                asyncio.run(_create(started, project.services["postgres"].environment["POSTGRES_DB"]))
+                yield started
+        except ServerNotFoundError as error:
+            pytest.skip(str(error))
+        return
     program, *options = project.services["redis"].command
     programs = {"redis-server": None, "valkey-server": valkey}
     find = programs[program]
@@ -202,10 +224,15 @@ def _server(project: Project) -> Iterator[RedisServer]:
         yield server
 
 
-def test_the_steps_of_the_page(project: Project, server: RedisServer) -> None:
+async def _create(server: PostgresServer, name: str) -> None:
+    async with connected(server.url()) as connection:
+        await connection.execute(f"CREATE DATABASE {name}")
+
+
+def test_the_steps_of_the_page(project: Project, server: RedisServer | PostgresServer) -> None:
     """A room that is created in the app survives a restart of app and server, and doctor finds no problem."""
     url = project.services["app"].environment["WNC_STORE_URL"]
-    environment = {"WNC_STORE_URL": url.replace("redis:6379", f"127.0.0.1:{server.port}")}
+    environment = {"WNC_STORE_URL": re.sub(r"\w+:\d+/", f"127.0.0.1:{server.port}/", url)}
     (created,) = re.findall(r"^    curl -s localhost:8000(\S+) .* -d '(.+)'$", PAGE, re.MULTILINE)
     (read,) = re.findall(r"^    curl -s localhost:8000(\S+)$", PAGE, re.MULTILINE)
     with serve(free_port(), environment) as address:

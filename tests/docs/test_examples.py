@@ -34,6 +34,12 @@ def test_the_sqlite_backend_keeps_the_contract() -> None:
     run_pytest("tests/test_sqlite.py", *chosen, folder=EXAMPLES / "third_party_backend")
 
 
+def test_the_sqlite_backend_is_short() -> None:
+    """The modules of the third-party backend, its harness included, have at most 250 lines in total."""
+    modules = (EXAMPLES / "third_party_backend/wnc_store_sqlite").glob("*.py")
+    assert sum(len(module.read_text().splitlines()) for module in modules) <= 250
+
+
 def test_the_sqlite_contract_is_short() -> None:
     """The whole file that runs the contract on the third-party backend has fewer than 25 lines."""
     text = (EXAMPLES / "third_party_backend/tests/test_contract.py").read_text()

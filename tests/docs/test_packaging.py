@@ -23,6 +23,7 @@ import wnc_store.starlette
 import wnc_store_bench
 import wnc_store_contract
 import wnc_store_memory
+import wnc_store_postgres
 import wnc_store_redis
 from processes import run, run_python
 from wnc_store.cli.app import app
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "wnc_store": ROOT / "wnc_store",
     "wnc_store_memory": ROOT / "backends/wnc_store_memory",
+    "wnc_store_postgres": ROOT / "backends/wnc_store_postgres",
     "wnc_store_redis": ROOT / "backends/wnc_store_redis",
     "wnc_store_contract": ROOT / "contract_tests/wnc_store_contract",
     "wnc_store_bench": ROOT / "benchmarks/wnc_store_bench",
@@ -59,9 +61,9 @@ def test_backends_are_found_by_scheme() -> None:
 
 def test_commands_are_found_by_name() -> None:
     """The contract suite and the benchmark register their commands by entry points that name the extras they need."""
-    groups = ("wnc_store.commands.verify", "wnc_store.commands.measure")
+    groups = ("wnc_store.commands.change", "wnc_store.commands.verify", "wnc_store.commands.measure")
     extras = {entry.name: entry.extras for group in groups for entry in entry_points(group=group)}
-    assert extras == {"verify": ["contract"], "bench": ["bench"]}
+    assert extras == {"migrate": ["cli", "postgres"], "verify": ["contract"], "bench": ["bench"]}
 
 
 def test_other_packages_are_imported_by_their_commands_only() -> None:
@@ -74,7 +76,7 @@ def test_other_packages_are_imported_by_their_commands_only() -> None:
     "module",
     [
         *(wnc_store, wnc_store.base, wnc_store.presence, wnc_store.protocols, wnc_store.starlette),
-        *(wnc_store_memory, wnc_store_redis, wnc_store_contract, wnc_store_bench),
+        *(wnc_store_memory, wnc_store_postgres, wnc_store_redis, wnc_store_contract, wnc_store_bench),
     ],
 )
 def test_the_public_face_is_sorted_and_whole(module: Any) -> None:
@@ -94,7 +96,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("package", ["wnc_store_memory", "wnc_store_redis"])
+@pytest.mark.parametrize("package", ["wnc_store_memory", "wnc_store_postgres", "wnc_store_redis"])
 def test_backends_use_the_public_face_only(package: str) -> None:
     """A backend imports nothing of the library but public names of `wnc_store` and `wnc_store.base`."""
     public = {"wnc_store": set(wnc_store.__all__), "wnc_store.base": set(wnc_store.base.__all__)}
@@ -106,11 +108,12 @@ def test_backends_use_the_public_face_only(package: str) -> None:
                 assert {alias.name for alias in node.names} <= public[node.module], path
 
 
-def test_the_transport_does_not_depend_on_rooms() -> None:
-    """`transport/` of the Redis backend imports its own modules, and of the library only names that an app uses."""
-    for path in (PACKAGES["wnc_store_redis"] / "transport").rglob("*.py"):
+@pytest.mark.parametrize("package", ["wnc_store_postgres", "wnc_store_redis"])
+def test_the_transport_does_not_depend_on_rooms(package: str) -> None:
+    """`transport/` of a backend imports its own modules, and of the library only names that an app uses."""
+    for path in (PACKAGES[package] / "transport").rglob("*.py"):
         ours = {name for name in imports(path) if name.startswith("wnc_store")}
-        assert {name for name in ours if not name.startswith("wnc_store_redis.transport.")} <= {"wnc_store"}, path
+        assert {name for name in ours if not name.startswith(f"{package}.transport.")} <= {"wnc_store"}, path
 
 
 def test_each_public_name_has_one_home() -> None:

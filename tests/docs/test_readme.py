@@ -17,7 +17,7 @@ import wnc_store
 import wnc_store.base
 from every_operation import operations
 from processes import run_pytest
-from redis_server import RedisServer
+from redis_server import HANG_SECONDS
 from wnc_store import ChatMessage, Room, RoomEvent, StoreSettings, User, open_store
 from wnc_store.cli.app import app
 from wnc_store_contract.clause import Clause
@@ -28,6 +28,9 @@ README = (ROOT / "README.md").read_text()
 PAGES = [path for path in ROOT.glob("**/*.md") if not re.search(r"node_modules|\.venv|/\.|/build/", str(path))]
 RUN_HERE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 """The pages whose snippets and commands run here."""
+_SHOWN_URL = re.compile(r"redis://localhost:6379/\d+|postgresql://localhost/\w+")
+"""A server that pages name."""
+
 _SOME_CLAUSES = "rejoin or message or ttl"
 """Of the README's contract; `make stress` runs all of it."""
 
@@ -59,10 +62,18 @@ COMMANDS = sorted(
 )
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time-out that no snippet and no command reaches on a busy machine."""
+    monkeypatch.setenv("WNC_STORE_OPERATION_TIMEOUT", str(HANG_SECONDS))
+
+
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_a_snippet_runs(snippet: str, tmp_path: Path) -> None:
+def test_a_snippet_runs(snippet: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each Python snippet of README and docs runs by itself; one that defines tests passes under pytest."""
     path = tmp_path / "test_snippet.py"
+    if "postgresql://" in snippet:
+        snippet = _SHOWN_URL.sub(request.getfixturevalue("postgres_server").url(), snippet)
     path.write_text(snippet)
     if re.search(r"^(class Test|def test_)", snippet, re.MULTILINE):
         run_pytest("-k", _SOME_CLAUSES if "StoreContract" in snippet else "test", path.name, folder=tmp_path)
@@ -86,9 +97,12 @@ def test_no_other_page_shows_code() -> None:
 
 
 @pytest.fixture
-async def room(redis_server: RedisServer) -> AsyncIterator[str]:
-    """A room A3X9K2 with a chat, in database 13."""
-    url = redis_server.url.replace("/0", "/13")
+async def room(command: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """URL of a server of the kind that the command names, with a room A3X9K2 and its chat."""
+    if "postgresql://" in command:
+        url: str = request.getfixturevalue("postgres_server").url()
+    else:
+        url = request.getfixturevalue("redis_server").url.replace("/0", "/13")
     async with open_store(url) as store:
         await store.rooms.create_room(Room.hosted_by(User(id="u1", name="Ada"), room_id="A3X9K2"))
         message = ChatMessage(room_id="A3X9K2", user_id="u1", user_name="Ada", message="hello")
@@ -105,7 +119,7 @@ async def test_a_command_runs(command: str, room: str, tmp_path: Path, monkeypat
     assert program == "wnc-store"
 
     def run(*words: str) -> None:
-        done = CliRunner().invoke(app, [re.sub(r"redis://localhost:6379/\d+", room, word) for word in words])
+        done = CliRunner().invoke(app, [_SHOWN_URL.sub(room, word) for word in words])
         assert done.exit_code == 0, done.output
 
     if arguments[0] == "import":
@@ -113,7 +127,6 @@ async def test_a_command_runs(command: str, room: str, tmp_path: Path, monkeypat
     if arguments[0] == "verify":
         # The contract itself is run by tests/redis/test_cli.py; here it is one clause.
         monkeypatch.setattr("wnc_store_contract.cli.run_contract", verify_one_clause)
-        arguments = [word.replace("redis://localhost:6379/9", room.replace("/13", "/9")) for word in arguments]
     await asyncio.to_thread(run, *arguments)
 
 

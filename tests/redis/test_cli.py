@@ -173,7 +173,7 @@ def test_the_in_memory_default_is_reported() -> None:
 
 def test_a_wrong_url_is_exit_2() -> None:
     """A URL without a backend exits 2 and prints the installed schemes."""
-    result = wnc_store("ping", "--url", f"postgres://{SECRET}@host", code=2)
+    result = wnc_store("ping", "--url", f"mysql://{SECRET}@host", code=2)
     assert "redis://" in result.stderr
     assert SECRET not in result.output
 
@@ -319,7 +319,7 @@ def test_verify_refuses_other_objects_than_harnesses(name: str) -> None:
     assert "arness" in wnc_store("verify", "--harness", name, code=2).stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["memory://", "--harness", "a:B"], ["postgres://x"], ["memory://x"]])
+@pytest.mark.parametrize("arguments", [[], ["memory://", "--harness", "a:B"], ["mysql://x"], ["memory://x"]])
 def test_verify_needs_exactly_one_target(arguments: list[str]) -> None:
     """`verify` exits 2 unless it gets either a URL with a known scheme or a harness."""
     wnc_store("verify", *arguments, code=2)
@@ -333,7 +333,7 @@ def test_help_lists_the_commands() -> None:
     listed = {panel: set(re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE)) for panel, text in rows.items()}
     assert listed == {
         "Look": {"rooms", "show", "chat", "limits", "watch", "export", "demo"},
-        "Change": {"delete", "sweep", "import"},
+        "Change": {"delete", "sweep", "import", "migrate"},
         "Verify": {"ping", "doctor", "verify"},
         "Measure": {"top", "bench"},
     }

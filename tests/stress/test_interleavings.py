@@ -36,7 +36,7 @@ from interleavings.operations import (
 )
 from interleavings.process import open_fake_link
 from interleavings.world import Plan
-from wnc_store.base import VersionMismatch
+from wnc_store.base import PendingUpdate, VersionMismatch
 from wnc_store_contract.factories import message, room
 from wnc_store_redis import group_commit
 from wnc_store_redis.room_storage import Commit, RoomStorage
@@ -333,7 +333,7 @@ _LOAD, _COMMITTED, _SETTLED, _FAILURE = (
     CommandExecutor.finish_script,
     CommandExecutor.to_store_error,
 )
-_APPLY, _APPLY_BATCH = group_commit._PendingUpdate.apply, group_commit._Batch._apply
+_APPLY, _APPLY_BATCH = PendingUpdate.apply, group_commit._Batch._apply
 _READ, _ANSWERED = RedisRoomStore._get, multiplexer.MultiplexedConnection._on_replies
 
 
@@ -356,7 +356,7 @@ MUTANTS = (
     Mutant("a read trusts the cache", RedisRoomStore, "_get", _remembered, GONE, (0, 1)),
     Mutant("a conflict is overwritten", RoomStorage, "run_commit", _forced, JOINS, (0, 1)),
     Mutant("the reply to a retry is trusted", CommandExecutor, "finish_script", _believed, JOINS, (0, 1), 1),
-    Mutant("results come before the commit", group_commit._PendingUpdate, "apply", _hasty, JOINS, (0, 1)),
+    Mutant("results come before the commit", PendingUpdate, "apply", _hasty, JOINS, (0, 1)),
     Mutant("a cancelled update is applied", group_commit._Batch, "_apply", _stubborn, JOINS, (0, 0), 1),
     Mutant("replies are shifted", multiplexer.MultiplexedConnection, "_on_replies", _shifted, CREATIONS, (0, 0), 1),
     Mutant("an unknown outcome is a failure", CommandExecutor, "to_store_error", _sure, REMOVALS, (0, 0), 1),

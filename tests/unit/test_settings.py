@@ -138,7 +138,7 @@ async def test_the_settings_come_from_the_environment(monkeypatch: pytest.Monkey
         await store.ping()
 
 
-@pytest.mark.parametrize("url", [f"postgres://u:{SECRET}@host/db", f"{SECRET}", "", "redis:/host", "://"])
+@pytest.mark.parametrize("url", [f"mysql://u:{SECRET}@host/db", f"{SECRET}", "", "redis:/host", "://"])
 def test_an_unknown_scheme_is_rejected(url: str) -> None:
     """An unknown scheme raises ConfigurationError with the installed schemes and their extras."""
     with pytest.raises(ConfigurationError, match=r"memory://.*redis://.*wnc-store\[redis\]") as caught:

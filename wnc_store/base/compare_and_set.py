@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+from wnc_store.base.events import EncodedEvent
 from wnc_store.base.rooms import BaseRoomStore, Transition
 from wnc_store.errors import ConflictError
 from wnc_store.records.models import Room
@@ -52,19 +54,26 @@ class CompareAndSetRoomStore(BaseRoomStore, Generic[VersionT]):
 
     @abstractmethod
     async def _compare_and_set(
-        self, before: VersionedRoom[VersionT], after: Room
+        self, before: VersionedRoom[VersionT], after: Room, encoded_events: Sequence[EncodedEvent], /
     ) -> Committed | VersionMismatch[VersionT]:
         """Atomically replace a room if its version is still `before.version`. Otherwise change nothing.
 
         Store the new room with the TTL `self._ttls.room(after)`, and keep it in the index. In the same step, set the
-        TTL of its chat to `self._ttls.chat(before.room, after)`, unless that is None.
+        TTL of its chat to `self._ttls.chat(before.room, after)`, unless that is None, and publish `encoded_events` in
+        order. There are none unless `publish_changes` is on.
+
+        Raises:
+            OutcomeUnknownError: The room may have been replaced. Any other error means that nothing was changed.
         """
 
     @abstractmethod
-    async def _compare_and_delete(self, before: VersionedRoom[VersionT]) -> Committed | VersionMismatch[VersionT]:
+    async def _compare_and_delete(
+        self, before: VersionedRoom[VersionT], encoded_events: Sequence[EncodedEvent], /
+    ) -> Committed | VersionMismatch[VersionT]:
         """Atomically delete a room, its chat and its index entry if its version is still `before.version`.
 
-        Otherwise change nothing.
+        In the same step, publish `encoded_events`. Otherwise change nothing. If the room does not exist after an
+        attempt of unknown outcome, another client may have deleted it: raise `OutcomeUnknownError`.
         """
 
     async def _get(self, room_id: str) -> Room | None:
@@ -80,7 +89,7 @@ class CompareAndSetRoomStore(BaseRoomStore, Generic[VersionT]):
             after = transition(before.room)
             if after is before.room:
                 return after
-            result = await (self._compare_and_delete(before) if after is None else self._compare_and_set(before, after))
+            result = await self._commit(before, after, self._change_events.for_commit(before.room, after))
             if isinstance(result, Committed):
                 return after
             attempts += 1
@@ -89,3 +98,10 @@ class CompareAndSetRoomStore(BaseRoomStore, Generic[VersionT]):
                 raise ConflictError(room_id, attempts)
             before = result.current
         return None
+
+    async def _commit(
+        self, before: VersionedRoom[VersionT], after: Room | None, encoded_events: Sequence[EncodedEvent]
+    ) -> Committed | VersionMismatch[VersionT]:
+        if after is None:
+            return await self._compare_and_delete(before, encoded_events)
+        return await self._compare_and_set(before, after, encoded_events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Iterable
 
 from cachetools import LRUCache
@@ -28,16 +29,19 @@ def decode_room(key: str, room_id: str, data: bytes) -> Room:
 
 
 class SkippedValueLog:
-    """Logs one warning per invalid value. It remembers the last 1,024 values."""
+    """Logs one warning per invalid value, in any thread. It remembers the last 1,024 values."""
 
     def __init__(self) -> None:
         self._logged: LRUCache[bytes, None] = LRUCache(maxsize=1024)
+        self._lock = threading.Lock()
 
     def warn(self, kind: str, key: str, data: bytes, error: CorruptRecordError) -> None:
         """Log that a value of this kind was skipped, unless it was logged before. The log does not contain `data`."""
         digest = hashlib.blake2b(data, key=key.encode()[:64], digest_size=16).digest()
-        if digest not in self._logged:
+        with self._lock:
+            is_new = digest not in self._logged
             self._logged[digest] = None
+        if is_new:
             _logger.warning("skipped an invalid %s: %s", kind, error)
 
 

@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec
+from unittest.mock import Mock
 
 import pytest
 
@@ -23,7 +24,6 @@ from wnc_store import (
     ConfigurationError,
     ManualClock,
     Room,
-    StoreClosedError,
     StoreError,
     StoreSettings,
     StoreTimeoutError,
@@ -32,7 +32,9 @@ from wnc_store import (
     User,
     open_store,
 )
+from wnc_store.base import KeyValueTransaction, WorkerThread
 from wnc_store_sqlite import SqliteStore, open_sqlite
+from wnc_store_sqlite._database import SqliteTransaction
 
 P = ParamSpec("P")
 
@@ -82,7 +84,9 @@ async def test_the_url_names_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "watch party.db").exists()
 
 
-@pytest.mark.parametrize("rest", ["", "/", "rooms.db", "host/rooms.db", "/folder/", "/rooms.db?mode=ro", "/rooms.db#1"])
+@pytest.mark.parametrize(
+    "rest", ["", "/", "rooms.db", "host/rooms.db", "/folder/", "/rooms.db?mode=ro", "/rooms.db#1", "/a%00", "/a\0b"]
+)
 def test_an_invalid_url_is_rejected(rest: str) -> None:
     """A URL that is not exactly an absolute path raises ConfigurationError with an example."""
     with pytest.raises(ConfigurationError, match=r"sqlite:///var/lib/app/rooms\.db"):
@@ -137,7 +141,7 @@ async def test_the_sweep_removes_expired_chats(path: Path) -> None:
         clock.advance(timedelta(hours=24))
         assert await store.rooms.sweep_active_rooms() == 0
     with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT count(*) FROM wnc_messages").fetchone() == (0,)
+        assert other.execute("SELECT count(*) FROM wnc_entries").fetchone() == (0,)
 
 
 @async_test
@@ -146,7 +150,7 @@ async def test_a_room_without_an_expiry_is_read(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.rooms.create_room(room())
         with closing(sqlite3.connect(path)) as other, other:
-            other.execute("UPDATE wnc_rooms SET expires_ms = 9223372036854775807")
+            other.execute("UPDATE wnc_entries SET expires_ms = NULL")
         assert await store.rooms.room_exists("A3X9K2") is True
         assert await store.rooms.room_ttl("A3X9K2") == timedelta.max
 
@@ -212,18 +216,6 @@ async def test_a_locked_file_raises_timeout(path: Path) -> None:
 
 
 @async_test
-async def test_closing_waits_for_the_running_operation(path: Path) -> None:
-    """Closing a store waits for the running operation; queued operations raise StoreClosedError."""
-    store = SqliteStore(path)
-    await store.ping()
-    creations = [asyncio.ensure_future(store.rooms.create_room(room(f"room-{number}"))) for number in range(5)]
-    await asyncio.sleep(0)
-    await store.aclose()
-    results = await asyncio.gather(*creations, return_exceptions=True)
-    assert [type(result) for result in results] == [type(None)] + [StoreClosedError] * 4
-
-
-@async_test
 async def test_closing_waits_for_a_file_that_is_being_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing a store waits for the thread that opens the file, even if the call that began it was cancelled."""
     is_opening, may_open, connect = threading.Event(), threading.Event(), sqlite3.connect
@@ -257,14 +249,12 @@ def _text_file(tmp_path: Path) -> Path:
 
 @async_test
 async def test_another_file_format_is_rejected(text_file: Path) -> None:
-    """A file that is not a SQLite database raises StoreError with path and cause, and leaves no thread running."""
+    """A file that is not a SQLite database raises StoreError with path and cause; a close ends the thread."""
     threads = set(threading.enumerate())
     async with SqliteStore(text_file) as store:
         with pytest.raises(StoreError, match=re.escape(str(text_file))) as caught:
             await store.ping()
-        for thread in set(threading.enumerate()) - threads:
-            thread.join(30)  # it may be ending
-        assert set(threading.enumerate()) <= threads
+    assert set(threading.enumerate()) <= threads
     assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
 
 
@@ -277,3 +267,18 @@ async def test_a_missing_folder_is_unavailable(path: Path) -> None:
             await store.ping()
         folder.mkdir()
         await store.ping()
+
+
+@async_test
+async def test_the_settings_of_the_connection(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power failure corrupts the file (WAL), and a transaction waits for locks no longer than its deadline."""
+    monkeypatch.setattr(WorkerThread, "remaining", Mock(return_value=timedelta(milliseconds=7)))
+
+    names = ("journal_mode", "synchronous", "busy_timeout")
+
+    def read(transaction: KeyValueTransaction) -> list[object]:
+        assert isinstance(transaction, SqliteTransaction)
+        return [transaction._execute(f"PRAGMA {name}").fetchone()[0] for name in names]  # pyright: ignore[reportPrivateUsage]
+
+    async with SqliteStore(path) as store:
+        assert await store.database.transact(read, writes=False) == ["wal", 1, 7]

@@ -6,14 +6,12 @@ import os
 import re
 from urllib.parse import unquote
 
-from wnc_store import Clock, ConfigurationError, StoreSettings, SystemClock
-from wnc_store.base import BaseStore, Lifecycle
-from wnc_store_sqlite._chat import SqliteChatStore
-from wnc_store_sqlite._database import Database, run
-from wnc_store_sqlite._rooms import SqliteRoomStore
+from wnc_store import Clock, ConfigurationError, StoreSettings
+from wnc_store.base import KeyValueStore
+from wnc_store_sqlite._database import SqliteDatabase
 
 
-class SqliteStore(BaseStore):
+class SqliteStore(KeyValueStore):
     """A store in a SQLite file. Its first use creates the file.
 
     Args:
@@ -25,17 +23,9 @@ class SqliteStore(BaseStore):
     def __init__(
         self, path: str | os.PathLike[str], settings: StoreSettings | None = None, *, clock: Clock | None = None
     ) -> None:
-        settings, clock, lifecycle = settings or StoreSettings(), clock or SystemClock(), Lifecycle()
-        self._database = Database(os.fspath(path), settings, clock, lifecycle)
-        self.rooms = SqliteRoomStore(self._database, settings, clock, lifecycle)
-        super().__init__(settings, lifecycle, chat=SqliteChatStore(self._database, settings, lifecycle))
-
-    async def _ping(self) -> None:
-        async with self._database.connection() as db:
-            await run(db, "SELECT 1 FROM wnc_rooms LIMIT 1")
-
-    async def _close(self) -> None:
-        await self._database.close()
+        settings = settings or StoreSettings()
+        self.database = SqliteDatabase(os.fspath(path), settings.operation_timeout)
+        super().__init__(self.database, settings, clock=clock)
 
 
 def open_sqlite(url: str, settings: StoreSettings, clock: Clock) -> SqliteStore:
@@ -48,14 +38,8 @@ def open_sqlite(url: str, settings: StoreSettings, clock: Clock) -> SqliteStore:
 
 
 def path_in(url: str) -> str:
-    """Return the file path of a URL.
-
-    Raises:
-        ConfigurationError: The URL is not the absolute path of a file.
-    """
-    match = re.fullmatch(r"sqlite://(/[^?#]*[^/?#])", url)
+    """Return the file path of a URL. Raises `ConfigurationError` as `open_sqlite` does."""
+    match = re.fullmatch(r"(?s)sqlite://(?!.*(?:%00|\0))(/[^?#]*[^/?#])", url)
     if match is None:
-        raise ConfigurationError(
-            "a SQLite URL must be the absolute path of a file, as in sqlite:///var/lib/app/rooms.db"
-        )
+        raise ConfigurationError("a SQLite URL must be an absolute path, as in sqlite:///var/lib/app/rooms.db")
     return unquote(match[1])

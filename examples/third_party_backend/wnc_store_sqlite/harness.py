@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import aiosqlite
-
-from wnc_store import ConfigurationError, ManualClock, StoreSettings
-from wnc_store_contract import Capability, Harness
-from wnc_store_sqlite._database import NEVER, SCHEMA
+from wnc_store import Clock, ConfigurationError, StoreSettings
+from wnc_store_contract import Capability
+from wnc_store_contract.key_value import KeyValueHarness
+from wnc_store_sqlite._database import SqliteDatabase
 from wnc_store_sqlite._store import SqliteStore, path_in
 
 
-class SqliteHarness(Harness):
+class SqliteHarness(KeyValueHarness):
     """Stores on a new file in a temporary folder, with a manual clock.
 
     Args:
@@ -26,77 +25,33 @@ class SqliteHarness(Harness):
         ConfigurationError: The URL is invalid, or the folder cannot be created.
     """
 
-    capabilities = frozenset({Capability.CHAT, Capability.LISTING, Capability.SHARED, Capability.RAW})
+    capabilities = KeyValueHarness.capabilities | {Capability.DISCONNECT}
 
     def __init__(self, url: str | None = None, *, key_prefix: str = "") -> None:
+        super().__init__(key_prefix=key_prefix)
         parent = None if url is None else Path(path_in(url)).parent
         try:
             self._folder = TemporaryDirectory(prefix="wnc-contract-", dir=parent)
         except OSError as error:
             raise ConfigurationError(f"cannot create a folder in {parent}: {error.strerror}") from error
-        self._path = Path(self._folder.name) / "rooms.db"
-        self._key_prefix = key_prefix
-        self._clock = ManualClock()
+        self._path = f"{self._folder.name}/rooms.db"
+        self._stores: list[SqliteStore] = []
 
-    def open_store(self, **settings: Any) -> SqliteStore:
+    def make_store(self, settings: StoreSettings, clock: Clock) -> SqliteStore:
         """Return a store with its own connection."""
-        key_prefix = f"{self._key_prefix}{settings.pop('key_prefix', '')}"
-        return SqliteStore(self._path, StoreSettings(key_prefix=key_prefix, **settings), clock=self._clock)
+        self._stores.append(SqliteStore(self._path, settings, clock=clock))
+        return self._stores[-1]
 
-    async def advance(self, seconds: float) -> None:
-        """Advance the clock that all stores share."""
-        self._clock.advance(seconds)
+    def open_database(self) -> SqliteDatabase:
+        """Return another connection."""
+        return SqliteDatabase(self._path, timedelta(seconds=30))
+
+    async def disconnect(self) -> None:
+        """Interrupt the operations of the stores, and close their connections."""
+        for store in self._stores:
+            if not store.closed:
+                await store.database.disconnect()
 
     async def aclose(self) -> None:
         """Remove the temporary folder."""
         self._folder.cleanup()
-
-    @property
-    def raw(self) -> SqliteRaw:
-        """Raw access to the rows."""
-        return SqliteRaw(self._path, self._key_prefix)
-
-
-class SqliteRaw:
-    """Raw access to the rows, with a new connection for each call."""
-
-    def __init__(self, path: Path, key_prefix: str) -> None:
-        self._path = path
-        self._key_prefix = key_prefix
-
-    async def get_room(self, room_id: str) -> bytes | None:
-        """Return the bytes of a room, even if it has expired."""
-        rows = await self._run("SELECT data FROM wnc_rooms WHERE prefix = :prefix AND id = :id", id=room_id)
-        return rows[0][0] if rows else None
-
-    async def put_room(self, room_id: str, data: bytes) -> None:
-        """Store a room that never expires."""
-        await self._run("REPLACE INTO wnc_rooms VALUES (:prefix, :id, :data, :never)", id=room_id, data=data)
-
-    async def get_chat(self, room_id: str) -> list[bytes]:
-        """Return the bytes of the chat's messages."""
-        rows = await self._run(
-            "SELECT data FROM wnc_messages WHERE prefix = :prefix AND room_id = :id ORDER BY number", id=room_id
-        )
-        return [data for (data,) in rows]
-
-    async def push_chat(self, room_id: str, entry: bytes) -> None:
-        """Append a message that expires with its chat; the first message of a chat never expires."""
-        await self._run(
-            """
-            INSERT INTO wnc_messages (prefix, room_id, data, expires_ms)
-            SELECT :prefix, :id, :data, coalesce(max(expires_ms), :never) FROM wnc_messages
-            WHERE prefix = :prefix AND room_id = :id
-            """,
-            id=room_id,
-            data=entry,
-        )
-
-    async def list_room(self, room_id: str) -> None:
-        """Insert an expired row unless the room exists, because the table of rooms is also the index."""
-        await self._run("INSERT OR IGNORE INTO wnc_rooms VALUES (:prefix, :id, x'', 0)", id=room_id)
-
-    async def _run(self, sql: str, **values: object) -> list[Any]:
-        async with aiosqlite.connect(self._path, isolation_level=None) as db:
-            await db.executescript(SCHEMA)  # in case no store has used the file yet
-            return list(await db.execute_fetchall(sql, {"prefix": self._key_prefix, "never": NEVER, **values}))

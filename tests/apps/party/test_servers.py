@@ -218,10 +218,15 @@ async def test_a_server_is_killed(server: PartyServer, redis_server: RedisServer
             assert (await grace.receive("end"))["reason"] == "closed"
 
 
-async def test_make_party(redis_server: RedisServer) -> None:
-    """`make party` on Redis runs two workers at the address that it prints, and their guests see each other."""
-    assert "--workers 2 " in run("make", "--dry-run", "party", f"URL={redis_server.url}").stdout
-    with party_by_make(redis_server.url.replace("/0", "/8"), **_LONG) as server:
+@pytest.mark.parametrize("backend", ["redis", "postgres"])
+async def test_make_party(backend: str, request: pytest.FixtureRequest) -> None:
+    """`make party` on a server runs two workers at the address that it prints, and their guests see each other."""
+    if backend == "redis":
+        url = request.getfixturevalue("redis_server").url.replace("/0", "/8")
+    else:
+        url = request.getfixturevalue("postgres_server").url()
+    assert "--workers 2 " in run("make", "--dry-run", "party", f"URL={url}").stdout
+    with party_by_make(url, **_LONG) as server:
         async with visiting(server.host) as party:
             ada = await party.host()
             for name in ("Grace", "Lin"):  # perhaps on different workers

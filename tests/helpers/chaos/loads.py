@@ -6,15 +6,16 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from chaos.callers import Caller, restore_problems
 from chaos.checker import check
 from chaos.ledger import Ledger
 from chaos.outcomes import outcome_of
-from chaos.server import admin
+from chaos.targets import Target
 from waiting import wait_until
-from wnc_store import AppEvent, MessageAdded, Resync, RoomEvent, Store, UserJoined, from_wire
+from wnc_store import AppEvent, MessageAdded, Resync, RoomEvent, Store, StoreUnavailableError, UserJoined
 from wnc_store_contract.faults.history import Operation
 
 _DEAD = 1200
@@ -26,17 +27,17 @@ class Calls:
 
     Args:
         stores: the stores.
-        url: the URL of their server, without faults.
+        target: their server.
         seed: chooses the calls.
         impatient: the share of calls that are cancelled.
         keys: the keys of each type, as in `Caller.kinds`.
     """
 
     def __init__(
-        self, stores: Sequence[Store], url: str, seed: int, impatient: float, keys: Mapping[str, Sequence[str]]
+        self, stores: Sequence[Store], target: Target, seed: int, impatient: float, keys: Mapping[str, Sequence[str]]
     ) -> None:
         self._stores = stores
-        self._url = url
+        self._target = target
         self._keys = keys
         self._worker = Caller(stores, "w", seed, keys)
         self._worker.impatient = impatient
@@ -80,27 +81,27 @@ class Sweeps(Calls):
 
     async def run(self) -> None:
         """Make calls and sweep until `stop`."""
-        async with asyncio.TaskGroup() as tasks, admin(self._url) as client:
+        async with asyncio.TaskGroup() as tasks:
             tasks.create_task(super().run())
             number = 0
             while not self._stopped:
                 number += 1
-                entries = await self._entries(client)
+                entries = await self._entries()
                 new = [f"dead-{number}-{i}" for i in range(_DEAD - len(entries))]
                 if new:
-                    await client.sadd("active-rooms", *new)
-                await self._sweep(client)
+                    await self._target.list_rooms(new)
+                await self._sweep()
 
     def stop(self) -> None:
         """Stop after the current calls and sweeps."""
         super().stop()
         self._stopped = True
 
-    async def _sweep(self, client: Any) -> None:
+    async def _sweep(self) -> None:
         """Sweep once, and compare the outcomes with the entries of the index before and after."""
-        before = await self._entries(client)
+        before = await self._entries()
         outcomes = await asyncio.gather(*(outcome_of(store.rooms.sweep_active_rooms()) for store in self._stores))
-        after = await self._entries(client)
+        after = await self._entries()
         kinds = {outcome.kind for outcome in outcomes}
         claimed = sum(outcome.value for outcome in outcomes if outcome.kind == "done")
         removed = before - after
@@ -112,15 +113,10 @@ class Sweeps(Calls):
         self._found += [f"a sweep raised {outcome.error!r}" for outcome in outcomes if outcome.kind == "wrong"]
         self._doubted = after if "unknown" in kinds else self._doubted & after
 
-    async def _entries(self, client: Any) -> set[str]:
+    async def _entries(self) -> set[str]:
         """Return the index entries of expired rooms, and check that the live ones have an entry."""
-        async with client.pipeline() as pipeline:
-            for room in self._keys["rooms"]:
-                pipeline.exists(f"room:{room}")
-            *exist, entries = await pipeline.smembers("active-rooms").execute()
-        found = {entry.decode() for entry in entries}
-        live = [room for room, exists in zip(self._keys["rooms"], exist, strict=True) if exists]
-        self._found += [f"the live room {room} is not in the index" for room in live if room not in found]
+        found, live = await self._target.find_rooms(self._keys["rooms"])
+        self._found += [f"the live room {room} is not in the index" for room in live - found]
         return found - set(self._keys["rooms"])
 
     def problems(self, ledger: Ledger) -> Iterable[str]:
@@ -139,29 +135,26 @@ class Events(Calls):
 
     async def run(self) -> None:
         """Make calls and receive events until `stop`. Then receive the events that are still on their way."""
-        async with admin(self._url) as client, client.pubsub() as channel:
-            await channel.subscribe(f"events:{self._room}")
-            async with self._stores[0].events.subscribe(self._room) as events, asyncio.TaskGroup() as tasks:
-                reading = [tasks.create_task(self._receive(events)), tasks.create_task(self._observe(channel))]
-                await super().run()
-                last = AppEvent(room_id=self._room, name="last")
+        async with (
+            self._target.observe(self._room) as observed,
+            self._stores[0].events.subscribe(self._room) as events,
+            asyncio.TaskGroup() as tasks,
+        ):
+            reading = [
+                tasks.create_task(_collect(events, self._received)),
+                tasks.create_task(_collect(observed, self._published)),
+            ]
+            await super().run()
+            last = AppEvent(room_id=self._room, name="last")
 
-                async def is_over() -> bool:
+            async def is_over() -> bool:
+                with suppress(StoreUnavailableError):  # a busy machine
                     await self._stores[-1].events.publish(self._room, last)
-                    return last in self._received and last in self._published
+                return last in self._received and last in self._published
 
-                await wait_until(is_over)
-                for task in reading:
-                    task.cancel()
-
-    async def _receive(self, events: AsyncIterator[RoomEvent]) -> None:
-        async for event in events:
-            self._received.append(event)
-
-    async def _observe(self, channel: Any) -> None:
-        async for found in channel.listen():
-            if found["type"] == "message":
-                self._published.append(from_wire(RoomEvent, found["data"], key=self._room))
+            await wait_until(is_over)
+            for task in reading:
+                task.cancel()
 
     def problems(self, ledger: Ledger) -> Iterable[str]:
         """Return the violations."""
@@ -178,6 +171,11 @@ class Events(Calls):
                 count = times[one.kind, str(one.value)]
                 if not (one.answer == "ok") <= count <= (one.answer in {"ok", "unknown"}):
                     yield f"{one.kind} of {one.value} ended with {one.answer}, and was published {count} times"
+
+
+async def _collect(events: AsyncIterator[RoomEvent], found: list[RoomEvent]) -> None:
+    async for event in events:
+        found.append(event)  # noqa: PERF401 - others read the list meanwhile
 
 
 def _content(event: RoomEvent) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from chaos.loads import Calls, Events, Restores, Sweeps
-from chaos.server import admin, durable_server, quiet
+from chaos.targets import MakeTarget, redis_target
 from proxy import HOWS, Cut, Proxy, Side, proxy_to
 from waiting import wait_until
 from wnc_store import StoreSettings, open_store
@@ -105,21 +105,21 @@ _BYTES = {"sweep": 60_000}
 """Maximum of bytes between two cuts. A sweep needs more than others."""
 
 
-async def under_faults(kind: str, mode: str, seed: int) -> tuple[Sequence[str], int]:
+async def under_faults(
+    kind: str, mode: str, seed: int, make_target: MakeTarget = redis_target
+) -> tuple[Sequence[str], int]:
     """Run a load on a new server under faults. Return the violations, and the number of calls that succeeded."""
     chosen, (load_class, keys) = MODES[mode], KINDS[kind]
-    with durable_server() as server:
+    async with make_target() as target:
         async with AsyncExitStack() as stack:
-            proxy = await stack.enter_async_context(proxy_to(server.port))
-            urls = [proxy.url, *[server.url] * chosen.direct]
+            proxy = await stack.enter_async_context(proxy_to(target.port))
+            urls = [target.url(port) for port in (proxy.port, *[target.port] * chosen.direct)]
             stores = [await stack.enter_async_context(open_store(url, settings=chosen.settings)) for url in urls]
-            load = load_class(stores, server.url, seed, chosen.impatient, keys)
+            load = load_class(stores, target, seed, chosen.impatient, keys)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(load.run())
                 await wait_until(lambda: load.history)
                 await chosen.faults(_Network(proxy, seed, _BYTES.get(kind, 3000)))
                 proxy.disarm()
                 load.stop()
-        async with admin(server.url) as client:
-            await quiet(client)
-        return list(load.problems(server.ledger())), sum(one.answer == "ok" for one in load.history)
+        return list(load.problems(await target.ledger())), sum(one.answer == "ok" for one in load.history)

@@ -89,6 +89,32 @@ async def test_older_messages_are_read(guests: Guests, memory: str, just_before:
     await _is_at_end(grace)
 
 
+async def test_scrolling_up_while_the_height_changes(guests: Guests, memory: str) -> None:
+    """A user who scrolls up in the moment in which the height of the content changes stays there."""
+    ada, grace = await guests.invite("Ada"), await guests.invite("Grace", (1280, 480))
+    code = await ada.create(memory)
+    await ada.say(*(f"message {number}" for number in range(15)))
+    await grace.join(memory, code)
+    await expect(grace.said).to_have_count(15)
+    log = grace.by_id("log")
+    await log.hover()
+    await _is_at_end(grace)
+    # A child that overflows changes the height that scrolls, as rounding does by a pixel, and no element's size.
+    await log.evaluate(
+        """(log) => {
+            const child = document.createElement("div");
+            child.style.cssText = `position: absolute; top: 0; width: 1px; height: ${log.scrollHeight + 50}px`;
+            log.style.position = "relative";
+            log.append(child);
+        }"""
+    )
+    await grace.page.mouse.wheel(0, -10_000)
+    await expect(grace.said.first).to_be_in_viewport(ratio=1)
+    await ada.say("hello")
+    await expect(grace.said).to_have_count(16)
+    await expect(grace.said.first).to_be_in_viewport(ratio=1)
+
+
 async def test_an_empty_chat(guests: Guests, memory: str) -> None:
     """An empty chat invites to share the link, with a button that copies it, until there is a message."""
     ada, grace = (

@@ -2,70 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
-from itertools import islice, repeat
+from itertools import repeat
 from typing import cast
 
 import pytest
 
-from wnc_store import ConflictError, ManualClock, Room, RoomNotFoundError, StoreSettings
-from wnc_store.base import Committed, CompareAndSetRoomStore, Lifecycle, VersionedRoom, VersionMismatch
+from one_room_store import CHANGED, STORED, OneRoomStore
+from wnc_store import ConflictError, Room, RoomClosed, RoomNotFoundError, UserJoined
 from wnc_store_contract.factories import room, user
-
-STORED, CHANGED = room("A", "host", "other"), room("A", "host", "other", "third", rev=2)
-
-
-class OneRoomStore(CompareAndSetRoomStore[int]):
-    """A store of one room, whose version is a counter.
-
-    Args:
-        others: the states that other clients store, one before each compare-and-set.
-
-    Attributes:
-        stored: the room; None if it was deleted.
-    """
-
-    def __init__(self, others: Iterable[Room | None] = (), timeout: timedelta = timedelta(minutes=1)) -> None:
-        super().__init__(StoreSettings(operation_timeout=timeout), ManualClock(), Lifecycle())
-        self.stored: Room | None = STORED
-        self._version = 1
-        self._others = iter(others)
-
-    async def _get_versioned(self, room_id: str) -> VersionedRoom[int] | None:
-        del room_id
-        return self.stored and VersionedRoom(self.stored, self._version)
-
-    async def _compare_and_set(self, before: VersionedRoom[int], after: Room) -> Committed | VersionMismatch[int]:
-        return await self._commit(before, after)
-
-    async def _compare_and_delete(self, before: VersionedRoom[int]) -> Committed | VersionMismatch[int]:
-        return await self._commit(before, None)
-
-    async def _commit(self, before: VersionedRoom[int], after: Room | None) -> Committed | VersionMismatch[int]:
-        for other in islice(self._others, 1):
-            self.stored = other
-            self._version += 1
-        current = await self._get_versioned("A")
-        if current is None or current.version != before.version:
-            return VersionMismatch(current)
-        self.stored = after
-        return Committed()
-
-    async def _create(self, room: Room) -> bool:
-        raise NotImplementedError
-
-    async def _delete(self, room_id: str) -> bool:
-        raise NotImplementedError
-
-    async def _get_ttl(self, room_id: str) -> timedelta | None:
-        raise NotImplementedError
-
-    def _iter_ids(self) -> AsyncIterator[str]:
-        raise NotImplementedError
-
-    async def _prune_index(self) -> int:
-        raise NotImplementedError
 
 
 async def test_an_update_is_stored() -> None:
@@ -110,6 +55,17 @@ async def test_an_update_without_effect_is_not_stored() -> None:
     store = OneRoomStore([CHANGED])
     assert await store.remove_user_from_room("A", "stranger") is STORED
     assert store.stored is STORED
+
+
+async def test_the_events_of_an_attempt_are_passed_to_its_compare_and_set() -> None:
+    """Each compare-and-set receives the events that turn the current room into the new one."""
+    store = OneRoomStore([CHANGED], has_events=True)
+    await store.add_user_to_room("A", user("guest"))
+    assert [[type(event) for event in events] for events in store.events] == [[UserJoined]] * 2
+    assert [event.rev for events in store.events for event in events] == [1, 3]
+    store.stored = room("A", "host")
+    await store.remove_user_from_room("A", "host")
+    assert [type(event) for event in store.events[2]] == [RoomClosed]
 
 
 async def test_an_update_that_always_conflicts_fails() -> None:

@@ -1,0 +1,87 @@
+"""Health checks of a PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wnc_store import HealthCheck, ServerInfo, StoreSettings
+from wnc_store_postgres.transport.executor import StatementExecutor
+
+_READ = """
+SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
+    current_setting('full_page_writes'), current_setting('autovacuum'), current_setting('track_counts'),
+    current_setting('default_transaction_isolation'), current_setting('max_connections')::int,
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+    current_setting('log_statement'), current_setting('log_min_duration_statement'),
+    current_setting('log_parameter_max_length'), pg_notification_queue_usage(), $1::text
+"""
+_NAMES = (
+    *("version", "synchronous_commit", "fsync", "full_page_writes", "autovacuum", "track_counts", "isolation"),
+    *("max_connections", "connections", "log_statement", "log_min_duration", "log_parameters", "queue"),
+)
+_MOST = 0.8
+"""Share of the server's connections, or of its queue, above which a check warns."""
+
+
+async def run_checks(
+    executor: StatementExecutor, settings: StoreSettings
+) -> tuple[ServerInfo | None, Sequence[HealthCheck]]:
+    """Return the server's version and the results of the checks. The role's rights were checked by the ping."""
+    del settings
+    rows = await executor.fetch(_READ)
+    found = dict(zip(_NAMES, rows[0], strict=False))
+    checks = [
+        HealthCheck("schema", "ok", "the tables and functions have the expected version, and the role may use them"),
+        _check_durability(found),
+        _check_autovacuum(found),
+        _check_connections(found),
+        _check_notifications(found),
+        _check_log(found),
+    ]
+    return ServerInfo("PostgreSQL", str(found["version"]).split(" ")[0]), checks
+
+
+def _check_durability(found: Mapping[str, object]) -> HealthCheck:
+    for name in ("fsync", "full_page_writes"):
+        if found[name] == "off":
+            detail = f"{name} is off: a crash of the machine can destroy the database"
+            return HealthCheck("durability", "warning", detail, f"set {name} = on in postgresql.conf")
+    value = found["synchronous_commit"]
+    if value == "off":
+        detail = "synchronous_commit is off: a crash of the server loses the last writes, which were acknowledged"
+        hint = "set it to on for the role, or add ?synchronous_commit=on to the URL"
+        return HealthCheck("durability", "warning", detail, hint)
+    return HealthCheck("durability", "ok", f"synchronous_commit is {value}")
+
+
+def _check_autovacuum(found: Mapping[str, object]) -> HealthCheck:
+    off = [name for name in ("autovacuum", "track_counts") if found[name] == "off"]
+    if off:
+        detail = f"{off[0]} is off: every write leaves a dead row, and the tables grow"
+        return HealthCheck("autovacuum", "error", detail, f"set {off[0]} = on in postgresql.conf")
+    return HealthCheck("autovacuum", "ok", "on")
+
+
+def _check_connections(found: Mapping[str, object]) -> HealthCheck:
+    used, limit = int(str(found["connections"])), int(str(found["max_connections"]))
+    detail = f"{used} of {limit} connections are in use"
+    if used > _MOST * limit:
+        hint = "raise max_connections, lower pool_size in the URL, or use PgBouncer"
+        return HealthCheck("connections", "warning", detail, hint)
+    return HealthCheck("connections", "ok", detail)
+
+
+def _check_notifications(found: Mapping[str, object]) -> HealthCheck:
+    usage = float(str(found["queue"]))
+    detail = f"the NOTIFY queue is {usage:.0%} full"
+    if usage > _MOST:
+        return HealthCheck("notifications", "error", detail, "end the session that listens in a long transaction")
+    return HealthCheck("notifications", "ok", detail)
+
+
+def _check_log(found: Mapping[str, object]) -> HealthCheck:
+    logs = found["log_statement"] == "all" or found["log_min_duration"] != "-1"
+    if logs and found["log_parameters"] != "0":
+        detail = "the server logs statements with their arguments: host tokens, messages and rooms"
+        return HealthCheck("privacy", "warning", detail, "set log_parameter_max_length = 0 in postgresql.conf")
+    return HealthCheck("privacy", "ok", "the server does not log arguments of statements")

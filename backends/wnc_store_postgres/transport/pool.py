@@ -1,0 +1,172 @@
+"""Pools of connections: the store's own, and one that the caller passed in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Any, Protocol
+
+from wnc_store import StoreClosedError
+from wnc_store_postgres.transport.connection import Connection, SessionOptions, open_connection, prepare_session
+from wnc_store_postgres.transport.errors import NoConnectionError
+from wnc_store_postgres.transport.statistics import Statistics
+from wnc_store_postgres.transport.url import Target
+
+
+class Pool(Protocol):
+    """Connections that are used by one statement at a time.
+
+    Attributes:
+        endpoint: where the connections lead to, for messages.
+        has_failover: whether another server may take over.
+    """
+
+    endpoint: str
+    has_failover: bool
+
+    async def acquire(self, deadline: float) -> Connection:
+        """Return a connection that nobody else uses.
+
+        Raises:
+            NoConnectionError: none could be obtained before the deadline.
+        """
+        ...
+
+    async def release(self, connection: Connection, *, is_broken: bool = False) -> None:
+        """Give a connection back. A broken one is closed, and idle connections with it if they may be broken, too."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections that the pool opened."""
+        ...
+
+
+class OwnPool:
+    """At most `target.pool_size` connections, opened on demand."""
+
+    def __init__(self, target: Target, options: SessionOptions, statistics: Statistics) -> None:
+        self.endpoint, self.has_failover = target.endpoint, target.has_failover
+        self._target = target
+        self._options = options
+        self._statistics = statistics
+        self._idle: list[Connection] = []
+        self._size = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._closed = False
+
+    async def acquire(self, deadline: float) -> Connection:
+        """See `Pool.acquire`."""
+        while True:
+            if self._closed:
+                raise NoConnectionError(StoreClosedError())
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed():
+                    return connection
+                self._size -= 1
+            if self._size < self._target.pool_size:
+                return await self._open(deadline)
+            await self._wait(deadline)
+
+    async def release(self, connection: Connection, *, is_broken: bool = False) -> None:
+        """See `Pool.release`."""
+        if is_broken:
+            # The network or the server may have failed, so the idle connections are opened again, too.
+            for doubtful in (connection, *self._idle):
+                doubtful.terminate()
+            self._size -= 1 + len(self._idle)
+            self._idle.clear()
+        elif self._closed or connection.is_closed():
+            self._size -= 1
+            connection.terminate()
+        else:
+            self._idle.append(connection)
+        self._wake()
+
+    async def aclose(self) -> None:
+        """See `Pool.aclose`. Waiting calls raise `StoreClosedError`."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        self._size -= len(idle)
+        while self._waiters:
+            self._wake()
+        for connection in idle:
+            with suppress(Exception):  # a broken connection needs no end
+                await connection.close(timeout=0.25)  # a polite end, which the server does not log as an error
+
+    async def _open(self, deadline: float) -> Connection:
+        self._size += 1
+        try:
+            connection = await open_connection(self._target, deadline, self._options)
+        except BaseException:
+            self._size -= 1
+            self._wake()
+            raise
+        self._statistics.connections += 1
+        return connection
+
+    async def _wait(self, deadline: float) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await waiter
+        except TimeoutError as error:
+            if waiter.done() and not waiter.cancelled():
+                self._wake()  # somebody else needs the connection that this call was woken for
+            raise NoConnectionError(error) from None
+        finally:
+            if not waiter.done():
+                self._waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+
+class CallersPool:
+    """An `asyncpg.Pool` of the caller, which stays open."""
+
+    has_failover = False
+
+    def __init__(self, pool: Any, options: SessionOptions) -> None:
+        self._pool = pool
+        self._options = options
+        self.endpoint = "the caller's pool"
+        self._checked = False
+
+    async def acquire(self, deadline: float) -> Connection:
+        """See `Pool.acquire`."""
+        try:
+            connection = await self._pool.acquire(timeout=deadline - asyncio.get_running_loop().time())
+        except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
+            failure = error
+        else:
+            failure = None if self._checked else await self._check(connection, deadline)
+            if failure is None:
+                self._checked = True
+                return connection
+            await self.release(connection, is_broken=True)
+        raise NoConnectionError(failure)
+
+    async def _check(self, connection: Connection, deadline: float) -> Exception | None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await prepare_session(connection, self.endpoint, self._options, is_own=False)
+        except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
+            return error
+        return None
+
+    async def release(self, connection: Connection, *, is_broken: bool = False) -> None:
+        """See `Pool.release`."""
+        if is_broken:
+            connection.terminate()
+        with suppress(Exception):  # the pool has closed the connection
+            await self._pool.release(connection)
+
+    async def aclose(self) -> None:
+        """Do nothing: the pool belongs to the caller."""

@@ -1,0 +1,146 @@
+"""Writes whose connection is lost: the outcome agrees with the rows, and nothing is written twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from postgres_database import Connection
+from proxy import SIDES, Cut, Proxy, Side, proxy_to
+from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
+from wnc_store_contract.factories import message, room, user
+from wnc_store_postgres import PostgresStore
+
+PATIENT = StoreSettings(operation_timeout=timedelta(seconds=60), publish_changes=True)
+_STRIDE = 97
+"""A prime, so that different writes are cut at different bytes."""
+
+Write = Callable[[Store], Awaitable[object]]
+WRITES: dict[str, tuple[Write, str]] = {
+    "create": (lambda store: store.rooms.create_room(room("A")), "SELECT count(*) FROM wnc_store_rooms"),
+    "message": (lambda store: store.chat.add_message(message(1, "B")), "SELECT count(*) FROM wnc_store_messages"),
+    "hit": (lambda store: store.rate_limits.hit("k"), "SELECT coalesce(sum(count::int), 0) FROM wnc_store_hits"),
+    "acquire": (lambda store: store.connections.acquire("k", "c"), "SELECT count(*) FROM wnc_store_leases"),
+}
+
+
+def behind(proxied: Proxy, url: str) -> str:
+    """Return the URL of a database behind a proxy."""
+    host, _, database = url.rpartition("/")
+    return f"{host.rpartition(':')[0]}:{proxied.port}/{database}?pool_size=1&sslmode=disable"
+
+
+def port_of(url: str) -> int:
+    """Return the port of a URL."""
+    return int(url.rpartition("/")[0].rpartition(":")[2])
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("name", WRITES)
+async def test_a_write_is_done_once_after_a_cut(url: str, plain: Connection, name: str, side: Side) -> None:
+    """A write whose connection is cut at any byte, of the request or the reply, returns and has written once."""
+    write, count = WRITES[name]
+    async with proxy_to(port_of(url)) as proxied:
+        async with open_store(behind(proxied, url), settings=PATIENT) as store:
+            await store.rate_limits.hit("warm")
+            after, happened = 0, True
+            while happened:
+                await plain.execute("DELETE FROM wnc_store_rooms; DELETE FROM wnc_store_active")
+                await plain.execute("DELETE FROM wnc_store_messages; DELETE FROM wnc_store_chats")
+                await plain.execute("DELETE FROM wnc_store_leases; DELETE FROM wnc_store_hits")
+                proxied.arm(Cut(side, after))
+                await write(store)
+                happened = not proxied.cut_pending
+                proxied.disarm()
+                assert await plain.fetchval(count) == 1, after
+                after += _STRIDE
+            assert after > _STRIDE  # at least one cut happened
+
+
+async def test_a_number_is_exact_after_a_lost_reply(url: str) -> None:
+    """A hit whose reply is lost returns the count of its own transaction, although others have counted since."""
+    async with proxy_to(port_of(url)) as proxied, open_store(url) as other:
+        async with open_store(behind(proxied, url), settings=PATIENT) as store:
+            await store.rate_limits.hit("k")
+            proxied.arm(Cut("reply", 0))
+            decision = await store.rate_limits.hit("k", 10)
+            await other.rate_limits.hit("k")
+    assert decision.remaining == StoreSettings().rate_limit_max - 11
+
+
+async def test_a_write_that_arrives_late_is_refused(url: str, plain: Connection) -> None:
+    """A request that the network delivers after its outcome was determined cannot commit any more."""
+    async with proxy_to(port_of(url)) as proxied:
+        async with open_store(behind(proxied, url), settings=PATIENT) as store:
+            await store.rate_limits.hit("k")
+            proxied.arm(Cut("request", 20, late=True))
+            await store.rate_limits.hit("k")
+            await proxied.deliver()
+            assert await plain.fetchval("SELECT count FROM wnc_store_hits WHERE key = 'k'") == "2"
+
+
+async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
+    """If the server stays unreachable after a request was sent, the write raises OutcomeUnknownError."""
+    async with proxy_to(port_of(url)) as proxied:
+        async with PostgresStore(behind(proxied, url), PATIENT) as store:
+            await store.rate_limits.hit("k")
+            store._executor.timeout = 0.5
+            proxied.close_hole()
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await store.rate_limits.hit("k")
+            assert caught.value.final_after is not None
+            proxied.cut_all()
+
+
+async def test_writers_that_were_removed(url: str, plain: Connection) -> None:
+    """If all writers of a store are removed, as by a restored backup, the next write is repeated once."""
+    async with open_store(url, settings=PATIENT) as store:
+        assert isinstance(store, PostgresStore)
+        await asyncio.gather(*(store.rate_limits.hit(f"k{number}") for number in range(20)))
+        await plain.execute("DELETE FROM wnc_store_writers")
+        before = store.statistics()["retries"]
+        await store.rate_limits.hit("k")
+        assert store.statistics()["retries"] == before + 1
+
+
+async def test_a_lock_that_is_held_too_long(url: str, plain: Connection) -> None:
+    """A write that waits for a lock until its time-out raises an error and does not happen later."""
+    settings = StoreSettings(operation_timeout=timedelta(seconds=5))
+    async with open_store(url, settings=settings) as store:
+        await store.rooms.create_room(room("A"))
+        async with plain.transaction():
+            await plain.execute("SELECT FROM wnc_store_rooms FOR UPDATE")
+            with pytest.raises(StoreUnavailableError) as caught:
+                await store.rooms.add_user_to_room("A", user("guest"))
+        assert not isinstance(caught.value, OutcomeUnknownError)
+        found = await store.rooms.get_room("A")
+        assert found is not None
+        assert [one.id for one in found.users] == ["host"]
+
+
+async def test_terminated_sessions_are_replaced(url: str, plain: Connection) -> None:
+    """A write during which an administrator terminates the sessions is done once."""
+    terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'"
+    counts: list[int] = []
+    async with open_store(f"{url}?application_name=victim", settings=PATIENT) as store:
+        for _ in range(60):
+            hit = asyncio.ensure_future(store.rate_limits.hit("k"))
+            await plain.execute(terminate)
+            counts.append(StoreSettings().rate_limit_max - (await hit).remaining)
+    assert counts == [*range(1, 61)]
+
+
+async def test_the_connection_of_a_cancelled_call_is_used_again(url: str) -> None:
+    """Calls that are cancelled at any moment leave no connection behind: the only one serves the next call."""
+    async with open_store(f"{url}?pool_size=1", settings=PATIENT) as store:
+        await store.ping()
+        for steps in range(30):
+            call = asyncio.ensure_future(store.rate_limits.hit("k"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        await store.ping()

@@ -1,0 +1,149 @@
+"""Tests of the store on a key-value database, beyond the contract: what remains in the database, and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from tiny_database import TinyDatabase, TinyHarness
+from wnc_store import CorruptRecordError, MessageAdded, Resync, StoreError
+from wnc_store.base import KeyValueEntry, KeyValueStore
+from wnc_store_contract.factories import message, room, user
+
+DAY = timedelta(days=1).total_seconds()
+PREFIX = "app:"
+
+
+@pytest.fixture(name="harness")
+def _harness() -> TinyHarness:
+    return TinyHarness()
+
+
+@pytest.fixture(name="store")
+async def _store(harness: TinyHarness) -> AsyncIterator[KeyValueStore]:
+    """A store that publishes its changes."""
+    async with harness.open_store(key_prefix=PREFIX, publish_changes=True) as store:
+        yield store
+
+
+async def count(harness: TinyHarness, kind: str) -> int:
+    """Return the number of stored entries of a kind, expired ones included."""
+    found = await harness.open_database().transact(
+        lambda transaction: transaction.scan(f"{kind} {PREFIX}", "", 1000), writes=False
+    )
+    return len(found)
+
+
+async def test_the_sweep_deletes_every_kind_of_expired_record(harness: TinyHarness, store: KeyValueStore) -> None:
+    """The sweep also deletes expired chats, leases, counts and events, but it counts only rooms."""
+    await store.rooms.create_room(room("A"))
+    for number in range(3):
+        await store.chat.add_message(message(number, "B"))
+    await store.connections.acquire("ip", "connection")
+    await store.rate_limits.hit("ip")
+    await harness.advance(DAY)
+    await store.rooms.create_room(room("C"))
+    assert await store.rooms.sweep_active_rooms() == 1
+    counts = [await count(harness, kind) for kind in ("rooms", "chats", "connections", "hits", "events")]
+    assert counts == [1, 0, 0, 0, 1]
+
+
+async def test_acquiring_deletes_expired_leases(harness: TinyHarness, store: KeyValueStore) -> None:
+    """The leases of a key do not accumulate without a sweep."""
+    for number in range(3):
+        await store.connections.acquire("ip", f"connection-{number}", limit=1)
+        await harness.advance(DAY)
+    assert await count(harness, "connections") == 1
+
+
+async def test_the_log_of_events_does_not_grow(harness: TinyHarness, store: KeyValueStore) -> None:
+    """Each publication deletes about as many expired events as it stores."""
+    for _ in range(20):
+        await store.chat.add_message(message(1, "A"))
+        await store.chat.clear_messages("A")
+    assert await count(harness, "events") == 40
+    await harness.advance(60)
+    for _ in range(20):
+        await store.chat.add_message(message(1, "A"))
+        await store.chat.clear_messages("A")
+    assert await count(harness, "events") == 40
+
+
+async def test_statistics_count_commits_and_conflicts(harness: TinyHarness, store: KeyValueStore) -> None:
+    """A commit of several updates counts once, and a conflict with another client as a retry."""
+    await store.rooms.create_room(room("A"))
+    async with harness.open_store(key_prefix=PREFIX) as other:
+        await store.rooms.add_user_to_room("A", user("a"))
+        assert store.statistics() == {"commits": 1, "retries": 0}
+
+        conflicts = iter([True])
+
+        async def conflict_once(room_id: str) -> object:
+            found = await read(room_id)
+            if next(conflicts, False):
+                await other.rooms.add_user_to_room("A", user("b"))
+            return found
+
+        read = store.rooms._get_versioned
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store.rooms, "_get_versioned", conflict_once)
+            await store.rooms.add_user_to_room("A", user("c"))
+    assert store.statistics() == {"commits": 2, "retries": 1}
+
+
+async def test_a_database_can_refuse_the_close(harness: TinyHarness) -> None:
+    """If the database can't be closed here, for example in its own event loop, the store stays open."""
+
+    class Elsewhere(TinyDatabase):
+        """A database of another event loop."""
+
+        def check_close(self) -> None:
+            """See `KeyValueDatabase.check_close`."""
+            message = "another event loop"
+            raise StoreError(message)
+
+    store = KeyValueStore(Elsewhere(harness.data))
+    with pytest.raises(StoreError, match="another event loop"):
+        await store.aclose()
+    assert not store.closed
+    await store.ping()
+
+
+@pytest.mark.parametrize("value", [b"x", b"", b"-1", b"9" * 19])
+async def test_an_invalid_event_number_is_an_error(harness: TinyHarness, store: KeyValueStore, value: bytes) -> None:
+    """If the number of the newest event is invalid, a change raises CorruptRecordError with the key, and is undone.
+
+    Subscribers receive a Resync, and later events after the repair.
+    """
+
+    async def put(value: bytes) -> None:
+        await harness.open_database().transact(
+            lambda found: found.put(f"sequence {PREFIX}", "", KeyValueEntry(value, None)), writes=True
+        )
+
+    async with store.events.subscribe("A") as events:
+        await put(value)
+        assert await anext(events) == Resync(room_id="A")
+        with pytest.raises(CorruptRecordError, match=f"sequence/{PREFIX}"):
+            await store.chat.add_message(message(1, "A"))
+        assert await store.chat.get_messages("A") == []
+        await put(b"0")
+        await store.chat.add_message(message(1, "A"))
+        assert isinstance(await anext(events), MessageAdded)
+
+
+async def test_a_foreign_key_in_the_log_of_events_is_skipped(harness: TinyHarness, store: KeyValueStore) -> None:
+    """A key that is not the key of an event is skipped, and the later events arrive."""
+    async with store.events.subscribe("A") as events:
+        await harness.open_database().transact(
+            lambda found: found.put(f"events {PREFIX}", "1", KeyValueEntry(b"text", None)), writes=True
+        )
+        await store.chat.add_message(message(1, "A"))
+        assert isinstance(await anext(events), MessageAdded)
+
+
+def test_the_repr_of_an_entry_hides_its_value() -> None:
+    """Local variables in tracebacks do not show stored values."""
+    assert repr(KeyValueEntry(b"secret", 5)) == "<6 bytes, expires_ms=5>"
