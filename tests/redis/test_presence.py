@@ -99,7 +99,9 @@ async def test_a_user_leaves(url: str, client: Any) -> None:
             assert await first.user_ids() == ["grace", ADA.id]
 
         async def has_left() -> bool:
-            return await first.user_ids() == ["grace"]
+            if await first.user_ids() != ["grace"]:
+                return False
+            return await first.store.connections.count(keys_of(Member("A", ADA.id)).removal) == 0
 
         await wait_until(has_left)
     assert await client.keys("connections:*") == []
