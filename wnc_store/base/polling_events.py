@@ -14,7 +14,7 @@ from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.errors import StoreClosedError, StoreError
 from wnc_store.settings import StoreSettings
 
-_MIN_INTERVAL = 0.005
+_MIN_INTERVAL = 0.001
 """Seconds between two reads of the log while events arrive. Each read without events doubles them."""
 
 

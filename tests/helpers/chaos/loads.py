@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from chaos.callers import Caller, restore_problems
@@ -137,11 +137,11 @@ class Events(Calls):
         """Make calls and receive events until `stop`. Then receive the events that are still on their way."""
         async with (
             self._target.observe(self._room) as observed,
-            self._stores[0].events.subscribe(self._room) as events,
+            AsyncExitStack() as stack,
             asyncio.TaskGroup() as tasks,
         ):
             reading = [
-                tasks.create_task(_collect(events, self._received)),
+                tasks.create_task(_collect(await self._subscribe(stack), self._received)),
                 tasks.create_task(_collect(observed, self._published)),
             ]
             await super().run()
@@ -155,6 +155,11 @@ class Events(Calls):
             await wait_until(is_over)
             for task in reading:
                 task.cancel()
+
+    async def _subscribe(self, stack: AsyncExitStack) -> AsyncIterator[RoomEvent]:
+        while True:
+            with suppress(StoreUnavailableError):  # a busy machine
+                return await stack.enter_async_context(self._stores[0].events.subscribe(self._room))
 
     def problems(self, ledger: Ledger) -> Iterable[str]:
         """Return the violations."""
