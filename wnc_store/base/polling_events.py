@@ -12,7 +12,7 @@ from typing import NamedTuple
 from wnc_store.base.events import BaseRoomEvents, EventQueue, SubscriberRegistry
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.errors import StoreClosedError, StoreError
-from wnc_store.settings import StoreSettings
+from wnc_store.settings import StoreSettings, check_duration
 
 _MIN_INTERVAL = 0.001
 """Seconds between two reads of the log while events arrive. Each read without events doubles them."""
@@ -43,13 +43,17 @@ class PollingRoomEvents(BaseRoomEvents):
     Publishers append to the log in the transaction of the change. The log is read while there are subscribers: at once
     after `wake`, after a few milliseconds while events arrive, and otherwise after at most `poll_interval`. A missing
     number and an unavailable log produce a `Resync`.
+
+    Raises:
+        TypeError: `poll_interval` is not a `timedelta`.
+        ValueError: `poll_interval` is shorter than 1 ms or longer than 36500 days.
     """
 
     def __init__(
         self, settings: StoreSettings, lifecycle: Lifecycle, poll_interval: timedelta = timedelta(milliseconds=100)
     ) -> None:
         super().__init__(settings, lifecycle)
-        self._seconds = poll_interval.total_seconds()
+        self._seconds = check_duration("poll_interval", poll_interval).total_seconds()
         self._subscribers = SubscriberRegistry()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bind(None)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -31,9 +34,9 @@ class ListEvents(PollingRoomEvents):
         reads: the number of reads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interval: timedelta = timedelta(seconds=INTERVAL)) -> None:
         self.lifecycle = Lifecycle()
-        super().__init__(StoreSettings(), self.lifecycle)
+        super().__init__(StoreSettings(), self.lifecycle, interval)
         self.log: list[LoggedEvent] = []
         self.newest = 0
         self.is_available = True
@@ -226,6 +229,17 @@ def test_the_polling_starts_again_in_the_next_event_loop() -> None:
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(subscribe())
+
+
+@pytest.mark.parametrize(
+    "invalid", [timedelta(0), timedelta(microseconds=999), timedelta(seconds=-1), 0, True, math.nan]
+)
+def test_an_invalid_interval_is_rejected(invalid: Any) -> None:
+    """An interval that is not a duration of at least 1 ms is rejected, because the polling would never pause."""
+    with pytest.raises(
+        (TypeError, ValueError), match=r"^poll_interval must be (a timedelta|at least 1 milli\w+), got "
+    ):
+        ListEvents(invalid)
 
 
 def test_the_repr_of_a_logged_event_hides_its_data() -> None:

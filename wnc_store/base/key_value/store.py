@@ -32,6 +32,10 @@ class KeyValueStore(BaseStore):
         poll_interval: Longest time between two reads of the events of other clients, while there are subscribers.
             Events of this store arrive at once.
         open_fallback: See `BaseStore`.
+
+    Raises:
+        TypeError: `poll_interval` is not a `timedelta`.
+        ValueError: `poll_interval` is shorter than 1 ms or longer than 36500 days.
     """
 
     def __init__(
