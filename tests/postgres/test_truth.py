@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from postgres_database import Connection
@@ -93,6 +94,18 @@ async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
                 await store.rate_limits.hit("k")
             assert caught.value.final_after is not None
             proxied.cut_all()
+
+
+async def test_a_burst_uses_as_many_writers_as_connections(url: str, plain: Connection) -> None:
+    """Concurrent writes leave at most one row of a writer for each connection, also on a pool of the caller."""
+    count = "SELECT count(*) FROM wnc_store_writers"
+    async with open_store(f"{url}?pool_size=2", settings=PATIENT) as store:
+        await asyncio.gather(*(store.rate_limits.hit(f"k{number}") for number in range(30)))
+        assert await plain.fetchval(count) <= 2
+    assert await plain.fetchval(count) == 0
+    async with asyncpg.create_pool(url, min_size=2, max_size=2) as pool, PostgresStore(pool, PATIENT) as store:
+        await asyncio.gather(*(store.rate_limits.hit(f"k{number}") for number in range(30)))
+        assert await plain.fetchval(count) <= 2
 
 
 async def test_writers_that_were_removed(url: str, plain: Connection) -> None:

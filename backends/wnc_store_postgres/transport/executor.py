@@ -204,22 +204,29 @@ class StatementExecutor:
         self, function: str, arguments: tuple[Any, ...], key: str, deadline: float
     ) -> WriteResult | BaseException:
         """Return the result, or the error of an attempt that did not write."""
-        writer, now = self._writers.take(), self.running_loop().time()
+        taken: list[Writer] = []
+
+        def take() -> tuple[Any, ...]:
+            taken.append(self._writers.take())
+            return (self._prefix, taken[0].id, taken[0].sequence + 1, *arguments)
+
+        def give_back(result: list[Row] | Exception) -> None:
+            if isinstance(result, list):
+                taken[0].sequence += result[0][0]
+            elif is_lost(result):
+                return
+            elif sqlstate(result) == "WNC01":
+                self._writers.clear()  # somebody has removed this writer, and probably the others with it
+                return
+            self._writers.give_back(taken[0])
+
+        now = self.running_loop().time()
         holes = ", ".join(f"${number}" for number in range(1, len(arguments) + 4))
         call = f"SELECT applied, numbers, entries FROM wnc_schema.wnc_store_{function}_v1({holes})"  # noqa: S608
-        values = (self._prefix, writer.id, writer.sequence + 1, *arguments)
-        rows = await self._run(call, lambda: values, deadline, now + WRITE_SHARE * (deadline - now))
+        rows = await self._run(call, take, deadline, now + WRITE_SHARE * (deadline - now), give_back)
         if isinstance(rows, BaseException):
-            if is_lost(rows):
-                return await self._resolve(writer, rows, key, deadline)
-            if sqlstate(rows) == "WNC01":
-                self._writers.clear()  # somebody has removed this writer, and probably the others with it
-            else:
-                self._writers.give_back(writer)
-            return rows
+            return await self._resolve(taken[0], rows, key, deadline) if is_lost(rows) else rows
         applied, numbers, entries = rows[0]
-        writer.sequence += applied
-        self._writers.give_back(writer)
         return WriteResult(applied, numbers or (), [SecretBytes(entry) for entry in entries or ()])
 
     async def _resolve(
@@ -246,9 +253,17 @@ class StatementExecutor:
         raise self._error(failure, key, in_doubt=True)
 
     async def _run(
-        self, query: str, arguments: Callable[[], tuple[Any, ...]], deadline: float, lost_at: float
-    ) -> list[Row] | BaseException:
-        """Run a statement once, and return its rows or its error. At `lost_at`, its connection counts as lost."""
+        self,
+        query: str,
+        arguments: Callable[[], tuple[Any, ...]],
+        deadline: float,
+        lost_at: float,
+        on_result: Callable[[list[Row] | Exception], None] = lambda _: None,
+    ) -> list[Row] | Exception:
+        """Run a statement once, and return its rows or its error. At `lost_at`, its connection counts as lost.
+
+        `arguments` and `on_result` are called while it holds its connection.
+        """
         try:
             connection = await self._obtain(deadline)
         except NoConnectionError as error:
@@ -257,18 +272,25 @@ class StatementExecutor:
         self.statistics.commands += 1
         is_broken = True
         try:
-            async with asyncio.timeout_at(lost_at):
-                rows = await connection.fetch(self._localize(query), *arguments())
-            is_broken = False
-            return [tuple([SecretBytes(value) if type(value) is bytes else value for value in row]) for row in rows]
-        except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
-            is_broken = is_lost(error)
-            if sqlstate(error) in MISSING:
-                self._tables.forget()
-                return SchemaChangedError()
-            return error
+            result = await self._run_on(connection, self._localize(query), arguments(), lost_at)
+            is_broken = isinstance(result, Exception) and is_lost(result)
+            on_result(result)
+            return result
         finally:
             await self._pool.release(connection, is_broken=is_broken)
+
+    async def _run_on(
+        self, connection: Connection, statement: str, arguments: tuple[Any, ...], lost_at: float
+    ) -> list[Row] | Exception:
+        try:
+            async with asyncio.timeout_at(lost_at):
+                rows = await connection.fetch(statement, *arguments)
+            return [tuple([SecretBytes(value) if type(value) is bytes else value for value in row]) for row in rows]
+        except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
+            if sqlstate(error) not in MISSING:
+                return error
+        self._tables.forget()
+        return SchemaChangedError()
 
     async def _obtain(self, deadline: float) -> Connection:
         """Return a connection to a database with our tables.
