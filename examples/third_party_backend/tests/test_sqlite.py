@@ -23,6 +23,7 @@ from wnc_store import (
     ChatMessage,
     ConfigurationError,
     ManualClock,
+    OutcomeUnknownError,
     Room,
     StoreError,
     StoreSettings,
@@ -267,6 +268,34 @@ async def test_a_missing_folder_is_unavailable(path: Path) -> None:
             await store.ping()
         folder.mkdir()
         await store.ping()
+
+
+class FaultyConnection(sqlite3.Connection):
+    """A connection to a disk that reports an error after it has stored a commit."""
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        """Execute a statement."""
+        cursor = super().execute(sql, *parameters)
+        if sql == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return cursor
+
+
+@async_test
+async def test_a_commit_that_fails_may_have_been_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the disk at the commit of a write raises OutcomeUnknownError, and at that of a read another error."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=FaultyConnection))
+        store = SqliteStore(path)
+        with pytest.raises(OutcomeUnknownError, match=re.escape(str(path))):
+            await store.rooms.create_room(room())
+        with pytest.raises(StoreUnavailableError, match="disk I/O error") as caught:
+            await store.ping()
+        assert not isinstance(caught.value, OutcomeUnknownError)
+    assert await store.rooms.room_exists("A3X9K2")
+    await store.aclose()
 
 
 @async_test

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
-from wnc_store import StoreError, StoreTimeoutError, StoreUnavailableError
+from wnc_store import OutcomeUnknownError, StoreError, StoreTimeoutError, StoreUnavailableError
 from wnc_store.base import KeyValueDatabase, KeyValueEntry, KeyValueTransaction, WorkerThread
 
 T = TypeVar("T")
@@ -23,14 +23,6 @@ CREATE TABLE IF NOT EXISTS wnc_entries (
     PRIMARY KEY (space, key)
 ) STRICT, WITHOUT ROWID;
 """
-
-_UNAVAILABLE = {
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_INTERRUPT,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-}
 
 
 class SqliteTransaction:
@@ -93,6 +85,7 @@ class SqliteDatabase(KeyValueDatabase):
             await self._thread.run(connection.close)
 
     def _transact(self, function: Callable[[KeyValueTransaction], T], *, writes: bool) -> T:
+        is_sent = False
         try:
             connection = self._connection = self._connection or self._connect()
             connection.execute(f"PRAGMA busy_timeout = {self._thread.remaining() // timedelta(milliseconds=1)}")
@@ -100,14 +93,13 @@ class SqliteDatabase(KeyValueDatabase):
             connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
             try:
                 result = function(SqliteTransaction(connection))
+                is_sent = writes
                 connection.execute("COMMIT")
             finally:
                 connection.rollback()  # without effect after COMMIT
-        except sqlite3.ProgrammingError as error:
-            self._connection = None
-            raise StoreUnavailableError(f"the connection to {self._path} was closed: {error}") from error
         except sqlite3.Error as error:
-            raise self._translate(error) from error
+            self._disconnect()  # whatever state the connection is in
+            raise self._translate(error, is_sent=is_sent) from error
         return result
 
     def _connect(self) -> sqlite3.Connection:
@@ -124,12 +116,16 @@ class SqliteDatabase(KeyValueDatabase):
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
+        self._connection = None
 
-    def _translate(self, error: sqlite3.Error) -> StoreError:
+    def _translate(self, error: sqlite3.Error, *, is_sent: bool) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary result code
         if code == sqlite3.SQLITE_BUSY:
             return StoreTimeoutError(f"another connection locked {self._path} for longer than operation_timeout")
-        if code in _UNAVAILABLE:
+        if is_sent:  # the error may be that of a disk that has stored the commit
+            hint = "read the records before you repeat the write"
+            return OutcomeUnknownError(f"a commit to {self._path} failed and may have been stored: {error}; {hint}")
+        if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError) and code != sqlite3.SQLITE_ERROR:
             hint = "check its folder, its permissions and the disk"
             return StoreUnavailableError(f"cannot access {self._path}: {error}; {hint}")
         return StoreError(f"SQLite rejected the operation on {self._path}: {error}")
