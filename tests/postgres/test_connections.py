@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from local_variables import shown_with_traceback
-from postgres_database import Connection, connected
+from postgres_database import PATIENT, Connection, connected
 from postgres_server import PostgresServer, find_programs_with_tls
 from redis_server import free_port
 from tcp import tcp_server
@@ -20,6 +20,10 @@ from tls import Authority
 from wnc_store import ConfigurationError, Store, StoreError, StoreUnavailableError, open_store
 from wnc_store_contract.factories import room
 from wnc_store_postgres import PostgresStore
+from wnc_store_postgres.transport.executor import session_options
+from wnc_store_postgres.transport.pool import OwnPool
+from wnc_store_postgres.transport.statistics import Statistics
+from wnc_store_postgres.transport.url import parse_url
 
 SECRET = "SECRET-9f1c"
 HBA = """
@@ -174,6 +178,28 @@ async def test_a_role_that_needs_tls(tls: PostgresServer) -> None:
 async def test_a_missing_file(guarded: PostgresServer) -> None:
     """A file of the URL that does not exist is an error of the configuration that names the option."""
     assert "sslrootcert" in await refused(role_url(guarded, sslmode="verify-full", sslrootcert="/nowhere/ca.pem"))
+
+
+async def test_waiting_calls_are_served_in_order(url: str) -> None:
+    """A connection that is released goes to the call that has waited longest, and not to a call that just arrives."""
+    pool = OwnPool(parse_url(f"{url}?pool_size=1", PATIENT), session_options(PATIENT), Statistics())
+    deadline = asyncio.get_running_loop().time() + PATIENT.operation_timeout.total_seconds()
+    served: list[int] = []
+
+    async def use(number: int) -> None:
+        connection = await pool.acquire(deadline)
+        served.append(number)
+        await pool.release(connection)
+
+    held = await pool.acquire(deadline)
+    waiting = [asyncio.ensure_future(use(number)) for number in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await pool.release(held)
+    await use(3)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await pool.aclose()
+    assert served == [0, 2, 3]
 
 
 async def test_a_pool_of_the_caller(url: str, plain: Connection) -> None:

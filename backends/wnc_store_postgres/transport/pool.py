@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -43,7 +42,7 @@ class Pool(Protocol):
 
 
 class OwnPool:
-    """At most `target.pool_size` connections, opened on demand."""
+    """At most `target.pool_size` connections, opened on demand. Waiting calls are served in the order of arrival."""
 
     def __init__(self, target: Target, options: SessionOptions, statistics: Statistics) -> None:
         self.endpoint, self.has_failover = target.endpoint, target.has_failover
@@ -51,23 +50,21 @@ class OwnPool:
         self._options = options
         self._statistics = statistics
         self._idle: list[Connection] = []
-        self._size = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._permits = asyncio.Semaphore(target.pool_size)  # one for each connection in use; it is fair
         self._closed = False
 
     async def acquire(self, deadline: float) -> Connection:
         """See `Pool.acquire`."""
-        while True:
-            if self._closed:
-                raise NoConnectionError(StoreClosedError())
-            while self._idle:
-                connection = self._idle.pop()
-                if not connection.is_closed():
-                    return connection
-                self._size -= 1
-            if self._size < self._target.pool_size:
-                return await self._open(deadline)
-            await self._wait(deadline)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._permits.acquire()
+        except TimeoutError as error:
+            raise NoConnectionError(error) from None
+        try:
+            return self._take_idle() or await self._open(deadline)
+        except BaseException:
+            self._permits.release()
+            raise
 
     async def release(self, connection: Connection, *, is_broken: bool = False) -> None:
         """See `Pool.release`."""
@@ -75,57 +72,35 @@ class OwnPool:
             # The network or the server may have failed, so the idle connections are opened again, too.
             for doubtful in (connection, *self._idle):
                 doubtful.terminate()
-            self._size -= 1 + len(self._idle)
             self._idle.clear()
         elif self._closed or connection.is_closed():
-            self._size -= 1
             connection.terminate()
         else:
             self._idle.append(connection)
-        self._wake()
+        self._permits.release()
 
     async def aclose(self) -> None:
         """See `Pool.aclose`. Waiting calls raise `StoreClosedError`."""
         self._closed = True
         idle, self._idle = self._idle, []
-        self._size -= len(idle)
-        while self._waiters:
-            self._wake()
+        self._permits.release()  # the first waiting call raises and releases its permit, which wakes the next
         for connection in idle:
             with suppress(Exception):  # a broken connection needs no end
                 await connection.close(timeout=0.25)  # a polite end, which the server does not log as an error
 
+    def _take_idle(self) -> Connection | None:
+        if self._closed:
+            raise NoConnectionError(StoreClosedError())
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
     async def _open(self, deadline: float) -> Connection:
-        self._size += 1
-        try:
-            connection = await open_connection(self._target, deadline, self._options)
-        except BaseException:
-            self._size -= 1
-            self._wake()
-            raise
+        connection = await open_connection(self._target, deadline, self._options)
         self._statistics.connections += 1
         return connection
-
-    async def _wait(self, deadline: float) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await waiter
-        except TimeoutError as error:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()  # somebody else needs the connection that this call was woken for
-            raise NoConnectionError(error) from None
-        finally:
-            if not waiter.done():
-                self._waiters.remove(waiter)
-
-    def _wake(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
 
 
 class CallersPool:
