@@ -270,6 +270,30 @@ async def test_a_missing_folder_is_unavailable(path: Path) -> None:
         await store.ping()
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+@async_test
+async def test_a_file_that_is_deleted_is_noticed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    """After the file is deleted or replaced, one operation raises StoreUnavailableError, the next uses the new file."""
+    monkeypatch.chdir(path.parent)
+    async with SqliteStore(path.name) as store:
+        await store.rooms.create_room(room())
+        monkeypatch.chdir("/")
+        await store.rooms.add_user_to_room("A3X9K2", User(id="user", name="User"))
+        for file in path.parent.glob("rooms.db*"):
+            file.unlink()
+        if is_replaced:
+            async with SqliteStore(path) as other:
+                await other.ping()
+        with pytest.raises(StoreUnavailableError, match=re.escape(str(path))):
+            await store.rooms.delete_room("A3X9K2")
+        assert not await store.rooms.room_exists("A3X9K2")
+        await store.rooms.create_room(room())
+        async with SqliteStore(path) as other:
+            assert await other.rooms.room_exists("A3X9K2")
+
+
 class FaultyConnection(sqlite3.Connection):
     """A connection to a disk that reports an error after it has stored a commit."""
 

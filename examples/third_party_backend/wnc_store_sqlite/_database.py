@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 from wnc_store import OutcomeUnknownError, StoreError, StoreTimeoutError, StoreUnavailableError
@@ -59,10 +60,11 @@ class SqliteDatabase(KeyValueDatabase):
     """
 
     def __init__(self, path: str, timeout: timedelta) -> None:
-        self._path = path
+        self._path = Path(path).absolute()
         self._timeout = timeout
         self._thread = WorkerThread(path, timeout)
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, ...] = ()  # inode and device of the file that the connection has opened
 
     async def transact(self, function: Callable[[KeyValueTransaction], T], /, *, writes: bool) -> T:
         """See `KeyValueDatabase.transact`."""
@@ -78,8 +80,7 @@ class SqliteDatabase(KeyValueDatabase):
 
     async def disconnect(self) -> None:
         """Interrupt the running operation and close the connection, as a failure does. The next operation fails."""
-        connection = self._connection
-        if connection is not None:
+        if (connection := self._connection) is not None:
             with suppress(sqlite3.ProgrammingError):  # it is closed already
                 connection.interrupt()
             await self._thread.run(connection.close)
@@ -93,11 +94,13 @@ class SqliteDatabase(KeyValueDatabase):
             connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
             try:
                 result = function(SqliteTransaction(connection))
+                if self._path.stat()[1:3] != self._file:
+                    raise FileNotFoundError("it was replaced, and the next operation opens the new file")
                 is_sent = writes
                 connection.execute("COMMIT")
             finally:
                 connection.rollback()  # without effect after COMMIT
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._disconnect()  # whatever state the connection is in
             raise self._translate(error, is_sent=is_sent) from error
         return result
@@ -108,6 +111,7 @@ class SqliteDatabase(KeyValueDatabase):
             with suppress(sqlite3.OperationalError):  # another connection is opening the file
                 connection.execute("PRAGMA journal_mode = WAL")  # so that readers do not wait for writers
             connection.executescript(_SCHEMA)
+            self._file = self._path.stat()[1:3]
         except BaseException:
             connection.close()
             raise
@@ -118,14 +122,13 @@ class SqliteDatabase(KeyValueDatabase):
             self._connection.close()
         self._connection = None
 
-    def _translate(self, error: sqlite3.Error, *, is_sent: bool) -> StoreError:
+    def _translate(self, error: Exception, *, is_sent: bool) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary result code
         if code == sqlite3.SQLITE_BUSY:
             return StoreTimeoutError(f"another connection locked {self._path} for longer than operation_timeout")
         if is_sent:  # the error may be that of a disk that has stored the commit
-            hint = "read the records before you repeat the write"
-            return OutcomeUnknownError(f"a commit to {self._path} failed and may have been stored: {error}; {hint}")
-        if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError) and code != sqlite3.SQLITE_ERROR:
-            hint = "check its folder, its permissions and the disk"
-            return StoreUnavailableError(f"cannot access {self._path}: {error}; {hint}")
+            return OutcomeUnknownError(f"a commit to {self._path} may have failed: {error}; read before you repeat it")
+        transient = (sqlite3.OperationalError, sqlite3.ProgrammingError, OSError)  # the second: it was closed
+        if isinstance(error, transient) and code != sqlite3.SQLITE_ERROR:
+            return StoreUnavailableError(f"cannot access {self._path}: {error}; check its folder, permissions and disk")
         return StoreError(f"SQLite rejected the operation on {self._path}: {error}")
