@@ -19,13 +19,14 @@ from wnc_store_contract.postgres import PostgresHarness
 
 
 async def test_each_operation_has_a_span(url: str) -> None:
-    """Each operation has a span, and no span contains data."""
+    """Each operation has a span with the system's name by the conventions, and no span contains data."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    async with instrument(open_store(url), system="postgresql", tracer_provider=provider) as store:
+    async with instrument(open_store(url), tracer_provider=provider) as store:
         assert await refusals(store) == []
     spans = exporter.get_finished_spans()
     assert operations() <= {span.name for span in spans}
+    assert {str((span.attributes or {})["db.system.name"]) for span in spans} == {"postgresql"}
     text = json.dumps([span.to_json() for span in spans])
     assert [secret for secret in SECRETS if secret in text] == []
     provider.shutdown()

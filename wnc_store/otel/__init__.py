@@ -10,7 +10,7 @@ Metrics:
 
 Attributes of spans and metrics:
 
-- `db.system.name`, on spans and metrics: the backend, for example `redis` or `memory`.
+- `db.system.name`, on spans and metrics: the backend, for example `redis`, `postgresql` or `memory`.
 - `db.operation.name`, on spans and durations: component and method, for example `rooms.add_user_to_room` or `ping`.
 - `error.type`, on spans and durations: the class of the raised error. Absent if the operation succeeded.
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["instrument"]
 
+_CONVENTIONAL_NAMES = {"postgres": "postgresql"}
+"""Values of `db.system.name` in the OpenTelemetry conventions that differ from the name of the class."""
+
 
 def instrument(
     store: Store,
@@ -45,7 +48,7 @@ def instrument(
     Args:
         store: The store to instrument.
         system: Value of `db.system.name`. Default: the class name of the store in lower case without "Store", for
-            example "redis" for RedisStore.
+            example "redis" for RedisStore, and "postgresql" for PostgresStore.
         tracer_provider: Provider of the spans. Default: the global one.
         meter_provider: Provider of the metrics. Default: the global one.
     """
@@ -57,5 +60,6 @@ def instrument(
         return store
     if isinstance(store, InstrumentedStore):
         return store
-    name = system or type(store).__name__.removesuffix("Store").lower()
-    return InstrumentedStore(store, Telemetry(store, name, tracer_provider, meter_provider))
+    name = type(store).__name__.removesuffix("Store").lower()
+    system = system or _CONVENTIONAL_NAMES.get(name, name)
+    return InstrumentedStore(store, Telemetry(store, system, tracer_provider, meter_provider))
