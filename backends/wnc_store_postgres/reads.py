@@ -7,7 +7,8 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from wnc_store_postgres.transport.executor import Row, StatementExecutor
+from wnc_store_postgres.transport.connection import Row
+from wnc_store_postgres.transport.executor import StatementExecutor
 
 _MAX_IDS = 200
 """Number of ids in one query; the rows of more would delay other queries for too long."""

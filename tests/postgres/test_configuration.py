@@ -12,6 +12,7 @@ from postgres_database import Connection, connected, create_tables, database
 from postgres_server import PostgresServer
 from wnc_store import ConfigurationError, StoreUnavailableError, open_store
 from wnc_store_contract.factories import room
+from wnc_store_postgres import PostgresStore
 
 _OBJECTS = """
 SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace
@@ -138,12 +139,27 @@ async def test_tables_that_are_dropped_under_a_store(url: str, plain: Connection
         await store.rooms.create_room(room("B"))
 
 
-async def test_a_read_only_server(fresh: str) -> None:
-    """A database that is read-only raises StoreUnavailableError for a write, not OutcomeUnknownError."""
-    await create_tables(fresh)
-    async with open_store(f"{fresh}?default_transaction_read_only=on") as store:
-        with pytest.raises(StoreUnavailableError, match="read-only"):
+async def test_a_read_only_server(url: str) -> None:
+    """A write to a database that is read-only raises StoreUnavailableError that names the setting. Reads work."""
+    async with open_store(f"{url}?default_transaction_read_only=on") as store:
+        with pytest.raises(StoreUnavailableError, match="default_transaction_read_only") as caught:
             await store.rooms.create_room(room("A"))
+        assert "standby" not in str(caught.value)
+        assert not await store.rooms.room_exists("A")
+
+
+async def test_a_server_that_became_a_standby(fresh: str) -> None:
+    """If a server refuses a write because it is a standby now, the error says so, and the connection is not kept."""
+    await create_tables(fresh)
+    options = "search_path=public,pg_catalog&default_transaction_read_only=on"
+    async with connected(fresh) as plain, PostgresStore.from_url(f"{fresh}?{options}") as store:
+        await store.ping()
+        await plain.execute("CREATE FUNCTION public.pg_is_in_recovery() RETURNS bool RETURN true")
+        with pytest.raises(StoreUnavailableError, match="is a standby"):
+            await store.rooms.create_room(room("A"))
+        await plain.execute("DROP FUNCTION public.pg_is_in_recovery()")
+        await store.ping()
+        assert store.statistics()["connections"] == 2
 
 
 async def _check_empty(url: str) -> None:

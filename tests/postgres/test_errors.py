@@ -52,7 +52,7 @@ def test_every_error_of_the_driver_is_translated(kind: type[Exception]) -> None:
         (server_error("42501"), ConfigurationError, "docs/postgres-role.md"),
         (server_error("WNC02"), ConfigurationError, "read committed"),
         (server_error("26000"), ConfigurationError, "pgbouncer=true"),
-        (server_error("25006"), StoreUnavailableError, "standby"),
+        (server_error("25006"), StoreUnavailableError, "default_transaction_read_only is on"),
         (server_error("53300"), StoreUnavailableError, "max_connections"),
         (server_error("54000"), StoreUnavailableError, "NOTIFY queue"),
         (server_error("40P01"), StoreUnavailableError, "deadlock"),

@@ -1,17 +1,19 @@
-"""Opening connections."""
+"""Opening connections, and running statements on them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
+from asyncpg import PostgresError
 
-from wnc_store import ConfigurationError, StoreUnavailableError
-from wnc_store_postgres.transport.errors import NoConnectionError
+from wnc_store import ConfigurationError, SecretBytes, StoreUnavailableError
+from wnc_store_postgres.transport.errors import MISSING, READ_ONLY, NoConnectionError, SchemaChangedError, sqlstate
 from wnc_store_postgres.transport.url import Target
 
 MINIMUM_VERSION = 13
@@ -19,6 +21,8 @@ MINIMUM_VERSION = 13
 
 Connection = Any
 """An `asyncpg.Connection`, or a proxy that a pool of the caller returns."""
+
+Row = tuple[Any, ...]
 
 _SETTINGS = {
     "default_transaction_isolation": "read committed",
@@ -115,10 +119,7 @@ async def prepare_session(connection: Connection, endpoint: str, options: Sessio
         )
     process, is_standby, encoding, commit, standbys = await connection.fetchrow(_CHECK)
     if is_standby:
-        raise StoreUnavailableError(
-            f"PostgreSQL at {endpoint} is a standby, which is read-only; connect to the primary, or list all hosts in "
-            "the URL"
-        )
+        raise _standby(endpoint)
     if encoding != "UTF8":
         raise ConfigurationError(
             f"the database at {endpoint} has the encoding {encoding}; create one with ENCODING 'UTF8'"
@@ -138,3 +139,41 @@ async def prepare_session(connection: Connection, endpoint: str, options: Sessio
     if options.is_replicated and commit not in _WAITS_FOR_STANDBYS:
         settings["synchronous_commit"] = "on"
     await connection.execute("".join(f"SET {name} = '{value}';" for name, value in settings.items()))
+
+
+async def run_statement(
+    connection: Connection, endpoint: str, statement: str, arguments: tuple[Any, ...], lost_at: float
+) -> list[Row] | Exception:
+    """Run a statement, and return its rows or its error: NoConnectionError if the server has become a standby.
+
+    Args:
+        connection: the connection.
+        endpoint: where it leads to, for messages.
+        statement: the statement.
+        arguments: its arguments.
+        lost_at: when the connection counts as lost, in the event loop's time.
+    """
+    try:
+        async with asyncio.timeout_at(lost_at):
+            try:
+                rows = await connection.fetch(statement, *arguments)
+            except PostgresError as error:
+                if sqlstate(error) == READ_ONLY and await _is_standby(connection):
+                    return NoConnectionError(_standby(endpoint))
+                raise
+        return [tuple([SecretBytes(value) if type(value) is bytes else value for value in row]) for row in rows]
+    except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
+        return SchemaChangedError() if sqlstate(error) in MISSING else error
+
+
+async def _is_standby(connection: Connection) -> bool:
+    with suppress(Exception):
+        return bool(await connection.fetchval("SELECT pg_is_in_recovery()"))
+    return False
+
+
+def _standby(endpoint: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"PostgreSQL at {endpoint} is a standby, which is read-only; connect to the primary, or list all hosts in the "
+        "URL"
+    )

@@ -20,6 +20,9 @@ from wnc_store import (
     StoreUnavailableError,
 )
 
+READ_ONLY = "25006"
+"""SQLSTATE of a write in a read-only transaction."""
+
 _GRANT = (
     "connect as a role that may use the schema, its tables (SELECT, INSERT, UPDATE, DELETE) and its functions "
     "(EXECUTE); see docs/postgres-role.md"
@@ -39,7 +42,10 @@ _MISCONFIGURED = {
     ),
 }
 _UNAVAILABLE = {
-    "25006": "the server is a standby or read-only; connect to the primary, or list all hosts in the URL",
+    READ_ONLY: (
+        "transactions are read-only, because default_transaction_read_only is on for the server, the database or the "
+        "role, as some providers set it when the disk is full; set it to off"
+    ),
     "40001": "the transaction failed to serialize at every attempt",
     "40P01": "the transaction was part of a deadlock at every attempt",
     "53100": "the server's disk is full; free space",
@@ -49,6 +55,10 @@ _UNAVAILABLE = {
     "57P03": "the server is starting up or shutting down",
     "WNC01": "the store lost its connections again and again",
 }
+_NO_PRIMARY = (
+    "no host of the URL accepts writes: each is a standby or, with target_session_attrs=read-write, has "
+    "default_transaction_read_only = on; connect to the primary, or list all hosts in the URL"
+)
 _TIMEOUT = {
     "55P03": "a lock was held by another transaction for too long",
     "57014": "the statement took too long, or was cancelled by an administrator",
@@ -153,7 +163,7 @@ def _from_client(error: BaseException, server: str, about: str) -> StoreError:
     if isinstance(error, TimeoutError):
         return StoreTimeoutError(f"{server} did not reply in time{about}; check the server and the network")
     if isinstance(error, TargetServerAttributeNotMatched):
-        return StoreUnavailableError(f"{server}{about}: {_UNAVAILABLE['25006']}")
+        return StoreUnavailableError(f"{server}{about}: {_NO_PRIMARY}")
     if isinstance(error, DataError):
         return StoreError(f"asyncpg rejected an argument{about}; nothing was sent")
     reason = "the connection was lost"

@@ -10,9 +10,8 @@ from datetime import timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from wnc_store import SecretBytes, StoreError, StoreSettings
-from wnc_store_postgres.transport.connection import Connection, SessionOptions
+from wnc_store_postgres.transport.connection import Connection, Row, SessionOptions, run_statement
 from wnc_store_postgres.transport.errors import (
-    MISSING,
     NoConnectionError,
     SchemaChangedError,
     is_lost,
@@ -27,7 +26,6 @@ from wnc_store_postgres.transport.tasks import BackgroundTasks
 from wnc_store_postgres.transport.writers import Writer, Writers
 
 _T = TypeVar("_T")
-Row = tuple[Any, ...]
 
 WRITE_SHARE = 0.7
 """Share of the remaining time after which a write counts as lost. The rest is for finding out what became of it."""
@@ -272,25 +270,15 @@ class StatementExecutor:
         self.statistics.commands += 1
         is_broken = True
         try:
-            result = await self._run_on(connection, self._localize(query), arguments(), lost_at)
-            is_broken = isinstance(result, Exception) and is_lost(result)
+            statement = self._localize(query)
+            result = await run_statement(connection, self._pool.endpoint, statement, arguments(), lost_at)
+            is_broken = isinstance(result, Exception) and (is_lost(result) or isinstance(result, NoConnectionError))
+            if isinstance(result, SchemaChangedError):
+                self._tables.forget()
             on_result(result)
             return result
         finally:
             await self._pool.release(connection, is_broken=is_broken)
-
-    async def _run_on(
-        self, connection: Connection, statement: str, arguments: tuple[Any, ...], lost_at: float
-    ) -> list[Row] | Exception:
-        try:
-            async with asyncio.timeout_at(lost_at):
-                rows = await connection.fetch(statement, *arguments)
-            return [tuple([SecretBytes(value) if type(value) is bytes else value for value in row]) for row in rows]
-        except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
-            if sqlstate(error) not in MISSING:
-                return error
-        self._tables.forget()
-        return SchemaChangedError()
 
     async def _obtain(self, deadline: float) -> Connection:
         """Return a connection to a database with our tables.

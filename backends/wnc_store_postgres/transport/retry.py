@@ -9,6 +9,7 @@ from asyncpg import TargetServerAttributeNotMatched
 
 from wnc_store import StoreUnavailableError
 from wnc_store_postgres.transport.errors import (
+    READ_ONLY,
     NoConnectionError,
     SchemaChangedError,
     is_lost,
@@ -41,9 +42,6 @@ _NOT_LISTENING = ConnectionRefusedError | FileNotFoundError | gaierror
 
 _NOT_PRIMARY = TargetServerAttributeNotMatched | StoreUnavailableError
 """Errors of a standby, which may be promoted soon."""
-
-
-_READ_ONLY = "25006"
 
 
 class Attempts:
@@ -79,7 +77,7 @@ class Attempts:
         if isinstance(failure, NoConnectionError):
             return self._may_connect(failure.reason, in_doubt=in_doubt) and await self._sleep()
         code = sqlstate(failure)
-        may_pass = code in _CONFLICTS | _PASSING or (code == _READ_ONLY and self._has_failover)
+        may_pass = code in _CONFLICTS | _PASSING or (code == READ_ONLY and self._has_failover)
         return may_pass and await self._sleep()
 
     def _may_connect(self, reason: BaseException, *, in_doubt: bool) -> bool:
