@@ -9,6 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from loop_clock import advance_loop
 from postgres_database import Connection
 from proxy import SIDES, Cut, Proxy, Side, proxy_to
 from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
@@ -94,6 +95,22 @@ async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
                 await store.rate_limits.hit("k")
             assert caught.value.final_after is not None
             proxied.cut_all()
+
+
+async def test_a_write_that_waited_for_a_connection_has_time(url: str) -> None:
+    """A write that gets its connection late has most of the remaining time, so that its connection is not given up."""
+    timeout = timedelta(hours=1)
+    async with PostgresStore(f"{url}?pool_size=1", StoreSettings(operation_timeout=timeout)) as store:
+        await store.ping()
+        pool, loop = store._executor._pool, asyncio.get_running_loop()
+        held = await pool.acquire(loop.time() + timeout.total_seconds())
+        hit = asyncio.ensure_future(store.rate_limits.hit("k"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        advance_loop(0.9 * timeout.total_seconds())
+        await pool.release(held)
+        await hit
+        assert store.statistics()["connections"] == 1
 
 
 async def test_a_burst_uses_as_many_writers_as_connections(url: str, plain: Connection) -> None:

@@ -163,7 +163,7 @@ class StatementExecutor:
     ) -> list[Row]:
         attempts = Attempts(deadline, has_failover=self._pool.has_failover)
         while True:
-            result = await self._run(query, lambda: (self._prefix, *arguments()), deadline, deadline)
+            result = await self._run(query, lambda: (self._prefix, *arguments()), deadline)
             if not isinstance(result, BaseException):
                 return result
             if not await attempts.another(result):
@@ -218,10 +218,9 @@ class StatementExecutor:
                 return
             self._writers.give_back(taken[0])
 
-        now = self.running_loop().time()
         holes = ", ".join(f"${number}" for number in range(1, len(arguments) + 4))
         call = f"SELECT applied, numbers, entries FROM wnc_schema.wnc_store_{function}_v1({holes})"  # noqa: S608
-        rows = await self._run(call, take, deadline, now + WRITE_SHARE * (deadline - now), give_back)
+        rows = await self._run(call, take, deadline, WRITE_SHARE, give_back)
         if isinstance(rows, BaseException):
             return await self._resolve(taken[0], rows, key, deadline) if is_lost(rows) else rows
         applied, numbers, entries = rows[0]
@@ -237,7 +236,7 @@ class StatementExecutor:
         """
         attempts = Attempts(deadline, has_failover=self._pool.has_failover)
         while True:
-            rows = await self._run(_FENCE, lambda: (self._prefix, writer.id), deadline, deadline)
+            rows = await self._run(_FENCE, lambda: (self._prefix, writer.id), deadline)
             if not isinstance(rows, BaseException):
                 sequence, numbers = rows[0]
                 self.statistics.resolved += 1
@@ -255,12 +254,13 @@ class StatementExecutor:
         query: str,
         arguments: Callable[[], tuple[Any, ...]],
         deadline: float,
-        lost_at: float,
+        share: float = 1.0,
         on_result: Callable[[list[Row] | Exception], None] = lambda _: None,
     ) -> list[Row] | Exception:
-        """Run a statement once, and return its rows or its error. At `lost_at`, its connection counts as lost.
+        """Run a statement once, and return its rows or its error.
 
-        `arguments` and `on_result` are called while it holds its connection.
+        `arguments` and `on_result` are called while it holds its connection. The connection counts as lost after this
+        share of the time that remains when it is available.
         """
         try:
             connection = await self._obtain(deadline)
@@ -269,6 +269,8 @@ class StatementExecutor:
         self.statistics.batches += 1
         self.statistics.commands += 1
         is_broken = True
+        now = self.running_loop().time()
+        lost_at = now + share * (deadline - now)
         try:
             statement = self._localize(query)
             result = await run_statement(connection, self._pool.endpoint, statement, arguments(), lost_at)
@@ -324,7 +326,7 @@ class StatementExecutor:
         writers = self._writers.clear()
         if writers and self._tables.is_known:
             deadline = self._loop.time() + min(0.25, self.timeout)
-            await self._run(_FORGET_WRITERS, lambda: (self._prefix, writers), deadline, deadline)
+            await self._run(_FORGET_WRITERS, lambda: (self._prefix, writers), deadline)
         await self._pool.aclose()
 
 
