@@ -45,7 +45,7 @@ class PostgresStore(BaseStore):
             `ConfigurationError`.
 
     Raises:
-        ConfigurationError: a URL is invalid.
+        ConfigurationError: a URL is invalid, or the pool is not one.
     """
 
     def __init__(

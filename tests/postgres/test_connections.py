@@ -1,4 +1,4 @@
-"""Ways to connect to a server: TCP, Unix socket, TLS, several hosts, and a pool of the caller."""
+"""Ways to connect to a server: TCP, Unix socket, TLS and several hosts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
-import asyncpg
 import pytest
 
 from local_variables import shown_with_traceback
-from postgres_database import PATIENT, Connection, connected
+from postgres_database import PATIENT, connected
 from postgres_server import PostgresServer, find_programs_with_tls
 from redis_server import free_port
 from tcp import tcp_server
 from tls import Authority
-from wnc_store import ConfigurationError, Store, StoreError, StoreUnavailableError, open_store
+from wnc_store import ConfigurationError, StoreError, StoreUnavailableError, open_store
 from wnc_store_contract.factories import room
-from wnc_store_postgres import PostgresStore
 from wnc_store_postgres.transport.executor import session_options
 from wnc_store_postgres.transport.pool import OwnPool
 from wnc_store_postgres.transport.statistics import Statistics
@@ -200,24 +198,3 @@ async def test_waiting_calls_are_served_in_order(url: str) -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
     await pool.aclose()
     assert served == [0, 2, 3]
-
-
-async def test_a_pool_of_the_caller(url: str, plain: Connection) -> None:
-    """A store on a pool of the caller uses its connections, and closing the store leaves the pool open."""
-    async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
-        async with PostgresStore(pool) as store:
-            await store.rooms.create_room(room("A"))
-        assert await pool.fetchval("SELECT count(*) FROM wnc_store_rooms") == 1
-        async with PostgresStore(pool) as store:
-            assert await store.rooms.room_exists("A")
-    assert await plain.fetchval("SELECT count(*) FROM wnc_store_rooms") == 1
-
-
-async def test_a_pool_that_the_caller_has_closed(url: str) -> None:
-    """A store on a pool that the caller closes raises StoreUnavailableError."""
-    async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
-        store: Store = PostgresStore(pool)
-        await store.ping()
-    with pytest.raises(StoreUnavailableError):
-        await store.ping()
-    await store.aclose()

@@ -6,9 +6,11 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Protocol
 
-from wnc_store import StoreClosedError
+from asyncpg import InterfaceError
+
+from wnc_store import ConfigurationError, StoreClosedError, StoreUnavailableError
 from wnc_store_postgres.transport.connection import Connection, SessionOptions, open_connection, prepare_session
-from wnc_store_postgres.transport.errors import NoConnectionError
+from wnc_store_postgres.transport.errors import NoConnectionError, is_lost
 from wnc_store_postgres.transport.statistics import Statistics
 from wnc_store_postgres.transport.url import Target
 
@@ -109,6 +111,8 @@ class CallersPool:
     has_failover = False
 
     def __init__(self, pool: Any, options: SessionOptions) -> None:
+        if not hasattr(pool, "acquire"):
+            raise ConfigurationError(f"expected an asyncpg.Pool or a postgresql:// URL, got {type(pool).__name__}")
         self._pool = pool
         self._options = options
         self.endpoint = "the caller's pool"
@@ -116,8 +120,12 @@ class CallersPool:
 
     async def acquire(self, deadline: float) -> Connection:
         """See `Pool.acquire`."""
+        failure: Exception | None
         try:
             connection = await self._pool.acquire(timeout=deadline - asyncio.get_running_loop().time())
+        except InterfaceError as error:
+            is_closed = str(error).startswith("pool is ")  # closed, closing, or not initialized
+            failure = StoreUnavailableError(f"{self.endpoint} cannot be used: {error}") if is_closed else error
         except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
             failure = error
         else:
@@ -125,7 +133,7 @@ class CallersPool:
             if failure is None:
                 self._checked = True
                 return connection
-            await self.release(connection, is_broken=True)
+            await self.release(connection, is_broken=is_lost(failure))
         raise NoConnectionError(failure)
 
     async def _check(self, connection: Connection, deadline: float) -> Exception | None:
