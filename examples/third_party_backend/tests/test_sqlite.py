@@ -324,8 +324,10 @@ async def test_a_commit_that_fails_may_have_been_stored(path: Path, monkeypatch:
 
 @async_test
 async def test_the_settings_of_the_connection(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No power failure corrupts the file (WAL), and a transaction waits for locks no longer than its deadline."""
+    """No power failure corrupts the file (WAL), and neither opening the file nor a transaction exceeds the deadline."""
     monkeypatch.setattr(WorkerThread, "remaining", Mock(return_value=timedelta(milliseconds=7)))
+    connect = Mock(wraps=sqlite3.connect)
+    monkeypatch.setattr(sqlite3, "connect", connect)
 
     names = ("journal_mode", "synchronous", "busy_timeout")
 
@@ -335,3 +337,4 @@ async def test_the_settings_of_the_connection(path: Path, monkeypatch: pytest.Mo
 
     async with SqliteStore(path) as store:
         assert await store.database.transact(read, writes=False) == ["wal", 1, 7]
+    connect.assert_called_once_with(path, 0.007, isolation_level=None)

@@ -61,7 +61,6 @@ class SqliteDatabase(KeyValueDatabase):
 
     def __init__(self, path: str, timeout: timedelta) -> None:
         self._path = Path(path).absolute()
-        self._timeout = timeout
         self._thread = WorkerThread(path, timeout)
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, ...] = ()  # inode and device of the file that the connection has opened
@@ -106,7 +105,8 @@ class SqliteDatabase(KeyValueDatabase):
         return result
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, self._timeout.total_seconds(), isolation_level=None)  # autocommit
+        seconds = self._thread.remaining().total_seconds()
+        connection = sqlite3.connect(self._path, seconds, isolation_level=None)  # autocommit
         try:
             with suppress(sqlite3.OperationalError):  # another connection is opening the file
                 connection.execute("PRAGMA journal_mode = WAL")  # so that readers do not wait for writers
