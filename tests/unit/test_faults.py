@@ -11,6 +11,7 @@ from simulated_connection import Request, SimulatedHarness, SimulatedStore
 from virtual_time import VirtualTimeLoop
 from wnc_store import ConfigurationError
 from wnc_store_contract import Capability, Harness
+from wnc_store_contract.clause import TIME_LIMIT
 from wnc_store_contract.faults.history import Operation, View
 from wnc_store_contract.faults.judge import RULES, TRUTHFUL_ERRORS, judge
 from wnc_store_contract.faults.run import ERRORS, RECOVERY, FaultReport, Violation, describe, run_faults
@@ -78,6 +79,22 @@ def test_a_seed_repeats_a_run() -> None:
     first, second = (run(SimulatedHarness(), 7, 600) for _ in range(2))
     assert first == second
     assert first != run(SimulatedHarness(), 8, 600)
+
+
+def test_the_time_of_a_restart_does_not_count() -> None:
+    """A restart that takes longer than a round may take is not a violation."""
+
+    class Slow(SimulatedHarness):
+        restarts = 0
+
+        async def restart(self) -> None:
+            self.restarts += 1
+            await asyncio.sleep(2 * TIME_LIMIT)
+            await super().restart()
+
+    harness = Slow()
+    assert run(harness, 0, 600).violations == []
+    assert harness.restarts > 0
 
 
 def test_a_run_stops_at_its_limit_of_seconds() -> None:

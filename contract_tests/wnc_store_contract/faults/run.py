@@ -143,6 +143,7 @@ class _Round:
         self._chance = random.Random(self._name)  # noqa: S311 - repeatable
         self._faults: list[tuple[int, str]] = []
         self._injecting: asyncio.Task[None] | None = None
+        self._limit = asyncio.timeout(None)
 
     async def run(self, operations: float) -> None:
         """Run the round and add its results to the report."""
@@ -160,7 +161,7 @@ class _Round:
             worker = Worker(stores, "w", self._name, keys)
             problems: list[Violation] = []
             try:
-                async with asyncio.timeout(TIME_LIMIT):
+                async with asyncio.timeout(TIME_LIMIT) as self._limit:
                     await worker.work(operations, self._inject_sometimes)
                     if self._injecting is not None:
                         await self._injecting
@@ -187,11 +188,23 @@ class _Round:
     async def _inject(self) -> None:
         await asyncio.sleep(self._chance.random() * 0.003)
         if Capability.RESTART in self._harness.capabilities and self._chance.random() < _RESTART_CHANCE:
-            fault, cause = "restart", self._harness.restart
+            fault, cause = "restart", self._restart
         else:
             fault, cause = "disconnect", self._harness.disconnect
         self._faults.append((time.monotonic_ns(), fault))
         await cause()
+
+    async def _restart(self) -> None:
+        """Restart the server. The time that it takes does not count towards the limit of the round."""
+        loop, limit = asyncio.get_running_loop(), self._limit.when()
+        if limit is None or self._limit.expired():
+            return
+        start = loop.time()
+        self._limit.reschedule(None)
+        try:
+            await self._harness.restart()
+        finally:
+            self._limit.reschedule(limit + loop.time() - start)
 
     async def _read(self, worker: Worker, store: Any, client: str, group: str, key: str) -> list[Violation]:
         """Read a key, again if the store has not reconnected yet."""
