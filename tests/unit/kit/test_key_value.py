@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
 
 from tiny_database import TinyDatabase, TinyHarness
-from wnc_store import CorruptRecordError, MessageAdded, Resync, StoreError
+from wnc_store import CorruptRecordError, MessageAdded, OutcomeUnknownError, Resync, StoreError, StoreUnavailableError
 from wnc_store.base import KeyValueEntry, KeyValueStore
 from wnc_store_contract.factories import message, room, user
 
@@ -48,6 +49,55 @@ async def test_the_sweep_deletes_every_kind_of_expired_record(harness: TinyHarne
     assert await store.rooms.sweep_active_rooms() == 1
     counts = [await count(harness, kind) for kind in ("rooms", "chats", "connections", "hits", "events")]
     assert counts == [1, 0, 0, 0, 1]
+
+
+async def test_the_sweep_is_several_transactions(harness: TinyHarness, store: KeyValueStore) -> None:
+    """The sweep reads at most 100 records in each transaction, and another client can write between them."""
+    for number in range(250):
+        await store.rooms.create_room(room(f"{number:03d}"))
+    await harness.advance(DAY)
+    reads: list[int] = []
+    scan = harness.data.scan
+
+    def count_reads(space: str, after: str, limit: int, /) -> Sequence[tuple[str, KeyValueEntry]]:
+        found = scan(space, after, limit)
+        reads.append(len(found) if space.startswith("rooms") else 0)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness.data, "scan", count_reads)
+        sweep = asyncio.ensure_future(store.rooms.sweep_active_rooms())
+        while not any(reads):  # noqa: ASYNC110 - the database has no signal for this
+            await asyncio.sleep(0)
+        await store.rooms.create_room(room("249"))
+        assert not sweep.done()
+        assert await sweep == 249
+    assert max(reads) == 100
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("lost"), OutcomeUnknownError("lost")])
+async def test_an_interrupted_sweep_reports_what_it_removed(
+    harness: TinyHarness, store: KeyValueStore, monkeypatch: pytest.MonkeyPatch, error: StoreUnavailableError
+) -> None:
+    """If a sweep fails after a transaction that removed rooms, it raises OutcomeUnknownError with their number."""
+    for number in range(150):
+        await store.rooms.create_room(room(f"{number:03d}"))
+    await harness.advance(DAY)
+    scan = harness.data.scan
+
+    def fail_at_second_page(space: str, after: str, limit: int, /) -> Sequence[tuple[str, KeyValueEntry]]:
+        if after == "099":
+            raise error
+        return scan(space, after, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(harness.data, "scan", fail_at_second_page)
+        with pytest.raises(
+            OutcomeUnknownError, match=r"100 entries of expired rooms .* before an error: lost"
+        ) as caught:
+            await store.rooms.sweep_active_rooms()
+    assert caught.value.final_after == (None if isinstance(error, OutcomeUnknownError) else timedelta(0))
+    assert await store.rooms.sweep_active_rooms() == 50
 
 
 async def test_acquiring_deletes_expired_leases(harness: TinyHarness, store: KeyValueStore) -> None:

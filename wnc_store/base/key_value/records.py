@@ -26,6 +26,9 @@ _EVENT_TTL = timedelta(minutes=1)
 
 _PAGE_SIZE = 500
 
+_PURGE_SIZE = 100
+"""Number of records that a transaction of the sweep reads. Other writes of the database wait for it."""
+
 _is_number = re.compile(rb"[0-9]{1,18}").fullmatch
 _event_key = re.compile(r"([0-9]{20}) (\S+)").fullmatch
 
@@ -80,12 +83,14 @@ class Records:
         found = self._transaction.scan(self._space(kind), after, _PAGE_SIZE)
         return [key for key, entry in found if self._is_live(entry)], found[-1][0] if found else None
 
-    def purge(self, kind: str, prefix: str = "") -> int:
-        """Delete the expired records whose keys start with a prefix. Return their number."""
-        expired = [key for key, entry in self._scan(kind, prefix) if not self._is_live(entry)]
-        for key in expired:
-            self._transaction.delete(self._space(kind), key)
-        return len(expired)
+    def purge(self, kind: str, prefix: str) -> None:
+        """Delete the expired records whose keys start with a prefix."""
+        self._delete_expired(kind, [*self._scan(kind, prefix)])
+
+    def purge_page(self, kind: str, after: str) -> tuple[int, str | None]:
+        """Delete the expired records of one page. Return their number, and the key after which the next page starts."""
+        found = self._transaction.scan(self._space(kind), after, _PURGE_SIZE)
+        return self._delete_expired(kind, found), found[-1][0] if found else None
 
     def publish(self, encoded_events: Sequence[EncodedEvent]) -> None:
         """Append events to the log, and delete about as many that have expired."""
@@ -128,6 +133,12 @@ class Records:
                     return
                 yield key, entry
                 after = key
+
+    def _delete_expired(self, kind: str, found: Sequence[tuple[str, KeyValueEntry]]) -> int:
+        expired = [key for key, entry in found if not self._is_live(entry)]
+        for key in expired:
+            self._transaction.delete(self._space(kind), key)
+        return len(expired)
 
     def _is_live(self, entry: KeyValueEntry) -> bool:
         return entry.expires_ms is None or entry.expires_ms > self.now_ms

@@ -13,7 +13,7 @@ from wnc_store.base.ids import is_id
 from wnc_store.base.key_value.records import CHATS, CONNECTIONS, EVENTS, HITS, ROOMS, Records, RecordStorage
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.clock import Clock
-from wnc_store.errors import CorruptRecordError
+from wnc_store.errors import CorruptRecordError, OutcomeUnknownError, StoreError
 from wnc_store.records.codec import to_wire
 from wnc_store.records.models import Room
 from wnc_store.settings import StoreSettings
@@ -93,12 +93,29 @@ class KeyValueRoomStore(GroupCommitRoomStore[bytes]):
                     yield room_id
 
     async def _prune_index(self) -> int:
-        def purge(records: Records) -> int:
+        removed = 0
+        try:
+            async for count in self._purge(ROOMS):
+                removed += count
             for kind in (CHATS, CONNECTIONS, HITS, EVENTS):
-                records.purge(kind)
-            return records.purge(ROOMS)
+                async for _ in self._purge(kind):
+                    pass
+        except StoreError as error:
+            if not removed:
+                raise
+            message = f"{removed} entries of expired rooms were removed before an error: {error}; sweep again"
+            unknown = OutcomeUnknownError(message)
+            unknown.final_after = error.final_after if isinstance(error, OutcomeUnknownError) else timedelta(0)
+            raise unknown from error
+        return removed
 
-        return await self._storage.write(purge)
+    async def _purge(self, kind: str) -> AsyncIterator[int]:
+        """Delete the expired records of a kind in several transactions. Yield the number of each."""
+        after: str | None = ""
+        while after is not None:
+            start = after
+            count, after = await self._storage.write(lambda records, start=start: records.purge_page(kind, start))
+            yield count
 
     async def _replace(
         self, before: VersionedRoom[bytes], change: Callable[[Records], object], encoded_events: Sequence[EncodedEvent]
