@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from unittest.mock import Mock, patch
 
 import asyncpg
@@ -39,10 +40,15 @@ async def test_an_unknown_database(postgres_server: PostgresServer) -> None:
     assert "create it" in await refused(postgres_server.url("nothing"))
 
 
-async def test_an_unknown_option(postgres_server: PostgresServer) -> None:
-    """An option of the URL that neither the driver nor the server knows is rejected."""
-    message = await refused(f"{postgres_server.url()}?colour=red")
-    assert "option of the URL" in message
+@pytest.mark.parametrize("option", ["colour=red", "statement_timeout=soon", "max_connections=5"])
+async def test_an_invalid_option(postgres_server: PostgresServer, option: str) -> None:
+    """An option of the URL that the server does not know, or whose value it rejects, fails at once."""
+    url = f"{postgres_server.url()}?{option}"
+    assert re.search("options? of the URL", await refused(url))
+    async with open_store(url) as store:
+        with pytest.raises(ConfigurationError):
+            async with store.events.subscribe("A"):
+                pass
 
 
 async def test_a_server_that_is_too_old(fresh: str) -> None:

@@ -27,7 +27,10 @@ _GRANT = (
     "connect as a role that may use the schema, its tables (SELECT, INSERT, UPDATE, DELETE) and its functions "
     "(EXECUTE); see docs/postgres-role.md"
 )
+_SETTING = "the server rejected the value of a setting; check the options of the URL, and the settings of the role"
 _MISCONFIGURED = {
+    "22023": _SETTING,
+    "55P02": _SETTING,
     "28000": "the server rejected the role; check the user in the URL and the server's pg_hba.conf",
     "28P01": "the server rejected the credentials; check the user and the password in the URL",
     "3D000": "the database does not exist; create it, or correct the name in the URL",
