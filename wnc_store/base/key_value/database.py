@@ -55,7 +55,7 @@ class KeyValueDatabase(ABC):
 
         The function does not block and does not await. It may run in another thread, and more than once if the
         database rolled its transaction back. If `writes` is false, it changes nothing. If the caller is cancelled, the
-        whole transaction takes effect, or nothing.
+        whole transaction takes effect, or nothing. Limit the call to `operation_timeout`, because the store does not.
 
         Raises:
             StoreUnavailableError: The database is not available, or did not reply in time (`StoreTimeoutError`).
