@@ -95,7 +95,7 @@ class PostgresRoomStore(GroupCommitRoomStore[int]):
     async def _delete(self, room_id: str) -> bool:
         self._cache.discard(room_id)
         result = await self._write("delete", room_id, self._change_events.for_delete(room_id), room_id)
-        return result.applied
+        return result.numbers[0] == 1
 
     async def _get_ttl(self, room_id: str) -> timedelta | None:
         return to_ttl(await self._executor.fetch(queries.GET_ROOM_TTL, room_id, key=self._keys.room(room_id)))

@@ -84,6 +84,19 @@ async def test_a_write_that_arrives_late_is_refused(url: str, plain: Connection)
             assert await plain.fetchval("SELECT count FROM wnc_store_hits WHERE key = 'k'") == "2"
 
 
+async def test_a_delete_that_arrives_late_deletes_no_chat(url: str) -> None:
+    """A late delete of a room that the store has deleted since leaves a newer chat with its id alone."""
+    async with proxy_to(port_of(url)) as proxied:
+        async with open_store(behind(proxied, url), settings=PATIENT) as store:
+            await store.rooms.delete_room("A")
+            await store.rooms.create_room(room("A"))
+            proxied.arm(Cut("request", 20, late=True))
+            assert await store.rooms.delete_room("A")
+            await store.chat.add_message(message(1, "A"))
+            await proxied.deliver()
+            assert [one.id for one in await store.chat.get_messages("A")] == [message(1, "A").id]
+
+
 async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
     """If the server stays unreachable after a request was sent, the write raises OutcomeUnknownError."""
     async with proxy_to(port_of(url)) as proxied:

@@ -130,7 +130,9 @@ BEGIN
     PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
 END $$;
 
--- Delete a room, its chat and its index entry. `applied` is whether there was a room.
+-- Delete a room, its chat and its index entry. `numbers` is 1 if there was a room, else 0: then no event is sent.
+--
+-- `applied` is always true. A chat without a room is deleted, too, so also that must not happen after a fence.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_delete_v1(
     p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[], p_room_id text,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
@@ -138,15 +140,17 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := wnc_schema.wnc_store_lock_v1('room', p_prefix, p_room_id);
     v_expires_at timestamptz;
+    v_is_live boolean;
 BEGIN
     DELETE FROM wnc_schema.wnc_store_rooms WHERE prefix = p_prefix AND room_id = p_room_id
         RETURNING expires_at INTO v_expires_at;
-    applied := FOUND AND (v_expires_at > v_now OR v_expires_at IS NULL);
+    v_is_live := FOUND AND (v_expires_at > v_now OR v_expires_at IS NULL);
     DELETE FROM wnc_schema.wnc_store_active WHERE prefix = p_prefix AND room_id = p_room_id;
     PERFORM wnc_schema.wnc_store_drop_chat_v1(p_prefix, p_room_id);
-    IF applied THEN
-        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
-    END IF;
+    applied := true;
+    numbers := ARRAY[v_is_live::int];
+    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel,
+        CASE WHEN v_is_live THEN p_payloads ELSE '{}' END);
 END $$;
 
 -- Store a room and its chat with their TTLs, unless a room has the id and `p_replace` is false.
