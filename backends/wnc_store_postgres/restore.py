@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from wnc_store import RoomExistsError, Snapshot, StoreSettings, to_wire
@@ -25,7 +26,7 @@ async def restore(
         to_millis(_finite(snapshot.room_ttl, settings.room_ttl)),
         replace,
         to_millis(_finite(chat_ttl or timedelta.max, settings.chat_ttl)),
-        [message.id for message in messages],
+        [_to_text(message.id) for message in messages],
         [to_wire(message) for message in messages],
         key=keys.room(room.id),
         channel=keys.channel,
@@ -37,3 +38,11 @@ async def restore(
 
 def _finite(ttl: timedelta, full_ttl: timedelta) -> timedelta:
     return full_ttl if ttl == timedelta.max else ttl
+
+
+def _to_text(message_id: str) -> str | None:
+    """Return the id of a message; None if it has characters that the server's `text` cannot contain.
+
+    Other programs can have stored such an id. It is not a valid argument of any operation.
+    """
+    return None if re.search(r"[\x00\ud800-\udfff]", message_id) else message_id

@@ -17,7 +17,7 @@ from chaos.server import emptied
 from redis_server import RedisServer
 from wnc_store import ChatMessage, Room, Snapshot, Store, SupportsRestore, from_wire, open_store
 from wnc_store.cli import transfer
-from wnc_store_contract.factories import node_record, node_records
+from wnc_store_contract.factories import message, node_record, node_records, room
 
 _BACKENDS = ("memory", "redis", "postgres")
 _HOUR = timedelta(hours=1)
@@ -85,3 +85,12 @@ async def test_nothing_is_lost(stores: dict[str, Store], source: str, target: st
     for room_id, before in ttls.items():
         for ttl, left in zip(before, found_ttls[room_id], strict=True):
             assert ttl - _HOUR / _MILLISECOND < left <= ttl, room_id
+
+
+async def test_a_message_keeps_an_id_that_no_text_can_contain(store: Store) -> None:
+    """A message whose id has a NUL or half of a surrogate pair, as another program stored it, is restored unchanged."""
+    stored = [message(1, "A").model_copy(update={"id": odd}) for odd in ("a\0b", "a\ud83d")]
+    assert isinstance(store, SupportsRestore)
+    await store.restore(Snapshot(room("A"), _HOUR, tuple(stored), _HOUR))
+    await store.chat.add_message(message(2, "A"))
+    assert await store.chat.get_messages("A") == [*stored, message(2, "A")]
