@@ -15,6 +15,7 @@ from proxy import SIDES, Cut, Proxy, Side, proxy_to
 from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
 from wnc_store_postgres import PostgresStore
+from wnc_store_postgres.transport.retry import MAX_LOST
 
 PATIENT = StoreSettings(operation_timeout=timedelta(seconds=60), publish_changes=True)
 _STRIDE = 97
@@ -108,6 +109,20 @@ async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
                 await store.rate_limits.hit("k")
             assert caught.value.final_after is not None
             proxied.cut_all()
+
+
+async def test_the_outcome_is_found_when_the_server_returns(url: str) -> None:
+    """While connections are accepted and closed, as by a proxy of a server that restarts, the outcome stays open."""
+    async with proxy_to(port_of(url)) as proxied:
+        async with open_store(behind(proxied, url), settings=PATIENT) as store:
+            await store.rate_limits.hit("k")
+            proxied.arm(Cut("reply", 0, stay_down=True))
+            hit = asyncio.ensure_future(store.rate_limits.hit("k"))
+            enough = proxied.connections + 2 * MAX_LOST
+            while proxied.connections < enough and not hit.done():
+                await asyncio.sleep(0.01)
+            proxied.disarm()
+            assert (await hit).remaining == StoreSettings().rate_limit_max - 2
 
 
 async def test_a_write_that_waited_for_a_connection_has_time(url: str) -> None:

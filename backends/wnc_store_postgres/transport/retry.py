@@ -68,7 +68,7 @@ class Attempts:
         """
         if is_lost(failure):
             self._lost += 1
-            if isinstance(failure, TimeoutError) or self._lost >= MAX_LOST:
+            if isinstance(failure, TimeoutError) or self._is_hopeless(in_doubt=in_doubt):
                 return False
             return self._lost == 1 or await self._sleep()
         if isinstance(failure, SchemaChangedError):
@@ -90,7 +90,11 @@ class Attempts:
             return self._has_failover or in_doubt
         if is_lost(reason):
             self._lost += 1
-        return is_lost(reason) and self._lost < MAX_LOST
+        return is_lost(reason) and not self._is_hopeless(in_doubt=in_doubt)
+
+    def _is_hopeless(self, *, in_doubt: bool) -> bool:
+        # A proxy in front of a server that restarts accepts connections and closes them.
+        return self._lost >= MAX_LOST and not in_doubt
 
     async def _sleep(self) -> bool:
         if asyncio.get_running_loop().time() + self._delay >= self._deadline:
