@@ -56,9 +56,11 @@ class EventQueue:
 
     def mark_gap(self) -> None:
         """Append a `Resync`, unless the last event is one."""
-        if not self._events or not isinstance(self._events[-1], Resync):
-            self._events.append(Resync(room_id=self.room_id))
-            self._wake()
+        with suppress(IndexError):  # the queue is empty; the reader of another thread can empty it at any moment
+            if isinstance(self._events[-1], Resync):
+                return
+        self._events.append(Resync(room_id=self.room_id))
+        self._wake()
 
     def close(self, reason: type[Exception]) -> None:
         """Make all waiting and later reads raise `reason`. Events in the queue are discarded."""
