@@ -18,6 +18,8 @@ MAX_DEPTH = 64
 
 JOINED = datetime(2026, 1, 1, 12, 0, 0, 125000, tzinfo=UTC)
 
+NON_INTEGERS: list[Any] = [True, 1.0, 1.5, float("nan"), "1", b"1"]
+"""Values that are not valid counts, although some look like integers."""
 
 SIMILAR_IDS: dict[str, Sequence[str]] = {
     "case": ("room", "Room", "ROOM", "rOOM"),

@@ -79,8 +79,8 @@ class BaseChatStore(ABC):
     async def get_messages(self, room_id: str, limit: int | None = None) -> list[ChatMessage]:
         """See `ChatReader.get_messages`."""
         self._lifecycle.check(("room id", room_id))
-        if limit is not None and limit < 0:
-            message = f"limit must be None or an integer of at least 0, got {limit}"
+        if limit is not None and not (type(limit) is int and limit >= 0):
+            message = f"limit must be None or an integer of at least 0, got {limit!r}"
             raise ValueError(message)
         messages = await self._get_messages(room_id)
         return list(messages if limit is None else messages[max(0, len(messages) - limit) :])

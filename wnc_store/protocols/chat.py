@@ -22,7 +22,7 @@ class ChatReader(Protocol):
             limit: Return only this number of newest messages. None returns all.
 
         Raises:
-            ValueError: `limit` is negative.
+            ValueError: `limit` is not an integer (booleans are rejected), or is negative.
         """
         ...
 

@@ -6,7 +6,7 @@ import pytest
 
 from wnc_store import ChatMessage, Store
 from wnc_store_contract.clause import ContractContext, clause
-from wnc_store_contract.factories import message, room
+from wnc_store_contract.factories import NON_INTEGERS, message, room
 from wnc_store_contract.harness import Capability
 
 
@@ -85,10 +85,11 @@ class ChatClauses:
 
     @clause(Capability.CHAT)
     async def test_a_negative_limit_is_rejected(self, context: ContractContext) -> None:
-        """get_messages with a negative limit raises ValueError."""
+        """get_messages with a limit that is negative, or is not an integer (such as 1.5 or True), raises ValueError."""
         store = await context.open()
-        with pytest.raises(ValueError, match="limit"):
-            await store.chat.get_messages("A3X9K2", -1)
+        for limit in (-1, *NON_INTEGERS):
+            with pytest.raises(ValueError, match="limit"):
+                await store.chat.get_messages("A3X9K2", limit)
 
     @clause(Capability.CHAT)
     async def test_a_repeated_message_has_no_effect(self, context: ContractContext) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from wnc_store import InvalidIdError, LimitExceededError
 from wnc_store_contract.calls import all_raise, connection_calls, rate_limit_calls
 from wnc_store_contract.clause import ContractContext, clause
+from wnc_store_contract.factories import NON_INTEGERS
 from wnc_store_contract.harness import Capability
 
 MINUTE, HOUR = 60, 3600
-NON_INTEGERS: list[Any] = [True, 1.0, 1.5, float("nan"), "1", b"1"]
-"""Values that are not valid counts, although some look like integers."""
 ADDRESSES = (
     *(
         "1.2.3.4",
