@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
-from wnc_store import Clock, CorruptRecordError, OutcomeUnknownError, Room, StoreError, StoreSettings, is_id, to_wire
+from wnc_store import Clock, CorruptRecordError, Room, StoreSettings, is_id, to_wire
 from wnc_store.base import (
     Committed,
     EncodedEvent,
@@ -110,24 +110,18 @@ class PostgresRoomStore(GroupCommitRoomStore[int]):
                     yield room_id
 
     async def _prune_index(self) -> int:
-        removed, after = 0, ""
-        try:
-            async for page in self._pages(_SWEEP_SIZE):
-                last = page[-1][0]
-                if not all(is_live for _, is_live in page):
-                    result = await self._executor.write("sweep", after, last, key=f"{self._keys.prefix}active-rooms")
-                    removed += sum(result.numbers)
-                after = last
-            while await self.purge() == _PURGE_SIZE:
-                pass
-        except StoreError as error:
-            if not removed:
-                raise
-            message = f"{removed} entries of expired rooms were removed before an error: {error}; sweep again"
-            unknown = OutcomeUnknownError(message)
-            unknown.final_after = error.final_after if isinstance(error, OutcomeUnknownError) else timedelta(0)
-            raise unknown from error
-        return removed
+        return await self._sum_batches(self._prune_pages())
+
+    async def _prune_pages(self) -> AsyncIterator[int]:
+        after = ""
+        async for page in self._pages(_SWEEP_SIZE):
+            last = page[-1][0]
+            if not all(is_live for _, is_live in page):
+                result = await self._executor.write("sweep", after, last, key=f"{self._keys.prefix}active-rooms")
+                yield sum(result.numbers)
+            after = last
+        while await self.purge() == _PURGE_SIZE:
+            pass
 
     async def purge(self) -> int:
         """Delete old rows of each table, and return the number of the table with the most."""

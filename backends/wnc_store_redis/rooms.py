@@ -9,7 +9,7 @@ from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from wnc_store import Clock, CorruptRecordError, OutcomeUnknownError, Room, StoreError, StoreSettings, is_id
+from wnc_store import Clock, CorruptRecordError, OutcomeUnknownError, Room, StoreSettings, is_id
 from wnc_store.base import BaseRoomStore, Lifecycle, Transition
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.group_commit import GroupCommit
@@ -74,19 +74,12 @@ class RedisRoomStore(BaseRoomStore):
                     yield room_id
 
     async def _prune_index(self) -> int:
-        removed = 0
-        try:
-            async for pages in self._storage.index_pages():
-                outcomes = await self._storage.prune_index(pages)
-                removed += sum(outcome for outcome in outcomes if isinstance(outcome, int))
-                failures = [outcome for outcome in outcomes if not isinstance(outcome, int)]
-                if failures:
-                    raise max(failures, key=lambda error: isinstance(error, OutcomeUnknownError))
-        except StoreError as error:
-            if not removed:
-                raise
-            message = f"{removed} entries of expired rooms were removed before an error: {error}; sweep again"
-            unknown = OutcomeUnknownError(message)
-            unknown.final_after = error.final_after if isinstance(error, OutcomeUnknownError) else timedelta(0)
-            raise unknown from error
-        return removed
+        return await self._sum_batches(self._prune_pages())
+
+    async def _prune_pages(self) -> AsyncIterator[int]:
+        async for pages in self._storage.index_pages():
+            outcomes = await self._storage.prune_index(pages)
+            yield sum(outcome for outcome in outcomes if isinstance(outcome, int))
+            failures = [outcome for outcome in outcomes if not isinstance(outcome, int)]
+            if failures:
+                raise max(failures, key=lambda error: isinstance(error, OutcomeUnknownError))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 from wnc_store.base.compare_and_set import Committed, VersionedRoom, VersionMismatch
 from wnc_store.base.decode import decode_room
@@ -13,7 +14,7 @@ from wnc_store.base.ids import is_id
 from wnc_store.base.key_value.records import CHATS, CONNECTIONS, EVENTS, HITS, ROOMS, Records, RecordStorage
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.clock import Clock
-from wnc_store.errors import CorruptRecordError, OutcomeUnknownError, StoreError
+from wnc_store.errors import CorruptRecordError
 from wnc_store.records.codec import to_wire
 from wnc_store.records.models import Room
 from wnc_store.settings import StoreSettings
@@ -93,29 +94,16 @@ class KeyValueRoomStore(GroupCommitRoomStore[bytes]):
                     yield room_id
 
     async def _prune_index(self) -> int:
-        removed = 0
-        try:
-            async for count in self._purge(ROOMS):
-                removed += count
-            for kind in (CHATS, CONNECTIONS, HITS, EVENTS):
-                async for _ in self._purge(kind):
-                    pass
-        except StoreError as error:
-            if not removed:
-                raise
-            message = f"{removed} entries of expired rooms were removed before an error: {error}; sweep again"
-            unknown = OutcomeUnknownError(message)
-            unknown.final_after = error.final_after if isinstance(error, OutcomeUnknownError) else timedelta(0)
-            raise unknown from error
-        return removed
+        return await self._sum_batches(self._purge())
 
-    async def _purge(self, kind: str) -> AsyncIterator[int]:
-        """Delete the expired records of a kind in several transactions. Yield the number of each."""
-        after: str | None = ""
-        while after is not None:
-            start = after
-            count, after = await self._storage.write(lambda records, start=start: records.purge_page(kind, start))
-            yield count
+    async def _purge(self) -> AsyncIterator[int]:
+        """Delete the expired records in several transactions. Yield the number of rooms of each."""
+        for kind in (ROOMS, CHATS, CONNECTIONS, HITS, EVENTS):
+            after: str | None = ""
+            while after is not None:
+                purge = partial(Records.purge_page, kind=kind, after=after)
+                count, after = await self._storage.write(purge)
+                yield count if kind == ROOMS else 0
 
     async def _replace(
         self, before: VersionedRoom[bytes], change: Callable[[Records], object], encoded_events: Sequence[EncodedEvent]
