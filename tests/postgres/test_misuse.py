@@ -1,4 +1,4 @@
-"""Misuse of a store: a second event loop, a fork, another isolation level, and rooms that nobody sweeps."""
+"""Unusual circumstances: a second event loop, a fork, settings of a role, and rooms that nobody sweeps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from postgres_database import Connection
 from processes import run
+from waiting import wait_until
 from wnc_store import AppEvent, ConfigurationError, Store, StoreError, StoreSettings
 from wnc_store_contract.factories import message, room
 from wnc_store_postgres import PostgresStore
@@ -101,6 +102,22 @@ async def test_the_isolation_level_of_own_connections_is_set(url: str) -> None:
     """The store's own connections use READ COMMITTED, whatever the URL or the role says."""
     async with PostgresStore(f"{url}?default_transaction_isolation=serializable") as store:
         await store.rooms.create_room(room("A"))
+
+
+async def test_the_lock_timeout_of_a_role_does_not_apply(url: str, plain: Connection) -> None:
+    """A write waits for a lock until the deadline of the store, also if the role gives up after a millisecond."""
+    async with PostgresStore(f"{url}?lock_timeout=1&idle_in_transaction_session_timeout=1", PATIENT) as store:
+        await store.rate_limits.hit("k")
+        async with plain.transaction():
+            await plain.execute("SELECT FROM wnc_store_hits FOR UPDATE")
+            hit = asyncio.ensure_future(store.rate_limits.hit("k"))
+            await wait_until(lambda: hit.done() or _is_waiting(plain))
+        await hit
+
+
+async def _is_waiting(plain: Connection) -> bool:
+    blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+    return bool(await plain.fetchval(blocked))
 
 
 async def test_old_rows_are_purged(url: str, plain: Connection) -> None:

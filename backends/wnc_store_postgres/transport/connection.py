@@ -26,6 +26,7 @@ Row = tuple[Any, ...]
 
 _SETTINGS = {
     "default_transaction_isolation": "read committed",
+    "lock_timeout": "0",  # statement_timeout limits the wait for a lock
     "log_parameter_max_length_on_error": "0",  # arguments are private
     "jit": "off",  # the statements are short
     "enable_seqscan": "off",  # a plan that was made while a table was small may be used when it is large
