@@ -61,10 +61,12 @@ async def test_a_server_that_is_too_old(fresh: str) -> None:
     await _check_empty(fresh)
 
 
-async def test_another_encoding(postgres_server: PostgresServer) -> None:
-    """A database whose encoding is not UTF-8 is rejected."""
-    async with database(postgres_server, "ENCODING 'LATIN1' TEMPLATE template0") as name:
-        assert "LATIN1" in await refused(postgres_server.url(name))
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_another_encoding(postgres_server: PostgresServer, encoding: str) -> None:
+    """A database whose encoding is not UTF-8 is rejected, and the error says what to do."""
+    async with database(postgres_server, f"ENCODING '{encoding}' TEMPLATE template0") as name:
+        message = await refused(postgres_server.url(name))
+        assert f"has the encoding {encoding}; create one with ENCODING 'UTF8'" in message
         await _check_empty(postgres_server.url(name))
 
 

@@ -1,4 +1,4 @@
-"""Unusual circumstances: a second event loop, a fork, settings of a role, and rooms that nobody sweeps."""
+"""Unusual circumstances: a second event loop, a fork, eager tasks, settings of a role, and rooms that nobody sweeps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from eager_tasks import use_eager_tasks
+from every_operation import refusals
 from postgres_database import Connection
 from processes import run
 from waiting import wait_until
@@ -118,6 +120,15 @@ async def test_the_lock_timeout_of_a_role_does_not_apply(url: str, plain: Connec
 async def _is_waiting(plain: Connection) -> bool:
     blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
     return bool(await plain.fetchval(blocked))
+
+
+async def test_every_operation_works_with_eager_tasks(url: str) -> None:
+    """On an event loop that runs the first step of a task at once, every operation works."""
+    use_eager_tasks()
+    async with PostgresStore(url, PATIENT.model_copy(update={"publish_changes": True})) as store:
+        assert await refusals(store) == []
+        hits = await asyncio.gather(*(store.rate_limits.hit("k") for _ in range(20)))
+        assert len({hit.remaining for hit in hits}) == 20
 
 
 async def test_old_rows_are_purged(url: str, plain: Connection) -> None:
