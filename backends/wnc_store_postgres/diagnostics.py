@@ -11,7 +11,8 @@ _READ = """
 SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
     current_setting('full_page_writes'), current_setting('autovacuum'), current_setting('track_counts'),
     current_setting('default_transaction_isolation'), current_setting('max_connections')::int,
-    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+    (SELECT count(*) FROM pg_stat_activity WHERE usesysid IS NOT NULL
+        AND coalesce(backend_type, 'client backend') = 'client backend'), -- NULL for the sessions of other roles
     current_setting('log_statement'), current_setting('log_min_duration_statement'),
     current_setting('log_parameter_max_length'), pg_notification_queue_usage(), $1::text
 """

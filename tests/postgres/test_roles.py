@@ -53,6 +53,14 @@ def test_the_page_grants_rights_on_every_table() -> None:
     assert f"CREATE ROLE {_ROLE} LOGIN PASSWORD 'PASSWORD'" == _CREATE
 
 
+async def test_health_counts_the_connections_of_other_roles(granted: _Database) -> None:
+    """The number of connections in use includes those of other roles, about which the role may not read more."""
+    async with open_store(granted.role_url, settings=PATIENT) as store:
+        (check,) = [check for check in (await store.health()).checks if check.name == "connections"]
+    own = 1
+    assert int(check.detail.split()[0]) > own
+
+
 async def test_the_rights_are_sufficient(granted: _Database) -> None:
     """Every operation works for the documented role, with events."""
     async with open_store(granted.role_url, settings=PATIENT.model_copy(update={"publish_changes": True})) as store:
