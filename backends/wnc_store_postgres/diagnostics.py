@@ -13,12 +13,16 @@ SELECT current_setting('server_version'), current_setting('synchronous_commit'),
     current_setting('default_transaction_isolation'), current_setting('max_connections')::int,
     (SELECT count(*) FROM pg_stat_activity WHERE usesysid IS NOT NULL
         AND coalesce(backend_type, 'client backend') = 'client backend'), -- NULL for the sessions of other roles
-    current_setting('log_statement'), current_setting('log_min_duration_statement'),
-    current_setting('log_parameter_max_length'), pg_notification_queue_usage(), $1::text
+    pg_notification_queue_usage(),
+    current_setting('log_parameter_max_length') <> '0' AND (current_setting('log_statement') = 'all'
+        OR current_setting('log_min_duration_statement') <> '-1' OR current_setting('log_min_duration_sample') <> '-1'
+        OR current_setting('log_transaction_sample_rate') <> '0'),
+    coalesce(current_setting('auto_explain.log_min_duration', true), '-1') <> '-1'
+        AND coalesce(current_setting('auto_explain.log_parameter_max_length', true), '0') <> '0', $1::text
 """
 _NAMES = (
     *("version", "synchronous_commit", "fsync", "full_page_writes", "autovacuum", "track_counts", "isolation"),
-    *("max_connections", "connections", "log_statement", "log_min_duration", "log_parameters", "queue"),
+    *("max_connections", "connections", "queue", "logs_parameters", "explains_parameters"),
 )
 _MOST = 0.8
 """Share of the server's connections, or of its queue, above which a check warns."""
@@ -81,8 +85,12 @@ def _check_notifications(found: Mapping[str, object]) -> HealthCheck:
 
 
 def _check_log(found: Mapping[str, object]) -> HealthCheck:
-    logs = found["log_statement"] == "all" or found["log_min_duration"] != "-1"
-    if logs and found["log_parameters"] != "0":
+    settings = {
+        "logs_parameters": "log_parameter_max_length",
+        "explains_parameters": "auto_explain.log_parameter_max_length",
+    }
+    leaks = [setting for name, setting in settings.items() if found[name]]
+    if leaks:
         detail = "the server logs statements with their arguments: host tokens, messages and rooms"
-        return HealthCheck("privacy", "warning", detail, "set log_parameter_max_length = 0 in postgresql.conf")
+        return HealthCheck("privacy", "warning", detail, f"set {' = 0 and '.join(leaks)} = 0 in postgresql.conf")
     return HealthCheck("privacy", "ok", "the server does not log arguments of statements")

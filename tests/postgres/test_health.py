@@ -36,7 +36,14 @@ async def test_a_server_is_reported(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "check", "expected"),
-    [("track_counts=off", "autovacuum", "error"), ("log_statement=all", "privacy", "warning")],
+    [
+        ("track_counts=off", "autovacuum", "error"),
+        ("log_statement=all", "privacy", "warning"),
+        ("log_transaction_sample_rate=0.1", "privacy", "warning"),
+        ("log_min_duration_sample=100", "privacy", "warning"),
+        ("log_statement=all&log_parameter_max_length=0", "privacy", "ok"),
+        ("auto_explain.log_min_duration=100&auto_explain.log_parameter_max_length=-1", "privacy", "warning"),
+    ],
 )
 async def test_settings_of_the_server(url: str, setting: str, check: str, expected: str) -> None:
     """Settings with which tables grow, or arguments are logged, are reported."""
