@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from unittest.mock import Mock, patch
 
 import asyncpg
@@ -11,7 +12,7 @@ from asyncpg.types import ServerVersion
 
 from postgres_database import Connection, connected, create_tables, database
 from postgres_server import PostgresServer
-from wnc_store import ConfigurationError, StoreUnavailableError, open_store
+from wnc_store import ConfigurationError, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import room
 from wnc_store_postgres import PostgresStore
 
@@ -173,3 +174,9 @@ async def test_a_server_that_became_a_standby(fresh: str) -> None:
 async def _check_empty(url: str) -> None:
     async with connected(url) as plain:
         assert await plain.fetchval(_OBJECTS) == 0
+
+
+async def test_a_deadline_beyond_the_limit_of_the_server(url: str) -> None:
+    """A store with a longer `operation_timeout` than the server's longest time-out of a statement works."""
+    async with open_store(url, settings=StoreSettings(operation_timeout=timedelta(days=365))) as store:
+        await store.rooms.create_room(room("A"))

@@ -35,6 +35,7 @@ _CHECK = """
 SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('server_encoding'), current_setting('synchronous_commit'),
     current_setting('synchronous_standby_names')
 """
+_MAX_TIMEOUT_MS = 2**31 - 1
 _WAITS_FOR_STANDBYS = {"on", "remote_apply"}
 
 
@@ -136,7 +137,8 @@ async def prepare_session(connection: Connection, endpoint: str, options: Sessio
         raise ConfigurationError(
             f"the URL leads to a connection pooler such as PgBouncer at {endpoint}; add ?pgbouncer=true to the URL"
         )
-    settings = _SETTINGS | {"statement_timeout": str(max(1, round(options.statement_timeout * 1000)))}
+    timeout_ms = min(max(1, round(options.statement_timeout * 1000)), _MAX_TIMEOUT_MS)
+    settings = _SETTINGS | {"statement_timeout": str(timeout_ms)}
     if options.is_replicated and commit not in _WAITS_FOR_STANDBYS:
         settings["synchronous_commit"] = "on"
     await connection.execute("".join(f"SET {name} = '{value}';" for name, value in settings.items()))
