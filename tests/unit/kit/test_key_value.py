@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -106,6 +107,34 @@ async def test_acquiring_deletes_expired_leases(harness: TinyHarness, store: Key
         await store.connections.acquire("ip", f"connection-{number}", limit=1)
         await harness.advance(DAY)
     assert await count(harness, "connections") == 1
+
+
+@pytest.mark.parametrize(("rooms", "expected"), [(0, 1), (499, 1), (500, 2), (501, 2)])
+async def test_a_page_that_is_not_full_is_the_last_one(
+    harness: TinyHarness, store: KeyValueStore, monkeypatch: pytest.MonkeyPatch, rooms: int, expected: int
+) -> None:
+    """A listing reads pages of 500 rooms, each in one transaction, and none after a page that is not full."""
+    for number in range(rooms):
+        await store.rooms.create_room(room(f"{number:03d}"))
+    scan = Mock(wraps=harness.data.scan)
+    monkeypatch.setattr(harness.data, "scan", scan)
+    assert len([room_id async for room_id in store.rooms.active_room_ids()]) == rooms
+    assert scan.call_count == expected
+
+
+@pytest.mark.parametrize(("leases", "expected"), [(499, 3), (500, 4)])
+async def test_leases_are_counted_in_full_pages(
+    harness: TinyHarness, store: KeyValueStore, monkeypatch: pytest.MonkeyPatch, leases: int, expected: int
+) -> None:
+    """The count of a key reads pages of 500 leases, and none after a page that is not full or has another key."""
+    for number in range(leases):
+        await store.connections.acquire("b", f"connection-{number}", limit=leases)
+    scan = Mock(wraps=harness.data.scan)
+    monkeypatch.setattr(harness.data, "scan", scan)
+    assert await store.connections.count("a") == 0
+    assert await store.connections.count("c") == 0
+    assert await store.connections.count("b") == leases
+    assert scan.call_count == expected
 
 
 async def test_the_log_of_events_does_not_grow(harness: TinyHarness, store: KeyValueStore) -> None:

@@ -41,7 +41,7 @@ class KeyValueTransaction(Protocol):
     def scan(self, space: str, after: str, limit: int, /) -> Sequence[tuple[str, KeyValueEntry]]:
         """Return the first `limit` entries of a space with a key greater than `after`, in the order of their keys.
 
-        Keys are ordered by their characters, which are ASCII.
+        Keys are ordered by their characters, which are ASCII. Return fewer entries only if there are no others.
         """
         ...
 

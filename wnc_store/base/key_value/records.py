@@ -79,18 +79,18 @@ class Records:
         return (key for key, entry in self._scan(kind, prefix) if self._is_live(entry))
 
     def page(self, kind: str, after: str) -> tuple[Sequence[str], str | None]:
-        """Return the keys of the live records of one page, and the key after which the next page starts, if any."""
+        """Return the keys of the live records of one page, and the key before the next page, if any."""
         found = self._transaction.scan(self._space(kind), after, _PAGE_SIZE)
-        return [key for key, entry in found if self._is_live(entry)], found[-1][0] if found else None
+        return [key for key, entry in found if self._is_live(entry)], _next_page(found, _PAGE_SIZE)
 
     def purge(self, kind: str, prefix: str) -> None:
         """Delete the expired records whose keys start with a prefix."""
         self._delete_expired(kind, [*self._scan(kind, prefix)])
 
     def purge_page(self, kind: str, after: str) -> tuple[int, str | None]:
-        """Delete the expired records of one page. Return their number, and the key after which the next page starts."""
+        """Delete the expired records of one page. Return their number, and the key before the next page, if any."""
         found = self._transaction.scan(self._space(kind), after, _PURGE_SIZE)
-        return self._delete_expired(kind, found), found[-1][0] if found else None
+        return self._delete_expired(kind, found), _next_page(found, _PURGE_SIZE)
 
     def publish(self, encoded_events: Sequence[EncodedEvent]) -> None:
         """Append events to the log, and delete about as many that have expired."""
@@ -126,13 +126,14 @@ class Records:
         return int(entry.value)
 
     def _scan(self, kind: str, prefix: str) -> Iterator[tuple[str, KeyValueEntry]]:
-        after = prefix
-        while found := self._transaction.scan(self._space(kind), after, _PAGE_SIZE):
+        after: str | None = prefix
+        while after is not None:
+            found = self._transaction.scan(self._space(kind), after, _PAGE_SIZE)
             for key, entry in found:
                 if not key.startswith(prefix):
                     return
                 yield key, entry
-                after = key
+            after = _next_page(found, _PAGE_SIZE)
 
     def _delete_expired(self, kind: str, found: Sequence[tuple[str, KeyValueEntry]]) -> int:
         expired = [key for key, entry in found if not self._is_live(entry)]
@@ -146,6 +147,11 @@ class Records:
     def _space(self, kind: str) -> str:
         """Return the space of a kind. A space after the kind separates it, so that no prefix contains another."""
         return f"{kind} {self._key_prefix}"
+
+
+def _next_page(found: Sequence[tuple[str, KeyValueEntry]], size: int) -> str | None:
+    """Return the key before the next page. None if this page is the last one, because it is not full."""
+    return found[-1][0] if len(found) == size else None
 
 
 class RecordStorage:
