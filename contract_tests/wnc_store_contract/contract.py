@@ -11,6 +11,7 @@ from wnc_store_contract.clauses.chat import ChatClauses
 from wnc_store_contract.clauses.clients import ClientClauses
 from wnc_store_contract.clauses.concurrency import ConcurrencyClauses
 from wnc_store_contract.clauses.empty_rooms import EmptyRoomClauses
+from wnc_store_contract.clauses.errors import ErrorClauses
 from wnc_store_contract.clauses.events import EventClauses
 from wnc_store_contract.clauses.harness import HarnessClauses
 from wnc_store_contract.clauses.host_token import HostTokenClauses
@@ -56,6 +57,7 @@ class StoreContract(
     RecordClauses,
     IdClauses,
     LifetimeClauses,
+    ErrorClauses,
     SizeLimitClauses,
     EmptyRoomClauses,
     RoomCodeClauses,

@@ -20,7 +20,8 @@ Unless a method states otherwise:
 - **Errors**: an error from a write means that nothing was written, except `OutcomeUnknownError`. Every method may raise
   `StoreUnavailableError` and its subclasses, `ConfigurationError` if the server rejects the credentials or lacks a
   required configuration, `StoreClosedError` after `aclose()`, `CorruptRecordError` if a stored record is invalid, and
-  other subclasses of `StoreError` that are specific to the server. A method that the backend does not support raises
+  other subclasses of `StoreError` that are specific to the server. The attributes of an error contain the ids of the
+  call, and the limit and the value that exceeds it. A method that the backend does not support raises
   `NotSupportedError`.
 - **Limits**: a write of a value above a limit of the settings raises `LimitExceededError`. Stored values above a limit
   can still be read, and later writes may preserve them.

@@ -81,6 +81,23 @@ class ChangeClauses:
 
         assert await events_of(store, change) == []
 
+    @clause(Capability.EVENTS, Capability.CHAT)
+    async def test_changes_of_a_chat_are_published_only_if_enabled(self, context: ContractContext) -> None:
+        """Without publish_changes, the store publishes no changes of a chat."""
+        store = await context.open()
+
+        async def change() -> None:
+            for number in (1, 2):
+                await store.chat.add_message(message(number))
+            await store.chat.edit_message(ROOM, "m1", lambda before: before.with_extra({"edited": True}))
+            await store.chat.remove_message(ROOM, "m1")
+            await store.chat.clear_messages(ROOM)
+
+        async with store.events.subscribe(ROOM) as events:
+            await change()
+            for _ in range(2):  # a backend may publish chat events on a separate channel
+                assert await drain(store, events) == []
+
     @clause(Capability.EVENTS)
     async def test_a_new_room_is_published(self, context: ContractContext) -> None:
         """Creating a room publishes RoomChanged without a revision."""
@@ -127,8 +144,10 @@ class ChangeClauses:
 
     @clause(Capability.EVENTS)
     async def test_a_host_transfer_is_published(self, context: ContractContext) -> None:
-        """transfer_host publishes HostChanged."""
-        store = await open_with_room(context, "host", "guest")
+        """transfer_host publishes only HostChanged, also in a room with co-hosts and other users."""
+        store = await context.open(publish_changes=True)
+        others = (user("cohost", is_host=True), user("guest"), user("other"))
+        await store.rooms.create_room(room(users=(user("host", is_host=True), *others)))
         assert await events_of(store, lambda: store.rooms.transfer_host(ROOM, "guest")) == [
             HostChanged(room_id=ROOM, rev=2, host_id="guest", host_name="Name of guest")
         ]

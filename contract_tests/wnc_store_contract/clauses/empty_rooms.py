@@ -216,6 +216,18 @@ class EmptyRoomClauses:
         assert after.users == (user("guest"), user("host", is_host=True))
         assert (after.host_id, after.model_extra) == ("host", {"settings": {"theme": "dark"}})
 
+    @clause()
+    async def test_an_update_can_end_a_wait(self, context: ContractContext) -> None:
+        """update_room by a room with users ends a wait, whether isWaiting is in the stored room or in the new one."""
+        store = await open_waiting(context)
+        new = room(host_id="absent", host_name="Absent", users=(user("first"), user("second")))
+        for rev, written in ((3, new), (4, new.with_extra({"isWaiting": True}))):
+            await store.rooms.update_room(ROOM, written)
+            after = await read(store)
+            assert after.users == (user("first", is_host=True), user("second"))
+            assert (after.host_id, after.host_name, after.rev) == ("first", "Name of first", rev)
+            assert after.model_extra == {}
+
     @clause(Capability.RAW)
     async def test_a_write_ends_a_wait_in_which_another_client_added_users(self, context: ContractContext) -> None:
         """If another client adds users to a room that waits and keeps isWaiting, the next write ends the wait."""

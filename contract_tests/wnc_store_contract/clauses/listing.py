@@ -57,6 +57,17 @@ class ListingClauses:
         assert await listed(store) == names
 
     @clause(Capability.LISTING)
+    async def test_rooms_are_read_in_pages(self, context: ContractContext) -> None:
+        """active_rooms reads at most 100 rooms ahead: rooms that are deleted then are not returned."""
+        store = await context.open()
+        names = [f"room-{number}" for number in range(250)]
+        await asyncio.gather(*(store.rooms.create_room(room(name)) for name in names))
+        rooms = aiter(store.rooms.active_rooms())
+        await anext(rooms)
+        await asyncio.gather(*map(store.rooms.delete_room, names))
+        assert len([one async for one in rooms]) < 100
+
+    @clause(Capability.LISTING)
     async def test_deleted_rooms_are_not_listed(self, context: ContractContext) -> None:
         """A deleted room, and a room that its last user left, is not listed."""
         store = await context.open()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
 
 from wnc_store import (
     MessageChanged,
@@ -18,7 +21,7 @@ from wnc_store_contract.clauses.changes import chat_events_of
 from wnc_store_contract.clauses.chat import message_ids
 from wnc_store_contract.clauses.events import next_event
 from wnc_store_contract.clauses.message_edits import count, fill, setting
-from wnc_store_contract.factories import ROOM, message, node_record, parsed
+from wnc_store_contract.factories import MAX_DEPTH, ROOM, message, nested, node_record, parsed
 from wnc_store_contract.harness import Capability
 
 
@@ -44,6 +47,18 @@ class MessageEditWireClauses:
         stored = await raw.get_chat(ROOM)
         assert [entry for number, entry in enumerate(stored) if number != 3] == others
         assert parsed(stored[3]) == parsed(to_wire(message(2)))
+
+    @clause(Capability.CHAT, Capability.RAW)
+    async def test_deep_values_of_a_message_survive_an_edit(self, context: ContractContext) -> None:
+        """A message in which Node nested a value too deep can be edited, unless the edit nests a value deeper."""
+        store, raw = await context.open(), context.harness.raw
+        for value in nested(MAX_DEPTH + 1):
+            await raw.push_chat(ROOM, json.dumps({**message(1).to_json(), "deep": value}).encode())
+            assert await store.chat.edit_message(ROOM, "m1", count) is not None
+            with pytest.raises(ValueError, match="64 levels deep"):
+                await store.chat.edit_message(ROOM, "m1", setting(deep=[value]))
+            assert await store.chat.get_messages(ROOM) == [message(1, deep=value, count=1)]
+            await store.chat.clear_messages(ROOM)
 
     @clause(Capability.CHAT, Capability.RAW)
     async def test_node_messages_can_be_edited(self, context: ContractContext) -> None:

@@ -118,8 +118,9 @@ class RoomCodeClauses:
         store = await context.open()
         await use_codes(store, ALPHABET)
         before = await store.rooms.get_rooms(list(ALPHABET))
-        with pytest.raises(RoomExistsError, match="length"):
+        with pytest.raises(RoomExistsError, match="length") as caught:
             await store.rooms.create_room_with_code(user("new"), length=1)
+        assert caught.value.room_id in set(ALPHABET)
         assert await store.rooms.get_rooms(list(ALPHABET)) == before
 
     @clause(Capability.CHAT)

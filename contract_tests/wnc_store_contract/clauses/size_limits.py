@@ -111,6 +111,23 @@ class SizeLimitClauses:
         with pytest.raises(LimitExceededError):
             await strict.rooms.add_user_to_room("A3X9K2", user("new", name="New"))
 
+    @clause(Capability.SHARED)
+    async def test_existing_oversized_data_can_be_written_back(self, context: ContractContext) -> None:
+        """update_room and a rotation of the host token accept a room above the limits, unless it grows."""
+        lax = await context.open()
+        strict = await context.open(max_name_length=3, max_url_length=5, max_users_per_room=1, max_room_bytes=500)
+        await lax.rooms.create_room(room("A3X9K2", "host", "guest", video_url="https://video.example/1"))
+        await lax.rooms.rotate_host_token("A3X9K2")
+        stored = await lax.rooms.get_room("A3X9K2")
+        assert stored is not None
+        await strict.rooms.update_room("A3X9K2", stored)
+        token = await strict.rooms.rotate_host_token("A3X9K2")
+        after = await strict.rooms.transfer_host("A3X9K2", "host", rotate_token=True)
+        assert after == stored.model_copy(update={"host_token": after.host_token, "rev": stored.rev + 3})
+        assert len({stored.host_token, token, after.host_token}) == 3
+        with pytest.raises(LimitExceededError, match="bytes"):
+            await strict.rooms.update_room("A3X9K2", stored.with_extra({"notes": "x"}))
+
     @clause()
     async def test_every_write_of_a_room_checks_the_limits(self, context: ContractContext) -> None:
         """create_room, update_room and edit_room check every name, the URL and the number of users."""
@@ -136,7 +153,7 @@ class SizeLimitClauses:
 
     @clause()
     async def test_an_exceeded_limit_is_described(self, context: ContractContext) -> None:
-        """LimitExceededError contains the limit and the value that the write would have led to."""
+        """LimitExceededError contains the setting, the limit and the value that the write would have led to."""
         store = await context.open(max_name_length=20, max_users_per_room=1, max_room_bytes=1000)
         await store.rooms.create_room(room())
         stored = await store.rooms.get_room("A3X9K2")
@@ -151,6 +168,11 @@ class SizeLimitClauses:
         assert (name.value.limit, name.value.actual) == (20, 25)
         assert (users.value.limit, users.value.actual) == (1, 2)
         assert (size.value.limit, size.value.actual) == (1000, len(to_wire(large)))
+        assert [caught.value.what.rpartition(" ")[2] for caught in (name, users, size)] == [
+            "(max_name_length)",
+            "(max_users_per_room)",
+            "(max_room_bytes)",
+        ]
 
     @clause()
     async def test_a_long_url_counts_towards_the_size_of_the_room(self, context: ContractContext) -> None:

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from wnc_store import AppEvent, LimitExceededError, StoreSettings, to_wire
+from wnc_store import AppEvent, LimitExceededError, Resync, StoreSettings, UserJoined, to_wire
 from wnc_store_contract.clause import ContractContext, clause
+from wnc_store_contract.clauses.changes import events_of
 from wnc_store_contract.clauses.events import drain
 from wnc_store_contract.factories import ROOM, message, room, user
 from wnc_store_contract.harness import Capability
@@ -109,6 +110,18 @@ class SizeClauses:
             largest = AppEvent(room_id=ROOM, name="large", value=value)
             await store.events.publish(ROOM, largest)
             assert await drain(store, events) == [largest]
+
+    @clause(Capability.EVENTS)
+    async def test_the_largest_change_is_published(self, context: ContractContext) -> None:
+        """A change whose event has exactly max_event_bytes is published in full, and a larger one as a Resync."""
+        store = await context.open(publish_changes=True, max_event_bytes=1024)
+        await store.rooms.create_room(room())
+        joined = UserJoined(room_id=ROOM, rev=2, user=user("guest", notes=""))
+        guest = user("guest", notes="x" * (1024 - len(to_wire(joined))))
+        joined = UserJoined(room_id=ROOM, rev=2, user=guest)
+        assert await events_of(store, lambda: store.rooms.add_user_to_room(ROOM, guest)) == [joined]
+        larger = guest.with_extra({"notes": f"{guest.model_extra['notes']}x"})
+        assert await events_of(store, lambda: store.rooms.add_user_to_room(ROOM, larger)) == [Resync(room_id=ROOM)]
 
     @clause(Capability.CONNECTIONS)
     async def test_many_leases_are_counted(self, context: ContractContext) -> None:
