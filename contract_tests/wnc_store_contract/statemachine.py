@@ -228,7 +228,12 @@ def _run_machine(case: HasHarness, kind: type[StoreMachine], examples: int) -> N
             runner.run(harness.aclose())
 
         def machine() -> StoreMachine:
-            return kind(runner.run(new_harness()), runner, tolerance)
+            harness = runner.run(new_harness())
+            try:
+                return kind(harness, runner, tolerance)
+            except BaseException:  # Hypothesis tears down only machines that exist
+                runner.run(harness.aclose())
+                raise
 
         # Hypothesis documents that it accepts any callable that returns a machine; its type hint is narrower.
         run_state_machine_as_test(cast("Any", machine), settings=settings(SETTINGS, max_examples=examples))
