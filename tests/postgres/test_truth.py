@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 
 from loop_clock import advance_loop
-from postgres_database import Connection
+from postgres_database import Connection, connected
 from proxy import SIDES, Cut, Proxy, Side, proxy_to
+from waiting import wait_until
 from wnc_store import OutcomeUnknownError, Store, StoreSettings, StoreUnavailableError, open_store
 from wnc_store_contract.factories import message, room, user
 from wnc_store_postgres import PostgresStore
@@ -122,6 +123,32 @@ async def test_the_outcome_is_found_when_the_server_returns(url: str) -> None:
             while proxied.connections < enough and not hit.done():  # noqa: ASYNC110 - connections that the proxy refuses
                 await asyncio.sleep(0.01)
             proxied.disarm()
+            assert (await hit).remaining == StoreSettings().rate_limit_max - 2
+
+
+async def test_a_cancelled_fence_is_repeated(url: str, plain: Connection) -> None:
+    """If an administrator cancels the statement that determines the outcome of a write, the store sends it again."""
+    running = (
+        "SELECT pid, query_start FROM pg_stat_activity "
+        "WHERE state = 'active' AND query LIKE '%wnc_store_' || $1 || '_v1(%'"
+    )
+    async with proxy_to(port_of(url)) as proxied, connected(url) as admin:
+        async with open_store(behind(proxied, url), settings=PATIENT) as store:
+            await store.rate_limits.hit("k")
+            async with plain.transaction():
+                await plain.execute("SELECT FROM wnc_store_writers FOR UPDATE")
+                hit = asyncio.ensure_future(store.rate_limits.hit("k"))
+                await wait_until(lambda: admin.fetchrow(running, "hit"))
+                proxied.cut_all()
+                await wait_until(lambda: admin.fetchrow(running, "fence"))
+                fence = await admin.fetchrow(running, "fence")
+                assert fence is not None
+                await admin.execute("SELECT pg_cancel_backend($1)", fence["pid"])
+
+                async def is_repeated() -> bool:
+                    return hit.done() or await admin.fetchrow(running, "fence") not in {None, fence}
+
+                await wait_until(is_repeated)
             assert (await hit).remaining == StoreSettings().rate_limit_max - 2
 
 

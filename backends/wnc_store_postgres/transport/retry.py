@@ -78,6 +78,7 @@ class Attempts:
             return self._may_connect(failure.reason, in_doubt=in_doubt) and await self._sleep()
         code = sqlstate(failure)
         may_pass = code in _CONFLICTS | _PASSING or (code == READ_ONLY and self._has_failover)
+        may_pass = may_pass or (in_doubt and not is_misconfigured(failure))
         return may_pass and await self._sleep()
 
     def _may_connect(self, reason: BaseException, *, in_doubt: bool) -> bool:
