@@ -124,6 +124,16 @@ class ChatClauses:
         await store.chat.add_message(message(1))
         assert await message_ids(store) == ["m1"]
 
+    @clause(Capability.CHAT, Capability.SHARED)
+    async def test_a_message_is_deduplicated_among_those_that_its_client_keeps(self, context: ContractContext) -> None:
+        """A client with a smaller chat_history_limit adds a message that only others keep again, and only once."""
+        large, small = await context.open(), await context.open(chat_history_limit=2)
+        for number in (1, 2, 3):
+            await large.chat.add_message(message(number))
+        for _ in range(2):
+            await small.chat.add_message(message(1))
+            assert await message_ids(large) == ["m3", "m1"]
+
     @clause(Capability.CHAT)
     async def test_only_the_message_id_deduplicates(self, context: ContractContext) -> None:
         """A message is not a duplicate because its id occurs inside another message."""

@@ -113,7 +113,7 @@ class SizeLimitClauses:
 
     @clause(Capability.SHARED)
     async def test_existing_oversized_data_can_be_written_back(self, context: ContractContext) -> None:
-        """update_room and a rotation of the host token accept a room above the limits, unless it grows."""
+        """update_room, a rotation of the host token and a rejoin accept a room above the limits, unless it grows."""
         lax = await context.open()
         strict = await context.open(max_name_length=3, max_url_length=5, max_users_per_room=1, max_room_bytes=500)
         await lax.rooms.create_room(room("A3X9K2", "host", "guest", video_url="https://video.example/1"))
@@ -127,6 +127,8 @@ class SizeLimitClauses:
         assert len({stored.host_token, token, after.host_token}) == 3
         with pytest.raises(LimitExceededError, match="bytes"):
             await strict.rooms.update_room("A3X9K2", stored.with_extra({"notes": "x"}))
+        full = await context.open(max_users_per_room=1, max_room_bytes=500)
+        assert (await full.rooms.add_user_to_room("A3X9K2", stored.users[-1])).users == stored.users
 
     @clause()
     async def test_every_write_of_a_room_checks_the_limits(self, context: ContractContext) -> None:

@@ -83,13 +83,16 @@ class UserClauses:
 
     @clause()
     async def test_a_user_who_is_in_a_room_twice(self, context: ContractContext) -> None:
-        """A room that contains a user twice is stored unchanged; a leave or a rejoin removes both entries."""
+        """A room that contains a user twice is stored unchanged by others; a leave or a rejoin removes both entries."""
         store = await context.open()
         users = (user("host", is_host=True), user("twice"), user("twice", name="Again"), user("guest"))
         await store.rooms.create_room(room(users=users))
         stored = await store.rooms.get_room("A3X9K2")
         assert stored is not None
         assert stored.users == users
+        new = ids(await store.rooms.add_user_to_room("A3X9K2", user("new")))
+        assert new == ["host", "twice", "twice", "guest", "new"]
+        assert ids(await store.rooms.remove_user_from_room("A3X9K2", "new")) == new[:-1]
         assert ids(await store.rooms.add_user_to_room("A3X9K2", user("twice"))) == ["host", "guest", "twice"]
         await store.rooms.update_room("A3X9K2", room(users=users))
         assert ids(await store.rooms.remove_user_from_room("A3X9K2", "twice")) == ["host", "guest"]
