@@ -52,20 +52,20 @@ class TTLMap(Generic[V]):
 
     def set(self, key: str, value: V, ttl_ms: int) -> None:
         """Set a key with a TTL of `ttl_ms`."""
-        self._set(key, self._entries.get(key), value, self._now_ms(), ttl_ms)
+        self._set(key, value, self._now_ms(), ttl_ms)
 
     def replace(self, key: str, former: Entry[V], value: V, ttl_ms: int) -> bool:
         """Set a key with a TTL of `ttl_ms` if its live entry is `former`. Return whether that is so."""
         now = self._now_ms()
         if self._entries.get(key) is not former or former.expires_ms <= now:
             return False
-        self._set(key, former, value, now, ttl_ms)
+        self._set(key, value, now, ttl_ms)
         return True
 
     def change(self, key: str, former: Entry[V], value: V) -> None:
         """Replace the value of the entry `former` and keep its expiry time."""
         now = self._now_ms()
-        self._set(key, former, value, now, former.expires_ms - now)
+        self._set(key, value, now, former.expires_ms - now)
 
     def pop(self, key: str) -> Entry[V] | None:
         """Remove a key. Return its entry if it was live, otherwise None."""
@@ -99,8 +99,9 @@ class TTLMap(Generic[V]):
             self._purge_time = self._now_ms()
             yield self._purge(number)
 
-    def _set(self, key: str, former: Entry[V] | None, value: V, now: int, ttl_ms: int) -> None:
+    def _set(self, key: str, value: V, now: int, ttl_ms: int) -> None:
         self._purge_time = now
+        former = self._entries.get(key)
         self._entries[key] = entry = Entry(value, now + ttl_ms)
         if former is None or entry.expires_ms < former.expires_ms:
             self._put(key, entry)
