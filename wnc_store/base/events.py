@@ -100,10 +100,10 @@ class SubscriberRegistry:
 
     def discard(self, queue: EventQueue) -> None:
         """Remove a queue, if it is present."""
-        queues = self._queues.get(queue.room_id, {})
+        queues = self._queues[queue.room_id]
         queues.pop(queue, None)
         if not queues:
-            self._queues.pop(queue.room_id, None)
+            del self._queues[queue.room_id]
 
     def dispatch(self, events: Iterable[RoomEvent]) -> None:
         """Append each event to all queues of its room."""
