@@ -8,11 +8,10 @@ The transitions follow the room and chat services of the Node app. Differences a
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from types import CoroutineType
-from typing import Any, cast
 
 from wnc_store.errors import UserNotFoundError
 from wnc_store.records.codec import validated
@@ -133,8 +132,7 @@ def transfer_host(room: Room, user_id: str, *, host_token: str | None = None) ->
 
 def rotate_host_token(room: Room, host_token: str) -> Room:
     """Replace the host token."""
-    growth = _FIXED_BYTES + MAX_BYTES_PER_CHAR * len(host_token)
-    return _revised(room, growth, host_token=Secret(host_token))
+    return _revised(room, host_token=Secret(host_token))
 
 
 def update_video_state(room: Room, state: VideoState) -> Room:
@@ -145,8 +143,7 @@ def update_video_state(room: Room, state: VideoState) -> Room:
 
 def set_video(room: Room, video_url: str, video_type: str, *, now_ms: int) -> Room:
     """Set the video and reset the video state: paused, position 0 s, duration 0 s, updated at `now_ms`."""
-    state = VideoState(is_playing=False, current_time=0, duration=0, last_update_time=now_ms)
-    state = _inherit_extra_fields(room.video_state, state)
+    state = _inherit_extra_fields(room.video_state, VideoState(last_update_time=now_ms))
     growth = _STATE_BYTES + MAX_BYTES_PER_CHAR * len(video_url + video_type)
     return _revised(room, growth, video_state=state, video_url=video_url, video_type=video_type)
 
@@ -226,8 +223,9 @@ def remember_size(room: Room, encoded_bytes: int) -> None:
 
 def _validate_change(changed: RecordT, kind: type[RecordT]) -> RecordT:
     """Return the result of a change, as `validated` does. The coroutine of an async change is closed."""
-    if isinstance(cast("object", changed), CoroutineType):
-        cast("CoroutineType[Any, Any, Any]", changed).close()  # otherwise Python warns that it was never awaited
+    result: object = changed
+    if inspect.iscoroutine(result):
+        result.close()  # otherwise Python warns that it was never awaited
         message = (
             f"change must be a function that returns a {kind.__name__}, got an async function: it may be called "
             "several times, so await what it needs before the edit"
