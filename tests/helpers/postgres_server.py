@@ -38,6 +38,7 @@ _SETTINGS = {
     "fsync": "off",  # a killed server loses nothing that it wrote; only a crash of the machine would
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",
+    "password_encryption": "scram-sha-256",  # the default since version 14
     "dynamic_shared_memory_type": "mmap",  # in the data folder, so that a killed server leaves nothing behind
 }
 

@@ -163,7 +163,7 @@ async def test_a_server_that_became_a_standby(fresh: str) -> None:
     options = "search_path=public,pg_catalog&default_transaction_read_only=on"
     async with connected(fresh) as plain, PostgresStore.from_url(f"{fresh}?{options}") as store:
         await store.ping()
-        await plain.execute("CREATE FUNCTION public.pg_is_in_recovery() RETURNS bool RETURN true")
+        await plain.execute("CREATE FUNCTION public.pg_is_in_recovery() RETURNS bool LANGUAGE sql AS 'SELECT true'")
         with pytest.raises(StoreUnavailableError, match="is a standby"):
             await store.rooms.create_room(room("A"))
         await plain.execute("DROP FUNCTION public.pg_is_in_recovery()")
