@@ -14,14 +14,14 @@ _INTERVAL = 10.0
 
 
 class Purger:
-    """Deletes a batch of old rows in the background, at most once in an interval, after a write.
+    """Deletes a batch of old rows in the background after a write, once in an interval, or sooner if more are left.
 
     Args:
         executor: runs the task.
-        purge: deletes a batch, and returns its size.
+        purge: deletes a batch, and returns whether more rows may be left.
     """
 
-    def __init__(self, executor: StatementExecutor, purge: Callable[[], Awaitable[int]]) -> None:
+    def __init__(self, executor: StatementExecutor, purge: Callable[[], Awaitable[bool]]) -> None:
         self._executor = executor
         self._purge = purge
         self._next: float | None = None
@@ -37,4 +37,5 @@ class Purger:
 
     async def _run(self) -> None:
         with suppress(StoreError):  # the next purge deletes the rows
-            await self._purge()
+            if await self._purge():
+                self._next = asyncio.get_running_loop().time()

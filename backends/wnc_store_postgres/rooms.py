@@ -120,13 +120,13 @@ class PostgresRoomStore(GroupCommitRoomStore[int]):
                 result = await self._executor.write("sweep", after, last, key=f"{self._keys.prefix}active-rooms")
                 yield sum(result.numbers)
             after = last
-        while await self.purge() == _PURGE_SIZE:
+        while await self.purge():
             pass
 
-    async def purge(self) -> int:
-        """Delete old rows of each table, and return the number of the table with the most."""
+    async def purge(self) -> bool:
+        """Delete old rows of each table. Return whether a table may have more."""
         rows = await self._executor.fetch(queries.PURGE, _PURGE_SIZE)
-        return rows[0][0]
+        return rows[0][0] == _PURGE_SIZE
 
     async def _pages(self, size: int) -> AsyncIterator[Sequence[tuple[str, bool]]]:
         """Yield the index in pages: ids, and whether their rooms are live."""

@@ -62,18 +62,27 @@ async def test_a_sweep_removes_many_rows_in_batches(store: Store, plain: Connect
 
 
 async def test_a_writing_store_removes_one_batch_at_a_time(store: Store, plain: Connection) -> None:
-    """A store that writes removes one batch of expired rows, and the next one not before some seconds later."""
-    await plain.execute(_EXPIRED, 3 * _PURGE_SIZE)
+    """A store that writes removes a batch of expired rows every few seconds, or after each write if more are left."""
+    await plain.execute(_EXPIRED, 2 * _PURGE_SIZE + 1)
     await store.rate_limits.hit("ip")
-    for batches in (2, 1):
-        advance_loop(60)
-        for _ in range(5):
-            await store.rate_limits.hit("ip")
+    advance_loop(60)
+    await store.rate_limits.hit("ip")
 
-        async def is_removed(left: int = batches * _PURGE_SIZE) -> bool:
-            return await count(plain, "rooms") == left
+    async def left_after_a_batch() -> bool:
+        return await count(plain, "rooms") == _PURGE_SIZE + 1
 
-        await wait_until(is_removed)
+    await wait_until(left_after_a_batch)
+
+    async def none_left_after_writes() -> bool:
+        await store.rate_limits.hit("ip")
+        return await count(plain, "rooms") == 0
+
+    await wait_until(none_left_after_writes)
+    await plain.execute(_EXPIRED, 1)
+    for _ in range(5):
+        await store.rate_limits.hit("ip")
+    await store.aclose()  # after the purges that have begun
+    assert await count(plain, "rooms") == 1
 
 
 async def test_a_reading_store_removes_nothing(store: Store, plain: Connection) -> None:
