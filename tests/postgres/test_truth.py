@@ -112,6 +112,36 @@ async def test_an_unreachable_server_leaves_the_outcome_open(url: str) -> None:
             proxied.cut_all()
 
 
+async def test_an_unknown_outcome_is_final_after_a_while(url: str, plain: Connection) -> None:
+    """A request that arrives after `final_after` changes nothing, also if the store could not ask about its outcome."""
+    async with proxy_to(port_of(url)) as proxied:
+        async with PostgresStore(behind(proxied, url), PATIENT) as store:
+            await store.rate_limits.hit("k")
+            store._executor.timeout = 0.5
+            proxied.arm(Cut("request", 20, late=True, stay_down=True))
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await store.rate_limits.hit("k")
+            assert caught.value.final_after == timedelta(seconds=1)
+            now = await plain.fetchval("SELECT clock_timestamp()")
+
+            async def is_final() -> bool:
+                return await plain.fetchval("SELECT clock_timestamp() > $1", now + timedelta(seconds=1))
+
+            await wait_until(is_final)
+            assert b"WNC03" in (await proxied.deliver())[0]
+            assert await plain.fetchval("SELECT count FROM wnc_store_hits WHERE key = 'k'") == "1"
+
+
+async def test_a_server_whose_clock_was_set_forward(url: str, plain: Connection) -> None:
+    """If the server rejects a write as late because its clock has changed, the store reads the clock and repeats it."""
+    async with PostgresStore(url, PATIENT) as store:
+        await store.rate_limits.hit("k")
+        store._executor._clock._difference -= 3600
+        await store.rate_limits.hit("k")
+        assert await plain.fetchval("SELECT count FROM wnc_store_hits WHERE key = 'k'") == "2"
+        assert store.statistics()["retries"] == 1
+
+
 async def test_the_outcome_is_found_when_the_server_returns(url: str) -> None:
     """While connections are accepted and closed, as by a proxy of a server that restarts, the outcome stays open."""
     async with proxy_to(port_of(url)) as proxied:

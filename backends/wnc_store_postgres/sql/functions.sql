@@ -5,6 +5,7 @@
 -- p_prefix    `key_prefix`
 -- p_writer    the writer, see wnc_store_writers
 -- p_sequence  the number of this write of the writer; the first is 1
+-- p_until     the time after which the function writes nothing, in seconds of the server's clock since the epoch
 -- p_channel   the channel of the events
 -- p_payloads  the payloads of NOTIFY in order, in UTF-8; only sent if the function writes
 -- TTLs        milliseconds
@@ -13,6 +14,7 @@
 -- entries     stored bytes, only if the function did not write
 --
 -- SQLSTATE WNC01: the writer is fenced or unknown; nothing was written. WNC02: the transaction is not READ COMMITTED.
+-- WNC03: `p_until` has passed; nothing was written.
 
 -- Lock a room or a key until the end of the transaction, and return the time. Each transaction takes one such lock, so
 -- that transactions cannot wait for one another in a cycle.
@@ -28,7 +30,7 @@ END $$;
 
 -- Record a write, and publish its events. Called by each function that has written, at its end.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_applied_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_numbers bigint[], p_channel text, p_payloads bytea[]
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_numbers bigint[], p_channel text, p_payloads bytea[]
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -42,6 +44,10 @@ BEGIN
         IF NOT FOUND THEN
             RAISE 'the writer is fenced or unknown' USING ERRCODE = 'WNC01';
         END IF;
+    END IF;
+    -- The row of the writer is locked now, so that nothing but the commit follows, which does not wait.
+    IF extract(epoch FROM clock_timestamp()) > p_until THEN
+        RAISE 'the request has arrived too late' USING ERRCODE = 'WNC03';
     END IF;
     IF p_payloads <> '{}' THEN
         PERFORM pg_notify(p_channel, convert_from(payload, 'UTF8'))
@@ -62,7 +68,7 @@ END $$;
 
 -- Store a new room, unless its id is in use, and delete the chat with its id.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_create_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     p_room_id text, p_version bigint, p_data bytea, p_ttl bigint,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
@@ -78,7 +84,7 @@ BEGIN
     IF applied THEN
         INSERT INTO wnc_schema.wnc_store_active VALUES (p_prefix, p_room_id) ON CONFLICT DO NOTHING;
         PERFORM wnc_schema.wnc_store_drop_chat_v1(p_prefix, p_room_id);
-        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
     END IF;
 END $$;
 
@@ -95,7 +101,7 @@ $$;
 -- If the room has another version, `numbers` and `entries` contain its version and its data. They are empty if there is
 -- no such room.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_commit_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     p_room_id text, p_expected bigint, p_version bigint, p_data bytea, p_ttl bigint, p_chat_ttl bigint,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
@@ -127,14 +133,14 @@ BEGIN
                 WHERE prefix = p_prefix AND room_id = p_room_id AND (expires_at > v_now OR expires_at IS NULL);
         END IF;
     END IF;
-    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
 END $$;
 
 -- Delete a room, its chat and its index entry. `numbers` is 1 if there was a room, else 0: then no event is sent.
 --
 -- `applied` is always true. A chat without a room is deleted, too, so also that must not happen after a fence.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_delete_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[], p_room_id text,
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[], p_room_id text,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -149,13 +155,13 @@ BEGIN
     PERFORM wnc_schema.wnc_store_drop_chat_v1(p_prefix, p_room_id);
     applied := true;
     numbers := ARRAY[v_is_live::int];
-    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel,
+    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel,
         CASE WHEN v_is_live THEN p_payloads ELSE '{}' END);
 END $$;
 
 -- Store a room and its chat with their TTLs, unless a room has the id and `p_replace` is false.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_restore_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     p_room_id text, p_version bigint, p_data bytea, p_ttl bigint, p_replace boolean,
     p_chat_ttl bigint, p_message_ids text[], p_messages bytea[],
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
@@ -179,7 +185,7 @@ BEGIN
                 SELECT p_prefix, p_room_id, m.position, m.message_id, m.data
                 FROM unnest(p_message_ids, p_messages) WITH ORDINALITY AS m (message_id, data, position);
         END IF;
-        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
     END IF;
 END $$;
 
@@ -187,7 +193,7 @@ END $$;
 --
 -- `numbers` is the number of removed entries. The entry of a room that another transaction locks is kept.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_sweep_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[], p_after text, p_last text,
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[], p_after text, p_last text,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -217,7 +223,7 @@ BEGIN
     applied := v_removed > 0;
     numbers := ARRAY[v_removed];
     IF applied THEN
-        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
     END IF;
 END $$;
 
@@ -226,7 +232,7 @@ END $$;
 -- If a message may have the id because its `message_id` is NULL, and `p_checked` does not contain its version, nothing is
 -- written: `numbers` and `entries` are the versions and the data of these messages, which the caller has to decode.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_append_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     p_room_id text, p_message_id text, p_version bigint, p_data bytea, p_limit bigint, p_ttl bigint,
     p_checked bigint[],
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
@@ -261,7 +267,7 @@ BEGIN
         INSERT INTO wnc_schema.wnc_store_messages (prefix, room_id, position, message_id, version, data)
             VALUES (p_prefix, p_room_id, v_last + 1, p_message_id, p_version, p_data);
         PERFORM wnc_schema.wnc_store_trim_v1(p_prefix, p_room_id, p_limit);
-        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
     END IF;
 END $$;
 
@@ -292,7 +298,7 @@ $$;
 --
 -- If the candidates have changed, nothing is written, and `numbers` and `entries` are the candidates.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_edit_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     p_room_id text, p_message_id text, p_seen bigint[], p_own bigint[], p_version bigint, p_data bytea,
     p_limit bigint, p_ttl bigint,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
@@ -323,12 +329,12 @@ BEGIN
     ELSE
         DELETE FROM wnc_schema.wnc_store_chats WHERE prefix = p_prefix AND room_id = p_room_id;
     END IF;
-    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
 END $$;
 
 -- Delete a chat. `applied` is whether there was one.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_clear_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[], p_room_id text,
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[], p_room_id text,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -339,25 +345,25 @@ BEGIN
     applied := FOUND;
     PERFORM wnc_schema.wnc_store_drop_chat_v1(p_prefix, p_room_id);
     IF applied THEN
-        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
     END IF;
 END $$;
 
 -- Publish events.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_publish_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
 BEGIN
     applied := true;
-    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
 END $$;
 
 -- Start or renew a lease, unless it is new and the key has `p_limit` leases (NULL: no limit).
 --
 -- `numbers` is the number of leases of the key.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_acquire_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     p_key text, p_connection_id text, p_ttl bigint, p_limit bigint,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
@@ -379,12 +385,12 @@ BEGIN
         VALUES (p_prefix, p_key, p_connection_id, v_now + p_ttl * interval '1 ms')
         ON CONFLICT (prefix, key, connection_id) DO UPDATE SET expires_at = excluded.expires_at;
     numbers := ARRAY[v_others + 1];
-    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
 END $$;
 
 -- End a lease, if it exists. `numbers` is the number of remaining leases of the key.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_release_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     p_key text, p_connection_id text,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
@@ -397,7 +403,7 @@ BEGIN
     SELECT ARRAY[count(*)] INTO numbers
         FROM wnc_schema.wnc_store_leases WHERE prefix = p_prefix AND key = p_key AND expires_at > v_now;
     IF applied THEN
-        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
     END IF;
 END $$;
 
@@ -406,7 +412,7 @@ END $$;
 -- `numbers` are the count and the remaining milliseconds of the window. They are NULL if the stored value is not a count;
 -- nothing is written then.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_hit_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[],
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[],
     p_key text, p_cost bigint, p_window bigint,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
@@ -428,12 +434,12 @@ BEGIN
         VALUES (p_prefix, p_key, v_count, v_expires_at)
         ON CONFLICT (prefix, key) DO UPDATE SET count = excluded.count, expires_at = excluded.expires_at;
     numbers := ARRAY[v_count::bigint, ceil(extract(epoch FROM v_expires_at - v_now) * 1000)::bigint];
-    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+    PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
 END $$;
 
 -- Delete a count.
 CREATE OR REPLACE FUNCTION wnc_schema.wnc_store_reset_v1(
-    p_prefix text, p_writer uuid, p_sequence bigint, p_channel text, p_payloads bytea[], p_key text,
+    p_prefix text, p_writer uuid, p_sequence bigint, p_until float8, p_channel text, p_payloads bytea[], p_key text,
     OUT applied boolean, OUT numbers bigint[], OUT entries bytea[])
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -441,7 +447,7 @@ BEGIN
     DELETE FROM wnc_schema.wnc_store_hits WHERE prefix = p_prefix AND key = p_key;
     applied := FOUND;
     IF applied THEN
-        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, numbers, p_channel, p_payloads);
+        PERFORM wnc_schema.wnc_store_applied_v1(p_prefix, p_writer, p_sequence, p_until, numbers, p_channel, p_payloads);
     END IF;
 END $$;
 

@@ -65,6 +65,7 @@ _NO_PRIMARY = (
 _TIMEOUT = {
     "55P03": "a lock was held by another transaction for too long",
     "57014": "the statement took too long, or was cancelled by an administrator",
+    "WNC03": "the request arrived after its deadline, or the server's clock was changed",
 }
 MISSING = {"3F000", "42703", "42883", "42P01"}
 """SQLSTATEs for a missing schema, column, function or table."""

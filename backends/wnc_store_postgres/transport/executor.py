@@ -21,6 +21,7 @@ from wnc_store_postgres.transport.errors import (
 from wnc_store_postgres.transport.locks import KeyedLocks
 from wnc_store_postgres.transport.pool import Pool
 from wnc_store_postgres.transport.retry import Attempts
+from wnc_store_postgres.transport.server_clock import ServerClock
 from wnc_store_postgres.transport.statistics import Statistics
 from wnc_store_postgres.transport.tasks import BackgroundTasks
 from wnc_store_postgres.transport.writers import Writer, Writers
@@ -98,6 +99,7 @@ class StatementExecutor:
         self._prefix = prefix
         self.timeout = timeout.total_seconds()
         self.statistics = statistics
+        self._clock = ServerClock()
         self._writers = Writers()
         self._locks = KeyedLocks()
         self._tasks = BackgroundTasks()
@@ -206,7 +208,7 @@ class StatementExecutor:
 
         def take() -> tuple[Any, ...]:
             taken.append(self._writers.take())
-            return (self._prefix, taken[0].id, taken[0].sequence + 1, *arguments)
+            return (self._prefix, taken[0].id, taken[0].sequence + 1, self._clock.at(deadline), *arguments)
 
         def give_back(result: list[Row] | Exception) -> None:
             if isinstance(result, list):
@@ -216,9 +218,11 @@ class StatementExecutor:
             elif sqlstate(result) == "WNC01":
                 self._writers.clear()  # somebody has removed this writer, and probably the others with it
                 return
+            elif sqlstate(result) == "WNC03":
+                self._clock.forget()  # the server's clock was changed, or another server has taken over
             self._writers.give_back(taken[0])
 
-        holes = ", ".join(f"${number}" for number in range(1, len(arguments) + 4))
+        holes = ", ".join(f"${number}" for number in range(1, len(arguments) + 5))
         call = f"SELECT applied, numbers, entries FROM wnc_schema.wnc_store_{function}_v1({holes})"  # noqa: S608
         rows = await self._run(call, take, deadline, WRITE_SHARE, give_back)
         if isinstance(rows, BaseException):
@@ -289,10 +293,11 @@ class StatementExecutor:
             NoConnectionError: there is none.
         """
         connection = await self._pool.acquire(deadline)
-        if self._tables.is_known:
+        if self._tables.is_known and self._clock.is_known:
             return connection
         try:
             await self._tables.ensure(connection, deadline)
+            await self._clock.read(connection, deadline)
         except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
             failure = error
         except BaseException:
@@ -311,7 +316,7 @@ class StatementExecutor:
         return statement
 
     def _error(self, failure: BaseException, key: str, *, in_doubt: bool = False) -> StoreError:
-        final_after = timedelta(seconds=self.timeout) if in_doubt else None
+        final_after = timedelta(seconds=2 * self.timeout) if in_doubt else None
         endpoint = self._pool.endpoint
         return to_store_error(failure, endpoint=endpoint, key=key, in_doubt=in_doubt, final_after=final_after)
 

@@ -27,6 +27,7 @@ _CONFLICTS = {
     "40001",  # serialization failure
     "40P01",  # deadlock
     "WNC01",  # the writer was fenced
+    "WNC03",  # the deadline has passed by the server's clock, which is read again
 }
 """SQLSTATEs of a transaction that was rolled back and can succeed if it runs again."""
 
