@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
+
 from tiny_database import TinyHarness
 from wnc_store import Clock, StoreSettings
 from wnc_store.base import CompareAndSetRoomStore, KeyValueStore
 from wnc_store_contract import StoreContract
+
+pytestmark = pytest.mark.exhaustive
 
 
 class CompareAndSetHarness(TinyHarness):
