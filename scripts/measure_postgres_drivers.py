@@ -30,7 +30,7 @@ ROUNDS = 9
 CONNECTIONS = 10
 CALLERS = 50
 BATCH = 5
-ROOMS = 1_000  # a multiple of the batch, so that concurrent batches have no room in common
+ROOMS = 1_000  # a multiple of the batch, so that concurrent batches contain different rooms
 ROOM = b"x" * 1_900
 
 CREATE = """

@@ -201,7 +201,7 @@ def copy_project(target: Target, folder: Path) -> None:
     shutil.copy(ROOT / "conftest.py", folder)
     pyproject = (ROOT / "pyproject.toml").read_text()
     start = pyproject.index("[tool.pytest.ini_options]")
-    pytest_options = pyproject[start : pyproject.index("\n[", start + 1)].replace("timeout = 600", "timeout = 60")
+    pytest_options = pyproject[start : pyproject.index("\n[", start + 1)].replace("timeout = 600", "timeout = 120")
     pytest_options = pytest_options.replace('filterwarnings = ["error"]', "")  # warnings must not judge
     options = {
         "source_paths": ["src"],

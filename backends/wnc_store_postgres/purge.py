@@ -1,4 +1,4 @@
-"""Deletion of old rows by whoever writes."""
+"""Deletion of old rows by stores that write."""
 
 from __future__ import annotations
 

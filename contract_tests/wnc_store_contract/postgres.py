@@ -151,7 +151,7 @@ class PostgresRaw:
         return [row["data"] for row in rows]
 
     async def push_chat(self, room_id: str, entry: bytes) -> None:
-        """Insert a message after the last one, without its id. A new chat has no expiry."""
+        """Insert a message after the last one, without its id. A new chat never expires."""
         await self._database.run(
             "INSERT INTO wnc_store_chats (prefix, room_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             self._prefix,

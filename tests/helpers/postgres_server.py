@@ -71,7 +71,7 @@ def find_programs() -> Path:
 
 @functools.cache
 def find_programs_with_tls() -> Path | None:
-    """Return the folder of a server that was built with TLS, whatever the variable selects. The wheel was not."""
+    """Return the folder of a server that was built with TLS, which the wheel is not. The variable has no effect."""
     servers = [*_wheel(), *_installed()]
     return next((found for found in servers if b"libssl" in (found / "postgres").read_bytes()), None)
 

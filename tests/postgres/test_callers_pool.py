@@ -54,7 +54,7 @@ async def test_a_pool_of_the_caller(url: str, plain: Connection) -> None:
 async def test_the_session_of_the_caller_is_unchanged(
     url: str, is_reset: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every operation works on a pool with settings of its own, also if it resets sessions, and leaves no state."""
+    """Every operation works on a pool with other settings, also if it resets sessions, and leaves no state."""
     if not is_reset:
         monkeypatch.setattr(asyncpg.Connection, "get_reset_query", Mock(return_value=""))
     settings = PATIENT.model_copy(update={"publish_changes": True})
@@ -81,7 +81,7 @@ async def test_a_refused_configuration_keeps_the_connection(url: str) -> None:
 
 
 async def test_a_pool_that_is_not_open(url: str) -> None:
-    """A store on a pool that the caller has not opened, or has closed, raises StoreUnavailableError that says so."""
+    """StoreUnavailableError names the state of a pool that the caller has not opened, or has closed."""
     pool = asyncpg.create_pool(url, min_size=1, max_size=1)
     store: Store = PostgresStore(pool)
     with pytest.raises(StoreUnavailableError, match="pool is not initialized"):

@@ -158,7 +158,7 @@ async def test_a_read_only_server(url: str) -> None:
 
 
 async def test_a_server_that_became_a_standby(fresh: str) -> None:
-    """If a server refuses a write because it is a standby now, the error says so, and the connection is not kept."""
+    """If a server refuses a write as a standby, the error names this cause, and the connection is not kept."""
     await create_tables(fresh)
     options = "search_path=public,pg_catalog&default_transaction_read_only=on"
     async with connected(fresh) as plain, PostgresStore.from_url(f"{fresh}?{options}") as store:

@@ -150,8 +150,7 @@ async def test_the_outcome_is_found_when_the_server_returns(url: str) -> None:
             proxied.arm(Cut("reply", 0, stay_down=True))
             hit = asyncio.ensure_future(store.rate_limits.hit("k"))
             enough = proxied.connections + 2 * MAX_LOST
-            while proxied.connections < enough and not hit.done():  # noqa: ASYNC110 - connections that the proxy refuses
-                await asyncio.sleep(0.01)
+            await wait_until(lambda: hit.done() or proxied.connections >= enough)
             proxied.disarm()
             assert (await hit).remaining == StoreSettings().rate_limit_max - 2
 

@@ -407,7 +407,7 @@ BEGIN
     END IF;
 END $$;
 
--- Add `p_cost` to a count. Start a window of `p_window` milliseconds if none is running, or if the count has no end.
+-- Add `p_cost` to a count. Start a window of `p_window` milliseconds if none is running, or if the count never ends.
 --
 -- `numbers` are the count and the remaining milliseconds of the window. They are NULL if the stored value is not a count;
 -- nothing is written then.

@@ -53,7 +53,7 @@ _UNAVAILABLE = {
     "40P01": "the transaction was part of a deadlock at every attempt",
     "53100": "the server's disk is full; free space",
     "53200": "the server is out of memory, or max_locks_per_transaction is too low",
-    "53300": "the server has no free connection slot; raise max_connections, or lower pool_size in the URL",
+    "53300": "all connection slots of the server are in use; raise max_connections, or lower pool_size in the URL",
     "54000": "the NOTIFY queue of the server may be full; end the session that listens and has a long transaction",
     "57P03": "the server is starting up or shutting down",
     "WNC01": "the store lost its connections again and again",

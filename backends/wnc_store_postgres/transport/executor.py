@@ -82,7 +82,7 @@ class Tables(Protocol):
 class StatementExecutor:
     """Runs statements on the connections of a pool.
 
-    Each statement runs in a task of its own. If the caller is cancelled, the statement still runs to its end, and its
+    Each statement runs in its own task. If the caller is cancelled, the statement still runs to its end, and its
     connection goes back to the pool.
 
     Args:

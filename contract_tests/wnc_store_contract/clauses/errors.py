@@ -30,7 +30,7 @@ async def async_change(before: Any) -> Any:
 
 
 class ErrorClauses:
-    """Clauses about what an error tells its caller."""
+    """Clauses about the attributes of an error."""
 
     @clause()
     async def test_a_missing_room_is_named(self, context: ContractContext) -> None:

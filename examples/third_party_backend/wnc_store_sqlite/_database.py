@@ -52,7 +52,7 @@ class SqliteTransaction:
 
 
 class SqliteDatabase(KeyValueDatabase):
-    """One connection to the file, opened on first use, in a thread of its own.
+    """One connection to the file, opened on first use, in its own thread.
 
     Args:
         path: The path of the file. Its folder must exist.
