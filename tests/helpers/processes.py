@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WNC_STORE = (sys.executable, "-W", "error", "-c", "from wnc_store.cli import main; main()")
 """Command that runs the command line in a process where warnings are errors."""
 
-SECONDS = 300
+SECONDS = 600
 """Time limit of a child process. It only ends a hang."""
 
 _UNSET = (
