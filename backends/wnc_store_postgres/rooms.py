@@ -15,6 +15,7 @@ from wnc_store.base import (
     VersionedRoom,
     VersionMismatch,
     decode_room,
+    sum_batches,
 )
 from wnc_store_postgres import queries
 from wnc_store_postgres.cache import VersionCache
@@ -110,7 +111,7 @@ class PostgresRoomStore(GroupCommitRoomStore[int]):
                     yield room_id
 
     async def _prune_index(self) -> int:
-        return await self._sum_batches(self._prune_pages())
+        return await sum_batches(self._prune_pages())
 
     async def _prune_pages(self) -> AsyncIterator[int]:
         after = ""

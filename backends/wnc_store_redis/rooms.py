@@ -10,7 +10,7 @@ from types import CoroutineType
 from typing import Any
 
 from wnc_store import Clock, CorruptRecordError, OutcomeUnknownError, Room, StoreSettings, is_id
-from wnc_store.base import BaseRoomStore, Lifecycle, Transition
+from wnc_store.base import BaseRoomStore, Lifecycle, Transition, sum_batches
 from wnc_store_redis.codec import parse_pttl
 from wnc_store_redis.group_commit import GroupCommit
 from wnc_store_redis.keys import Keys
@@ -74,7 +74,7 @@ class RedisRoomStore(BaseRoomStore):
                     yield room_id
 
     async def _prune_index(self) -> int:
-        return await self._sum_batches(self._prune_pages())
+        return await sum_batches(self._prune_pages())
 
     async def _prune_pages(self) -> AsyncIterator[int]:
         async for pages in self._storage.index_pages():

@@ -15,6 +15,7 @@ from wnc_store.base.group_commit import GroupCommitRoomStore
 from wnc_store.base.key_value import KeyValueDatabase, KeyValueEntry, KeyValueStore, KeyValueTransaction
 from wnc_store.base.lifecycle import Lifecycle
 from wnc_store.base.limiters import BaseConnectionCounter, BaseRateLimiter
+from wnc_store.base.pages import sum_batches
 from wnc_store.base.pending_update import PendingUpdate
 from wnc_store.base.polling_events import EventLogPage, LoggedEvent, PollingRoomEvents
 from wnc_store.base.rooms import BaseRoomStore, Transition
@@ -55,4 +56,5 @@ __all__ = [
     "VersionedRoom",
     "WorkerThread",
     "decode_room",
+    "sum_batches",
 ]

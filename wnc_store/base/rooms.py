@@ -17,7 +17,7 @@ from wnc_store.base.pages import pages
 from wnc_store.base.size_limits import SizeLimits, check_depth
 from wnc_store.base.ttls import RoomTtls
 from wnc_store.clock import Clock
-from wnc_store.errors import CorruptRecordError, OutcomeUnknownError, RoomExistsError, RoomNotFoundError, StoreError
+from wnc_store.errors import CorruptRecordError, RoomExistsError, RoomNotFoundError
 from wnc_store.records.codec import validated
 from wnc_store.records.models import Room, User, VideoState
 from wnc_store.records.secret import new_host_token
@@ -96,7 +96,7 @@ class BaseRoomStore(ABC):
     async def _prune_index(self) -> int:
         """Remove the index entries of expired rooms and return their number. See `RoomStore.sweep_active_rooms`.
 
-        If this takes several batches, return `self._sum_batches(batches)`, which reports what a failed sweep removed.
+        If this takes several batches, return `sum_batches(batches)`, which reports what a failed sweep removed.
         """
 
     async def _get_many(self, room_ids: Sequence[str]) -> Sequence[Room | CorruptRecordError | None]:
@@ -279,29 +279,6 @@ class BaseRoomStore(ABC):
             elif found is not None:
                 rooms[room_id] = found
         return rooms
-
-    @staticmethod
-    async def _sum_batches(batches: AsyncIterator[int]) -> int:
-        """Return the number of index entries that the batches of `_prune_index` remove.
-
-        Args:
-            batches: The number of entries that each batch has removed.
-
-        Raises:
-            OutcomeUnknownError: A batch failed after earlier ones have removed entries. The error states how many.
-        """
-        removed = 0
-        try:
-            async for count in batches:
-                removed += count
-        except StoreError as error:
-            if not removed:
-                raise
-            message = f"{removed} entries of expired rooms were removed before an error: {error}; sweep again"
-            unknown = OutcomeUnknownError(message)
-            unknown.final_after = error.final_after if isinstance(error, OutcomeUnknownError) else timedelta(0)
-            raise unknown from error
-        return removed
 
     async def _get_or_error(self, room_id: str) -> Room | CorruptRecordError | None:
         try:

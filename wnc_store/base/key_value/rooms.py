@@ -13,6 +13,7 @@ from wnc_store.base.group_commit import GroupCommitRoomStore
 from wnc_store.base.ids import is_id
 from wnc_store.base.key_value.records import CHATS, CONNECTIONS, EVENTS, HITS, ROOMS, Records, RecordStorage
 from wnc_store.base.lifecycle import Lifecycle
+from wnc_store.base.pages import sum_batches
 from wnc_store.clock import Clock
 from wnc_store.errors import CorruptRecordError
 from wnc_store.records.codec import to_wire
@@ -94,7 +95,7 @@ class KeyValueRoomStore(GroupCommitRoomStore[bytes]):
                     yield room_id
 
     async def _prune_index(self) -> int:
-        return await self._sum_batches(self._purge())
+        return await sum_batches(self._purge())
 
     async def _purge(self) -> AsyncIterator[int]:
         """Delete the expired records in several transactions. Yield the number of rooms of each."""
