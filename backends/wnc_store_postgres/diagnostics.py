@@ -4,36 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wnc_store import HealthCheck, ServerInfo, StoreSettings
+from wnc_store import ConfigurationError, HealthCheck, ServerInfo
 from wnc_store_postgres.transport.executor import StatementExecutor
 
 _READ = """
+WITH clients AS (SELECT datid, usesysid FROM pg_stat_activity WHERE usesysid IS NOT NULL
+    AND coalesce(backend_type, 'client backend') = 'client backend') -- NULL for the sessions of other roles
 SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
     current_setting('full_page_writes'), current_setting('autovacuum'), current_setting('track_counts'),
-    current_setting('default_transaction_isolation'), current_setting('max_connections')::int,
-    (SELECT count(*) FROM pg_stat_activity WHERE usesysid IS NOT NULL
-        AND coalesce(backend_type, 'client backend') = 'client backend'), -- NULL for the sessions of other roles
-    pg_notification_queue_usage(),
+    current_setting('default_transaction_isolation'), server.sessions, current_setting('max_connections')::int,
+    database.sessions, database.datconnlimit, role.sessions, role.rolconnlimit, pg_notification_queue_usage(),
     current_setting('log_parameter_max_length') <> '0' AND (current_setting('log_statement') = 'all'
         OR current_setting('log_min_duration_statement') <> '-1' OR current_setting('log_min_duration_sample') <> '-1'
         OR current_setting('log_transaction_sample_rate') <> '0'),
     coalesce(current_setting('auto_explain.log_min_duration', true), '-1') <> '-1'
         AND coalesce(current_setting('auto_explain.log_parameter_max_length', true), '0') <> '0', $1::text
+FROM (SELECT count(*) AS sessions FROM clients) AS server,
+    (SELECT datconnlimit, (SELECT count(*) FROM clients WHERE datid = d.oid) AS sessions
+        FROM pg_database AS d WHERE datname = current_database()) AS database,
+    (SELECT rolconnlimit, (SELECT count(*) FROM clients WHERE usesysid = r.oid) AS sessions
+        FROM pg_roles AS r WHERE rolname = session_user) AS role
 """
 _NAMES = (
     *("version", "synchronous_commit", "fsync", "full_page_writes", "autovacuum", "track_counts", "isolation"),
-    *("max_connections", "connections", "queue", "logs_parameters", "explains_parameters"),
+    *("server", "server_limit", "database", "database_limit", "role", "role_limit"),
+    *("queue", "logs_parameters", "explains_parameters"),
 )
 _MOST = 0.8
-"""Share of the server's connections, or of its queue, above which a check warns."""
+"""Share of the connections, or of the server's queue, above which a check warns."""
+
+_CONNECTION_LIMITS = {"server": "max_connections", "database": "CONNECTION LIMIT", "role": "CONNECTION LIMIT"}
+"""What limits the connections of each. A limit of -1 is none."""
 
 
-async def run_checks(
-    executor: StatementExecutor, settings: StoreSettings
-) -> tuple[ServerInfo | None, Sequence[HealthCheck]]:
-    """Return the server's version and the results of the checks. The role's rights were checked by the ping."""
-    del settings
-    rows = await executor.fetch(_READ)
+async def run_checks(executor: StatementExecutor) -> tuple[ServerInfo | None, Sequence[HealthCheck]]:
+    """Return the server's version and the results of the checks."""
+    executor.forget_tables()  # so that they, and the rights of the role, are checked again
+    try:
+        rows = await executor.fetch(_READ)
+    except ConfigurationError as error:
+        return None, [HealthCheck("schema", "error", str(error))]
     found = dict(zip(_NAMES, rows[0], strict=False))
     checks = [
         HealthCheck("schema", "ok", "the tables and functions have the expected version, and the role may use them"),
@@ -68,12 +78,16 @@ def _check_autovacuum(found: Mapping[str, object]) -> HealthCheck:
 
 
 def _check_connections(found: Mapping[str, object]) -> HealthCheck:
-    used, limit = int(str(found["connections"])), int(str(found["max_connections"]))
-    detail = f"{used} of {limit} connections are in use"
-    if used > _MOST * limit:
-        hint = "raise max_connections, lower pool_size in the URL, or use PgBouncer"
-        return HealthCheck("connections", "warning", detail, hint)
-    return HealthCheck("connections", "ok", detail)
+    details: list[str] = []
+    for name, setting in _CONNECTION_LIMITS.items():
+        used, limit = int(str(found[name])), int(str(found[f"{name}_limit"]))
+        if limit < 0:
+            continue
+        details.append(f"{used} of {limit} connections of the {name} are in use")
+        if used > _MOST * limit:
+            hint = f"raise {setting} of the {name}, lower pool_size in the URL, or use PgBouncer"
+            return HealthCheck("connections", "warning", details[-1], hint)
+    return HealthCheck("connections", "ok", ", ".join(details))
 
 
 def _check_notifications(found: Mapping[str, object]) -> HealthCheck:

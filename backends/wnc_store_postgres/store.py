@@ -114,7 +114,7 @@ class PostgresStore(BaseStore):
         await self._executor.fetch(queries.PING)
 
     async def _inspect(self) -> tuple[ServerInfo | None, Sequence[HealthCheck]]:
-        return await run_checks(self._executor, self._settings)
+        return await run_checks(self._executor)
 
     def _check_close(self) -> None:
         if not self._executor.forked:

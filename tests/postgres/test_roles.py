@@ -74,6 +74,33 @@ async def test_health_of_the_role(granted: _Database) -> None:
     assert report.ok, report.checks
 
 
+async def test_health_notices_a_right_that_was_revoked(granted: _Database) -> None:
+    """Health of an open store is not ok after the role has lost a right, and ok after it has regained it."""
+    async with connected(granted.owner_url) as owner, open_store(granted.role_url) as store:
+        await store.ping()
+        await owner.execute(f"REVOKE INSERT ON wnc_store_hits FROM {_ROLE}")
+        report = await store.health()
+        (check,) = [check for check in report.checks if check.name == "schema"]
+        assert (report.ok, check.status) == (False, "error")
+        assert "wnc_store_hits" in check.detail
+        await owner.execute(f"GRANT INSERT ON wnc_store_hits TO {_ROLE}")
+        assert (await store.health()).ok
+
+
+@pytest.mark.parametrize("limited", ["DATABASE", "ROLE"])
+async def test_health_compares_each_limit_of_connections(granted: _Database, limited: str) -> None:
+    """A store that uses most connections of its database or role gets a warning, which names the limit."""
+    async with connected(granted.owner_url) as owner, open_store(granted.role_url) as store:
+        await store.ping()
+        name = await owner.fetchval("SELECT current_database()") if limited == "DATABASE" else _ROLE
+        await owner.execute(f"ALTER {limited} {name} CONNECTION LIMIT 1")
+        (check,) = [check for check in (await store.health()).checks if check.name == "connections"]
+    assert check.status == "warning"
+    assert f"of 1 connections of the {limited.lower()} are in use" in check.detail
+    assert check.hint is not None
+    assert "CONNECTION LIMIT" in check.hint
+
+
 async def test_each_right_is_required(granted: _Database) -> None:
     """Without one of the rights on a table, a store raises ConfigurationError that names both, and writes nothing."""
     async with connected(granted.owner_url) as owner:

@@ -296,8 +296,9 @@ class StatementExecutor:
         if self._tables.is_known and self._clock.is_known:
             return connection
         try:
-            await self._tables.ensure(connection, deadline)
-            await self._clock.read(connection, deadline)
+            while not (self._tables.is_known and self._clock.is_known):  # another task can forget them meanwhile
+                await self._tables.ensure(connection, deadline)
+                await self._clock.read(connection, deadline)
         except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
             failure = error
         except BaseException:
@@ -308,6 +309,10 @@ class StatementExecutor:
             return connection
         await self._pool.release(connection, is_broken=True)
         raise NoConnectionError(failure)
+
+    def forget_tables(self) -> None:
+        """Check the tables, and the rights of the role, before the next statement."""
+        self._tables.forget()
 
     def _localize(self, query: str) -> str:
         statement = self._statements.get(query)
