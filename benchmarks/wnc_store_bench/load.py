@@ -89,7 +89,7 @@ class Client(Protocol):
 
 
 async def run_load(client: Client, operation: Operation, load: Load, seconds: float) -> Sample:
-    """Let all callers repeat an operation for a number of seconds."""
+    """Let all callers repeat an operation for a number of seconds, each at least once."""
     ids = room_ids(load.rooms)
     step = _step(client, operation)
     latencies: list[float] = []
@@ -103,7 +103,8 @@ async def run_load(client: Client, operation: Operation, load: Load, seconds: fl
     end = begin + seconds
 
     async def call(turn: int, chosen: Sequence[str]) -> None:
-        while (start := clock()) < end:
+        start = clock()
+        while True:
             if load.rate:  # a late call counts from the time at which it was due
                 start = begin + turn / load.rate
                 await asyncio.sleep(start - clock())
@@ -114,6 +115,9 @@ async def run_load(client: Client, operation: Operation, load: Load, seconds: fl
             else:
                 latencies.append(clock() - start)
             turn += load.callers
+            start = clock()
+            if start >= end:
+                return
 
     await asyncio.gather(*(call(number, chosen) for number, chosen in enumerate(choices)))
     taken = clock() - begin

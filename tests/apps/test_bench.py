@@ -310,6 +310,13 @@ def test_a_fixed_rate_includes_the_delay_of_late_calls(monkeypatch: pytest.Monke
     assert sample.p99_ms == pytest.approx(490, abs=15)
 
 
+async def test_each_caller_makes_a_call() -> None:
+    """Also if the time is up before the first call, as on a machine that was suspended, each caller makes one call."""
+    client: Any = SlowOnce()
+    sample = await run_load(client, "get_room", Load(callers=3, rooms=1), 0)
+    assert (sample.operations, sample.errors) == (3, {})
+
+
 def test_node_is_missing(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
     """If ioredis cannot be installed, the run notes it and measures the others."""
 

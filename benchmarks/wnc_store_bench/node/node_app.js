@@ -99,7 +99,8 @@ async function load({ operation, seconds, load: { callers, rooms, seed, rate } }
   async function caller(number) {
     const chosen = choices(seed * 1000003 + number, ids);
     let turn = number;
-    for (let start = performance.now(); start < end; start = performance.now()) {
+    let start = performance.now();
+    do {
       if (rate) {
         start = begin + (turn / rate) * 1000; // a late call counts from the time at which it was due
         if (start > performance.now()) await until(start);
@@ -111,7 +112,8 @@ async function load({ operation, seconds, load: { callers, rooms, seed, rate } }
         errors[error.name] = (errors[error.name] ?? 0) + 1;
       }
       turn += callers;
-    }
+      start = performance.now();
+    } while (start < end);
   }
 
   await Promise.all(Array.from({ length: callers }, (_, number) => caller(number)));
