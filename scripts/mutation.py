@@ -98,6 +98,7 @@ _INVISIBLE = (
     r"def rooms\(self\) -> Sequence",  # also used by these backends
     r"\b_translate\(|\bis_sent\b|busy_timeout|FileNotFoundError|sqlite3\.(connect\(|\w*Error)",  # errors of SQLite, ...
     r"journal_mode|BEGIN IMMEDIATE|def disconnect\b",  # ... for which the file must be damaged or locked
+    r"self\._connection\b.* = None|self\._file: ",  # initial values, of which only the truth matters
     r"round_trip_ms = ",  # the digits of a duration
     r"extend_index\(|propagate_size\(|_delete\(room, |in the room twice$|_is_checked",  # caches that only save time
     r"queue = self\._queues\.get\(|queue\.loop is not loop|_peek_versioned\(|and not is_current",  # also these caches
