@@ -13,7 +13,8 @@ WITH clients AS (SELECT datid, usesysid FROM pg_stat_activity WHERE usesysid IS 
 SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
     current_setting('full_page_writes'), current_setting('autovacuum'), current_setting('track_counts'),
     current_setting('default_transaction_isolation'), server.sessions, current_setting('max_connections')::int,
-    database.sessions, database.datconnlimit, role.sessions, role.rolconnlimit, pg_notification_queue_usage(),
+    database.sessions, CASE WHEN role.rolsuper THEN -1 ELSE database.datconnlimit END,
+    role.sessions, CASE WHEN role.rolsuper THEN -1 ELSE role.rolconnlimit END, pg_notification_queue_usage(),
     current_setting('log_parameter_max_length') <> '0' AND (current_setting('log_statement') = 'all'
         OR current_setting('log_min_duration_statement') <> '-1' OR current_setting('log_min_duration_sample') <> '-1'
         OR current_setting('log_transaction_sample_rate') <> '0'),
@@ -22,7 +23,7 @@ SELECT current_setting('server_version'), current_setting('synchronous_commit'),
 FROM (SELECT count(*) AS sessions FROM clients) AS server,
     (SELECT datconnlimit, (SELECT count(*) FROM clients WHERE datid = d.oid) AS sessions
         FROM pg_database AS d WHERE datname = current_database()) AS database,
-    (SELECT rolconnlimit, (SELECT count(*) FROM clients WHERE usesysid = r.oid) AS sessions
+    (SELECT rolsuper, rolconnlimit, (SELECT count(*) FROM clients WHERE usesysid = r.oid) AS sessions
         FROM pg_roles AS r WHERE rolname = session_user) AS role
 """
 _NAMES = (
@@ -34,19 +35,15 @@ _MOST = 0.8
 """Share of the connections, or of the server's queue, above which a check warns."""
 
 _CONNECTION_LIMITS = {"server": "max_connections", "database": "CONNECTION LIMIT", "role": "CONNECTION LIMIT"}
-"""What limits the connections of each. A limit of -1 is none."""
+"""What limits the connections of each. A limit of -1 is none; superusers have none but the server's."""
 
 
 async def run_checks(executor: StatementExecutor) -> tuple[ServerInfo | None, Sequence[HealthCheck]]:
     """Return the server's version and the results of the checks."""
-    executor.forget_tables()  # so that they, and the rights of the role, are checked again
-    try:
-        rows = await executor.fetch(_READ)
-    except ConfigurationError as error:
-        return None, [HealthCheck("schema", "error", str(error))]
+    rows = await executor.fetch(_READ)
     found = dict(zip(_NAMES, rows[0], strict=False))
     checks = [
-        HealthCheck("schema", "ok", "the tables and functions have the expected version, and the role may use them"),
+        await _check_schema(executor),
         _check_durability(found),
         _check_autovacuum(found),
         _check_connections(found),
@@ -54,6 +51,15 @@ async def run_checks(executor: StatementExecutor) -> tuple[ServerInfo | None, Se
         _check_log(found),
     ]
     return ServerInfo("PostgreSQL", str(found["version"]).split(" ")[0]), checks
+
+
+async def _check_schema(executor: StatementExecutor) -> HealthCheck:
+    try:
+        await executor.check_tables()
+    except ConfigurationError as error:
+        return HealthCheck("schema", "error", str(error))
+    detail = "the tables and functions have the expected version, and the role may use them"
+    return HealthCheck("schema", "ok", detail)
 
 
 def _check_durability(found: Mapping[str, object]) -> HealthCheck:

@@ -105,12 +105,23 @@ class Schema:
                 found = await find(connection)
                 if not found.has_tables:
                     await migrate(connection, deadline)
-                elif found.missing:
-                    raise ConfigurationError(
-                        f"the function {found.schema}.{found.missing[0]} is missing: run `wnc-store migrate` with the "
-                        "URL"
-                    )
+                else:
+                    _check_functions(found)
                 self._name = found.schema
+
+    async def check(self, connection: Connection, deadline: float) -> None:
+        """Check the tables without creating them.
+
+        Raises:
+            ConfigurationError: tables or functions do not exist, or cannot be used.
+        """
+        async with asyncio.timeout_at(deadline):
+            found = await find(connection)
+        if not found.has_tables:
+            raise ConfigurationError(
+                f"the tables of wnc-store do not exist in schema {found.schema!r}: run `wnc-store migrate` with the URL"
+            )
+        _check_functions(found)
 
 
 async def find(connection: Connection) -> Found:
@@ -206,6 +217,13 @@ def _not_ours(schema: str, name: str) -> ConfigurationError:
         f"the table {schema}.{name} exists and was not created by wnc-store: rename it, or name another schema in the "
         "URL, ?search_path=..."
     )
+
+
+def _check_functions(found: Found) -> None:
+    if found.missing:
+        raise ConfigurationError(
+            f"the function {found.schema}.{found.missing[0]} is missing: run `wnc-store migrate` with the URL"
+        )
 
 
 def _check_rights(names: list[str], right: str) -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from command_line import wnc_store
+from postgres_database import TABLES, connected
 from postgres_server import PostgresServer, find_programs, version
 from redis_server import free_port
 from wnc_store import HealthReport, open_store
@@ -48,6 +49,24 @@ async def test_a_server_is_reported(url: str) -> None:
 async def test_settings_of_the_server(url: str, setting: str, check: str, expected: str) -> None:
     """Settings with which tables grow, or arguments are logged, are reported."""
     assert status(await read_health(f"{url}?{setting}"), check) == expected
+
+
+@pytest.mark.parametrize(
+    ("dropped", "named"),
+    [
+        (f"TABLE {', '.join(TABLES)}", "do not exist"),
+        ("TABLE wnc_store_hits", "wnc_store_hits is missing"),
+        ("FUNCTION wnc_store_fence_v1", "wnc_store_fence_v1 is missing"),
+    ],
+    ids=["all tables", "a table", "a function"],
+)
+async def test_what_was_dropped_is_reported(fresh: str, dropped: str, named: str) -> None:
+    """Health of an open store reports tables and functions that were dropped, and does not create them."""
+    async with open_store(fresh) as store, connected(fresh) as plain:
+        await store.ping()
+        await plain.execute(f"DROP {dropped} CASCADE")
+        for _ in range(2):
+            assert named in next(check.detail for check in (await store.health()).checks if check.name == "schema")
 
 
 async def test_an_unreachable_server_is_reported() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from wnc_store import SecretBytes, StoreError, StoreSettings
+from wnc_store import ConfigurationError, SecretBytes, StoreError, StoreSettings
 from wnc_store_postgres.transport.connection import Connection, Row, SessionOptions, run_statement
 from wnc_store_postgres.transport.errors import (
     NoConnectionError,
@@ -76,6 +76,10 @@ class Tables(Protocol):
 
     async def ensure(self, connection: Connection, deadline: float) -> None:
         """Find the tables, and create them if they do not exist. If it raises, the connection cannot be used again."""
+        ...
+
+    async def check(self, connection: Connection, deadline: float) -> None:
+        """Raise ConfigurationError if a statement on the tables would fail. Write nothing."""
         ...
 
 
@@ -171,6 +175,31 @@ class StatementExecutor:
             if not await attempts.another(result):
                 raise self._error(result, key)
             self.statistics.retries += 1
+
+    async def check_tables(self) -> None:
+        """Check that the tables and functions exist, and that the role may use them. Write nothing.
+
+        Raises:
+            ConfigurationError: they are missing, have another version, or the role has not all rights.
+        """
+        await asyncio.shield(self.spawn(self._check_tables(self.deadline())))
+
+    async def _check_tables(self, deadline: float) -> None:
+        is_broken = True
+        try:
+            connection = await self._obtain(deadline)
+            try:
+                await self._tables.check(connection, deadline)
+                is_broken = False
+            except ConfigurationError:
+                is_broken = False
+                raise
+            finally:
+                await self._pool.release(connection, is_broken=is_broken)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # asyncpg raises any kind of error
+            raise self._error(error, "") from error
 
     async def write(
         self, function: str, *arguments: Any, key: str, channel: str = "", payloads: Sequence[bytes] = ()
@@ -309,10 +338,6 @@ class StatementExecutor:
             return connection
         await self._pool.release(connection, is_broken=True)
         raise NoConnectionError(failure)
-
-    def forget_tables(self) -> None:
-        """Check the tables, and the rights of the role, before the next statement."""
-        self._tables.forget()
 
     def _localize(self, query: str) -> str:
         statement = self._statements.get(query)
