@@ -12,7 +12,7 @@ WITH clients AS (SELECT datid, usesysid FROM pg_stat_activity WHERE usesysid IS 
     AND coalesce(backend_type, 'client backend') = 'client backend') -- NULL for the sessions of other roles
 SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
     current_setting('full_page_writes'), current_setting('autovacuum'), current_setting('track_counts'),
-    current_setting('default_transaction_isolation'), server.sessions, current_setting('max_connections')::int,
+    server.sessions, current_setting('max_connections')::int,
     database.sessions, CASE WHEN role.rolsuper THEN -1 ELSE database.datconnlimit END,
     role.sessions, CASE WHEN role.rolsuper THEN -1 ELSE role.rolconnlimit END, pg_notification_queue_usage(),
     current_setting('log_parameter_max_length') <> '0' AND (current_setting('log_statement') = 'all'
@@ -27,7 +27,7 @@ FROM (SELECT count(*) AS sessions FROM clients) AS server,
         FROM pg_roles AS r WHERE rolname = session_user) AS role
 """
 _NAMES = (
-    *("version", "synchronous_commit", "fsync", "full_page_writes", "autovacuum", "track_counts", "isolation"),
+    *("version", "synchronous_commit", "fsync", "full_page_writes", "autovacuum", "track_counts"),
     *("server", "server_limit", "database", "database_limit", "role", "role_limit"),
     *("queue", "logs_parameters", "explains_parameters"),
 )
