@@ -213,7 +213,7 @@ class Database:
             return await self._connection.fetch(statement, *values)
 
     async def value(self, statement: str, *values: object) -> Any:
-        """Execute a statement and return the first value of its first row, or None if there is no row."""
+        """Execute a statement and return the first value of its first row, or None without a row."""
         rows = await self.run(statement, *values)
         return rows[0][0] if rows else None
 

@@ -134,7 +134,7 @@ async def test_the_schema_must_be_usable(granted: _Database) -> None:
 
 
 async def test_a_role_that_must_not_create_tables(postgres_server: PostgresServer) -> None:
-    """In a database without tables, a role without CREATE is told to run `wnc-store migrate` as another role."""
+    """In a database without tables, the error for a role without CREATE names `wnc-store migrate` and the role."""
     async with database(postgres_server) as name, connected(postgres_server.url(name)) as owner:
         await owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE poor LOGIN")
         try:

@@ -65,7 +65,7 @@ async def test_a_write_is_done_once_after_a_cut(url: str, plain: Connection, nam
 
 
 async def test_a_number_is_exact_after_a_lost_reply(url: str) -> None:
-    """A hit whose reply is lost returns the count of its own transaction, although others have counted since."""
+    """A hit whose reply is lost returns the count of its transaction, although others have counted since."""
     async with proxy_to(port_of(url)) as proxied, open_store(url) as other:
         async with open_store(behind(proxied, url), settings=PATIENT) as store:
             await store.rate_limits.hit("k")

@@ -133,8 +133,8 @@ def to_store_error(
     server = f"PostgreSQL at {endpoint}"
     if in_doubt:
         translated: StoreError = OutcomeUnknownError(
-            f"the connection to {server} failed{about} after a write was sent, and the server could not be asked what "
-            "became of it: the write may or may not have happened; read before you try again"
+            f"the connection to {server} failed{about} after a write was sent, and the server did not report "
+            "its outcome: the write may or may not have happened; read before you try again"
         )
         translated.final_after = final_after
     elif isinstance(reason, StoreError):

@@ -325,7 +325,7 @@ class StatementExecutor:
         if self._tables.is_known and self._clock.is_known:
             return connection
         try:
-            while not (self._tables.is_known and self._clock.is_known):  # another task can forget them meanwhile
+            while not (self._tables.is_known and self._clock.is_known):  # another task can forget them during a wait
                 await self._tables.ensure(connection, deadline)
                 await self._clock.read(connection, deadline)
         except Exception as error:  # noqa: BLE001 - asyncpg raises any kind of error
